@@ -1,0 +1,68 @@
+"""`milepost`: the command line. Each command lives in a file of its own and is imported only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from milepost.cli.options import spell_with_dashes
+from milepost.errors import MilepostError
+from milepost.version import __version__
+
+COMMANDS = {
+    "run": "score every checkpoint of one or more training runs",
+    "list": "what checkpoints are there, and are they complete",
+    "show": "the table of a results folder",
+    "plot": "the learning curve as PNG, SVG or HTML",
+    "export": "results as lm_eval files, CSV or Parquet",
+    "demo": "train a tiny model and evaluate it, offline, in a few minutes",
+}
+
+
+class Commands(click.Group):
+    """Finds a command's module by its name, so that `milepost --help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"milepost.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": spell_with_dashes},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="milepost")
+def milepost() -> None:
+    """Measure every checkpoint of a language model.
+
+    SOURCE is a local folder or a Hub address such as hf://org/name@step-*; RESULTS is an output folder.
+    """
+
+
+def main() -> None:
+    """Entry point of the console script; turns errors a person can mend into a line, a hint and an exit code."""
+    try:
+        status = milepost(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except MilepostError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,47 @@
+"""The errors a person is meant to read.
+
+Everything that is the user's to mend (a wrong path, a task that does not exist, a mirror that is down)
+is a `MilepostError`: one line that says what is wrong and, where it helps, a hint that says what to do.
+The command line prints both without a traceback and exits with the error's code. Anything else is a bug
+of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class MilepostError(Exception):
+    """Something the user can mend.
+
+    Args:
+        message: one line, naming the thing that is wrong.
+        hint: one line, saying what to do next.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SourceError(MilepostError):
+    """A SOURCE that does not exist, matches nothing or cannot be reached."""
+
+
+class CheckpointError(MilepostError):
+    """One checkpoint cannot be used; the others of its run still can."""
+
+    exit_code = 1
+
+
+class TaskError(MilepostError):
+    """An unknown task, a YAML file that does not parse, data that cannot be had."""
+
+
+class TokenizerError(MilepostError):
+    """No tokenizer, or one that does not fit."""
+
+
+class ResultsError(MilepostError):
+    """A results folder that cannot be read or written."""

@@ -1,0 +1,143 @@
+"""The values that the stages hand to each other. Below every other module; plain data, no behaviour.
+
+Nothing here imports torch, lm_eval or numpy, so that commands that only read results start in a blink.
+Array shapes use: T tokens, N sequences, R requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+
+# ---- sources: where checkpoints come from -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubLocation:
+    """One revision (and subfolder) of a repository on the Hugging Face Hub."""
+
+    repo_id: str
+    revision: str
+    """Branch or tag as the user knows it."""
+    commit: str
+    """The commit it stood at when it was listed; what is downloaded."""
+    subfolder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One set of weights at one step of a training run, not yet read."""
+
+    series: str
+    """Name of the training run it belongs to; unique within one evaluation."""
+    name: str
+    """`checkpoint-10`, `step-400`, `iter_0002000`, `main`."""
+    step: int | None
+    """Last integer in the name; None where the name has none."""
+    source: str
+    """Full address, as a user could type it: an absolute path or `hf://org/name@revision/subfolder`."""
+    format: str
+    """How the weights are written: `safetensors`, `bin` (torch pickle), ..."""
+    location: Path | HubLocation
+    size_bytes: int | None = None
+    """Bytes of weights; None where the source does not say."""
+    problem: str | None = None
+    """Why it cannot be evaluated (a missing shard, no config); None where it looks complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """The checkpoints of one training run, ordered by step."""
+
+    name: str
+    source: str
+    """The SOURCE as given on the command line."""
+    checkpoints: tuple[Checkpoint, ...]
+
+
+# ---- tasks: what is asked ------------------------------------------------------------------------------
+
+RequestKind = Literal["loglikelihood", "loglikelihood_rolling"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the model, as strings, before it meets a tokenizer."""
+
+    kind: RequestKind
+    doc_id: int
+    """Position of the doc in the task's evaluation split."""
+    index: int
+    """Which of the doc's requests (the choice, for multiple choice)."""
+    context: str
+    continuation: str
+    """The text to score; for rolling requests the whole text (the context is then empty)."""
+
+
+# ---- plan and engine: token ids in, log-likelihoods out ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequences:
+    """What an engine scores: N token sequences, each with a tail of tokens to be predicted.
+
+    Sequence i is `tokens[starts[i]:starts[i + 1]]`; the model sees all of it but the last token, and its
+    last `n_targets[i]` tokens are the ones scored (1 <= n_targets[i] < length). A sequence is never longer
+    than the model's context plus one.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    """[T] token ids, sequence after sequence."""
+    starts: npt.NDArray[np.int64]
+    """[N + 1] offsets into `tokens`."""
+    n_targets: npt.NDArray[np.int32]
+    """[N] how many of the last tokens are scored."""
+
+    def __len__(self) -> int:
+        return len(self.n_targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What an engine returns for `Sequences`, in their order."""
+
+    loglikelihood: npt.NDArray[np.float64]
+    """[N] nats, natural logarithm, summed over the targets; NaN where the model gave NaN or Inf."""
+    greedy: npt.NDArray[np.bool_]
+    """[N] whether every target was the model's own first choice."""
+
+
+# ---- store and analysis: what is kept ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One figure: a metric of a task (or group) at one checkpoint, as lm_eval computes it."""
+
+    series: str
+    checkpoint: str
+    step: int | None
+    task: str
+    metric: str
+    filter: str
+    value: float | None
+    """None where the model gave no number (NaN logits)."""
+    stderr: float | None
+    n: int
+    """Docs behind the figure."""
+    chance: float | None
+    """What guessing would score; None where the metric has no such level."""
+    higher_is_better: bool | None
+    kind: Literal["task", "group"]
+    alias: str
+    """Short display name."""
+    parents: tuple[str, ...]
+    """Groups the task or group stands in, outermost first."""
+    num_fewshot: int | None
