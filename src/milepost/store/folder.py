@@ -1,0 +1,175 @@
+"""Where each record of a results folder lies, and how it is written.
+
+    RESULTS/
+      milepost.json                                 marks the folder and its format version
+      <checkpoint>/<series>/evaluation.log          what happened, for people; and lm_eval's own files
+      store/
+        runs/<time>-<pid>.json                      what was asked, which plan, which checkpoints
+        plans/<plan_id>.json                        settings, tasks, groups, shards
+        docs/<task_id>.parquet                      docs and prompts, once per task
+        checkpoints/<series>/<checkpoint>.json      which model a name stands for now
+        scores/<model_id>/<numerics>/<shard>.parquet   log-likelihoods: the costly part
+        metrics/<plan_id>/<model_id>-<numerics>.json   lm_eval's figures
+        doc_metrics/<task_id>/<model_id>-<numerics>.parquet
+
+A score file is named by what produced it (weights, token ids, numerics): it is never overwritten, and that it
+exists is what "done" means.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.errors import ResultsError
+from milepost.store.files import read_json, safe_name, write_atomically, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+FORMAT_VERSION = 1
+MARKER = "milepost.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsFolder:
+    """One results folder; create it with `ResultsFolder.create`, open it with `open_results`."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> ResultsFolder:
+        """Make the folder, or take an existing one that is empty or already a results folder.
+
+        Raises:
+            ResultsError: it cannot be written, or holds something else.
+        """
+        marker = path / MARKER
+        try:
+            if path.exists() and not path.is_dir():
+                raise ResultsError(f"{path} is a file", "choose a folder for --output-path")
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+            if not marker.exists():
+                write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write to {path}: {error.strerror or error}", "choose another --output-path"
+            ) from error
+        return open_results(path)
+
+    # ---- scores ---------------------------------------------------------------------------------------
+
+    def score_path(self, model_id: str, numerics: str, shard_id: str) -> Path:
+        return self.path / "store" / "scores" / model_id / numerics / f"{shard_id}.parquet"
+
+    def write_scores(
+        self, path: Path, loglikelihood: npt.NDArray[np.float64], greedy: npt.NDArray[np.bool_]
+    ) -> None:
+        """One shard: a row per request, in the order of the plan."""
+        import pyarrow as pa
+
+        self._write_table(path, pa.table({"loglikelihood": loglikelihood, "greedy": greedy}))
+
+    def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Log-likelihood (nats) and greedy flag of each request of a shard.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        table = read_table(path)
+        return table["loglikelihood"].to_numpy(), table["greedy"].to_numpy()
+
+    # ---- docs and metrics -----------------------------------------------------------------------------
+
+    def docs_path(self, task_id: str) -> Path:
+        return self.path / "store" / "docs" / f"{task_id}.parquet"
+
+    def doc_metrics_path(self, task_id: str, model_id: str, numerics: str) -> Path:
+        return self.path / "store" / "doc_metrics" / task_id / f"{model_id}-{numerics}.parquet"
+
+    def metrics_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
+        return self.path / "store" / "metrics" / plan_id / f"{model_id}-{numerics}.json"
+
+    def plan_path(self, plan_id: str) -> Path:
+        return self.path / "store" / "plans" / f"{plan_id}.json"
+
+    def write_docs(self, task_id: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Docs and prompts of one task, once."""
+        import pyarrow as pa
+
+        path = self.docs_path(task_id)
+        if not path.exists():
+            self._write_table(path, pa.table(dict(columns)))
+
+    def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+        """lm_eval's metrics of each doc of one task at one checkpoint."""
+        import pyarrow as pa
+
+        self._write_table(path, pa.table(dict(columns)))
+
+    def _write_table(self, path: Path, table: pa.Table) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        write_atomically(path, sink.getvalue().to_pybytes())
+
+    # ---- checkpoints and runs -------------------------------------------------------------------------
+
+    def checkpoint_path(self, series: str, checkpoint: str) -> Path:
+        return self.path / "store" / "checkpoints" / safe_name(series) / f"{safe_name(checkpoint)}.json"
+
+    def log_folder(self, series: str, checkpoint: str) -> Path:
+        """Where the files for people and lm_eval's files of one checkpoint go."""
+        name = safe_name(checkpoint)
+        return self.path / (f"{name}_" if name == "store" else name) / safe_name(series)
+
+    def write_run(self, record: Mapping[str, Any]) -> None:
+        """Note what was asked and of which checkpoints; the newest run decides what `show` shows."""
+        now = time.time()
+        name = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}-{os.getpid()}"
+        write_json(self.path / "store" / "runs" / f"{name}.json", {"time": now, **record})
+
+
+def read_table(path: Path) -> pa.Table:
+    """One Parquet file.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(
+            f"cannot read {path}: {str(error).splitlines()[0]}",
+            "delete this file and run again to make it anew",
+        ) from error
+
+
+def open_results(path: Path) -> ResultsFolder:
+    """An existing results folder.
+
+    Raises:
+        ResultsError: it does not exist, or is not one, or was written by a newer Milepost.
+    """
+    path = Path(path)
+    marker = path / MARKER
+    if not marker.is_file():
+        what = "does not exist" if not path.exists() else "is not a results folder (no milepost.json in it)"
+        raise ResultsError(f"{path} {what}", "RESULTS is the --output-path of an earlier `milepost run`")
+    version = read_json(marker).get("version")
+    if version != FORMAT_VERSION:
+        raise ResultsError(f"{path} is of results format {version}", "update milepost to read it")
+    return ResultsFolder(path)

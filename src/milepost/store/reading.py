@@ -1,0 +1,103 @@
+"""From records to figures: which of the stored numbers are current.
+
+A checkpoint's name stands for the model it held at its last visit; a task's settings (few-shot, limit,
+prompts) are those of the newest run that asked for it. Numbers of other models or settings stay on disk
+and are not mixed in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from milepost.store.files import read_json
+from milepost.store.folder import ResultsFolder, open_results
+from milepost.types import Measurement
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    """All current figures of a results folder, by series, step, then the order the tasks were asked in.
+
+    Raises:
+        ResultsError: not a results folder, or a damaged record.
+    """
+    results = open_results(path)
+    runs = _runs_newest_first(results)
+    plans = list(dict.fromkeys(run["plan_id"] for run in runs))
+    found: list[Measurement] = []
+    for series, checkpoints in _checkpoints(results, runs).items():
+        setting_of: dict[str, str] = {}
+        rows_of: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+        for plan_id in plans:
+            for checkpoint in checkpoints:
+                metrics = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
+                if not metrics.exists():
+                    continue
+                for row in read_json(metrics)["rows"]:
+                    if setting_of.setdefault(row["task"], row["setting"]) == row["setting"]:
+                        rows = rows_of.setdefault((checkpoint["checkpoint"], row["task"]), {})
+                        rows.setdefault(plan_id, []).append(row)
+        for checkpoint in checkpoints:
+            for task in setting_of:
+                rows_by_plan = rows_of.get((checkpoint["checkpoint"], task), {})
+                for row in next(iter(rows_by_plan.values()), []):
+                    found.append(_measurement(series, checkpoint, row))
+    return found
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What the newest run asked and with what: settings, versions, plan; empty before the first run."""
+    results = open_results(path)
+    runs = _runs_newest_first(results)
+    if not runs:
+        return {}
+    newest: dict[str, Any] = runs[0]
+    return {**newest, "plan": read_json(results.plan_path(newest["plan_id"]))}
+
+
+def scored_checkpoints(path: Path) -> set[tuple[str, str]]:
+    """(series, checkpoint) of every checkpoint that has figures.
+
+    Raises:
+        ResultsError: not a results folder.
+    """
+    return {(m.series, m.checkpoint) for m in read_measurements(path)}
+
+
+def _runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
+    return [
+        read_json(path) for path in sorted((results.path / "store" / "runs").glob("*.json"), reverse=True)
+    ]
+
+
+def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Checkpoint records by series, in the order of steps; series in the order they were asked for."""
+    order = {series: None for run in reversed(runs) for series in run["series"]}
+    found: dict[str, list[dict[str, Any]]] = {series: [] for series in order}
+    for path in sorted((results.path / "store" / "checkpoints").glob("*/*.json")):
+        record = read_json(path)
+        if record.get("model_id"):
+            found.setdefault(record["series"], []).append(record)
+    for records in found.values():
+        records.sort(key=lambda r: (r["step"] is None, r["step"] or 0, r["checkpoint"]))
+    return found
+
+
+def _measurement(series: str, checkpoint: dict[str, Any], row: dict[str, Any]) -> Measurement:
+    return Measurement(
+        series=series,
+        checkpoint=checkpoint["checkpoint"],
+        step=checkpoint["step"],
+        task=row["task"],
+        metric=row["metric"],
+        filter=row["filter"],
+        value=row["value"],
+        stderr=row["stderr"],
+        n=row["n"],
+        chance=row["chance"],
+        higher_is_better=row["higher_is_better"],
+        kind=row["kind"],
+        alias=row["alias"],
+        parents=tuple(row["parents"]),
+        num_fewshot=row["num_fewshot"],
+    )

@@ -1,0 +1,249 @@
+"""Which tasks there are, without parsing 14,683 YAML files.
+
+lm_eval's `TaskManager()` parses every task file it ships each time it starts, 6 to 14 CPU seconds. All it
+needs for its index are five top-level keys, which stand at the start of a line, so a plain text scan finds
+them in about a second; a file whose keys are not plain scalars is parsed as lm_eval parses it. The index is
+then kept on disk for the installed lm_eval version. A test compares it with lm_eval's own, entry by entry.
+
+Source: lm_eval/tasks/_index.py (`TaskIndex.build`, `process_cfg`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milepost.cache import cache_folder, write_cache_file
+from milepost.errors import TaskError
+
+IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
+KEY_LINE = re.compile(r"""^["']?(task|group|class|tag|include)["']?[ \t]*:[ \t]*(.*?)[ \t]*$""", re.MULTILINE)
+PLAIN_SCALAR = re.compile(r"""^(["']?)([A-Za-z0-9_./+\-:]+)\1$""")
+LIST_ITEM = re.compile(r"\n[ \t]*-[ \t]+(.+?)[ \t]*(?=\n|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One name a user can ask for."""
+
+    name: str
+    kind: str
+    """`TASK`, `PY_TASK`, `GROUP` or `TAG`, as lm_eval's `Kind` names them."""
+    path: str | None
+    """The YAML file; None for a tag, which has none of its own."""
+    tags: tuple[str, ...] = ()
+    """For a tag: the tasks that carry it. For a task or group: the tags it carries."""
+
+
+Catalog = dict[str, CatalogEntry]
+
+
+def load_catalog(include_path: Path | None = None) -> Catalog:
+    """All task, group and tag names of the installed lm_eval, and those of `include_path`, which win.
+
+    Raises:
+        TaskError: `include_path` is not a folder, or a YAML file in it does not parse (file and line named).
+    """
+    catalog = dict(_builtin_catalog())
+    if include_path is not None:
+        if not include_path.is_dir():
+            raise TaskError(
+                f"--include-path {include_path} is not a folder",
+                "pass the folder that holds your task YAML files",
+            )
+        catalog.update(_scan(include_path, strict=True))
+    return catalog
+
+
+def resolve_names(asked: list[str], catalog: Catalog) -> list[str]:
+    """Expand glob patterns and check every name.
+
+    Raises:
+        TaskError: a name is unknown or a pattern matches nothing; the hint lists close names.
+    """
+    names: dict[str, None] = {}
+    for name in asked:
+        if any(char in name for char in "*?["):
+            matches = sorted(fnmatch.filter(catalog, name))
+        else:
+            matches = [name] if name in catalog else []
+        if not matches:
+            raise TaskError(f"there is no task, group or tag named {name!r}", _suggest(name, catalog))
+        names.update(dict.fromkeys(matches))
+    return list(names)
+
+
+def _suggest(name: str, catalog: Catalog) -> str:
+    bare = name.strip("*?[]")
+    close = difflib.get_close_matches(bare, catalog, n=4, cutoff=0.6)
+    close += [other for other in sorted(catalog, key=len) if bare and bare in other and other not in close][
+        :3
+    ]
+    if close:
+        return "did you mean " + ", ".join(close[:5]) + "?"
+    return "names are lm_eval's own; pass --include-path FOLDER for YAML tasks of your own"
+
+
+def _builtin_catalog() -> Catalog:
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise TaskError("lm_eval is not installed", "pip install lm_eval==0.4.13")
+    root = Path(next(iter(spec.submodule_search_locations))) / "tasks"
+    version = importlib.metadata.version("lm_eval")
+    kept = cache_folder() / "catalogs" / f"lm_eval-{version}.json"
+    stamp = [str(root), root.stat().st_mtime_ns]
+    try:
+        saved = json.loads(kept.read_text("utf-8"))
+        if saved["stamp"] == stamp:
+            return {
+                row[0]: CatalogEntry(row[0], row[1], row[2] and str(root / row[2]), tuple(row[3]))
+                for row in saved["entries"]
+            }
+    except (OSError, ValueError, KeyError):
+        pass  # no index yet, or one of another version: made anew below
+    catalog = _scan(root, strict=False)
+    entries = [
+        [e.name, e.kind, e.path and str(Path(e.path).relative_to(root)), list(e.tags)]
+        for e in catalog.values()
+    ]
+    write_cache_file(kept, json.dumps({"stamp": stamp, "entries": entries}).encode())
+    return catalog
+
+
+def _scan(root: Path, *, strict: bool) -> Catalog:
+    """Index one folder; the first of two equal names wins, as in lm_eval."""
+    catalog: Catalog = {}
+    tagged: dict[str, list[str]] = {}
+    head_of = _HeadReader(strict=strict)
+    for path in _task_files(root):
+        head = head_of(path)
+        tags = tuple(_as_list(head.get("tag")))
+        if "class" in head or ("task" in head and "group" not in head):
+            name, kind = head.get("task"), "PY_TASK" if "class" in head else "TASK"
+        elif "group" in head:
+            name, kind = head.get("group"), "GROUP"
+        else:
+            continue
+        if not isinstance(name, str) or name in catalog:
+            continue
+        catalog[name] = CatalogEntry(name, kind, path, tags)
+        if kind != "GROUP":
+            for tag in tags:
+                tagged.setdefault(tag, []).append(name)
+    for tag, names in tagged.items():
+        catalog.setdefault(tag, CatalogEntry(tag, "TAG", None, tuple(sorted(names))))
+    return catalog
+
+
+def _task_files(root: Path) -> list[str]:
+    # Strings, not Paths: 14,683 of them, and pathlib alone would take longer than reading the files.
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
+        found += [f"{folder}/{name}" for name in files if name.endswith(".yaml")]
+    return sorted(found)
+
+
+class _HeadReader:
+    """Reads the five indexing keys of a task file, includes merged in as lm_eval merges them."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self._seen: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, path: str) -> dict[str, Any]:
+        if path not in self._seen:
+            self._seen[path] = {}  # an include cycle ends here
+            self._seen[path] = self._read(path)
+        return self._seen[path]
+
+    def _read(self, path: str) -> dict[str, Any]:
+        own = parse_yaml(Path(path)) if self._strict else _plain_keys(path)
+        if own is None:
+            own = _parsed_keys(path)
+        merged: dict[str, Any] = {}
+        for included in _as_list(own.get("include")):
+            target = os.path.normpath(os.path.join(os.path.dirname(path), included))
+            if os.path.isfile(target):
+                merged.update(self(target))
+            elif self._strict:
+                raise TaskError(f"{path}: includes {included}, which does not exist")
+        merged.update({key: value for key, value in own.items() if key != "include"})
+        return merged
+
+
+def _plain_keys(path: str) -> dict[str, Any] | None:
+    """The indexing keys by text scan; None where one is not a plain scalar or simple list."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    found: dict[str, Any] = {}
+    for match in KEY_LINE.finditer(text):
+        key, value = match.groups()
+        if key in found:
+            return None
+        if key == "class":
+            found[key] = True
+        elif scalar := PLAIN_SCALAR.match(value):
+            found[key] = scalar.group(2)
+        elif not value and key == "task":
+            found[key] = []  # a group's members: only their presence matters here
+        elif not value and key in ("tag", "include"):
+            items, end = [], match.end()
+            while item := LIST_ITEM.match(text, end):
+                scalar = PLAIN_SCALAR.match(item.group(1))
+                if scalar is None:
+                    return None
+                items.append(scalar.group(2))
+                end = item.end()
+            if not items:
+                return None
+            found[key] = items
+        else:
+            return None
+    return found
+
+
+def _parsed_keys(path: str) -> dict[str, Any]:
+    try:
+        parsed = parse_yaml(Path(path))
+    except TaskError:
+        return {}  # lm_eval skips its own files that do not parse, too
+    return {key: parsed[key] for key in ("task", "group", "class", "tag", "include") if key in parsed}
+
+
+def parse_yaml(path: Path) -> dict[str, Any]:
+    """One task file as a mapping; `!function` tags are read as text and nothing is run.
+
+    Raises:
+        TaskError: the file does not parse; the message names file and line.
+    """
+    import yaml
+
+    class Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+        pass
+
+    Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+    try:
+        parsed = yaml.load(path.read_text("utf-8"), Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise TaskError(f"{path}{line}: {error.problem or 'not valid YAML'}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(parsed, dict):
+        raise TaskError(f"{path}, line 1: a task file is a mapping of keys to values")
+    return parsed
+
+
+def _as_list(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
