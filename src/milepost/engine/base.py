@@ -1,0 +1,48 @@
+"""What an engine is, and how one is chosen. Knows the names of the engines, nothing of how they compute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from milepost.types import Scores, Sequences
+
+EngineName = Literal["auto", "packed", "padded", "reference"]
+
+
+class Engine(Protocol):
+    """Scores token sequences with the module it was built on, whose weights may change between calls."""
+
+    name: str
+    """`packed`, `padded` or `reference`: what is really running."""
+    fallback: str | None
+    """Why a faster engine is not used, in one line; None where the fastest one asked for is."""
+
+    def score(self, sequences: Sequences) -> Scores:
+        """Log-likelihoods of the sequences' targets, in their order, on the CPU.
+
+        Raises:
+            MilepostError: a token id that the model does not have.
+        """
+        ...
+
+
+def build_engine(
+    name: EngineName, module: torch.nn.Module, *, vocab_size: int, budget_tokens: int | None = None
+) -> Engine:
+    """The engine of that name over a transformers causal LM.
+
+    Args:
+        name: `auto` is the fastest engine that is right for this model.
+        module: a causal LM in eval mode, on the device and in the dtype it is to run in.
+        vocab_size: rows of its embedding; a token id must be smaller.
+        budget_tokens: tokens in one forward pass; None lets the engine choose.
+    """
+    from milepost.engine.padded import PaddedEngine
+    from milepost.engine.reference import ReferenceEngine
+
+    if name == "reference":
+        return ReferenceEngine(module, vocab_size=vocab_size)
+    return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)

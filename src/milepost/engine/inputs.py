@@ -1,0 +1,106 @@
+"""From `Sequences` to what has to be computed: checked, and each different model input once. Numpy only.
+
+The model's input is a sequence without its last token. A *row* is one position of one input whose
+next-token distribution is needed; a *target* is one token to be scored at a row. Equal inputs share their
+rows, whatever follows them: a one-token choice costs no forward pass of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milepost.errors import MilepostError
+from milepost.types import Scores
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from milepost.types import Sequences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """N sequences over I different inputs, with R rows and M targets."""
+
+    tokens: list[npt.NDArray[np.int32]]
+    """[I] the token ids of each input."""
+    n_rows: npt.NDArray[np.int64]
+    """[I] how many of an input's last positions are needed; R is their sum, rows stand input by input."""
+    target_row: npt.NDArray[np.int64]
+    """[M] the row a target is scored at."""
+    target_token: npt.NDArray[np.int64]
+    """[M] its token id."""
+    target_sequence: npt.NDArray[np.int64]
+    """[M] the sequence it belongs to."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.array([len(tokens) for tokens in self.tokens], dtype=np.int64)
+
+    @property
+    def first_row(self) -> npt.NDArray[np.int64]:
+        """[I + 1] offsets of the inputs' rows."""
+        return np.concatenate([[0], np.cumsum(self.n_rows)])
+
+
+def check_tokens(sequences: Sequences, vocab_size: int) -> None:
+    """Raises a MilepostError where a token id is not one of the model's."""
+    tokens = sequences.tokens
+    if not len(tokens):
+        return
+    for token in (int(tokens.max()), int(tokens.min())):
+        if not 0 <= token < vocab_size:
+            raise MilepostError(
+                f"the requests hold token id {token} but the model has {vocab_size} tokens",
+                hint="the tokenizer does not belong to this model: name the right one with --tokenizer",
+            )
+
+
+def distinct_inputs(sequences: Sequences, *, dedupe: bool = True) -> Inputs:
+    """Each different input once, with the rows and targets of all sequences that have it."""
+    number_of: dict[bytes | int, int] = {}
+    tokens: list[npt.NDArray[np.int32]] = []
+    input_of = np.empty(len(sequences), dtype=np.int64)
+    for i in range(len(sequences)):
+        visible = sequences.tokens[sequences.starts[i] : sequences.starts[i + 1] - 1]
+        number = number_of.setdefault(visible.tobytes() if dedupe else i, len(tokens))
+        if number == len(tokens):
+            tokens.append(visible)
+        input_of[i] = number
+
+    n_targets = sequences.n_targets.astype(np.int64)
+    n_rows = np.zeros(len(tokens), dtype=np.int64)
+    np.maximum.at(n_rows, input_of, n_targets)
+    end_row = np.cumsum(n_rows)
+
+    target_sequence = np.repeat(np.arange(len(sequences)), n_targets)
+    from_last = backwards(n_targets)
+    return Inputs(
+        tokens=tokens,
+        n_rows=n_rows,
+        target_row=end_row[input_of[target_sequence]] - 1 - from_last,
+        target_token=sequences.tokens[sequences.starts[1:][target_sequence] - 1 - from_last].astype(np.int64),
+        target_sequence=target_sequence,
+    )
+
+
+def backwards(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`[2, 3]` -> `[1, 0, 2, 1, 0]`: for each item of each run, how many come after it."""
+    ends = np.cumsum(counts)
+    return np.repeat(ends, counts) - 1 - np.arange(ends[-1] if len(ends) else 0)
+
+
+def sum_targets(
+    n_sequences: int,
+    target_sequence: npt.NDArray[np.int64],
+    logprob: npt.NDArray[np.float32],
+    greedy: npt.NDArray[np.bool_],
+) -> Scores:
+    """Adds up the targets of each sequence in float64; a sequence with a target that is no number is NaN."""
+    total = np.bincount(target_sequence, weights=logprob, minlength=n_sequences)
+    missed = np.bincount(target_sequence[~greedy], minlength=n_sequences)
+    finite = np.isfinite(total)
+    return Scores(loglikelihood=np.where(finite, total, np.nan), greedy=(missed == 0) & finite)
