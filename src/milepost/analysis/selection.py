@@ -1,0 +1,87 @@
+"""Which rows a reader wants to see: by pattern, or, unasked, the few figures that sum up the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from milepost.analysis.row import Row
+from milepost.errors import ResultsError
+
+
+def select(
+    rows: Sequence[Row],
+    *,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    series: Sequence[str] = (),
+) -> list[Row]:
+    """The rows whose task, metric and series each match one of the patterns (`mmlu_*`); no pattern, no limit.
+
+    Raises:
+        ResultsError: there are no rows at all, or a pattern matches nothing; the hint names what there is.
+    """
+    if not rows:
+        raise ResultsError("these results hold no measurement yet", "`milepost run` writes them")
+    picked = _matching(rows, "series", series)
+    picked = _matching(picked, "task", tasks)
+    return _matching(picked, "metric", metrics)
+
+
+def overview(rows: Sequence[Row]) -> list[Row]:
+    """Groups, and the tasks that no group among the rows sums up."""
+    groups = {row.task for row in rows if row.kind == "group"}
+    return [row for row in rows if row.kind == "group" or groups.isdisjoint(row.parents)]
+
+
+def main_figures(rows: Sequence[Row]) -> list[Row]:
+    """One figure per task: the metric (and filter) that the task lists first."""
+    main: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        main.setdefault(row.task, (row.metric, row.filter))
+    return [row for row in rows if main[row.task] == (row.metric, row.filter)]
+
+
+def headline(
+    rows: Sequence[Row],
+    *,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    series: Sequence[str] = (),
+    subjects: bool = False,
+) -> list[Row]:
+    """What tables and charts show: `select`, then as few figures as answer the question.
+
+    Without `tasks`, only the `overview` (with `subjects`, every task); without `metrics`, only the
+    `main_figures`. Raises as `select`.
+    """
+    picked = select(rows, tasks=tasks, metrics=metrics, series=series)
+    if not tasks and not subjects:
+        picked = overview(picked)
+    return picked if metrics else main_figures(picked)
+
+
+def _matching(rows: Sequence[Row], field: str, patterns: Sequence[str]) -> list[Row]:
+    if not patterns:
+        return list(rows)
+    names = list(dict.fromkeys(getattr(row, field) for row in rows))
+    wanted: set[str] = set()
+    for pattern in patterns:
+        hits = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
+        if not hits:
+            raise ResultsError(f"no {field} matches `{pattern}`", _what_there_is(pattern, names))
+        wanted.update(hits)
+    return [row for row in rows if getattr(row, field) in wanted]
+
+
+def _what_there_is(pattern: str, names: list[str]) -> str:
+    import difflib  # 10 ms, needed only when someone mistypes
+
+    close = difflib.get_close_matches(pattern.strip("*"), names, n=5, cutoff=0.5)
+    if close:
+        return f"nearest: {_listing(close)}"
+    return f"there are: {_listing(names[:12])}{', ...' if len(names) > 12 else ''}"
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(names)

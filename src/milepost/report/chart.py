@@ -1,0 +1,289 @@
+"""Learning curves as Altair charts: one panel per figure, one line with its 95 % band per series.
+
+Knows rows and Vega-Lite, not files. Importing it imports altair (0.5 s).
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+
+from milepost.analysis.row import Row
+from milepost.analysis.series import Curve, curves
+from milepost.report.axes import log_ticks, y_axis
+from milepost.report.grid import figure_name
+from milepost.report.text import direction_arrow, plus_minus, printable
+from milepost.report.theme import DASHES, LIGHT, PALETTE, SHAPES
+
+NO_CURVE = "one checkpoint: no curve"
+
+
+class Size(NamedTuple):
+    """Panels side by side, and the size of each in pixels."""
+
+    columns: int
+    width: int
+    height: int
+
+
+class Paper(NamedTuple):
+    """What all panels of a chart have in common."""
+
+    size: Size
+    series: tuple[str, ...]
+    by_name: bool
+    """No checkpoint has a step: they stand side by side under their names."""
+    steps: tuple[int, ...]
+    log_x: bool
+
+
+def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False) -> alt.ConcatChart:
+    """One chart of the rows: a panel for each task, metric and filter, in the order of the rows.
+
+    Bands are 95 % intervals and break where a checkpoint has no value; a point without neighbours has an
+    error bar. Every y axis follows `axes.y_axis`. What is not drawn is said in the subtitle; see `remarks`.
+
+    Args:
+        rows: what to draw, every row of it; at least one.
+        title: heading; None for the name of the series, if there is one only.
+        log_x: steps on a log axis; step 0 is left out.
+    """
+    drawn = _drawable(rows, log_x=log_x)
+    panels: dict[tuple[str, str, str], list[Curve]] = {}
+    for each in curves(drawn):
+        panels.setdefault((each.task, each.metric, each.filter), []).append(each)
+    series = tuple(dict.fromkeys(printable(row.series) for row in drawn))
+    paper = Paper(
+        size=_size(len(panels)),
+        series=series,
+        by_name=all(row.step is None for row in drawn),
+        steps=tuple(sorted({row.step for row in drawn if row.step is not None})),
+        log_x=log_x,
+    )
+    first_of_last_row = len(panels) - paper.size.columns
+    heading = title if title is not None else (series[0] if len(series) == 1 else "")
+    chart = alt.concat(
+        *(
+            _panel(of_panel, paper, f"panel-{i}", x_title=i >= first_of_last_row)
+            for i, of_panel in enumerate(panels.values())
+        ),
+        columns=paper.size.columns,
+        spacing={"row": 26, "column": 22},
+        title=_heading(heading, rows, paper),
+        config=LIGHT,
+        padding=14,
+        resolve=alt.Resolve(scale={"color": "shared", "shape": "shared", "strokeDash": "shared"}),
+    )
+    # Named data, set last: altair deep-copies whatever lies in a panel for each of its layers.
+    chart.datasets = {
+        f"panel-{i}": [record for each in of_panel for record in _records(each)]
+        for i, of_panel in enumerate(panels.values())
+    }
+    return chart
+
+
+def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
+    """What a chart of the rows does not show or cannot show, one line each."""
+    steps = {(row.series, row.checkpoint): row.step for row in rows}
+    said = []
+    if len(steps) == 1:
+        said.append(NO_CURVE)
+    without = [name for (_, name), step in steps.items() if step is None]
+    if without and len(without) < len(steps):
+        said.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
+    if log_x and 0 in steps.values():
+        said.append("not drawn, a log axis has no place for it: step 0")
+    return said
+
+
+def _drawable(rows: Sequence[Row], *, log_x: bool) -> list[Row]:
+    if all(row.step is None for row in rows):
+        return list(rows)
+    return [row for row in rows if row.step is not None and (row.step > 0 or not log_x)]
+
+
+def _size(panels: int) -> Size:
+    if panels == 1:
+        return Size(1, 620, 340)
+    if panels <= 4:
+        return Size(2, 400, 240)
+    return Size(3 if panels <= 12 else 4, 300, 180)
+
+
+def _heading(heading: str, rows: Sequence[Row], paper: Paper) -> alt.TitleParams:
+    marks = ["shaded: 95 % interval"] if any(row.ci_low is not None for row in rows) else []
+    marks += ["dashed: chance"] if any(row.chance is not None for row in rows) else []
+    marks += ["ringed: best"] if any(row.higher_is_better is not None for row in rows) else []
+    width = paper.size.columns * paper.size.width
+    notes = [line for note in remarks(rows, log_x=paper.log_x) for line in _wrapped(note, width, 6)]
+    return alt.TitleParams(
+        text=_wrapped(printable(heading), width, 9) or [""],
+        subtitle=["  ·  ".join(marks), *notes],
+        anchor="start",
+        fontSize=16,
+        subtitleFontSize=11,
+        offset=14,
+    )
+
+
+# ---- one panel -----------------------------------------------------------------------------------------
+
+
+def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> alt.LayerChart:
+    axis = y_axis([row for each in of_panel for row in each.rows])
+    scale = alt.Scale(
+        domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False, zero=False
+    )
+    labels = alt.Axis(
+        title=None,
+        format="~s" if axis.high >= 1000 else "~g",
+        labelOverlap=True,
+        **({"values": log_ticks(axis.low, axis.high)} if axis.log else {"tickCount": 5}),
+    )
+    color, shape, dash = _looks(paper)
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(field, type="quantitative", scale=scale, axis=labels)
+
+    base = alt.Chart(alt.NamedData(name=data)).encode(x=_x(paper, with_title=x_title))
+    opacity = 0.2 if len(of_panel) <= 2 else 0.12
+    layers = [
+        base.mark_area(opacity=opacity).encode(y=y("ci_low"), y2="ci_high", color=color),
+        *_chance_layers(of_panel[0], paper, y),
+        base.transform_filter("datum.alone")
+        .mark_rule(strokeWidth=1.6)
+        .encode(y=y("ci_low"), y2="ci_high", color=color),
+        base.mark_line(strokeWidth=1.8).encode(y=y("value"), color=color, strokeDash=dash),
+        base.mark_point(filled=True, size=42, opacity=1).encode(
+            y=y("value"), color=color, shape=shape, tooltip=_tooltip()
+        ),
+        base.transform_filter("datum.best").mark_point(style="best", shape="circle").encode(y=y("value")),
+    ]
+    return alt.layer(
+        *layers,
+        width=paper.size.width,
+        height=paper.size.height,
+        title=_panel_title(of_panel, paper, log=axis.log),
+    )
+
+
+def _records(of: Curve) -> list[dict[str, Any]]:
+    values = [row.value for row in of.rows]
+    around = zip([None, *values], [*values[1:], None], strict=False)
+    return [
+        {
+            "series": printable(row.series),
+            "checkpoint": printable(row.checkpoint),
+            "step": row.step,
+            "value": row.value,
+            "ci_low": row.ci_low,
+            "ci_high": row.ci_high,
+            "figure": None if row.value is None else _figure(row),
+            "docs": row.n,
+            "alone": row.ci_low is not None and before is None and after is None,
+            "best": len(of.measured) > 1 and row is of.best,
+        }
+        for row, (before, after) in zip(of.rows, around, strict=False)
+    ]
+
+
+def _figure(row: Row) -> str:
+    assert row.value is not None
+    return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
+
+
+def _chance_layers(of: Curve, paper: Paper, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
+    """The line, and its label in the right margin, where no curve can cross it."""
+    if of.chance is None:
+        return []
+    label = ["chance", f"{of.chance:.3g}"]
+    level = alt.Chart(alt.Data(values=[{"chance": of.chance, "label": label}]))
+    return [
+        level.mark_rule(style="chance").encode(y=y("chance")),
+        level.mark_text(style="chance-label", x=paper.size.width + 5, dy=-5).encode(
+            y=y("chance"), text="label:N"
+        ),
+    ]
+
+
+def _x(paper: Paper, *, with_title: bool) -> alt.X:
+    if paper.by_name:
+        return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=160))
+    title = "step" if with_title else None
+    if paper.log_x:
+        axis = alt.Axis(
+            title=title, grid=False, format="~s", values=log_ticks(paper.steps[0], paper.steps[-1])
+        )
+        return alt.X("step:Q", scale=alt.Scale(type="log", nice=False, padding=8), axis=axis)
+    axis = alt.Axis(title=title, grid=False, format="~s", labelOverlap=True, tickCount=6)
+    return alt.X("step:Q", scale=alt.Scale(domain=_x_domain(paper.steps), nice=False), axis=axis)
+
+
+def _x_domain(steps: Sequence[int]) -> list[float]:
+    first, last = steps[0], steps[-1]
+    air = (last - first) * 0.025 or max(1.0, abs(first) * 0.1)
+    return [first - air, last + air]
+
+
+def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
+    """Colour, shape and dash of every series; a legend of colours and shapes if there are several."""
+    names = list(paper.series)
+    legend = None
+    if len(names) > 1:
+        longest = max(map(len, names)) * 7 + 40
+        fitting = max(1, paper.size.columns * paper.size.width // longest)
+        legend = alt.Legend(
+            title=None, orient="top", direction="horizontal", columns=min(fitting, len(names)), symbolSize=110
+        )
+
+    def scale(looks: Sequence[Any]) -> alt.Scale:
+        return alt.Scale(domain=names, range=[looks[i % len(looks)] for i in range(len(names))])
+
+    return (
+        alt.Color("series:N", scale=scale(PALETTE), legend=legend),
+        alt.Shape("series:N", scale=scale(SHAPES), legend=legend),
+        alt.StrokeDash("series:N", scale=scale(DASHES), legend=None),
+    )
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("series:N"),
+        alt.Tooltip("checkpoint:N"),
+        alt.Tooltip("figure:N", title="value"),
+        alt.Tooltip("docs:Q", format=","),
+    ]
+
+
+def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:
+    any_curve = of_panel[0]
+    arrow = direction_arrow(any_curve.rows[0].higher_is_better)
+    what = f"{figure_name(any_curve.metric, any_curve.filter)} {arrow}".strip() + (
+        ", log axis" if log else ""
+    )
+    best = _best_line(any_curve) if len(of_panel) == 1 else ""
+    width = paper.size.width
+    return alt.TitleParams(
+        text=_wrapped(printable(any_curve.task), width, 8),
+        subtitle=_wrapped("  ·  ".join(filter(None, (what, best))), width, 6),
+        frame="group",
+        offset=6,
+    )
+
+
+def _best_line(of: Curve) -> str:
+    if not of.measured:
+        return "no value at any checkpoint"
+    best = of.best if len(of.measured) > 1 else None
+    if best is None:
+        return _figure(of.measured[0]) if len(of.measured) == 1 else ""
+    where = f"step {best.step}" if best.step is not None else printable(best.checkpoint)
+    return f"best {_figure(best)} at {where}"
+
+
+def _wrapped(text: str, width: int, pixels_per_char: int) -> list[str]:
+    """Lines no wider than `width` pixels: a long name is broken rather than cut off."""
+    return textwrap.wrap(text, max(12, width // pixels_per_char))

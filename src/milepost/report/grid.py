@@ -1,0 +1,131 @@
+"""The table of one series as plain text cells: steps down, figures across. Knows no output format.
+
+The terminal, Markdown and HTML tables are all made from it, so they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from milepost.analysis.row import Row
+from milepost.analysis.series import Curve, checkpoints, curves
+from milepost.report.text import (
+    NO_NUMBER,
+    NOT_MEASURED,
+    direction_arrow,
+    number,
+    plus_minus,
+    printable,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One figure as text."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One figure through a series."""
+
+    task: str
+    metric: str
+    """Metric, its filter where it has one, and an arrow in the direction of better."""
+    cells: tuple[Cell, ...]
+    """One per checkpoint."""
+    chance: str
+    """What guessing would score; empty where there is no such level."""
+    docs: str
+    """Docs behind each figure; a range where checkpoints differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The table of one series."""
+
+    series: str
+    steps: tuple[str, ...]
+    """One label per checkpoint: its step, or its name where the step does not tell it apart."""
+    columns: tuple[Column, ...]
+
+    @property
+    def has_chance(self) -> bool:
+        return any(column.chance for column in self.columns)
+
+
+def grids(rows: Sequence[Row]) -> list[Grid]:
+    """One table per series, in the order of the rows."""
+    of_series: dict[str, list[Curve]] = {}
+    for curve in curves(rows):
+        of_series.setdefault(curve.series, []).append(curve)
+    places = checkpoints(rows)
+    return [
+        Grid(
+            series=printable(series),
+            steps=_labels(places[series]),
+            columns=tuple(_column(curve) for curve in its_curves),
+        )
+        for series, its_curves in of_series.items()
+    ]
+
+
+def legend(tables: Sequence[Grid]) -> str:
+    """How to read the marks that are in the tables, in one line."""
+    cells = [cell for grid in tables for column in grid.columns for cell in column.cells]
+    marks = {
+        "± is half of the 95 % interval": any("±" in cell.text for cell in cells),
+        "−a +b are its two halves where they differ": any("+" in cell.text for cell in cells),
+        "* is the best of its column": any(cell.best for cell in cells),
+        f"{NO_NUMBER}: the model gave no number": any(cell.text == NO_NUMBER for cell in cells),
+        f"{NOT_MEASURED} not measured": any(cell.text == NOT_MEASURED for cell in cells),
+    }
+    return "; ".join(meaning for meaning, is_there in marks.items() if is_there)
+
+
+def figure_name(metric: str, filter_name: str) -> str:
+    """`acc`, or `exact_match (strict-match)` where the figure comes through a filter."""
+    return printable(metric if filter_name in ("", "none") else f"{metric} ({filter_name})")
+
+
+def _labels(places: list[Row]) -> tuple[str, ...]:
+    steps = [place.step for place in places]
+    return tuple(
+        str(place.step)
+        if place.step is not None and steps.count(place.step) == 1
+        else printable(place.checkpoint)
+        for place in places
+    )
+
+
+def _column(curve: Curve) -> Column:
+    best = curve.best
+    several = len(curve.measured) > 1
+    return Column(
+        task=printable(curve.task),
+        metric=f"{figure_name(curve.metric, curve.filter)} "
+        f"{direction_arrow(curve.rows[0].higher_is_better)}".strip(),
+        cells=tuple(
+            Cell(text=_figure(row), best=several and best is not None and row.value == best.value)
+            for row in curve.rows
+        ),
+        chance="" if curve.chance is None else number(curve.chance, curve.metric),
+        docs=_docs(curve),
+    )
+
+
+def _figure(row: Row) -> str:
+    if row.value is None:
+        return NO_NUMBER if row.n else NOT_MEASURED
+    return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
+
+
+def _docs(curve: Curve) -> str:
+    counts = {row.n for row in curve.rows if row.n}
+    if not counts:
+        return ""
+    fewest, most = min(counts), max(counts)
+    return f"{most:,}" if fewest == most else f"{fewest:,}–{most:,}"

@@ -1,0 +1,172 @@
+"""Results as lm-evaluation-harness writes them, for the tools that read its files.
+
+`<out>/<checkpoint>/<model__name>/results_<time>.json` and `samples_<task>_<time>.jsonl`, with its keys. Made
+from the store alone, so an export needs neither lm_eval nor the data.
+Source: lm_eval/loggers/evaluation_tracker.py (0.4.13).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from milepost.errors import ResultsError
+from milepost.store import ResultsFolder, open_results
+from milepost.store.files import read_json, write_atomically
+from milepost.store.folder import read_table
+from milepost.store.reading import current_records
+
+
+def export_lm_eval(results: Path, out: Path, only: set[tuple[str, str]] | None = None) -> list[Path]:
+    """Write lm_eval's files of every current checkpoint; the results files written.
+
+    Args:
+        only: (series, checkpoint) pairs to export; None for all.
+
+    Raises:
+        ResultsError: not a results folder, nothing in it, or a damaged record.
+    """
+    folder = open_results(results)
+    stamp = datetime.now().isoformat().replace(":", "-")
+    written = []
+    for plan_id, record in current_records(folder):
+        if only is None or (record["series"], record["checkpoint"]) in only:
+            written.append(_export_one(folder, out, plan_id, record, stamp))
+    if not written:
+        raise ResultsError(
+            f"{results} has no figures yet", "run `milepost run` to the end of a checkpoint first"
+        )
+    return written
+
+
+def _export_one(folder: ResultsFolder, out: Path, plan_id: str, record: dict[str, Any], stamp: str) -> Path:
+    plan = read_json(folder.plan_path(plan_id))
+    metrics = read_json(folder.metrics_path(plan_id, record["model_id"], record["numerics"]))
+    target = folder.log_folder(record["series"], record["checkpoint"]).relative_to(folder.path)
+    place = out / target
+    hashes = {}
+    for task in plan["tasks"]:
+        if task["name"] in metrics["missing"]:
+            continue
+        samples = list(_samples(folder, task, record))
+        joined = "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
+        hashes[task["name"]] = hashlib.sha256(joined.encode()).hexdigest()
+        lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
+        write_atomically(place / f"samples_{task['name']}_{stamp}.jsonl", lines.encode())
+    content = {
+        **metrics["lm_eval"],
+        **read_json(folder.lm_eval_tables_path(plan_id)),
+        "config": _config(plan, record),
+        "git_hash": None,
+        "date": datetime.now().timestamp(),
+        "transformers_version": plan["settings"]["versions"]["transformers"],
+        "lm_eval_version": plan["settings"]["versions"]["lm_eval"],
+        "max_length": plan["max_length"],
+        "task_hashes": hashes,
+        **_experiment(plan, record),
+    }
+    path = place / f"results_{stamp}.json"
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=2).encode())
+    return path
+
+
+def _samples(folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One entry per doc and filter, in lm_eval's order and with its spelling of numbers as strings."""
+    docs = {row["doc_id"]: row for row in read_table(folder.docs_path(task["task_id"])).to_pylist()}
+    responses = _responses(folder, task, record, docs)
+    path = folder.doc_metrics_path(task["task_id"], record["model_id"], record["numerics"])
+    for row in read_table(path).to_pylist():
+        doc = docs[row["doc_id"]]
+        figures = {
+            name.split(":", 1)[1]: json.loads(value) if name.startswith("json:") else value
+            for name, value in row.items()
+            if ":" in name and value is not None
+        }
+        yield {
+            "doc_id": row["doc_id"],
+            "doc": json.loads(doc["doc"]),
+            "target": doc["target"],
+            "arguments": {
+                f"gen_args_{i}": {f"arg_{j}": text for j, text in enumerate(arguments)}
+                for i, arguments in enumerate(json.loads(doc["arguments"]))
+            },
+            "resps": responses[row["doc_id"]],
+            "filtered_resps": _as_strings(json.loads(row["filtered"])),
+            "filter": row["filter"],
+            "metrics": list(figures),
+            "doc_hash": doc["doc_hash"],
+            "prompt_hash": doc["prompt_hash"],
+            "target_hash": doc["target_hash"],
+            **figures,
+        }
+
+
+def _responses(
+    folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any], docs: dict[int, dict[str, Any]]
+) -> dict[int, list[Any]]:
+    """By doc: what the model answered to each request, [[[log-likelihood, greedy]], ...] as strings."""
+    answers: list[Any] = []
+    for shard_id, _, _ in task["shards"]:
+        scores = folder.read_scores(folder.score_path(record["model_id"], record["numerics"], shard_id))
+        answers += zip(*(column.tolist() for column in scores), strict=True)
+    found: dict[int, list[Any]] = {}
+    place = 0
+    for doc_id, doc in docs.items():
+        arguments = json.loads(doc["arguments"])
+        own = answers[place : place + len(arguments)]
+        place += len(arguments)
+        rolling = [len(each) == 1 for each in arguments]
+        found[doc_id] = [
+            [str(ll)] if alone else [[str(ll), str(greedy)]]
+            for (ll, greedy), alone in zip(own, rolling, strict=True)
+        ]
+    return found
+
+
+def _config(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    asked = plan["settings"]["asked"]
+    seeds = asked["seeds"]
+    return {
+        "model": "milepost",
+        "model_args": {"pretrained": record["source"], "dtype": record["numerics"].split("-")[0]},
+        "model_num_parameters": record.get("n_parameters"),
+        "model_dtype": record["numerics"].split("-")[0],
+        "model_revision": record["checkpoint"],
+        "model_sha": record["model_id"],
+        "batch_size": None,
+        "batch_sizes": [],
+        "device": record.get("device"),
+        "use_cache": None,
+        "limit": asked["limit"],
+        "bootstrap_iters": None,
+        "gen_kwargs": None,
+        "random_seed": seeds["python"],
+        "numpy_seed": seeds["numpy"],
+        "torch_seed": seeds["torch"],
+        "fewshot_seed": seeds["fewshot"],
+    }
+
+
+def _experiment(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    asked = plan["settings"]["asked"]
+    instruction = asked["system_instruction"]
+    return {
+        "model_source": "milepost",
+        "model_name": record["source"],
+        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", record["source"]),
+        "system_instruction": instruction,
+        "system_instruction_sha": hashlib.sha256(instruction.encode()).hexdigest() if instruction else None,
+        "fewshot_as_multiturn": asked["fewshot_as_multiturn"],
+        "chat_template": None,
+        "chat_template_sha": None,
+        "total_evaluation_time_seconds": str(record.get("seconds", "")),
+    }
+
+
+def _as_strings(value: Any) -> Any:
+    return [_as_strings(item) for item in value] if isinstance(value, list) else str(value)

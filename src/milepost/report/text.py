@@ -1,0 +1,56 @@
+"""Figures and foreign names as text. Knows no table and no chart."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from milepost.analysis.metrics import is_proportion
+
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNS_THE_LINE = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+NO_NUMBER = "nan"
+NOT_MEASURED = "–"
+
+
+def printable(name: str) -> str:
+    """A name from a dataset, model or path with its control characters spelt out (`\\x1b`), on one line."""
+    return "".join(_spelt(char) if _is_control(char) else char for char in name)
+
+
+def number(value: float, metric: str) -> str:
+    """A figure as lm_eval's readers expect it: four decimals for shares, else five significant digits."""
+    return f"{value:.{_decimals(value, metric)}f}" if abs(value) < 1e7 else f"{value:.3e}"
+
+
+def plus_minus(value: float, low: float | None, high: float | None, metric: str) -> str:
+    """`0.2511 ± 0.0072`, or where the halves of the interval differ `0.0000 −0.0000 +0.0370`."""
+    figure = number(value, metric)
+    if low is None or high is None:
+        return figure
+    below, above = (_like(value, half, metric) for half in (value - low, high - value))
+    return f"{figure} ± {above}" if below == above else f"{figure} −{below} +{above}"
+
+
+def direction_arrow(higher_is_better: bool | None) -> str:
+    """↑ where higher is better, ↓ where lower is, nothing where the metric has no direction."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
+def _like(value: float, half: float, metric: str) -> str:
+    return f"{half:.{_decimals(value, metric)}f}" if abs(value) < 1e7 else f"{half:.3e}"
+
+
+def _decimals(value: float, metric: str) -> int:
+    if is_proportion(metric) or abs(value) < 1:
+        return 4
+    return max(0, 4 - math.floor(math.log10(abs(value))))
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in _UNPRINTABLE or char in _TURNS_THE_LINE
+
+
+def _spelt(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
