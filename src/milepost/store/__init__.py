@@ -1,4 +1,4 @@
-"""Records on disk: one folder, safe to copy; what is written is never changed, and a file that is there is whole.
+"""Records on disk: one folder, safe to copy; a file that is there is whole and never changed.
 
 docs/store.md describes the layout. Knows nothing of models or tasks: identifiers, numbers and JSON only.
 """

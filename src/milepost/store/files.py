@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -64,5 +65,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def safe_name(name: str) -> str:
-    """A name of a series or checkpoint as a file name: one path component, readable, never empty or hidden."""
-    return re.sub(r"[^\w.+=@-]+", "__", name).strip("._") or "_"
+    """A series or checkpoint name as one path component: readable, never hidden, never shared by two names.
+
+    `org/name` becomes `org__name`, as lm_eval spells it; anything else that must change gets a hash as well.
+    """
+    plain = re.sub(r"[^\w.+=@-]+", "__", name.replace("/", "__")).strip("._")
+    if plain == name.replace("/", "__") and "__" not in name:
+        return plain
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

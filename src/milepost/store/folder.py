@@ -6,6 +6,7 @@
       store/
         runs/<time>-<pid>.json                      what was asked, which plan, which checkpoints
         plans/<plan_id>.json                        settings, tasks, groups, shards
+        plans/<plan_id>.lm_eval.json                lm_eval's task configs, for its result files
         docs/<task_id>.parquet                      docs and prompts, once per task
         checkpoints/<series>/<checkpoint>.json      which model a name stands for now
         scores/<model_id>/<numerics>/<shard>.parquet   log-likelihoods: the costly part
@@ -50,13 +51,10 @@ class ResultsFolder:
         Raises:
             ResultsError: it cannot be written, or holds something else.
         """
+        check_writable(path)
         marker = path / MARKER
         try:
-            if path.exists() and not path.is_dir():
-                raise ResultsError(f"{path} is a file", "choose a folder for --output-path")
             path.mkdir(parents=True, exist_ok=True)
-            if not os.access(path, os.W_OK | os.X_OK):
-                raise PermissionError(13, "Permission denied")
             if not marker.exists():
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
@@ -101,6 +99,9 @@ class ResultsFolder:
     def plan_path(self, plan_id: str) -> Path:
         return self.path / "store" / "plans" / f"{plan_id}.json"
 
+    def lm_eval_tables_path(self, plan_id: str) -> Path:
+        return self.path / "store" / "plans" / f"{plan_id}.lm_eval.json"
+
     def write_docs(self, task_id: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Docs and prompts of one task, once."""
         import pyarrow as pa
@@ -138,6 +139,23 @@ class ResultsFolder:
         now = time.time()
         name = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}-{os.getpid()}"
         write_json(self.path / "store" / "runs" / f"{name}.json", {"time": now, **record})
+
+
+def check_writable(path: Path) -> None:
+    """Whether a results folder could be made at `path`; changes nothing.
+
+    Raises:
+        ResultsError: it cannot be written, or holds something else than results.
+    """
+    if path.exists() and not path.is_dir():
+        raise ResultsError(f"{path} is a file", "choose a folder for --output-path")
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ResultsError(f"cannot write to {path}: {there} is not writable", "choose another --output-path")
+    if path.is_dir() and not (path / MARKER).exists() and any(path.iterdir()):
+        raise ResultsError(
+            f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
+        )
 
 
 def read_table(path: Path) -> pa.Table:

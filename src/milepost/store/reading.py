@@ -7,6 +7,7 @@ and are not mixed in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def read_settings(path: Path) -> dict[str, Any]:
         return {}
     newest: dict[str, Any] = runs[0]
     return {**newest, "plan": read_json(results.plan_path(newest["plan_id"]))}
+
+
+def current_records(results: ResultsFolder) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(plan id, checkpoint record) of each checkpoint's newest figures, ordered as `read_measurements`."""
+    runs = _runs_newest_first(results)
+    plans = list(dict.fromkeys(run["plan_id"] for run in runs))
+    for checkpoints in _checkpoints(results, runs).values():
+        for record in checkpoints:
+            for plan_id in plans:
+                if results.metrics_path(plan_id, record["model_id"], record["numerics"]).exists():
+                    yield plan_id, record
+                    break
 
 
 def scored_checkpoints(path: Path) -> set[tuple[str, str]]:

@@ -1,0 +1,141 @@
+"""`milepost run`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from milepost.errors import MilepostError
+
+
+@click.command("run")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "-t",
+    "--tasks",
+    multiple=True,
+    required=True,
+    metavar="TASK,...",
+    help="lm_eval task, group or tag names; globs work.",
+)
+@click.option(
+    "-o",
+    "--output-path",
+    default="milepost-results",
+    show_default=True,
+    help="Results folder, new or of an earlier run.",
+)
+@click.option("-f", "--num-fewshot", type=int, help="Examples in the prompt; default: the task's own.")
+@click.option("-L", "--limit", type=float, help="Docs per task: a count, or a share below 1.")
+@click.option(
+    "-E", "--samples", help="JSON: doc ids by task, for example '{\"arc_easy\": [0, 2]}', or a file with it."
+)
+@click.option(
+    "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
+)
+@click.option("--include-path", type=click.Path(), help="Folder with YAML tasks of your own.")
+@click.option("--allow-task-code", is_flag=True, help="Let YAML of --include-path run Python (`!function`).")
+@click.option(
+    "--seed",
+    default="0,1234,1234,1234",
+    show_default=True,
+    help="python,numpy,torch,fewshot; or one for all.",
+)
+@click.option(
+    "--apply-chat-template",
+    is_flag=False,
+    flag_value="true",
+    default=None,
+    metavar="[NAME]",
+    help="Ask through the tokenizer's chat template.",
+)
+@click.option(
+    "--fewshot-as-multiturn",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default=None,
+    help="Few-shot examples as a conversation; on with a chat template.",
+)
+@click.option("--system-instruction", help="Text put before every prompt.")
+@click.option("--tokenizer", help="For checkpoints without one: a folder or Hub address.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
+@click.option(
+    "--engine", default="auto", show_default=True, help="auto, packed, padded or reference: same scores."
+)
+@click.option(
+    "-b",
+    "--batch-size",
+    default="auto",
+    show_default=True,
+    metavar="auto|TOKENS",
+    help="Tokens per forward pass.",
+)
+@click.option("--shard-tokens", type=int, help="Tokens per unit of work and storage.")
+@click.option("-s", "--log-samples", is_flag=True, help="Also write lm_eval's result and sample files.")
+@click.option("--fresh-plan", is_flag=True, help="Build prompts and tokens anew, whatever is cached.")
+@click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
+@click.option("--verbosity", help="Log level by name; LMEVAL_LOG_LEVEL is respected too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
+def command(sources: tuple[str, ...], **options: Any) -> int:
+    """Score every checkpoint of each SOURCE, then print the table.
+
+    A SOURCE is a folder of checkpoints or a Hub address (hf://org/name@step-*, hf://org/name/iter_*); several
+    make several curves. Whatever the results folder already has is not computed again.
+
+    \b
+    milepost run runs/my-500m -t mmlu,arc_easy -f 5 -o results
+    milepost run 'hf://org/name@step-*' --steps 2000:200000:2000 -t hellaswag
+    """
+    from milepost.library import evaluate
+
+    as_json, verbose = options.pop("as_json"), options.pop("verbose")
+    level = options.pop("verbosity") or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)]
+    template = options.pop("apply_chat_template")
+    results = evaluate(
+        sources,
+        options.pop("tasks"),
+        samples=_samples(options.pop("samples")),
+        apply_chat_template=True if template == "true" else template or False,
+        reuse_plan=not options.pop("fresh_plan"),
+        verbosity=level,
+        **options,
+    )
+    if as_json:
+        click.echo(json.dumps(results.to_records(), ensure_ascii=False, indent=1))
+    else:
+        from rich.console import Console
+
+        Console().print(results.table())
+        click.echo(f"results in {results.path}", err=True)
+    for name, reason in results.failures.items():
+        click.echo(f"failed: {name}: {reason}", err=True)
+    return 1 if results.failures else 0
+
+
+def _samples(given: str | None) -> dict[str, list[int]] | None:
+    """`--samples` as JSON text or a file that holds it."""
+    if given is None:
+        return None
+    text = given
+    if not given.lstrip().startswith("{"):
+        try:
+            text = Path(given).read_text("utf-8")
+        except OSError as error:
+            raise MilepostError(
+                f"--samples {given}: {error.strerror}", "pass JSON or a file with JSON"
+            ) from error
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise MilepostError(f"--samples is not valid JSON: {error}", '{"arc_easy": [0, 1, 2]}') from error
+    well_formed = isinstance(parsed, dict) and all(
+        isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parsed.values()
+    )
+    if not well_formed:
+        raise MilepostError("--samples must map task names to lists of doc ids", '{"arc_easy": [0, 1, 2]}')
+    return parsed

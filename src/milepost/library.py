@@ -1,0 +1,208 @@
+"""The library: `evaluate` does what `milepost run` does, `Results` reads a results folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.errors import MilepostError
+
+if TYPE_CHECKING:
+    import altair
+    import pandas
+    import polars
+    from rich.console import RenderableType
+
+    from milepost.analysis import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A results folder, read afresh at each call."""
+
+    path: Path
+    failures: Mapping[str, str]
+    """`series/checkpoint` to the reason it has no figures; of the run that made this object, else empty."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Results:
+        """An existing folder.
+
+        Raises:
+            ResultsError: it is not a results folder.
+        """
+        from milepost.store import open_results
+
+        return cls(open_results(Path(path)).path, {})
+
+    def rows(self) -> list[Row]:
+        """Every figure with its 95 % interval, one per series, checkpoint, task, metric and filter."""
+        from milepost.analysis import rows
+        from milepost.store import read_measurements
+
+        return rows(read_measurements(self.path))
+
+    def table(self, *, tasks: Sequence[str] = (), metric: str | None = None) -> RenderableType:
+        """The table of `milepost show`, for `rich.print`.
+
+        Args:
+            tasks: names or glob patterns; empty for the top-level tasks and groups.
+            metric: one metric for all; None for each task's own first.
+        """
+        from rich.console import Group
+
+        from milepost.report.terminal import tables
+
+        return Group(*tables(self._selected(tasks, metric)))
+
+    def plot(
+        self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metric: str | None = None
+    ) -> altair.TopLevelMixin:
+        """The learning curves as an Altair chart; also written to `path` (.png, .svg or .html) if given."""
+        from milepost.report.chart import curve
+        from milepost.report.files import write_chart
+
+        chart = curve(self._selected(tasks, metric))
+        if path is not None:
+            write_chart(chart, Path(path))
+        return chart
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """The rows as `milepost show --json` prints them."""
+        from milepost.analysis import as_record
+
+        return [as_record(row) for row in self.rows()]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a pandas data frame, with the columns of `to_records`."""
+        import pandas
+
+        return pandas.DataFrame(self.to_records())
+
+    def to_polars(self) -> polars.DataFrame:
+        """The rows as a polars data frame, with the columns of `to_records`.
+
+        Raises:
+            MilepostError: polars is not installed.
+        """
+        try:
+            import polars
+        except ImportError as error:
+            raise MilepostError("polars is not installed", "pip install 'milepost[polars]'") from error
+        return polars.DataFrame(self.to_records(), infer_schema_length=None)
+
+    def _selected(self, tasks: Sequence[str], metric: str | None) -> list[Row]:
+        from milepost.analysis import select
+
+        return select(self.rows(), tasks=tasks, metric=metric)
+
+
+def evaluate(
+    sources: str | Path | Sequence[str | Path],
+    tasks: str | Sequence[str],
+    *,
+    output_path: str | Path,
+    num_fewshot: int | None = None,
+    limit: float | None = None,
+    samples: Mapping[str, Sequence[int]] | None = None,
+    seed: str = "0,1234,1234,1234",
+    apply_chat_template: bool | str = False,
+    fewshot_as_multiturn: bool | None = None,
+    system_instruction: str | None = None,
+    include_path: str | Path | None = None,
+    allow_task_code: bool = False,
+    steps: str | None = None,
+    tokenizer: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: str = "auto",
+    batch_size: str | int = "auto",
+    shard_tokens: int | None = None,
+    log_samples: bool = False,
+    reuse_plan: bool = True,
+    verbosity: str = "WARNING",
+) -> Results:
+    """Score every checkpoint of `sources` on `tasks`; what the results folder has is not computed again.
+
+    Args:
+        sources: folders or Hub addresses (`hf://org/name@step-*`); each is a training run.
+        tasks: lm_eval task, group or tag names, comma-separated or a sequence; glob patterns work.
+        output_path: the results folder, new or of an earlier call.
+        num_fewshot, limit, samples, seed, apply_chat_template, fewshot_as_multiturn, system_instruction,
+            include_path: as in lm_eval.
+        allow_task_code: let YAML of `include_path` run Python code (`!function`).
+        steps: `BEGIN:END:STRIDE`, inclusive; any part may be empty.
+        tokenizer: for checkpoints that have none.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        dtype: `auto` (the checkpoint's own), `float32`, `float16` or `bfloat16`.
+        engine: `auto`, `packed`, `padded` or `reference`; the same scores, at different speed.
+        batch_size: tokens per forward pass, or `auto`.
+        shard_tokens: tokens per unit of work and storage, before sharing; None for the default.
+        log_samples: also write lm_eval's own result and sample files.
+        reuse_plan: whether an unchanged plan of an earlier run may be taken from the cache.
+        verbosity: a logging level.
+
+    Returns:
+        The results; checkpoints that could not be used are in `Results.failures`.
+
+    Raises:
+        MilepostError: something the caller can mend, with a hint; nothing has been written then.
+    """
+    from milepost.run.evaluation import evaluate_run
+    from milepost.run.journal import Journal, parse_level
+    from milepost.run.settings import RunSettings
+    from milepost.sources import Steps
+    from milepost.tasks.settings import Seeds, TaskSettings
+
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    chosen: dict[str, Any] = {} if shard_tokens is None else {"shard_tokens": shard_tokens}
+    settings = RunSettings(
+        sources=tuple(str(source) for source in given),
+        tasks=TaskSettings(
+            names=tuple(name.strip() for listed in names for name in listed.split(",") if name.strip()),
+            num_fewshot=num_fewshot,
+            limit=limit,
+            samples=None if samples is None else tuple((task, tuple(ids)) for task, ids in samples.items()),
+            seeds=Seeds.parse(seed),
+            apply_chat_template=apply_chat_template,
+            fewshot_as_multiturn=fewshot_as_multiturn,
+            system_instruction=system_instruction,
+            include_path=Path(include_path) if include_path is not None else None,
+            allow_task_code=allow_task_code,
+        ),
+        output_path=Path(output_path),
+        steps=Steps.parse(steps) if steps is not None else None,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=dtype,
+        engine=engine,
+        batch_tokens=_batch_tokens(batch_size),
+        log_samples=log_samples,
+        reuse_plan=reuse_plan,
+        **chosen,
+    )
+    with Journal(parse_level(verbosity)) as journal:
+        outcome = evaluate_run(settings, journal)
+        logging.getLogger("milepost.run").info(
+            "scored %d, already there %d, failed %d",
+            len(outcome.scored),
+            len(outcome.reused),
+            len(outcome.failed),
+        )
+    failures = {f"{f.checkpoint.series}/{f.checkpoint.name}": f.reason for f in outcome.failed}
+    return Results(outcome.results.path, failures)
+
+
+def _batch_tokens(batch_size: str | int) -> int | None:
+    if batch_size == "auto":
+        return None
+    try:
+        return int(batch_size)
+    except ValueError as error:
+        raise MilepostError(
+            f"--batch-size {batch_size!r} is no number", "pass auto, or tokens per forward pass such as 8192"
+        ) from error

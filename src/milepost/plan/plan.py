@@ -1,0 +1,179 @@
+"""The plan: every request of an evaluation as token ids, cut into shards; a value that is saved and named.
+
+A plan depends on tasks, settings and tokenizer, not on any weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.plan.encode import EncodedTask
+from milepost.plan.shards import Shard, cut_into_shards
+from milepost.types import Request, Sequences
+
+KINDS = ("loglikelihood", "loglikelihood_rolling")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPlan:
+    """One task's requests (R) and the docs they come from."""
+
+    name: str
+    encoded: EncodedTask
+    kinds: npt.NDArray[np.int8]
+    """[R] index into KINDS."""
+    doc_ids: npt.NDArray[np.int64]
+    """[R] place of the request's doc in the evaluation split, ascending within the task."""
+    docs: dict[str, list[Any]]
+    """Columns of the docs table (doc_id, doc, target, arguments, hashes); opaque here."""
+    shards: tuple[Shard, ...]
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        requests: list[Request],
+        docs: dict[str, list[Any]],
+        encoded: EncodedTask,
+        shard_tokens: int,
+    ) -> TaskPlan:
+        doc_ids = np.asarray([request.doc_id for request in requests], dtype=np.int64)
+        return cls(
+            name=name,
+            encoded=encoded,
+            kinds=np.asarray([KINDS.index(request.kind) for request in requests], dtype=np.int8),
+            doc_ids=doc_ids,
+            docs=docs,
+            shards=cut_into_shards(encoded, doc_ids, shard_tokens),
+        )
+
+    @property
+    def task_id(self) -> str:
+        """Names what is asked and of which docs."""
+        digest = hashlib.sha256(b"milepost task 1\0")
+        parts = [self.name, *(shard.shard_id for shard in self.shards), *self.docs["doc_hash"]]
+        digest.update("\n".join([*parts, *self.docs["target_hash"]]).encode())
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The tasks of one evaluation, in lm_eval's order."""
+
+    tasks: tuple[TaskPlan, ...]
+    tokenizer_id: str
+    max_length: int
+    settings: dict[str, Any]
+    """JSON: what was asked, versions, and lm_eval's task configs; for people and for result files."""
+
+    @property
+    def plan_id(self) -> str:
+        """Names the questions and how their answers are counted (`settings["counting"]`)."""
+        counted = json.dumps(self.settings["counting"], sort_keys=True)
+        parts = [self.tokenizer_id, str(self.max_length), counted, *(task.task_id for task in self.tasks)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all requests before anything is shared."""
+        return sum(len(task.encoded.sequences.tokens) for task in self.tasks)
+
+    @property
+    def n_requests(self) -> int:
+        return sum(task.encoded.n_requests for task in self.tasks)
+
+
+def save_plan(plan: Plan, folder: Path) -> None:
+    """Write the plan into `folder`, which appears whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    entries = []
+    for number, task in enumerate(plan.tasks):
+        sequences = task.encoded.sequences
+        columns = {
+            "tokens": {"token": sequences.tokens},
+            "sequences": {
+                "length": np.diff(sequences.starts),
+                "n_targets": sequences.n_targets,
+                "request": task.encoded.request_of,
+            },
+            "requests": {"kind": task.kinds, "doc_id": task.doc_ids},
+            "docs": task.docs,
+        }
+        for name, table in columns.items():
+            pq.write_table(pa.table(table), temporary / f"{number}.{name}.parquet", compression="zstd")
+        entries.append(
+            {
+                "name": task.name,
+                "n_requests": task.encoded.n_requests,
+                "n_truncated": task.encoded.n_truncated,
+                "shards": [
+                    [s.shard_id, s.first, s.last, s.first_sequence, s.last_sequence] for s in task.shards
+                ],
+            }
+        )
+    head = {
+        "tokenizer_id": plan.tokenizer_id,
+        "max_length": plan.max_length,
+        "settings": plan.settings,
+        "tasks": entries,
+    }
+    (temporary / "plan.json").write_text(json.dumps(head, ensure_ascii=False), "utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+
+
+def load_plan(folder: Path) -> Plan:
+    """A plan as `save_plan` wrote it.
+
+    Raises:
+        OSError, ValueError, KeyError: there is none, or it is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    head = json.loads((folder / "plan.json").read_text("utf-8"))
+    tasks = []
+    for number, entry in enumerate(head["tasks"]):
+        tables = {
+            name: pq.read_table(folder / f"{number}.{name}.parquet", memory_map=True)
+            for name in ("tokens", "sequences", "requests", "docs")
+        }
+        lengths = tables["sequences"]["length"].to_numpy()
+        tasks.append(
+            TaskPlan(
+                name=entry["name"],
+                encoded=EncodedTask(
+                    sequences=Sequences(
+                        tokens=tables["tokens"]["token"].to_numpy(),
+                        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+                        n_targets=tables["sequences"]["n_targets"].to_numpy(),
+                    ),
+                    request_of=tables["sequences"]["request"].to_numpy(),
+                    n_requests=entry["n_requests"],
+                    n_truncated=entry["n_truncated"],
+                ),
+                kinds=tables["requests"]["kind"].to_numpy(),
+                doc_ids=tables["requests"]["doc_id"].to_numpy(),
+                docs=tables["docs"].to_pydict(),
+                shards=tuple(Shard(*shard) for shard in entry["shards"]),
+            )
+        )
+    return Plan(
+        tasks=tuple(tasks),
+        tokenizer_id=head["tokenizer_id"],
+        max_length=head["max_length"],
+        settings=head["settings"],
+    )

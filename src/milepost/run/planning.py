@@ -1,0 +1,183 @@
+"""The plan of one tokenizer: taken from the cache when nothing it depends on has changed, else built.
+
+A plan depends on the versions of lm_eval and datasets, the text of every task file it uses, the settings,
+the tokenizer, the context length, and the state of the data (a Hub commit, a hash of local files).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from milepost.cache import cache_folder
+from milepost.plan.encode import encode
+from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
+from milepost.run.journal import Journal
+from milepost.tasks.settings import TaskSettings
+
+PLAN_FORMAT = 1
+
+logger = logging.getLogger("milepost.run")
+
+
+class Questions:
+    """The plan, and lm_eval's task objects for counting answers; with a cached plan loaded only when needed."""
+
+    def __init__(self, plan: Plan, settings: TaskSettings, loaded: Any | None) -> None:
+        self.plan = plan
+        self._settings = settings
+        self._loaded = loaded
+
+    def loaded(self) -> Any:
+        """`tasks.loading.LoadedTasks`, to be given to `compute_metrics`."""
+        if self._loaded is None:
+            from milepost.tasks.loading import load_tasks
+
+            self._loaded = load_tasks(self._settings)
+        return self._loaded
+
+
+def make_questions(
+    settings: TaskSettings,
+    tokenizer: Any,
+    tokenizer_id: str,
+    max_length: int,
+    *,
+    shard_tokens: int,
+    reuse: bool,
+    journal: Journal,
+) -> Questions:
+    """The plan for one tokenizer and context length.
+
+    Raises:
+        TaskError, TokenizerError: see `tasks.loading.load_tasks` and `plan.encode.encode`.
+    """
+    key = _key(settings, tokenizer_id, max_length, shard_tokens)
+    folder = cache_folder() / "plans" / key
+    if reuse:
+        with journal.timed("looked for a plan of an earlier run"):
+            plan = _from_cache(folder)
+        if plan is not None:
+            logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
+            return Questions(plan, settings, None)
+    plan, loaded, data = _build(settings, tokenizer, tokenizer_id, max_length, shard_tokens, journal)
+    journal.say_collected()
+    if data is not None:
+        _to_cache(plan, data, folder)
+    return Questions(plan, settings, loaded)
+
+
+def _build(
+    settings: TaskSettings,
+    tokenizer: Any,
+    tokenizer_id: str,
+    max_length: int,
+    shard_tokens: int,
+    journal: Journal,
+) -> tuple[Plan, Any, list[dict[str, Any]] | None]:
+    with journal.timed("imported lm_eval"):
+        from milepost.tasks.describe import data_used, describe_counting, describe_tasks
+        from milepost.tasks.loading import load_tasks
+        from milepost.tasks.requests import build_requests
+
+    with journal.timed("loaded tasks and data"):
+        loaded = load_tasks(settings)
+    chat = functools.partial(_render_chat, tokenizer)
+    tasks = []
+    with journal.timed("built requests and tokenised them, once for all checkpoints"):
+        for asked in build_requests(loaded, chat):
+            encoded = encode(asked.task, asked.requests, tokenizer, max_length)
+            docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
+            tasks.append(TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens))
+    plan = Plan(
+        tasks=tuple(tasks),
+        tokenizer_id=tokenizer_id,
+        max_length=max_length,
+        settings={
+            "asked": _plain_settings(settings),
+            "versions": versions(),
+            "counting": describe_counting(loaded),
+            "tasks": describe_tasks(loaded),
+        },
+    )
+    logger.info(
+        "plan %s: %d requests of %d tasks, %d tokens",
+        plan.plan_id[:8],
+        plan.n_requests,
+        len(tasks),
+        plan.n_tokens,
+    )
+    return plan, loaded, data_used(loaded)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a score depends on."""
+    names = ("milepost", "lm_eval", "torch", "transformers", "tokenizers", "datasets")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _render_chat(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    """As lm_eval's `HFLM.apply_chat_template`: a template that refuses a system role gets none."""
+    import jinja2
+
+    def render(history: list[dict[str, str]]) -> str:
+        text: str = tokenizer.apply_chat_template(
+            history,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+        return text
+
+    try:
+        return render(messages)
+    except jinja2.exceptions.TemplateError:
+        logger.warning("the chat template refuses a system message; it is left out")
+        return render([message for message in messages if message["role"] != "system"])
+
+
+def _plain_settings(settings: TaskSettings) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return plain
+
+
+def _key(settings: TaskSettings, tokenizer_id: str, max_length: int, shard_tokens: int) -> str:
+    from milepost.tasks.files import task_files
+
+    relevant = {k: v for k, v in versions().items() if k in ("lm_eval", "datasets", "tokenizers")}
+    digest = hashlib.sha256()
+    head = [PLAN_FORMAT, relevant, _plain_settings(settings), tokenizer_id, max_length, shard_tokens]
+    digest.update(json.dumps(head, sort_keys=True).encode())
+    for path in task_files(settings):
+        digest.update(f"\0{path}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _from_cache(folder: Path) -> Plan | None:
+    from milepost.tasks.data import data_state
+
+    try:
+        used = json.loads((folder / "data.json").read_text("utf-8"))
+        if any(data_state(ref) != ref["state"] for ref in used):
+            logger.info("the data has changed since the plan was made")
+            return None
+        return load_plan(folder)
+    except (OSError, ValueError, KeyError):
+        return None  # none there, or damaged: it is made again
+
+
+def _to_cache(plan: Plan, data: list[dict[str, Any]], folder: Path) -> None:
+    try:
+        save_plan(plan, folder)
+        (folder / "data.json").write_text(json.dumps(data), "utf-8")
+    except OSError as error:
+        logger.info("the plan is not kept for later runs: %s", error)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,112 @@
+"""How far a run is: a Rich display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from milepost.types import Checkpoint
+
+
+class Progress(Protocol):
+    """Told by the run what it does; units are tokens before sharing."""
+
+    def start(self, checkpoint: Checkpoint, tokens: int) -> None: ...
+
+    def advance(self, tokens: int) -> None: ...
+
+    def finish(self, checkpoint: Checkpoint, what: str) -> None: ...
+
+
+@contextmanager
+def show_progress(n_checkpoints: int, tokens_each: int) -> Iterator[Progress]:
+    """The display that fits where stderr goes."""
+    if sys.stderr.isatty():
+        with _bars(n_checkpoints, tokens_each) as bars:
+            yield bars
+    else:
+        yield Lines(n_checkpoints)
+
+
+class Lines:
+    """One line per checkpoint, with the time left judged by the checkpoints done."""
+
+    def __init__(self, n_checkpoints: int) -> None:
+        self._n = n_checkpoints
+        self._done = 0
+        self._began = self._this = time.monotonic()
+
+    def start(self, checkpoint: Checkpoint, tokens: int) -> None:
+        self._this = time.monotonic()
+
+    def advance(self, tokens: int) -> None:
+        """Nothing between checkpoints: a log file wants no thousand lines."""
+
+    def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        self._done += 1
+        now = time.monotonic()
+        left = (now - self._began) / self._done * (self._n - self._done)
+        eta = f", about {_spell(left)} left" if self._done < self._n else ""
+        print(
+            f"[{self._done}/{self._n}] {checkpoint.series} {checkpoint.name}: {what},"
+            f" {_spell(now - self._this)}{eta}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+@contextmanager
+def _bars(n_checkpoints: int, tokens_each: int) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    display = RichProgress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+    class Bars:
+        def __init__(self) -> None:
+            self._all = display.add_task("all checkpoints", total=n_checkpoints * tokens_each)
+            self._one = display.add_task("", total=None, visible=False)
+            self._left = 0
+
+        def start(self, checkpoint: Checkpoint, tokens: int) -> None:
+            self._left = tokens
+            name = f"{checkpoint.series} {checkpoint.name}"
+            display.update(self._one, description=name, total=tokens, completed=0, visible=True)
+
+        def advance(self, tokens: int) -> None:
+            self._left -= tokens
+            display.update(self._one, advance=tokens)
+            display.update(self._all, advance=tokens)
+
+        def finish(self, checkpoint: Checkpoint, what: str) -> None:
+            display.update(self._all, advance=self._left)
+            display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {what}"))
+
+    with display:
+        yield Bars()
+
+
+def _spell(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

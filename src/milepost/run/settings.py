@@ -1,0 +1,71 @@
+"""Everything that one `milepost run` was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from milepost.errors import MilepostError
+from milepost.plan.shards import DEFAULT_SHARD_TOKENS
+from milepost.sources import Steps
+from milepost.tasks.settings import TaskSettings
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+ENGINES = ("auto", "packed", "padded", "reference")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """What to evaluate, on what, and where the results go."""
+
+    sources: tuple[str, ...]
+    tasks: TaskSettings
+    output_path: Path
+    steps: Steps | None = None
+    tokenizer: str | None = None
+    """A tokenizer for checkpoints that have none of their own: a folder or a Hub address."""
+    device: str = "auto"
+    dtype: str = "auto"
+    engine: str = "auto"
+    batch_tokens: int | None = None
+    """Tokens per forward pass; None chooses from free memory."""
+    shard_tokens: int = DEFAULT_SHARD_TOKENS
+    log_samples: bool = False
+    reuse_plan: bool = True
+    """Whether a plan of an earlier run with the same questions may be taken from the cache."""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise MilepostError("no SOURCE given", "name a folder of checkpoints or hf://org/name@step-*")
+        if self.dtype not in DTYPES:
+            raise MilepostError(f"unknown dtype {self.dtype!r}", "one of " + ", ".join(DTYPES))
+        if self.engine not in ENGINES:
+            raise MilepostError(f"unknown engine {self.engine!r}", "one of " + ", ".join(ENGINES))
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise MilepostError(
+                f"--batch-size {self.batch_tokens} is not positive", "pass auto or a token count"
+            )
+        if self.shard_tokens < 1:
+            raise MilepostError(
+                f"--shard-tokens {self.shard_tokens} is not positive", "the default is sensible"
+            )
+
+
+def resolve_device(device: str) -> str:
+    """`auto` becomes the first of cuda, mps, cpu that is there.
+
+    Raises:
+        MilepostError: the device asked for is not there.
+    """
+    import torch
+
+    has_mps = torch.backends.mps.is_available()
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count():
+        return device
+    if device == "cpu" or (device == "mps" and has_mps):
+        return device
+    there = ["cpu", *(["mps"] if has_mps else []), *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    raise MilepostError(f"there is no device {device!r} here", "auto, or one of " + ", ".join(there))

@@ -1,0 +1,125 @@
+"""Docs to requests: lm_eval's own prompts, as strings, with the hashes its result files carry.
+
+The order of docs, the draw of few-shot examples and the strings are lm_eval's: its `build_all_requests`
+makes them. Source: lm_eval/evaluator.py `evaluate`, lm_eval/api/task.py `build_all_requests`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import lm_eval.api.task
+from lm_eval.evaluator_utils import get_sample_size
+from lm_eval.utils import handle_non_serializable, hash_string
+
+from milepost.errors import TaskError
+from milepost.tasks.loading import LoadedTasks
+from milepost.tasks.templates import compiled_templates
+from milepost.types import Request
+
+logger = logging.getLogger("milepost.tasks")
+
+ChatTemplate = Callable[..., str]
+"""(messages, add_generation_prompt=...) -> prompt, as `LM.apply_chat_template`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocRecord:
+    """One doc as the result files show it; the same for every checkpoint."""
+
+    doc_id: int
+    """Position in the evaluation split."""
+    doc: str
+    """JSON of the doc."""
+    target: str
+    arguments: str
+    """JSON: the argument list of each of the doc's requests."""
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequests:
+    """What one task asks: its requests in lm_eval's order, and its docs."""
+
+    task: str
+    requests: list[Request]
+    docs: list[DocRecord]
+
+
+def build_requests(
+    loaded: LoadedTasks, chat_template: ChatTemplate | None = None, *, compile_templates_once: bool = True
+) -> Iterator[TaskRequests]:
+    """The requests of each task in turn; lm_eval's instances are dropped after each, so memory stays flat.
+
+    Raises:
+        TaskError: more few-shot examples asked for than the task has, or no docs.
+    """
+    settings = loaded.settings
+    with compiled_templates(compile_templates_once):
+        for name, task in loaded.tasks.items():
+            try:
+                task.build_all_requests(
+                    limit=get_sample_size(task, settings.limit),
+                    samples=settings.samples_of(name),
+                    system_instruction=settings.system_instruction,
+                    apply_chat_template=bool(settings.apply_chat_template),
+                    fewshot_as_multiturn=settings.multiturn,
+                    chat_template=chat_template if settings.apply_chat_template else None,
+                )
+            except (AssertionError, ValueError) as error:
+                if "few" in str(error).lower() or "Sample larger than population" in str(error):
+                    shots = task.get_config("num_fewshot")
+                    raise TaskError(
+                        f"{name} has too few examples for {shots}-shot", "pass a smaller --num-fewshot"
+                    ) from error
+                raise
+            instances = task.instances
+            task._instances = None
+            ids = settings.samples_of(name)
+            yield TaskRequests(
+                name,
+                [_request(instance, ids) for instance in instances],
+                [_doc_record(task, group, ids) for group in by_doc(instances)],
+            )
+
+
+def by_doc(instances: list[Any]) -> list[list[Any]]:
+    """Instances grouped by doc, in order, each group ordered by `idx`, as lm_eval groups them."""
+    groups: dict[int, list[Any]] = {}
+    for instance in instances:
+        groups.setdefault(instance.doc_id, []).append(instance)
+    return [sorted(group, key=lambda instance: instance.idx) for group in groups.values()]
+
+
+def true_doc_id(doc_id: int, samples: list[int] | None) -> int:
+    """lm_eval numbers the docs of `--samples` from 0; this is the doc's place in the split."""
+    return samples[doc_id] if samples is not None else doc_id
+
+
+def _request(instance: Any, samples: list[int] | None) -> Request:
+    doc_id = true_doc_id(instance.doc_id, samples)
+    if instance.request_type == "loglikelihood_rolling":
+        return Request("loglikelihood_rolling", doc_id, instance.idx, "", instance.args[0])
+    return Request("loglikelihood", doc_id, instance.idx, instance.args[0], instance.args[1])
+
+
+def _doc_record(task: lm_eval.api.task.Task, instances: list[Any], samples: list[int] | None) -> DocRecord:
+    first = instances[0]
+    dump = functools.partial(json.dumps, default=handle_non_serializable, ensure_ascii=False)
+    target = task.doc_to_target(first.doc)
+    return DocRecord(
+        doc_id=true_doc_id(first.doc_id, samples),
+        doc=dump(first.doc),
+        target=str(target),
+        arguments=dump([list(instance.args) for instance in instances]),
+        doc_hash=hash_string(dump(first.doc, indent=2)),
+        prompt_hash=hash_string(first.arguments[0]),
+        target_hash=hash_string(str(target)),
+    )
