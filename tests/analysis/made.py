@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from milepost.store import ResultsFolder
+from milepost.store.files import write_json
 from milepost.types import Measurement
-
 
 PLAIN = Measurement(
     series="run",
@@ -89,3 +92,30 @@ def mmlu(steps: list[int], *, subjects: int = 57, series: str = "run") -> list[M
             f"mmlu_subject_{i:02}", steps, low=0.25, high=0.26, n=246, series=series, parents=parents
         )
     return found
+
+
+def write_results(folder: Path, measurements: Sequence[Measurement]) -> Path:
+    """A results folder that holds these measurements, as `milepost run` leaves it, without scores."""
+    results = ResultsFolder.create(folder)
+    of_checkpoint: dict[tuple[str, str], list[Measurement]] = {}
+    for each in measurements:
+        of_checkpoint.setdefault((each.series, each.checkpoint), []).append(each)
+    for (series, checkpoint), figures in of_checkpoint.items():
+        model_id = f"{len(list((folder / 'store').glob('checkpoints/*/*.json'))):016x}"
+        identity = {"series": series, "checkpoint": checkpoint, "step": figures[0].step}
+        write_json(
+            results.checkpoint_path(series, checkpoint),
+            {**identity, "model_id": model_id, "numerics": "float32"},
+        )
+        rows = [{**dataclasses.asdict(figure), "setting": "0-shot"} for figure in figures]
+        write_json(results.metrics_path("plan", model_id, "float32"), {"rows": rows})
+    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": {"limit": None}})
+    results.write_run(
+        {
+            "plan_id": "plan",
+            "series": list(dict.fromkeys(each.series for each in measurements)),
+            "sources": ["runs/<b>&co"],
+            "versions": {"lm_eval": "0.4.13"},
+        }
+    )
+    return folder

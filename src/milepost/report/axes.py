@@ -9,10 +9,12 @@ from typing import NamedTuple
 from milepost.analysis.metrics import is_ratio_scale, value_range
 from milepost.analysis.row import Row
 
-SMALLEST_SHARE = 0.205
+SMALLEST_SHARE = 0.2
 """An axis shows at least this share of a bounded metric's range, or of the largest value of an unbounded one:
-an accuracy axis spans 0.2, and a little more, so that a tick label at its very end does not stick out."""
+an accuracy axis spans 0.2 or more."""
 _PADDING = 0.06
+_NO_TICK_ABOVE = 0.03
+"""Share of the axis at its top where a tick's label would push the panel's title up."""
 _LOG_FROM_RATIO = 10.0
 
 
@@ -22,6 +24,7 @@ class YAxis(NamedTuple):
     low: float
     high: float
     log: bool
+    ticks: list[float]
 
 
 def y_axis(rows: Sequence[Row]) -> YAxis:
@@ -30,19 +33,27 @@ def y_axis(rows: Sequence[Row]) -> YAxis:
     It spans at least `SMALLEST_SHARE`, and does not leave the metric's range. A perplexity whose values
     differ by more than a factor of 10 gets a log axis, on which equal ratios are equal distances.
     """
-    metric = rows[0].metric
-    shown = list(_shown(rows))
-    lowest, highest = value_range(metric)
-    if not shown:
-        return YAxis(max(lowest, 0.0), min(highest, 1.0) if highest > 0 else 1.0, log=False)
+    lowest, highest = value_range(rows[0].metric)
+    shown = list(_shown(rows)) or [max(lowest, 0.0)]
     low, high = min(shown), max(shown)
-    if is_ratio_scale(metric) and low > 0 and high / low > _LOG_FROM_RATIO:
+    if is_ratio_scale(rows[0].metric) and low > 0 and high / low > _LOG_FROM_RATIO:
         air = (high / low) ** _PADDING
-        return YAxis(low / air, high * air, log=True)
+        low, high = low / air, high * air
+        top = high / (high / low) ** _NO_TICK_ABOVE
+        return YAxis(low, high, log=True, ticks=log_ticks(low, top))
+    span = _least_span(low, high, lowest, highest)
     air = (high - low) * _PADDING
-    return YAxis(
-        *_widened(low - air, high + air, _least_span(low, high, lowest, highest), lowest, highest), False
-    )
+    low, high = _widened(low - air, high + air, span, lowest, highest)
+    return YAxis(low, high, log=False, ticks=linear_ticks(low, high - (high - low) * _NO_TICK_ABOVE))
+
+
+def linear_ticks(first: float, last: float) -> list[float]:
+    """Three to seven round numbers from `first` to `last`."""
+    rough = (last - first) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(part * power for part in (1, 2, 5, 10) if part * power >= 0.75 * rough)
+    begin, end = math.ceil(first / step - 1e-9), math.floor(last / step + 1e-9)
+    return [float(f"{i * step:.12g}") for i in range(begin, end + 1)]
 
 
 def log_ticks(first: float, last: float) -> list[float]:

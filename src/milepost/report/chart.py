@@ -5,20 +5,24 @@ Knows rows and Vega-Lite, not files. Importing it imports altair (0.5 s).
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
 
 from milepost.analysis.row import Row
 from milepost.analysis.series import Curve, curves
-from milepost.report.axes import log_ticks, y_axis
+from milepost.report.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.grid import figure_name
-from milepost.report.text import direction_arrow, plus_minus, printable
+from milepost.report.text import direction_arrow, plus_minus, printable, wrapped
 from milepost.report.theme import DASHES, LIGHT, PALETTE, SHAPES
 
 NO_CURVE = "one checkpoint: no curve"
+
+
+_SI = "format(datum.value, '~s')"
+_PLAIN = "format(datum.value, '~r')"
+"""As label expressions, because an axis format would write 0 as `0k`."""
 
 
 class Size(NamedTuple):
@@ -48,7 +52,7 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
 
     Args:
         rows: what to draw, every row of it; at least one.
-        title: heading; None for the name of the series, if there is one only.
+        title: heading; by default the name of the series, or how many there are.
         log_x: steps on a log axis; step 0 is left out.
     """
     drawn = _drawable(rows, log_x=log_x)
@@ -64,7 +68,7 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
         log_x=log_x,
     )
     first_of_last_row = len(panels) - paper.size.columns
-    heading = title if title is not None else (series[0] if len(series) == 1 else "")
+    heading = title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
     chart = alt.concat(
         *(
             _panel(of_panel, paper, f"panel-{i}", x_title=i >= first_of_last_row)
@@ -72,7 +76,12 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
         ),
         columns=paper.size.columns,
         spacing={"row": 26, "column": 22},
-        title=_heading(heading, rows, paper),
+        title=_heading(
+            heading,
+            [each for of_panel in panels.values() for each in of_panel],
+            remarks(rows, log_x=log_x),
+            paper.size,
+        ),
         config=LIGHT,
         padding=14,
         resolve=alt.Resolve(scale={"color": "shared", "shape": "shared", "strokeDash": "shared"}),
@@ -113,20 +122,31 @@ def _size(panels: int) -> Size:
     return Size(3 if panels <= 12 else 4, 300, 180)
 
 
-def _heading(heading: str, rows: Sequence[Row], paper: Paper) -> alt.TitleParams:
-    marks = ["shaded: 95 % interval"] if any(row.ci_low is not None for row in rows) else []
-    marks += ["dashed: chance"] if any(row.chance is not None for row in rows) else []
-    marks += ["ringed: best"] if any(row.higher_is_better is not None for row in rows) else []
-    width = paper.size.columns * paper.size.width
-    notes = [line for note in remarks(rows, log_x=paper.log_x) for line in _wrapped(note, width, 6)]
+def _heading(heading: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
+    width = size.columns * size.width
     return alt.TitleParams(
-        text=_wrapped(printable(heading), width, 9) or [""],
-        subtitle=["  ·  ".join(marks), *notes],
+        text=wrapped(printable(heading), width // 9),
+        subtitle=[
+            "  ·  ".join(_marks(drawn)),
+            *(line for note in notes for line in wrapped(note, width // 6)),
+        ],
         anchor="start",
         fontSize=16,
         subtitleFontSize=11,
         offset=14,
     )
+
+
+def _marks(drawn: Iterable[Curve]) -> list[str]:
+    """What the marks that are in the chart mean."""
+    longer = [each for each in drawn if len(each.measured) > 1]
+    meanings = {
+        "shaded: 95 % interval": any(row.ci_low is not None for each in longer for row in each.rows),
+        "bar: 95 % interval": any(each.rows[0].ci_low is not None for each in drawn if len(each.rows) == 1),
+        "dashed: chance": any(each.chance is not None for each in drawn),
+        "ringed: best": any(each.best is not None for each in longer),
+    }
+    return [meaning for meaning, is_there in meanings.items() if is_there]
 
 
 # ---- one panel -----------------------------------------------------------------------------------------
@@ -137,12 +157,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     scale = alt.Scale(
         domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False, zero=False
     )
-    labels = alt.Axis(
-        title=None,
-        format="~s" if axis.high >= 1000 else "~g",
-        labelOverlap=True,
-        **({"values": log_ticks(axis.low, axis.high)} if axis.log else {"tickCount": 5}),
-    )
+    labels = alt.Axis(title=None, values=axis.ticks, labelExpr=_SI if axis.high >= 1000 else _PLAIN)
     color, shape, dash = _looks(paper)
 
     def y(field: str) -> alt.Y:
@@ -212,20 +227,17 @@ def _chance_layers(of: Curve, paper: Paper, y: Callable[[str], alt.Y]) -> list[a
 def _x(paper: Paper, *, with_title: bool) -> alt.X:
     if paper.by_name:
         return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=160))
-    title = "step" if with_title else None
+    first, last = paper.steps[0], paper.steps[-1]
     if paper.log_x:
-        axis = alt.Axis(
-            title=title, grid=False, format="~s", values=log_ticks(paper.steps[0], paper.steps[-1])
-        )
-        return alt.X("step:Q", scale=alt.Scale(type="log", nice=False, padding=8), axis=axis)
-    axis = alt.Axis(title=title, grid=False, format="~s", labelOverlap=True, tickCount=6)
-    return alt.X("step:Q", scale=alt.Scale(domain=_x_domain(paper.steps), nice=False), axis=axis)
-
-
-def _x_domain(steps: Sequence[int]) -> list[float]:
-    first, last = steps[0], steps[-1]
-    air = (last - first) * 0.025 or max(1.0, abs(first) * 0.1)
-    return [first - air, last + air]
+        ticks, scale = log_ticks(first, last), alt.Scale(type="log", nice=False, padding=8)
+    else:
+        air = (last - first) * 0.025 or max(1.0, first * 0.1)
+        ticks = linear_ticks(first, last) if last > first else [first]
+        scale = alt.Scale(domain=[first - air, last + air], nice=False)
+    axis = alt.Axis(
+        title="step" if with_title else None, grid=False, values=ticks, labelExpr=_SI, labelOverlap=True
+    )
+    return alt.X("step:Q", scale=scale, axis=axis)
 
 
 def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
@@ -261,14 +273,11 @@ def _tooltip() -> list[alt.Tooltip]:
 def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:
     any_curve = of_panel[0]
     arrow = direction_arrow(any_curve.rows[0].higher_is_better)
-    what = f"{figure_name(any_curve.metric, any_curve.filter)} {arrow}".strip() + (
-        ", log axis" if log else ""
-    )
+    what = f"{figure_name(any_curve.metric, any_curve.filter)} {arrow}".strip() + (" (log)" if log else "")
     best = _best_line(any_curve) if len(of_panel) == 1 else ""
-    width = paper.size.width
     return alt.TitleParams(
-        text=_wrapped(printable(any_curve.task), width, 8),
-        subtitle=_wrapped("  ·  ".join(filter(None, (what, best))), width, 6),
+        text=wrapped(printable(any_curve.task), paper.size.width // 8),
+        subtitle=wrapped("  ·  ".join(filter(None, (what, best))), round(paper.size.width / 5.4)),
         frame="group",
         offset=6,
     )
@@ -282,8 +291,3 @@ def _best_line(of: Curve) -> str:
         return _figure(of.measured[0]) if len(of.measured) == 1 else ""
     where = f"step {best.step}" if best.step is not None else printable(best.checkpoint)
     return f"best {_figure(best)} at {where}"
-
-
-def _wrapped(text: str, width: int, pixels_per_char: int) -> list[str]:
-    """Lines no wider than `width` pixels: a long name is broken rather than cut off."""
-    return textwrap.wrap(text, max(12, width // pixels_per_char))

@@ -72,7 +72,7 @@ def write_chart(chart: alt.TopLevelMixin, path: Path) -> list[str]:
 def _svg(spec: dict[str, object]) -> str:
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(spec, vl_version=_vegalite_version())
+    svg: str = vl_convert.vegalite_to_svg(spec, vl_version=vegalite_version())
     return svg
 
 
@@ -82,7 +82,7 @@ def _png(chart: alt.TopLevelMixin) -> tuple[bytes, list[str]]:
     from milepost.report.glyphs import spell_missing
 
     spec, missing = spell_missing(chart.to_dict())
-    data = vl_convert.vegalite_to_png(spec, vl_version=_vegalite_version(), scale=_PIXELS_PER_POINT)
+    data = vl_convert.vegalite_to_png(spec, vl_version=vegalite_version(), scale=_PIXELS_PER_POINT)
     if not missing:
         return data, []
     which = " ".join(f"{char} (U+{ord(char):04X})" for char in sorted(missing)[:8])
@@ -91,7 +91,7 @@ def _png(chart: alt.TopLevelMixin) -> tuple[bytes, list[str]]:
     ]
 
 
-def _vegalite_version() -> str:
+def vegalite_version() -> str:
     """The Vega-Lite that altair writes, as vl-convert names it: `v6.4.1` is `6.4`."""
     from altair import SCHEMA_VERSION
 

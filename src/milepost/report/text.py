@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 
 from milepost.analysis.metrics import is_proportion
@@ -36,6 +37,16 @@ def plus_minus(value: float, low: float | None, high: float | None, metric: str)
 def direction_arrow(higher_is_better: bool | None) -> str:
     """↑ where higher is better, ↓ where lower is, nothing where the metric has no direction."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters, broken after a space or inside a name after `_`, `/`, `-`."""
+    lines = [""]
+    for piece in re.findall(rf"[^\s_/-]{{1,{width - 1}}}[\s_/-]*|[\s_/-]+", text):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines if line.strip()]
 
 
 def _like(value: float, half: float, metric: str) -> str:

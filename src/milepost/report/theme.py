@@ -7,7 +7,16 @@ from typing import Any
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 """Okabe and Ito's colour-blind safe colours (jfly.uni-koeln.de/color, 2008) without yellow and black, which
 vanish on white and on dark paper, and with a grey."""
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "stroke")
+SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+)
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [12, 4])
 """7 colours, 8 shapes and 5 dashes have no common factor: 280 series look different, in grey as well."""
 
@@ -37,7 +46,13 @@ def _config(ink: str, soft: str, faint: str, paper: str | None) -> dict[str, Any
             "tickColor": soft,
             "tickSize": 4,
         },
-        "legend": {"labelColor": ink, "labelFontSize": 12, "labelLimit": 0, "symbolOpacity": 1},
+        "legend": {
+            "labelColor": ink,
+            "labelFontSize": 12,
+            "labelLimit": 0,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 0,
+        },
         "style": {
             "chance": {"color": soft, "strokeDash": [5, 4], "strokeWidth": 1.2},
             "chance-label": {"color": soft, "fontSize": 10, "align": "left", "baseline": "middle"},

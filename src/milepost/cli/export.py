@@ -1,0 +1,64 @@
+"""`milepost export`: results as files for other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from milepost.analysis.selection import select
+from milepost.cli.selection import read_rows, results_argument
+from milepost.errors import ResultsError
+from milepost.report.files import check_target, write_file
+from milepost.report.tidy import as_csv, as_parquet
+
+FORMATS = ("lm_eval", "csv", "parquet")
+
+
+@click.command()
+@results_argument
+@click.option(
+    "-f",
+    "--format",
+    "kind",
+    type=click.Choice(FORMATS),
+    help="lm_eval: its results_*.json and samples_*.jsonl; csv and parquet: one line per figure. "
+    "By default what the name of PATH says.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to write; for lm_eval the folder.",
+)
+@click.option("--json", "say_json", is_flag=True, help="Say what was written as JSON.")
+def command(results: Path, kind: str | None, output: Path, say_json: bool) -> None:
+    """Write RESULTS, the output folder of `milepost run`, for other programs.
+
+    CSV and Parquet hold the rows of `milepost show --json`: every figure of every checkpoint.
+    """
+    kind = kind or _kind_of(output)
+    if kind == "lm_eval":
+        from milepost.run.export import export_lm_eval
+
+        written = export_lm_eval(results, output)
+    else:
+        check_target(output)
+        rows = select(read_rows(results))
+        write_file(output, as_parquet(rows) if kind == "parquet" else as_csv(rows).encode())
+        written = [output]
+    if say_json:
+        click.echo(json.dumps({"format": kind, "files": [str(path) for path in written]}))
+    else:
+        for path in written:
+            click.echo(f"wrote {path}")
+
+
+def _kind_of(output: Path) -> str:
+    suffix = output.suffix.lower().lstrip(".")
+    if suffix not in ("csv", "parquet"):
+        raise ResultsError(f"the name {output} does not say the format", f"pass --format {'|'.join(FORMATS)}")
+    return suffix

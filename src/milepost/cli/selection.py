@@ -1,0 +1,52 @@
+"""The options that say which figures to look at, shared by the commands that read results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from milepost.analysis.row import Row, rows
+from milepost.store import read_measurements
+
+results_argument = click.argument("results", type=click.Path(path_type=Path))
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--task`, `--metric`, `--series` and `--all`; patterns may repeat or be joined by commas."""
+    for option in (
+        click.option("--all", "subjects", is_flag=True, help="Every task, not only groups and lone tasks."),
+        click.option(
+            "--series", multiple=True, callback=_patterns, help="Training runs, by name or pattern."
+        ),
+        click.option(
+            "--metric",
+            multiple=True,
+            callback=_patterns,
+            help="Metrics, by name or pattern; by default the one that each task lists first.",
+        ),
+        click.option(
+            "-t",
+            "--task",
+            multiple=True,
+            callback=_patterns,
+            help="Tasks and groups, by name or pattern such as 'mmlu_*'; by default groups and lone tasks.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_rows(results: Path) -> list[Row]:
+    """The figures of a results folder with their intervals.
+
+    Raises:
+        ResultsError: no results folder.
+    """
+    return rows(read_measurements(results))
+
+
+def _patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())

@@ -1,0 +1,50 @@
+"""`milepost show`: the table of a results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from milepost.analysis.selection import headline, select
+from milepost.cli.selection import read_rows, results_argument, selection_options
+
+
+@click.command()
+@results_argument
+@selection_options
+@click.option("--json", "form", flag_value="json", help="Every figure as JSON, an object each.")
+@click.option("--csv", "form", flag_value="csv", help="Every figure as CSV, a line each.")
+@click.option("--markdown", "form", flag_value="markdown", help="The table as Markdown.")
+def command(
+    results: Path,
+    task: tuple[str, ...],
+    metric: tuple[str, ...],
+    series: tuple[str, ...],
+    subjects: bool,
+    form: str | None,
+) -> None:
+    """Show the scores of RESULTS, the output folder of `milepost run`.
+
+    Steps down, tasks across: value ± half of its 95 % interval, a star at the best of each column, the chance
+    level below. A table wider than the window is printed in parts. --json and --csv write all tasks and
+    metrics that the patterns leave, not only those of the table.
+    """
+    rows = read_rows(results)
+    if form in ("json", "csv"):
+        from milepost.report.tidy import as_csv, as_json
+
+        picked = select(rows, tasks=task, metrics=metric, series=series)
+        click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
+        return
+    picked = headline(rows, tasks=task, metrics=metric, series=series, subjects=subjects)
+    if form == "markdown":
+        from milepost.report.markdown import markdown
+
+        click.echo(markdown(picked), nl=False)
+        return
+    from rich.console import Console
+
+    from milepost.report.terminal import print_table
+
+    print_table(picked, Console(highlight=False))

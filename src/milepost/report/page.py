@@ -1,0 +1,150 @@
+"""Reports as one HTML file: nothing is fetched when it is read, and all foreign text is escaped."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.analysis.row import Row, rows
+from milepost.analysis.selection import headline, select
+from milepost.analysis.series import checkpoints
+from milepost.report.files import check_target, vegalite_version, write_file
+from milepost.report.grid import Grid, grids, legend
+from milepost.report.text import printable
+from milepost.report.theme import DARK, LIGHT
+from milepost.store import read_measurements, read_settings
+from milepost.version import __version__
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def write_report(results: Path, out: Path, *, title: str | None = None) -> list[str]:
+    """Write what a results folder holds as one HTML page: charts, tables, and how it was measured.
+
+    Args:
+        results: the output folder of a run.
+        out: the page; its name ends in `.html`, its folder exists.
+        title: heading; by default the names of the series.
+
+    Returns:
+        What the reader should know, one line each; see `chart.remarks`.
+
+    Raises:
+        ResultsError: no results folder, nothing measured yet, or the page cannot be written.
+    """
+    check_target(out, (".html",))
+    every = select(rows(read_measurements(results)))
+    page, notices = _report(every, read_settings(results), title)
+    write_file(out, page.encode())
+    return notices
+
+
+def chart_page(chart: alt.TopLevelMixin) -> str:
+    """An HTML page with one chart, at home on light and dark screens."""
+    spec = chart.to_dict()
+    lines = spec.get("title", {}).get("text") or ["Learning curve"]
+    return _page(title=" ".join([lines] if isinstance(lines, str) else lines), spec=spec)
+
+
+def _report(every: list[Row], settings: Mapping[str, Any], title: str | None) -> tuple[str, list[str]]:
+    from milepost.report.chart import curve, remarks
+
+    main = headline(every)
+    tables = grids(main)
+    page = _page(
+        title=title or ", ".join(grid.series for grid in tables),
+        spec=curve(main, title="Learning curves").to_dict(),
+        summary=_summary(every),
+        main_tables=tables,
+        all_tables=grids(every) if len(every) > len(main) else [],
+        legend=legend(tables),
+        settings=list(_lines(settings)),
+    )
+    return page, remarks(main)
+
+
+def _page(
+    *,
+    title: str,
+    spec: dict[str, Any],
+    summary: str = "",
+    main_tables: Sequence[Grid] = (),
+    all_tables: Sequence[Grid] = (),
+    legend: str = "",
+    settings: Sequence[tuple[str, str]] = (),
+) -> str:
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    page = Environment(
+        loader=PackageLoader("milepost.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template("page.html.j2")
+    return page.render(
+        version=__version__,
+        title=printable(title),
+        summary=summary,
+        chart_label=f"Learning curves of {printable(title)}; the same figures are in the table",
+        main_tables=main_tables,
+        all_tables=all_tables,
+        legend=legend,
+        settings=settings,
+        # The page brings its own colours: vega-embed would let those in the spec win.
+        spec={key: value for key, value in spec.items() if key != "config"},
+        light={**LIGHT, "background": None},
+        dark=DARK,
+        script=Markup(_vega().replace("</script", "<\\/script")),
+    )
+
+
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script of 0.9 MB."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vegalite_version())
+    return bundle
+
+
+def _summary(every: Sequence[Row]) -> str:
+    parts = []
+    for series, places in checkpoints(every).items():
+        steps = [place.step for place in places if place.step is not None]
+        reach = f", steps {steps[0]} to {steps[-1]}" if len(steps) > 1 else ""
+        several = "s" if len(places) > 1 else ""
+        parts.append(f"{printable(series)}: {len(places)} checkpoint{several}{reach}")
+    return "; ".join(parts)
+
+
+# ---- settings ------------------------------------------------------------------------------------------
+
+_LONGEST = 400
+_MOST_ENTRIES = 20
+
+
+def _lines(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested settings as one line each, `plan.limit`; long lists are counted rather than listed."""
+    for name, value in settings.items():
+        where = printable(f"{prefix}{name}")
+        if isinstance(value, Mapping) and len(value) > _MOST_ENTRIES:
+            yield where, f"{len(value)} entries"
+        elif isinstance(value, Mapping):
+            yield from _lines(value, f"{where}.")
+        elif where == "time" and isinstance(value, int | float):
+            moment = datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
+            yield where, moment.strftime("%Y-%m-%d %H:%M UTC")
+        else:
+            yield where, _brief(value)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        if value and all(isinstance(item, Mapping) for item in value):
+            return f"{len(value)} entries"
+        return _cut(", ".join(printable(str(item)) for item in value))
+    return "not set" if value is None else _cut(printable(str(value)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"
