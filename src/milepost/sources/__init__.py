@@ -1,1 +1,21 @@
-"""."""
+"""Where checkpoints come from: found, identified and made local. Knows files and the Hub, not tensors.
+
+Imports neither torch nor huggingface_hub until a SOURCE needs them.
+"""
+
+from milepost.sources.discover import discover, discover_all
+from milepost.sources.fetch import fetch
+from milepost.sources.identity import FileDigest, Identity, identify
+from milepost.sources.steps import Steps
+from milepost.sources.tokenizer import tokenizer_location
+
+__all__ = [
+    "FileDigest",
+    "Identity",
+    "Steps",
+    "discover",
+    "discover_all",
+    "fetch",
+    "identify",
+    "tokenizer_location",
+]

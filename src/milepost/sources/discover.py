@@ -1,0 +1,98 @@
+"""From what the user typed to series of checkpoints: the room's front door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+from milepost.errors import SourceError
+from milepost.sources.local import find_local
+from milepost.sources.run import Run, ordered, select
+from milepost.sources.steps import Steps
+from milepost.types import Checkpoint, Series
+
+HUB_SCHEME = "hf://"
+
+
+def discover(source: str, steps: Steps | None = None) -> Series:
+    """The one training run a SOURCE stands for.
+
+    Raises:
+        SourceError: it does not exist, matches nothing, cannot be reached, or stands for several runs.
+    """
+    series = discover_all([source], steps)
+    if len(series) > 1:
+        names = ", ".join(one.name for one in series)
+        raise SourceError(f"{source} stands for {len(series)} runs: {names}", "give one of them")
+    return series[0]
+
+
+def discover_all(sources: Sequence[str], steps: Steps | None = None) -> tuple[Series, ...]:
+    """The training runs of several SOURCEs, in the order given, each under a name of its own.
+
+    Checkpoints of the same folder or repository form one series, however they were given
+    (`runs/a/step-1 runs/a/step-2`); one that is given twice counts once.
+
+    Raises:
+        SourceError: as `discover`; or no source was given.
+    """
+    if not sources:
+        raise SourceError("no SOURCE", "give a folder or a Hub address such as hf://org/name")
+    found = [run for source in sources for run in _find(source)]
+    runs = [select(run, steps) for run in _merged(found)]
+    names = _unique_names(runs)
+    return tuple(_series(run, name) for run, name in zip(runs, names, strict=True))
+
+
+def _find(source: str) -> tuple[Run, ...]:
+    if source.startswith(HUB_SCHEME):
+        from milepost.sources.hub import find_on_hub
+
+        return (find_on_hub(source),)
+    return find_local(source)
+
+
+def _merged(runs: Sequence[Run]) -> list[Run]:
+    by_root: dict[str, Run] = {}
+    for run in runs:
+        first = by_root.get(run.root)
+        if first is None:
+            by_root[run.root] = run
+            continue
+        together = {one.source: one for one in (*first.checkpoints, *run.checkpoints)}
+        source = first.source if run.source in first.source.split() else f"{first.source} {run.source}"
+        by_root[run.root] = Run(run.root, run.name, source, ordered(list(together.values())))
+    return list(by_root.values())
+
+
+def _unique_names(runs: Sequence[Run]) -> list[str]:
+    """The runs' names, with as much of their folders (or organisation) as it takes to tell them apart."""
+    parts = [PurePath(run.root.replace("hf://", "hf/")).parts for run in runs]
+    names = [run.name for run in runs]
+    for depth in range(2, max(len(one) for one in parts) + 1):
+        if len(set(names)) == len(names):
+            break
+        names = [
+            "-".join(part for part in own[-depth:] if part != "/") if names.count(name) > 1 else name
+            for own, name in zip(parts, names, strict=True)
+        ]
+    return names
+
+
+def _series(run: Run, name: str) -> Series:
+    checkpoints = tuple(replace(one, series=name) for one in _with_unique_names(run.checkpoints))
+    return Series(name=name, source=run.source, checkpoints=checkpoints)
+
+
+def _with_unique_names(checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
+    """Where two share a name (one sub-folder in two revisions), name them by the end of their address."""
+    names = [one.name for one in checkpoints]
+    return tuple(
+        one if names.count(one.name) == 1 else replace(one, name=_long_name(one)) for one in checkpoints
+    )
+
+
+def _long_name(checkpoint: Checkpoint) -> str:
+    _, at, tail = checkpoint.source.removeprefix(HUB_SCHEME).partition("@")
+    return tail if at else "/".join(PurePath(checkpoint.source).parts[-2:])

@@ -1,0 +1,134 @@
+"""Which model a checkpoint is: a hash of its config and weights, whatever its name and place.
+
+Two checkpoints with one identity give the same scores; a folder overwritten in place has a new one. The
+config's dtype belongs to it, because `--dtype auto` computes in it. What does not: `_name_or_path` and
+`transformers_version`, which tell where a file comes from and not what it computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from milepost.errors import CheckpointError
+from milepost.sources.digests import sha256_of
+from milepost.sources.fetch import download, fetch
+from milepost.sources.hub_listing import HubFile, list_files
+from milepost.sources.layout import CONFIG, recognise
+from milepost.sources.local import find_config, inspect_folder
+from milepost.sources.names import shown
+from milepost.types import Checkpoint, HubLocation
+
+_NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
+_FORM = "milepost-model-1"
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """One weight file."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a checkpoint is, apart from its name."""
+
+    model_id: str
+    """64 hex digits."""
+    files: tuple[FileDigest, ...]
+    """The weight files, by name."""
+
+
+def identify(checkpoint: Checkpoint, cache_dir: Path) -> Identity:
+    """The identity of the checkpoint's model, as it is now.
+
+    For the Hub the published SHA-256 of each weight file is taken, without downloading it. Local files are
+    read, or remembered under `cache_dir` while they are unchanged: asking again after the weights were read
+    is cheap, and an equal answer proves that what was read is what was identified.
+
+    Raises:
+        CheckpointError: the checkpoint has a problem, or a file cannot be read.
+    """
+    if checkpoint.problem:
+        raise CheckpointError(f"{checkpoint.source}: {checkpoint.problem}")
+    if isinstance(checkpoint.location, HubLocation):
+        return _identify_on_hub(checkpoint, checkpoint.location, cache_dir)
+    return _identify_folder(checkpoint.location, cache_dir)
+
+
+def _identify_folder(folder: Path, cache_dir: Path) -> Identity:
+    layout = inspect_folder(folder)
+    config = find_config(folder)
+    if layout is None or layout.problem or config is None:
+        raise CheckpointError(
+            f"{folder}: {layout.problem if layout and layout.problem else 'no weights in it'}"
+        )
+    files = tuple(
+        FileDigest(name, (folder / name).stat().st_size, sha256_of(folder / name, cache_dir))
+        for name in layout.weight_files
+    )
+    return _identity(config, files)
+
+
+def _identify_on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> Identity:
+    listed = list_files(location.repo_id, location.commit)
+    prefix = f"{location.subfolder}/" if location.subfolder else ""
+    weights = _weight_files(listed, prefix, checkpoint)
+    if any(file.sha256 is None for file in weights.values()):  # small enough to be kept in git
+        folder = fetch(checkpoint)
+        files = _digests_in(folder, weights, cache_dir)
+        config = find_config(folder)
+    else:
+        files = tuple(FileDigest(name, file.size, file.sha256 or "") for name, file in weights.items())
+        snapshot = download(location, (CONFIG,), what=checkpoint.source, error=CheckpointError)
+        config = find_config(snapshot / PurePosixPath(location.subfolder))
+    if config is None:
+        raise CheckpointError(f"{checkpoint.source}: {CONFIG} is missing")
+    return _identity(config, files)
+
+
+def _weight_files(listed: Any, prefix: str, checkpoint: Checkpoint) -> dict[str, HubFile]:
+    here = {path[len(prefix) :]: file for path, file in listed.items() if path.startswith(prefix)}
+    here = {name: file for name, file in here.items() if "/" not in name}
+    layout = recognise({name: file.size for name, file in here.items()}, ())
+    if layout is None or layout.problem:
+        raise CheckpointError(f"{checkpoint.source}: {layout.problem if layout else 'no weights in it'}")
+    return {name: here[name] for name in layout.weight_files}
+
+
+def _digests_in(folder: Path, names: Iterable[str], cache_dir: Path) -> tuple[FileDigest, ...]:
+    return tuple(
+        FileDigest(name, (folder / name).stat().st_size, sha256_of(folder / name, cache_dir))
+        for name in names
+    )
+
+
+def _identity(config: Path, files: tuple[FileDigest, ...]) -> Identity:
+    files = tuple(sorted(files, key=lambda file: file.name))
+    told = {
+        "form": _FORM,
+        "config": _canonical_config(config),
+        "weights": [[file.name, file.size, file.sha256] for file in files],
+    }
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return Identity(hashlib.sha256(text.encode("ascii")).hexdigest(), files)
+
+
+def _canonical_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{shown(str(path))} does not parse: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{shown(str(path))} is not a JSON object")
+    kept = {key: value for key, value in config.items() if key not in _NOT_THE_MODEL}
+    if "torch_dtype" in kept:  # its name before transformers 5
+        kept.setdefault("dtype", kept.pop("torch_dtype"))
+    return kept

@@ -1,0 +1,272 @@
+"""Training runs on disk: one model folder, a Trainer run, a folder of model folders, a pattern of them.
+
+Which of them a folder is:
+
+- it has sub-folders `checkpoint-N`: a Trainer run. These are the series; a final model saved beside them is
+  the last of them once more, and left out (name that folder's files by a SOURCE of their own to have both).
+- else it has weights itself: one checkpoint. Where its name tells a step (`step-400`), it belongs to the run
+  in the folder above, so that several given one by one form one series.
+- else its sub-folders have weights: a run, one checkpoint each.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from milepost.errors import CheckpointError, SourceError
+from milepost.sources.layout import (
+    CONFIG,
+    TOKENIZER_FILES,
+    Layout,
+    looks_unfinished,
+    recognise,
+)
+from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
+from milepost.sources.run import Run, ordered
+from milepost.sources.safetensors_header import read_header
+from milepost.types import Checkpoint
+
+_TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
+_READ_FILES = frozenset({CONFIG, "generation_config.json", *TOKENIZER_FILES})
+_MAX_INDEX_BYTES = 100_000_000
+
+
+def find_local(source: str) -> tuple[Run, ...]:
+    """The runs a local path or pattern stands for; more than one only for a pattern over several runs.
+
+    Raises:
+        SourceError: there is nothing there, or no checkpoint in it.
+    """
+    path = _as_path(source)
+    if path.is_dir():
+        return (_run_in(path, source),)
+    if path.exists():
+        raise SourceError(
+            f"{shown(source)} is a file", f"give the folder it lies in: {shown(str(path.parent))}"
+        )
+    if is_pattern(source):
+        return _runs_matching(path, source)
+    raise SourceError(f"{shown(source)} does not exist", _hint_for_missing(path, source))
+
+
+def inspect_folder(folder: Path) -> Layout | None:
+    """What a folder on disk holds, with the first thing that keeps it from being evaluated.
+
+    None where nothing in it looks like weights. Reads headers and the index, no tensor data.
+    """
+    try:
+        return _inspect(folder)
+    except OSError as error:  # no permission, or the run deleted it while we looked
+        return Layout("unknown", problem=f"cannot be read: {error.strerror}")
+
+
+def _inspect(folder: Path) -> Layout | None:
+    entries = list(os.scandir(folder))
+    files = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    layout = recognise(files, folders, lambda name: _read_small(folder / name))
+    if layout is None or layout.problem:
+        return layout
+    problem = (
+        _stray_link(folder, entries, layout.weight_files)
+        or _config_problem(folder)
+        or _broken_weights(folder, layout)
+    )
+    return replace(layout, problem=problem)
+
+
+def find_config(folder: Path) -> Path | None:
+    """The `config.json` that belongs to a checkpoint folder: its own, else the one in the folder above."""
+    for place in (folder, folder.parent):
+        if (place / CONFIG).is_file():
+            return place / CONFIG
+    return None
+
+
+def _run_in(folder: Path, source: str) -> Run:
+    children = _checkpoints_in(folder, source)
+    trainer = [one for one in children if _TRAINER_FOLDER.fullmatch(one.name)]
+    if trainer:
+        return Run(str(folder), folder.name, source, ordered(trainer))
+    layout = inspect_folder(folder)
+    if layout is not None:
+        return _single(folder, layout, source)
+    if children:
+        return Run(str(folder), folder.name, source, ordered(children))
+    raise SourceError(f"there is no checkpoint in {shown(source)}", _hint_for_empty(folder))
+
+
+def _single(folder: Path, layout: Layout, source: str) -> Run:
+    if names_a_step(folder.name) and folder.parent.name:
+        home = folder.parent
+        one = _checkpoint(folder, layout, series=home.name)
+    else:
+        home = folder
+        one = replace(_checkpoint(folder, layout, series=home.name), step=None)
+    return Run(str(home), home.name, source, (one,))
+
+
+def _runs_matching(pattern: Path, source: str) -> tuple[Run, ...]:
+    folders = [Path(match) for match in sorted(glob.glob(str(pattern))) if os.path.isdir(match)]
+    if not folders:
+        raise SourceError(f"{shown(source)} matches no folder", _hint_for_missing(pattern, source))
+    runs: list[Run] = []
+    members: dict[Path, list[Checkpoint]] = {}
+    for folder in folders:
+        inner = _checkpoints_in(folder, source)
+        if any(_TRAINER_FOLDER.fullmatch(one.name) for one in inner):
+            runs.append(_run_in(folder, source))
+        elif found := _member(folder, folder.parent.name):
+            members.setdefault(folder.parent, []).append(found)
+        elif inner:
+            runs.append(Run(str(folder), folder.name, source, ordered(inner)))
+    for home, checkpoints in members.items():
+        if any(not _is_unfinished(one) for one in checkpoints) or not runs:
+            runs.append(Run(str(home), home.name, source, ordered(_without_aliases(checkpoints))))
+    if not runs:
+        raise SourceError(
+            f"no folder that {shown(source)} matches holds a checkpoint",
+            f"it matches {listed(folder.name for folder in folders[:5])}",
+        )
+    return tuple(runs)
+
+
+def _checkpoints_in(folder: Path, source: str) -> list[Checkpoint]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    except OSError as error:
+        raise SourceError(f"{shown(source)} cannot be read: {error.strerror}") from error
+    found = [_member(folder / name, folder.name) for name in names]
+    return _without_aliases([one for one in found if one is not None])
+
+
+def _member(folder: Path, series: str) -> Checkpoint | None:
+    """The folder as a checkpoint of a run; None where it is something else (logs, training state)."""
+    layout = inspect_folder(folder)
+    if layout is None and names_a_step(folder.name):
+        entries = list(os.scandir(folder))
+        files = [entry.name for entry in entries if not entry.is_dir()]
+        if looks_unfinished(files, [entry.name for entry in entries if entry.is_dir()]):
+            layout = Layout("unknown", problem="no weights in it yet")
+    if layout is None:
+        return None
+    if folder.name.startswith(("tmp-", "tmp_")) or folder.name.endswith((".tmp", ".partial", ".incomplete")):
+        layout = replace(layout, problem="still being written")
+    return _checkpoint(folder, layout, series)
+
+
+def _checkpoint(folder: Path, layout: Layout, series: str) -> Checkpoint:
+    return Checkpoint(
+        series=series,
+        name=folder.name,
+        step=step_in(folder.name),
+        source=str(folder),
+        format=layout.format,
+        location=folder,
+        size_bytes=layout.size_bytes,
+        problem=layout.problem,
+    )
+
+
+def _without_aliases(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    """Leave out links such as `latest` that lead to another checkpoint of the same list."""
+    real = {one.source for one in checkpoints if not os.path.islink(one.source)}
+    return [one for one in checkpoints if one.source in real or os.path.realpath(one.source) not in real]
+
+
+def _is_unfinished(checkpoint: Checkpoint) -> bool:
+    return checkpoint.format == "unknown"
+
+
+def _read_small(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_INDEX_BYTES)
+
+
+def _config_problem(folder: Path) -> str | None:
+    config = find_config(folder)
+    if config is None:
+        return f"{CONFIG} is missing, in the folder and in the one above"
+    if config.stat().st_size == 0:
+        return f"{CONFIG} is empty"
+    return None
+
+
+def _broken_weights(folder: Path, layout: Layout) -> str | None:
+    """A header that does not match its file, as of a file that is still being written."""
+    if layout.format != "safetensors":
+        return None
+    for name in layout.weight_files:
+        try:
+            read_header(folder / name)
+        except CheckpointError as error:
+            return error.message.replace(str(folder) + os.sep, "")
+    return None
+
+
+def _stray_link(folder: Path, entries: list[os.DirEntry[str]], weight_files: tuple[str, ...]) -> str | None:
+    """A file we would read that is a link to somewhere else on this machine.
+
+    A snapshot in a Hugging Face cache links to the blobs of its own repository, which is as it should be.
+    """
+    allowed = (folder.resolve(), _cache_of(folder.resolve()))
+    for entry in entries:
+        name = entry.name
+        if not entry.is_symlink() or not (name in weight_files or name in _READ_FILES or "index" in name):
+            continue
+        target = Path(entry.path).resolve()
+        if not any(place is not None and target.is_relative_to(place) for place in allowed):
+            return f"{shown(name)} is a link out of the folder"
+    return None
+
+
+def _cache_of(folder: Path) -> Path | None:
+    """`.../models--org--name` for a folder inside one of its snapshots."""
+    for place in folder.parents:
+        if place.name == "snapshots" and place.parent.name.startswith("models--"):
+            return place.parent
+    return None
+
+
+def _as_path(source: str) -> Path:
+    if not source.strip():
+        raise SourceError("an empty SOURCE", "give a folder or a Hub address such as hf://org/name")
+    try:
+        path = Path(os.path.abspath(os.path.expanduser(source)))
+        os.stat(path)
+    except FileNotFoundError:
+        return path
+    except ValueError as error:
+        raise SourceError(f"{shown(source)!r} is no path: {error}", None) from error
+    except OSError as error:
+        raise SourceError(f"{shown(source)} cannot be opened: {error.strerror}", None) from error
+    return path
+
+
+def _hint_for_missing(path: Path, source: str) -> str:
+    if re.match(r"https?://huggingface\.co/|hf\.co/|[a-z0-9]+:/", source):
+        return "an address on the Hub is written hf://org/name[@revision][/subfolder]"
+    there = path.parent
+    wanted = path.name
+    while not there.is_dir():
+        there, wanted = there.parent, there.name
+    names = [entry.name for entry in os.scandir(there) if entry.is_dir() and entry.name[0] != "."]
+    alike = nearest(wanted, names)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and there == Path.cwd():
+        return f"for a model on the Hub write hf://{source}"
+    return (
+        f"in {shown(str(there))} there is {listed(alike)}" if alike else f"{shown(str(there))} has no folders"
+    )
+
+
+def _hint_for_empty(folder: Path) -> str:
+    inner = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    for name in inner:
+        if os.access(folder / name, os.R_OK | os.X_OK) and _checkpoints_in(folder / name, name):
+            there = shown(str(folder))
+            return f"there are some in {there}/{shown(name)}; a pattern such as {there}/* takes all"
+    return "a checkpoint is a folder with config.json and model.safetensors (or shards with their index)"

@@ -1,0 +1,59 @@
+"""What a checkpoint's name says: its step, its place in the order, the names like it. Strings only."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_STEP_WORD = re.compile(r"(?:step|iter|iteration|checkpoint|ckpt|chkpt)s?[-_=.]?([0-9]+)", re.IGNORECASE)
+_INTEGER = re.compile(r"[0-9]+")
+_GLOB = re.compile(r"[*?\[\]]+")
+_MAX_DIGITS = 18
+"""Longer runs of digits are hashes, not steps (and int() refuses the longest)."""
+
+
+def step_in(name: str) -> int | None:
+    """The step that a name tells: the integer after `step`, `iter` or `checkpoint`, else the last one.
+
+    The word comes first because of names such as `step1000-tokens4B`.
+    """
+    numbers = _STEP_WORD.findall(name) or _INTEGER.findall(name)
+    if not numbers or len(numbers[-1]) > _MAX_DIGITS:
+        return None
+    return int(numbers[-1])
+
+
+def names_a_step(name: str) -> bool:
+    """Whether a folder's name says by itself that it is one checkpoint of a run (`step-10`, `0010`).
+
+    `pythia-160m` has an integer, but is the name of a model.
+    """
+    return bool(_STEP_WORD.search(name)) or name.isdecimal()
+
+
+def in_order(step: int | None, name: str) -> tuple[bool, int, str]:
+    """Sort key of checkpoints: by step, then by name; those without a step (`main`, `final`) come last."""
+    return (step is None, step or 0, name)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether the text has the wildcards of a shell pattern."""
+    return bool(_GLOB.search(text))
+
+
+def nearest(wanted: str, names: Iterable[str], n: int = 5) -> list[str]:
+    """The names most like the wanted one (which may be a pattern); the first few where none is alike."""
+    known = sorted(set(names), key=lambda name: in_order(step_in(name), name))
+    alike = difflib.get_close_matches(_GLOB.sub("", wanted), known, n=n, cutoff=0.5)
+    return alike or known[:n]
+
+
+def shown(text: str) -> str:
+    """The text with control characters, ANSI escapes and lone surrogates spelled out, safe in a message."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c` for a message."""
+    return ", ".join(shown(name) for name in names)

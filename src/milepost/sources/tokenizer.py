@@ -1,0 +1,108 @@
+"""Where a checkpoint's tokenizer lies. Finds and downloads files; does not load them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from milepost.errors import SourceError, TokenizerError
+from milepost.sources.fetch import fetch_tokenizer_files
+from milepost.sources.hub_address import HubAddress
+from milepost.sources.hub_listing import commit_of, list_files
+from milepost.sources.layout import has_tokenizer
+from milepost.sources.names import is_pattern, shown
+from milepost.types import Checkpoint, HubLocation
+
+_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
+_REPO_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?:@[^/@]+)?")
+
+
+def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> Path:
+    """A local folder with the tokenizer's files, downloaded if need be (them alone).
+
+    Looked for in: `override` (a folder, `hf://org/name` or `org/name`), the checkpoint, the folder above it,
+    and for the Hub the root of its revision and of `main`.
+
+    Raises:
+        TokenizerError: there is none.
+    """
+    if override is not None:
+        return _overriding(override)
+    location = checkpoint.location
+    found = _beside(location) if isinstance(location, Path) else _on_hub(location)
+    if found is None:
+        raise TokenizerError(f"{checkpoint.source} has no tokenizer", _HINT)
+    return found
+
+
+def _overriding(override: str) -> Path:
+    try:
+        path = Path(override).expanduser()
+        if path.is_file():
+            path = path.parent
+        if path.is_dir():
+            if not _has_tokenizer(path):
+                raise TokenizerError(f"there is no tokenizer in {shown(override)}", _HINT)
+            return path.resolve()
+    except (ValueError, OSError) as error:
+        raise TokenizerError(f"--tokenizer {shown(override)!r} is no path: {error}", _HINT) from error
+    text = override.removeprefix("hf://")
+    if override == text and not _REPO_ID.fullmatch(override):
+        raise TokenizerError(f"--tokenizer {shown(override)} does not exist", _HINT)
+    try:
+        found = _at_address(HubAddress.parse(f"hf://{text}"))
+    except SourceError as error:
+        raise TokenizerError(
+            f"--tokenizer {shown(override)}: {error.message}", error.hint or _HINT
+        ) from error
+    if found is None:
+        raise TokenizerError(f"there is no tokenizer in {shown(override)}", _HINT)
+    return found
+
+
+def _at_address(address: HubAddress) -> Path | None:
+    revision = address.revision or "main"
+    commit = None if is_pattern(str(address)) else commit_of(address.repo_id, revision)
+    if commit is None:
+        raise SourceError(f"hf://{address.repo_id} has no revision {shown(revision)}")
+    return _on_hub(
+        HubLocation(repo_id=address.repo_id, revision=revision, commit=commit, subfolder=address.subfolder)
+    )
+
+
+def _beside(folder: Path) -> Path | None:
+    return next((place for place in (folder, folder.parent) if _has_tokenizer(place)), None)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return has_tokenizer([path.name for path in folder.iterdir() if path.is_file()])
+
+
+def _on_hub(location: HubLocation) -> Path | None:
+    parent = str(PurePosixPath(location.subfolder).parent) if location.subfolder else ""
+    folders = dict.fromkeys([location.subfolder, "" if parent == "." else parent, ""])
+    places = [replace(location, subfolder=folder) for folder in folders]
+    for place in places:
+        if _lists_tokenizer(place):
+            return _download(place)
+    main = _main_of(location)
+    return _download(main) if main is not None and _lists_tokenizer(main) else None
+
+
+def _main_of(location: HubLocation) -> HubLocation | None:
+    commit = commit_of(location.repo_id, "main")
+    if commit is None:
+        return None
+    return HubLocation(repo_id=location.repo_id, revision="main", commit=commit)
+
+
+def _lists_tokenizer(place: HubLocation) -> bool:
+    prefix = f"{place.subfolder}/" if place.subfolder else ""
+    paths = list_files(place.repo_id, place.commit)
+    return has_tokenizer([path[len(prefix) :] for path in paths if path.startswith(prefix)])
+
+
+def _download(place: HubLocation) -> Path:
+    address = HubAddress(place.repo_id, place.revision, place.subfolder)
+    return fetch_tokenizer_files(place, what=f"the tokenizer of {address}", error=TokenizerError)
