@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import transformers
 
-from milepost.types import Sequences
+from milepost.types import Scores, Sequences
 
 VOCAB = 97
 SMALL = {
@@ -107,3 +107,9 @@ def random_requests(seed: int = 0, n: int = 24, longest: int = 60) -> Sequences:
     items.append((items[1][0], len(items[1][0]) - 1))
     items.append(([5, 6], 1))
     return pack_up(items)
+
+
+def close(a: Scores, b: Scores, tolerance: float = 1e-4) -> None:
+    """Fails where log-likelihoods differ by more, or any greedy flag differs."""
+    np.testing.assert_allclose(a.loglikelihood, b.loglikelihood, atol=tolerance, rtol=0)
+    np.testing.assert_array_equal(a.greedy, b.greedy)

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models import CONFIGS, VOCAB, pack_up, random_requests, tiny_model
+from engine.models import CONFIGS, VOCAB, close, pack_up, random_requests, tiny_model
 from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
-from milepost.types import Scores
-
-
-def close(a: Scores, b: Scores, tolerance: float = 1e-4) -> None:
-    np.testing.assert_allclose(a.loglikelihood, b.loglikelihood, atol=tolerance, rtol=0)
-    np.testing.assert_array_equal(a.greedy, b.greedy)
 
 
 def test_reference_equals_a_loss_computed_by_transformers() -> None:

@@ -15,10 +15,16 @@ EngineName = Literal["auto", "packed", "padded", "reference"]
 class Engine(Protocol):
     """Scores token sequences with the module it was built on, whose weights may change between calls."""
 
-    name: str
-    """`packed`, `padded` or `reference`: what is really running."""
-    fallback: str | None
-    """Why a faster engine is not used, in one line; None where the fastest one asked for is."""
+    @property
+    def name(self) -> str:
+        """`packed`, `padded` or `reference`: what is really running."""
+        ...
+
+    @property
+    def fallback(self) -> str | None:
+        """Why a faster engine is not used, in one line; None where the one asked for is. It can show only
+        when the first sequences are scored."""
+        ...
 
     def score(self, sequences: Sequences) -> Scores:
         """Log-likelihoods of the sequences' targets, in their order, on the CPU.
@@ -40,9 +46,12 @@ def build_engine(
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the engine choose.
     """
+    from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
     from milepost.engine.reference import ReferenceEngine
 
     if name == "reference":
         return ReferenceEngine(module, vocab_size=vocab_size)
-    return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)
+    if name == "padded":
+        return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)
+    return PackedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)

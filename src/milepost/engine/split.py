@@ -2,28 +2,42 @@
 
 Most positions of a request need no logits, and the head is a large part of a small model. The head is
 still the model's own forward, with the body replaced for that call by one that hands back the hidden states
-we give: so logit scaling, soft-capping and casts happen as the model's authors wrote them. A model that
-cannot be taken apart this way stays whole: its "hidden states" are then its logits and its head does nothing.
+we give: so logit scaling, soft-capping and casts happen as the model's authors wrote them. Its last linear
+layer can be asked for a part of the vocabulary only, so that the logits stay in the processor's cache. A
+model that cannot be taken apart this way stays whole: its "hidden states" are then its logits and its head
+does nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+PROBE_TOLERANCE = 1e-2
+"""Parts that are not the model's differ by far more, in any dtype."""
 
 
 class SplitModel:
     """Body and head of a transformers causal LM, and whether it could be taken apart (`is_split`)."""
 
-    def __init__(self, module: torch.nn.Module, *, split: bool = True) -> None:
+    def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
-        self._body = _find_body(module) if split else None
+        self._body: torch.nn.Module | None = None
+        self._last_linear: torch.nn.Linear | None = None
         self._output_type: type[Any] | None = None
+        self._take_apart()
 
     @property
     def is_split(self) -> bool:
         return self._body is not None
+
+    @property
+    def n_columns(self) -> int | None:
+        """Columns of the logits, where `logits` can be asked for some of them only; else None."""
+        return None if self._last_linear is None else self._last_linear.out_features
 
     @property
     def device(self) -> torch.device:
@@ -39,44 +53,70 @@ class SplitModel:
         hidden_BTD: torch.Tensor = output[0]
         return hidden_BTD
 
-    def logits(self, hidden_RD: torch.Tensor) -> torch.Tensor:
-        """Logits [R, V] of hidden states [R, D] that `hidden` returned."""
+    def logits(self, hidden_RD: torch.Tensor, columns: slice | None = None) -> torch.Tensor:
+        """Logits [R, V] of hidden states [R, D] that `hidden` returned; of some columns only if asked for."""
         if self._body is None:
             return hidden_RD
-        return _run_head(self.module, self._body, self._output_type, hidden_RD)
+        placeholder = torch.zeros(1, len(hidden_RD), dtype=torch.int64, device=hidden_RD.device)
+        output_type = self._output_type
+
+        def hand_back(*_: Any, **__: Any) -> Any:
+            assert output_type is not None
+            return output_type(last_hidden_state=hidden_RD[None])
+
+        with _forward_replaced(self._body, hand_back), self._only_columns(columns):
+            logits_RV: torch.Tensor = self.module(placeholder, use_cache=False).logits[0]
+        return logits_RV
+
+    @contextmanager
+    def _only_columns(self, columns: slice | None) -> Iterator[None]:
+        linear = self._last_linear
+        if columns is None or linear is None:
+            yield
+            return
+        weight, bias = linear.weight[columns], None if linear.bias is None else linear.bias[columns]
+        with _forward_replaced(linear, lambda hidden: torch.nn.functional.linear(hidden, weight, bias)):
+            yield
+
+    @torch.inference_mode()
+    def _take_apart(self) -> None:
+        """Finds body and last linear layer by trying which give the logits of the whole."""
+        get_decoder: Any = getattr(self.module, "get_decoder", lambda: None)
+        probe = torch.arange(1, 4, device=self.device)[None]
+        whole = self.module(probe, use_cache=False).logits[0]
+        for body in (get_decoder(), getattr(self.module, "base_model", None)):
+            if not isinstance(body, torch.nn.Module) or body is self.module:
+                continue
+            self._body = body
+            hidden_RD = self.hidden(probe)[0]
+            if hasattr(self._output_type, "last_hidden_state") and _same(self.logits(hidden_RD), whole):
+                self._last_linear = self._find_last_linear(hidden_RD, whole)
+                return
+        self._body = None
+
+    def _find_last_linear(self, hidden_RD: torch.Tensor, whole: torch.Tensor) -> torch.nn.Linear | None:
+        get_output: Any = getattr(self.module, "get_output_embeddings", lambda: None)
+        linear = get_output()
+        if type(linear) is not torch.nn.Linear:
+            return None
+        self._last_linear = linear
+        middle = whole.shape[1] // 3
+        parts = [
+            self.logits(hidden_RD, columns) for columns in (slice(0, middle), slice(middle, whole.shape[1]))
+        ]
+        return linear if _same(torch.cat(parts, dim=1), whole) else None
 
 
-def _run_head(
-    module: torch.nn.Module, body: torch.nn.Module, output_type: Any, hidden_RD: torch.Tensor
-) -> torch.Tensor:
-    def hand_back(*_: Any, **__: Any) -> Any:
-        return output_type(last_hidden_state=hidden_RD[None])
-
-    placeholder = torch.zeros(1, len(hidden_RD), dtype=torch.int64, device=hidden_RD.device)
-    body.forward = hand_back  # on the instance, over the class's method
+@contextmanager
+def _forward_replaced(part: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    part.forward = forward  # on the instance, over the class's method
     try:
-        logits_RV: torch.Tensor = module(placeholder, use_cache=False).logits[0]
+        yield
     finally:
-        del body.forward
-    return logits_RV
+        del part.forward
 
 
-def _find_body(module: torch.nn.Module) -> torch.nn.Module | None:
-    """The submodule whose output the head is applied to; None where trying it does not give equal logits."""
-    get_decoder: Any = getattr(module, "get_decoder", lambda: None)
-    candidates = [get_decoder(), getattr(module, "base_model", None)]
-    probe = torch.arange(1, 4, device=next(module.parameters()).device)[None]
-    with torch.inference_mode():
-        whole = module(probe, use_cache=False).logits[0]
-        for body in candidates:
-            if not isinstance(body, torch.nn.Module) or body is module:
-                continue
-            output = body(probe, use_cache=False)
-            if not hasattr(output, "last_hidden_state"):
-                continue
-            parts = _run_head(module, body, type(output), output[0][0])
-            if parts.shape == whole.shape and torch.allclose(
-                parts, whole, rtol=1e-2, atol=1e-2, equal_nan=True
-            ):
-                return body
-    return None
+def _same(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return found.shape == expected.shape and torch.allclose(
+        found.float(), expected.float(), rtol=PROBE_TOLERANCE, atol=PROBE_TOLERANCE, equal_nan=True
+    )

@@ -1,0 +1,145 @@
+"""The fast engine: every distinct prefix once, no padding, logits only where a target is scored.
+
+The sequences become a prefix tree, the tree is cut into packs, and each pack is one forward pass of the
+model's own code with our attention in it (`registry`). What is needed of the hidden states is collected over
+packs, so that the head works on full blocks of rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from milepost.engine.attention_cpu import KeysAndValues, TileAttention
+from milepost.engine.inputs import check_tokens, sum_targets
+from milepost.engine.memory import is_out_of_memory
+from milepost.engine.padded import PaddedEngine
+from milepost.engine.registry import UnsupportedAttentionError, running
+from milepost.engine.rows import DeferredHead
+from milepost.engine.split import SplitModel
+from milepost.engine.switches import Switches
+from milepost.engine.trust import reason_against, reason_from_config, text_config
+from milepost.engine.unshared import build_unshared_tree
+from milepost.plan.packs import Pack, Span, cut_packs, halves, make_pack
+from milepost.plan.tiles import cut_tiles
+from milepost.plan.tree import build_tree
+
+if TYPE_CHECKING:
+    from milepost.types import Scores, Sequences
+
+DEFAULT_BUDGET_TOKENS = 4096
+TILE_TOKENS = 256
+
+
+class PackedEngine:
+    """Packs of unique tokens where the model can be trusted with them, padded batches where not."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        vocab_size: int,
+        budget_tokens: int | None = None,
+        switches: Switches | None = None,
+    ) -> None:
+        self.model = SplitModel(module)
+        self.vocab_size = vocab_size
+        self.budget_tokens = budget_tokens or DEFAULT_BUDGET_TOKENS
+        self.switches = switches or Switches()
+        self._given_budget = budget_tokens
+        self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
+        self._verified_length = 0
+        self._padded: PaddedEngine | None = None
+        self._fall_back(reason_from_config(module))
+
+    @property
+    def name(self) -> str:
+        return "padded" if self._padded else "packed"
+
+    @property
+    def fallback(self) -> str | None:
+        return self._padded.fallback if self._padded else None
+
+    @torch.inference_mode()
+    def score(self, sequences: Sequences) -> Scores:
+        check_tokens(sequences, self.vocab_size)
+        self._verify(sequences)
+        if self._padded is not None:
+            return self._padded.score(sequences)
+        return self._score_packed(sequences, self.budget_tokens)
+
+    def _verify(self, sequences: Sequences) -> None:
+        """A trial before the first scores, and again for longer sequences than any that were tried."""
+        longest = int(np.diff(sequences.starts).max(initial=0))
+        if self._padded is not None or longest <= self._verified_length:
+            return
+        verdict = reason_against(self._score_packed, self.model.module, self.vocab_size, sequences)
+        if verdict.compared:
+            self._verified_length = longest
+        self._fall_back(verdict.reason)
+
+    def _fall_back(self, reason: str | None) -> None:
+        if reason is not None:
+            self._padded = PaddedEngine(
+                self.model.module,
+                vocab_size=self.vocab_size,
+                budget_tokens=self._given_budget,
+                fallback=f"the packed engine is not used: {reason}",
+            )
+
+    def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
+        tree = build_tree(sequences) if self.switches.share_prefixes else build_unshared_tree(sequences)
+        tiles = cut_tiles(tree, tile_tokens=TILE_TOKENS)
+        waiting = cut_packs(tree, tiles, budget_tokens)[::-1]
+        head = DeferredHead(self.model, self.vocab_size, chunked=self.switches.head_chunks)
+        above: dict[int, KeysAndValues] = {}
+        while waiting:
+            span = waiting.pop()
+            pack = make_pack(tree, tiles, span)
+            attention = TileAttention(pack=pack, above=above, switches=self.switches)
+            try:
+                hidden_TD = self._forward(pack, attention)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(pack) == 1:
+                    raise
+                waiting = self._halved([span, *waiting[::-1]])[::-1]
+                continue
+            above = attention.kept
+            self._collect(head, pack, hidden_TD)
+        return sum_targets(len(sequences), *head.finish())
+
+    def _forward(self, pack: Pack, attention: TileAttention) -> torch.Tensor:
+        """Hidden states [T, D] of a pack's tokens."""
+        device = self.model.device
+        tokens = torch.from_numpy(pack.tokens)[None].to(device)
+        positions = torch.from_numpy(pack.positions)[None].to(device)
+        with running(attention, self.model.module):
+            hidden_TD = self.model.hidden(tokens, position_ids=positions)[0]
+        if sorted(attention.layers) != list(range(self._n_layers)):
+            raise UnsupportedAttentionError(
+                f"its attention was called {len(attention.layers)} times for {self._n_layers} layers"
+            )
+        return hidden_TD
+
+    def _collect(self, head: DeferredHead, pack: Pack, hidden_TD: torch.Tensor) -> None:
+        if self.switches.needed_head:
+            needed = torch.from_numpy(pack.needed).to(hidden_TD.device)
+            head.add(hidden_TD[needed], pack.target_row, pack.target, pack.sequence)
+        else:
+            head.add(hidden_TD, pack.needed[pack.target_row], pack.target, pack.sequence)
+
+    def _halved(self, spans: list[Span]) -> list[Span]:
+        """The packs that are still to run, none larger than half of the first one, which did not fit."""
+        limit = (spans[0].stop - spans[0].start + 1) // 2
+        self.budget_tokens = min(self.budget_tokens, limit)
+        cut: list[Span] = []
+        waiting = spans[::-1]
+        while waiting:
+            span = waiting.pop()
+            if span.stop - span.start > limit:
+                waiting.extend(halves(span)[::-1])
+            else:
+                cut.append(span)
+        return cut
