@@ -4,7 +4,7 @@ Imports neither torch nor huggingface_hub until a SOURCE needs them.
 """
 
 from milepost.sources.discover import discover, discover_all
-from milepost.sources.fetch import fetch
+from milepost.sources.fetch import fetch, fetch_config
 from milepost.sources.identity import FileDigest, Identity, identify
 from milepost.sources.steps import Steps
 from milepost.sources.tokenizer import tokenizer_location
@@ -16,6 +16,7 @@ __all__ = [
     "discover",
     "discover_all",
     "fetch",
+    "fetch_config",
     "identify",
     "tokenizer_location",
 ]

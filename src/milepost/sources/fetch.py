@@ -45,6 +45,21 @@ def fetch(checkpoint: Checkpoint) -> Path:
     return folder
 
 
+def fetch_config(checkpoint: Checkpoint) -> Path:
+    """The folder that `fetch` would return, with (or below) the config alone; no weights are downloaded.
+
+    Raises:
+        CheckpointError: the download failed for good.
+    """
+    location = checkpoint.location
+    if isinstance(location, Path):
+        return location
+    snapshot = download(location, _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError)
+    folder = snapshot / location.subfolder
+    folder.mkdir(parents=True, exist_ok=True)  # where the config lies above it
+    return folder
+
+
 def fetch_tokenizer_files(location: HubLocation, *, what: str, error: type[MilepostError]) -> Path:
     """The folder with the tokenizer files of a Hub location; empty of them where it has none."""
     snapshot = download(location, _TOKENIZER_PATTERNS, what=what, error=error)

@@ -11,12 +11,12 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.digests import sha256_of
-from milepost.sources.fetch import download, fetch
+from milepost.sources.fetch import fetch, fetch_config
 from milepost.sources.hub_listing import HubFile, list_files
 from milepost.sources.layout import CONFIG, recognise
 from milepost.sources.local import find_config, inspect_folder
@@ -87,8 +87,7 @@ def _identify_on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: P
         config = find_config(folder)
     else:
         files = tuple(FileDigest(name, file.size, file.sha256 or "") for name, file in weights.items())
-        snapshot = download(location, (CONFIG,), what=checkpoint.source, error=CheckpointError)
-        config = find_config(snapshot / PurePosixPath(location.subfolder))
+        config = find_config(fetch_config(checkpoint))
     if config is None:
         raise CheckpointError(f"{checkpoint.source}: {CONFIG} is missing")
     return _identity(config, files)

@@ -1,1 +1,18 @@
-"""."""
+"""From a folder of files to a model that can be asked: config, tensors, tokenizer, and one live module."""
+
+from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
+from milepost.weights.config import ContextLength, context_length, read_config
+from milepost.weights.live import LiveModel, auto_dtype
+from milepost.weights.tokenizer import load_tokenizer, tokenizer_id
+
+__all__ = [
+    "CheckpointWeights",
+    "ContextLength",
+    "LiveModel",
+    "auto_dtype",
+    "context_length",
+    "load_tokenizer",
+    "read_checkpoint",
+    "read_config",
+    "tokenizer_id",
+]

@@ -1,0 +1,105 @@
+"""A checkpoint's config and tensors, read from a folder and checked. Knows files, not modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig
+
+from milepost.errors import CheckpointError
+from milepost.sources.layout import WEIGHT_NAMES, WeightNames, shards_in_index
+from milepost.sources.names import listed, shown
+from milepost.weights.config import read_config
+from milepost.weights.read_bin import read_bin
+from milepost.weights.read_safetensors import read_safetensors
+
+_READERS: Mapping[str, Callable[[Path], dict[str, torch.Tensor]]] = {
+    "safetensors": read_safetensors,
+    "bin": read_bin,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointWeights:
+    """One checkpoint in memory."""
+
+    folder: Path
+    config: PretrainedConfig
+    tensors: dict[str, torch.Tensor]
+    """By the names in the files, on the CPU, in the files' dtypes."""
+    n_bytes: int
+    warnings: tuple[str, ...] = ()
+    """What is odd but may be meant: matrices of zeros, NaN or Inf."""
+
+
+def read_checkpoint(folder: Path, format: str) -> CheckpointWeights:
+    """Read and check a checkpoint. Touches no global state, so it may run in a thread, ahead of its turn.
+
+    Args:
+        folder: as `milepost.sources.fetch` returns it.
+        format: `safetensors` or `bin`.
+
+    Raises:
+        CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
+    """
+    names = next((names for names in WEIGHT_NAMES if names.format == format), None)
+    if names is None:
+        raise CheckpointError(f"{shown(str(folder))}: {format} checkpoints cannot be read yet")
+    config = read_config(folder)
+    if (folder / names.single).is_file():
+        tensors = _READERS[format](folder / names.single)
+    else:
+        tensors = _read_shards(folder, names)
+    if not tensors:
+        raise CheckpointError(f"{shown(str(folder))} holds no tensors")
+    n_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    return CheckpointWeights(folder, config, tensors, n_bytes, tuple(_oddities(tensors)))
+
+
+def _read_shards(folder: Path, names: WeightNames) -> dict[str, torch.Tensor]:
+    index = folder / names.index
+    try:
+        weight_map, problem = shards_in_index(names.index, index.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{shown(str(index))} cannot be read: {error.strerror}") from error
+    if problem:
+        raise CheckpointError(f"{shown(str(folder))}: {problem}")
+    tensors: dict[str, torch.Tensor] = {}
+    for shard in sorted(set(weight_map.values())):
+        found = _READERS[names.format](folder / shard)
+        promised = {name for name, where in weight_map.items() if where == shard}
+        if lost := promised - found.keys():
+            raise CheckpointError(
+                f"{shown(str(folder / shard))} lacks {_some(lost)}, which the index puts there"
+            )
+        if stray := found.keys() - promised:
+            raise CheckpointError(f"{shown(str(folder / shard))} holds {_some(stray)}, which the index lacks")
+        tensors |= found
+    return tensors
+
+
+def _oddities(tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
+    """One pass over the data. A bias of zeros is how training begins; a matrix of zeros is not."""
+    zero, not_finite = [], []
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+        low, high = (float(extreme) for extreme in torch.aminmax(wide))
+        if not (abs(low) < float("inf") and abs(high) < float("inf")):
+            not_finite.append(name)
+        elif low == high == 0 and tensor.ndim > 1:
+            zero.append(name)
+    if not_finite:
+        yield f"NaN or Inf in {_some(not_finite)}"
+    if zero:
+        yield f"nothing but zeros in {_some(zero)}"
+
+
+def _some(names: Iterable[str]) -> str:
+    known = sorted(names)
+    more = f" and {len(known) - 3} more" if len(known) > 3 else ""
+    return f"{listed(known[:3])}{more}"

@@ -1,0 +1,125 @@
+"""A checkpoint's `config.json` as transformers understands it, and what must be true of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
+)
+
+from milepost.errors import CheckpointError
+from milepost.sources.local import find_config
+from milepost.sources.names import shown
+
+_LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
+_TOKENIZER_INFINITY = 1000000000000000019884624838656
+"""What a tokenizer says when it knows no limit (lm_eval/models/utils.py, TOKENIZER_INFINITY)."""
+_DEFAULT_LENGTH = 2048
+_CAUSAL_MARKS = ("CausalLM", "LMHead", "ForConditionalGeneration")
+
+
+@dataclass(frozen=True, slots=True)
+class ContextLength:
+    """How many tokens a model sees at once."""
+
+    tokens: int
+    source: str
+    """Who says so: `config.max_position_embeddings`, `tokenizer.model_max_length`, `default`."""
+
+
+def read_config(folder: Path) -> PretrainedConfig:
+    """The config of a checkpoint folder (its own, else the one in the folder above).
+
+    Raises:
+        CheckpointError: there is none, it does not parse, it is not a causal language model's, it needs code
+            of its own, or the weights are quantized.
+    """
+    path = find_config(folder)
+    if path is None:
+        raise CheckpointError(f"{shown(str(folder))} has no config.json")
+    name = shown(str(path))
+    raw = _parse(path)
+    _check_kind(name, raw)
+    try:
+        config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # each model type's config class checks its own values in its own way
+        raise CheckpointError(f"{name} is not accepted by transformers: {_one_line(error)}") from error
+    return config
+
+
+def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None) -> ContextLength:
+    """The model's context, by lm_eval's rule (lm_eval/models/utils.py, resolve_max_length).
+
+    The text part of a composite config first, then the config, then the tokenizer, then 2048.
+    """
+    text_config = getattr(config, "text_config", None) or config
+    for attribute in _LENGTH_ATTRIBUTES:
+        value = getattr(text_config, attribute, None)
+        if value is not None:
+            return ContextLength(int(value), f"config.{attribute}")
+    limit = getattr(tokenizer, "model_max_length", None)
+    if limit is not None and limit != _TOKENIZER_INFINITY:
+        return ContextLength(int(limit), "tokenizer.model_max_length")
+    return ContextLength(_DEFAULT_LENGTH, "default")
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{shown(str(path))} does not parse: {error}") from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{shown(str(path))} is not a JSON object")
+    return raw
+
+
+def _check_kind(name: str, raw: dict[str, Any]) -> None:
+    model_type = raw.get("model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
+        if raw.get("auto_map"):
+            raise CheckpointError(
+                f"{name} asks for code of its own (auto_map), which is never run",
+                "convert the checkpoint to an architecture that transformers has",
+            )
+        raise CheckpointError(
+            f"{name} has a model_type that transformers does not know: {shown(str(model_type))}",
+            "a newer transformers may know it",
+        )
+    architectures = raw.get("architectures") or []
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    if causal is None or not _is_causal(architectures, model_type, causal):
+        what = shown(
+            str(architectures[0] if isinstance(architectures, list) and architectures else model_type)
+        )
+        raise CheckpointError(f"{name} is not a causal language model's: {what}")
+    if raw.get("quantization_config"):
+        raise CheckpointError(
+            f"{name}: quantized weights cannot be read yet", "give the checkpoint before it was quantized"
+        )
+
+
+def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...]) -> bool:
+    """Whether the class that wrote the checkpoint was a causal language model, or the bare body of one.
+
+    The bare body (`GPT2Model`) is enough where its head is tied; where not, the missing head is found later.
+    """
+    if not isinstance(architectures, list):
+        return False
+    classes = {causal} if isinstance(causal, str) else set(causal)
+    body = MODEL_MAPPING_NAMES.get(model_type)
+    classes |= {body} if isinstance(body, str) else set(body or ())
+    return not architectures or any(
+        name in classes or any(mark in str(name) for mark in _CAUSAL_MARKS) for name in architectures
+    )
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return shown(lines[0] if lines else type(error).__name__)

@@ -1,0 +1,177 @@
+"""One module in memory, into which checkpoint after checkpoint is copied.
+
+Building a module costs seconds and, compiled, minutes; copying costs as much as memory bandwidth. The copy
+goes straight by name where transformers was seen to take each tensor over as it is; where it converts
+(fuses experts, permutes, renames), it converts each checkpoint anew in a second module, which is then copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from milepost.errors import CheckpointError
+from milepost.sources.names import shown
+from milepost.weights.checkpoint import CheckpointWeights
+from milepost.weights.config import context_length
+from milepost.weights.module import load_module
+
+_NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"})
+
+
+class LiveModel:
+    """A causal language model whose weights are replaced in place."""
+
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        weights: CheckpointWeights,
+        *,
+        dtype: str,
+        direct: dict[str, str] | None,
+    ) -> None:
+        self.module = module
+        """In eval mode, without gradients; the same object for every checkpoint."""
+        self.config = module.config
+        self._dtype = dtype
+        self._direct = direct
+        """File's tensor name to module's; None where transformers converts."""
+        self._shapes = _shapes(weights)
+        self._config = _essence(weights)
+        self._auto_dtype = auto_dtype(weights)
+
+    @classmethod
+    def build(cls, weights: CheckpointWeights, *, dtype: str = "auto", device: str = "cpu") -> LiveModel:
+        """Make the module with its first weights.
+
+        Args:
+            dtype: `auto`, `float32`, `float16` or `bfloat16`.
+            device: a torch device.
+
+        Raises:
+            CheckpointError: the weights do not fit the config.
+        """
+        module = load_module(weights, dtype)
+        direct = _direct_names(module, weights)
+        return cls(module.to(device), weights, dtype=dtype, direct=direct)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the input embedding; token ids must be below."""
+        return int(self.module.get_input_embeddings().weight.shape[0])
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def copies_directly(self) -> bool:
+        """Whether checkpoints are copied by name, without a second module."""
+        return self._direct is not None
+
+    def max_length(self, tokenizer: PreTrainedTokenizerBase | None) -> int:
+        """Context length in tokens, by lm_eval's rule."""
+        return context_length(self.config, tokenizer).tokens
+
+    def accepts(self, weights: CheckpointWeights) -> str | None:
+        """Why these weights cannot be copied into this module; None where they can."""
+        config = _essence(weights)
+        for key in sorted(config.keys() | self._config.keys()):
+            if config.get(key) != self._config.get(key):
+                return f"its config has another {shown(key)}"
+        if self._dtype == "auto" and auto_dtype(weights) != self._auto_dtype:
+            return f"its dtype is {auto_dtype(weights)}, not {self._auto_dtype}"
+        shapes = _shapes(weights)
+        for name in sorted(shapes.keys() ^ self._shapes.keys()):
+            return f"{shown(name)} is in one of the two checkpoints only"
+        for name, shape in shapes.items():
+            if shape != self._shapes[name]:
+                return f"{shown(name)} has the shape {list(shape)}, not {list(self._shapes[name])}"
+        return self._untied(weights)
+
+    def copy_from(self, weights: CheckpointWeights) -> None:
+        """Replace all weights. The module then computes what a freshly loaded one would.
+
+        Raises:
+            CheckpointError: the weights are not accepted; the module is as it was.
+        """
+        reason = self.accepts(weights)
+        if reason is not None:
+            raise CheckpointError(f"{shown(str(weights.folder))}: {reason}")
+        if self._direct is not None:
+            source = {self._direct[name]: weights.tensors[name] for name in self._direct}
+        else:
+            source = load_module(weights, self._dtype).state_dict()
+        target = self.module.state_dict()
+        with torch.no_grad():
+            for name, tensor in source.items():
+                target[name].copy_(tensor)
+
+    def _untied(self, weights: CheckpointWeights) -> str | None:
+        """transformers ties two weights that a checkpoint holds both only while they are equal."""
+        if self._direct is None:
+            return None
+        target = self.module.state_dict()
+        first: dict[int, str] = {}
+        for name, own in self._direct.items():
+            twin = first.setdefault(target[own].data_ptr(), name)
+            if twin != name and not torch.equal(weights.tensors[twin], weights.tensors[name]):
+                return f"{shown(twin)} and {shown(name)}, one weight so far, now differ"
+        return None
+
+
+def auto_dtype(weights: CheckpointWeights) -> str:
+    """What `--dtype auto` is for a checkpoint: the config's dtype, else that of its first float tensor."""
+    named = getattr(weights.config, "dtype", None)
+    if named is None:
+        floats = (tensor.dtype for tensor in weights.tensors.values() if tensor.is_floating_point())
+        named = next(floats, torch.float32)
+    return str(named).removeprefix("torch.")
+
+
+def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[str, str] | None:
+    """Which tensor of the module each tensor of the files is; None unless that is all there is to loading.
+
+    Names are believed only where the loaded values agree too, every part of the module is accounted for, and
+    transformers reports no conversion.
+    """
+    if any(not _only_renames(step) for step in getattr(module, "_weight_conversions", None) or ()):
+        return None
+    target = module.state_dict()
+    prefix = f"{module.base_model_prefix}."
+    direct = {}
+    for name, tensor in weights.tensors.items():
+        own = next((one for one in (name, prefix + name, name.removeprefix(prefix)) if one in target), None)
+        if own is None:
+            continue  # load_module has found that it may be left out
+        if target[own].shape != tensor.shape or not _same(target[own], tensor):
+            return None
+        direct[name] = own
+    covered = {target[own].data_ptr() for own in direct.values()}
+    if any(tensor.data_ptr() not in covered for tensor in target.values() if tensor.numel()):
+        return None
+    return direct
+
+
+def _only_renames(conversion: Any) -> bool:
+    return type(conversion).__name__ in {"WeightRenaming", "PrefixChange"}
+
+
+def _same(own: torch.Tensor, given: torch.Tensor) -> bool:
+    """Equal after rounding to the module's dtype; NaN is equal to NaN."""
+    rounded = given.to(own.dtype)
+    if rounded.is_floating_point():
+        return bool(torch.allclose(own, rounded, rtol=0, atol=0, equal_nan=True))
+    return torch.equal(own, rounded)
+
+
+def _shapes(weights: CheckpointWeights) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}
+
+
+def _essence(weights: CheckpointWeights) -> dict[str, Any]:
+    """The config without what does not change the computation."""
+    return {key: value for key, value in weights.config.to_dict().items() if key not in _NOT_THE_MODEL}

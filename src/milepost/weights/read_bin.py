@@ -1,0 +1,45 @@
+"""The tensors of one `pytorch_model.bin`, without running the code that a pickle can hold.
+
+`torch.load(weights_only=True)` builds tensors and plain containers, and refuses everything else.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from milepost.errors import CheckpointError
+from milepost.sources.names import shown
+
+
+def read_bin(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a torch pickle, on the CPU.
+
+    Raises:
+        CheckpointError: the file is damaged, or asks for anything else than tensors.
+    """
+    name = shown(str(path))
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{name} asks to run code or is damaged, and was not loaded",
+            "save the checkpoint with safe_serialization=True (safetensors)",
+        ) from error
+    except Exception as error:  # bytes that are no pickle make the unpickler raise almost anything
+        raise CheckpointError(f"{name} cannot be read: {_one_line(error)}") from error
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{name} holds no tensors by name")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"{name} holds something else than a tensor: {shown(str(key))}")
+        if value.layout is not torch.strided or value.device.type != "cpu":
+            raise CheckpointError(f"{name} holds a tensor of a kind that cannot be read: {shown(key)}")
+    return dict(loaded)
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return shown(lines[0] if lines else type(error).__name__)

@@ -1,0 +1,57 @@
+"""The tensors of one safetensors file, read whole into memory.
+
+Read and not memory-mapped: a mapped file that a training run overwrites would change under a running
+evaluation, and one that it truncates would kill the process.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+
+from milepost.errors import CheckpointError
+from milepost.sources.names import shown
+from milepost.sources.safetensors_header import TensorEntry, read_header
+
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a file, on the CPU; they share one buffer.
+
+    Raises:
+        CheckpointError: the file cannot be read or its header does not fit it.
+    """
+    header = read_header(path)
+    data = torch.empty(header.data_bytes, dtype=torch.uint8)
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(header.data_begin)
+            _fill(data.numpy().data, file)
+    except OSError as error:
+        raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error
+    return {name: _tensor(data, entry) for name, entry in header.tensors.items()}
+
+
+def _fill(buffer: memoryview, file: io.FileIO) -> None:
+    position = 0
+    while position < len(buffer):
+        n_read = file.readinto(buffer[position:])
+        if not n_read:
+            raise OSError("it became shorter while it was read")
+        position += n_read
+
+
+def _tensor(data: torch.Tensor, entry: TensorEntry) -> torch.Tensor:
+    dtype = _DTYPES[entry.dtype]
+    piece = data[entry.begin : entry.end]
+    if entry.begin % dtype.itemsize:  # the format asks for no alignment
+        piece = piece.clone()
+    return piece.view(dtype).reshape(entry.shape)

@@ -1,0 +1,63 @@
+"""A tokenizer as lm_eval loads it, and a name for what it does to text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from milepost.errors import TokenizerError
+from milepost.sources.names import shown
+
+_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
+_FLAGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "legacy", "clean_up_tokenization_spaces")
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a local folder, loaded as lm_eval's hf model does (models/huggingface.py).
+
+    Raises:
+        TokenizerError: the files make no tokenizer, or need code of their own.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, use_fast=True, trust_remote_code=False, local_files_only=True
+        )
+    except Exception as error:  # each tokenizer class fails on bad files in its own way
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise TokenizerError(
+            f"the tokenizer in {shown(str(folder))} does not load: {shown(lines[0])}", _HINT
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise TokenizerError(f"there is no tokenizer in {shown(str(folder))}", _HINT)
+    return tokenizer
+
+
+def tokenizer_id(tokenizer: PreTrainedTokenizerBase) -> str:
+    """64 hex digits; equal where two tokenizers turn every text and chat into the same token ids."""
+    told: dict[str, Any] = {
+        "class": type(tokenizer).__name__,
+        "special": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
+        "flags": {flag: getattr(tokenizer, flag, None) for flag in _FLAGS},
+        "chat_template": tokenizer.chat_template,
+        "max_length": tokenizer.model_max_length,
+        "encoder": _encoder(tokenizer),
+    }
+    text = json.dumps(told, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _encoder(tokenizer: PreTrainedTokenizerBase) -> Any:
+    """Everything from text to ids: the fast backend tells it itself; else vocabulary and added tokens.
+
+    The backend's truncation and padding are left out, because encoding a batch sets them.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        spec = json.loads(backend.to_str())
+        return {key: value for key, value in spec.items() if key not in {"truncation", "padding"}}
+    added = {index: repr(token) for index, token in tokenizer.added_tokens_decoder.items()}
+    return {"vocabulary": tokenizer.get_vocab(), "added": added}
