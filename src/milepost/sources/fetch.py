@@ -46,7 +46,7 @@ def fetch(checkpoint: Checkpoint) -> Path:
 
 
 def fetch_config(checkpoint: Checkpoint) -> Path:
-    """The folder that `fetch` would return, with (or below) the config alone; no weights are downloaded.
+    """The folder that `fetch` would return, with the config in it or above it; no weights are downloaded.
 
     Raises:
         CheckpointError: the download failed for good.
@@ -55,9 +55,7 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     if isinstance(location, Path):
         return location
     snapshot = download(location, _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError)
-    folder = snapshot / location.subfolder
-    folder.mkdir(parents=True, exist_ok=True)  # where the config lies above it
-    return folder
+    return snapshot / location.subfolder
 
 
 def fetch_tokenizer_files(location: HubLocation, *, what: str, error: type[MilepostError]) -> Path:

@@ -7,10 +7,12 @@ goes straight by name where transformers was seen to take each tensor over as it
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.core_model_loading import WeightRenaming
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
@@ -138,13 +140,13 @@ def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[s
     Names are believed only where the loaded values agree too, every part of the module is accounted for, and
     transformers reports no conversion.
     """
-    if any(not _only_renames(step) for step in getattr(module, "_weight_conversions", None) or ()):
+    renamings = list(getattr(module, "_weight_conversions", None) or ())
+    if not all(isinstance(step, WeightRenaming) for step in renamings):
         return None
     target = module.state_dict()
-    prefix = f"{module.base_model_prefix}."
     direct = {}
     for name, tensor in weights.tensors.items():
-        own = next((one for one in (name, prefix + name, name.removeprefix(prefix)) if one in target), None)
+        own = _name_in(target, name, renamings, f"{module.base_model_prefix}.")
         if own is None:
             continue  # load_module has found that it may be left out
         if target[own].shape != tensor.shape or not _same(target[own], tensor):
@@ -156,8 +158,15 @@ def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[s
     return direct
 
 
-def _only_renames(conversion: Any) -> bool:
-    return type(conversion).__name__ in {"WeightRenaming", "PrefixChange"}
+def _name_in(
+    target: Mapping[str, torch.Tensor], name: str, renamings: Sequence[WeightRenaming], prefix: str
+) -> str | None:
+    """The module's name for a tensor: renamed as transformers told, with or without the body's prefix."""
+    renamed = name
+    for step in renamings:
+        renamed, _ = step.rename_source_key(renamed)
+    candidates = [form for one in (renamed, name) for form in (one, prefix + one, one.removeprefix(prefix))]
+    return next((one for one in candidates if one in target), None)
 
 
 def _same(own: torch.Tensor, given: torch.Tensor) -> bool:
@@ -174,4 +183,12 @@ def _shapes(weights: CheckpointWeights) -> dict[str, tuple[int, ...]]:
 
 def _essence(weights: CheckpointWeights) -> dict[str, Any]:
     """The config without what does not change the computation."""
-    return {key: value for key, value in weights.config.to_dict().items() if key not in _NOT_THE_MODEL}
+    essence: dict[str, Any] = _without(weights.config.to_dict(), _NOT_THE_MODEL)
+    return essence
+
+
+def _without(value: Any, left_out: frozenset[str]) -> Any:
+    """The value with these keys left out of it and of every config nested in it."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _without(inner, left_out) for key, inner in value.items() if key not in left_out}
