@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
-from milepost.analysis.row import Row
 from milepost.errors import ResultsError
+from milepost.types import Measurement
+
+Figure = TypeVar("Figure", bound=Measurement)
+"""Measurements as stored, or rows, which have intervals as well."""
 
 
 def select(
-    rows: Sequence[Row],
+    rows: Sequence[Figure],
     *,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     series: Sequence[str] = (),
-) -> list[Row]:
+) -> list[Figure]:
     """The rows whose task, metric and series each match one of the patterns (`mmlu_*`); no pattern, no limit.
 
     Raises:
@@ -28,13 +32,13 @@ def select(
     return _matching(picked, "metric", metrics)
 
 
-def overview(rows: Sequence[Row]) -> list[Row]:
+def overview(rows: Sequence[Figure]) -> list[Figure]:
     """Groups, and the tasks that no group among the rows sums up."""
     groups = {row.task for row in rows if row.kind == "group"}
     return [row for row in rows if row.kind == "group" or groups.isdisjoint(row.parents)]
 
 
-def main_figures(rows: Sequence[Row]) -> list[Row]:
+def main_figures(rows: Sequence[Figure]) -> list[Figure]:
     """One figure per task: the metric (and filter) that the task lists first."""
     main: dict[str, tuple[str, str]] = {}
     for row in rows:
@@ -43,13 +47,13 @@ def main_figures(rows: Sequence[Row]) -> list[Row]:
 
 
 def headline(
-    rows: Sequence[Row],
+    rows: Sequence[Figure],
     *,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     series: Sequence[str] = (),
     subjects: bool = False,
-) -> list[Row]:
+) -> list[Figure]:
     """What tables and charts show: `select`, then as few figures as answer the question.
 
     Without `tasks`, only the `overview` (with `subjects`, every task); without `metrics`, only the
@@ -61,7 +65,7 @@ def headline(
     return picked if metrics else main_figures(picked)
 
 
-def _matching(rows: Sequence[Row], field: str, patterns: Sequence[str]) -> list[Row]:
+def _matching(rows: Sequence[Figure], field: str, patterns: Sequence[str]) -> list[Figure]:
     if not patterns:
         return list(rows)
     names = list(dict.fromkeys(getattr(row, field) for row in rows))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from milepost.analysis import rows
 from milepost.analysis.selection import select
-from milepost.cli.selection import read_rows, results_argument
+from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
 from milepost.report.files import check_target, write_file
 from milepost.report.tidy import as_csv, as_parquet
+from milepost.store import read_measurements
 
 FORMATS = ("lm_eval", "csv", "parquet")
 
@@ -42,13 +44,13 @@ def command(results: Path, kind: str | None, output: Path, say_json: bool) -> No
     """
     kind = kind or _kind_of(output)
     if kind == "lm_eval":
-        from milepost.run.export import export_lm_eval
+        from milepost.report.lm_eval_files import export_lm_eval
 
         written = export_lm_eval(results, output)
     else:
         check_target(output)
-        rows = select(read_rows(results))
-        write_file(output, as_parquet(rows) if kind == "parquet" else as_csv(rows).encode())
+        every = rows(select(read_measurements(results)))
+        write_file(output, as_parquet(every) if kind == "parquet" else as_csv(every).encode())
         written = [output]
     if say_json:
         click.echo(json.dumps({"format": kind, "files": [str(path) for path in written]}))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from milepost.analysis import rows
 from milepost.analysis.selection import headline
-from milepost.cli.selection import read_rows, results_argument, selection_options
+from milepost.cli.selection import results_argument, selection_options
 from milepost.report.files import CHART_SUFFIXES, check_target
+from milepost.store import read_measurements
 
 
 @click.command()
@@ -43,7 +45,8 @@ def command(
     at least 0.2, so that noise does not look like progress.
     """
     check_target(output, CHART_SUFFIXES)
-    picked = headline(read_rows(results), tasks=task, metrics=metric, series=series, subjects=subjects)
+    measured = read_measurements(results)
+    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
 
     from milepost.report.chart import curve, remarks
     from milepost.report.files import write_chart

@@ -8,9 +8,6 @@ from typing import Any
 
 import click
 
-from milepost.analysis.row import Row, rows
-from milepost.store import read_measurements
-
 results_argument = click.argument("results", type=click.Path(path_type=Path))
 
 
@@ -37,15 +34,6 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-def read_rows(results: Path) -> list[Row]:
-    """The figures of a results folder with their intervals.
-
-    Raises:
-        ResultsError: no results folder.
-    """
-    return rows(read_measurements(results))
 
 
 def _patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from milepost.analysis import rows
 from milepost.analysis.selection import headline, select
-from milepost.cli.selection import read_rows, results_argument, selection_options
+from milepost.cli.selection import results_argument, selection_options
+from milepost.store import read_measurements
 
 
 @click.command()
@@ -30,14 +32,14 @@ def command(
     level below. A table wider than the window is printed in parts. --json and --csv write all tasks and
     metrics that the patterns leave, not only those of the table.
     """
-    rows = read_rows(results)
+    measured = read_measurements(results)
     if form in ("json", "csv"):
         from milepost.report.tidy import as_csv, as_json
 
-        picked = select(rows, tasks=task, metrics=metric, series=series)
+        picked = rows(select(measured, tasks=task, metrics=metric, series=series))
         click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
         return
-    picked = headline(rows, tasks=task, metrics=metric, series=series, subjects=subjects)
+    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
     if form == "markdown":
         from milepost.report.markdown import markdown
 

@@ -119,7 +119,7 @@ def _size(panels: int) -> Size:
         return Size(1, 620, 340)
     if panels <= 4:
         return Size(2, 400, 240)
-    return Size(3 if panels <= 12 else 4, 300, 180)
+    return Size(3 if panels <= 24 else 4, 300, 180)
 
 
 def _heading(heading: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
@@ -127,7 +127,7 @@ def _heading(heading: str, drawn: Sequence[Curve], notes: Sequence[str], size: S
     return alt.TitleParams(
         text=wrapped(printable(heading), width // 9),
         subtitle=[
-            "  ·  ".join(_marks(drawn)),
+            " · ".join(_marks(drawn)),
             *(line for note in notes for line in wrapped(note, width // 6)),
         ],
         anchor="start",
@@ -277,7 +277,7 @@ def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.Title
     best = _best_line(any_curve) if len(of_panel) == 1 else ""
     return alt.TitleParams(
         text=wrapped(printable(any_curve.task), paper.size.width // 8),
-        subtitle=wrapped("  ·  ".join(filter(None, (what, best))), round(paper.size.width / 5.4)),
+        subtitle=wrapped(" · ".join(filter(None, (what, best))), round(paper.size.width / 5.4)),
         frame="group",
         offset=6,
     )

@@ -13,9 +13,8 @@ from rich.text import Text
 from milepost.analysis.row import Row
 from milepost.report.grid import Cell, Column, Grid, grids, legend
 
-_BETWEEN_COLUMNS = 2
-"""Cells that SIMPLE_HEAD and a padding of one to the right leave between two columns."""
-_EDGES = 2
+_BETWEEN_COLUMNS = 3
+"""Cells that SIMPLE_HEAD and its padding leave between two columns."""
 
 
 def table(rows: Sequence[Row], *, width: int = 120) -> list[Table]:
@@ -32,9 +31,12 @@ def table(rows: Sequence[Row], *, width: int = 120) -> list[Table]:
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
     """Print the tables of `table` at the console's width, and how to read them."""
-    for part in table(rows, width=console.width):
-        console.print(part, crop=False, no_wrap=True, overflow="ignore")
+    window = console.width
+    for part in table(rows, width=window):
+        console.width = max(window, _total_width(part))  # Rich would shorten what is wider than its console
+        console.print(part, crop=False)
         console.print()
+    console.width = window
     console.print(Text(legend(grids(rows)), style="dim"))
 
 
@@ -48,7 +50,7 @@ def _tables(grid: Grid, width: int) -> list[Table]:
 
 def _fitting(grid: Grid, width: int) -> list[list[Column]]:
     """Columns in their order, cut into runs that fit beside the steps."""
-    room = width - _EDGES - max(cell_len(label) for label in (*grid.steps, "chance"))
+    room = width - _width_of_steps(grid)
     parts: list[list[Column]] = [[]]
     left = room
     for column in grid.columns:
@@ -59,6 +61,14 @@ def _fitting(grid: Grid, width: int) -> list[list[Column]]:
         parts[-1].append(column)
         left -= needed
     return parts
+
+
+def _total_width(part: Table) -> int:
+    return sum((column.width or 0) + _BETWEEN_COLUMNS for column in part.columns)
+
+
+def _width_of_steps(grid: Grid) -> int:
+    return max(cell_len(label) for label in (*grid.steps, "chance"))
 
 
 def _width(column: Column) -> int:
@@ -74,10 +84,10 @@ def _table(grid: Grid, columns: list[Column], part: str) -> Table:
         show_edge=False,
         pad_edge=False,
     )
-    made.add_column("step", justify="right", no_wrap=True)
+    made.add_column("step", justify="right", no_wrap=True, width=_width_of_steps(grid))
     for column in columns:
         made.add_column(
-            Text(f"{column.task}\n{column.metric}"), justify="right", no_wrap=True, min_width=_width(column)
+            Text(f"{column.task}\n{column.metric}"), justify="right", no_wrap=True, width=_width(column)
         )
     for i, step in enumerate(grid.steps):
         made.add_row(Text(step), *(_marked(column.cells[i]) for column in columns))

@@ -1,0 +1,30 @@
+"""Rows: a measurement and its interval, and the record that is exported."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from analysis.made import measurement
+from milepost.analysis import record, rows
+
+
+def test_a_row_is_its_measurement_with_an_interval():
+    (row,) = rows([measurement(value=0.5, stderr=0.05)])
+    assert (row.task, row.value, row.n) == ("arc_easy", 0.5, 100)
+    assert (row.ci_low, row.ci_high) == pytest.approx((0.402, 0.598))
+
+
+def test_a_number_that_is_no_number_becomes_none():
+    nan, infinite = rows([measurement(value=math.nan, stderr=math.nan), measurement(value=math.inf)])
+    assert (nan.value, nan.stderr, nan.ci_low, nan.ci_high) == (None, None, None, None)
+    assert (infinite.value, infinite.ci_high) == (None, None)
+
+
+def test_the_record_has_the_published_keys_in_order():
+    (row,) = rows([measurement()])
+    assert (
+        " ".join(record(row))
+        == "series checkpoint step task metric filter value stderr ci_low ci_high n chance"
+    )

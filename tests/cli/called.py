@@ -1,0 +1,32 @@
+"""Calling a command as the shell does, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import NamedTuple
+from unittest import mock
+
+from milepost.cli.main import main
+
+
+class Called(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def milepost(*arguments: object) -> Called:
+    """Exit status, standard output and standard error of `milepost ARGUMENTS`."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", ["milepost", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+    return Called(status, out.getvalue(), err.getvalue())

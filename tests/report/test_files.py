@@ -1,0 +1,69 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from analysis.made import measurement
+
+from milepost.analysis import rows
+from milepost.errors import ResultsError
+from milepost.report.chart import curve
+from milepost.report.files import check_target, write_chart, write_file
+
+
+@pytest.fixture(scope="module")
+def chart():
+    return curve(rows([measurement(step=s, series="run\ue123") for s in (1, 2)]))
+
+
+def test_a_png_is_a_picture_and_missing_glyphs_are_told(chart, tmp_path):
+    notices = write_chart(chart, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert len(notices) == 1
+    assert "U+E123" in notices[0]
+
+
+def test_an_svg_keeps_its_text_as_text(chart, tmp_path):
+    assert write_chart(chart, tmp_path / "curve.SVG") == []
+    assert "arc_easy" in (tmp_path / "curve.SVG").read_text("utf-8")
+
+
+def test_an_unknown_ending_names_the_known_ones(tmp_path):
+    with pytest.raises(ResultsError, match=r"ends in `\.gif`") as error:
+        check_target(tmp_path / "curve.gif", (".png", ".svg"))
+    assert error.value.hint == "the name says the format: .png, .svg"
+
+
+def test_no_folder_is_made_for_a_misspelt_path(tmp_path):
+    with pytest.raises(ResultsError, match="is not a folder"):
+        write_file(tmp_path / "nowhere" / "curve.png", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_not_overwritten(tmp_path):
+    with pytest.raises(ResultsError, match="is a folder"):
+        write_file(tmp_path, b"")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ResultsError, match="cannot write"):
+        write_file(tmp_path / "curve.png", b"")
+    tmp_path.chmod(0o700)
+
+
+def test_a_write_that_fails_leaves_the_older_file_and_no_scraps(tmp_path, monkeypatch):
+    target = tmp_path / "rows.csv"
+    target.write_bytes(b"old")
+
+    def no_space(_source, _target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(ResultsError, match="No space left on device"):
+        write_file(target, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+    assert target.read_bytes() == b"old"

@@ -1,0 +1,26 @@
+"""Tables as Markdown."""
+
+from __future__ import annotations
+
+from analysis.made import measurement
+
+from milepost.analysis import rows
+from milepost.report.markdown import markdown
+
+
+def test_a_markdown_table_has_equally_many_cells_in_every_line():
+    text = markdown(rows([measurement(task=t, step=s) for t in ("a|b", "c") for s in (1, 2)]))
+    lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 6
+    assert {line.count("|") for line in lines} == {4}
+
+
+def test_the_best_is_bold_and_starred():
+    text = markdown(rows([measurement(value=v, step=s) for s, v in ((1, 0.1), (2, 0.4))]))
+    assert r"| 2 | **\* 0.4000 ± 0.0980** |" in text
+
+
+def test_foreign_names_cannot_become_markup():
+    text = markdown(rows([measurement(series="<img src=x>_a_", task="[x](y)")]))
+    assert r"\<img src=x\>\_a\_" in text
+    assert r"\[x\](y)" in text

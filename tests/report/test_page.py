@@ -1,0 +1,84 @@
+"""Reports as one file: whole, offline, escaped."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+
+import pytest
+from analysis.made import measurement, mmlu, perplexity, write_results
+
+from milepost.analysis import rows
+from milepost.errors import ResultsError
+from milepost.report.chart import curve
+from milepost.report.page import chart_page, write_report
+
+NASTY = "<script>alert(1)</script>&{{7*7}}"
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects what a browser would fetch, the number of scripts, and the text outside of them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.fetched, self.scripts, self.text, self._inside = [], 0, [], None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self._inside = tag
+        self.scripts += tag == "script"
+        self.fetched += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        if self._inside not in ("script", "style"):
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    found = mmlu([1000, 2000], subjects=4)
+    found += [perplexity(value=20.0 - s / 1000, step=s) for s in (1000, 2000)]
+    found += [measurement(task=NASTY, step=1000), measurement(task="__proto__", step=2000, value=None)]
+    notices = write_report(write_results(folder / "results", found), folder / "report.html")
+    assert notices == []
+    return (folder / "report.html").read_text("utf-8")
+
+
+def test_a_report_fetches_nothing(report):
+    assert Reader(report).fetched == []
+    assert "@import" not in report
+    assert not re.search(r"url\(\s*['\"]?https?:", report)
+
+
+def test_names_from_outside_stay_text(report):
+    page = Reader(report)
+    assert page.scripts == 2
+    assert NASTY in page.text
+    assert "alert(1)</script>" not in report
+
+
+def test_a_report_holds_charts_tables_and_how_it_was_measured(report):
+    text = " ".join(Reader(report).text)
+    assert 'vegaEmbed("#chart"' in report
+    assert "2 checkpoints, steps 1000 to 2000" in text
+    assert "* 18.000" in text
+    assert "mmlu_subject_03" in text
+    assert "versions.lm_eval" in text
+    assert "runs/<b>&co" in text
+
+
+def test_a_chart_page_has_its_title_once_and_its_marks_explained():
+    page = chart_page(curve(rows([measurement(step=s) for s in (1, 2)]), title="A & B"))
+    text = Reader(page).text
+    assert text.count("A & B") == 2  # the window's title and the heading
+    assert "shaded: 95 % interval · dashed: chance · ringed: best" in text
+    assert "<caption>" not in page
+
+
+def test_a_report_of_nothing_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ResultsError, match="no measurement yet"):
+        write_report(write_results(tmp_path / "results", []), tmp_path / "report.html")
+    with pytest.raises(ResultsError, match="ends in"):
+        write_report(tmp_path / "results", tmp_path / "report.pdf")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
