@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from milepost.errors import MilepostError, SourceError
-from milepost.sources.names import shown
+from milepost.sources.names import first_line
 
 T = TypeVar("T")
 
@@ -104,6 +104,4 @@ def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> M
 def _one_line(error: Exception) -> str:
     from huggingface_hub import constants
 
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return shown(text.replace(constants.ENDPOINT, endpoint()))
+    return first_line(error).replace(constants.ENDPOINT, endpoint())

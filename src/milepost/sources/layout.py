@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from milepost.sources.names import listed, shown
+from milepost.sources.names import listed, shown, some
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (
@@ -143,8 +143,7 @@ def _complete(files: Mapping[str, int], format: str, weights: tuple[str, ...]) -
     size = sum(files.get(name, 0) for name in weights)
     problem = None
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        problem = f"missing: {listed(missing[:3])}{more}"
+        problem = f"missing: {some(missing)}"
     elif empty:
         problem = f"{listed(empty[:1])} is empty"
     elif not weights:

@@ -57,3 +57,21 @@ def shown(text: str) -> str:
 def listed(names: Iterable[str]) -> str:
     """`a, b, c` for a message."""
     return ", ".join(shown(name) for name in names)
+
+
+def some(names: Iterable[str], n: int = 3) -> str:
+    """`a, b, c and 12 more` for a message, in alphabetical order."""
+    known = sorted(names)
+    more = f" and {len(known) - n} more" if len(known) > n else ""
+    return f"{listed(known[:n])}{more}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, for a message; its kind where it says nothing.
+
+    A line that ends in a colon takes the next one with it.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return shown(" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])

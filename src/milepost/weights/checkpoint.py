@@ -11,7 +11,7 @@ from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
 from milepost.sources.layout import WEIGHT_NAMES, WeightNames, shards_in_index
-from milepost.sources.names import listed, shown
+from milepost.sources.names import shown, some
 from milepost.weights.config import read_config
 from milepost.weights.read_bin import read_bin
 from milepost.weights.read_safetensors import read_safetensors
@@ -73,10 +73,10 @@ def _read_shards(folder: Path, names: WeightNames) -> dict[str, torch.Tensor]:
         promised = {name for name, where in weight_map.items() if where == shard}
         if lost := promised - found.keys():
             raise CheckpointError(
-                f"{shown(str(folder / shard))} lacks {_some(lost)}, which the index puts there"
+                f"{shown(str(folder / shard))} lacks {some(lost)}, which the index puts there"
             )
         if stray := found.keys() - promised:
-            raise CheckpointError(f"{shown(str(folder / shard))} holds {_some(stray)}, which the index lacks")
+            raise CheckpointError(f"{shown(str(folder / shard))} holds {some(stray)}, which the index lacks")
         tensors |= found
     return tensors
 
@@ -94,12 +94,6 @@ def _oddities(tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
         elif low == high == 0 and tensor.ndim > 1:
             zero.append(name)
     if not_finite:
-        yield f"NaN or Inf in {_some(not_finite)}"
+        yield f"NaN or Inf in {some(not_finite)}"
     if zero:
-        yield f"nothing but zeros in {_some(zero)}"
-
-
-def _some(names: Iterable[str]) -> str:
-    known = sorted(names)
-    more = f" and {len(known) - 3} more" if len(known) > 3 else ""
-    return f"{listed(known[:3])}{more}"
+        yield f"nothing but zeros in {some(zero)}"

@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import (
 
 from milepost.errors import CheckpointError
 from milepost.sources.local import find_config
-from milepost.sources.names import shown
+from milepost.sources.names import first_line, shown
 
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
 _TOKENIZER_INFINITY = 1000000000000000019884624838656
@@ -50,7 +50,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # each model type's config class checks its own values in its own way
-        raise CheckpointError(f"{name} is not accepted by transformers: {_one_line(error)}") from error
+        raise CheckpointError(f"{name} is not accepted by transformers: {first_line(error)}") from error
     return config
 
 
@@ -99,10 +99,27 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
             str(architectures[0] if isinstance(architectures, list) and architectures else model_type)
         )
         raise CheckpointError(f"{name} is not a causal language model's: {what}")
+    if kernel := _foreign_kernel(raw):
+        raise CheckpointError(
+            f"{name} asks for code from the Hub ({kernel}), which is never run", "remove that entry from it"
+        )
     if raw.get("quantization_config"):
         raise CheckpointError(
             f"{name}: quantized weights cannot be read yet", "give the checkpoint before it was quantized"
         )
+
+
+def _foreign_kernel(raw: Any) -> str | None:
+    """An implementation of attention named as a repository, which transformers would fetch and run."""
+    if not isinstance(raw, dict):
+        return None
+    for key, value in raw.items():
+        named = "implementation" in key and "/" in str(value)
+        if named or (key == "kernel_config" and value):
+            return shown(f"{key}: {value}")
+        if inner := _foreign_kernel(value):
+            return inner
+    return None
 
 
 def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...]) -> bool:
@@ -118,8 +135,3 @@ def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...
     return not architectures or any(
         name in classes or any(mark in str(name) for mark in _CAUSAL_MARKS) for name in architectures
     )
-
-
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return shown(lines[0] if lines else type(error).__name__)

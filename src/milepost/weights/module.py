@@ -7,7 +7,7 @@ left to chance: a tensor that is missing, left over or of another shape is an er
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import listed, shown
+from milepost.sources.names import first_line, shown, some
 from milepost.weights.checkpoint import CheckpointWeights
 
 _MASKS_AND_TABLES = re.compile(
@@ -41,13 +41,13 @@ def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
     where = shown(str(weights.folder))
     if told["missing_keys"]:
         raise CheckpointError(
-            f"{where} lacks weights that its config calls for: {_some(told['missing_keys'])}"
+            f"{where} lacks weights that its config calls for: {some(told['missing_keys'])}"
         )
     left_over = [name for name in told["unexpected_keys"] if not _MASKS_AND_TABLES.search(name)]
     if left_over:
-        raise CheckpointError(f"{where} has weights that its config does not know: {_some(left_over)}")
+        raise CheckpointError(f"{where} has weights that its config does not know: {some(left_over)}")
     if told["mismatched_keys"] or told.get("error_msgs"):
-        raise CheckpointError(f"{where} has weights of other shapes than its config says")
+        raise CheckpointError(f"{where} does not fit its config: {_other_shapes(weights)}")
     module.requires_grad_(False)
     module.eval()
     _own_memory(module, weights)
@@ -65,11 +65,29 @@ def _from_pretrained(weights: CheckpointWeights, dtype: str) -> tuple[PreTrained
                 output_loading_info=True,
             )
     except Exception as error:  # transformers tells of a misfit by many kinds of exception
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise CheckpointError(
-            f"{shown(str(weights.folder))} does not fit its config: {shown(lines[0])}"
-        ) from error
+        misfit = _other_shapes(weights) or first_line(error)
+        raise CheckpointError(f"{shown(str(weights.folder))} does not fit its config: {misfit}") from error
     return module, told
+
+
+def _other_shapes(weights: CheckpointWeights) -> str | None:
+    """The tensors whose shape is not what the config says, where the module can be made without weights."""
+    try:
+        with torch.device("meta"):
+            expected = _class_for(weights.config)(weights.config).state_dict()
+    except Exception:  # the config alone is wrong; the caller tells what transformers said of it
+        return None
+    names = [
+        name
+        for name, tensor in weights.tensors.items()
+        if name in expected and expected[name].shape != tensor.shape
+    ]
+    if not names:
+        return None
+    first = min(names)
+    found, wanted = list(weights.tensors[first].shape), list(expected[first].shape)
+    others = f", and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{shown(first)} has the shape {found}, not {wanted}{others}"
 
 
 def _class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -101,9 +119,3 @@ def _quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _some(names: Iterable[str]) -> str:
-    known = sorted(names)
-    more = f" and {len(known) - 3} more" if len(known) > 3 else ""
-    return f"{listed(known[:3])}{more}"

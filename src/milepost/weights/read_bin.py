@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.names import first_line, shown
 
 
 def read_bin(path: Path) -> dict[str, torch.Tensor]:
@@ -29,7 +29,7 @@ def read_bin(path: Path) -> dict[str, torch.Tensor]:
             "save the checkpoint with safe_serialization=True (safetensors)",
         ) from error
     except Exception as error:  # bytes that are no pickle make the unpickler raise almost anything
-        raise CheckpointError(f"{name} cannot be read: {_one_line(error)}") from error
+        raise CheckpointError(f"{name} cannot be read: {first_line(error)}") from error
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{name} holds no tensors by name")
     for key, value in loaded.items():
@@ -38,8 +38,3 @@ def read_bin(path: Path) -> dict[str, torch.Tensor]:
         if value.layout is not torch.strided or value.device.type != "cpu":
             raise CheckpointError(f"{name} holds a tensor of a kind that cannot be read: {shown(key)}")
     return dict(loaded)
-
-
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return shown(lines[0] if lines else type(error).__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from milepost.errors import TokenizerError
-from milepost.sources.names import shown
+from milepost.sources.names import first_line, shown
 
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _FLAGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "legacy", "clean_up_tokenization_spaces")
@@ -27,9 +27,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:  # each tokenizer class fails on bad files in its own way
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise TokenizerError(
-            f"the tokenizer in {shown(str(folder))} does not load: {shown(lines[0])}", _HINT
+            f"the tokenizer in {shown(str(folder))} does not load: {first_line(error)}", _HINT
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise TokenizerError(f"there is no tokenizer in {shown(str(folder))}", _HINT)
