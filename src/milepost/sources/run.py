@@ -39,7 +39,7 @@ def select(run: Run, steps: Steps | None) -> Run:
     if not kept:
         there = [str(one.step) for one in run.checkpoints if one.step is not None]
         raise SourceError(
-            f"{run.source} has no checkpoint at the steps {steps}",
+            f"{run.source} has no checkpoint at steps {steps}",
             f"its steps are {_abridged(there)}" if there else "the names of its checkpoints tell no step",
         )
     return Run(run.root, run.name, run.source, kept)

@@ -51,7 +51,9 @@ class Steps:
     def __str__(self) -> str:
         begin = "" if self.begin is None else str(self.begin)
         end = "" if self.end is None else str(self.end)
-        return f"{begin}:{end}:{self.stride}"
+        if begin and begin == end:
+            return begin
+        return f"{begin}:{end}" if self.stride == 1 else f"{begin}:{end}:{self.stride}"
 
 
 def _number(text: str) -> int | None:

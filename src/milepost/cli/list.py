@@ -1,0 +1,115 @@
+"""`milepost list`: what checkpoints a SOURCE has, before anything is downloaded or scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from milepost.sources import Steps, discover_all
+from milepost.types import Checkpoint, Series
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+@click.command("list")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
+)
+@click.option(
+    "-o",
+    "--output-path",
+    type=click.Path(path_type=Path),
+    metavar="RESULTS",
+    help="Also say which have figures in this results folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="An array of objects, one per checkpoint.")
+def command(sources: tuple[str, ...], steps: str | None, output_path: Path | None, as_json: bool) -> None:
+    """List the checkpoints of each SOURCE: step, format, size, and whether they are complete.
+
+    A SOURCE is a folder of checkpoints or a Hub address (hf://org/name@step-*, hf://org/name/iter_*).
+
+    \b
+    milepost list runs/my-500m
+    milepost list 'hf://org/name@step-*' --steps ::10000
+    """
+    found = discover_all(sources, Steps.parse(steps) if steps is not None else None)
+    scored = _scored(output_path)
+    if as_json:
+        rows = [_as_object(one, scored) for series in found for one in series.checkpoints]
+        click.echo(json.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for series in found:
+        console.print(_table(series, scored))
+
+
+def _scored(results: Path | None) -> Set[tuple[str, str]] | None:
+    if results is None:
+        return None
+    from milepost.store import scored_checkpoints
+
+    return scored_checkpoints(results)
+
+
+def _as_object(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> dict[str, Any]:
+    return {
+        "series": checkpoint.series,
+        "checkpoint": checkpoint.name,
+        "step": checkpoint.step,
+        "source": checkpoint.source,
+        "format": checkpoint.format,
+        "size_bytes": checkpoint.size_bytes,
+        "complete": checkpoint.problem is None,
+        "problem": checkpoint.problem,
+        "scored": None if scored is None else (checkpoint.series, checkpoint.name) in scored,
+    }
+
+
+def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from milepost.report.text import printable
+
+    title = Text(f"{printable(series.name)}  {printable(series.source)}", style="bold")
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("checkpoint", overflow="fold")
+    for heading in ("step", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("format", no_wrap=True)
+    table.add_column("complete?", overflow="fold")
+    if scored is not None:
+        table.add_column("scored?")
+    for one in series.checkpoints:
+        cells = [
+            Text(printable(one.name)),
+            Text("–" if one.step is None else str(one.step)),
+            Text(_size(one.size_bytes)),
+            Text(one.format),
+            Text("yes") if one.problem is None else Text(f"no: {printable(one.problem)}", style="red"),
+        ]
+        if scored is not None:
+            cells.append(Text("yes" if (one.series, one.name) in scored else "no"))
+        table.add_row(*cells)
+    return table
+
+
+def _size(n_bytes: int | None) -> str:
+    """Decimal units, as the Hub shows them."""
+    if n_bytes is None:
+        return "–"
+    value, unit = float(n_bytes), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}"
