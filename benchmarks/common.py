@@ -1,0 +1,391 @@
+"""What the benchmarks share: model shapes, real requests, timing, the machine, result files.
+
+On a CPU every script measures CPU seconds of one thread, which say more than wall time on a shared machine.
+Results are `results/<script>-<date>-<name>.json` and the same as `.md`. Heavy imports stay inside functions,
+since the offline hub's address must be in the environment before huggingface_hub is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from milepost.plan.plan import Plan
+    from milepost.types import Sequences
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SHARED = (ROOT / os.environ.get("MILEPOST_SHARED", "../shared")).resolve()
+MAX_LENGTH = 2048
+GPT2_VOCABULARY = 50_257
+GPT2 = "openai-community/gpt2"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row of the tables: an lm_eval task and its number of examples."""
+
+    name: str
+    lm_eval: str
+    num_fewshot: int
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("mmlu-0shot", "mmlu", 0),
+        Task("mmlu-5shot", "mmlu", 5),
+        Task("hellaswag", "hellaswag", 0),
+        Task("arc-easy", "arc_easy", 0),
+        Task("piqa", "piqa", 0),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A Llama with tied embeddings, a context of 2,048 and the GPT-2 tokenizer's vocabulary."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+
+    @property
+    def linear_flops(self) -> int:
+        """Of the layers' matrices, per token; attention itself is not counted."""
+        kv = self.hidden * self.kv_heads // self.heads
+        return 2 * self.layers * self.hidden * (2 * self.hidden + 2 * kv + 3 * self.intermediate)
+
+    @property
+    def head_flops(self) -> int:
+        """Of the output matrix, per row of logits."""
+        return 2 * self.hidden * GPT2_VOCABULARY
+
+    def build(self, dtype: str = "float32", device: str = "cpu", seed: int = 0) -> Any:
+        """A transformers model in eval mode with random weights."""
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=GPT2_VOCABULARY,
+            hidden_size=self.hidden,
+            intermediate_size=self.intermediate,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            max_position_embeddings=MAX_LENGTH,
+            tie_word_embeddings=True,
+            bos_token_id=50_256,
+            eos_token_id=50_256,
+        )
+        model: Any = LlamaForCausalLM(config)
+        return model.to(device=device, dtype=getattr(torch, dtype)).eval()
+
+
+SHAPES = {
+    "tiny": Shape(32, 64, 2, 4, 2),
+    "15M": Shape(192, 512, 12, 6, 2),
+    "135M": Shape(576, 1536, 30, 9, 3),
+    "500M": Shape(1024, 4096, 30, 16, 4),
+}
+
+
+@contextmanager
+def offline_hub() -> Iterator[None]:
+    """The shared folder's hub as the only Hub, for this process and its children."""
+    root = SHARED / "hub"
+    if not (root / "serve.py").is_file():
+        raise SystemExit(f"no offline hub at {root}: set MILEPOST_SHARED")
+    command = [sys.executable, str(root / "serve.py"), "--root", str(root), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout is not None
+        os.environ.update(
+            HF_ENDPOINT=server.stdout.readline().strip(),
+            HF_HUB_DISABLE_TELEMETRY="1",
+            NO_PROXY="127.0.0.1",
+            TOKENIZERS_PARALLELISM="false",
+        )
+        os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "milepost-benchmarks"))
+        yield
+    finally:
+        server.terminate()
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Real requests as token ids: N sequences of whole docs, in lm_eval's order."""
+
+    sequences: Sequences
+    task_of: npt.NDArray[np.int32]
+    """[N] which lm_eval task (subject of MMLU) each belongs to."""
+    doc_of: npt.NDArray[np.int64]
+    """[N] the doc within it."""
+
+    def first(self, subjects: int | None, docs: int | None) -> Questions:
+        """The first docs of the first subjects."""
+        import numpy as np
+
+        from milepost.types import Sequences
+
+        chosen = np.ones(len(self.doc_of), bool)
+        if subjects is not None:
+            chosen &= self.task_of < subjects
+        if docs is not None:
+            chosen &= self.doc_of < docs
+        lengths = np.diff(self.sequences.starts)
+        return Questions(
+            sequences=Sequences(
+                tokens=self.sequences.tokens[np.repeat(chosen, lengths)],
+                starts=np.concatenate([[0], np.cumsum(lengths[chosen])]),
+                n_targets=self.sequences.n_targets[chosen],
+            ),
+            task_of=self.task_of[chosen],
+            doc_of=self.doc_of[chosen],
+        )
+
+    def save(self, path: Path) -> None:
+        """Keep them for machines without the data."""
+        import numpy as np
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            tokens=self.sequences.tokens,
+            starts=self.sequences.starts,
+            n_targets=self.sequences.n_targets,
+            task_of=self.task_of,
+            doc_of=self.doc_of,
+        )
+
+
+def real_questions(task: Task, folder: Path | None = None) -> Questions:
+    """All of a task's requests as Milepost plans them; from `folder` where they were saved there."""
+    import numpy as np
+
+    from milepost.types import Sequences
+
+    if folder is not None:
+        with np.load(folder / f"{task.name}.npz") as saved:
+            tokens, starts, n_targets = saved["tokens"], saved["starts"], saved["n_targets"]
+            sequences = Sequences(tokens=tokens, starts=starts, n_targets=n_targets)
+            return Questions(sequences, saved["task_of"], saved["doc_of"])
+    plans = _plan(task).tasks
+    parts = [plan.encoded.sequences for plan in plans]
+    lengths = np.concatenate([np.diff(part.starts) for part in parts])
+    return Questions(
+        sequences=Sequences(
+            tokens=np.concatenate([part.tokens for part in parts]),
+            starts=np.concatenate([[0], np.cumsum(lengths)]),
+            n_targets=np.concatenate([part.n_targets for part in parts]),
+        ),
+        task_of=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
+        doc_of=np.concatenate([plan.doc_ids[plan.encoded.request_of] for plan in plans]),
+    )
+
+
+def _plan(task: Task) -> Plan:
+    from transformers import AutoTokenizer
+
+    from milepost.plan.shards import DEFAULT_SHARD_TOKENS
+    from milepost.run.journal import Journal
+    from milepost.run.planning import make_questions
+    from milepost.tasks.settings import TaskSettings
+
+    with Journal() as journal:
+        return make_questions(
+            TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot),
+            AutoTokenizer.from_pretrained(GPT2),
+            GPT2,
+            MAX_LENGTH,
+            shard_tokens=DEFAULT_SHARD_TOKENS,
+            reuse=True,
+            journal=journal,
+        ).plan
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What scoring some sequences costs, by what is shared."""
+
+    raw: int
+    grouped: int
+    unique: int
+    needed: int
+    """Rows of logits that predict a target, each once."""
+
+    @classmethod
+    def of(cls, sequences: Sequences) -> Work:
+        import numpy as np
+
+        from milepost.plan.tree import build_tree, token_counts
+
+        counts = token_counts(sequences)
+        needed = len(np.unique(build_tree(sequences).wanted_node))
+        return cls(counts.raw, counts.grouped, counts.unique, needed)
+
+    def harness_flops(self, shape: Shape) -> int:
+        """lm_eval: every distinct input, logits at every position; padding not counted."""
+        return self.grouped * (shape.linear_flops + shape.head_flops)
+
+    def least_flops(self, shape: Shape) -> int:
+        """Every distinct prefix once, logits where a target is predicted."""
+        return self.unique * shape.linear_flops + self.needed * shape.head_flops
+
+    def flop_ratio(self, shape: Shape) -> float:
+        return self.harness_flops(shape) / self.least_flops(shape)
+
+
+def one_thread() -> None:
+    """Compute with one thread, so that CPU seconds are seconds of work."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def cpu_seconds(function: Callable[[], Any]) -> tuple[float, Any]:
+    """(CPU seconds of this process, result)."""
+    start = time.process_time()
+    result = function()
+    return time.process_time() - start, result
+
+
+@dataclass(slots=True)
+class Memory:
+    """The most memory some work took above what was there before, in MiB; None where it cannot be told."""
+
+    mib: float | None = None
+
+
+@contextmanager
+def peak_memory() -> Iterator[Memory]:
+    """Watch this process's resident memory (Linux with glibc; elsewhere `mib` stays None)."""
+    memory = Memory()
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        yield memory
+        return
+    # Memory freed by earlier work would else be taken again without being seen.
+    ctypes.CDLL(None).malloc_trim(0)
+    reset.write_text("5")
+    before = _status_kib("VmRSS")
+    yield memory
+    memory.mib = (_status_kib("VmHWM") - before) / 1024
+
+
+def _status_kib(key: str) -> int:
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
+def matmul_peak(dtype: str = "float32", device: str = "cpu", size: int = 1024, seconds: float = 1.0) -> float:
+    """FLOP per second of a square matrix product: the best of as many as fit into `seconds`."""
+    import torch
+
+    a = torch.randn(size, size, device=device).to(getattr(torch, dtype))
+    b = torch.randn(size, size, device=device).to(getattr(torch, dtype))
+    on_gpu = torch.device(device).type == "cuda"
+    clock = time.perf_counter if on_gpu else time.process_time
+    repeats, best, deadline = 20 if on_gpu else 1, float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        start = clock()
+        for _ in range(repeats):
+            a @ b
+        if on_gpu:
+            torch.cuda.synchronize()
+        best = min(best, (clock() - start) / repeats)
+    return 2 * size**3 / best
+
+
+def setting() -> dict[str, Any]:
+    """Machine, versions and date, for a result file."""
+    names = ("milepost", "lm_eval", "torch", "transformers", "tokenizers", "datasets", "numpy")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": {
+            "cpu": _cpu_name(),
+            "cores": os.cpu_count(),
+            "gpu": _gpu_name(),
+            "memory_gib": _memory_gib(),
+        },
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in names},
+        "commit": commit.stdout.strip() or None,
+    }
+
+
+def write_result(script: str, name: str, result: dict[str, Any], table: list[dict[str, Any]]) -> Path:
+    """Write `results/<script>-<date>-<name>.json` and the same as Markdown; the path of the latter."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    where = setting()
+    stem = f"{script}-{where['date']}-{name}"
+    document = {"setting": where, "command": " ".join(sys.argv[1:]), **result, "table": table}
+    (RESULTS / f"{stem}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    machine = where["machine"]
+    versions = ", ".join(f"{key} {value}" for key, value in where["versions"].items())
+    head = [
+        f"# {script}: {name}",
+        "",
+        f"{where['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"GPU: {machine['gpu'] or 'none'}; Python {where['python']}, {versions}; commit {where['commit']}.",
+        "",
+        f"`python benchmarks/{script}.py {document['command']}`".replace(" `", "`"),
+        "",
+    ]
+    path = RESULTS / f"{stem}.md"
+    path.write_text("\n".join(head + markdown(table)) + "\n", "utf-8")
+    return path
+
+
+def markdown(table: list[dict[str, Any]]) -> list[str]:
+    """A Markdown table; floats to three significant digits, lists left to the JSON file."""
+    columns = [column for column, value in table[0].items() if not isinstance(value, list)]
+    rows = [[_show(row[column]) for column in columns] for row in table]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+
+
+def _memory_gib() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+
+
+def _gpu_name() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None

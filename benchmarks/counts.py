@@ -1,0 +1,50 @@
+"""How much of five real tasks is shared: tokens that lm_eval runs, unique tokens, the FLOPs that follow.
+
+    python benchmarks/counts.py [--save FOLDER]
+
+Nothing is computed but the plan. `--save` keeps the requests as .npz, for machines without the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from common import SHAPES, TASKS, Work, markdown, offline_hub, real_questions, write_result
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--save", type=Path, metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    with offline_hub():
+        table = [row(name, options.save) for name in options.tasks]
+    print("\n".join(markdown(table)))
+    print(write_result("counts", "real-tasks", {}, table))
+
+
+def row(name: str, save: Path | None) -> dict[str, Any]:
+    """One line of the table."""
+    questions = real_questions(TASKS[name])
+    if save is not None:
+        questions.save(save / f"{name}.npz")
+    sequences = questions.sequences
+    work = Work.of(sequences)
+    ratios = {f"FLOP ratio {shape}": work.flop_ratio(SHAPES[shape]) for shape in ("15M", "135M", "500M")}
+    return {
+        "task": name,
+        "requests": len(sequences),
+        "raw": work.raw,
+        "grouped": work.grouped,
+        "unique": work.unique,
+        "needed rows": work.needed,
+        **ratios,
+    }
+
+
+if __name__ == "__main__":
+    main()

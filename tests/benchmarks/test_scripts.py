@@ -1,0 +1,43 @@
+"""The benchmark scripts run at a small size, so that they are right when somebody needs a figure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def figures(printed: str) -> dict[str, str]:
+    """The two-column table that gpu.py prints."""
+    lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1] for cells in lines if len(cells) == 2}
+
+
+def test_the_gpu_benchmark_runs_on_a_cpu_at_a_small_size() -> None:
+    shown = figures(run("gpu.py", "--small"))
+    assert shown["sets of weights"] == "3"
+    assert shown["unique tokens"] == "168"
+    assert float(shown["slice max difference"]) < 1e-4
+    assert shown["slice other picks"] == "0"
+
+
+@pytest.mark.parametrize("script", ["engine.py", "counts.py", "sweep.py", "host.py", "gpu.py"])
+def test_every_script_says_what_it_measures(script: str) -> None:
+    assert "usage:" in run(script, "--help")
