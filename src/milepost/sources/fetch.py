@@ -6,10 +6,12 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
-from milepost.sources.hub_listing import cache_folder_of
+from milepost.sources.digests import sha256_of
+from milepost.sources.hub_listing import cache_folder_of, list_files, published_sha256
 from milepost.sources.hub_requests import ask_hub, is_offline
 from milepost.sources.layout import CONFIG, TOKENIZER_FILES, WEIGHT_NAMES
 from milepost.types import Checkpoint, HubLocation
@@ -23,25 +25,35 @@ _WEIGHT_PATTERNS = {
 assert set(_WEIGHT_PATTERNS) == {names.format for names in WEIGHT_NAMES}
 
 
-def fetch(checkpoint: Checkpoint) -> Path:
+def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
     """The folder with the checkpoint's config and weights, downloaded to the Hub cache if it is not there.
 
     Downloads the commit that was listed, never code, optimizer states or a second copy of the weights in
     another format. What is in the cache already is not asked for again.
 
+    Args:
+        cache_dir: given, the downloaded weights are compared with their published SHA-256, which
+            huggingface_hub does not do (about 1 s per GB; remembered there while a file is unchanged).
+
     Raises:
-        CheckpointError: the checkpoint has a problem, or the download failed for good.
+        CheckpointError: the checkpoint has a problem, the download failed for good, or is damaged.
     """
     if checkpoint.problem:
         raise CheckpointError(f"{checkpoint.source}: {checkpoint.problem}")
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    patterns = (*_WEIGHT_PATTERNS[checkpoint.format], *_DESCRIPTIONS)
-    snapshot = download(location, patterns, what=checkpoint.source, error=CheckpointError)
+    patterns = _WEIGHT_PATTERNS[checkpoint.format]
+    snapshot = _download(
+        location, (*patterns, *_DESCRIPTIONS), _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError
+    )
     folder = snapshot / location.subfolder
-    if not any(folder.glob(pattern) for pattern in patterns[:2]):
+    weights = [path for pattern in patterns for path in folder.glob(pattern)]
+    if not weights:
         raise CheckpointError(f"{checkpoint.source}: its weights are not in {folder}")
+    if cache_dir is not None:
+        for path in weights:
+            _compare_with_published(path, cache_dir)
     return folder
 
 
@@ -54,18 +66,24 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    snapshot = download(location, _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError)
+    snapshot = _download(
+        location, _DESCRIPTIONS, _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError
+    )
     return snapshot / location.subfolder
 
 
 def fetch_tokenizer_files(location: HubLocation, *, what: str, error: type[MilepostError]) -> Path:
     """The folder with the tokenizer files of a Hub location; empty of them where it has none."""
-    snapshot = download(location, _TOKENIZER_PATTERNS, what=what, error=error)
+    snapshot = _download(location, _TOKENIZER_PATTERNS, (CONFIG,), what=what, error=error)
     return snapshot / location.subfolder
 
 
-def download(location: HubLocation, names: Sequence[str], *, what: str, error: type[MilepostError]) -> Path:
-    """Download the files of these names (patterns) in the location's folder and the one above it.
+def _download(
+    location: HubLocation, here: Sequence[str], above: Sequence[str], *, what: str, error: type[MilepostError]
+) -> Path:
+    """Download files by name (shell patterns) from the location's folder, and from the one above it.
+
+    Only paths that the commit lists are asked for, one by one: huggingface_hub's own patterns cross folders.
 
     Returns:
         the folder of the whole snapshot in the Hub cache.
@@ -73,17 +91,19 @@ def download(location: HubLocation, names: Sequence[str], *, what: str, error: t
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RevisionNotFoundError
 
-    folder = location.subfolder
-    above = str(PurePosixPath(folder).parent) if folder else "."
-    prefixes = {_prefix(folder), _prefix("" if above == "." else above)}
+    paths = [
+        path
+        for path in list_files(location.repo_id, location.commit)
+        if _is_one_of(path, location.subfolder, here)
+        or (location.subfolder and _is_one_of(path, _above(location.subfolder), above))
+    ]
     with _quiet():
         try:
             snapshot = ask_hub(
                 lambda: snapshot_download(
                     location.repo_id,
                     revision=location.commit,
-                    allow_patterns=[prefix + name for prefix in sorted(prefixes) for name in names],
-                    ignore_patterns=_deeper_than(folder),
+                    allow_patterns=[glob.escape(path) for path in paths],
                     local_files_only=is_offline(),
                 ),
                 what=what,
@@ -95,13 +115,22 @@ def download(location: HubLocation, names: Sequence[str], *, what: str, error: t
     return Path(snapshot)
 
 
-def _prefix(folder: str) -> str:
-    return f"{glob.escape(folder)}/" if folder else ""
+def _is_one_of(path: str, folder: str, names: Sequence[str]) -> bool:
+    parent, _, name = path.rpartition("/")
+    return parent == folder and any(fnmatchcase(name, pattern) for pattern in names)
 
 
-def _deeper_than(folder: str) -> list[str]:
-    """Patterns for files below the folder: in the Hub's patterns `*` matches slashes too."""
-    return [f"{_prefix(folder)}*/*"] if folder else ["*/*"]
+def _above(folder: str) -> str:
+    return folder.rpartition("/")[0]
+
+
+def _compare_with_published(path: Path, cache_dir: Path) -> None:
+    published = published_sha256(path)
+    if published is not None and sha256_of(path.resolve(), cache_dir) != published:
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is not the published one",
+            f"delete {path.resolve()} and run again",
+        )
 
 
 def _remember_revision(location: HubLocation) -> None:

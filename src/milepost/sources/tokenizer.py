@@ -37,6 +37,8 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
 
 
 def _overriding(override: str) -> Path:
+    if not override.strip():
+        raise TokenizerError("--tokenizer is empty", _HINT)
     try:
         path = Path(override).expanduser()
         if path.is_file():
