@@ -20,34 +20,31 @@ from typing import Any
 
 from common import GPT2, SHAPES, markdown, offline_hub, write_result
 
+CHILD = "--child"
 SMALLEST_PACK = 128
 """Tokens; engines try themselves on less before they begin."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _options(arguments)
-    if options.child:
-        _run_until_first_forward(options.child, options.rest)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == [CHILD]:
+        _run_until_first_forward(arguments[1], arguments[2:])
         return
+    options = _options(arguments)
     with offline_hub(), tempfile.TemporaryDirectory(prefix="milepost-host-") as folder:
         table = measure(Path(folder), options)
     print("\n".join(markdown(table)))
     print(write_result("host", f"{options.tasks.replace(',', '+')}-{options.num_fewshot}shot", {}, table))
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tasks", default="mmlu")
     parser.add_argument("-f", "--num-fewshot", type=int, default=5)
     parser.add_argument("--lm-eval", action="store_true", help="time lm_eval as well; takes minutes")
-    parser.add_argument("--child", choices=("milepost", "lm_eval"), help=argparse.SUPPRESS)
-    options, rest = parser.parse_known_args(arguments)
-    options.rest = rest
-    if options.rest and not options.child:
-        parser.error(f"unknown arguments: {' '.join(options.rest)}")
-    return options
+    return parser.parse_args(arguments)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -70,20 +67,25 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.lm_eval:
         theirs = ["run", "--model", "hf", "--device", "cpu", "--tasks", options.tasks]
         theirs += ["--model_args", f"pretrained={checkpoint},dtype=float32"]
-        theirs += ["--num_fewshot", str(options.num_fewshot), "--batch_size", "1"]
+        theirs += ["--num_fewshot", str(options.num_fewshot), "--batch_size", "16"]
         table.append({"command": "lm_eval run"} | _child("lm_eval", theirs, folder / "cache"))
     return table
 
 
 def _child(program: str, arguments: list[str], cache: Path) -> dict[str, Any]:
-    command = [sys.executable, str(Path(__file__).resolve()), "--child", program, *arguments]
-    environment = {**os.environ, "MILEPOST_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     start = time.monotonic()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not done.stdout.strip():
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-4000:]}")
-    cpu_s: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    printed = _start(program, arguments, cache)
+    cpu_s: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return {**cpu_s, "wall s": time.monotonic() - start}
+
+
+def _start(program: str, arguments: list[str], cache: Path) -> str:
+    command = [sys.executable, str(Path(__file__).resolve()), CHILD, program, *arguments]
+    environment = {**os.environ, "MILEPOST_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr[-4000:]}")
+    return done.stdout
 
 
 def _run_until_first_forward(program: str, arguments: list[str]) -> None:
