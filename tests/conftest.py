@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("MILEPOST_SHARED") or REPOSITORY.parent / "shared").resolve()
+SHARED = (REPOSITORY / os.environ.get("MILEPOST_SHARED", "../shared")).resolve()
 NO_HUB = "http://127.0.0.1:9"
 OFFLINE_SWITCHES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 TOKENS_AND_CACHES = (
@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         MILEPOST_CACHE=str(caches / "milepost"),
         HF_HUB_DISABLE_TELEMETRY="1",
         TOKENIZERS_PARALLELISM="false",
+        OMP_NUM_THREADS="1",  # tiny models gain nothing from more, and lose much on a busy machine
         NO_PROXY="127.0.0.1",
         no_proxy="127.0.0.1",
         HF_ENDPOINT=NO_HUB,

@@ -1,0 +1,131 @@
+"""The demo from end to end: a world, a model trained on it, every checkpoint measured, a picture and a page.
+
+What an earlier run in the same folder has finished is used again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milepost.demo.lessons import Lessons, prepare_lessons
+from milepost.demo.tasks import TASKS, write_tasks
+from milepost.demo.world import make_world
+from milepost.errors import MilepostError
+
+if TYPE_CHECKING:
+    from milepost.demo.training import Progress, Recipe
+    from milepost.library import Results
+
+SEED = 0
+RECIPE_FILE = "recipe.json"
+LINES_OF_PROGRESS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """What the demo made, and how long it took."""
+
+    tasks: Path
+    model: Path
+    results: Results
+    curve: Path
+    report: Path
+    notices: tuple[str, ...]
+    """What a reader of the picture and the page should know."""
+    train_s: float
+    """Wall seconds; next to nothing where the model was there already."""
+    evaluate_s: float
+
+
+def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None = None) -> Demonstration:
+    """Make everything in `folder`.
+
+    Args:
+        folder: where all of it goes; created if need be.
+        say: called with a line whenever something begins or gets on.
+        recipe: another course of training than the demo's own.
+
+    Raises:
+        MilepostError: the folder cannot be written, or holds a model of another recipe.
+    """
+    from milepost.library import evaluate
+
+    tasks, model = folder / "tasks", folder / "tiny-llama"
+    lessons = prepare_lessons(make_world(SEED), SEED)
+    try:
+        write_tasks(lessons, tasks)
+    except OSError as error:
+        raise MilepostError(f"{error.filename}: {error.strerror}", "choose another folder with -o") from error
+
+    say(f"world: {len(lessons.sentences)} sentences to read, {len(lessons.unfinished)} facts and sums to ask")
+    began = time.perf_counter()
+    _train_once(lessons, model, say, recipe)
+    trained = time.perf_counter()
+    say(f"evaluating {len(list(model.glob('checkpoint-*')))} checkpoints on {', '.join(TASKS)}")
+    results = evaluate(
+        model, TASKS, output_path=folder / "results", include_path=tasks, device="cpu", dtype="float32"
+    )
+    evaluated = time.perf_counter()
+    curve, report = folder / "curve.png", folder / "report.html"
+    return Demonstration(
+        tasks=tasks,
+        model=model,
+        results=results,
+        curve=curve,
+        report=report,
+        notices=_show(results, curve, report),
+        train_s=trained - began,
+        evaluate_s=evaluated - trained,
+    )
+
+
+def _train_once(lessons: Lessons, model: Path, say: Callable[[str], None], recipe: Recipe | None) -> None:
+    """Train unless that was done; the folder gets its name only when all of its checkpoints are there."""
+    from milepost.demo.training import Recipe, train
+
+    recipe = recipe or Recipe()
+    told = json.dumps(asdict(recipe), indent=1)
+    if model.exists():
+        if not _holds(model / RECIPE_FILE, told):
+            raise MilepostError(
+                f"{model} was trained by another recipe than this demo's",
+                "remove it, or choose another folder with -o",
+            )
+        say(f"model: {model} is there already")
+        return
+
+    def report(progress: Progress) -> None:
+        if progress.step % max(1, progress.steps // LINES_OF_PROGRESS) == 0:
+            say(f"  step {progress.step} of {progress.steps}: loss {progress.loss:.2f} nats per token")
+
+    say(f"training a Llama of {recipe.layers} layers for {recipe.steps} steps")
+    unfinished = model.with_name(f"{model.name}.unfinished")
+    if unfinished.exists():  # of a run that was interrupted
+        shutil.rmtree(unfinished)
+    rng = random.Random(SEED)
+    train(lambda: lessons.documents(rng), unfinished, recipe, report)
+    (unfinished / RECIPE_FILE).write_text(told, "utf-8")
+    unfinished.rename(model)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text("utf-8") == text
+
+
+def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
+    from milepost.analysis.selection import headline
+    from milepost.report import chart
+    from milepost.report.files import write_chart
+    from milepost.report.page import write_report
+
+    rows = headline(results.rows())
+    notices = [*chart.remarks(rows, log_x=True), *write_chart(chart.curve(rows, log_x=True), curve)]
+    notices += write_report(results.path, report)
+    return tuple(dict.fromkeys(notices))

@@ -1,0 +1,157 @@
+"""Rooms import one way, and reading results needs neither torch nor lm_eval. See docs/structure.md."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
+
+GROUND = {"types", "errors", "version", "cache"}
+STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
+MAY_IMPORT = {
+    "types": set(),
+    "errors": set(),
+    "version": set(),
+    "cache": {"errors"},
+    "sources": GROUND,
+    "weights": GROUND | {"sources"},
+    "tasks": GROUND,
+    "plan": GROUND,
+    "engine": GROUND | {"plan"},
+    "store": GROUND,
+    "run": GROUND | STAGES,
+    "analysis": GROUND | {"store"},
+    "report": GROUND | {"store", "analysis"},
+    "library": GROUND | STAGES | {"run", "analysis", "report"},
+    "demo": GROUND | {"library", "analysis", "report"},
+    "cli": GROUND | STAGES | {"run", "analysis", "report", "library", "demo"},
+}
+"""Room to the rooms it may import; whoever adds a room says here where it stands."""
+
+ENTRY_POINTS = {"__init__", "__main__"}
+HEAVY = {"torch", "lm_eval", "transformers"}
+MAY_IMPORT_HEAVY = {
+    "weights": {"torch", "transformers"},
+    "tasks": {"lm_eval"},
+    "engine": {"torch", "transformers"},
+    "run": {"torch"},
+    "demo": {"torch", "transformers"},
+}
+"""Rooms not named here import none of the heavy libraries, not even inside a function."""
+
+
+class Import(NamedTuple):
+    room: str
+    module: str
+    where: str
+    only_for_types: bool
+
+
+def _imports() -> Iterator[Import]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        tree = ast.parse(path.read_text("utf-8"))
+        for_types = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            for module in _modules(node):
+                where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+                yield Import(room, module, where, node in for_types)
+
+
+def _modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "milepost":
+        return [f"milepost.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return ["." * node.level + (node.module or "")]
+    return []
+
+
+IMPORTS = tuple(_imports())
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert rooms - ENTRY_POINTS == set(MAY_IMPORT)
+
+
+def test_rooms_import_one_way() -> None:
+    wrong = [
+        f"{where}: {room} imports {module}"
+        for room, module, where, _ in IMPORTS
+        if room not in ENTRY_POINTS
+        and module.startswith("milepost.")
+        and module.split(".")[1] not in MAY_IMPORT[room] | {room}
+    ]
+    assert wrong == []
+
+
+def test_the_places_of_the_rooms_form_no_cycle() -> None:
+    placed: set[str] = set()
+    while placed < set(MAY_IMPORT):
+        free = {room for room, below in MAY_IMPORT.items() if room not in placed and below <= placed}
+        assert free, f"a cycle among {sorted(set(MAY_IMPORT) - placed)}"
+        placed |= free
+
+
+def test_modules_are_imported_by_their_full_names() -> None:
+    assert [where for _, module, where, _ in IMPORTS if module.startswith(".")] == []
+
+
+@pytest.mark.parametrize("library", sorted(HEAVY))
+def test_heavy_libraries_are_imported_only_where_they_belong(library: str) -> None:
+    wrong = [
+        f"{where}: {room} imports {module}"
+        for room, module, where, only_for_types in IMPORTS
+        if module.split(".")[0] == library
+        and not only_for_types
+        and library not in MAY_IMPORT_HEAVY.get(room, ())
+    ]
+    assert wrong == []
+
+
+def test_the_plan_knows_neither_tensors_nor_data_sets() -> None:
+    """Only numpy and its file format, so that a plan can be made and read where no model runs."""
+    allowed = {"numpy", "pyarrow", "milepost", *sys.stdlib_module_names}
+    strangers = {
+        module.split(".")[0] for room, module, _, for_types in IMPORTS if room == "plan" and not for_types
+    } - allowed
+    assert strangers == set()
+
+
+def _heavy_after(*arguments: str) -> set[str]:
+    """Run `milepost ARGUMENTS` in a process of its own; return which heavy libraries it has imported."""
+    code = (
+        "import json, sys\n"
+        "from milepost.cli.main import milepost\n"
+        "milepost(sys.argv[1:], standalone_mode=False)\n"
+        f"print(json.dumps([name for name in {sorted(HEAVY)} if name in sys.modules]), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert _heavy_after("--help") == set()
+
+
+def test_list_imports_nothing_heavy(tiny_run: Path) -> None:
+    assert _heavy_after("list", str(tiny_run)) == set()
