@@ -13,7 +13,7 @@ from milepost.types import Scores, Sequences
 VOCAB = 97
 SMALL = {
     "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 1024,
     "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None,
 }  # fmt: skip
 NO_KV = {key: value for key, value in SMALL.items() if key != "num_key_value_heads"}
@@ -32,18 +32,18 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2": ("Olmo2Config", SMALL),
     "gpt2": (
         "GPT2Config",
-        {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256} | OLD,
+        {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 1024} | OLD,
     ),
     "gpt_neox": ("GPTNeoXConfig", NO_KV),
     "gpt_neo": (
         "GPTNeoConfig",
-        OLD | {"num_layers": 2, "num_heads": 4, "window_size": 12, "max_position_embeddings": 256,
+        OLD | {"num_layers": 2, "num_heads": 4, "window_size": 12, "max_position_embeddings": 1024,
                "attention_types": [[["global", "local"], 1]]},
     ),
     "opt": (
         "OPTConfig",
         OLD | {"ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 2,
-               "max_position_embeddings": 256, "word_embed_proj_dim": 24},
+               "max_position_embeddings": 1024, "word_embed_proj_dim": 24},
     ),
     "bloom": ("BloomConfig", OLD | {"n_layer": 2, "n_head": 4}),
     "falcon": ("FalconConfig", OLD | {"num_hidden_layers": 2, "num_attention_heads": 4}),

@@ -1,14 +1,42 @@
-"""The packed engine against the reference, on every architecture, for any way of cutting the work."""
+"""The packed engine against the reference: every architecture, any way of cutting the work, and when not to trust it."""
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from engine.models import CONFIGS, VOCAB, close, random_requests, tiny_model
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
+from milepost.engine import registry
+from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
+from milepost.engine.switches import Switches
+from milepost.engine.trust import take
+from milepost.types import Sequences
 
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}
+LONG = ["llama", "mistral with a window", "gemma2", "gpt2", "opt"]
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def long_requests() -> Sequences:
+    """Long enough for trunks, paths of their own, causal calls and windows that matter."""
+    return random_requests(seed=5, n=24, longest=700)
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
@@ -22,3 +50,171 @@ def test_packed_equals_reference_or_says_why_it_is_not_used(architecture: str) -
         assert "does not let its attention be replaced" in str(engine.fallback)
     else:
         assert (engine.name, engine.fallback) == ("packed", None)
+
+
+@pytest.mark.parametrize("architecture", LONG)
+def test_long_prefixes_score_as_in_the_reference(architecture: str) -> None:
+    model = tiny_model(architecture)
+    sequences = long_requests()
+    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=1000)
+    close(engine.score(sequences), ReferenceEngine(model, vocab_size=VOCAB).score(sequences), 5e-5)
+    assert engine.name == "packed"
+
+
+def test_budget_order_and_threads_do_not_change_scores() -> None:
+    model = tiny_model("llama")
+    sequences = random_requests(seed=6, n=32)
+    expected = PackedEngine(model, vocab_size=VOCAB).score(sequences)
+    for budget in (7, 64, 333):
+        close(PackedEngine(model, vocab_size=VOCAB, budget_tokens=budget).score(sequences), expected, 1e-5)
+    with threads(2):
+        close(PackedEngine(model, vocab_size=VOCAB).score(sequences), expected, 1e-5)
+    order = np.random.default_rng(0).permutation(len(sequences))
+    shuffled = PackedEngine(model, vocab_size=VOCAB).score(take(sequences, order))
+    np.testing.assert_allclose(shuffled.loglikelihood, expected.loglikelihood[order], atol=1e-5, rtol=0)
+    np.testing.assert_array_equal(shuffled.greedy, expected.greedy[order])
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Switches)])
+def test_no_switch_changes_a_score(name: str) -> None:
+    model = tiny_model("qwen2")
+    sequences = long_requests()
+    engine = PackedEngine(model, vocab_size=VOCAB, switches=Switches(**{name: False}))
+    close(engine.score(sequences), PackedEngine(model, vocab_size=VOCAB).score(sequences), 5e-5)
+    assert engine.name == "packed"
+
+
+def test_only_unique_tokens_are_run() -> None:
+    model = tiny_model("llama")
+    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=10)
+    prefix = [4, 5, 6, 7, 8, 9, 10, 11, 12]
+    sequences = pack_up([([*prefix, 13, 14], 1), ([*prefix, 15, 16], 1), ([*prefix, 15, 17], 1)])
+    engine.score(sequences)
+    ran: list[int] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, args: ran.append(args[0].numel()))
+    engine.score(sequences)
+    assert sum(ran) == len(prefix) + 2
+    assert len(ran) > 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: not enough memory"),
+    ],
+)
+def test_out_of_memory_halves_the_pack_and_changes_no_score(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model("llama")
+    sequences = random_requests(seed=7, n=32)
+    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=400)
+    expected = engine.score(sequences)
+    run, sizes = TileRunner.run, []
+
+    def scarce(self: TileRunner, pack, above):
+        sizes.append(len(pack))
+        if len(pack) > 90:
+            raise error
+        return run(self, pack, above)
+
+    monkeypatch.setattr(TileRunner, "run", scarce)
+    close(engine.score(sequences), expected, 1e-5)
+    assert max(sizes) > 200
+    assert engine.budget_tokens <= 100
+
+
+def test_nan_weights_are_missing_and_do_not_turn_the_engine_off() -> None:
+    model, sound = tiny_model("llama"), tiny_model("llama")
+    engine = PackedEngine(model, vocab_size=VOCAB)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    sequences = random_requests()
+    assert np.isnan(engine.score(sequences).loglikelihood).all()
+    model.load_state_dict(sound.state_dict())
+    close(engine.score(sequences), ReferenceEngine(sound, vocab_size=VOCAB).score(sequences), 2e-5)
+    assert engine.name == "packed"
+
+
+def test_a_token_with_broken_weights_reaches_only_the_sequences_that_have_it() -> None:
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[50] = float("inf")
+    random = np.random.default_rng(1)
+    items = [([3, 4, 5, *random.integers(6, 90, 9).tolist()], 4) for _ in range(30)]
+    sequences = pack_up(items)
+    broken = [50 in tokens[:-1] for tokens, _ in items]
+    scores = PackedEngine(model, vocab_size=VOCAB, budget_tokens=40).score(sequences)
+    assert np.isnan(scores.loglikelihood).tolist() == broken
+    assert any(broken)
+    assert not all(broken)
+
+
+def test_attention_with_sinks_falls_back_and_says_so() -> None:
+    settings = SMALL | {"num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 16, "sliding_window": 8}
+    config = transformers.GptOssConfig(**settings)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    engine = PackedEngine(model, vocab_size=VOCAB)
+    close(engine.score(random_requests()), ReferenceEngine(model, vocab_size=VOCAB).score(random_requests()))
+    assert engine.name == "padded"
+    assert "s_aux" in str(engine.fallback)
+
+
+def test_scores_that_differ_from_the_plain_forward_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("granite")
+    wrong = registry.packed_attention
+
+    def forgets_the_scale(*args, scaling=None, **others):
+        return wrong(*args, **others)
+
+    monkeypatch.setitem(transformers.AttentionInterface._global_mapping, registry.NAME, forgets_the_scale)
+    engine = PackedEngine(model, vocab_size=VOCAB)
+    close(engine.score(random_requests()), ReferenceEngine(model, vocab_size=VOCAB).score(random_requests()))
+    assert engine.name == "padded"
+    assert "off the plain forward pass" in str(engine.fallback)
+
+
+def test_a_model_that_skips_a_layers_attention_is_not_trusted() -> None:
+    model = tiny_model("llama")
+
+    class Identity(torch.nn.Module):
+        def forward(self, hidden_states: torch.Tensor, **_: object) -> tuple[torch.Tensor, None]:
+            return hidden_states, None
+
+    model.model.layers[0].self_attn = Identity()
+    engine = PackedEngine(model, vocab_size=VOCAB)
+    close(engine.score(random_requests()), ReferenceEngine(model, vocab_size=VOCAB).score(random_requests()))
+    assert "called 1 times for 2 layers" in str(engine.fallback)
+
+
+def test_longer_sequences_are_tried_again() -> None:
+    model = tiny_model("mistral with a window")
+    engine = PackedEngine(model, vocab_size=VOCAB)
+    engine.score(pack_up([([5, 6, 7], 1)]))
+    monkey = registry.packed_attention
+
+    def forgets_the_window(*args, sliding_window=None, **others):
+        return monkey(*args, **others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(transformers.AttentionInterface._global_mapping, registry.NAME, forgets_the_window)
+        engine.score(random_requests())
+    assert "off the plain forward pass" in str(engine.fallback)
+
+
+def test_the_models_own_attention_is_back_after_scoring() -> None:
+    model = tiny_model("llama")
+    before = model.config._attn_implementation
+    PackedEngine(model, vocab_size=VOCAB).score(random_requests())
+    assert model.config._attn_implementation == before
+
+
+def test_scores_in_bfloat16_stay_near_those_in_float32() -> None:
+    model = tiny_model("llama")
+    sequences = random_requests()
+    expected = ReferenceEngine(model, vocab_size=VOCAB).score(sequences)
+    engine = PackedEngine(model.to(torch.bfloat16), vocab_size=VOCAB)
+    scores = engine.score(sequences)
+    assert engine.name == "packed"
+    assert np.abs(scores.loglikelihood - expected.loglikelihood).max() < 0.5

@@ -16,18 +16,39 @@ from typing import TYPE_CHECKING
 import torch
 
 from milepost.engine.attention_plan import AttentionPlan, plan_attention
+from milepost.engine.registry import running
 
 if TYPE_CHECKING:
+    from milepost.engine.registry import KeysAndValues
+    from milepost.engine.split import SplitModel
     from milepost.engine.switches import Switches
     from milepost.plan.packs import Pack
 
-KeysAndValues = tuple[torch.Tensor, torch.Tensor]
-"""[C, N, D] each."""
+
+class TileRunner:
+    """Runs packs of any size, on any device (fast on the CPU). Keys and values above are [C, N, D]."""
+
+    def __init__(self, model: SplitModel, switches: Switches) -> None:
+        self.model = model
+        self.switches = switches
+        self.layers: list[int] = []
+
+    def run(
+        self, pack: Pack, above: dict[int, KeysAndValues]
+    ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
+        """See `registry.PackRunner`."""
+        tokens = torch.from_numpy(pack.tokens)[None].to(self.model.device)
+        positions = torch.from_numpy(pack.positions)[None].to(self.model.device)
+        attention = TileAttention(pack=pack, above=above, switches=self.switches)
+        with running(attention, self.model.module):
+            hidden_TD = self.model.hidden(tokens, position_ids=positions)[0]
+        self.layers = attention.layers
+        return hidden_TD, attention.kept
 
 
 @dataclass(slots=True)
 class TileAttention:
-    """Runs the attention of one pack, layer by layer, on any device (fast on the CPU)."""
+    """The attention of one pack, layer by layer."""
 
     pack: Pack
     above: dict[int, KeysAndValues]
@@ -50,6 +71,7 @@ class TileAttention:
         window: int | None,
         softcap: float | None,
     ) -> torch.Tensor:
+        """See `registry.AttentionBackend`."""
         self.layers.append(layer)
         query_THD = query[0].transpose(0, 1).contiguous()
         key_CND, value_CND = self._with_context(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))

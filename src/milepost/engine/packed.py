@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.attention_cpu import KeysAndValues, TileAttention
+from milepost.engine.attention_cpu import TileRunner
+from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.inputs import check_tokens, sum_targets
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.padded import PaddedEngine
-from milepost.engine.registry import UnsupportedAttentionError, running
+from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.rows import DeferredHead
 from milepost.engine.split import SplitModel
 from milepost.engine.switches import Switches
@@ -27,9 +28,10 @@ from milepost.plan.tiles import cut_tiles
 from milepost.plan.tree import build_tree
 
 if TYPE_CHECKING:
+    from milepost.engine.registry import KeysAndValues, PackRunner
     from milepost.types import Scores, Sequences
 
-DEFAULT_BUDGET_TOKENS = 4096
+DEFAULT_BUDGET_TOKENS = {"cpu": 4096, "cuda": 32_768, "mps": 8192}
 TILE_TOKENS = 256
 
 
@@ -46,12 +48,13 @@ class PackedEngine:
     ) -> None:
         self.model = SplitModel(module)
         self.vocab_size = vocab_size
-        self.budget_tokens = budget_tokens or DEFAULT_BUDGET_TOKENS
+        self.budget_tokens = budget_tokens or DEFAULT_BUDGET_TOKENS.get(self.model.device.type, 4096)
         self.switches = switches or Switches()
         self._given_budget = budget_tokens
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
         self._verified_length = 0
         self._padded: PaddedEngine | None = None
+        self._flex_runners: dict[tuple[int, int], FlexRunner] = {}
         self._fall_back(reason_from_config(module))
 
     @property
@@ -92,36 +95,50 @@ class PackedEngine:
     def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
         tree = build_tree(sequences) if self.switches.share_prefixes else build_unshared_tree(sequences)
         tiles = cut_tiles(tree, tile_tokens=TILE_TOKENS)
-        waiting = cut_packs(tree, tiles, budget_tokens)[::-1]
+        deepest = int(tree.pos.max(initial=0))
+        runner = self._runner(budget_tokens, deepest)
+        waiting = cut_packs(tree, tiles, budget_tokens, aligned=not self._on_gpu)[::-1]
         head = DeferredHead(self.model, self.vocab_size, chunked=self.switches.head_chunks)
         above: dict[int, KeysAndValues] = {}
         while waiting:
             span = waiting.pop()
             pack = make_pack(tree, tiles, span)
-            attention = TileAttention(pack=pack, above=above, switches=self.switches)
             try:
-                hidden_TD = self._forward(pack, attention)
+                hidden_TD, kept = runner.run(pack, above)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(pack) == 1:
                     raise
                 waiting = self._halved([span, *waiting[::-1]])[::-1]
+                runner = self._runner(self.budget_tokens, deepest)
                 continue
-            above = attention.kept
+            self._check_layers(runner)
+            above = kept
             self._collect(head, pack, hidden_TD)
         return sum_targets(len(sequences), *head.finish())
 
-    def _forward(self, pack: Pack, attention: TileAttention) -> torch.Tensor:
-        """Hidden states [T, D] of a pack's tokens."""
-        device = self.model.device
-        tokens = torch.from_numpy(pack.tokens)[None].to(device)
-        positions = torch.from_numpy(pack.positions)[None].to(device)
-        with running(attention, self.model.module):
-            hidden_TD = self.model.hidden(tokens, position_ids=positions)[0]
-        if sorted(attention.layers) != list(range(self._n_layers)):
+    @property
+    def _on_gpu(self) -> bool:
+        return self.model.device.type == "cuda"
+
+    def _runner(self, budget_tokens: int, deepest: int) -> PackRunner:
+        if not self._on_gpu:
+            return TileRunner(self.model, self.switches)
+        # A power of two, so that the next sequences find the compiled body of these.
+        n_context = 1 << max(deepest, 1).bit_length()
+        if (budget_tokens, n_context) not in self._flex_runners:
+            compiled = budget_tokens == self.budget_tokens
+            self._flex_runners = {
+                (budget_tokens, n_context): FlexRunner(
+                    self.model, budget_tokens, n_context, compiled=compiled
+                )
+            }
+        return self._flex_runners[budget_tokens, n_context]
+
+    def _check_layers(self, runner: PackRunner) -> None:
+        if runner.layers and sorted(runner.layers) != list(range(self._n_layers)):
             raise UnsupportedAttentionError(
-                f"its attention was called {len(attention.layers)} times for {self._n_layers} layers"
+                f"its attention was called {len(runner.layers)} times for {self._n_layers} layers"
             )
-        return hidden_TD
 
     def _collect(self, head: DeferredHead, pack: Pack, hidden_TD: torch.Tensor) -> None:
         if self.switches.needed_head:

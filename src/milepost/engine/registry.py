@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from transformers import AttentionInterface
+
+if TYPE_CHECKING:
+    from milepost.plan.packs import Pack
 
 NAME = "milepost_packed"
 
@@ -23,6 +26,10 @@ HARMLESS = {
     "position_embeddings", "position_ids", "return_dict", "use_cache",
 }  # fmt: skip
 """Arguments that say nothing about who may look at whom, or only what the pack says already."""
+
+
+KeysAndValues = tuple[torch.Tensor, torch.Tensor]
+"""Of a layer, for the rows above a pack; the layout is its runner's own."""
 
 
 class UnsupportedAttentionError(Exception):
@@ -46,6 +53,27 @@ class AttentionBackend(Protocol):
         """[1, H, T, D] queries and [1, Hkv, T, D] keys and values, positions applied -> [1, T, H, D].
 
         `layer` numbers the attention layers from 0.
+        """
+        ...
+
+
+class PackRunner(Protocol):
+    """Runs one pack after the other through a model."""
+
+    layers: list[int]
+    """The layers whose attention was called in the last run, in order."""
+
+    def run(
+        self, pack: Pack, above: dict[int, KeysAndValues]
+    ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
+        """One forward pass.
+
+        Args:
+            pack: what to run.
+            above: keys and values of its context by layer, as the run of the pack before returned them.
+
+        Returns:
+            hidden states [T, D] of its tokens, and what the pack that starts where it stops needs.
         """
         ...
 

@@ -27,6 +27,7 @@ class SplitModel:
         self.module = module
         self._body: torch.nn.Module | None = None
         self._last_linear: torch.nn.Linear | None = None
+        self._compiled: Any = None
         self._output_type: type[Any] | None = None
         self._take_apart()
 
@@ -43,12 +44,19 @@ class SplitModel:
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
-    def hidden(self, input_ids_BT: torch.Tensor, **arguments: Any) -> torch.Tensor:
-        """Final hidden states [B, T, D] (the logits [B, T, V] of a model that stays whole)."""
+    def hidden(self, input_ids_BT: torch.Tensor, *, compiled: bool = False, **arguments: Any) -> torch.Tensor:
+        """Final hidden states [B, T, D] (the logits [B, T, V] of a model that stays whole).
+
+        `compiled` runs the body through torch.compile, where the model has one: for shapes that repeat.
+        """
         if self._body is None:
             logits_BTV: torch.Tensor = self.module(input_ids_BT, use_cache=False, **arguments).logits
             return logits_BTV
-        output = self._body(input_ids_BT, use_cache=False, **arguments)
+        body: Any = self._body
+        if compiled:
+            self._compiled = self._compiled or torch.compile(body, dynamic=False)
+            body = self._compiled
+        output = body(input_ids_BT, use_cache=False, **arguments)
         self._output_type = type(output)
         hidden_BTD: torch.Tensor = output[0]
         return hidden_BTD
