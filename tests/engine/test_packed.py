@@ -1,4 +1,4 @@
-"""The packed engine against the reference: every architecture, any way of cutting the work, and when not to trust it."""
+"""The packed engine against the reference: every architecture, any cut of the work, when not to trust it."""
 
 from __future__ import annotations
 

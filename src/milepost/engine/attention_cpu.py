@@ -96,8 +96,8 @@ class TileAttention:
     def _remove_poison(self, key_CND: torch.Tensor, value_CND: torch.Tensor) -> list[int]:
         """Sets keys and values that are no numbers to 0, in place, and returns their key rows.
 
-        A mask cannot hide them, since 0 * NaN is NaN: they would reach requests they have no part in. The rows
-        that do see them are the row's subtree.
+        A mask cannot hide them, since 0 * NaN is NaN: they would reach requests they have no part in. Who
+        does see such a key is its subtree.
         """
         if torch.isfinite(key_CND.sum() + value_CND.sum()):
             return []

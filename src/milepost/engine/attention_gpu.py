@@ -1,8 +1,8 @@
 """The attention of one pack on a GPU: FlexAttention over the whole pack, its block mask made from the tree.
 
 Every pack is padded to one size, its context too, and everything that changes from pack to pack lies in
-buffers that stay where they are. So the model's body is compiled once, and once more only where a pack did not fit into
-memory. The first pack runs uncompiled: it shows which layers, shapes and windows there are.
+buffers that stay where they are. So the model's body is compiled once, and once more only where a pack did
+not fit into memory. The first pack runs uncompiled: it shows which layers, shapes and windows there are.
 
 Shapes: T tokens of a full pack, C context rows, H query heads, N key heads, D head size.
 """

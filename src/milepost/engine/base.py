@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     import torch
 
+    from milepost.engine.switches import Switches
     from milepost.types import Scores, Sequences
 
 EngineName = Literal["auto", "packed", "padded", "reference"]
@@ -36,7 +37,12 @@ class Engine(Protocol):
 
 
 def build_engine(
-    name: EngineName, module: torch.nn.Module, *, vocab_size: int, budget_tokens: int | None = None
+    name: EngineName,
+    module: torch.nn.Module,
+    *,
+    vocab_size: int,
+    budget_tokens: int | None = None,
+    switches: Switches | None = None,
 ) -> Engine:
     """The engine of that name over a transformers causal LM.
 
@@ -45,6 +51,7 @@ def build_engine(
         module: a causal LM in eval mode, on the device and in the dtype it is to run in.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the engine choose.
+        switches: which optimisations of the packed engine are on; None for all of them.
     """
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
@@ -54,4 +61,4 @@ def build_engine(
         return ReferenceEngine(module, vocab_size=vocab_size)
     if name == "padded":
         return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)
-    return PackedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)
+    return PackedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches)
