@@ -6,9 +6,11 @@ cannot be set back by `touch` or `cp -p`, so a file overwritten in place is read
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,6 @@ def _signature(path: Path) -> list[int]:
 
 
 def _is_settled(signature: list[int]) -> bool:
-    import time
-
     newest = max(signature[1], signature[2])
     return time.time_ns() - newest > _SETTLED_S * 1e9
 
@@ -83,4 +83,5 @@ def _remember(note: Path, entry: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(entry), "utf-8")
         temporary.replace(note)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

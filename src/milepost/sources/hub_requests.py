@@ -87,7 +87,7 @@ def is_offline() -> bool:
 
 def _pause_after(failure: Exception, pause_s: float | None) -> float | None:
     """Seconds to wait before the next attempt; None where there is none or it would not help."""
-    response = getattr(failure, "response", None)
+    response = getattr(failure, "response", None) or getattr(failure.__cause__, "response", None)
     if pause_s is None or (response is not None and response.status_code not in _BUSY):
         return None
     asked = response.headers.get("Retry-After", "") if response is not None else ""
@@ -96,9 +96,15 @@ def _pause_after(failure: Exception, pause_s: float | None) -> float | None:
 
 def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
     return error(
-        f"{what} cannot be fetched from {endpoint()}: {_one_line(failure)}",
+        f"{what} cannot be fetched from {endpoint()}: {_one_line(_reason(failure))}",
         f"check HF_ENDPOINT (now {endpoint()}), or set HF_HUB_OFFLINE=1 to use only the cache",
     )
+
+
+def _reason(failure: Exception) -> Exception:
+    """What lies behind huggingface_hub's remark that the file is not in the cache either."""
+    cause = failure.__cause__
+    return cause if isinstance(cause, Exception) else failure
 
 
 def _one_line(error: Exception) -> str:

@@ -55,8 +55,9 @@ def _overriding(override: str) -> Path:
     try:
         found = _at_address(HubAddress.parse(f"hf://{text}"))
     except SourceError as error:
+        here = "there is no such folder, and " if override == text else ""
         raise TokenizerError(
-            f"--tokenizer {shown(override)}: {error.message}", error.hint or _HINT
+            f"--tokenizer {shown(override)}: {here}{error.message}", error.hint or _HINT
         ) from error
     if found is None:
         raise TokenizerError(f"there is no tokenizer in {shown(override)}", _HINT)

@@ -1,0 +1,328 @@
+"""Runs on the Hub: revisions and sub-folders, what is downloaded, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milepost.errors import CheckpointError, MilepostError, SourceError, TokenizerError
+from milepost.sources import discover, discover_all, fetch, identify, tokenizer_location
+from milepost.sources.hub_address import HubAddress
+from sources.folders import model
+
+pytestmark = pytest.mark.hub
+RUN = "hf://tiny/english-4m"
+STEPS = [25, 100, 400, 800, 1200, 1600]
+
+
+def names(series):
+    return [one.name for one in series.checkpoints]
+
+
+class Server:
+    """An offline hub of our own, with folders of our own and faults."""
+
+    def __init__(self, shared: Path, tmp_path: Path) -> None:
+        self.models = tmp_path / "models"
+        self.home = tmp_path / "home"
+        self.log = tmp_path / "log.jsonl"
+        self._shared = shared
+        self._processes: list[subprocess.Popen] = []
+
+    def start(self, *faults: str) -> str:
+        command = [sys.executable, str(self._shared / "hub" / "serve.py"), "--port", "0"]
+        command += ["--root", str(self._shared / "hub"), "--models", str(self.models), "--log", str(self.log)]
+        process = subprocess.Popen([*command, *faults], stdout=subprocess.PIPE, text=True)
+        self._processes.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+            process.wait()
+
+    def python(self, code: str, *, endpoint: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run code in a process of its own: huggingface_hub reads its settings when it is imported."""
+        settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(self.home), **environment}
+        return subprocess.run(
+            [sys.executable, "-c", PREAMBLE + code],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def requests(self) -> list[dict]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+PREAMBLE = """
+import json, sys
+from pathlib import Path
+from milepost.errors import MilepostError
+from milepost.sources import discover, fetch, hub_requests, identify, tokenizer_location
+hub_requests._PAUSES_S = (0.01, 0.01, 0.01)
+CACHE = Path(__import__("os").environ["HF_HOME"]) / "digests"
+def attempt(work):
+    try:
+        print(work())
+    except MilepostError as error:
+        print(type(error).__name__, error.message, "| hint:", error.hint)
+"""
+FETCH = """
+(checkpoint,) = discover(SOURCE).checkpoints
+attempt(lambda: fetch(checkpoint, CACHE))
+"""
+
+
+@pytest.fixture
+def server(shared, tmp_path):
+    one = Server(shared, tmp_path)
+    one.models.mkdir()
+    yield one
+    one.stop()
+
+
+def test_a_repository_with_weights_at_its_root_is_one_checkpoint(hub):
+    (one,) = discover(RUN).checkpoints
+    assert (one.series, one.name, one.step) == ("english-4m", "main", None)
+    assert (one.format, one.size_bytes, one.problem) == ("safetensors", 7878800, None)
+    assert one.source == f"{RUN}@main"
+
+
+def test_a_pattern_over_branches_is_a_run_ordered_by_step(hub):
+    series = discover(f"{RUN}@step-*")
+    assert [one.step for one in series.checkpoints] == STEPS
+    assert names(series) == [f"step-{step}" for step in STEPS]
+
+
+def test_branches_given_one_by_one_form_one_series(hub):
+    (series,) = discover_all([f"{RUN}@step-400", f"{RUN}@step-25"])
+    assert names(series) == ["step-25", "step-400"]
+
+
+def test_an_organisation_can_be_left_out(hub):
+    assert discover("hf://english-4m").name == "english-4m"
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "hint"),
+    [
+        (f"{RUN}@stp-*", "no revision stp-*", "step-25"),
+        (f"{RUN}@step-26", "no revision step-26", "step-25"),
+        (f"{RUN}/iter_*", "matches no folder", "no folders"),
+        ("hf://tiny/nope", "no such repository", "HF_TOKEN"),
+        ("hf://openai-community/gpt2", "no weights in the repository", "config.json"),
+        ("hf://", "no address", "hf://org/name"),
+        ("hf://a/b/../c", "no folder", "hf://org/name"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(hub, source, message, hint):
+    with pytest.raises(SourceError) as refusal:
+        discover(source)
+    assert message in refusal.value.message
+    assert hint in refusal.value.hint
+
+
+def test_identity_comes_from_the_published_hashes_without_a_download(server, shared):
+    endpoint = server.start()
+    code = f"(one,) = discover('{RUN}@step-100').checkpoints\nprint(identify(one, CACHE).model_id)"
+    online = server.python(code, endpoint=endpoint).stdout.strip()
+    assert not any(request["path"].endswith(".safetensors") for request in server.requests())
+    (local,) = discover(str(shared / "hub/models/tiny/english-4m/step-100")).checkpoints
+    assert online == identify(local, server.home).model_id
+
+
+def test_only_the_files_that_are_needed_are_downloaded(server):
+    folder = model(server.models / "own" / "mixed" / "main")
+    for name in ("pytorch_model.bin", "optimizer.pt", "modeling_evil.py", "model.fp16.safetensors"):
+        (folder / name).write_bytes(b"1")
+    model(folder / "original")
+    model(folder / "iter_1")
+    fetched = server.python(FETCH.replace("SOURCE", "'hf://own/mixed/iter_1'"), endpoint=server.start())
+    snapshot = Path(fetched.stdout.strip()).parent
+    there = {str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.is_file()}
+    assert there == {"config.json", "iter_1/config.json", "iter_1/model.safetensors"}
+
+
+@pytest.fixture
+def subfolders(server):
+    """A repository whose weights lie in sub-folders, config and tokenizer at the root."""
+    root = server.models / "own" / "run" / "main"
+    for step in (5, 40):
+        folder = model(root / f"iter_{step:07d}", values=bytes([step, 0, 0, 0]))
+        for name in ("config.json", "tokenizer.json"):
+            shutil.copy(folder / name, root)
+            (folder / name).unlink()
+    return server
+
+
+LOOK = """
+for source in sys.argv[1:] or ["hf://own/run", "hf://own/run/iter_*", "hf://own/run@main/iter_0000040"]:
+    series = discover(source)
+    print([(one.name, one.step, one.problem) for one in series.checkpoints])
+one = series.checkpoints[0]
+root = fetch(one).parent
+print(tokenizer_location(one, None) == root, (root / one.name / "model.safetensors").is_file())
+print(identify(one, CACHE).model_id)
+"""
+
+
+def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_them(subfolders):
+    online = subfolders.python(LOOK, endpoint=subfolders.start())
+    both = "[('iter_0000005', 5, None), ('iter_0000040', 40, None)]"
+    *listed, places, identity = online.stdout.splitlines()
+    assert listed == [both, both, "[('iter_0000040', 40, None)]"]
+    assert places == "True True"
+
+    look_again = LOOK.replace("sys.argv[1:] or", "['hf://own/run@main/iter_*'] or")
+    offline = subfolders.python(look_again, endpoint="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert offline.stdout.splitlines() == ["[('iter_0000040', 40, None)]", "True True", identity]
+
+
+def test_branches_and_tags_that_were_fetched_are_found_offline_by_their_names(server):
+    model(server.models / "own" / "tagged" / "main")
+    model(server.models / "own" / "tagged" / "step-7", values=b"\7\0\0\0")
+    (server.models / "own" / "tagged" / "tags.json").write_text('{"v-9": "step-7"}')
+    code = """
+for one in discover("hf://own/tagged@[sv]*").checkpoints:
+    print(one.name, one.step, identify(one, CACHE).model_id, fetch(one))
+"""
+    online = server.python(code, endpoint=server.start())
+    assert [line.split()[:2] for line in online.stdout.splitlines()] == [["step-7", "7"], ["v-9", "9"]]
+    offline = server.python(code, endpoint="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert offline.stdout == online.stdout
+
+
+def test_offline_what_is_not_in_the_cache_is_said_so(server):
+    code = f"attempt(lambda: discover('{RUN}'))"
+    told = server.python(code, endpoint="http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout
+    assert "not in the local cache" in told
+    assert "unset HF_HUB_OFFLINE" in told
+
+
+def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(server):
+    code = f"attempt(lambda: discover('{RUN}'))"
+    told = server.python(code, endpoint="http://user:secret@127.0.0.1:9").stdout
+    assert told.startswith("SourceError")
+    assert "http://127.0.0.1:9" in told
+    assert "HF_ENDPOINT" in told
+    assert "HF_HUB_OFFLINE" in told
+    assert "secret" not in told
+
+
+def test_a_hub_that_is_busy_is_asked_again(server):
+    faults = ["--status", "503:2:*/refs*", "--status", "429:1:*/tree/*", "--status", "503:1:*.safetensors"]
+    code = f"""
+one = discover('{RUN}@step-2*').checkpoints[0]
+print(one.name, fetch(one, CACHE).is_dir())
+"""
+    told = server.python(code, endpoint=server.start(*faults))
+    assert told.stdout.split() == ["step-25", "True"], told.stderr
+    assert {503, 429} <= {request["status"] for request in server.requests()}
+
+
+def test_a_download_that_is_cut_is_resumed(server):
+    endpoint = server.start("--truncate", "model.safetensors:1000000:2")
+    told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint)
+    folder = Path(told.stdout.strip())
+    assert (folder / "model.safetensors").stat().st_size == 7878800, told.stderr
+
+
+def test_a_download_that_fails_for_good_is_a_failure_of_that_checkpoint_alone(server):
+    endpoint = server.start("--status", "403:1000:*.safetensors")
+    told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
+    assert told.startswith(f"CheckpointError {RUN}@step-25 cannot be fetched from {endpoint}")
+    assert "403" in told
+
+
+def test_a_download_that_arrived_damaged_is_refused_by_its_published_hash(server):
+    endpoint = server.start("--corrupt", "model.safetensors")
+    told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
+    assert told.startswith("CheckpointError")
+    assert "model.safetensors is damaged" in told
+    assert "hint: delete" in told
+
+
+def test_the_tokenizer_is_taken_from_main_where_a_revision_has_none(server):
+    model(server.models / "own" / "split" / "main")
+    folder = model(server.models / "own" / "split" / "step-1")
+    (folder / "tokenizer.json").unlink()
+    code = "(one,) = discover('hf://own/split@step-1').checkpoints\nattempt(lambda: tokenizer_location(one, None))"
+    told = Path(server.python(code, endpoint=server.start()).stdout.strip())
+    assert (told / "tokenizer.json").is_file()
+    assert not (told / "model.safetensors").exists()
+
+
+def test_a_tokenizer_can_be_named_as_a_folder_or_a_repository(hub, tmp_path, monkeypatch):
+    folder = model(tmp_path / "m")
+    (checkpoint,) = discover(str(folder)).checkpoints
+    assert tokenizer_location(checkpoint, None) == folder
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(TokenizerError, match="has no tokenizer") as refusal:
+        tokenizer_location(checkpoint, None)
+    assert "--tokenizer" in refusal.value.hint
+    for name in ("openai-community/gpt2", "hf://openai-community/gpt2@main", "gpt2"):
+        assert (tokenizer_location(checkpoint, name) / "vocab.json").is_file()
+    other = model(tmp_path / "other")
+    assert tokenizer_location(checkpoint, str(other)) == other
+    monkeypatch.chdir(tmp_path)
+    for name in ("", "\0", "./nope", str(tmp_path), "tiny/nope", "hf://tiny/english-4m@nope", "m"):
+        with pytest.raises(TokenizerError):
+            tokenizer_location(checkpoint, name)
+
+
+def test_the_tokenizer_of_the_folder_above_serves_a_local_checkpoint(tmp_path):
+    folder = model(tmp_path / "run" / "step-1")
+    (folder / "tokenizer.json").rename(tmp_path / "run" / "tokenizer.json")
+    (checkpoint,) = discover(str(folder)).checkpoints
+    assert tokenizer_location(checkpoint, None) == tmp_path / "run"
+
+
+def test_a_checkpoint_with_a_problem_is_not_fetched(tmp_path):
+    folder = model(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"")
+    (checkpoint,) = discover(str(folder)).checkpoints
+    with pytest.raises(CheckpointError, match="is empty"):
+        fetch(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("hf://gpt2", ("gpt2", None, "")),
+        ("hf://org/name", ("org/name", None, "")),
+        ("hf://org/name/", ("org/name", None, "")),
+        ("hf://org/name@step-*", ("org/name", "step-*", "")),
+        ("hf://gpt2@main/sub", ("gpt2", "main", "sub")),
+        ("hf://org/name/iter_*", ("org/name", None, "iter_*")),
+        ("hf://org/name@rev/a/b", ("org/name", "rev", "a/b")),
+        ("hf://org/name@refs/pr/1/a", ("org/name", "refs/pr/1", "a")),
+        ("hf://org/name@feature%2Fx", ("org/name", "feature/x", "")),
+    ],
+)
+def test_an_address_is_read_as_huggingface_hub_writes_it(text, parts):
+    address = HubAddress.parse(text)
+    assert (address.repo_id, address.revision, address.subfolder) == parts
+    assert HubAddress.parse(str(address)) == address
+
+
+@given(st.text(max_size=40).map("hf://".__add__))
+def test_any_address_is_read_or_refused(text):
+    try:
+        address = HubAddress.parse(text)
+    except MilepostError as refusal:
+        assert refusal.message.isprintable()
+    else:
+        assert ".." not in address.subfolder.split("/")
+        assert HubAddress.parse(str(address)) == address

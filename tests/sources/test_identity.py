@@ -1,0 +1,118 @@
+"""Which model a checkpoint is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+
+from milepost.errors import CheckpointError
+from milepost.sources import digests, discover, identify
+from sources.folders import CONFIG, model, sharded
+
+
+def identity(folder, cache):
+    (checkpoint,) = discover(str(folder)).checkpoints
+    return identify(checkpoint, cache)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+def test_the_same_model_under_two_names_has_one_identity(tmp_path, cache):
+    one = identity(model(tmp_path / "a" / "step-1"), cache)
+    two = identity(model(tmp_path / "b" / "step-2"), cache)
+    assert one == two
+    assert len(one.model_id) == 64
+    assert [(file.name, len(file.sha256)) for file in one.files] == [("model.safetensors", 64)]
+
+
+def test_a_config_in_the_folder_above_counts_as_the_checkpoints_own(tmp_path, cache):
+    own = identity(model(tmp_path / "own"), cache)
+    folder = model(tmp_path / "run" / "step-1")
+    (folder / "config.json").rename(tmp_path / "run" / "config.json")
+    assert identity(folder, cache) == own
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"_name_or_path": "/somewhere"}, True),
+        ({"transformers_version": "4.1"}, True),
+        ({"rope_theta": 5e5}, False),
+        ({"dtype": "float16"}, False),
+    ],
+)
+def test_what_computes_belongs_to_the_identity_and_where_it_came_from_does_not(tmp_path, cache, change, same):
+    one = identity(model(tmp_path / "a"), cache)
+    two = identity(model(tmp_path / "b", config=CONFIG | change), cache)
+    assert (one.model_id == two.model_id) is same
+
+
+def test_the_old_name_of_dtype_is_the_same_entry(tmp_path, cache):
+    one = identity(model(tmp_path / "a", config=CONFIG | {"torch_dtype": "float16"}), cache)
+    two = identity(model(tmp_path / "b", config=CONFIG | {"dtype": "float16"}), cache)
+    assert one == two
+
+
+def test_a_folder_overwritten_in_place_is_another_model_even_with_its_old_times(tmp_path, cache):
+    folder = model(tmp_path / "m")
+    before = identity(folder, cache)
+    old = (folder / "model.safetensors").stat()
+    model(folder, values=b"\5\6\7\0")
+    os.utime(folder / "model.safetensors", ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert identity(folder, cache).model_id != before.model_id
+
+
+def test_an_unchanged_file_is_read_once(tmp_path, cache, monkeypatch):
+    folder = sharded(tmp_path / "m")
+    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    reads = []
+    read = digests._read
+    monkeypatch.setattr(digests, "_read", lambda path: (reads.append(path.name), read(path))[1])
+    first = identity(folder, cache)
+    assert identity(folder, cache) == first
+    assert len(reads) == 2
+    shutil.rmtree(cache)
+    assert identity(folder, cache) == first
+    assert len(reads) == 4
+
+
+def test_a_file_written_to_a_moment_ago_is_not_remembered(tmp_path, cache):
+    identity(model(tmp_path / "m"), cache)
+    assert not (cache / "sha256").exists()
+
+
+def test_a_damaged_memory_costs_only_a_reading(tmp_path, cache, monkeypatch):
+    folder = model(tmp_path / "m")
+    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    first = identity(folder, cache)
+    (note,) = (cache / "sha256").iterdir()
+    for text in ("", "{", "[]", "null", json.dumps({"signature": 1})):
+        note.write_text(text)
+        assert identity(folder, cache) == first
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert identity(model(tmp_path / "m"), blocked).model_id
+
+
+def test_a_checkpoint_with_a_problem_has_no_identity(tmp_path, cache):
+    folder = model(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is empty"):
+        identity(folder, cache)
+
+
+def test_a_config_that_does_not_parse_is_named(tmp_path, cache):
+    folder = model(tmp_path / "m")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json does not parse"):
+        identity(folder, cache)

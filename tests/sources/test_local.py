@@ -1,0 +1,326 @@
+"""Runs on disk: which folders are checkpoints, in which order, and what keeps one from being evaluated."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milepost.errors import MilepostError, SourceError
+from milepost.sources import Steps, discover, discover_all
+from sources.folders import CONFIG, model, safetensors, sharded
+
+
+def names(series):
+    return [one.name for one in series.checkpoints]
+
+
+def only(source):
+    (checkpoint,) = discover(str(source)).checkpoints
+    return checkpoint
+
+
+def test_a_model_folder_is_a_series_of_one(tmp_path):
+    folder = model(tmp_path / "pythia-160m")
+    series = discover(str(folder))
+    (one,) = series.checkpoints
+    assert (series.name, one.name, one.step) == ("pythia-160m", "pythia-160m", None)
+    assert (one.format, one.size_bytes, one.problem) == (
+        "safetensors",
+        (folder / "model.safetensors").stat().st_size,
+        None,
+    )
+    assert one.location == folder
+    assert one.source == str(folder)
+
+
+def test_a_trainer_run_is_its_numbered_checkpoints_and_not_the_final_model_beside_them(tmp_path):
+    for step in (500, 1000, 30):
+        model(tmp_path / "run" / f"checkpoint-{step}")
+    model(tmp_path / "run")
+    (tmp_path / "run" / "trainer_state.json").write_text("{}")
+    series = discover(str(tmp_path / "run"))
+    assert names(series) == ["checkpoint-30", "checkpoint-500", "checkpoint-1000"]
+    assert [one.step for one in series.checkpoints] == [30, 500, 1000]
+
+
+@pytest.mark.parametrize(
+    ("folders", "steps"),
+    [
+        (["iter_0002000", "iter_0000500"], [500, 2000]),
+        (["step-125000", "step-2500"], [2500, 125000]),
+        (["step2000-tokens8B", "step1000-tokens4B"], [1000, 2000]),
+        (["b9", "a10", "final"], [9, 10, None]),
+    ],
+)
+def test_a_folder_of_models_is_a_run_ordered_by_the_step_in_the_names(tmp_path, folders, steps):
+    for folder in folders:
+        model(tmp_path / "run" / folder)
+    series = discover(str(tmp_path / "run"))
+    assert series.name == "run"
+    assert [one.step for one in series.checkpoints] == steps
+
+
+def test_a_pattern_selects_among_the_folders_of_a_run(tmp_path):
+    for folder in ("step-1", "step-2", "other-3"):
+        model(tmp_path / "run" / folder)
+    series = discover(str(tmp_path / "run" / "step-*"))
+    assert (series.name, names(series)) == ("run", ["step-1", "step-2"])
+
+
+def test_a_pattern_over_runs_gives_a_series_each(tmp_path):
+    for run in ("a", "b"):
+        for step in (1, 2):
+            model(tmp_path / run / f"step-{step}")
+    assert [one.name for one in discover_all([str(tmp_path / "*" / "step-*")])] == ["a", "b"]
+    assert [one.name for one in discover_all([str(tmp_path / "*")])] == ["a", "b"]
+    with pytest.raises(SourceError, match="2 runs: a, b"):
+        discover(str(tmp_path / "*"))
+
+
+def test_checkpoints_given_one_by_one_form_one_series_and_a_second_mention_counts_once(tmp_path):
+    one, two = model(tmp_path / "run" / "step-1"), model(tmp_path / "run" / "step-2")
+    (series,) = discover_all([str(two), str(one), str(two)])
+    assert (series.name, names(series)) == ("run", ["step-1", "step-2"])
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
+    for parent in ("a", "b"):
+        model(tmp_path / parent / "run" / "step-1")
+    model(tmp_path / "other" / "step-1")
+    sources = [str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run"), str(tmp_path / "other")]
+    found = discover_all(sources)
+    assert [one.name for one in found] == ["a-run", "b-run", "other"]
+    assert all(one.series == series.name for series in found for one in series.checkpoints)
+
+
+def test_steps_select_checkpoints_and_selecting_none_says_which_there_are(tmp_path):
+    for step in (10, 20, 30):
+        model(tmp_path / "run" / f"step-{step}")
+    source = str(tmp_path / "run")
+    assert names(discover(source, Steps.parse("20:"))) == ["step-20", "step-30"]
+    with pytest.raises(SourceError) as refusal:
+        discover(source, Steps.parse("40:50"))
+    assert "40:50" in refusal.value.message
+    assert "10, 20, 30" in refusal.value.hint
+
+
+def test_a_config_in_the_folder_above_is_enough(tmp_path):
+    folder = model(tmp_path / "run" / "step-1")
+    (folder / "config.json").rename(tmp_path / "run" / "config.json")
+    assert only(folder).problem is None
+    (tmp_path / "run" / "config.json").unlink()
+    assert "config.json is missing" in only(folder).problem
+
+
+def test_shards_are_checked_against_their_index(tmp_path):
+    folder = sharded(tmp_path / "m")
+    assert only(folder).problem is None
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    assert only(folder).problem == "missing: model-00002-of-00002.safetensors"
+    (folder / "model.safetensors.index.json").unlink()
+    assert only(folder).problem == "model.safetensors.index.json is missing"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"weight_map": {}}',
+        b'{"weight_map": {"w": 1}}',
+        b'{"weight_map": {"w": "../other/model.safetensors"}}',
+        b'{"weight_map": {"w": "/etc/passwd"}}',
+        b'{"weight_map": {"w": ".."}}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_index_that_is_broken_or_points_outside_is_a_problem(tmp_path, index):
+    folder = sharded(tmp_path / "m")
+    (folder / "model.safetensors.index.json").write_bytes(index)
+    assert "model.safetensors.index.json" in only(folder).problem
+
+
+def test_a_file_that_is_empty_or_cut_short_is_a_problem(tmp_path):
+    folder = model(tmp_path / "m")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1])
+    assert "model.safetensors has 3 bytes of data where its header promises 4" in only(folder).problem
+    (folder / "model.safetensors").write_bytes(b"")
+    assert only(folder).problem == "model.safetensors is empty"
+    safetensors(folder / "model.safetensors")
+    (folder / "config.json").write_bytes(b"")
+    assert only(folder).problem == "config.json is empty"
+
+
+def test_a_link_out_of_the_folder_is_refused_and_one_within_a_hub_cache_is_not(tmp_path):
+    outside = tmp_path / "outside.safetensors"
+    safetensors(outside)
+    folder = model(tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(outside)
+    assert only(folder).problem == "model.safetensors is a link out of the folder"
+
+    cache = tmp_path / "models--org--name"
+    snapshot = model(cache / "snapshots" / "abc")
+    (cache / "blobs").mkdir()
+    (snapshot / "model.safetensors").rename(cache / "blobs" / "1")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/1")
+    assert only(snapshot).problem is None
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to(outside)
+    assert only(snapshot).problem == "config.json is a link out of the folder"
+
+
+def test_a_dangling_link_counts_as_a_missing_file(tmp_path):
+    folder = sharded(tmp_path / "m")
+    shard = folder / "model-00001-of-00002.safetensors"
+    shard.unlink()
+    shard.symlink_to(tmp_path / "gone")
+    assert only(folder).problem == "missing: model-00001-of-00002.safetensors"
+
+
+def test_a_save_that_has_only_begun_is_listed_and_training_state_is_not_a_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    model(run / "step-1")
+    (run / "step-2").mkdir()
+    (run / "step-3").mkdir()
+    (run / "step-3" / "config.json").write_text("{}")
+    (run / "step-3" / "model.safetensors.tmp").write_bytes(b"1")
+    (run / "step-4").mkdir()
+    (run / "step-4" / "optimizer.pt").write_bytes(b"1")
+    (run / "logs").mkdir()
+    model(run / "tmp-checkpoint-5")
+    series = discover(str(run))
+    problems = {one.name: one.problem for one in series.checkpoints}
+    assert problems == {
+        "step-1": None,
+        "step-2": "no weights in it yet",
+        "step-3": "no weights in it yet",
+        "tmp-checkpoint-5": "still being written",
+    }
+
+
+def test_a_link_to_the_latest_checkpoint_is_not_a_second_one(tmp_path):
+    model(tmp_path / "run" / "step-1")
+    (tmp_path / "run" / "latest").symlink_to("step-1")
+    assert names(discover(str(tmp_path / "run"))) == ["step-1"]
+
+
+def test_safetensors_are_preferred_where_both_formats_are_there(tmp_path):
+    folder = model(tmp_path / "m")
+    (folder / "pytorch_model.bin").write_bytes(b"1")
+    assert only(folder).format == "safetensors"
+    (folder / "model.safetensors").unlink()
+    assert only(folder).format == "bin"
+
+
+@pytest.mark.parametrize(
+    ("run", "format", "n"),
+    [
+        ("megatron/llama_legacy_tp1", "megatron", 3),
+        ("megatron/gpt2_legacy_tp2", "megatron", 3),
+        ("megatron/llama_torch_dist_tp1", "torch_dist", 3),
+        ("dcp/dcp_fsdp2_hf_llama", "dcp", 2),
+        ("deepspeed/zero3_bf16", "deepspeed", 2),
+        ("hf/trainer_llama_lora", "peft", 3),
+    ],
+)
+def test_formats_that_cannot_be_read_yet_are_recognised_and_said_so(shared, run, format, n):
+    series = discover(str(shared / "checkpoints" / run))
+    assert [one.format for one in series.checkpoints] == [format] * n
+    assert all(one.problem.endswith("checkpoints cannot be read yet") for one in series.checkpoints)
+
+
+def test_real_runs_are_complete(shared):
+    runs = shared / "checkpoints" / "hf"
+    found = discover_all([str(runs / "trainer_llama"), str(runs / "sharded_llama")])
+    assert [names(series) for series in found] == [
+        ["checkpoint-10", "checkpoint-20", "checkpoint-30"],
+        ["checkpoint-30"],
+    ]
+    assert all(one.problem is None for series in found for one in series.checkpoints)
+
+
+def test_a_source_that_does_not_exist_shows_the_names_nearby(tmp_path):
+    model(tmp_path / "trainer_llama")
+    for wanted in ("trainer_lama", "trainer-*", "trainer_lama/step-*"):
+        with pytest.raises(SourceError) as refusal:
+            discover(str(tmp_path / wanted))
+        assert "trainer_llama" in refusal.value.hint
+
+
+def test_a_hub_name_without_its_scheme_is_answered_with_the_address_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError) as refusal:
+        discover("org/name")
+    assert "hf://org/name" in refusal.value.hint
+
+
+def test_a_folder_without_checkpoints_says_where_there_are_some(tmp_path):
+    model(tmp_path / "runs" / "a" / "step-1")
+    with pytest.raises(SourceError) as refusal:
+        discover(str(tmp_path / "runs"))
+    assert str(tmp_path / "runs" / "a") in refusal.value.hint
+    with pytest.raises(SourceError, match="is a file"):
+        discover(str(tmp_path / "runs" / "a" / "step-1" / "config.json"))
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_not_a_traceback(tmp_path):
+    folder = model(tmp_path / "run" / "step-1")
+    model(tmp_path / "run" / "step-2")
+    os.chmod(folder, 0)
+    try:
+        problems = [one.problem for one in discover(str(tmp_path / "run")).checkpoints]
+    finally:
+        os.chmod(folder, 0o700)
+    if os.geteuid() != 0:
+        assert problems == ["cannot be read: Permission denied", None]
+    else:
+        assert problems == [None, None]
+
+
+@given(st.text(max_size=40).filter(lambda text: "*" not in text and "?" not in text))
+def test_any_source_is_found_or_refused(source):
+    try:
+        discover(source)
+    except MilepostError as refusal:
+        assert refusal.message.isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON | st.fixed_dictionaries({"weight_map": JSON}))
+def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory, value):
+    folder = tmp_path_factory.getbasetemp() / "fuzzed-index"
+    if not folder.exists():
+        sharded(folder)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(value))
+    assert only(folder).problem is not None
+
+
+def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_others(tmp_path, monkeypatch):
+    from milepost.sources import local
+
+    model(tmp_path / "run" / "step-1", config=CONFIG)
+    model(tmp_path / "run" / "step-2")
+
+    def remove_then_inspect(folder):
+        if folder.name == "step-1":
+            shutil.rmtree(folder)
+        return inspect(folder)
+
+    inspect = local._inspect
+    monkeypatch.setattr(local, "_inspect", remove_then_inspect)
+    problems = {one.name: one.problem for one in discover(str(tmp_path / "run")).checkpoints}
+    assert problems == {"step-1": "cannot be read: No such file or directory", "step-2": None}
