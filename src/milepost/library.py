@@ -6,9 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from milepost.analysis import Row, record, rows
+from milepost.analysis.selection import headline
 from milepost.errors import MilepostError
+from milepost.store import open_results, read_measurements
 
 if TYPE_CHECKING:
     import altair
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     import polars
     from rich.console import RenderableType
 
-    from milepost.analysis import Row
+    from milepost.run.evaluation import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,47 +37,46 @@ class Results:
         Raises:
             ResultsError: it is not a results folder.
         """
-        from milepost.store import open_results
-
         return cls(open_results(Path(path)).path, {})
 
     def rows(self) -> list[Row]:
         """Every figure with its 95 % interval, one per series, checkpoint, task, metric and filter."""
-        from milepost.analysis import rows
-        from milepost.store import read_measurements
-
         return rows(read_measurements(self.path))
 
-    def table(self, *, tasks: Sequence[str] = (), metric: str | None = None) -> RenderableType:
+    def table(self, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()) -> RenderableType:
         """The table of `milepost show`, for `rich.print`.
 
         Args:
-            tasks: names or glob patterns; empty for the top-level tasks and groups.
-            metric: one metric for all; None for each task's own first.
+            tasks: names or glob patterns; empty for groups and the tasks that no group sums up.
+            metrics: names or glob patterns; empty for each task's first.
+
+        Raises:
+            ResultsError: there is no figure yet, or a pattern matches none.
         """
         from rich.console import Group
 
-        from milepost.report.terminal import tables
+        from milepost.report.terminal import table
 
-        return Group(*tables(self._selected(tasks, metric)))
+        return Group(*table(headline(self.rows(), tasks=tasks, metrics=metrics)))
 
     def plot(
-        self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metric: str | None = None
-    ) -> altair.TopLevelMixin:
-        """The learning curves as an Altair chart; also written to `path` (.png, .svg or .html) if given."""
+        self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()
+    ) -> altair.ConcatChart:
+        """The learning curves as an Altair chart; also written to `path` (.png, .svg or .html) if given.
+
+        Arguments and errors as `table`.
+        """
         from milepost.report.chart import curve
         from milepost.report.files import write_chart
 
-        chart = curve(self._selected(tasks, metric))
+        chart = curve(headline(self.rows(), tasks=tasks, metrics=metrics))
         if path is not None:
             write_chart(chart, Path(path))
         return chart
 
     def to_records(self) -> list[dict[str, Any]]:
         """The rows as `milepost show --json` prints them."""
-        from milepost.analysis import as_record
-
-        return [as_record(row) for row in self.rows()]
+        return [record(row) for row in self.rows()]
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a pandas data frame, with the columns of `to_records`."""
@@ -93,11 +95,6 @@ class Results:
         except ImportError as error:
             raise MilepostError("polars is not installed", "pip install 'milepost[polars]'") from error
         return polars.DataFrame(self.to_records(), infer_schema_length=None)
-
-    def _selected(self, tasks: Sequence[str], metric: str | None) -> list[Row]:
-        from milepost.analysis import select
-
-        return select(self.rows(), tasks=tasks, metric=metric)
 
 
 def evaluate(
@@ -118,7 +115,7 @@ def evaluate(
     tokenizer: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    engine: str = "auto",
+    engine: Literal["auto", "packed", "padded", "reference"] = "auto",
     batch_size: str | int = "auto",
     shard_tokens: int | None = None,
     log_samples: bool = False,
@@ -187,6 +184,8 @@ def evaluate(
     )
     with Journal(parse_level(verbosity)) as journal:
         outcome = evaluate_run(settings, journal)
+        if log_samples:
+            _write_lm_eval_files(outcome)
         logging.getLogger("milepost.run").info(
             "scored %d, already there %d, failed %d",
             len(outcome.scored),
@@ -195,6 +194,21 @@ def evaluate(
         )
     failures = {f"{f.checkpoint.series}/{f.checkpoint.name}": f.reason for f in outcome.failed}
     return Results(outcome.results.path, failures)
+
+
+def _write_lm_eval_files(outcome: Outcome) -> None:
+    """lm_eval's files beside each checkpoint's log; those of an earlier run stand while the scores do."""
+    from milepost.report.lm_eval_files import export_lm_eval
+
+    folder = outcome.results
+    wanted = {(c.series, c.name) for c in outcome.scored}
+    wanted |= {
+        (c.series, c.name)
+        for c in outcome.reused
+        if not any(folder.log_folder(c.series, c.name).glob("results_*.json"))
+    }
+    if wanted:
+        export_lm_eval(folder.path, folder.path, only=wanted)
 
 
 def _batch_tokens(batch_size: str | int) -> int | None:

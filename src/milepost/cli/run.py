@@ -110,7 +110,10 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     else:
         from rich.console import Console
 
-        Console().print(results.table())
+        from milepost.analysis.selection import headline
+        from milepost.report.terminal import print_table
+
+        print_table(headline(results.rows()), Console(highlight=False))
         click.echo(f"results in {results.path}", err=True)
     for name, reason in results.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)

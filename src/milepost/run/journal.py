@@ -51,7 +51,7 @@ class _Repeats(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno != logging.WARNING:
-            self.say.handle(record)
+            self._pass_on(record)
             return
         self.counts.setdefault((record.pathname, record.lineno, record.levelno), []).append(record)
 
@@ -63,19 +63,17 @@ class _Repeats(logging.Handler):
             if times > 1:
                 message = f"{message} (and {times - 1} more like it)"
             said.append(message)
-            self.say.handle(
+            self._pass_on(
                 logging.LogRecord(
-                    first.name,
-                    first.levelno,
-                    first.pathname,
-                    first.lineno,
-                    message.replace("%", "%%"),
-                    (),
-                    None,
+                    first.name, first.levelno, first.pathname, first.lineno, message, None, None
                 )
             )
         self.counts.clear()
         return said
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        if record.levelno >= self.say.level:
+            self.say.handle(record)
 
 
 class Journal:

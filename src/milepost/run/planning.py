@@ -28,7 +28,7 @@ logger = logging.getLogger("milepost.run")
 
 
 class Questions:
-    """The plan, and lm_eval's task objects for counting answers; with a cached plan loaded only when needed."""
+    """The plan, and lm_eval's task objects for counting answers; a cached plan loads them when needed."""
 
     def __init__(self, plan: Plan, settings: TaskSettings, loaded: Any | None) -> None:
         self.plan = plan

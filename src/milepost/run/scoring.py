@@ -119,8 +119,10 @@ def _by_request(
     scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """A request's log-likelihood is the sum over its sequences; greedy if all of them are."""
-    loglikelihood = np.bincount(request_of, weights=scores.loglikelihood, minlength=n_requests)
-    greedy = np.bincount(request_of, weights=~scores.greedy, minlength=n_requests) == 0
+    loglikelihood = np.zeros(n_requests)
+    np.add.at(loglikelihood, request_of, scores.loglikelihood)
+    greedy = np.ones(n_requests, dtype=np.bool_)
+    np.logical_and.at(greedy, request_of, scores.greedy)
     return loglikelihood, greedy
 
 

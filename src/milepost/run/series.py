@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from milepost.types import Checkpoint
+from milepost.errors import CheckpointError, SourceError, TokenizerError
+from milepost.run.settings import RunSettings
+from milepost.sources import fetch_config, tokenizer_location
+from milepost.types import Checkpoint, Series
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Key = TypeVar("Key", bound=Hashable)
 
 SHAPE = (
     "architectures",
@@ -44,3 +55,95 @@ class PreparedSeries:
     def key(self) -> tuple[str, int]:
         """Series with the same key are asked with the same token ids."""
         return self.tokenizer_id, self.max_length
+
+
+def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
+    """Read config and tokenizer of every checkpoint, no weights; set aside those that do not fit the others.
+
+    What most checkpoints have is what the series is; of equally many, what the earliest have.
+
+    Raises:
+        SourceError: no checkpoint of the series can be used.
+        TokenizerError: none of them has a tokenizer.
+    """
+    refused = {c: c.problem for c in series.checkpoints if c.problem is not None}
+    configs: dict[Checkpoint, PretrainedConfig] = {}
+    for checkpoint in series.checkpoints:
+        if checkpoint.problem is None:
+            _read_config(checkpoint, configs, refused)
+    if not configs:
+        first, reason = next(iter(refused.items()))
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise SourceError(
+            f"{series.source}: no checkpoint can be evaluated; {first.name}: {reason}{more}",
+            "`milepost list` shows what is wrong with each",
+        )
+    shape = _most_common({c: _shape(config) for c, config in configs.items()})
+    for checkpoint, config in list(configs.items()):
+        differing = [key for key, value in _shape(config) if (key, value) not in shape]
+        if differing:
+            refused[checkpoint] = f"is not of the series' shape: it differs in {', '.join(differing)}"
+            del configs[checkpoint]
+    tokenizer, tokenizer_id = _tokenizer(configs, refused, settings.tokenizer)
+    config = next(iter(configs.values()))
+    from milepost.weights import context_length
+
+    return PreparedSeries(
+        name=series.name,
+        checkpoints=tuple(c for c in series.checkpoints if c in configs),
+        refused=tuple(refused.items()),
+        tokenizer=tokenizer,
+        tokenizer_id=tokenizer_id,
+        max_length=context_length(config, tokenizer).tokens,
+        dtype=str(getattr(config, "dtype", None) or "auto").removeprefix("torch."),
+    )
+
+
+def _read_config(
+    checkpoint: Checkpoint, configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]
+) -> None:
+    from milepost.weights import read_config
+
+    try:
+        configs[checkpoint] = read_config(fetch_config(checkpoint))
+    except CheckpointError as error:
+        refused[checkpoint] = error.message
+
+
+def _shape(config: PretrainedConfig) -> tuple[tuple[str, str], ...]:
+    return tuple((key, str(getattr(config, key, None))) for key in SHAPE)
+
+
+def _tokenizer(
+    configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str], override: str | None
+) -> tuple[Any, str]:
+    """The series' tokenizer and its id; checkpoints with another are refused, those without use it."""
+    from milepost.weights import load_tokenizer, tokenizer_id
+
+    found: dict[Path, tuple[Any, str]] = {}
+    id_of: dict[Checkpoint, str] = {}
+    missing: TokenizerError | None = None
+    for checkpoint in configs:
+        try:
+            folder = tokenizer_location(checkpoint, override)
+            if folder not in found:
+                tokenizer = load_tokenizer(folder)
+                found[folder] = tokenizer, tokenizer_id(tokenizer)
+            id_of[checkpoint] = found[folder][1]
+        except TokenizerError as error:
+            missing = error
+            if override is not None:
+                raise
+    if not id_of:
+        assert missing is not None
+        raise missing
+    shared = _most_common(id_of)
+    for checkpoint, own in id_of.items():
+        if own != shared:
+            refused[checkpoint] = "has another tokenizer than the other checkpoints of its series"
+            del configs[checkpoint]
+    return next((tokenizer, name) for tokenizer, name in found.values() if name == shared)
+
+
+def _most_common(values: Mapping[Checkpoint, Key]) -> Key:
+    return Counter(values.values()).most_common(1)[0][0]

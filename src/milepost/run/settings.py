@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.engine.base import EngineName
 from milepost.errors import MilepostError
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-ENGINES = ("auto", "packed", "padded", "reference")
+ENGINES: tuple[EngineName, ...] = ("auto", "packed", "padded", "reference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class RunSettings:
     """A tokenizer for checkpoints that have none of their own: a folder or a Hub address."""
     device: str = "auto"
     dtype: str = "auto"
-    engine: str = "auto"
+    engine: EngineName = "auto"
     batch_tokens: int | None = None
     """Tokens per forward pass; None chooses from free memory."""
     shard_tokens: int = DEFAULT_SHARD_TOKENS
