@@ -56,7 +56,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     AutoTokenizer.from_pretrained(GPT2).save_pretrained(checkpoint)
     ours = ["run", str(checkpoint), "--device", "cpu", "--dtype", "float32", "--tasks", options.tasks]
     ours += ["--num-fewshot", str(options.num_fewshot)]
-    _child(
+    _start(
         "milepost", [*ours, "--limit", "1", "--output-path", str(folder / "data")], folder / "for the data"
     )
     table = [
@@ -74,8 +74,10 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _child(program: str, arguments: list[str], cache: Path) -> dict[str, Any]:
     start = time.monotonic()
-    printed = _start(program, arguments, cache)
-    cpu_s: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    last = _start(program, arguments, cache).splitlines()[-1]
+    if not last.startswith("{"):
+        raise SystemExit(f"{program} {' '.join(arguments)} never ran {SMALLEST_PACK} tokens at once: {last}")
+    cpu_s: dict[str, Any] = json.loads(last)
     return {**cpu_s, "wall s": time.monotonic() - start}
 
 
