@@ -109,7 +109,9 @@ def write_results(folder: Path, measurements: Sequence[Measurement]) -> Path:
         )
         rows = [{**dataclasses.asdict(figure), "setting": "0-shot"} for figure in figures]
         write_json(results.metrics_path("plan", model_id, "float32"), {"rows": rows})
-    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": {"limit": None}})
+    tasks = {"piqa": {"version": 1.0, "num_fewshot": 0, "dataset": ["baber/piqa", None]}}
+    asked = {"names": ["piqa"], "limit": None, "seeds": {"python": 0}}
+    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": {"asked": asked, "tasks": tasks}})
     results.write_run(
         {
             "plan_id": "plan",

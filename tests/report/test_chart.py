@@ -115,6 +115,17 @@ def test_step_0_is_left_off_a_log_axis_with_notice():
     assert remarks(rows(found)) == []
 
 
+def test_step_0_alone_is_drawn_even_if_a_log_axis_was_asked_for():
+    found = [measurement(step=0)]
+    assert [r["step"] for r in records_of(spec_of(found, log_x=True))] == [0]
+    assert remarks(rows(found), log_x=True) == ["one checkpoint: no curve"]
+
+
+def test_a_task_without_any_value_has_an_empty_panel_that_says_so():
+    (panel,) = spec_of([measurement(value=None, stderr=None, step=s) for s in (1, 2)])["concat"]
+    assert panel["title"]["subtitle"] == ["acc ↑ · no value at any checkpoint"]
+
+
 def test_a_checkpoint_without_step_is_left_out_of_a_run_with_steps_with_notice():
     found = [*(accuracy(value=0.3, n=50, step=s) for s in (1, 2)), measurement(step=None, checkpoint="main")]
     spec = spec_of(found)

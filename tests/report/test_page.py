@@ -64,8 +64,9 @@ def test_a_report_holds_charts_tables_and_how_it_was_measured(report):
     assert "2 checkpoints, steps 1000 to 2000" in text
     assert "* 18.000" in text
     assert "mmlu_subject_03" in text
-    assert "versions.lm_eval" in text
+    assert "lm_eval 0.4.13" in text
     assert "runs/<b>&co" in text
+    assert "baber/piqa" in text
 
 
 def test_a_chart_page_has_its_title_once_and_its_marks_explained():

@@ -53,8 +53,9 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
     Args:
         rows: what to draw, every row of it; at least one.
         title: heading; by default the name of the series, or how many there are.
-        log_x: steps on a log axis; step 0 is left out.
+        log_x: steps on a log axis; step 0 is left out, unless there is no other.
     """
+    log_x = log_x and _reaches_beyond_0(rows)
     drawn = _drawable(rows, log_x=log_x)
     panels: dict[tuple[str, str, str], list[Curve]] = {}
     for each in curves(drawn):
@@ -103,9 +104,13 @@ def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
     without = [name for (_, name), step in steps.items() if step is None]
     if without and len(without) < len(steps):
         said.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
-    if log_x and 0 in steps.values():
+    if log_x and 0 in steps.values() and _reaches_beyond_0(rows):
         said.append("not drawn, a log axis has no place for it: step 0")
     return said
+
+
+def _reaches_beyond_0(rows: Sequence[Row]) -> bool:
+    return any(row.step for row in rows)
 
 
 def _drawable(rows: Sequence[Row], *, log_x: bool) -> list[Row]:
@@ -117,7 +122,7 @@ def _drawable(rows: Sequence[Row], *, log_x: bool) -> list[Row]:
 def _size(panels: int) -> Size:
     if panels == 1:
         return Size(1, 620, 340)
-    if panels <= 4:
+    if panels in (2, 4):
         return Size(2, 400, 240)
     return Size(3 if panels <= 24 else 4, 300, 180)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from milepost.analysis.selection import headline, select
 from milepost.analysis.series import checkpoints
 from milepost.report.files import check_target, vegalite_version, write_file
 from milepost.report.grid import Grid, grids, legend
+from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
 from milepost.report.text import printable
 from milepost.report.theme import DARK, LIGHT
 from milepost.store import read_measurements, read_settings
@@ -61,7 +61,8 @@ def _report(every: list[Row], settings: Mapping[str, Any], title: str | None) ->
         main_tables=tables,
         all_tables=grids(every) if len(every) > len(main) else [],
         legend=legend(tables),
-        settings=list(_lines(settings)),
+        facts=facts(settings),
+        asked_tasks=asked_tasks(settings),
     )
     return page, remarks(main)
 
@@ -74,7 +75,8 @@ def _page(
     main_tables: Sequence[Grid] = (),
     all_tables: Sequence[Grid] = (),
     legend: str = "",
-    settings: Sequence[tuple[str, str]] = (),
+    facts: Sequence[Fact] = (),
+    asked_tasks: Sequence[AskedTask] = (),
 ) -> str:
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
@@ -90,7 +92,8 @@ def _page(
         main_tables=main_tables,
         all_tables=all_tables,
         legend=legend,
-        settings=settings,
+        facts=facts,
+        asked_tasks=asked_tasks,
         marks=spec["title"]["subtitle"],
         # The page brings a heading and colours of its own; vega-embed would let those in the spec win.
         spec={key: value for key, value in spec.items() if key not in ("config", "title")},
@@ -117,36 +120,3 @@ def _summary(every: Sequence[Row]) -> str:
         several = "s" if len(places) > 1 else ""
         parts.append(f"{printable(series)}: {len(places)} checkpoint{several}{reach}")
     return "; ".join(parts)
-
-
-# ---- settings ------------------------------------------------------------------------------------------
-
-_LONGEST = 400
-_MOST_ENTRIES = 20
-
-
-def _lines(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Nested settings as one line each, `plan.limit`; long lists are counted rather than listed."""
-    for name, value in settings.items():
-        where = printable(f"{prefix}{name}")
-        if isinstance(value, Mapping) and len(value) > _MOST_ENTRIES:
-            yield where, f"{len(value)} entries"
-        elif isinstance(value, Mapping):
-            yield from _lines(value, f"{where}.")
-        elif where == "time" and isinstance(value, int | float):
-            moment = datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
-            yield where, moment.strftime("%Y-%m-%d %H:%M UTC")
-        else:
-            yield where, _brief(value)
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        if value and all(isinstance(item, Mapping) for item in value):
-            return f"{len(value)} entries"
-        return _cut(", ".join(printable(str(item)) for item in value))
-    return "not set" if value is None else _cut(printable(str(value)))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"

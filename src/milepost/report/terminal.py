@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -29,15 +30,23 @@ def table(rows: Sequence[Row], *, width: int = 120) -> list[Table]:
     return [part for grid in grids(rows) for part in _tables(grid, width)]
 
 
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """The tables of `table` at the width of whatever console prints them, and how to read them."""
+
+    rows: Sequence[Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in table(self.rows, width=options.max_width):
+            # Rich would shorten what is wider than its console.
+            yield from console.render(part, options.update_width(max(options.max_width, _total_width(part))))
+            yield Text()
+        yield Text(legend(grids(self.rows)), style="dim")
+
+
 def print_table(rows: Sequence[Row], console: Console) -> None:
-    """Print the tables of `table` at the console's width, and how to read them."""
-    window = console.width
-    for part in table(rows, width=window):
-        console.width = max(window, _total_width(part))  # Rich would shorten what is wider than its console
-        console.print(part, crop=False)
-        console.print()
-    console.width = window
-    console.print(Text(legend(grids(rows)), style="dim"))
+    """Print a `TableView`; a column that is wider than the console runs over its edge."""
+    console.print(TableView(rows), crop=False)
 
 
 def _tables(grid: Grid, width: int) -> list[Table]:
