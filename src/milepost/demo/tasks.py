@@ -98,8 +98,12 @@ def _perplexity() -> dict[str, Any]:
         "doc_to_text": "",
         "doc_to_target": "{{text}}",
         "metric_list": [
-            {"metric": metric, "aggregation": metric, "higher_is_better": False}
-            for metric in ("bits_per_byte", "byte_perplexity", "word_perplexity")
+            {"metric": metric, "aggregation": aggregation, "higher_is_better": False}
+            for metric, aggregation in (
+                ("word_perplexity", "weighted_perplexity"),
+                ("byte_perplexity", "weighted_perplexity"),
+                ("bits_per_byte", "bits_per_byte"),
+            )
         ],
         "metadata": {"version": VERSION},
     }
