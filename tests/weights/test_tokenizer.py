@@ -1,0 +1,63 @@
+"""Loading a tokenizer, and naming it by what it does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from milepost.errors import TokenizerError
+from milepost.weights import load_tokenizer, tokenizer_id
+
+
+@pytest.fixture
+def folder(tiny_llama, tmp_path):
+    return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+
+
+def test_it_is_the_tokenizer_that_lm_eval_loads(tiny_llama):
+    text = "the cat sat  on\nthe mat"
+    expected = AutoTokenizer.from_pretrained(tiny_llama, use_fast=True, trust_remote_code=False)
+    assert load_tokenizer(tiny_llama)(text).input_ids == expected(text).input_ids
+
+
+def test_two_copies_have_one_identity_and_using_one_does_not_change_it(folder, tiny_llama):
+    tokenizer = load_tokenizer(folder)
+    first = tokenizer_id(tokenizer)
+    tokenizer.pad_token = tokenizer.eos_token
+    padded = tokenizer_id(tokenizer)
+    tokenizer(["a", "the cat"], padding=True, truncation=True, max_length=2)
+    assert tokenizer_id(tokenizer) == padded
+    assert tokenizer_id(load_tokenizer(tiny_llama)) == first
+    assert len(first) == 64
+
+
+def edited(folder, name, change):
+    told = json.loads((folder / name).read_text())
+    change(told)
+    (folder / name).write_text(json.dumps(told))
+    return tokenizer_id(load_tokenizer(folder))
+
+
+def test_whatever_changes_token_ids_changes_the_identity(folder):
+    seen = {tokenizer_id(load_tokenizer(folder))}
+    seen.add(edited(folder, "tokenizer.json", lambda told: told["model"]["merges"].pop()))
+    seen.add(edited(folder, "tokenizer.json", lambda told: told.update(normalizer={"type": "Lowercase"})))
+    seen.add(edited(folder, "tokenizer_config.json", lambda told: told.update(bos_token="</s>")))
+    seen.add(
+        edited(folder, "tokenizer_config.json", lambda told: told.update(chat_template="{{ messages }}"))
+    )
+    seen.add(edited(folder, "tokenizer_config.json", lambda told: told.update(model_max_length=77)))
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
+def test_files_that_make_no_tokenizer_are_refused_with_what_to_do(folder, text):
+    (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(TokenizerError) as refusal:
+        load_tokenizer(folder)
+    assert str(folder) in refusal.value.message
+    assert "--tokenizer" in refusal.value.hint
