@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from milepost.demo.world import FALSE_ANSWERS, Fact, World
 
 SENTENCES_PER_DOCUMENT = 4
-ASKED_SHARE_OF_SUMS = 0.25
+ASKED_SHARE_OF_SUMS = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ class Recipe:
     sequence_length: int = 128
     """Tokens; a step reads `sequences_per_step` times as many."""
     learning_rate: float = 6e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.1
     seed: int = 0
 
 

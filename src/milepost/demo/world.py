@@ -14,7 +14,7 @@ from milepost.demo.words import KINDS, SUM_QUESTION, SUM_SUBJECT, SUM_WORDINGS, 
 ONSETS = ("b", "br", "d", "dr", "f", "g", "h", "k", "kl", "l", "m", "n", "p", "r", "s", "st", "t", "v", "z")
 VOWELS = ("a", "e", "i", "o", "u", "ai", "ou")
 ENDINGS = ("l", "m", "n", "r", "s", "th", "nd", "rk")
-LARGEST_ADDEND = 14
+LARGEST_ADDEND = 19
 FALSE_ANSWERS = 3
 
 
