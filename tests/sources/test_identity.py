@@ -59,7 +59,8 @@ def test_the_old_name_of_dtype_is_the_same_entry(tmp_path, cache):
     assert one == two
 
 
-def test_a_folder_overwritten_in_place_is_another_model_even_with_its_old_times(tmp_path, cache):
+def test_a_folder_overwritten_in_place_is_another_model_even_with_its_old_times(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(digests, "_SETTLED_S", 0)
     folder = model(tmp_path / "m")
     before = identity(folder, cache)
     old = (folder / "model.safetensors").stat()

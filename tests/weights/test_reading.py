@@ -186,9 +186,9 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(folder, tmp_path, w
         b"",
         b"\0" * 100,
         b"PK\3\4",
-        pickle.dumps([1]),
-        pickle.dumps({"a": 1}),
-        pickle.dumps({1: 2}),
+        pickle.dumps([1], 2),
+        pickle.dumps({"a": 1}, 2),
+        pickle.dumps({1: 2}, 2),
         b"\x80\x02.",
     ],
 )
