@@ -1,4 +1,4 @@
-"""What the benchmarks share: model shapes, real requests, timing, the machine, result files.
+"""What the benchmarks share: model shapes, the offline hub, timing, the machine, result files.
 
 On a CPU every script measures CPU seconds of one thread, which say more than wall time on a shared machine.
 Results are `results/<script>-<date>-<name>.json` and the same as `.md`. Heavy imports stay inside functions,
@@ -24,11 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from milepost.plan.plan import Plan
-    from milepost.types import Sequences
+    pass
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -36,27 +32,6 @@ SHARED = (ROOT / os.environ.get("MILEPOST_SHARED", "../shared")).resolve()
 MAX_LENGTH = 2048
 GPT2_VOCABULARY = 50_257
 GPT2 = "openai-community/gpt2"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A row of the tables: an lm_eval task and its number of examples."""
-
-    name: str
-    lm_eval: str
-    num_fewshot: int
-
-
-TASKS = {
-    task.name: task
-    for task in (
-        Task("mmlu-0shot", "mmlu", 0),
-        Task("mmlu-5shot", "mmlu", 5),
-        Task("hellaswag", "hellaswag", 0),
-        Task("arc-easy", "arc_easy", 0),
-        Task("piqa", "piqa", 0),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +54,11 @@ class Shape:
     def head_flops(self) -> int:
         """Of the output matrix, per row of logits."""
         return 2 * self.hidden * GPT2_VOCABULARY
+
+    @property
+    def pair_flops(self) -> int:
+        """Of attention, per query and key: the product with the key and that with the value."""
+        return 4 * self.layers * self.hidden
 
     def build(self, dtype: str = "float32", device: str = "cpu", seed: int = 0) -> Any:
         """A transformers model in eval mode with random weights."""
@@ -130,130 +110,6 @@ def offline_hub() -> Iterator[None]:
         yield
     finally:
         server.terminate()
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """Real requests as token ids: N sequences of whole docs, in lm_eval's order."""
-
-    sequences: Sequences
-    task_of: npt.NDArray[np.int32]
-    """[N] which lm_eval task (subject of MMLU) each belongs to."""
-    doc_of: npt.NDArray[np.int64]
-    """[N] the doc within it."""
-
-    def first(self, subjects: int | None, docs: int | None) -> Questions:
-        """The first docs of the first subjects."""
-        import numpy as np
-
-        from milepost.types import Sequences
-
-        chosen = np.ones(len(self.doc_of), bool)
-        if subjects is not None:
-            chosen &= self.task_of < subjects
-        if docs is not None:
-            chosen &= self.doc_of < docs
-        lengths = np.diff(self.sequences.starts)
-        return Questions(
-            sequences=Sequences(
-                tokens=self.sequences.tokens[np.repeat(chosen, lengths)],
-                starts=np.concatenate([[0], np.cumsum(lengths[chosen])]),
-                n_targets=self.sequences.n_targets[chosen],
-            ),
-            task_of=self.task_of[chosen],
-            doc_of=self.doc_of[chosen],
-        )
-
-    def save(self, path: Path) -> None:
-        """Keep them for machines without the data."""
-        import numpy as np
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            tokens=self.sequences.tokens,
-            starts=self.sequences.starts,
-            n_targets=self.sequences.n_targets,
-            task_of=self.task_of,
-            doc_of=self.doc_of,
-        )
-
-
-def real_questions(task: Task, folder: Path | None = None) -> Questions:
-    """All of a task's requests as Milepost plans them; from `folder` where they were saved there."""
-    import numpy as np
-
-    from milepost.types import Sequences
-
-    if folder is not None:
-        with np.load(folder / f"{task.name}.npz") as saved:
-            tokens, starts, n_targets = saved["tokens"], saved["starts"], saved["n_targets"]
-            sequences = Sequences(tokens=tokens, starts=starts, n_targets=n_targets)
-            return Questions(sequences, saved["task_of"], saved["doc_of"])
-    plans = _plan(task).tasks
-    parts = [plan.encoded.sequences for plan in plans]
-    lengths = np.concatenate([np.diff(part.starts) for part in parts])
-    return Questions(
-        sequences=Sequences(
-            tokens=np.concatenate([part.tokens for part in parts]),
-            starts=np.concatenate([[0], np.cumsum(lengths)]),
-            n_targets=np.concatenate([part.n_targets for part in parts]),
-        ),
-        task_of=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
-        doc_of=np.concatenate([plan.doc_ids[plan.encoded.request_of] for plan in plans]),
-    )
-
-
-def _plan(task: Task) -> Plan:
-    from transformers import AutoTokenizer
-
-    from milepost.plan.shards import DEFAULT_SHARD_TOKENS
-    from milepost.run.journal import Journal
-    from milepost.run.planning import make_questions
-    from milepost.tasks.settings import TaskSettings
-
-    with Journal() as journal:
-        return make_questions(
-            TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot),
-            AutoTokenizer.from_pretrained(GPT2),
-            GPT2,
-            MAX_LENGTH,
-            shard_tokens=DEFAULT_SHARD_TOKENS,
-            reuse=True,
-            journal=journal,
-        ).plan
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What scoring some sequences costs, by what is shared."""
-
-    raw: int
-    grouped: int
-    unique: int
-    needed: int
-    """Rows of logits that predict a target, each once."""
-
-    @classmethod
-    def of(cls, sequences: Sequences) -> Work:
-        import numpy as np
-
-        from milepost.plan.tree import build_tree, token_counts
-
-        counts = token_counts(sequences)
-        needed = len(np.unique(build_tree(sequences).wanted_node))
-        return cls(counts.raw, counts.grouped, counts.unique, needed)
-
-    def harness_flops(self, shape: Shape) -> int:
-        """lm_eval: every distinct input, logits at every position; padding not counted."""
-        return self.grouped * (shape.linear_flops + shape.head_flops)
-
-    def least_flops(self, shape: Shape) -> int:
-        """Every distinct prefix once, logits where a target is predicted."""
-        return self.unique * shape.linear_flops + self.needed * shape.head_flops
-
-    def flop_ratio(self, shape: Shape) -> float:
-        return self.harness_flops(shape) / self.least_flops(shape)
 
 
 def one_thread() -> None:

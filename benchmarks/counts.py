@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from common import SHAPES, TASKS, Work, markdown, offline_hub, real_questions, write_result
+from common import SHAPES, markdown, offline_hub, write_result
+from questions import TASKS, Work, real_questions
 
 
 def main(arguments: list[str] | None = None) -> None:

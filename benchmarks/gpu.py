@@ -18,8 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import SHAPES, TASKS, Questions, Work, markdown, matmul_peak, real_questions, write_result
+from common import SHAPES, markdown, matmul_peak, write_result
 from harness import Harness, agreement
+from questions import TASKS, Questions, Work, real_questions
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import MAX_LENGTH, Questions, cpu_seconds
+from common import MAX_LENGTH, cpu_seconds
+from questions import Questions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,6 +57,11 @@ class Harness:
         self.score(sample, 1)
         seconds = {size: cpu_seconds(partial(self.score, sample, size))[0] for size in BATCH_SIZES}
         return min(seconds, key=seconds.__getitem__)
+
+
+def longest(sequences: Sequences, n: int) -> Sequences:
+    """The n longest of them."""
+    return _choose(sequences, np.argsort(np.diff(sequences.starts), kind="stable")[-n:])
 
 
 def _choose(sequences: Sequences, numbers: npt.NDArray[np.int64]) -> Sequences:

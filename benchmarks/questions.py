@@ -1,0 +1,174 @@
+"""Real requests as token ids, and what scoring them costs: raw, grouped and unique tokens, and FLOPs.
+
+Imports of milepost stay inside functions, since the offline hub's address must be in the environment first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from common import GPT2, MAX_LENGTH, Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from milepost.plan.plan import Plan
+    from milepost.types import Sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row of the tables: an lm_eval task and its number of examples."""
+
+    name: str
+    lm_eval: str
+    num_fewshot: int
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("mmlu-0shot", "mmlu", 0),
+        Task("mmlu-5shot", "mmlu", 5),
+        Task("hellaswag", "hellaswag", 0),
+        Task("arc-easy", "arc_easy", 0),
+        Task("piqa", "piqa", 0),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Real requests as token ids: N sequences of whole docs, in lm_eval's order."""
+
+    sequences: Sequences
+    task_of: npt.NDArray[np.int32]
+    """[N] which lm_eval task (subject of MMLU) each belongs to."""
+    doc_of: npt.NDArray[np.int64]
+    """[N] the doc within it."""
+
+    def first(self, subjects: int | None, docs: int | None) -> Questions:
+        """The first docs of the first subjects."""
+        from milepost.types import Sequences
+
+        chosen = np.ones(len(self.doc_of), bool)
+        if subjects is not None:
+            chosen &= self.task_of < subjects
+        if docs is not None:
+            chosen &= self.doc_of < docs
+        lengths = np.diff(self.sequences.starts)
+        return Questions(
+            sequences=Sequences(
+                tokens=self.sequences.tokens[np.repeat(chosen, lengths)],
+                starts=np.concatenate([[0], np.cumsum(lengths[chosen])]),
+                n_targets=self.sequences.n_targets[chosen],
+            ),
+            task_of=self.task_of[chosen],
+            doc_of=self.doc_of[chosen],
+        )
+
+    def save(self, path: Path) -> None:
+        """Keep them for machines without the data."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            tokens=self.sequences.tokens,
+            starts=self.sequences.starts,
+            n_targets=self.sequences.n_targets,
+            task_of=self.task_of,
+            doc_of=self.doc_of,
+        )
+
+
+def real_questions(task: Task, folder: Path | None = None) -> Questions:
+    """All of a task's requests as Milepost plans them; from `folder` where they were saved there."""
+    from milepost.types import Sequences
+
+    if folder is not None:
+        with np.load(folder / f"{task.name}.npz") as saved:
+            tokens, starts, n_targets = saved["tokens"], saved["starts"], saved["n_targets"]
+            sequences = Sequences(tokens=tokens, starts=starts, n_targets=n_targets)
+            return Questions(sequences, saved["task_of"], saved["doc_of"])
+    plans = _plan(task).tasks
+    parts = [plan.encoded.sequences for plan in plans]
+    lengths = np.concatenate([np.diff(part.starts) for part in parts])
+    return Questions(
+        sequences=Sequences(
+            tokens=np.concatenate([part.tokens for part in parts]),
+            starts=np.concatenate([[0], np.cumsum(lengths)]),
+            n_targets=np.concatenate([part.n_targets for part in parts]),
+        ),
+        task_of=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
+        doc_of=np.concatenate([plan.doc_ids[plan.encoded.request_of] for plan in plans]),
+    )
+
+
+def _plan(task: Task) -> Plan:
+    from transformers import AutoTokenizer
+
+    from milepost.plan.shards import DEFAULT_SHARD_TOKENS
+    from milepost.run.journal import Journal
+    from milepost.run.planning import make_questions
+    from milepost.tasks.settings import TaskSettings
+
+    with Journal() as journal:
+        return make_questions(
+            TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot),
+            AutoTokenizer.from_pretrained(GPT2),
+            GPT2,
+            MAX_LENGTH,
+            shard_tokens=DEFAULT_SHARD_TOKENS,
+            reuse=True,
+            journal=journal,
+        ).plan
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What scoring some sequences costs, by what is shared."""
+
+    raw: int
+    grouped: int
+    unique: int
+    needed: int
+    """Rows of logits that predict a target, each once."""
+    grouped_pairs: int
+    """Query-key pairs of attention over the grouped inputs."""
+    unique_pairs: int
+    """The same over unique tokens."""
+
+    @classmethod
+    def of(cls, sequences: Sequences) -> Work:
+        from milepost.plan.tree import build_tree, token_counts
+
+        counts, tree = token_counts(sequences), build_tree(sequences)
+        starts = sequences.starts.tolist()
+        inputs = {sequences.tokens[a : b - 1].tobytes(): b - 1 - a for a, b in pairwise(starts)}
+        return cls(
+            raw=counts.raw,
+            grouped=counts.grouped,
+            unique=counts.unique,
+            needed=len(np.unique(tree.wanted_node)),
+            grouped_pairs=sum(n * (n + 1) // 2 for n in inputs.values()),
+            unique_pairs=int((tree.pos.astype(np.int64) + 1).sum()),
+        )
+
+    def harness_flops(self, shape: Shape) -> int:
+        """lm_eval: every distinct input, logits at every position; padding not counted."""
+        return self.grouped * (shape.linear_flops + shape.head_flops)
+
+    def least_flops(self, shape: Shape) -> int:
+        """Every distinct prefix once, logits where a target is predicted."""
+        return self.unique * shape.linear_flops + self.needed * shape.head_flops
+
+    def flop_ratio(self, shape: Shape) -> float:
+        """The two above; the products of attention itself not counted."""
+        return self.harness_flops(shape) / self.least_flops(shape)
+
+    def flop_ratio_with_attention(self, shape: Shape) -> float:
+        theirs = self.harness_flops(shape) + self.grouped_pairs * shape.pair_flops
+        return theirs / (self.least_flops(shape) + self.unique_pairs * shape.pair_flops)
