@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,9 @@ class Results:
         Raises:
             ResultsError: there is no figure yet, or a pattern matches none.
         """
-        from rich.console import Group
+        from milepost.report.terminal import TableView
 
-        from milepost.report.terminal import table
-
-        return Group(*table(headline(self.rows(), tasks=tasks, metrics=metrics)))
+        return TableView(headline(self.rows(), tasks=tasks, metrics=metrics))
 
     def plot(
         self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()
@@ -71,7 +70,8 @@ class Results:
 
         chart = curve(headline(self.rows(), tasks=tasks, metrics=metrics))
         if path is not None:
-            write_chart(chart, Path(path))
+            for notice in write_chart(chart, Path(path)):
+                warnings.warn(notice, stacklevel=2)
         return chart
 
     def to_records(self) -> list[dict[str, Any]]:

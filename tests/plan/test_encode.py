@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from milepost.errors import TaskError, TokenizerError
 from milepost.plan.encode import EncodedTask, encode
+from milepost.plan.strings import StringEncoder
 from milepost.types import Request
 
 MAX_LENGTH = 16
@@ -74,7 +75,7 @@ def test_pairs_are_encoded_as_lm_eval_encodes_them(
     ids, n_targets = harness.recorded[0]
     if n_targets == 0 or n_targets > MAX_LENGTH or len(ids) == n_targets:
         return  # nor score it
-    found = as_pairs(encode("t", [pair_request(context, continuation)], tokenizer, MAX_LENGTH))
+    found = as_pairs(encode("t", [pair_request(context, continuation)], StringEncoder(tokenizer), MAX_LENGTH))
     assert found == [(ids[-(MAX_LENGTH + 1) :], n_targets)]
 
 
@@ -83,13 +84,17 @@ def test_pairs_are_encoded_as_lm_eval_encodes_them(
 def test_rolling_windows_are_those_of_lm_eval(tokenizer: Any, harness: Any, text: str) -> None:
     harness.recorded.clear()
     harness.loglikelihood_rolling([SimpleNamespace(args=(text,))], disable_tqdm=True)
-    found = as_pairs(encode("t", [Request("loglikelihood_rolling", 0, 0, "", text)], tokenizer, MAX_LENGTH))
+    found = as_pairs(
+        encode("t", [Request("loglikelihood_rolling", 0, 0, "", text)], StringEncoder(tokenizer), MAX_LENGTH)
+    )
     assert found == [(ids[-(MAX_LENGTH + 1) :], n) for ids, n in harness.recorded]
 
 
 def test_every_token_of_a_long_text_is_predicted_once(tokenizer: Any) -> None:
     text = "the cat sat on the mat and " * 20
-    encoded = encode("t", [Request("loglikelihood_rolling", 0, 0, "", text)], tokenizer, MAX_LENGTH)
+    encoded = encode(
+        "t", [Request("loglikelihood_rolling", 0, 0, "", text)], StringEncoder(tokenizer), MAX_LENGTH
+    )
     predicted = [token for ids, n in as_pairs(encoded) for token in ids[-n:]]
     assert predicted == tokenizer.encode(text)
     assert encoded.request_of.tolist() == [0] * len(encoded.sequences)
@@ -97,19 +102,24 @@ def test_every_token_of_a_long_text_is_predicted_once(tokenizer: Any) -> None:
 
 def test_requests_longer_than_the_context_are_cut_from_the_left_and_counted(tokenizer: Any) -> None:
     requests = [pair_request("the cat sat on the mat " * 10, "cat"), pair_request("the", " cat")]
-    encoded = encode("t", requests, tokenizer, MAX_LENGTH)
+    encoded = encode("t", requests, StringEncoder(tokenizer), MAX_LENGTH)
     assert encoded.n_truncated == 1
     assert np.diff(encoded.sequences.starts)[0] == MAX_LENGTH + 1
 
 
 def test_an_empty_continuation_is_an_error_that_names_the_doc(tokenizer: Any) -> None:
     with pytest.raises(TaskError, match="mytask, doc 0, request 0"):
-        encode("mytask", [pair_request("the cat", "")], tokenizer, MAX_LENGTH)
+        encode("mytask", [pair_request("the cat", "")], StringEncoder(tokenizer), MAX_LENGTH)
 
 
 def test_a_continuation_longer_than_the_context_is_an_error_that_names_the_doc(tokenizer: Any) -> None:
     with pytest.raises(TaskError, match="mytask, doc 7"):
-        encode("mytask", [Request("loglikelihood", 7, 0, "a", " zebra" * 30)], tokenizer, MAX_LENGTH)
+        encode(
+            "mytask",
+            [Request("loglikelihood", 7, 0, "a", " zebra" * 30)],
+            StringEncoder(tokenizer),
+            MAX_LENGTH,
+        )
 
 
 def test_an_empty_context_without_a_prefix_token_is_an_error() -> None:
@@ -123,4 +133,4 @@ def test_an_empty_context_without_a_prefix_token_is_an_error() -> None:
             raise AssertionError("there is no prefix token to decode")
 
     with pytest.raises(TokenizerError, match="neither a BOS nor an EOS"):
-        encode("t", [pair_request("", "cat")], Bare(), MAX_LENGTH)
+        encode("t", [pair_request("", "cat")], StringEncoder(Bare()), MAX_LENGTH)

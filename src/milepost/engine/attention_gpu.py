@@ -85,6 +85,9 @@ class FlexRunner:
         kept_key, kept_value = self._kept[layer]
         kept_key.copy_(keys.index_select(2, self._keep))
         kept_value.copy_(values.index_select(2, self._keep))
+        sound_K = torch.isfinite(keys).all(3).all(1)[0] & torch.isfinite(values).all(3).all(1)[0]
+        keys = torch.where(sound_K[:, None], keys, 0)
+        values = torch.where(sound_K[:, None], values, 0)
         output: Any = flex_attention(
             query,
             keys,
@@ -94,7 +97,17 @@ class FlexRunner:
             scale=scale,
             enable_gqa=query.shape[1] != key.shape[1],
         )
+        output = torch.where(self._poisoned_rows(~sound_K)[None, None, :, None], torch.nan, output)
         return output.transpose(1, 2).contiguous()
+
+    def _poisoned_rows(self, broken_K: torch.Tensor) -> torch.Tensor:
+        """[T] which rows see a key that is no number; a mask cannot hide those, since 0 * NaN is NaN."""
+        broken = broken_K.to(torch.int32)
+        first_row = (torch.arange(len(broken), device=broken.device) - self.n_context).clamp(min=0)
+        ends = torch.maximum(self._key_end, first_row)
+        change = torch.zeros(self.n_tokens + 1, dtype=torch.int32, device=broken.device)
+        change = change.index_add(0, first_row, broken).index_add(0, ends, -broken)
+        return change.cumsum(0)[:-1] > 0
 
     def _prepare(self, layer: int, key: torch.Tensor, value: torch.Tensor, window: int | None) -> None:
         """Makes what the compiled body will find in place."""

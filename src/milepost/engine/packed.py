@@ -14,6 +14,7 @@ import torch
 
 from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.attention_gpu import FlexRunner
+from milepost.engine.budget import fitting_budget
 from milepost.engine.inputs import check_tokens, sum_targets
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.padded import PaddedEngine
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from milepost.engine.registry import KeysAndValues, PackRunner
     from milepost.types import Scores, Sequences
 
-DEFAULT_BUDGET_TOKENS = {"cpu": 4096, "cuda": 32_768, "mps": 8192}
 TILE_TOKENS = 256
 
 
@@ -48,7 +48,7 @@ class PackedEngine:
     ) -> None:
         self.model = SplitModel(module)
         self.vocab_size = vocab_size
-        self.budget_tokens = budget_tokens or DEFAULT_BUDGET_TOKENS.get(self.model.device.type, 4096)
+        self.budget_tokens = budget_tokens or fitting_budget(module)
         self.switches = switches or Switches()
         self._given_budget = budget_tokens
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)

@@ -144,7 +144,7 @@ class _Runner:
         target = self._target(series, identity)
         if not target.missing_shards():
             return _Read(identity, None)
-        return _Read(identity, read_checkpoint(fetch(checkpoint), checkpoint.format))
+        return _Read(identity, read_checkpoint(fetch(checkpoint, cache_folder()), checkpoint.format))
 
     def _target(self, series: PreparedSeries, identity: Identity) -> Target:
         plan = self._questions[series.key].plan

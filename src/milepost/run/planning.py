@@ -19,6 +19,7 @@ from typing import Any
 from milepost.cache import cache_folder
 from milepost.plan.encode import encode
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
+from milepost.plan.strings import StringEncoder
 from milepost.run.journal import Journal
 from milepost.tasks.settings import TaskSettings
 
@@ -92,8 +93,9 @@ def _build(
     chat = functools.partial(_render_chat, tokenizer)
     tasks = []
     with journal.timed("built requests and tokenised them, once for all checkpoints"):
+        encoder = StringEncoder(tokenizer)
         for asked in build_requests(loaded, chat):
-            encoded = encode(asked.task, asked.requests, tokenizer, max_length)
+            encoded = encode(asked.task, asked.requests, encoder, max_length)
             docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
             tasks.append(TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens))
     plan = Plan(

@@ -1,4 +1,4 @@
-"""The state a data set is in, told without loading it, so that a cached plan is used only while it is true."""
+"""The state a data set is in, told without loading it: a cached plan is used only while it is true."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data_state(ref: dict[str, Any]) -> str | None:
 
 
 def _hub_commit(repo_id: str) -> str | None:
-    """The branch's commit now; offline or with the Hub down, the commit in the cache (what would be loaded)."""
+    """The branch's commit now; offline or with the Hub down the commit in the cache, which would be loaded."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 

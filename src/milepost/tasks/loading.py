@@ -25,6 +25,7 @@ from milepost.errors import TaskError
 from milepost.tasks.catalog import Catalog, load_catalog, parse_yaml, resolve_names
 from milepost.tasks.files import files_of, merged_key, with_includes
 from milepost.tasks.settings import TaskSettings
+from milepost.tasks.shortcuts import compiled_yaml
 
 SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
@@ -89,7 +90,8 @@ def _load(manager: lm_eval.tasks.TaskManager, names: list[str]) -> dict[str, Any
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        loaded: dict[str, Any] = dict(manager.load(names))
+        with compiled_yaml():
+            loaded: dict[str, Any] = dict(manager.load(names))
     except (OfflineModeIsEnabled, ConnectionError, HfHubHTTPError, DatasetNotFoundError, OSError) as error:
         raise _no_data(error) from error
     except ValueError as error:
@@ -104,9 +106,9 @@ def _load(manager: lm_eval.tasks.TaskManager, names: list[str]) -> dict[str, Any
 def _no_data(error: BaseException) -> TaskError:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE):
-        hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or point HF_HOME at a cache that has the data"
+        hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
     else:
-        hint = f"the Hub is taken to be at {endpoint}; set HF_ENDPOINT to a mirror, or HF_HUB_OFFLINE=1 with a cache"
+        hint = f"the Hub is taken to be at {endpoint}; set HF_ENDPOINT to a mirror, or use a cache offline"
     return TaskError(f"cannot get a task's data from {endpoint}: {_first_line(error)}", hint)
 
 

@@ -24,8 +24,8 @@ from lm_eval.utils import handle_non_serializable
 from milepost.tasks.chance import chance_levels
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.requests import true_doc_id
+from milepost.tasks.shortcuts import compiled_templates
 from milepost.tasks.stderr import standard_error
-from milepost.tasks.templates import compiled_templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def _display_order(loaded: LoadedTasks) -> list[str]:
 def _metric_keys(
     loaded: LoadedTasks, name: str, figures: Mapping[str, Any], results: EvalAcc
 ) -> list[tuple[str, str]]:
-    """(metric, filter) pairs of a task or group, in lm_eval's order; for one without figures, those it would have."""
+    """(metric, filter) pairs of a task or group, in lm_eval's order; without figures, those it would have."""
     found = [
         (metric, key)
         for metric, key in (pair.rsplit(",", 1) for pair in figures if "," in pair)

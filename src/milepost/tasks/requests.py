@@ -19,7 +19,7 @@ from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
 from milepost.tasks.loading import LoadedTasks
-from milepost.tasks.templates import compiled_templates
+from milepost.tasks.shortcuts import compiled_templates
 from milepost.types import Request
 
 logger = logging.getLogger("milepost.tasks")

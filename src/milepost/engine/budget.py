@@ -1,0 +1,37 @@
+"""How many tokens a forward pass may have, from the memory that is free; too large a pack is halved later."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from milepost.engine.trust import text_config
+
+MOST_TOKENS = {"cpu": 4096, "cuda": 32_768, "mps": 8192}
+"""More does not make the linear layers faster."""
+FEWEST_TOKENS = 128
+SHARE_OF_FREE = 0.25
+HIDDEN_COPIES, INTERMEDIATE_COPIES = 24, 4
+"""Activations alive at once in a layer, in multiples of its widths; generous."""
+
+
+def fitting_budget(module: torch.nn.Module) -> int:
+    """Tokens per forward pass: a power of two, such that activations take a quarter of what is free."""
+    parameter = next(module.parameters())
+    config = text_config(module)
+    hidden = getattr(config, "hidden_size", 4096)
+    intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
+    per_token = (HIDDEN_COPIES * hidden + INTERMEDIATE_COPIES * intermediate) * parameter.element_size()
+    budget = MOST_TOKENS.get(parameter.device.type, 4096)
+    while budget > FEWEST_TOKENS and budget * per_token > SHARE_OF_FREE * free_bytes(parameter.device):
+        budget //= 2
+    return budget
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be had on a device; on a CPU what the operating system says is unused."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

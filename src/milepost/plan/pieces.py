@@ -1,0 +1,118 @@
+"""Tokenising long prompts that share most of their text, piece by piece, with the same token ids.
+
+A byte-level BPE tokenizer first cuts text into words by a regular expression and then encodes each word by
+itself. Where a word surely ends, text can therefore be cut before encoding: the ids of the pieces, one after
+another, are the ids of the whole. Such a place is a single newline between a visible character and an ASCII
+letter: every expression listed here ends a match there, whatever stands further left or right (the newline is
+white space of length one followed by a visible character, and no word of theirs runs from a newline into a
+letter). Few-shot examples, questions and choices repeat as whole pieces, so each is encoded once.
+
+Other tokenizers (SentencePiece, an unknown expression, a normaliser) are not cut. The first strings of every
+task are encoded both ways and compared as well.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+CUT = re.compile(r"(?<=\S\n)(?=[A-Za-z])")
+
+GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CL100K_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+KNOWN_WORDS = frozenset({GPT2_WORDS, *(CL100K_WORDS % digits for digits in ("", "{1,2}", "{1,3}"))})
+"""Word expressions of GPT-2 (also GPT-NeoX, OPT, OLMo, StarCoder), cl100k, Llama 3 and Qwen 2."""
+
+
+def can_be_cut(backend: Any) -> bool:
+    """Whether `CUT` is safe for a `tokenizers.Tokenizer`; told from its own description of itself."""
+    told = json.loads(backend.to_str())
+    if told["model"].get("type") != "BPE" or told["model"].get("dropout"):
+        return False
+    if told.get("normalizer") not in (None, {"type": "NFC"}):
+        return False
+    for token in told.get("added_tokens", []):
+        if "\n" in token["content"] or token["lstrip"] or token["rstrip"] or token["single_word"]:
+            return False
+    return _words_are_known(told.get("pre_tokenizer"))
+
+
+def _words_are_known(pre_tokenizer: dict[str, Any] | None) -> bool:
+    if pre_tokenizer is None:
+        return False
+    steps = pre_tokenizer["pretokenizers"] if pre_tokenizer["type"] == "Sequence" else [pre_tokenizer]
+    known = False
+    for step in steps:
+        if step["type"] == "ByteLevel":
+            if step["add_prefix_space"]:
+                return False
+            known |= step["use_regex"]
+        elif step["type"] == "Split":
+            pattern = step["pattern"].get("Regex")
+            if pattern not in KNOWN_WORDS or step["behavior"] != "Isolated" or step["invert"]:
+                return False
+            known = True
+        elif step["type"] != "Digits":  # cuts words further and joins none
+            return False
+    return known
+
+
+class PieceEncoder:
+    """Encodes strings as the backend would, each distinct piece once."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._ids: dict[str, list[int]] = {}
+
+    def encode(self, strings: Sequence[str]) -> list[list[int]]:
+        """Token ids of each string, without special tokens. Fastest where neighbours begin alike."""
+        pieces_of = _split_all(strings)
+        new = list(dict.fromkeys(p for _, pieces in pieces_of for p in pieces if p not in self._ids))
+        encodings = self._backend.encode_batch_fast(new, add_special_tokens=False)
+        self._ids.update(zip(new, (encoding.ids for encoding in encodings), strict=True))
+        joined: list[list[int]] = []
+        ends: list[int] = []
+        ids: list[int] = []
+        for n_shared, pieces in pieces_of:
+            del ends[n_shared:]
+            ids = ids[: ends[-1]] if ends else []
+            for piece in pieces:
+                ids += self._ids[piece]
+                ends.append(len(ids))
+            joined.append(ids)
+        return joined
+
+
+def _split_all(strings: Sequence[str]) -> list[tuple[int, list[str]]]:
+    """Per string: how many pieces it begins with in common with the one before it, and the others."""
+    split: list[tuple[int, list[str]]] = []
+    before, ends = "", [0]
+    for string in strings:
+        # A cut depends on the two characters before it and the one behind.
+        n_shared = bisect.bisect_left(ends, _common_length(before, string)) - 1
+        n_shared = max(n_shared, 0)
+        pieces = CUT.split(string[ends[n_shared] :])
+        del ends[n_shared + 1 :]
+        for piece in pieces:
+            ends.append(ends[-1] + len(piece))
+        split.append((n_shared, pieces))
+        before = string
+    return split
+
+
+def _common_length(a: str, b: str) -> int:
+    """Characters that two strings begin with in common; by halving, so that comparing is done in C."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
