@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,7 @@ MOST_TOKENS = {"cpu": 4096, "cuda": 32_768, "mps": 8192}
 """More does not make the linear layers faster."""
 FEWEST_TOKENS = 128
 SHARE_OF_FREE = 0.25
+LINUX_MEMORY = Path("/proc/meminfo")
 HIDDEN_COPIES, INTERMEDIATE_COPIES = 24, 4
 """Activations alive at once in a layer, in multiples of its widths; generous."""
 
@@ -30,8 +32,11 @@ def fitting_budget(module: torch.nn.Module) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be had on a device; on a CPU what the operating system says is unused."""
+    """Memory that can still be had on a device; without CUDA and Linux's word for it, half of all there is."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if LINUX_MEMORY.exists():
+        fields = dict(line.split(":", 1) for line in LINUX_MEMORY.read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

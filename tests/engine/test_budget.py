@@ -1,0 +1,33 @@
+"""The pack budget follows the memory that is free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.models import tiny_model
+from milepost.engine import budget
+
+
+def test_plenty_of_memory_gives_the_most_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "free_bytes", lambda _: 10**12)
+    assert budget.fitting_budget(tiny_model("llama")) == budget.MOST_TOKENS["cpu"]
+
+
+def test_activations_take_no_more_than_their_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    per_token = (24 * 32 + 4 * 48) * 4
+    monkeypatch.setattr(budget, "free_bytes", lambda _: per_token * 4 * 700)
+    assert budget.fitting_budget(tiny_model("llama")) == 512
+
+
+def test_no_memory_at_all_still_gives_a_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "free_bytes", lambda _: 0)
+    assert budget.fitting_budget(tiny_model("llama")) == budget.FEWEST_TOKENS
+
+
+def test_free_memory_is_what_linux_calls_available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    5 kB\n")
+    monkeypatch.setattr(budget, "LINUX_MEMORY", tmp_path / "meminfo")
+    assert budget.free_bytes(torch.device("cpu")) == 5 * 1024
