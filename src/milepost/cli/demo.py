@@ -29,8 +29,10 @@ def command(output: Path, as_json: bool) -> int:
 
     A rerun in the same folder uses what is there.
     """
-    # Read when torch is imported. Waiting threads that spin made training 10 times slower on a busy machine.
+    # Read when the libraries are imported. Threads that spin while they wait made training 10 times slower on a
+    # busy machine; and a progress bar for each file of a few kilobytes says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from milepost.demo.demonstration import demonstrate
 
     made = demonstrate(output, lambda line: click.echo(line, err=True))
@@ -75,10 +77,10 @@ trained in {made.train_s:.0f} s, evaluated in {made.evaluate_s:.0f} s
 picture    {made.curve}
 report     {made.report}
 
-world      questions with four answers; 0.25 is guessing
-cloze      the same knowledge as unfinished sentences, in words not read of that fact
-letters    as `world`, answered by A, B, C or D: the model never saw that done, so this one stays at chance
-text       bits per byte of true sentences it has not read
+world          questions and four answers, scored as text; guessing gives 0.25
+world_cloze    unfinished sentences, in words that were not read of that fact
+world_letters  the questions of `world` answered by A, B, C or D, which the model never saw done: it guesses
+world_text     perplexity of true sentences that were not read
 
 next:
   milepost show {results} --all

@@ -7,6 +7,7 @@ the arithmetic that is asked.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ def prepare_lessons(world: World, seed: int) -> Lessons:
         told += [_tell(fact, wording) for wording in fact.wordings if wording != left_out]
 
     answered = {*rng.sample(world.facts, len(world.facts) // 2), *told_sums}
-    unfinished = [_ask(fact, wording, rng) for fact, wording in asked]
+    # Turn by turn, so that one who always takes the same place is right exactly as often as chance.
+    places = {known: itertools.cycle(range(1 + FALSE_ANSWERS)) for known in (True, False)}
+    unfinished = [_ask(fact, wording, next(places[fact in answered]), rng) for fact, wording in asked]
     unread = [_tell(fact, wording) for fact, wording in rng.sample(asked, len(asked))]
     return Lessons(
         sentences=tuple(told),
@@ -89,14 +92,15 @@ def _tell(fact: Fact, wording: str) -> str:
     return f"{wording} {fact.answer}."
 
 
-def _ask(fact: Fact, wording: str, rng: random.Random) -> Question:
-    choices = rng.sample((fact.answer, *fact.false_answers), 1 + FALSE_ANSWERS)
+def _ask(fact: Fact, wording: str, place: int, rng: random.Random) -> Question:
+    choices = rng.sample(fact.false_answers, FALSE_ANSWERS)
+    choices.insert(place, fact.answer)
     return Question(
         subject=fact.subject,
         question=fact.question,
         unfinished=wording,
         choices=tuple(choices),
-        answer=choices.index(fact.answer),
+        answer=place,
     )
 
 
