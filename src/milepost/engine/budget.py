@@ -32,7 +32,7 @@ def fitting_budget(module: torch.nn.Module) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be had on a device; without CUDA and Linux's word for it, half of all there is."""
+    """Memory that can still be had on a device; where the system does not say, half of all there is."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free
