@@ -29,8 +29,8 @@ def command(output: Path, as_json: bool) -> int:
 
     A rerun in the same folder uses what is there.
     """
-    # Read when the libraries are imported. Threads that spin while they wait made training 10 times slower on a
-    # busy machine; and a progress bar for each file of a few kilobytes says nothing.
+    # Read when the libraries are imported. Threads that spin while they wait made training 10 times slower on
+    # a busy machine; and a progress bar for each file of a few kilobytes says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from milepost.demo.demonstration import demonstrate
