@@ -23,18 +23,40 @@ from milepost.types import Request, Sequences
 KINDS = ("loglikelihood", "loglikelihood_rolling")
 
 
+class Docs:
+    """The docs of one task as a table of columns (doc_id, doc, target, arguments, hashes); opaque here.
+
+    Prompts are by far the largest part of a plan and are wanted only when a results folder first meets the
+    task, so a plan that comes from disk reads them when asked.
+    """
+
+    def __init__(self, columns: dict[str, list[Any]] | None = None, path: Path | None = None) -> None:
+        self._columns = columns
+        self._path = path
+
+    def columns(self) -> dict[str, list[Any]]:
+        if self._columns is not None:
+            return self._columns
+        import pyarrow.parquet as pq
+
+        columns: dict[str, list[Any]] = pq.read_table(self._path).to_pydict()
+        return columns
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlan:
     """One task's requests (R) and the docs they come from."""
 
     name: str
+    task_id: str
+    """Names what is asked and of which docs."""
     encoded: EncodedTask
     kinds: npt.NDArray[np.int8]
     """[R] index into KINDS."""
     doc_ids: npt.NDArray[np.int64]
     """[R] place of the request's doc in the evaluation split, ascending within the task."""
-    docs: dict[str, list[Any]]
-    """Columns of the docs table (doc_id, doc, target, arguments, hashes); opaque here."""
+    n_docs: int
+    docs: Docs
     shards: tuple[Shard, ...]
 
     @classmethod
@@ -47,22 +69,17 @@ class TaskPlan:
         shard_tokens: int,
     ) -> TaskPlan:
         doc_ids = np.asarray([request.doc_id for request in requests], dtype=np.int64)
+        shards = cut_into_shards(encoded, doc_ids, shard_tokens)
         return cls(
             name=name,
+            task_id=_task_id(name, shards, docs),
             encoded=encoded,
             kinds=np.asarray([KINDS.index(request.kind) for request in requests], dtype=np.int8),
             doc_ids=doc_ids,
-            docs=docs,
-            shards=cut_into_shards(encoded, doc_ids, shard_tokens),
+            n_docs=len(docs["doc_hash"]),
+            docs=Docs(docs),
+            shards=shards,
         )
-
-    @property
-    def task_id(self) -> str:
-        """Names what is asked and of which docs."""
-        digest = hashlib.sha256(b"milepost task 1\0")
-        parts = [self.name, *(shard.shard_id for shard in self.shards), *self.docs["doc_hash"]]
-        digest.update("\n".join([*parts, *self.docs["target_hash"]]).encode())
-        return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +109,12 @@ class Plan:
         return sum(task.encoded.n_requests for task in self.tasks)
 
 
+def _task_id(name: str, shards: tuple[Shard, ...], docs: dict[str, list[Any]]) -> str:
+    parts = ["milepost task 1", name, *(shard.shard_id for shard in shards)]
+    parts += [*docs["doc_hash"], *docs["target_hash"]]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
 def save_plan(plan: Plan, folder: Path) -> None:
     """Write the plan into `folder`, which appears whole or not at all."""
     import pyarrow as pa
@@ -111,13 +134,15 @@ def save_plan(plan: Plan, folder: Path) -> None:
                 "request": task.encoded.request_of,
             },
             "requests": {"kind": task.kinds, "doc_id": task.doc_ids},
-            "docs": task.docs,
+            "docs": task.docs.columns(),
         }
         for name, table in columns.items():
             pq.write_table(pa.table(table), temporary / f"{number}.{name}.parquet", compression="zstd")
         entries.append(
             {
                 "name": task.name,
+                "task_id": task.task_id,
+                "n_docs": task.n_docs,
                 "n_requests": task.encoded.n_requests,
                 "n_truncated": task.encoded.n_truncated,
                 "shards": [
@@ -149,12 +174,13 @@ def load_plan(folder: Path) -> Plan:
     for number, entry in enumerate(head["tasks"]):
         tables = {
             name: pq.read_table(folder / f"{number}.{name}.parquet", memory_map=True)
-            for name in ("tokens", "sequences", "requests", "docs")
+            for name in ("tokens", "sequences", "requests")
         }
         lengths = tables["sequences"]["length"].to_numpy()
         tasks.append(
             TaskPlan(
                 name=entry["name"],
+                task_id=entry["task_id"],
                 encoded=EncodedTask(
                     sequences=Sequences(
                         tokens=tables["tokens"]["token"].to_numpy(),
@@ -167,7 +193,8 @@ def load_plan(folder: Path) -> Plan:
                 ),
                 kinds=tables["requests"]["kind"].to_numpy(),
                 doc_ids=tables["requests"]["doc_id"].to_numpy(),
-                docs=tables["docs"].to_pydict(),
+                n_docs=entry["n_docs"],
+                docs=Docs(path=folder / f"{number}.docs.parquet"),
                 shards=tuple(Shard(*shard) for shard in entry["shards"]),
             )
         )

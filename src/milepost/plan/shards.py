@@ -20,7 +20,7 @@ DEFAULT_SHARD_TOKENS = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Consecutive requests of one task, whole docs: requests `first` to `last` (exclusive) and their sequences."""
+    """Consecutive requests of one task, whole docs: `first` to `last` (exclusive), and their sequences."""
 
     shard_id: str
     first: int

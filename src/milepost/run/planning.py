@@ -23,7 +23,7 @@ from milepost.plan.strings import StringEncoder
 from milepost.run.journal import Journal
 from milepost.tasks.settings import TaskSettings
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 logger = logging.getLogger("milepost.run")
 

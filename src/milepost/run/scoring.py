@@ -168,7 +168,7 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
         {
             "name": task.name,
             "task_id": task.task_id,
-            "n_docs": len(task.docs["doc_id"]),
+            "n_docs": task.n_docs,
             "n_requests": task.encoded.n_requests,
             "n_truncated": task.encoded.n_truncated,
             "n_tokens": len(task.encoded.sequences.tokens),
@@ -177,7 +177,8 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
         for task in plan.tasks
     ]
     for task in plan.tasks:
-        results.write_docs(task.task_id, task.docs)
+        if not results.docs_path(task.task_id).exists():
+            results.write_docs(task.task_id, task.docs.columns())
     write_json(
         path,
         {

@@ -106,9 +106,7 @@ class ResultsFolder:
         """Docs and prompts of one task, once."""
         import pyarrow as pa
 
-        path = self.docs_path(task_id)
-        if not path.exists():
-            self._write_table(path, pa.table(dict(columns)))
+        self._write_table(self.docs_path(task_id), pa.table(dict(columns)))
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         """lm_eval's metrics of each doc of one task at one checkpoint."""

@@ -24,7 +24,7 @@ def data_state(ref: dict[str, Any]) -> str | None:
 
 
 def _hub_commit(repo_id: str) -> str | None:
-    """The branch's commit now; offline or with the Hub down the commit in the cache, which would be loaded."""
+    """The branch's commit now; offline or with the Hub down the one in the cache, which would be loaded."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
