@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from milepost.types import Scores, Sequences
 
 BATCH_SIZES = (1, 4, 8, 16, 32)
+SAMPLE_TOKENS = 3000
 IN_FLOAT64 = 24
 """Sequences scored again in float64."""
 
@@ -50,12 +51,18 @@ class Harness:
         )
 
     def fastest_batch_size(self, sequences: Sequences) -> int:
-        """By CPU seconds on inputs of neighbouring length around the median."""
-        by_length = np.argsort(np.diff(sequences.starts), kind="stable")
-        middle, half = len(by_length) // 2, min(BATCH_SIZES[-1], len(by_length)) // 2
-        sample = _choose(sequences, by_length[middle - half : middle + half + 1])
-        self.score(sample, 1)
-        seconds = {size: cpu_seconds(partial(self.score, sample, size))[0] for size in BATCH_SIZES}
+        """By CPU seconds on different inputs of neighbouring length around the median."""
+        starts = sequences.starts.tolist()
+        different = {sequences.tokens[a : b - 1].tobytes(): i for i, (a, b) in enumerate(pairwise(starts))}
+        by_length = sorted(different.values(), key=lambda i: starts[i + 1] - starts[i])
+        middle = len(by_length) // 2
+        length = starts[by_length[middle] + 1] - starts[by_length[middle]]
+        n = min(max(SAMPLE_TOKENS // length, 4), BATCH_SIZES[-1], len(by_length))
+        first = max(0, middle - n // 2)
+        sample = _choose(sequences, np.array(by_length[first : first + n]))
+        sizes = [size for size in BATCH_SIZES if size <= n] or [1]
+        self.score(longest(sample, 1), 1)
+        seconds = {size: cpu_seconds(partial(self.score, sample, size))[0] for size in sizes}
         return min(seconds, key=seconds.__getitem__)
 
 
