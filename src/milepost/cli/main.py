@@ -1,4 +1,4 @@
-"""`milepost`: the command line. Each command lives in a file of its own and is imported only when asked for."""
+"""`milepost`: the command line. Each command has a file of its own, imported only when asked for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "the table of a results folder",
     "plot": "the learning curve as PNG, SVG or HTML",
     "export": "results as lm_eval files, CSV or Parquet",
+    "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
     "demo": "train a tiny model and evaluate it, offline, in a few minutes",
 }
 
@@ -30,7 +31,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"milepost.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"milepost.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -51,7 +52,7 @@ def milepost() -> None:
 
 
 def main() -> None:
-    """Entry point of the console script; turns errors a person can mend into a line, a hint and an exit code."""
+    """Entry point; turns errors that a person can mend into a line, a hint and an exit code."""
     try:
         status = milepost(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,108 @@
+"""Milepost's engine as a model of lm-evaluation-harness, for people who keep their scripts.
+
+    import milepost.lm_eval_backend  # registers the model name `milepost`
+    lm_eval.simple_evaluate(model="milepost", model_args="pretrained=gpt2,dtype=float32", tasks=["arc_easy"])
+
+or `milepost lm-eval run --model milepost --model_args pretrained=... --tasks ...`. Loading, tokenising and
+generating are lm_eval's own (`hf`); log-likelihoods come from the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lm_eval.api.registry import register_model
+from lm_eval.models.huggingface import HFLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from milepost.engine import build_engine
+from milepost.engine.base import EngineName
+from milepost.errors import MilepostError
+from milepost.run.settings import resolve_device
+from milepost.types import Sequences
+
+TokenPair = tuple[Any, list[int], list[int]]
+"""(what was asked, context ids, continuation ids), as lm_eval hands requests to a model."""
+
+
+@register_model("milepost")
+class MilepostLM(HFLM):
+    """lm_eval's Hugging Face model with Milepost's engine for `loglikelihood` and `loglikelihood_rolling`.
+
+    Takes the arguments of `hf`, and `engine` (auto, packed, padded, reference) and `batch_tokens` (tokens per
+    forward pass; by default what fits). Without `device` the best there is.
+    """
+
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        engine: EngineName = "auto",
+        batch_tokens: int | None = None,
+        device: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
+            device = (
+                None  # lm_eval's command line says cuda:0 on every machine and leaves the choice to its model
+            )
+        super().__init__(pretrained, device=resolve_device(device or "auto"), **kwargs)
+        if self.backend != "causal":
+            raise MilepostError("the milepost model scores causal language models only", "use --model hf")
+        self._engine = build_engine(
+            engine,
+            self.model,
+            vocab_size=int(self.model.get_input_embeddings().weight.shape[0]),
+            budget_tokens=batch_tokens,
+        )
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+        windows: list[TokenPair] = []
+        request_of: list[int] = []
+        for number, (text,) in enumerate(request.args for request in requests):
+            for window in get_rolling_token_windows(
+                token_list=self.tok_encode(text),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.max_length,
+                context_len=1,
+            ):
+                windows.append((None, *make_disjoint_window(window)))
+                request_of.append(number)
+        totals = np.zeros(len(requests))
+        np.add.at(totals, request_of, [score for score, _ in self._loglikelihood_tokens(windows)])
+        for request, total in zip(requests, totals.tolist(), strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
+        found: list[float] = totals.tolist()
+        return found
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[TokenPair], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        if not requests:
+            return []
+        tokens = [(context + continuation)[-(self.max_length + 1) :] for _, context, continuation in requests]
+        for (asked, _, continuation), ids in zip(requests, tokens, strict=True):
+            if not 0 < len(continuation) < len(ids):
+                raise MilepostError(
+                    f"cannot score a continuation of {len(continuation)} tokens in {len(ids)}: {asked!r}",
+                    f"the model sees {self.max_length} tokens; leave this task out",
+                )
+        scores = self._engine.score(
+            Sequences(
+                tokens=np.concatenate([np.asarray(ids, dtype=np.int32) for ids in tokens]),
+                starts=np.cumsum([0, *map(len, tokens)]).astype(np.int64),
+                n_targets=np.asarray([len(continuation) for _, _, continuation in requests], dtype=np.int32),
+            )
+        )
+        answers = list(zip(scores.loglikelihood.tolist(), scores.greedy.tolist(), strict=True))
+        for (asked, _, _), answer in zip(requests, answers, strict=True):
+            if asked is not None:
+                self.cache_hook.add_partial("loglikelihood", asked, answer)
+        return answers
+
+    def get_model_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = super().get_model_info()
+        return {**info, "milepost_engine": self._engine.name, "milepost_fallback": self._engine.fallback}
