@@ -26,23 +26,23 @@ FORMATS = ("lm_eval", "csv", "parquet")
     "kind",
     type=click.Choice(FORMATS),
     help="lm_eval: its results_*.json and samples_*.jsonl; csv and parquet: one line per figure. "
-    "By default what the name of PATH says.",
+    "By default what the name of PATH says, else lm_eval.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    required=True,
-    help="The file to write; for lm_eval the folder.",
+    help="The file to write, for lm_eval the folder; by default in RESULTS.",
 )
 @click.option("--json", "say_json", is_flag=True, help="Say what was written as JSON.")
-def command(results: Path, kind: str | None, output: Path, say_json: bool) -> None:
+def command(results: Path, kind: str | None, output: Path | None, say_json: bool) -> None:
     """Write RESULTS, the output folder of `milepost run`, for other programs.
 
     CSV and Parquet hold the rows of `milepost show --json`: every figure of every checkpoint.
     """
     kind = kind or _kind_of(output)
+    output = output or (results if kind == "lm_eval" else results / f"results.{kind}")
     if kind == "lm_eval":
         from milepost.report.lm_eval_files import export_lm_eval
 
@@ -59,7 +59,9 @@ def command(results: Path, kind: str | None, output: Path, say_json: bool) -> No
             click.echo(f"wrote {path}")
 
 
-def _kind_of(output: Path) -> str:
+def _kind_of(output: Path | None) -> str:
+    if output is None:
+        return "lm_eval"
     suffix = output.suffix.lower().lstrip(".")
     if suffix not in ("csv", "parquet"):
         raise ResultsError(f"the name {output} does not say the format", f"pass --format {'|'.join(FORMATS)}")
