@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 PACKAGED = ("json", "csv", "parquet", "text", "arrow", "pandas")
 """`dataset_path` values that are readers of local files, not repositories."""
+
+_PAUSES_S = (0.5, 2.0)
 
 
 def data_state(ref: dict[str, Any]) -> str | None:
@@ -26,15 +32,77 @@ def data_state(ref: dict[str, Any]) -> str | None:
 def _hub_commit(repo_id: str) -> str | None:
     """The branch's commit now; offline or with the Hub down the one in the cache, which would be loaded."""
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         sha: str | None = HfApi().dataset_info(repo_id, timeout=10).sha
         return sha
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError):
+    except hub_errors():
         folder = "datasets--" + repo_id.replace("/", "--")
         ref = Path(constants.HF_HUB_CACHE) / folder / "refs" / "main"
         return ref.read_text().strip() if ref.is_file() else None
+
+
+@contextmanager
+def cache_if_hub_is_down(repo_ids: Iterable[str]) -> Iterator[None]:
+    """Within it datasets come from the cache alone if the Hub does not answer.
+
+    datasets would come to that too, after half a minute of attempts for each data set.
+    """
+    import datasets.config
+    from huggingface_hub import constants
+
+    asked = next(iter(repo_ids), None)
+    if asked is None or is_offline() or _answers(asked):
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _answers(repo_id: str) -> bool:
+    """Whether the Hub says anything at all when asked for a data set."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            HfApi().dataset_info(repo_id, timeout=10)
+            return True
+        except HfHubHTTPError:
+            return True
+        except hub_errors():
+            if pause_s is not None:
+                time.sleep(pause_s)
+    return False
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What huggingface_hub and datasets let through when the Hub cannot be reached or refuses."""
+    from huggingface_hub import errors
+
+    # The HTTP library behind them differs between versions; its base class is among these ancestors.
+    base = next(kind for kind in errors.HfHubHTTPError.__mro__[1:] if kind.__name__ == "HTTPError")
+    return (base, errors.HfHubHTTPError, OSError)
+
+
+def endpoint() -> str:
+    """The Hub's address, without the credentials it may hold."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def is_offline() -> bool:
+    """Whether only the local cache may be used (`HF_HUB_OFFLINE`, `HF_DATASETS_OFFLINE`)."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE or config.HF_HUB_OFFLINE)
 
 
 def _files_state(files: list[str]) -> str | None:

@@ -8,24 +8,29 @@ Source: lm_eval/evaluator.py (0.4.13), lines 190-360.
 from __future__ import annotations
 
 import logging
-import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lm_eval.api.group
+import lm_eval.api.metrics
 import lm_eval.api.task
 import lm_eval.tasks
 import lm_eval.utils
 import numpy as np
+from lm_eval.api.registry import METRIC_REGISTRY
 from lm_eval.tasks._index import Entry, Kind
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from milepost.errors import TaskError
-from milepost.tasks.catalog import Catalog, load_catalog, parse_yaml, resolve_names
-from milepost.tasks.files import files_of, merged_key, with_includes
+from milepost.tasks.catalog import Catalog
+from milepost.tasks.checks import blaming_own_tasks, check_tasks, is_own, not_yet
+from milepost.tasks.data import PACKAGED, cache_if_hub_is_down, endpoint, hub_errors, is_offline
+from milepost.tasks.files import files_of, merged_key
 from milepost.tasks.settings import TaskSettings
-from milepost.tasks.shortcuts import compiled_yaml
+from milepost.tasks.shortcuts import compiled_yaml, plain_output
 
 SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
@@ -55,16 +60,17 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
         TaskError: an unknown name, YAML that does not parse or would run code without leave, a task type
             that cannot be scored yet, data that cannot be had.
     """
-    catalog = load_catalog(settings.include_path)
-    names = resolve_names(list(settings.names), catalog)
-    _check_before_loading(names, catalog, settings)
+    names, catalog = check_tasks(settings)
+    _refuse_foreign_metrics(names, catalog, settings)
+    _refuse_unscorable_classes(names, catalog)
     _seed(settings)
     manager = _manager(catalog)
-    loaded = _load(manager, names)
+    with blaming_own_tasks(settings):
+        loaded = _load(manager, names, _hub_data(names, catalog))
     tasks, groups = loaded["tasks"], loaded.get("groups", {})
     for name, task in tasks.items():
         if task.OUTPUT_TYPE not in SUPPORTED:
-            raise _not_yet(name, task.OUTPUT_TYPE)
+            raise not_yet(name, task.OUTPUT_TYPE)
         _set_fewshot(name, task, settings)
     if settings.samples is not None:
         _check_samples(settings, tasks)
@@ -85,14 +91,13 @@ def _manager(catalog: Catalog) -> lm_eval.tasks.TaskManager:
     return manager
 
 
-def _load(manager: lm_eval.tasks.TaskManager, names: list[str]) -> dict[str, Any]:
+def _load(manager: lm_eval.tasks.TaskManager, names: list[str], data: Iterator[str]) -> dict[str, Any]:
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        with compiled_yaml():
+        with cache_if_hub_is_down(data), compiled_yaml(), plain_output():
             loaded: dict[str, Any] = dict(manager.load(names))
-    except (OfflineModeIsEnabled, ConnectionError, HfHubHTTPError, DatasetNotFoundError, OSError) as error:
+    except (DatasetNotFoundError, *hub_errors()) as error:
         raise _no_data(error) from error
     except ValueError as error:
         if "Duplicate task" in str(error):
@@ -103,51 +108,48 @@ def _load(manager: lm_eval.tasks.TaskManager, names: list[str]) -> dict[str, Any
     return loaded
 
 
+def _hub_data(names: list[str], catalog: Catalog) -> Iterator[str]:
+    """Repositories that the tasks take their data from, as far as their YAML says."""
+    for path in files_of(names, catalog):
+        source = merged_key(path, "dataset_path")
+        if isinstance(source, str) and source not in PACKAGED and not Path(source).exists():
+            yield source
+
+
 def _no_data(error: BaseException) -> TaskError:
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    if any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in _OFFLINE):
+    where = endpoint()
+    if is_offline():
         hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
     else:
-        hint = f"the Hub is taken to be at {endpoint}; set HF_ENDPOINT to a mirror, or use a cache offline"
-    return TaskError(f"cannot get a task's data from {endpoint}: {_first_line(error)}", hint)
-
-
-_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _check_before_loading(names: list[str], catalog: Catalog, settings: TaskSettings) -> None:
-    """What the YAML alone tells, before any data is fetched."""
-    own = settings.include_path.resolve() if settings.include_path else None
-    for path in files_of(names, catalog):
-        if own and path.resolve().is_relative_to(own):
-            _check_own_yaml(path, settings)
-        output_type = merged_key(path, "output_type")
-        if output_type == "generate_until":
-            raise _not_yet(str(merged_key(path, "task")), output_type)
-
-
-def _check_own_yaml(path: Path, settings: TaskSettings) -> None:
-    for file in with_includes(path):
-        parse_yaml(file)
-        if settings.allow_task_code:
-            continue
-        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
-            if "!function" in line and not line.lstrip().startswith("#"):
-                raise TaskError(
-                    f"{file}, line {number}: `!function` would run Python code from this folder",
-                    "read that code, then pass --allow-task-code if you trust it",
-                )
-
-
-def _not_yet(name: str, output_type: str | None) -> TaskError:
+        hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return TaskError(
-        f"task {name} is of type {output_type}, which Milepost cannot score yet",
-        "leave it out; multiple_choice, loglikelihood and loglikelihood_rolling tasks work",
+        f"cannot get a task's data from {where}: {said.removesuffix(' (OfflineModeIsEnabled)')}", hint
     )
+
+
+def _refuse_unscorable_classes(names: list[str], catalog: Catalog) -> None:
+    """A task written in Python tells its type by its class; its data need not be fetched for that."""
+    for path in files_of(names, catalog):
+        cls = load_yaml(path).get("class") if merged_key(path, "class") else None
+        output_type = getattr(cls, "OUTPUT_TYPE", None)
+        if output_type is not None and output_type not in SUPPORTED:
+            raise not_yet(str(merged_key(path, "task")), output_type)
+
+
+def _refuse_foreign_metrics(names: list[str], catalog: Catalog, settings: TaskSettings) -> None:
+    """For a metric that lm_eval lacks it would run a script of that name, from the disk or the Hub."""
+    if settings.allow_task_code:
+        return
+    for path in files_of(names, catalog):
+        if not is_own(path, settings) or merged_key(path, "process_results") is not None:
+            continue
+        for listed in merged_key(path, "metric_list") or []:
+            if listed.get("hf_evaluate") or listed.get("metric") not in METRIC_REGISTRY:
+                raise TaskError(
+                    f"{path}: metric {listed.get('metric')!r} is none of lm_eval's own, a script would be run",
+                    "correct the name, or pass --allow-task-code if you trust that script",
+                )
 
 
 def _seed(settings: TaskSettings) -> None:
@@ -174,7 +176,11 @@ def _set_fewshot(name: str, task: lm_eval.api.task.Task, settings: TaskSettings)
 def _check_samples(settings: TaskSettings, tasks: dict[str, lm_eval.api.task.Task]) -> None:
     for name, ids in settings.samples or ():
         if name not in tasks:
-            raise TaskError(f"--samples names {name}, which is not among the tasks", "name leaf tasks")
+            raise TaskError(
+                f"--samples names {name}, which is not among the tasks",
+                "name tasks, not groups: " + ", ".join(list(tasks)[:5]),
+            )
         n = len(tasks[name].eval_docs)
-        if any(not 0 <= i < n for i in ids):
-            raise TaskError(f"--samples for {name}: doc ids go from 0 to {n - 1}", None)
+        if not ids or any(not 0 <= i < n for i in ids):
+            what = "selects no docs" if not ids else f"has no doc {next(i for i in ids if not 0 <= i < n)}"
+            raise TaskError(f"--samples: {name} {what}", f"its doc ids go from 0 to {n - 1}")

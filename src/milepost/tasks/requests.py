@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
+from milepost.tasks.checks import blaming_own_tasks
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.shortcuts import compiled_templates
 from milepost.types import Request
@@ -64,7 +66,7 @@ def build_requests(
     settings = loaded.settings
     with compiled_templates(compile_templates_once):
         for name, task in loaded.tasks.items():
-            try:
+            with blaming_own_tasks(settings), _enough_examples(task, name):
                 task.build_all_requests(
                     limit=get_sample_size(task, settings.limit),
                     samples=settings.samples_of(name),
@@ -73,13 +75,6 @@ def build_requests(
                     fewshot_as_multiturn=settings.multiturn,
                     chat_template=chat_template if settings.apply_chat_template else None,
                 )
-            except (AssertionError, ValueError) as error:
-                if "few" in str(error).lower() or "Sample larger than population" in str(error):
-                    shots = task.get_config("num_fewshot")
-                    raise TaskError(
-                        f"{name} has too few examples for {shots}-shot", "pass a smaller --num-fewshot"
-                    ) from error
-                raise
             instances = task.instances
             task._instances = None
             ids = settings.samples_of(name)
@@ -88,6 +83,19 @@ def build_requests(
                 [_request(instance, ids) for instance in instances],
                 [_doc_record(task, group, ids) for group in by_doc(instances)],
             )
+
+
+@contextmanager
+def _enough_examples(task: lm_eval.api.task.Task, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, ValueError) as error:
+        if "few" in str(error).lower() or "Sample larger than population" in str(error):
+            shots = task.get_config("num_fewshot")
+            raise TaskError(
+                f"{name} has too few examples for {shots}-shot", "pass a smaller --num-fewshot"
+            ) from error
+        raise
 
 
 def by_doc(instances: list[Any]) -> list[list[Any]]:

@@ -68,7 +68,7 @@ class TaskSettings:
             raise MilepostError(
                 f"--limit {self.limit:g} selects no docs", "pass a count of 1 or more, or a share such as 0.1"
             )
-        if self.limit is not None and self.limit >= 1 and self.limit != int(self.limit):
+        if self.limit is not None and self.limit >= 1 and not float(self.limit).is_integer():
             raise MilepostError(
                 f"--limit {self.limit:g} is no whole number of docs", "pass 10, or a share such as 0.1"
             )

@@ -10,6 +10,7 @@ Source: lm_eval/utils.py `apply_template`; huggingface_hub/repocard.py.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,21 @@ def compiled_yaml() -> Iterator[None]:
         yield
     finally:
         yaml.SafeLoader = original
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """While it lasts datasets draws no progress bars, unless on a terminal: a log file wants none."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled() or sys.stderr.isatty():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 @functools.lru_cache(maxsize=4096)
