@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from milepost.cache import cache_folder
-from milepost.errors import CheckpointError
+from milepost.errors import CheckpointError, TokenizerError
+from milepost.plan.plan import Plan
 from milepost.run.journal import Journal
 from milepost.run.planning import Questions, make_questions, versions
 from milepost.run.progress import Progress, show_progress
@@ -260,7 +261,17 @@ def _questions_by_tokenizer(
                 journal=journal,
             )
             _warn_of_truncation(questions[one.key])
+        _check_vocabulary(one, questions[one.key].plan)
     return questions
+
+
+def _check_vocabulary(series: PreparedSeries, plan: Plan) -> None:
+    largest = max((int(task.encoded.sequences.tokens.max(initial=0)) for task in plan.tasks), default=0)
+    if largest >= series.vocab_size:
+        raise TokenizerError(
+            f"{series.name}: the tokenizer gives token id {largest}, the model has {series.vocab_size} tokens",
+            "pass the tokenizer the model was trained with: --tokenizer PATH",
+        )
 
 
 def _warn_of_truncation(questions: Questions) -> None:

@@ -48,6 +48,7 @@ class PreparedSeries:
     tokenizer: Any
     tokenizer_id: str
     max_length: int
+    vocab_size: int
     dtype: str
     """What `--dtype auto` means for it: the dtype its config names, else `auto`."""
 
@@ -95,6 +96,7 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
         tokenizer=tokenizer,
         tokenizer_id=tokenizer_id,
         max_length=context_length(config, tokenizer).tokens,
+        vocab_size=int(config.get_text_config().vocab_size),
         dtype=str(getattr(config, "dtype", None) or "auto").removeprefix("torch."),
     )
 
