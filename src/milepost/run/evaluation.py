@@ -124,6 +124,8 @@ class _Runner:
         self._outcome = outcome
         self._model: LiveModel | None = None
         self._engine: Engine | None = None
+        self._fallback: str | None = None
+        """The reason last told; known only once the engine has met real requests."""
 
     def run(self, work: Sequence[tuple[PreparedSeries, Checkpoint]], progress: Progress) -> None:
         for (series, checkpoint), reading in read_ahead(work, self._read):
@@ -145,7 +147,10 @@ class _Runner:
         target = self._target(series, identity)
         if not target.missing_shards():
             return _Read(identity, None)
-        return _Read(identity, read_checkpoint(fetch(checkpoint, cache_folder()), checkpoint.format))
+        weights = read_checkpoint(fetch(checkpoint, cache_folder()), checkpoint.format)
+        if identify(checkpoint, cache_folder()) != identity:
+            raise CheckpointError(f"{checkpoint.source} changed while it was being read")
+        return _Read(identity, weights)
 
     def _target(self, series: PreparedSeries, identity: Identity) -> Target:
         plan = self._questions[series.key].plan
@@ -203,12 +208,17 @@ class _Runner:
             log.warning("%s: %s", checkpoint.name, warning)
         start = time.monotonic()
         model, engine = self._take_in(read.weights)
+        read.weights.tensors.clear()  # the module has them; only the next checkpoint's stay in memory beside it
         log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
+        n_shards = score_shards(target, engine, progress)
+        if engine.fallback and engine.fallback != self._fallback:
+            self._fallback = engine.fallback
+            logger.warning("%s", engine.fallback)
         log.info("engine: %s%s", engine.name, f" ({engine.fallback})" if engine.fallback else "")
         details.update(
             engine=engine.name, fallback=engine.fallback, n_parameters=model.n_parameters, device=self._device
         )
-        return score_shards(target, engine, progress)
+        return n_shards
 
     def _take_in(self, weights: CheckpointWeights) -> tuple[LiveModel, Engine]:
         """The live model with these weights: copied in place where they fit, else a new module."""
@@ -224,8 +234,6 @@ class _Runner:
                 vocab_size=self._model.vocab_size,
                 budget_tokens=self._settings.batch_tokens,
             )
-            if self._engine.fallback:
-                logger.warning("engine %s: %s", self._engine.name, self._engine.fallback)
         else:
             self._model.copy_from(weights)
         return self._model, self._engine
