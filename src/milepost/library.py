@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +12,7 @@ from milepost.analysis import Row, record, rows
 from milepost.analysis.selection import headline
 from milepost.errors import MilepostError
 from milepost.store import open_results, read_measurements
+from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
     import altair
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars
     from rich.console import RenderableType
 
-    from milepost.run.evaluation import Outcome
+    from milepost.run.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,12 @@ class Results:
     """A results folder, read afresh at each call."""
 
     path: Path
-    failures: Mapping[str, str]
-    """`series/checkpoint` to the reason it has no figures; of the run that made this object, else empty."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """`series/checkpoint` to the reason it has no figures; like the next two, of this object's run."""
+    scored: tuple[str, ...] = ()
+    """`series/checkpoint` of what the run computed."""
+    reused: tuple[str, ...] = ()
+    """`series/checkpoint` of what was there already, or has the weights of another checkpoint."""
 
     @classmethod
     def open(cls, path: str | Path) -> Results:
@@ -38,7 +42,7 @@ class Results:
         Raises:
             ResultsError: it is not a results folder.
         """
-        return cls(open_results(Path(path)).path, {})
+        return cls(open_results(Path(path)).path)
 
     def rows(self) -> list[Row]:
         """Every figure with its 95 % interval, one per series, checkpoint, task, metric and filter."""
@@ -186,14 +190,16 @@ def evaluate(
         outcome = evaluate_run(settings, journal)
         if log_samples:
             _write_lm_eval_files(outcome)
-        logging.getLogger("milepost.run").info(
-            "scored %d, already there %d, failed %d",
-            len(outcome.scored),
-            len(outcome.reused),
-            len(outcome.failed),
-        )
-    failures = {f"{f.checkpoint.series}/{f.checkpoint.name}": f.reason for f in outcome.failed}
-    return Results(outcome.results.path, failures)
+    return Results(
+        outcome.results.path,
+        failures={_name(failure.checkpoint): failure.reason for failure in outcome.failed},
+        scored=tuple(_name(checkpoint) for checkpoint in outcome.scored),
+        reused=tuple(_name(checkpoint) for checkpoint in outcome.reused),
+    )
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.series}/{checkpoint.name}"
 
 
 def _write_lm_eval_files(outcome: Outcome) -> None:

@@ -105,19 +105,27 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
         verbosity=level,
         **options,
     )
+    records = results.to_records()
     if as_json:
-        click.echo(json.dumps(results.to_records(), ensure_ascii=False, indent=1))
-    else:
+        click.echo(json.dumps(records, ensure_ascii=False, indent=1))
+    elif records:
         from rich.console import Console
 
         from milepost.analysis.selection import headline
         from milepost.report.terminal import print_table
 
         print_table(headline(results.rows()), Console(highlight=False))
-        click.echo(f"results in {results.path}", err=True)
     for name, reason in results.failures.items():
-        click.echo(f"failed: {name}: {reason}", err=True)
+        click.echo(f"failed: {_plain(name)}: {_plain(reason)}", err=True)
+    counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
+    said = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+    click.echo(f"{said}; results in {results.path}", err=True)
     return 1 if results.failures else 0
+
+
+def _plain(text: str) -> str:
+    """Names come from folders and the Hub: nothing in them may reach the terminal as a control character."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _samples(given: str | None) -> dict[str, list[int]] | None:

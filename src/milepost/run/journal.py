@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import MilepostError
@@ -36,44 +36,55 @@ def parse_level(name: str) -> int:
     return level
 
 
-@dataclass(slots=True)
 class _Repeats(logging.Handler):
-    """Counts warnings by the line of code that gave them; passes everything else on."""
+    """Counts warnings that are alike; passes everything else on at once.
 
-    say: logging.Handler
-    counts: dict[tuple[str, int, int], list[logging.LogRecord]] = field(default_factory=dict)
+    Alike are those of one line of a library's code, whatever it names in them (57 subjects); Python's own
+    warnings, which all come through one line of `logging`, and ours are alike when they are equal.
+    """
 
-    def __post_init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    def __hash__(self) -> int:
-        return id(self)
+    def __init__(self, say: logging.Handler) -> None:
+        super().__init__()
+        self._say = say
+        self._alike: dict[tuple[object, ...], list[logging.LogRecord]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno != logging.WARNING:
             self._pass_on(record)
-            return
-        self.counts.setdefault((record.pathname, record.lineno, record.levelno), []).append(record)
+        elif record.name == "py.warnings" or record.name.startswith("milepost"):
+            self._alike.setdefault((record.getMessage(),), []).append(record)
+        else:
+            self._alike.setdefault((record.pathname, record.lineno), []).append(record)
 
-    def flush_counts(self) -> list[str]:
+    def say_counted(self) -> list[str]:
+        """Pass each warning on once, with its count; returns what was said."""
         said = []
-        for records in self.counts.values():
-            first, times = records[0], len(records)
-            message = first.getMessage().strip().splitlines()[0]
-            if times > 1:
-                message = f"{message} (and {times - 1} more like it)"
+        for first, *others in self._alike.values():
+            message = (first.getMessage().strip().splitlines() or [""])[0]
+            if others:
+                message = f"{message} (and {len(others)} more like it)"
             said.append(message)
-            self._pass_on(
-                logging.LogRecord(
-                    first.name, first.levelno, first.pathname, first.lineno, message, None, None
-                )
-            )
-        self.counts.clear()
+            self._pass_on(warning_record(message, first.name))
+        self._alike.clear()
         return said
 
     def _pass_on(self, record: logging.LogRecord) -> None:
-        if record.levelno >= self.say.level:
-            self.say.handle(record)
+        if record.levelno >= self._say.level:
+            self._say.handle(record)
+
+
+def warning_record(message: str, name: str = logger.name) -> logging.LogRecord:
+    return logging.LogRecord(name, logging.WARNING, "", 0, message, None, None)
+
+
+@dataclass(slots=True)
+class _TakenOver:
+    """A library's logger as it was before."""
+
+    library: logging.Logger
+    level: int
+    propagate: bool
+    handlers: list[logging.Handler]
 
 
 class Journal:
@@ -86,58 +97,73 @@ class Journal:
         self._screen.setFormatter(_ScreenFormatter())
         self._screen.setLevel(self._level)
         self._repeats = _Repeats(self._screen)
-        self._before: list[tuple[logging.Logger, int, bool, list[logging.Handler]]] = []
-        self.warnings: list[str] = []
-        """Every warning of the preparation (tasks, data, tokenizer), said once each."""
+        self._taken: list[_TakenOver] = []
+        self._python_warnings = warnings.catch_warnings()
+        self._prepared: list[str] = []
 
     def __enter__(self) -> Journal:
-        logging.captureWarnings(True)
+        self._python_warnings.__enter__()
         warnings.simplefilter("default")
+        logging.captureWarnings(True)
         for name in ("milepost", *LIBRARIES):
             library = logging.getLogger(name)
-            self._before.append((library, library.level, library.propagate, list(library.handlers)))
-            library.setLevel(min(self._level, logging.INFO) if name == "milepost" else self._level)
-            library.propagate = False
-            library.handlers = [self._repeats]
+            self._taken.append(_TakenOver(library, library.level, library.propagate, list(library.handlers)))
+        self._take_over()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.say_collected()
-        for library, level, propagate, handlers in self._before:
-            library.setLevel(level)
-            library.propagate, library.handlers = propagate, handlers
-        self._before.clear()
+        self._repeats.say_counted()
+        for taken in self._taken:
+            taken.library.setLevel(taken.level)
+            taken.library.propagate, taken.library.handlers = taken.propagate, taken.handlers
+        self._taken.clear()
         logging.captureWarnings(False)
+        self._python_warnings.__exit__(None, None, None)
+
+    def _take_over(self) -> None:
+        """Make ours the only handler; a library imported since the last time has added one of its own."""
+        for taken in self._taken:
+            library = taken.library
+            taken.handlers += [h for h in library.handlers if h not in (self._repeats, *taken.handlers)]
+            library.setLevel(min(self._level, logging.INFO) if library.name == "milepost" else self._level)
+            library.propagate = False
+            library.handlers = [self._repeats]
 
     def say_collected(self) -> list[str]:
-        """Print what was collected, each warning once with its count, and return it."""
-        said = self._repeats.flush_counts()
-        self.warnings += said
+        """Say what the preparation (tasks, data, tokenizer) warned of, once each; every log gets it, too."""
+        said = self._repeats.say_counted()
+        self._prepared += said
         return said
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Say (`-v`) how long a stage took."""
+        """Say (`-v`) how long a stage of the preparation took."""
         start, start_cpu = time.monotonic(), time.process_time()
         yield
+        self._take_over()
         wall, cpu = time.monotonic() - start, time.process_time() - start_cpu
         logger.info("%s: %.1f s (%.1f s CPU)", what, wall, cpu)
 
     @contextmanager
     def evaluation_log(self, path: Path) -> Iterator[logging.Logger]:
-        """A logger that writes one checkpoint's `evaluation.log`; libraries' warnings go there too."""
+        """A logger that writes one checkpoint's `evaluation.log`.
+
+        Warnings come at its end, once each, with those of the preparation.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(path, encoding="utf-8")
         file.setFormatter(logging.Formatter(FORMAT))
         file.setLevel(min(self._level, logging.INFO))
-        names = ("milepost", *LIBRARIES)
-        for name in names:
-            logging.getLogger(name).addHandler(file)
+        file.addFilter(lambda record: record.levelno != logging.WARNING or not record.lineno)
+        for taken in self._taken:
+            taken.library.addHandler(file)
         try:
             yield logging.getLogger("milepost.checkpoint")
         finally:
-            for name in names:
-                logging.getLogger(name).removeHandler(file)
+            for taken in self._taken:
+                taken.library.removeHandler(file)
+            for message in [*self._prepared, *self._repeats.say_counted()]:
+                file.handle(warning_record(message))
             file.close()
 
 

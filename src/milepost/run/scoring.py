@@ -12,7 +12,7 @@ import numpy as np
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard, requests_of, shard_sequences
 from milepost.store import ResultsFolder
-from milepost.store.files import write_json
+from milepost.store.files import read_json, write_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -52,6 +52,12 @@ class Target:
 
     def has_metrics(self) -> bool:
         return self.results.metrics_path(self.plan.plan_id, self.model_id, self.numerics).exists()
+
+    def missing_answers(self) -> dict[str, int]:
+        """Of a model with stored figures: tasks without any because it gave NaN, and how often it did."""
+        path = self.results.metrics_path(self.plan.plan_id, self.model_id, self.numerics)
+        missing: dict[str, int] = read_json(path)["missing"]
+        return missing
 
 
 def score_shards(target: Target, engine: Engine, progress: Progress) -> int:

@@ -49,8 +49,8 @@ class PreparedSeries:
     tokenizer_id: str
     max_length: int
     vocab_size: int
-    dtype: str
-    """What `--dtype auto` means for it: the dtype its config names, else `auto`."""
+    dtypes: Mapping[Checkpoint, str]
+    """What `--dtype auto` means for each: the dtype its config names, else `auto` (that of its weights)."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -97,7 +97,9 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
         tokenizer_id=tokenizer_id,
         max_length=context_length(config, tokenizer).tokens,
         vocab_size=int(config.get_text_config().vocab_size),
-        dtype=str(getattr(config, "dtype", None) or "auto").removeprefix("torch."),
+        dtypes={
+            c: str(getattr(own, "dtype", None) or "auto").removeprefix("torch.") for c, own in configs.items()
+        },
     )
 
 
@@ -124,21 +126,27 @@ def _tokenizer(
 
     found: dict[Path, tuple[Any, str]] = {}
     id_of: dict[Checkpoint, str] = {}
-    missing: TokenizerError | None = None
-    for checkpoint in configs:
+    problem: TokenizerError | None = None
+    for checkpoint in list(configs):
         try:
             folder = tokenizer_location(checkpoint, override)
+        except TokenizerError as error:
+            if override is not None:
+                raise
+            problem = problem or error
+            continue
+        try:
             if folder not in found:
                 tokenizer = load_tokenizer(folder)
                 found[folder] = tokenizer, tokenizer_id(tokenizer)
             id_of[checkpoint] = found[folder][1]
         except TokenizerError as error:
-            missing = error
-            if override is not None:
-                raise
+            problem = problem or error
+            refused[checkpoint] = error.message
+            del configs[checkpoint]
     if not id_of:
-        assert missing is not None
-        raise missing
+        assert problem is not None
+        raise problem
     shared = _most_common(id_of)
     for checkpoint, own in id_of.items():
         if own != shared:

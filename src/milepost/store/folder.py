@@ -148,7 +148,9 @@ def check_writable(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise ResultsError(f"{path} is a file", "choose a folder for --output-path")
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not there.is_dir():
+        raise ResultsError(f"cannot write to {path}: {there} is a file", "choose another --output-path")
+    if not os.access(there, os.W_OK | os.X_OK):
         raise ResultsError(f"cannot write to {path}: {there} is not writable", "choose another --output-path")
     if path.is_dir() and not (path / MARKER).exists() and any(path.iterdir()):
         raise ResultsError(

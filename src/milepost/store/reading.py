@@ -23,7 +23,7 @@ def read_measurements(path: Path) -> list[Measurement]:
         ResultsError: not a results folder, or a damaged record.
     """
     results = open_results(path)
-    runs = _runs_newest_first(results)
+    runs = runs_newest_first(results)
     plans = list(dict.fromkeys(run["plan_id"] for run in runs))
     found: list[Measurement] = []
     for series, checkpoints in _checkpoints(results, runs).items():
@@ -49,7 +49,7 @@ def read_measurements(path: Path) -> list[Measurement]:
 def read_settings(path: Path) -> dict[str, Any]:
     """What the newest run asked and with what: settings, versions, plan; empty before the first run."""
     results = open_results(path)
-    runs = _runs_newest_first(results)
+    runs = runs_newest_first(results)
     if not runs:
         return {}
     newest: dict[str, Any] = runs[0]
@@ -58,7 +58,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def current_records(results: ResultsFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     """(plan id, checkpoint record) of each checkpoint's newest figures, ordered as `read_measurements`."""
-    runs = _runs_newest_first(results)
+    runs = runs_newest_first(results)
     plans = list(dict.fromkeys(run["plan_id"] for run in runs))
     for checkpoints in _checkpoints(results, runs).values():
         for record in checkpoints:
@@ -77,7 +77,12 @@ def scored_checkpoints(path: Path) -> set[tuple[str, str]]:
     return {(m.series, m.checkpoint) for m in read_measurements(path)}
 
 
-def _runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
+def runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
+    """The records of `ResultsFolder.write_run`.
+
+    Raises:
+        ResultsError: one is damaged.
+    """
     return [
         read_json(path) for path in sorted((results.path / "store" / "runs").glob("*.json"), reverse=True)
     ]

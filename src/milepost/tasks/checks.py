@@ -14,6 +14,10 @@ from milepost.tasks.catalog import Catalog, load_catalog, parse_yaml, resolve_na
 from milepost.tasks.files import files_of, merged_key, with_includes
 from milepost.tasks.settings import TaskSettings
 
+SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
+LM_EVAL_DEFAULT = "generate_until"
+"""The type of a task whose file names none (lm_eval/config/task.py, `TaskConfig`)."""
+
 _FAULTS = (
     LookupError, ValueError, TypeError, AttributeError, AssertionError, ImportError, jinja2.TemplateError
 )  # fmt: skip
@@ -31,9 +35,11 @@ def check_tasks(settings: TaskSettings) -> tuple[list[str], Catalog]:
     for path in files_of(names, catalog):
         if is_own(path, settings) and not settings.allow_task_code:
             _refuse_code(path)
-        output_type = merged_key(path, "output_type")
-        if output_type == "generate_until":
-            raise not_yet(str(merged_key(path, "task")), output_type)
+        name = merged_key(path, "task")
+        if isinstance(name, str) and not merged_key(path, "class"):
+            output_type = merged_key(path, "output_type") or LM_EVAL_DEFAULT
+            if output_type not in SUPPORTED:
+                raise not_yet(name, output_type)
     return names, catalog
 
 

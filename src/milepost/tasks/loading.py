@@ -21,18 +21,17 @@ import lm_eval.tasks
 import lm_eval.utils
 import numpy as np
 from lm_eval.api.registry import METRIC_REGISTRY
+from lm_eval.tasks._factory import _ctor_accepts_config
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from milepost.errors import TaskError
 from milepost.tasks.catalog import Catalog
-from milepost.tasks.checks import blaming_own_tasks, check_tasks, is_own, not_yet
+from milepost.tasks.checks import SUPPORTED, blaming_own_tasks, check_tasks, is_own, not_yet
 from milepost.tasks.data import PACKAGED, cache_if_hub_is_down, endpoint, hub_errors, is_offline
 from milepost.tasks.files import files_of, merged_key
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_yaml, plain_output
-
-SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -129,12 +128,33 @@ def _no_data(error: BaseException) -> TaskError:
 
 
 def _refuse_unscorable_classes(names: list[str], catalog: Catalog) -> None:
-    """A task written in Python tells its type by its class; its data need not be fetched for that."""
+    """A task written in Python says its type when it is made; its data need not be fetched for that."""
     for path in files_of(names, catalog):
-        cls = load_yaml(path).get("class") if merged_key(path, "class") else None
-        output_type = getattr(cls, "OUTPUT_TYPE", None)
-        if output_type is not None and output_type not in SUPPORTED:
-            raise not_yet(str(merged_key(path, "task")), output_type)
+        if merged_key(path, "class"):
+            output_type = _type_of(load_yaml(path))
+            if output_type not in SUPPORTED:
+                raise not_yet(str(merged_key(path, "task")), output_type)
+
+
+def _type_of(config: dict[str, Any]) -> str | None:
+    cls = config["class"]
+
+    class KnownError(Exception):
+        pass
+
+    class WithoutData(cls):  # type: ignore[misc,valid-type]
+        def download(self, *_: object, **__: object) -> None:
+            raise KnownError(self.OUTPUT_TYPE)
+
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # what it warns of now it warns of again when it is made for good
+    try:
+        WithoutData(config=config) if _ctor_accepts_config(cls) else WithoutData()
+    except KnownError as known:
+        return known.args[0]
+    finally:
+        logging.disable(before)
+    return cls.OUTPUT_TYPE
 
 
 def _refuse_foreign_metrics(names: list[str], catalog: Catalog, settings: TaskSettings) -> None:
@@ -147,7 +167,7 @@ def _refuse_foreign_metrics(names: list[str], catalog: Catalog, settings: TaskSe
         for listed in merged_key(path, "metric_list") or []:
             if listed.get("hf_evaluate") or listed.get("metric") not in METRIC_REGISTRY:
                 raise TaskError(
-                    f"{path}: metric {listed.get('metric')!r} is none of lm_eval's own, a script would be run",
+                    f"{path}: metric {listed.get('metric')!r} is not lm_eval's own, a script would be run",
                     "correct the name, or pass --allow-task-code if you trust that script",
                 )
 

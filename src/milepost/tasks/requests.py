@@ -95,6 +95,8 @@ def _enough_examples(task: lm_eval.api.task.Task, name: str) -> Iterator[None]:
             raise TaskError(
                 f"{name} has too few examples for {shots}-shot", "pass a smaller --num-fewshot"
             ) from error
+        if "did not find any docs" in str(error):
+            raise TaskError(f"{name} has no docs to evaluate", "pass a larger --limit") from error
         raise
 
 

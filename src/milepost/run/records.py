@@ -1,0 +1,102 @@
+"""What a run notes in the results folder: what was asked, which model a name stands for, what failed."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from milepost.cache import cache_folder
+from milepost.errors import CheckpointError
+from milepost.plan.plan import Plan
+from milepost.run.outcome import Failure
+from milepost.run.planning import versions
+from milepost.run.scoring import Target, write_plan_record
+from milepost.run.settings import RunSettings
+from milepost.sources import identify
+from milepost.store import ResultsFolder
+from milepost.store.files import read_json, write_json
+from milepost.store.reading import runs_newest_first
+from milepost.types import Checkpoint
+
+
+def note_visit(results: ResultsFolder, checkpoint: Checkpoint, target: Target, **details: Any) -> None:
+    """Record which model the checkpoint's name stands for; what is known of that model already is kept."""
+    path = results.checkpoint_path(checkpoint.series, checkpoint.name)
+    before = read_json(path) if path.exists() else {}
+    model = {"model_id": target.model_id, "numerics": target.numerics}
+    known = before if all(before.get(key) == value for key, value in model.items()) else {}
+    record = {
+        **known,
+        "series": checkpoint.series,
+        "checkpoint": checkpoint.name,
+        "step": checkpoint.step,
+        "source": checkpoint.source,
+        "format": checkpoint.format,
+        **model,
+        **details,
+    }
+    if record != before:
+        write_json(path, record)
+
+
+def write_records(
+    results: ResultsFolder, groups: dict[str, tuple[Plan, list[str]]], settings: RunSettings, device: str
+) -> None:
+    """What is asked now, unless the folder's newest records say just that."""
+    records = [
+        {
+            "plan_id": plan_id,
+            "series": names,
+            "sources": list(settings.sources),
+            "dtype": settings.dtype,
+            "device": device,
+            "versions": versions(),
+        }
+        for plan_id, (_, names) in groups.items()
+    ]
+    for plan, _ in groups.values():
+        write_plan_record(results, plan)
+    newest = runs_newest_first(results)[: len(records)]
+    if [{k: v for k, v in run.items() if k != "time"} for run in reversed(newest)] != records:
+        for record in records:
+            results.write_run(record)
+
+
+def log_head(
+    log: logging.Logger, checkpoint: Checkpoint, target: Target, settings: RunSettings, device: str
+) -> None:
+    """Begin a checkpoint's `evaluation.log` with everything its figures depend on."""
+    log.info("checkpoint %s of %s: %s", checkpoint.name, checkpoint.series, checkpoint.source)
+    log.info("model %s, plan %s, numerics %s", target.model_id, target.plan.plan_id, target.numerics)
+    log.info("device %s, dtype %s, engine asked for %s", device, settings.dtype, settings.engine)
+    asked = target.plan.settings["asked"]
+    log.info("asked: %s", ", ".join(f"{key}={value}" for key, value in asked.items() if value is not None))
+    log.info("versions: %s", ", ".join(f"{name} {version}" for name, version in versions().items()))
+    log.info("python %s on %s", platform.python_version(), platform.platform())
+
+
+def note_failure(results: ResultsFolder, failure: Failure) -> None:
+    """Keep the reason where the checkpoint's other files are.
+
+    Figures of an earlier visit stand only while the checkpoint is still the model it was then.
+    """
+    checkpoint = failure.checkpoint
+    log_path = results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n")
+    path = results.checkpoint_path(checkpoint.series, checkpoint.name)
+    if path.exists() and isinstance(checkpoint.location, Path):
+        record = read_json(path)
+        if record["model_id"] != _model_now(checkpoint):
+            write_json(path, {**record, "model_id": None})
+
+
+def _model_now(checkpoint: Checkpoint) -> str | None:
+    try:
+        return identify(checkpoint, cache_folder()).model_id
+    except CheckpointError:
+        return None

@@ -1,0 +1,200 @@
+"""Checkpoints one after the other through one live model: each is read while the one before it is scored."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from milepost.cache import cache_folder
+from milepost.errors import CheckpointError, MilepostError, SourceError
+from milepost.run.journal import Journal
+from milepost.run.outcome import Failure, Outcome
+from milepost.run.planning import Questions
+from milepost.run.progress import Progress
+from milepost.run.reading import read_ahead
+from milepost.run.records import log_head, note_visit
+from milepost.run.scoring import Target, score_shards, write_figures
+from milepost.run.series import PreparedSeries
+from milepost.run.settings import RunSettings
+from milepost.sources import Identity, fetch, identify
+from milepost.store import ResultsFolder
+from milepost.types import Checkpoint
+
+if TYPE_CHECKING:
+    from milepost.engine import Engine
+    from milepost.weights import CheckpointWeights, LiveModel
+
+logger = logging.getLogger("milepost.run")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the background found: which model it is, and what is needed to score it."""
+
+    identity: Identity
+    weights: CheckpointWeights | None = None
+    """None where nothing is left to score, or they cannot be had."""
+    problem: MilepostError | None = None
+    """Why they cannot."""
+
+
+class Runner:
+    """Holds the one live model while checkpoints stream through it."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        device: str,
+        results: ResultsFolder,
+        questions: dict[tuple[str, int], Questions],
+        journal: Journal,
+        outcome: Outcome,
+    ) -> None:
+        self._settings = settings
+        self._device = device
+        self._results = results
+        self._questions = questions
+        self._journal = journal
+        self._outcome = outcome
+        self._model: LiveModel | None = None
+        self._dtype = ""
+        """What the live model was asked to compute in."""
+        self._engine: Engine | None = None
+        self._fallback: str | None = None
+        """The reason last told; known only once the engine has met real requests."""
+
+    def run(self, work: Sequence[tuple[PreparedSeries, Checkpoint]], progress: Progress) -> None:
+        """Evaluate every checkpoint; one that cannot be used is noted in the outcome, and the others go on.
+
+        Raises:
+            ResultsError: the results folder cannot be read or written.
+        """
+        for (series, checkpoint), reading in read_ahead(work, self._read):
+            questions = self._questions[series.key]
+            progress.start(checkpoint, questions.plan.n_tokens)
+            try:
+                said = self._evaluate(series, checkpoint, questions, reading.result(), progress)
+            except (CheckpointError, SourceError) as error:
+                self._outcome.failed.append(Failure(checkpoint, error.message))
+                said = f"cannot be used: {error.message}"
+            progress.finish(checkpoint, said)
+
+    def _read(self, item: tuple[PreparedSeries, Checkpoint]) -> _Read:
+        """In the background: which model this is, and its tensors where something is left to score."""
+        from milepost.weights import read_checkpoint
+
+        series, checkpoint = item
+        identity = identify(checkpoint, cache_folder())
+        target = self._target(series, checkpoint, identity)
+        if not target.missing_shards():
+            return _Read(identity)
+        try:
+            weights = read_checkpoint(fetch(checkpoint, cache_folder()), checkpoint.format)
+            if identify(checkpoint, cache_folder()) != identity:
+                raise CheckpointError(f"{checkpoint.source} changed while it was being read")
+        except (CheckpointError, SourceError) as error:
+            return _Read(identity, problem=error)
+        return _Read(identity, weights)
+
+    def _target(self, series: PreparedSeries, checkpoint: Checkpoint, identity: Identity) -> Target:
+        plan = self._questions[series.key].plan
+        asked = self._settings.dtype
+        dtype = asked if asked != "auto" else series.dtypes[checkpoint]
+        return Target(self._results, plan, identity.model_id, dtype)
+
+    def _evaluate(
+        self,
+        series: PreparedSeries,
+        checkpoint: Checkpoint,
+        questions: Questions,
+        read: _Read,
+        progress: Progress,
+    ) -> str:
+        target = self._target(series, checkpoint, read.identity)
+        # Before anything else: from now on the name stands for this model, and no longer for another one.
+        note_visit(self._results, checkpoint, target)
+        if read.problem is not None:
+            raise read.problem
+        if not target.missing_shards() and target.has_metrics():
+            return self._judge(checkpoint, target.missing_answers(), n_shards=0)
+        path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
+        with self._journal.evaluation_log(path) as log:
+            log_head(log, checkpoint, target, self._settings, self._device)
+            start = time.monotonic()
+            n_shards = 0
+            if target.missing_shards():
+                n_shards = self._score(checkpoint, target, read, progress, log)
+            log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
+            start = time.monotonic()
+            missing = write_figures(target, questions)
+            log.info("figures computed in %.1f s", time.monotonic() - start)
+        return self._judge(checkpoint, missing, n_shards)
+
+    def _judge(self, checkpoint: Checkpoint, missing: dict[str, int], n_shards: int) -> str:
+        """Count the checkpoint to where it belongs, and say so in a few words."""
+        if missing:
+            named = ", ".join(f"{task} ({n})" for task, n in missing.items())
+            reason = f"the model gave NaN for some requests; no figures for {named}"
+            self._outcome.failed.append(Failure(checkpoint, reason))
+            return reason
+        (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
+        return "scored" if n_shards else "already scored"
+
+    def _score(
+        self,
+        checkpoint: Checkpoint,
+        target: Target,
+        read: _Read,
+        progress: Progress,
+        log: logging.Logger,
+    ) -> int:
+        if read.weights is None:
+            raise CheckpointError(f"{checkpoint.name}: its scores were removed while the run was under way")
+        for warning in read.weights.warnings:
+            log.warning("%s: %s", checkpoint.name, warning)
+        start = time.monotonic()
+        model, engine = self._take_in(read.weights, target.dtype)
+        # The module has them; only the next checkpoint's stay in memory beside it.
+        read.weights.tensors.clear()
+        log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
+        n_shards = score_shards(target, engine, progress)
+        if engine.fallback and engine.fallback != self._fallback:
+            self._fallback = engine.fallback
+            logger.warning("%s", engine.fallback)
+        log.info("engine: %s%s", engine.name, f" ({engine.fallback})" if engine.fallback else "")
+        note_visit(
+            self._results,
+            checkpoint,
+            target,
+            engine=engine.name,
+            fallback=engine.fallback,
+            n_parameters=model.n_parameters,
+            device=self._device,
+        )
+        return n_shards
+
+    def _take_in(self, weights: CheckpointWeights, dtype: str) -> tuple[LiveModel, Engine]:
+        """The live model with these weights: copied in place where they fit, else a new module."""
+        from milepost.engine import build_engine
+        from milepost.weights import LiveModel
+
+        if (
+            self._model is None
+            or self._engine is None
+            or self._dtype != dtype
+            or self._model.accepts(weights) is not None
+        ):
+            self._model = self._engine = None  # frees the old module before the new one is made
+            self._model, self._dtype = LiveModel.build(weights, dtype=dtype, device=self._device), dtype
+            self._engine = build_engine(
+                self._settings.engine,
+                self._model.module,
+                vocab_size=self._model.vocab_size,
+                budget_tokens=self._settings.batch_tokens,
+            )
+        else:
+            self._model.copy_from(weights)
+        return self._model, self._engine
