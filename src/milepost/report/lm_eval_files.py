@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,8 +19,8 @@ from typing import Any
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, open_results
 from milepost.store.files import read_json, write_atomically
-from milepost.store.folder import read_table
 from milepost.store.reading import current_records
+from milepost.store.tables import read_table
 
 
 def export_lm_eval(results: Path, out: Path, only: set[tuple[str, str]] | None = None) -> list[Path]:
@@ -62,11 +63,7 @@ def _export_one(folder: ResultsFolder, out: Path, plan_id: str, record: dict[str
         **metrics["lm_eval"],
         **read_json(folder.lm_eval_tables_path(plan_id)),
         "config": _config(plan, record),
-        "git_hash": None,
-        "date": datetime.now().timestamp(),
-        "transformers_version": plan["settings"]["versions"]["transformers"],
-        "lm_eval_version": plan["settings"]["versions"]["lm_eval"],
-        "max_length": plan["max_length"],
+        **_environment(plan),
         "task_hashes": hashes,
         **_experiment(plan, record),
     }
@@ -149,6 +146,21 @@ def _config(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
         "numpy_seed": seeds["numpy"],
         "torch_seed": seeds["torch"],
         "fewshot_seed": seeds["fewshot"],
+    }
+
+
+def _environment(plan: dict[str, Any]) -> dict[str, Any]:
+    versions, tokens = plan["settings"]["versions"], plan["settings"]["tokenizer"]
+    return {
+        "git_hash": None,
+        "date": datetime.now().timestamp(),
+        "pretty_env_info": "\n".join([platform.platform(), *(f"{k}: {v}" for k, v in versions.items())]),
+        "transformers_version": versions["transformers"],
+        "lm_eval_version": versions["lm_eval"],
+        "upper_git_hash": None,
+        **{f"tokenizer_{kind}_token": tokens[kind] for kind in ("pad", "eos", "bos")},
+        "eot_token_id": int(tokens["eos"][1]) if tokens["eos"][1] != "None" else None,
+        "max_length": plan["max_length"],
     }
 
 

@@ -23,7 +23,7 @@ from milepost.plan.strings import StringEncoder
 from milepost.run.journal import Journal
 from milepost.tasks.settings import TaskSettings
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 
 logger = logging.getLogger("milepost.run")
 
@@ -107,6 +107,7 @@ def _build(
             "versions": versions(),
             "counting": describe_counting(loaded),
             "tasks": describe_tasks(loaded),
+            "tokenizer": _special_tokens(tokenizer),
         },
     )
     logger.info(
@@ -117,6 +118,14 @@ def _build(
         plan.n_tokens,
     )
     return plan, loaded, data_used(loaded)
+
+
+def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:
+    """Name and id of the tokens that lm_eval's result files name."""
+    return {
+        kind: [getattr(tokenizer, f"{kind}_token", None), str(getattr(tokenizer, f"{kind}_token_id", None))]
+        for kind in ("pad", "eos", "bos")
+    }
 
 
 def versions() -> dict[str, str]:
