@@ -45,3 +45,9 @@ class TokenizerError(MilepostError):
 
 class ResultsError(MilepostError):
     """A results folder that cannot be read or written."""
+
+
+class StorageError(ResultsError):
+    """Results that cannot be written: a full disk, a folder without the right to; what was written stands."""
+
+    exit_code = 1

@@ -6,19 +6,28 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from milepost.errors import ResultsError
+from milepost.errors import ResultsError, StorageError
+from milepost.store.processes import PROCESS_NAME, this_process
+from milepost.store.seal import OPEN, is_sealed, seal
+
+TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
+"""Names of files under way, with the process that writes them."""
+
+CHECKSUM = "checksum"
+"""The entry of a JSON record that holds its checksum."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Temporary file beside the target, fsync, rename, fsync of the folder.
 
     Raises:
-        ResultsError: the disk is full or the folder cannot be written.
+        StorageError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{this_process()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -28,30 +37,55 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ResultsError(
-            f"cannot write {path}: {error.strerror or error}",
-            "free space or choose another --output-path; what is complete is kept, the same command goes on",
-        ) from error
+        _remove_if_possible(temporary)
+        raise cannot_write(path, error) from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """`value` as JSON, atomically; NaN is refused rather than written as something no reader accepts."""
-    write_atomically(path, json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1).encode())
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """What to tell a person whose disk is full, or whose folder may not be written."""
+    return StorageError(
+        f"cannot write {path}: {error.strerror or error}",
+        "free space or choose another --output-path; what is complete is kept, the same command goes on",
+    )
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """An object as JSON with its checksum, atomically; NaN is refused, as no reader accepts it."""
+    sealed = {**value, CHECKSUM: OPEN.decode()}
+    write_atomically(path, seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode()))
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in `path`.
+    """The JSON in `path`, without its checksum.
 
     Raises:
-        ResultsError: it cannot be read or is damaged.
+        ResultsError: it cannot be read, or is damaged.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(
-            f"cannot read {path}: {error}", "delete this file and run again to make it anew"
-        ) from error
+        data = path.read_bytes()
+        is_sealed(data)
+        value = json.loads(data)
+    except (OSError, ValueError, ResultsError) as error:
+        raise damaged(path, error) from error
+    if isinstance(value, dict):
+        value.pop(CHECKSUM, None)
+    return value
+
+
+def damaged(path: Path, error: Exception) -> ResultsError:
+    """What to tell a person about a record that cannot be used."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ResultsError(
+        f"cannot read {path}: {reason}",
+        "`milepost verify RESULTS --repair` removes what is damaged, the next run makes it anew",
+    )
+
+
+def _remove_if_possible(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # below a file, or read-only: then it was never made
 
 
 def _sync_folder(folder: Path) -> None:

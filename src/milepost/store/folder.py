@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
-from milepost.store.files import read_json, safe_name, write_atomically, write_json
+from milepost.store.files import cannot_write, read_json, safe_name, write_json
+from milepost.store.processes import this_process
+from milepost.store.tables import read_table, write_table
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pyarrow as pa
 
 FORMAT_VERSION = 1
 MARKER = "milepost.json"
@@ -58,9 +59,7 @@ class ResultsFolder:
             if not marker.exists():
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
-            raise ResultsError(
-                f"cannot write to {path}: {error.strerror or error}", "choose another --output-path"
-            ) from error
+            raise cannot_write(path, error) from error
         return open_results(path)
 
     # ---- scores ---------------------------------------------------------------------------------------
@@ -69,12 +68,16 @@ class ResultsFolder:
         return self.path / "store" / "scores" / model_id / numerics / f"{shard_id}.parquet"
 
     def write_scores(
-        self, path: Path, loglikelihood: npt.NDArray[np.float64], greedy: npt.NDArray[np.bool_]
+        self,
+        path: Path,
+        loglikelihood: npt.NDArray[np.float64],
+        greedy: npt.NDArray[np.bool_],
+        made: Mapping[str, Any] | None = None,
     ) -> None:
-        """One shard: a row per request, in the order of the plan."""
+        """One shard: a row per request, in the order of the plan; `made` says by what, where and when."""
         import pyarrow as pa
 
-        self._write_table(path, pa.table({"loglikelihood": loglikelihood, "greedy": greedy}))
+        write_table(path, pa.table({"loglikelihood": loglikelihood, "greedy": greedy}), made)
 
     def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """Log-likelihood (nats) and greedy flag of each request of a shard.
@@ -106,21 +109,13 @@ class ResultsFolder:
         """Docs and prompts of one task, once."""
         import pyarrow as pa
 
-        self._write_table(self.docs_path(task_id), pa.table(dict(columns)))
+        write_table(self.docs_path(task_id), pa.table(dict(columns)))
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         """lm_eval's metrics of each doc of one task at one checkpoint."""
         import pyarrow as pa
 
-        self._write_table(path, pa.table(dict(columns)))
-
-    def _write_table(self, path: Path, table: pa.Table) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        write_atomically(path, sink.getvalue().to_pybytes())
+        write_table(path, pa.table(dict(columns)))
 
     # ---- checkpoints and runs -------------------------------------------------------------------------
 
@@ -135,7 +130,8 @@ class ResultsFolder:
     def write_run(self, record: Mapping[str, Any]) -> None:
         """Note what was asked and of which checkpoints; the newest run decides what `show` shows."""
         now = time.time()
-        name = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}-{os.getpid()}"
+        moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}"
+        name = f"{moment}-{this_process()}"
         write_json(self.path / "store" / "runs" / f"{name}.json", {"time": now, **record})
 
 
@@ -156,24 +152,6 @@ def check_writable(path: Path) -> None:
         raise ResultsError(
             f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
         )
-
-
-def read_table(path: Path) -> pa.Table:
-    """One Parquet file.
-
-    Raises:
-        ResultsError: it is missing or damaged.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ResultsError(
-            f"cannot read {path}: {str(error).splitlines()[0]}",
-            "delete this file and run again to make it anew",
-        ) from error
 
 
 def open_results(path: Path) -> ResultsFolder:

@@ -1,0 +1,108 @@
+"""Which process does which piece of work, so that several on one results folder never do the same.
+
+    store/leases/<unit>.<generation>      holds the name of the process that has the unit
+
+A lease is created with O_EXCL, which exactly one process can do. The one with the highest generation counts.
+If its process is gone, the next generation is created, again by exactly one: nobody ever removes a lease to
+take it over, so two who notice at once cannot both win. A lease says who tries, not what is done: that is for
+the record itself to say, and whoever gets a lease looks for it once more before starting.
+
+If a process is taken for dead wrongly (stopped for more than a minute, on another machine), a unit is done
+twice. The second writes the same record over the first, so that costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from milepost.store.files import cannot_write
+from milepost.store.folder import ResultsFolder
+from milepost.store.workers import STALE_S, Worker, is_alive, workers_folder
+
+
+class Leases:
+    """The leases of one results folder, as one worker sees and takes them."""
+
+    def __init__(self, results: ResultsFolder, worker: Worker) -> None:
+        self._folder = leases_folder(results)
+        self._workers = workers_folder(results)
+        self._worker = worker
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+
+    @contextmanager
+    def hold(self, unit: str) -> Iterator[bool]:
+        """Whether the unit is ours while the block runs; it is given back at its end, however that comes.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        lease = self._take(unit)
+        try:
+            yield lease is not None
+        finally:
+            if lease is not None:
+                self._give_back(unit, lease)
+
+    def others_at(self, prefix: str) -> bool:
+        """Whether another process that runs holds a unit whose name begins with `prefix`."""
+        units = {name.rpartition(".")[0] for name in self._names() if name.startswith(prefix)}
+        return any(self._holder(self._newest(unit)) not in (None, self._worker.process) for unit in units)
+
+    def _take(self, unit: str) -> Path | None:
+        newest = self._newest(unit)
+        if newest is not None and self._holder(newest) is not None:
+            return None
+        lease = self._folder / f"{unit}.{_generation(newest.name) + 1 if newest else 1}"
+        try:
+            handle = os.open(lease, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return None
+        except OSError as error:
+            raise cannot_write(lease, error) from error
+        try:
+            os.write(handle, self._worker.process.encode())
+        except OSError as error:
+            lease.unlink(missing_ok=True)
+            raise cannot_write(lease, error) from error
+        finally:
+            os.close(handle)
+        return lease
+
+    def _give_back(self, unit: str, lease: Path) -> None:
+        """The newest last: as long as it is there, nobody can start the count anew."""
+        for generation in range(1, _generation(lease.name) + 1):
+            (self._folder / f"{unit}.{generation}").unlink(missing_ok=True)
+
+    def _holder(self, lease: Path | None) -> str | None:
+        """The process that holds the lease and runs; None if it is gone, or gave the lease back."""
+        if lease is None:
+            return None
+        try:
+            process = lease.read_text("utf-8")
+            now = self._worker.now()
+            if not process:  # created this very moment, or its process was killed in it
+                return "unknown" if now - lease.stat().st_mtime < STALE_S else None
+        except FileNotFoundError:
+            return None
+        return process if is_alive(process, self._workers / f"{process}.json", now) else None
+
+    def _newest(self, unit: str) -> Path | None:
+        generations = [_generation(name) for name in self._names() if name.rpartition(".")[0] == unit]
+        return self._folder / f"{unit}.{max(generations)}" if generations else None
+
+    def _names(self) -> list[str]:
+        return os.listdir(self._folder)
+
+
+def leases_folder(results: ResultsFolder) -> Path:
+    return results.path / "store" / "leases"
+
+
+def _generation(name: str) -> int:
+    return int(name.rpartition(".")[2])

@@ -1,0 +1,66 @@
+"""Clears what killed processes left in a results folder: temporary files, leases, their own records.
+
+Nothing here is a record, and nothing of a process that may still run is touched.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from milepost.store.files import TEMPORARY
+from milepost.store.folder import ResultsFolder
+from milepost.store.leases import leases_folder
+from milepost.store.processes import is_running, this_process
+from milepost.store.workers import is_alive, live_workers, workers_folder
+
+OLD_S = 3600.0
+"""A temporary file lives for a moment; one of another machine and this age is nobody's."""
+
+
+def leftovers(results: ResultsFolder) -> Iterator[Path]:
+    """Temporary files whose process is gone."""
+    for path in sorted(results.path.rglob(".*.tmp")):
+        written = TEMPORARY.fullmatch(path.name)
+        if written is not None and not _may_be_in_use(path, written):
+            yield path
+
+
+def sweep(results: ResultsFolder) -> int:
+    """Remove what is left over; how many temporary files that were.
+
+    Leases are removed only while nobody else is at work; else who needs one of a dead process takes it over.
+    """
+    removed = 0
+    for path in leftovers(results):
+        path.unlink(missing_ok=True)
+        removed += 1
+    now = time.time()
+    for record in workers_folder(results).glob("*.json"):
+        if not is_alive(record.stem, record, now):
+            record.unlink(missing_ok=True)
+    if all(worker.process == this_process() for worker in live_workers(results)):
+        for lease in leases_folder(results).glob("*.*"):
+            if _holder_is_gone(lease, workers_folder(results), now):
+                lease.unlink(missing_ok=True)
+    return removed
+
+
+def _holder_is_gone(lease: Path, workers: Path, now: float) -> bool:
+    try:
+        process = lease.read_text("utf-8")
+    except FileNotFoundError:
+        return False
+    return not is_alive(process, workers / f"{process}.json" if process else lease, now)
+
+
+def _may_be_in_use(path: Path, written: re.Match[str]) -> bool:
+    running = is_running(written["process"])
+    if running is not None:
+        return running
+    try:
+        return time.time() - path.stat().st_mtime < OLD_S
+    except FileNotFoundError:
+        return True  # finished and renamed meanwhile

@@ -1,0 +1,69 @@
+"""Parquet files with a checksum and a note of how they came about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.errors import ResultsError
+from milepost.store.files import damaged, write_atomically
+from milepost.store.seal import OPEN, is_sealed, seal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHECKSUM_KEY = "milepost"
+MADE_KEY = "milepost.made"
+
+
+def write_table(path: Path, table: pa.Table, made: Mapping[str, Any] | None = None) -> None:
+    """One Parquet file, atomically; `made` is kept as JSON in its metadata.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({MADE_KEY: json.dumps(made or {}), CHECKSUM_KEY: OPEN.decode()})
+    write_atomically(path, seal(sink.getvalue().to_pybytes()))
+
+
+def read_table(path: Path) -> pa.Table:
+    """One Parquet file.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = path.read_bytes()
+        if not is_sealed(data):
+            raise ResultsError("it has no checksum")
+        return pq.read_table(pa.BufferReader(data))
+    except (OSError, pa.ArrowException, ResultsError) as error:
+        raise damaged(path, error) from error
+
+
+def read_made(path: Path) -> dict[str, Any]:
+    """How a table came about, as it was given to `write_table`; reads the file's footer only.
+
+    Raises:
+        ResultsError: it is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, error) from error
+    made: dict[str, Any] = json.loads(metadata.get(MADE_KEY.encode(), b"{}"))
+    return made

@@ -1,0 +1,110 @@
+"""Who works on a results folder now: one small file per process, touched every few seconds.
+
+    store/workers/<process>.json      host, pid, command, which checkpoint it is at
+
+A process of this machine is asked whether it runs. One of another machine is judged by when its file was last
+touched.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milepost.errors import ResultsError
+from milepost.store.files import read_json, write_json
+from milepost.store.folder import ResultsFolder
+from milepost.store.processes import is_running, this_process
+
+HEARTBEAT_S = 10.0
+STALE_S = 60.0
+"""Without a sign of life for so long, a process of another machine counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A process at work, as its file says."""
+
+    process: str
+    record: Mapping[str, Any]
+
+
+class Worker:
+    """This process at work on a results folder; use as a context manager."""
+
+    def __init__(self, results: ResultsFolder, asked: Mapping[str, Any]) -> None:
+        self.process = this_process()
+        self.path = workers_folder(results) / f"{self.process}.json"
+        self._record = {
+            "process": self.process,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "since": time.time(),
+            **asked,
+        }
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="milepost-heartbeat", daemon=True)
+
+    def __enter__(self) -> Worker:
+        write_json(self.path, self._record)
+        self._heart.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._heart.join()
+        self.path.unlink(missing_ok=True)
+
+    def at(self, **where: Any) -> None:
+        """Say what it is doing: replaces what was said before."""
+        write_json(self.path, {**self._record, **where})
+
+    def now(self) -> float:
+        """The file system's own time: clocks of two machines may differ, this one judges both."""
+        self.path.touch()
+        return self.path.stat().st_mtime
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
+            try:
+                self.path.touch()
+            except OSError:
+                continue  # a missed beat costs at most a shard done twice; the run itself meets the error
+
+
+def workers_folder(results: ResultsFolder) -> Path:
+    return results.path / "store" / "workers"
+
+
+def live_workers(results: ResultsFolder) -> list[WorkerRecord]:
+    """The processes at work on `results`, ours among them, oldest first."""
+    found = []
+    now = time.time()
+    for path in workers_folder(results).glob("*.json"):
+        if is_alive(path.stem, path, now):
+            try:
+                found.append(WorkerRecord(path.stem, read_json(path)))
+            except ResultsError:
+                continue  # it ended between the two looks
+    return sorted(found, key=lambda worker: float(worker.record.get("since", 0)))
+
+
+def is_alive(process: str, sign_of_life: Path, now: float) -> bool:
+    """Whether a process works on; where its machine is another, whether it touched the file lately.
+
+    Args:
+        now: seconds, by the clock of the file system if times are to be exact.
+    """
+    running = is_running(process)
+    if running is not None:
+        return running
+    try:
+        return now - sign_of_life.stat().st_mtime < STALE_S
+    except FileNotFoundError:
+        return False
