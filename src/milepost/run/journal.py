@@ -93,6 +93,9 @@ class Journal:
     def __init__(self, level: int = logging.WARNING) -> None:
         asked = os.environ.get("LMEVAL_LOG_LEVEL")
         self._level = parse_level(asked) if asked else level
+        # `-v` asks what Milepost does; what libraries do at each step is for -vv and LMEVAL_LOG_LEVEL.
+        quiet = not asked and self._level > logging.DEBUG
+        self._library_level = max(self._level, logging.WARNING) if quiet else self._level
         self._screen = logging.StreamHandler(sys.stderr)
         self._screen.setFormatter(_ScreenFormatter())
         self._screen.setLevel(self._level)
@@ -125,7 +128,8 @@ class Journal:
         for taken in self._taken:
             library = taken.library
             taken.handlers += [h for h in library.handlers if h not in (self._repeats, *taken.handlers)]
-            library.setLevel(min(self._level, logging.INFO) if library.name == "milepost" else self._level)
+            ours = library.name == "milepost"
+            library.setLevel(min(self._level, logging.INFO) if ours else self._library_level)
             library.propagate = False
             library.handlers = [self._repeats]
 
