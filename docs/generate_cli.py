@@ -23,7 +23,11 @@ def help_text(name: str | None = None) -> str:
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = ["# Command line\n", "Written by `python docs/generate_cli.py` from `--help`.\n", _block(help_text())]
+    parts = [
+        "# Command line\n",
+        "Written by `python docs/generate_cli.py` from `--help`.\n",
+        _block(help_text()),
+    ]
     for name in COMMANDS:
         parts += [f"## milepost {name}\n", _block(help_text(name))]
     return "\n".join(parts)

@@ -67,9 +67,9 @@ def _print(made: Demonstration, output: Path) -> None:
     from milepost.report.terminal import print_table
 
     print_table(headline(made.results.rows()), Console(highlight=False))
-    results, model, tasks, subjects = (
+    results, model, tasks, subjects, few_shot = (
         shlex.quote(str(path))
-        for path in (made.results.path, made.model, made.tasks, output / "subjects.png")
+        for path in (made.results.path, made.model, made.tasks, output / "subjects.png", output / "few-shot")
     )
     click.echo(
         f"""
@@ -85,6 +85,6 @@ world_text     perplexity of true sentences that were not read
 next:
   milepost show {results} --all
   milepost plot {results} -t 'world_cloze_*' --log-x -o {subjects}
-  milepost run {model} --include-path {tasks} -t world -f 2 -o {results}
+  milepost run {model} --include-path {tasks} -t world -f 2 -o {few_shot}
   milepost run YOUR-CHECKPOINTS -t arc_easy,hellaswag -o results"""
     )
