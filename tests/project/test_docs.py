@@ -36,7 +36,7 @@ def test_the_command_line_page_is_what_help_says() -> None:
     assert written == generate_cli.page(), "run: python docs/generate_cli.py"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"lm-eval"}))  # that one is lm_eval's own
 def test_every_command_says_what_it_does_and_has_json(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "milepost", name, "--help"], capture_output=True, text=True, check=True
