@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
@@ -160,3 +161,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_list_imports_nothing_heavy(tiny_run: Path) -> None:
     assert _heavy_after("list", str(tiny_run)) == set()
+
+
+def test_show_imports_nothing_heavy(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", mmlu([1000, 2000], subjects=4))
+    assert _heavy_after("show", str(results)) == set()
