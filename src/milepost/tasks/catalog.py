@@ -27,6 +27,7 @@ from milepost.errors import TaskError
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
 KEY_LINE = re.compile(r"""^["']?(task|group|class|tag|include)["']?[ \t]*:[ \t]*(.*?)[ \t]*$""", re.MULTILINE)
 PLAIN_SCALAR = re.compile(r"""^(["']?)([A-Za-z0-9_./+\-:]+)\1$""")
+BAD_YAML = "mend this file, or move it out of the --include-path folder"
 LIST_ITEM = re.compile(r"\n[ \t]*-[ \t]+(.+?)[ \t]*(?=\n|$)")
 
 
@@ -175,7 +176,7 @@ class _HeadReader:
             if os.path.isfile(target):
                 merged.update(self(target))
             elif self._strict:
-                raise TaskError(f"{path}: includes {included}, which does not exist")
+                raise TaskError(f"{path}: includes {included}, which does not exist", BAD_YAML)
         merged.update({key: value for key, value in own.items() if key != "include"})
         return merged
 
@@ -235,11 +236,11 @@ def parse_yaml(path: Path) -> dict[str, Any]:
         parsed = yaml.load(path.read_text("utf-8"), Loader=Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise TaskError(f"{path}{line}: {error.problem or 'not valid YAML'}") from error
+        raise TaskError(f"{path}{line}: {error.problem or 'not valid YAML'}", BAD_YAML) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+        raise TaskError(f"{path}: not valid YAML ({str(error).splitlines()[0]})", BAD_YAML) from error
     if not isinstance(parsed, dict):
-        raise TaskError(f"{path}, line 1: a task file is a mapping of keys to values")
+        raise TaskError(f"{path}, line 1: a task file is a mapping of keys to values", BAD_YAML)
     return parsed
 
 
