@@ -1,8 +1,8 @@
 """The standard error of any metric that lm_eval aggregates.
 
 Means and `acc_all` have lm_eval's closed form. Perplexities are functions of sums over docs, so all resamples
-are computed at once: the figure that lm_eval's 100,000 resamples in worker processes approach, in a tenth
-of a second; lm_eval gives none for word_perplexity and its like. Other aggregations (F1, MCC, BLEU, median) are
+are computed at once, in a tenth of a second: the figure that lm_eval's 100,000 resamples in worker processes
+approach (it gives none for word_perplexity and its like). Other aggregations, such as F1, MCC and median, are
 resampled one by one. All draws have a fixed seed.
 """
 
