@@ -62,8 +62,9 @@ def test_steps_select(run):
 @pytest.mark.parametrize(
     "arguments", [["/nowhere"], [""], ["."], ["{run}", "--steps", "x"], ["{run}", "-o", "/nowhere"], []]
 )
-def test_bad_input_is_one_line_a_hint_and_status_2(run, arguments, monkeypatch):
-    monkeypatch.chdir(run.parent.parent)
+def test_bad_input_is_one_line_a_hint_and_status_2(run, arguments, monkeypatch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
     called = milepost("list", *[argument.format(run=run) for argument in arguments])
     assert called.status == 2
     assert called.out == ""

@@ -71,7 +71,7 @@ import json, sys
 from pathlib import Path
 from milepost.errors import MilepostError
 from milepost.sources import discover, fetch, hub_requests, identify, tokenizer_location
-hub_requests._PAUSES_S = (0.01, 0.01, 0.01)
+hub_requests._PAUSES_S = (0.01,) * 6
 CACHE = Path(__import__("os").environ["HF_HOME"]) / "digests"
 def attempt(work):
     try:
@@ -246,12 +246,12 @@ def test_a_download_that_fails_for_good_is_a_failure_of_that_checkpoint_alone(se
     assert "403" in told
 
 
-def test_a_download_that_arrived_damaged_is_refused_by_its_published_hash(server):
+def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash(server):
     endpoint = server.start("--corrupt", "model.safetensors")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
     assert told.startswith("CheckpointError")
     assert "model.safetensors is damaged" in told
-    assert "hint: delete" in told
+    assert "hint: it arrived damaged twice" in told
 
 
 def test_the_tokenizer_is_taken_from_main_where_a_revision_has_none(server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -59,14 +60,87 @@ def test_the_old_name_of_dtype_is_the_same_entry(tmp_path, cache):
     assert one == two
 
 
-def test_a_folder_overwritten_in_place_is_another_model_even_with_its_old_times(tmp_path, cache, monkeypatch):
+def test_a_folder_overwritten_in_place_is_another_model(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(digests, "_SETTLED_S", 0)
     folder = model(tmp_path / "m")
     before = identity(folder, cache)
-    old = (folder / "model.safetensors").stat()
     model(folder, values=b"\5\6\7\0")
-    os.utime(folder / "model.safetensors", ns=(old.st_atime_ns, old.st_mtime_ns))
     assert identity(folder, cache).model_id != before.model_id
+
+
+def test_other_content_with_the_size_and_time_of_an_earlier_visit_is_refused_until_touched(
+    tmp_path, cache, monkeypatch
+):
+    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    folder = model(tmp_path / "m")
+    weights = folder / "model.safetensors"
+    before = identity(folder, cache)
+    old = weights.stat()
+    model(folder, values=b"\1\2\3\5")
+    os.utime(weights, ns=(old.st_atime_ns, old.st_mtime_ns))
+    for _ in range(2):  # the refused content is not remembered as the new truth
+        with pytest.raises(CheckpointError, match=r"model\.safetensors has another content") as refusal:
+            identity(folder, cache)
+        assert "touch" in refusal.value.hint
+    model(folder)
+    os.utime(weights, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert identity(folder, cache) == before
+    model(folder, values=b"\1\2\3\5")
+    os.utime(weights)
+    assert identity(folder, cache).model_id != before.model_id
+
+
+def sum_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+FORMS = {
+    "SHA256SUMS": ["{sum}  {name}", "{sum} *./{name}", "SHA256 ({name}) = {sum}", "0\n\n{SUM}  {name}\n# x"],
+    "model.safetensors.sha256": ["{sum}", "{SUM}\n", "{sum}  {name}\n"],
+}
+
+
+@pytest.mark.parametrize(("file", "form"), [(file, form) for file, forms in FORMS.items() for form in forms])
+def test_a_sum_beside_the_weights_is_checked_in_every_usual_form(tmp_path, cache, file, form):
+    folder = model(tmp_path / "m")
+    weights = folder / "model.safetensors"
+    told = sum_of(weights)
+    (folder / file).write_text(form.format(sum=told, SUM=told.upper(), name=weights.name))
+    assert identity(folder, cache).files[0].sha256 == told
+    model(folder, values=b"\1\2\3\5")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        identity(folder, cache)
+
+
+def test_sums_of_config_and_index_are_checked_too(tmp_path, cache):
+    folder = sharded(tmp_path / "m")
+    names = ("config.json", "model.safetensors.index.json")
+    (folder / "SHA256SUMS").write_text("".join(f"{sum_of(folder / name)}  {name}\n" for name in names))
+    assert identity(folder, cache).model_id
+    for name in names:
+        text = (folder / name).read_text()
+        (folder / name).write_text(text + " ")
+        with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+            identity(folder, cache)
+        (folder / name).write_text(text)
+
+
+def test_a_file_of_sums_that_says_nothing_or_two_things_is_named(tmp_path, cache):
+    folder = model(tmp_path / "m")
+    (folder / "SHA256SUMS").write_text("not a sum\n")
+    assert identity(folder, cache).model_id  # it promises nothing about our files
+    own = folder / "model.safetensors.sha256"
+    own.write_text("")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.sha256 holds no SHA-256"):
+        identity(folder, cache)
+    own.write_text("0" * 64)
+    (folder / "SHA256SUMS").write_text("1" * 64 + "  model.safetensors")
+    with pytest.raises(CheckpointError, match="contradict each other"):
+        identity(folder, cache)
+    own.unlink()
+    own.mkdir()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.sha256 cannot be read"):
+        identity(folder, cache)
 
 
 def test_an_unchanged_file_is_read_once(tmp_path, cache, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from milepost.errors import SourceError
 from milepost.sources.local import find_local
+from milepost.sources.names import listed, shown
 from milepost.sources.run import Run, ordered, select
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint, Series
@@ -23,8 +24,8 @@ def discover(source: str, steps: Steps | None = None) -> Series:
     """
     series = discover_all([source], steps)
     if len(series) > 1:
-        names = ", ".join(one.name for one in series)
-        raise SourceError(f"{source} stands for {len(series)} runs: {names}", "give one of them")
+        names = listed(one.name for one in series)
+        raise SourceError(f"{shown(source)} stands for {len(series)} runs: {names}", "give one of them")
     return series[0]
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
-from milepost.sources.digests import sha256_of
-from milepost.sources.hub_listing import cache_folder_of, list_files, published_sha256
-from milepost.sources.hub_requests import ask_hub, is_offline
+from milepost.sources.hub_listing import cache_folder_of, list_files
+from milepost.sources.hub_repair import damaged_files, drop
+from milepost.sources.hub_requests import ask_hub, endpoint, is_offline
 from milepost.sources.layout import CONFIG, TOKENIZER_FILES, WEIGHT_NAMES
+from milepost.sources.listing_memory import HubFile
+from milepost.sources.names import shown
 from milepost.types import Checkpoint, HubLocation
+
+logger = logging.getLogger("milepost.sources")
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")
 _TOKENIZER_PATTERNS = (*TOKENIZER_FILES, "*.tiktoken", CONFIG)
@@ -25,35 +31,31 @@ _WEIGHT_PATTERNS = {
 assert set(_WEIGHT_PATTERNS) == {names.format for names in WEIGHT_NAMES}
 
 
-def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None) -> Path:
+def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool = True) -> Path:
     """The folder with the checkpoint's config and weights, downloaded to the Hub cache if it is not there.
 
     Downloads the commit that was listed, never code, optimizer states or a second copy of the weights in
-    another format. What is in the cache already is not asked for again.
+    another format. What is in the cache already is not asked for again: if all is, no request is made.
 
     Args:
         cache_dir: given, the downloaded weights are compared with their published SHA-256, which
             huggingface_hub does not do (about 1 s per GB; remembered there while a file is unchanged).
+        repair: a damaged file in the cache is fetched again, it alone and once; else it is an error.
 
     Raises:
         CheckpointError: the checkpoint has a problem, the download failed for good, or is damaged.
     """
     if checkpoint.problem:
-        raise CheckpointError(f"{checkpoint.source}: {checkpoint.problem}")
+        raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
     location = checkpoint.location
     if isinstance(location, Path):
         return location
     patterns = _WEIGHT_PATTERNS[checkpoint.format]
-    snapshot = _download(
-        location, (*patterns, *_DESCRIPTIONS), _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError
-    )
-    folder = snapshot / location.subfolder
-    weights = [path for pattern in patterns for path in folder.glob(pattern)]
-    if not weights:
-        raise CheckpointError(f"{checkpoint.source}: its weights are not in {folder}")
-    if cache_dir is not None:
-        for path in weights:
-            _compare_with_published(path, cache_dir)
+    asked = _Asked(shown(checkpoint.source), CheckpointError, cache_dir, repair)
+    wanted = _wanted(location, (*patterns, *_DESCRIPTIONS), _DESCRIPTIONS)
+    folder = _make_local(location, wanted, asked) / location.subfolder
+    if not any(path for pattern in patterns for path in folder.glob(pattern)):
+        raise CheckpointError(f"{asked.what}: its weights are not in {shown(str(folder))}")
     return folder
 
 
@@ -66,53 +68,90 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    snapshot = _download(
-        location, _DESCRIPTIONS, _DESCRIPTIONS, what=checkpoint.source, error=CheckpointError
-    )
-    return snapshot / location.subfolder
+    wanted = _wanted(location, _DESCRIPTIONS, _DESCRIPTIONS)
+    return _make_local(location, wanted, _Asked(shown(checkpoint.source))) / location.subfolder
 
 
 def fetch_tokenizer_files(location: HubLocation, *, what: str, error: type[MilepostError]) -> Path:
     """The folder with the tokenizer files of a Hub location; empty of them where it has none."""
-    snapshot = _download(location, _TOKENIZER_PATTERNS, (CONFIG,), what=what, error=error)
-    return snapshot / location.subfolder
+    wanted = _wanted(location, _TOKENIZER_PATTERNS, (CONFIG,))
+    return _make_local(location, wanted, _Asked(shown(what), error)) / location.subfolder
 
 
-def _download(
-    location: HubLocation, here: Sequence[str], above: Sequence[str], *, what: str, error: type[MilepostError]
-) -> Path:
-    """Download files by name (shell patterns) from the location's folder, and from the one above it.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a download is for, and what is to be made of damage."""
 
-    Only paths that the commit lists are asked for, one by one: huggingface_hub's own patterns cross folders.
+    what: str
+    error: type[MilepostError] = CheckpointError
+    cache_dir: Path | None = None
+    repair: bool = True
 
-    Returns:
-        the folder of the whole snapshot in the Hub cache.
+
+def _wanted(location: HubLocation, here: Sequence[str], above: Sequence[str]) -> dict[str, HubFile]:
+    """The files of a commit with these names (shell patterns) in the location's folder and the one above it.
+
+    Chosen here, because huggingface_hub's own patterns cross folders.
     """
+    return {
+        path: file
+        for path, file in list_files(location.repo_id, location.commit).items()
+        if _is_one_of(path, location.subfolder, here)
+        or (location.subfolder and _is_one_of(path, _above(location.subfolder), above))
+    }
+
+
+def _make_local(location: HubLocation, wanted: Mapping[str, HubFile], asked: _Asked) -> Path:
+    """Download what is not in the cache, and once more what is damaged there; the folder of the snapshot."""
+    snapshot = cache_folder_of(location.repo_id) / "snapshots" / location.commit
+    missing = [path for path in wanted if not (snapshot / path).is_file()]
+    if missing:
+        _download(location, missing, asked)
+    damaged = damaged_files(snapshot, wanted, asked.cache_dir)
+    if damaged and asked.repair and not is_offline():
+        for path, damage in damaged.items():
+            logger.warning("%s: %s %s; fetching it again", asked.what, shown(path), damage)
+            drop(snapshot / path)
+        _download(location, list(damaged), asked)
+        damaged = damaged_files(snapshot, {path: wanted[path] for path in damaged}, asked.cache_dir)
+    if damaged:
+        raise _damage_error(snapshot, damaged, asked)
+    _remember_revision(location)
+    return snapshot
+
+
+def _download(location: HubLocation, paths: Sequence[str], asked: _Asked) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RevisionNotFoundError
 
-    paths = [
-        path
-        for path in list_files(location.repo_id, location.commit)
-        if _is_one_of(path, location.subfolder, here)
-        or (location.subfolder and _is_one_of(path, _above(location.subfolder), above))
-    ]
     with _quiet():
         try:
-            snapshot = ask_hub(
+            ask_hub(
                 lambda: snapshot_download(
                     location.repo_id,
                     revision=location.commit,
                     allow_patterns=[glob.escape(path) for path in paths],
                     local_files_only=is_offline(),
                 ),
-                what=what,
-                error=error,
+                what=asked.what,
+                error=asked.error,
             )
         except RevisionNotFoundError as refusal:
-            raise error(f"{what}: its commit {location.commit[:12]} is gone from the Hub", None) from refusal
-    _remember_revision(location)
-    return Path(snapshot)
+            raise asked.error(
+                f"{asked.what}: its commit {location.commit[:12]} is gone from the Hub", None
+            ) from refusal
+
+
+def _damage_error(snapshot: Path, damaged: Mapping[str, str], asked: _Asked) -> MilepostError:
+    path, damage = next(iter(damaged.items()))
+    others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+    if is_offline():
+        hint = "unset HF_HUB_OFFLINE, and it is fetched again"
+    elif asked.repair:
+        hint = f"it arrived damaged twice; try another mirror than {endpoint()} (HF_ENDPOINT)"
+    else:
+        hint = "with --repair it is fetched again"
+    return asked.error(f"{asked.what}: {shown(str(snapshot / path))} {damage}{others}", hint)
 
 
 def _is_one_of(path: str, folder: str, names: Sequence[str]) -> bool:
@@ -122,15 +161,6 @@ def _is_one_of(path: str, folder: str, names: Sequence[str]) -> bool:
 
 def _above(folder: str) -> str:
     return folder.rpartition("/")[0]
-
-
-def _compare_with_published(path: Path, cache_dir: Path) -> None:
-    published = published_sha256(path)
-    if published is not None and sha256_of(path.resolve(), cache_dir) != published:
-        raise CheckpointError(
-            f"{path} is damaged: its SHA-256 is not the published one",
-            f"delete {path.resolve()} and run again",
-        )
 
 
 def _remember_revision(location: HubLocation) -> None:

@@ -14,9 +14,10 @@ from pathlib import PurePosixPath
 
 from milepost.errors import SourceError
 from milepost.sources.hub_address import HubAddress
-from milepost.sources.hub_listing import HubFile, commit_of, list_files, list_revisions
+from milepost.sources.hub_listing import commit_of, list_files, list_revisions
 from milepost.sources.hub_requests import is_offline
 from milepost.sources.layout import CONFIG, Layout, recognise
+from milepost.sources.listing_memory import HubFile
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
 from milepost.sources.run import Run, ordered
 from milepost.types import Checkpoint, HubLocation

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.sources.hub_names import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub_requests import ask_hub, is_offline
+from milepost.sources.listing_memory import HubFile, recall_listing, remember_listing
 
 _SHA256_DIGITS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class HubFile:
-    """One file of one commit."""
-
-    size: int
-    sha256: str | None
-    """As published for files in large-file storage; None for small files kept in git."""
+_SHA1_DIGITS = 40
 
 
 def list_revisions(repo_id: str) -> dict[str, str]:
@@ -29,44 +22,62 @@ def list_revisions(repo_id: str) -> dict[str, str]:
         return _cached_revisions(repo_id)
     from huggingface_hub import HfApi
 
-    refs = ask_hub(lambda: HfApi().list_repo_refs(repo_id), what=f"hf://{repo_id}")
-    tags = {ref.name: ref.target_commit for ref in refs.tags}
-    return tags | {ref.name: ref.target_commit for ref in refs.branches}
+    where = f"hf://{repo_id}"
+    refs = ask_hub(lambda: HfApi().list_repo_refs(repo_id), what=where)
+    return {
+        check_revision(ref.name, where): check_commit(ref.target_commit, where)
+        for ref in (*refs.tags, *refs.branches)
+    }
 
 
 def commit_of(repo_id: str, revision: str) -> str | None:
-    """The commit a branch, tag, pull request or commit id stands for now; None where there is none."""
+    """The commit a branch, tag, pull request or commit id stands for now; None where there is none.
+
+    A full commit id whose files were listed before is known without a request.
+    """
     if is_offline():
         known = _cached_revisions(repo_id)
-        in_cache = (cache_folder_of(repo_id) / "snapshots" / revision).is_dir()
+        in_cache = is_commit(revision) and (cache_folder_of(repo_id) / "snapshots" / revision).is_dir()
         return known.get(revision) or (revision if in_cache else None)
+    if is_commit(revision) and recall_listing(repo_id, revision) is not None:
+        return revision
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RevisionNotFoundError
 
+    where = f"hf://{repo_id}@{revision}"
     try:
-        info = ask_hub(
-            lambda: HfApi().model_info(repo_id, revision=revision), what=f"hf://{repo_id}@{revision}"
-        )
+        info = ask_hub(lambda: HfApi().model_info(repo_id, revision=revision), what=where)
     except RevisionNotFoundError:
         return None
-    commit: str = info.sha
-    return commit
+    return check_commit(info.sha, where)
 
 
 @lru_cache(maxsize=4096)
 def list_files(repo_id: str, commit: str) -> Mapping[str, HubFile]:
-    """Path and size of every file of a commit. Remembered: what a commit holds never changes."""
+    """Path and size of every file of a commit. Remembered: what a commit holds never changes.
+
+    Raises:
+        SourceError: the Hub cannot be reached, or lists a path that leaves the repository.
+    """
     if is_offline():
         return _cached_files(repo_id, commit)
+    files = recall_listing(repo_id, commit)
+    if files is None:
+        files = _listed(repo_id, commit)
+        remember_listing(repo_id, commit, files)
+    return files
+
+
+def _listed(repo_id: str, commit: str) -> dict[str, HubFile]:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    tree = ask_hub(
-        lambda: list(HfApi().list_repo_tree(repo_id, revision=commit, recursive=True)),
-        what=f"hf://{repo_id}@{commit[:12]}",
-    )
+    where = f"hf://{repo_id}@{commit[:12]}"
+    tree = ask_hub(lambda: list(HfApi().list_repo_tree(repo_id, revision=commit, recursive=True)), what=where)
     return {
-        item.path: HubFile(item.size, item.lfs.sha256 if item.lfs else None)
+        check_path(item.path, where): HubFile(
+            item.size, item.lfs.sha256 if item.lfs else None, None if item.lfs else item.blob_id
+        )
         for item in tree
         if isinstance(item, RepoFile)
     }
@@ -79,11 +90,18 @@ def cache_folder_of(repo_id: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{repo_id.replace('/', '--')}"
 
 
-def published_sha256(file: Path) -> str | None:
-    """The hash under which a cached file was published: the name of the blob that its snapshot links to."""
-    name = file.resolve().name
-    is_hash = len(name) == _SHA256_DIGITS and all(char in "0123456789abcdef" for char in name)
-    return name if is_hash and file.is_symlink() else None
+def as_published(file: Path) -> HubFile:
+    """A cached file as its repository describes it, as far as the blob that its snapshot links to tells.
+
+    huggingface_hub names a blob by its SHA-256, or by git's id where the file is kept in git.
+    """
+    name = file.resolve().name if file.is_symlink() else ""
+    is_hash = all(char in "0123456789abcdef" for char in name)
+    return HubFile(
+        size=file.stat().st_size,
+        sha256=name if is_hash and len(name) == _SHA256_DIGITS else None,
+        git_sha1=name if is_hash and len(name) == _SHA1_DIGITS else None,
+    )
 
 
 def _cached_revisions(repo_id: str) -> dict[str, str]:
@@ -99,12 +117,13 @@ def _cached_revisions(repo_id: str) -> dict[str, str]:
 
 
 def _cached_files(repo_id: str, commit: str) -> dict[str, HubFile]:
+    """The files in the cache; what an earlier listing says of them goes before what they look like."""
     snapshot = cache_folder_of(repo_id) / "snapshots" / commit
+    known = recall_listing(repo_id, commit) or {}
     files = {}
     for folder, _, names in os.walk(snapshot):
         for path in (Path(folder, name) for name in names):
             if path.is_file():
-                files[path.relative_to(snapshot).as_posix()] = HubFile(
-                    path.stat().st_size, published_sha256(path)
-                )
+                inside = path.relative_to(snapshot).as_posix()
+                files[inside] = known.get(inside) or as_published(path)
     return files

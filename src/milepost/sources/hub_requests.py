@@ -5,18 +5,31 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from milepost.errors import MilepostError, SourceError
-from milepost.sources.names import first_line
+from milepost.sources.names import first_line, shown
+
+logger = logging.getLogger("milepost.sources")
 
 T = TypeVar("T")
 
-_PAUSES_S = (0.5, 2.0, 5.0)
-_LONGEST_PAUSE_S = 60.0
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Between attempts on a Hub that answers that it is busy; huggingface_hub itself repeats some requests."""
+_N_ATTEMPTS_UNANSWERED = 4
+"""On one that does not answer at all, which more often is a wrong address than a pause."""
+_LONGEST_PAUSE_S = 600.0
+"""Of those that a Hub may ask for (`Retry-After`); huggingface.co counts requests in windows of 300 s."""
+_WORTH_SAYING_S = 5.0
+_NO_SPACE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+)
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -37,7 +50,8 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
         RevisionNotFoundError,
     )
 
-    for pause_s in (*_PAUSES_S, None):
+    what = shown(what)
+    for attempt in range(len(_PAUSES_S) + 1):
         try:
             return request()
         except RevisionNotFoundError:
@@ -54,10 +68,18 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
         except HFValidationError as refusal:
             raise error(f"{what} is no address on the Hub: {_one_line(refusal)}") from refusal
         except transport_errors() as failure:
-            wait_s = _pause_after(failure, pause_s)
+            wait_s = _pause_after(failure, attempt)
             if wait_s is None:
                 raise _unreachable(what, failure, error) from failure
+            if wait_s > _WORTH_SAYING_S:
+                logger.warning("%s: the Hub is busy; asking again in %.0f s", what, wait_s)
             time.sleep(wait_s)
+        except OSError as failure:  # of the disk, or a file that came shorter than announced
+            if failure.errno in _NO_SPACE or attempt >= _N_ATTEMPTS_UNANSWERED - 1:
+                raise error(
+                    f"{what} cannot be stored: {failure.strerror or _one_line(failure)}",
+                    "look at the Hub cache (HF_HOME) with `milepost doctor`",
+                ) from failure
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -85,13 +107,28 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _pause_after(failure: Exception, pause_s: float | None) -> float | None:
+def _pause_after(failure: Exception, attempt: int) -> float | None:
     """Seconds to wait before the next attempt; None where there is none or it would not help."""
     response = getattr(failure, "response", None) or getattr(failure.__cause__, "response", None)
-    if pause_s is None or (response is not None and response.status_code not in _BUSY):
+    if attempt >= len(_PAUSES_S):
         return None
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(float(asked), _LONGEST_PAUSE_S) if asked.isdecimal() else pause_s
+    if response is None:
+        return _PAUSES_S[attempt] if attempt < _N_ATTEMPTS_UNANSWERED - 1 else None
+    if response.status_code not in _BUSY:
+        return None
+    asked_s = _seconds(response.headers.get("Retry-After", ""))
+    return _PAUSES_S[attempt] if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """The two forms of RFC 9110: a number of seconds, or a date; None for anything else."""
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after[:9])
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, date.timestamp() - time.time())
 
 
 def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
@@ -108,6 +145,10 @@ def _reason(failure: Exception) -> Exception:
 
 
 def _one_line(error: Exception) -> str:
-    from huggingface_hub import constants
+    """What the Hub or its library says, without the credentials we sent."""
+    from huggingface_hub import constants, get_token
 
-    return first_line(error).replace(constants.ENDPOINT, endpoint())
+    said = str(error).replace(constants.ENDPOINT, endpoint())
+    if token := get_token():
+        said = said.replace(token, "***")
+    return first_line(type(error).__name__ if not said.strip() else said)

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.sources.checksums import check_promise, promised_sha256
+from milepost.sources.config_file import read_config_file
 from milepost.sources.digests import sha256_of
 from milepost.sources.fetch import fetch, fetch_config
-from milepost.sources.hub_listing import HubFile, list_files
-from milepost.sources.layout import CONFIG, recognise
+from milepost.sources.hub_listing import list_files
+from milepost.sources.layout import CONFIG, WEIGHT_NAMES, recognise
+from milepost.sources.listing_memory import HubFile
 from milepost.sources.local import find_config, inspect_folder
 from milepost.sources.names import shown
 from milepost.types import Checkpoint, HubLocation
@@ -54,10 +57,11 @@ def identify(checkpoint: Checkpoint, cache_dir: Path) -> Identity:
     is cheap, and an equal answer proves that what was read is what was identified.
 
     Raises:
-        CheckpointError: the checkpoint has a problem, or a file cannot be read.
+        CheckpointError: the checkpoint has a problem, a file cannot be read, or is not what is known of it
+            by the sums beside it (`SHA256SUMS`, `model.safetensors.sha256`) or from an earlier visit.
     """
     if checkpoint.problem:
-        raise CheckpointError(f"{checkpoint.source}: {checkpoint.problem}")
+        raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
     if isinstance(checkpoint.location, HubLocation):
         return _identify_on_hub(checkpoint, checkpoint.location, cache_dir)
     return _identify_folder(checkpoint.location, cache_dir)
@@ -68,12 +72,12 @@ def _identify_folder(folder: Path, cache_dir: Path) -> Identity:
     config = find_config(folder)
     if layout is None or layout.problem or config is None:
         raise CheckpointError(
-            f"{folder}: {layout.problem if layout and layout.problem else 'no weights in it'}"
+            f"{shown(str(folder))}: {layout.problem if layout and layout.problem else 'no weights in it'}"
         )
-    files = tuple(
-        FileDigest(name, (folder / name).stat().st_size, sha256_of(folder / name, cache_dir))
-        for name in layout.weight_files
-    )
+    files = _digests_in(folder, layout.weight_files, cache_dir)
+    for small in (config, *(folder / names.index for names in WEIGHT_NAMES)):
+        if promised_sha256(small) is not None and small.is_file():
+            check_promise(small, sha256_of(small, cache_dir, judged_elsewhere=True))
     return _identity(config, files)
 
 
@@ -89,7 +93,7 @@ def _identify_on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: P
         files = tuple(FileDigest(name, file.size, file.sha256 or "") for name, file in weights.items())
         config = find_config(fetch_config(checkpoint))
     if config is None:
-        raise CheckpointError(f"{checkpoint.source}: {CONFIG} is missing")
+        raise CheckpointError(f"{shown(checkpoint.source)}: {CONFIG} is missing")
     return _identity(config, files)
 
 
@@ -98,15 +102,21 @@ def _weight_files(listed: Any, prefix: str, checkpoint: Checkpoint) -> dict[str,
     here = {name: file for name, file in here.items() if "/" not in name}
     layout = recognise({name: file.size for name, file in here.items()}, ())
     if layout is None or layout.problem:
-        raise CheckpointError(f"{checkpoint.source}: {layout.problem if layout else 'no weights in it'}")
+        raise CheckpointError(
+            f"{shown(checkpoint.source)}: {layout.problem if layout else 'no weights in it'}"
+        )
     return {name: here[name] for name in layout.weight_files}
 
 
 def _digests_in(folder: Path, names: Iterable[str], cache_dir: Path) -> tuple[FileDigest, ...]:
-    return tuple(
-        FileDigest(name, (folder / name).stat().st_size, sha256_of(folder / name, cache_dir))
-        for name in names
-    )
+    return tuple(_digest_of(folder / name, cache_dir) for name in names)
+
+
+def _digest_of(path: Path, cache_dir: Path) -> FileDigest:
+    """Checked against the sum beside the file; where there is none, against an earlier visit."""
+    sha256 = sha256_of(path, cache_dir, judged_elsewhere=promised_sha256(path) is not None)
+    check_promise(path, sha256)
+    return FileDigest(path.name, path.stat().st_size, sha256)
 
 
 def _identity(config: Path, files: tuple[FileDigest, ...]) -> Identity:
@@ -121,13 +131,7 @@ def _identity(config: Path, files: tuple[FileDigest, ...]) -> Identity:
 
 
 def _canonical_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{shown(str(path))} does not parse: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{shown(str(path))} is not a JSON object")
-    kept = {key: value for key, value in config.items() if key not in _NOT_THE_MODEL}
+    kept = {key: value for key, value in read_config_file(path).items() if key not in _NOT_THE_MODEL}
     if "torch_dtype" in kept:  # its name before transformers 5
         kept.setdefault("dtype", kept.pop("torch_dtype"))
     return kept

@@ -20,7 +20,10 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt",
                  "tekken.json")  # fmt: skip
-_SMALL_FILES = frozenset({CONFIG, "generation_config.json", "README.md", ".gitattributes", *TOKENIZER_FILES})
+_READ_FILES = frozenset({CONFIG, "generation_config.json", *TOKENIZER_FILES})
+_SMALL_FILES = _READ_FILES | {"README.md", ".gitattributes"}
+CHECKSUM_FILES = ("SHA256SUMS", ".sha256")
+"""Names, or ends of names, of files that tell the SHA-256 of others."""
 _UNFINISHED = re.compile(r"(?:^\.?tmp|\.(?:incomplete|tmp|part|partial|lock)$)")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 
@@ -83,6 +86,8 @@ def recognise(
         shards = sorted(name for name in files if names.shard.fullmatch(name))
         if names.single in files:
             return _complete(files, names.format, (names.single,))
+        if in_the_way := [name for name in folders if _is_weight_name(name, names)]:
+            return Layout(names.format, problem=f"{shown(min(in_the_way))} is a folder, not a file")
         if names.index in files or shards:
             return _sharded(files, names, shards, read_index)
     return _not_yet_readable(files, folders)
@@ -93,6 +98,11 @@ def has_tokenizer(names: Collection[str]) -> bool:
     if any(name in names for name in _VOCABULARIES) or {"vocab.json", "merges.txt"} <= set(names):
         return True
     return any(name.endswith(".tiktoken") for name in names)
+
+
+def is_read(name: str) -> bool:
+    """Whether a file of this name, besides the weights, is opened when its checkpoint is evaluated."""
+    return name in _READ_FILES or "index" in name or name.endswith((".tiktoken", *CHECKSUM_FILES))
 
 
 def looks_unfinished(files: Collection[str], folders: Collection[str]) -> bool:
@@ -116,6 +126,10 @@ def shards_in_index(name: str, text: bytes) -> tuple[dict[str, str], str | None]
         if not isinstance(shard, str) or not _is_plain(shard):
             return {}, f"{name} points outside the folder: {shown(str(shard))}"
     return weight_map, None
+
+
+def _is_weight_name(name: str, names: WeightNames) -> bool:
+    return name in {names.single, names.index} or bool(names.shard.fullmatch(name))
 
 
 def _sharded(

@@ -14,24 +14,19 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import CheckpointError, SourceError
-from milepost.sources.layout import (
-    CONFIG,
-    TOKENIZER_FILES,
-    Layout,
-    looks_unfinished,
-    recognise,
-)
+from milepost.sources.layout import CONFIG, Layout, is_read, looks_unfinished, recognise
+from milepost.sources.links import leads_out
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
 from milepost.sources.run import Run, ordered
-from milepost.sources.safetensors_header import read_header
+from milepost.sources.wholeness import check_whole
 from milepost.types import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
-_READ_FILES = frozenset({CONFIG, "generation_config.json", *TOKENIZER_FILES})
 _MAX_INDEX_BYTES = 100_000_000
 
 
@@ -72,7 +67,7 @@ def _inspect(folder: Path) -> Layout | None:
     if layout is None or layout.problem:
         return layout
     problem = (
-        _stray_link(folder, entries, layout.weight_files)
+        _stray_link(folder, (entry.name for entry in entries), layout.weight_files)
         or _config_problem(folder)
         or _broken_weights(folder, layout)
     )
@@ -188,47 +183,34 @@ def _read_small(path: Path) -> bytes:
 
 
 def _config_problem(folder: Path) -> str | None:
+    own = folder / CONFIG
+    if os.path.lexists(own) and not own.is_file():
+        return f"{CONFIG} is no file"  # and the one in the folder above is not meant
     config = find_config(folder)
     if config is None:
         return f"{CONFIG} is missing, in the folder and in the one above"
     if config.stat().st_size == 0:
         return f"{CONFIG} is empty"
+    if leads_out(config):
+        return f"{CONFIG} is a link out of the folder"
     return None
 
 
 def _broken_weights(folder: Path, layout: Layout) -> str | None:
-    """A header that does not match its file, as of a file that is still being written."""
-    if layout.format != "safetensors":
-        return None
+    """A file whose end does not match its head, as of one that is still being written."""
     for name in layout.weight_files:
         try:
-            read_header(folder / name)
+            check_whole(folder / name, layout.format)
         except CheckpointError as error:
-            return error.message.replace(str(folder) + os.sep, "")
+            return error.message.replace(shown(str(folder) + os.sep), "")
     return None
 
 
-def _stray_link(folder: Path, entries: list[os.DirEntry[str]], weight_files: tuple[str, ...]) -> str | None:
-    """A file we would read that is a link to somewhere else on this machine.
-
-    A snapshot in a Hugging Face cache links to the blobs of its own repository, which is as it should be.
-    """
-    allowed = (folder.resolve(), _cache_of(folder.resolve()))
-    for entry in entries:
-        name = entry.name
-        if not entry.is_symlink() or not (name in weight_files or name in _READ_FILES or "index" in name):
-            continue
-        target = Path(entry.path).resolve()
-        if not any(place is not None and target.is_relative_to(place) for place in allowed):
+def _stray_link(folder: Path, names: Iterable[str], weight_files: tuple[str, ...]) -> str | None:
+    """A file we would read that is a link to somewhere else on this machine."""
+    for name in names:
+        if (name in weight_files or is_read(name)) and leads_out(folder / name):
             return f"{shown(name)} is a link out of the folder"
-    return None
-
-
-def _cache_of(folder: Path) -> Path | None:
-    """`.../models--org--name` for a folder inside one of its snapshots."""
-    for place in folder.parents:
-        if place.name == "snapshots" and place.parent.name.startswith("models--"):
-            return place.parent
     return None
 
 

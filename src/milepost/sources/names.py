@@ -11,6 +11,11 @@ _INTEGER = re.compile(r"[0-9]+")
 _GLOB = re.compile(r"[*?\[\]]+")
 _MAX_DIGITS = 18
 """Longer runs of digits are hashes, not steps (and int() refuses the longest)."""
+_SECRET = re.compile(
+    r"(?<=://)[^/@\s:]*:[^/@\s]*(?=@)|(?<=https://)[^/@\s]+(?=@)|(?<=http://)[^/@\s]+(?=@)"
+    r"|\bhf_[A-Za-z0-9]{30,}"
+)
+"""Name and password in an address (`hf://gpt2@main` has none), and tokens of the Hub."""
 
 
 def step_in(name: str) -> int | None:
@@ -50,8 +55,12 @@ def nearest(wanted: str, names: Iterable[str], n: int = 5) -> list[str]:
 
 
 def shown(text: str) -> str:
-    """The text with control characters, ANSI escapes and lone surrogates spelled out, safe in a message."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    """The text as it may stand in a message, on a terminal and in a log.
+
+    Control characters, ANSI escapes and lone surrogates are spelled out, credentials left out.
+    """
+    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return _SECRET.sub("***", printable)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -66,7 +75,7 @@ def some(names: Iterable[str], n: int = 3) -> str:
     return f"{listed(known[:n])}{more}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: Exception | str) -> str:
     """The first line of what an error says, for a message; its kind where it says nothing.
 
     A line that ends in a colon takes the next one with it.

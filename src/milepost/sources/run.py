@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from milepost.errors import SourceError
-from milepost.sources.names import in_order, listed
+from milepost.sources.names import in_order, listed, shown
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint
 
@@ -39,7 +39,7 @@ def select(run: Run, steps: Steps | None) -> Run:
     if not kept:
         there = [str(one.step) for one in run.checkpoints if one.step is not None]
         raise SourceError(
-            f"{run.source} has no checkpoint at steps {steps}",
+            f"{shown(run.source)} has no checkpoint at steps {steps}",
             f"its steps are {_abridged(there)}" if there else "the names of its checkpoints tell no step",
         )
     return Run(run.root, run.name, run.source, kept)

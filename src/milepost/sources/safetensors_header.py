@@ -18,6 +18,7 @@ from milepost.sources.names import shown
 
 _MAX_HEADER_BYTES = 100_000_000
 """The format's own limit."""
+_FRAMEWORKS = frozenset({"pt", "tf", "flax", "mlx", "np"})
 BYTES_PER_ITEM = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
@@ -44,6 +45,8 @@ class Header:
     data_begin: int
     """Where the data starts, in bytes from the start of the file."""
     data_bytes: int
+    raw: bytes
+    """The file up to its data, as it was read."""
 
 
 def read_header(path: Path) -> Header:
@@ -55,7 +58,8 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             n_file = os.fstat(file.fileno()).st_size
-            n_header = int.from_bytes(file.read(8), "little")
+            length = file.read(8)
+            n_header = int.from_bytes(length, "little")
             if n_file < 8 or n_header > min(_MAX_HEADER_BYTES, n_file - 8):
                 raise _broken(path, f"is cut short or is no safetensors file ({n_file} bytes)")
             text = file.read(n_header)
@@ -64,7 +68,7 @@ def read_header(path: Path) -> Header:
     tensors = _entries(path, text)
     data_bytes = n_file - 8 - n_header
     _check_cover(path, tensors, data_bytes)
-    return Header(tensors, 8 + n_header, data_bytes)
+    return Header(tensors, 8 + n_header, data_bytes, length + text)
 
 
 def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
@@ -74,7 +78,16 @@ def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
         raise _broken(path, f"has a header that does not parse: {error}") from error
     if not isinstance(header, dict):
         raise _broken(path, "has a header that is not a JSON object")
+    _check_metadata(path, header.get("__metadata__", {}))
     return {name: _entry(path, name, raw) for name, raw in header.items() if name != "__metadata__"}
+
+
+def _check_metadata(path: Path, metadata: Any) -> None:
+    """Text by name. transformers writes of itself `"format": "pt"`, and reads these formats only."""
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _broken(path, "has metadata that is not text by name")
+    if metadata.get("format", "pt") not in _FRAMEWORKS:
+        raise _broken(path, f"has a format that is none: {shown(metadata['format'])}")
 
 
 def _entry(path: Path, name: str, raw: Any) -> TensorEntry:

@@ -10,7 +10,8 @@ from milepost.errors import SourceError, TokenizerError
 from milepost.sources.fetch import fetch_tokenizer_files
 from milepost.sources.hub_address import HubAddress
 from milepost.sources.hub_listing import commit_of, list_files
-from milepost.sources.layout import has_tokenizer
+from milepost.sources.layout import has_tokenizer, is_read
+from milepost.sources.links import leads_out
 from milepost.sources.names import is_pattern, shown
 from milepost.types import Checkpoint, HubLocation
 
@@ -32,7 +33,7 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
     location = checkpoint.location
     found = _beside(location) if isinstance(location, Path) else _on_hub(location)
     if found is None:
-        raise TokenizerError(f"{checkpoint.source} has no tokenizer", _HINT)
+        raise TokenizerError(f"{shown(checkpoint.source)} has no tokenizer", _HINT)
     return found
 
 
@@ -75,7 +76,11 @@ def _at_address(address: HubAddress) -> Path | None:
 
 
 def _beside(folder: Path) -> Path | None:
-    return next((place for place in (folder, folder.parent) if _has_tokenizer(place)), None)
+    place = next((place for place in (folder, folder.parent) if _has_tokenizer(place)), None)
+    for path in place.iterdir() if place else ():
+        if is_read(path.name) and leads_out(path):
+            raise TokenizerError(f"{shown(str(path))} is a link out of its folder", _HINT)
+    return place
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from milepost.weights.config import read_config
 from milepost.weights.read_bin import read_bin
 from milepost.weights.read_safetensors import read_safetensors
 
-_READERS: Mapping[str, Callable[[Path], dict[str, torch.Tensor]]] = {
+_READERS: Mapping[str, Callable[[Path, str | None], dict[str, torch.Tensor]]] = {
     "safetensors": read_safetensors,
     "bin": read_bin,
 }
@@ -30,17 +31,27 @@ class CheckpointWeights:
     config: PretrainedConfig
     tensors: dict[str, torch.Tensor]
     """By the names in the files, on the CPU, in the files' dtypes."""
+    file_of: Mapping[str, str]
+    """The name of the file that each tensor came from."""
     n_bytes: int
     warnings: tuple[str, ...] = ()
-    """What is odd but may be meant: matrices of zeros, NaN or Inf."""
+    """What is odd but may be meant: matrices of zeros, NaN or Inf, another dtype than the config's."""
+
+    def file_with(self, tensor: str) -> str:
+        """Path of the file that holds a tensor, for messages; where none does, of the only file or the folder."""
+        files = set(self.file_of.values())
+        only = next(iter(files)) if len(files) == 1 else ""
+        return shown(str(self.folder / self.file_of.get(tensor, only)))
 
 
-def read_checkpoint(folder: Path, format: str) -> CheckpointWeights:
+def read_checkpoint(folder: Path, format: str, sha256: Mapping[str, str] | None = None) -> CheckpointWeights:
     """Read and check a checkpoint. Touches no global state, so it may run in a thread, ahead of its turn.
 
     Args:
         folder: as `milepost.sources.fetch` returns it.
         format: `safetensors` or `bin`.
+        sha256: by name of the weight file, what its bytes must hash to as they are read: the checkpoint that
+            was identified is then the one in memory, whatever happened to the files in between.
 
     Raises:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
@@ -49,17 +60,22 @@ def read_checkpoint(folder: Path, format: str) -> CheckpointWeights:
     if names is None:
         raise CheckpointError(f"{shown(str(folder))}: {format} checkpoints cannot be read yet")
     config = read_config(folder)
+    sums = sha256 or {}
     if (folder / names.single).is_file():
-        tensors = _READERS[format](folder / names.single)
+        tensors = _READERS[format](folder / names.single, sums.get(names.single))
+        file_of = dict.fromkeys(tensors, names.single)
     else:
-        tensors = _read_shards(folder, names)
+        tensors, file_of = _read_shards(folder, names, sums)
     if not tensors:
         raise CheckpointError(f"{shown(str(folder))} holds no tensors")
     n_bytes = sum(tensor.nbytes for tensor in tensors.values())
-    return CheckpointWeights(folder, config, tensors, n_bytes, tuple(_oddities(tensors)))
+    warnings = (*_oddities(tensors), *_other_dtype(config, tensors))
+    return CheckpointWeights(folder, config, tensors, file_of, n_bytes, warnings)
 
 
-def _read_shards(folder: Path, names: WeightNames) -> dict[str, torch.Tensor]:
+def _read_shards(
+    folder: Path, names: WeightNames, sums: Mapping[str, str]
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     index = folder / names.index
     try:
         weight_map, problem = shards_in_index(names.index, index.read_bytes())
@@ -69,7 +85,7 @@ def _read_shards(folder: Path, names: WeightNames) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{shown(str(folder))}: {problem}")
     tensors: dict[str, torch.Tensor] = {}
     for shard in sorted(set(weight_map.values())):
-        found = _READERS[names.format](folder / shard)
+        found = _READERS[names.format](folder / shard, sums.get(shard))
         promised = {name for name, where in weight_map.items() if where == shard}
         if lost := promised - found.keys():
             raise CheckpointError(
@@ -78,7 +94,24 @@ def _read_shards(folder: Path, names: WeightNames) -> dict[str, torch.Tensor]:
         if stray := found.keys() - promised:
             raise CheckpointError(f"{shown(str(folder / shard))} holds {some(stray)}, which the index lacks")
         tensors |= found
-    return tensors
+    return tensors, weight_map
+
+
+def _other_dtype(config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
+    """Weights are cast to the config's dtype; where most of them lose by it, that is worth a word."""
+    wanted = getattr(config, "dtype", None)
+    held: Counter[torch.dtype] = Counter()
+    for tensor in tensors.values():
+        if tensor.is_floating_point():
+            held[tensor.dtype] += tensor.numel()
+    if isinstance(wanted, torch.dtype) and held:
+        most = held.most_common(1)[0][0]
+        if most != wanted and most.itemsize >= wanted.itemsize:
+            yield f"weights are {_plain(most)}, but config.json says {_plain(wanted)}"
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _oddities(tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from milepost.errors import CheckpointError
+from milepost.sources.config_file import read_config_file
 from milepost.sources.local import find_config
 from milepost.sources.names import first_line, shown
 
@@ -22,6 +22,8 @@ _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
 _TOKENIZER_INFINITY = 1000000000000000019884624838656
 """What a tokenizer says when it knows no limit (lm_eval/models/utils.py, TOKENIZER_INFINITY)."""
 _DEFAULT_LENGTH = 2048
+_LONGEST = 2**31 - 1
+_MOST_PARTS = 10_000
 _CAUSAL_MARKS = ("CausalLM", "LMHead", "ForConditionalGeneration")
 
 
@@ -45,8 +47,9 @@ def read_config(folder: Path) -> PretrainedConfig:
     if path is None:
         raise CheckpointError(f"{shown(str(folder))} has no config.json")
     name = shown(str(path))
-    raw = _parse(path)
+    raw = read_config_file(path)
     _check_kind(name, raw)
+    _check_counts(name, raw)
     try:
         config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # each model type's config class checks its own values in its own way
@@ -58,26 +61,25 @@ def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase 
     """The model's context, by lm_eval's rule (lm_eval/models/utils.py, resolve_max_length).
 
     The text part of a composite config first, then the config, then the tokenizer, then 2048.
+
+    Raises:
+        CheckpointError: what is said is no number of tokens.
     """
     text_config = getattr(config, "text_config", None) or config
     for attribute in _LENGTH_ATTRIBUTES:
         value = getattr(text_config, attribute, None)
         if value is not None:
-            return ContextLength(int(value), f"config.{attribute}")
+            return _length(value, f"config.{attribute}")
     limit = getattr(tokenizer, "model_max_length", None)
     if limit is not None and limit != _TOKENIZER_INFINITY:
-        return ContextLength(int(limit), "tokenizer.model_max_length")
+        return _length(limit, "tokenizer.model_max_length")
     return ContextLength(_DEFAULT_LENGTH, "default")
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{shown(str(path))} does not parse: {error}") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{shown(str(path))} is not a JSON object")
-    return raw
+def _length(value: Any, source: str) -> ContextLength:
+    if not isinstance(value, (int, float)) or not 1 <= value <= _LONGEST:
+        raise CheckpointError(f"{source} is {shown(repr(value))}, which is no number of tokens")
+    return ContextLength(int(value), source)
 
 
 def _check_kind(name: str, raw: dict[str, Any]) -> None:
@@ -107,6 +109,17 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{name}: quantized weights cannot be read yet", "give the checkpoint before it was quantized"
         )
+
+
+def _check_counts(name: str, raw: Any) -> None:
+    """transformers makes a module, or an entry of a list, for each layer and expert the config speaks of."""
+    if not isinstance(raw, dict):
+        return
+    for key, value in raw.items():
+        counts = isinstance(value, (int, float)) and ("layer" in key or "expert" in key)
+        if counts and value > _MOST_PARTS:
+            raise CheckpointError(f"{name} has {shown(key)} {value}, more than any network")
+        _check_counts(name, value)
 
 
 def _foreign_kernel(raw: Any) -> str | None:

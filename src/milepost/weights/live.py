@@ -41,6 +41,7 @@ class LiveModel:
         self._direct = direct
         """File's tensor name to module's; None where transformers converts."""
         self._shapes = _shapes(weights)
+        self._floating = {n for n, tensor in weights.tensors.items() if tensor.is_floating_point()}
         self._config = _essence(weights)
         self._auto_dtype = auto_dtype(weights)
 
@@ -92,6 +93,8 @@ class LiveModel:
         for name, shape in shapes.items():
             if shape != self._shapes[name]:
                 return f"{shown(name)} has the shape {list(shape)}, not {list(self._shapes[name])}"
+            if weights.tensors[name].is_floating_point() != (name in self._floating):
+                return f"{shown(name)} is {weights.tensors[name].dtype}"
         return self._untied(weights)
 
     def copy_from(self, weights: CheckpointWeights) -> None:

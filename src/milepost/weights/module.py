@@ -37,17 +37,19 @@ def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
     Raises:
         CheckpointError: the weights do not fit the config.
     """
+    _check_against_config(weights)
     module, told = _from_pretrained(weights, dtype)
-    where = shown(str(weights.folder))
     if told["missing_keys"]:
+        where = weights.file_with(min(told["missing_keys"]))
         raise CheckpointError(
             f"{where} lacks weights that its config calls for: {some(told['missing_keys'])}"
         )
     left_over = [name for name in told["unexpected_keys"] if not _MASKS_AND_TABLES.search(name)]
     if left_over:
+        where = weights.file_with(min(left_over))
         raise CheckpointError(f"{where} has weights that its config does not know: {some(left_over)}")
     if told["mismatched_keys"] or told.get("error_msgs"):
-        raise CheckpointError(f"{where} does not fit its config: {_other_shapes(weights)}")
+        raise CheckpointError(f"{shown(str(weights.folder))} does not fit its config")
     module.requires_grad_(False)
     module.eval()
     _own_memory(module, weights)
@@ -65,29 +67,49 @@ def _from_pretrained(weights: CheckpointWeights, dtype: str) -> tuple[PreTrained
                 output_loading_info=True,
             )
     except Exception as error:  # transformers tells of a misfit by many kinds of exception
-        misfit = _other_shapes(weights) or first_line(error)
-        raise CheckpointError(f"{shown(str(weights.folder))} does not fit its config: {misfit}") from error
+        raise CheckpointError(
+            f"{shown(str(weights.folder))} does not fit its config: {first_line(error)}"
+        ) from error
     return module, told
 
 
-def _other_shapes(weights: CheckpointWeights) -> str | None:
-    """The tensors whose shape is not what the config says, where the module can be made without weights."""
+def _check_against_config(weights: CheckpointWeights) -> None:
+    """Shape and kind of every tensor that the module has under the same name, before any memory is taken.
+
+    A config that promises more than the files hold would else be filled up with random numbers first.
+    """
+    n_layers = getattr(weights.config, "num_hidden_layers", None)
+    if isinstance(n_layers, int) and n_layers > len(weights.tensors):
+        where = weights.file_with("")
+        raise CheckpointError(f"{where} has {len(weights.tensors)} tensors, its config {n_layers} layers")
+    expected = _expected(weights)
+    for name, tensor in sorted(weights.tensors.items()):
+        own = expected.get(name)
+        if own is None:
+            continue
+        if own.shape != tensor.shape:
+            raise _misfit(weights, name, f"has the shape {list(tensor.shape)}, not {list(own.shape)}")
+        if own.is_floating_point() != tensor.is_floating_point():
+            found = str(tensor.dtype).removeprefix("torch.")
+            raise _misfit(weights, name, f"is {found}, which is no type of a weight")
+
+
+def _misfit(weights: CheckpointWeights, name: str, what: str) -> CheckpointError:
+    return CheckpointError(f"{weights.file_with(name)} does not fit its config: {shown(name)} {what}")
+
+
+def _expected(weights: CheckpointWeights) -> dict[str, torch.Tensor]:
+    """What the module holds, with or without the body's prefix, made without memory for its weights."""
     try:
-        with torch.device("meta"):
-            expected = _class_for(weights.config)(weights.config).state_dict()
-    except Exception:  # the config alone is wrong; the caller tells what transformers said of it
-        return None
-    names = [
-        name
-        for name, tensor in weights.tensors.items()
-        if name in expected and expected[name].shape != tensor.shape
-    ]
-    if not names:
-        return None
-    first = min(names)
-    found, wanted = list(weights.tensors[first].shape), list(expected[first].shape)
-    others = f", and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{shown(first)} has the shape {found}, not {wanted}{others}"
+        with _quiet(), torch.device("meta"):
+            module = _class_for(weights.config)(weights.config)
+    except Exception as error:  # each architecture fails on a config of wrong values in its own way
+        raise CheckpointError(
+            f"{shown(str(weights.folder))} has a config that makes no model: {first_line(error)}"
+        ) from error
+    state: dict[str, torch.Tensor] = module.state_dict()
+    prefix = f"{module.base_model_prefix}."
+    return state | {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _class_for(config: PretrainedConfig) -> type[PreTrainedModel]:

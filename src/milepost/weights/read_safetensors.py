@@ -6,12 +6,14 @@ evaluation, and one that it truncates would kill the process.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
 import torch
 
 from milepost.errors import CheckpointError
+from milepost.sources.digests import check_read
 from milepost.sources.names import shown
 from milepost.sources.safetensors_header import TensorEntry, read_header
 
@@ -23,11 +25,14 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def read_safetensors(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
     """All tensors of a file, on the CPU; they share one buffer.
 
+    Args:
+        sha256: what the bytes read must hash to (about 1 s per GB); None leaves them unchecked.
+
     Raises:
-        CheckpointError: the file cannot be read or its header does not fit it.
+        CheckpointError: the file cannot be read, its header does not fit it, or its hash is another.
     """
     header = read_header(path)
     data = torch.empty(header.data_bytes, dtype=torch.uint8)
@@ -37,6 +42,10 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
             _fill(data.numpy().data, file)
     except OSError as error:
         raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error
+    if sha256 is not None:
+        digest = hashlib.sha256(header.raw)
+        digest.update(data.numpy().data)
+        check_read(path, digest.hexdigest(), sha256)
     return {name: _tensor(data, entry) for name, entry in header.tensors.items()}
 
 

@@ -1,0 +1,50 @@
+"""What a Hub may call things: its names become paths in the cache, and must not leave their folder."""
+
+from __future__ import annotations
+
+import re
+
+from milepost.errors import SourceError
+from milepost.sources.names import shown
+
+_HINT = "this mirror is not to be trusted"
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def check_path(path: str, where: str) -> str:
+    """A path in a repository, as it is.
+
+    Raises:
+        SourceError: it is absolute, or goes up, or is spelled so that some system reads it as such.
+    """
+    parts = path.split("/")
+    if any(part in {"", ".", ".."} for part in parts) or set(path) & {"\\", "\0"} or ":" in parts[0]:
+        raise SourceError(f"{where} lists a path that leaves its folder: {shown(path)}", _HINT)
+    return path
+
+
+def check_revision(name: str, where: str) -> str:
+    """The name of a branch or tag, as it is.
+
+    Raises:
+        SourceError: git would not allow it, because as a path it leaves its folder.
+    """
+    if name.startswith("/") or ".." in name or "//" in name or set(name) & {"\\", "\0"}:
+        raise SourceError(f"{where} lists a branch whose name is none: {shown(name)}", _HINT)
+    return name
+
+
+def check_commit(commit: str | None, where: str) -> str:
+    """A full commit id, as it is.
+
+    Raises:
+        SourceError: it is something else.
+    """
+    if commit is None or not _COMMIT.fullmatch(commit):
+        raise SourceError(f"{where} names a commit that is none: {shown(str(commit))}", _HINT)
+    return commit
+
+
+def is_commit(text: str) -> bool:
+    """Whether a revision is a full commit id, which always means the same files."""
+    return bool(_COMMIT.fullmatch(text))

@@ -1,0 +1,26 @@
+"""Links that leave their folder: a foreign checkpoint must not make us read other files of this machine.
+
+A snapshot in a Hugging Face cache links to the blobs of its own repository, which is as it should be.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def leads_out(path: Path) -> bool:
+    """Whether a file is a link to a place outside its folder (or outside its repository's cache)."""
+    if not os.path.islink(path):
+        return False
+    folder = path.parent.resolve()
+    target = path.resolve()
+    return not any(target.is_relative_to(place) for place in (folder, hub_cache_around(folder)) if place)
+
+
+def hub_cache_around(folder: Path) -> Path | None:
+    """`.../models--org--name` for a resolved folder inside one of its snapshots; None elsewhere."""
+    for place in folder.parents:
+        if place.name == "snapshots" and place.parent.name.startswith("models--"):
+            return place.parent
+    return None
