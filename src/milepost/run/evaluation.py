@@ -24,6 +24,8 @@ from milepost.run.streaming import Runner
 from milepost.sources import discover_all
 from milepost.store import ResultsFolder
 from milepost.store.folder import check_writable
+from milepost.store.sweep import sweep
+from milepost.store.workers import Worker
 from milepost.tasks.checks import check_tasks
 
 logger = logging.getLogger("milepost.run")
@@ -51,13 +53,15 @@ def evaluate_run(settings: RunSettings, journal: Journal) -> Outcome:
     outcome = Outcome(results)
     for one in series:
         outcome.failed += [Failure(checkpoint, reason) for checkpoint, reason in one.refused]
-    write_records(results, _by_plan(series, questions), settings, device)
     work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
-    runner = Runner(settings, device, results, questions, journal, outcome)
     tokens_each = max((q.plan.n_tokens for q in questions.values()), default=0)
     try:
-        with show_progress(len(work), tokens_each) as progress:
-            runner.run(work, progress)
+        with Worker(results, {"sources": list(settings.sources)}) as worker:
+            sweep(results)
+            write_records(results, _by_plan(series, questions), settings, device)
+            runner = Runner(settings, device, results, questions, journal, outcome, worker)
+            with show_progress(len(work), tokens_each) as progress:
+                runner.run(work, progress)
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise

@@ -17,15 +17,17 @@ from milepost.run.scoring import Target, write_plan_record
 from milepost.run.settings import RunSettings
 from milepost.sources import identify
 from milepost.store import ResultsFolder
-from milepost.store.files import read_json, write_json
-from milepost.store.reading import runs_newest_first
+from milepost.store.files import is_intact, read_json, write_json
+from milepost.store.reading import runs_folder, runs_newest_first
 from milepost.types import Checkpoint
+
+logger = logging.getLogger("milepost.run")
 
 
 def note_visit(results: ResultsFolder, checkpoint: Checkpoint, target: Target, **details: Any) -> None:
     """Record which model the checkpoint's name stands for; what is known of that model already is kept."""
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)
-    before = read_json(path) if path.exists() else {}
+    before = read_json(path) if is_intact(path) else {}
     model = {"model_id": target.model_id, "numerics": target.numerics}
     known = before if all(before.get(key) == value for key, value in model.items()) else {}
     record = {
@@ -59,10 +61,18 @@ def write_records(
     ]
     for plan, _ in groups.values():
         write_plan_record(results, plan)
+    _drop_damaged_runs(results)
     newest = runs_newest_first(results)[: len(records)]
     if [{k: v for k, v in run.items() if k != "time"} for run in reversed(newest)] != records:
         for record in records:
             results.write_run(record)
+
+
+def _drop_damaged_runs(results: ResultsFolder) -> None:
+    for path in runs_folder(results).glob("*.json"):
+        if not is_intact(path):
+            logger.warning("%s is damaged and removed; what it asked for has to be asked again", path)
+            path.unlink(missing_ok=True)
 
 
 def log_head(
@@ -89,7 +99,7 @@ def note_failure(results: ResultsFolder, failure: Failure) -> None:
     with log_path.open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n")
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)
-    if path.exists() and isinstance(checkpoint.location, Path):
+    if is_intact(path) and isinstance(checkpoint.location, Path):
         record = read_json(path)
         if record["model_id"] != _model_now(checkpoint):
             write_json(path, {**record, "model_id": None})

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard, requests_of, shard_sequences
 from milepost.store import ResultsFolder
-from milepost.store.files import read_json, write_json
+from milepost.store.files import is_intact, read_json, write_json
+from milepost.store.leases import Leases
+from milepost.store.tables import looks_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from milepost.engine import Engine
@@ -24,6 +32,11 @@ if TYPE_CHECKING:
 
 SCORING_VERSION = 1
 """Counts up when the numbers an engine gives for the same tokens change beyond rounding."""
+
+LOOK_AGAIN_S = 0.5
+"""How often a process that has nothing left looks whether the others are done."""
+
+logger = logging.getLogger("milepost.run")
 
 PER_CHECKPOINT = ("results", "groups")
 """The parts of lm_eval's results file that differ between checkpoints; the rest is kept once per plan."""
@@ -47,11 +60,44 @@ class Target:
             (task, shard)
             for task in self.plan.tasks
             for shard in task.shards
-            if not self.results.score_path(self.model_id, self.numerics, shard.shard_id).exists()
+            if not looks_whole(self.score_path(shard))
         ]
 
+    def score_path(self, shard: Shard) -> Path:
+        return self.results.score_path(self.model_id, self.numerics, shard.shard_id)
+
+    @property
+    def unit(self) -> str:
+        """How the names of leases on work for this model begin."""
+        return f"{self.model_id}-{self.numerics}-"
+
     def has_metrics(self) -> bool:
-        return self.results.metrics_path(self.plan.plan_id, self.model_id, self.numerics).exists()
+        """Whether its figures are there, whole, and with the docs' own beside them."""
+        try:
+            missing = self.missing_answers()
+        except ResultsError:
+            return False
+        return all(
+            task.name in missing
+            or looks_whole(self.results.doc_metrics_path(task.task_id, self.model_id, self.numerics))
+            for task in self.plan.tasks
+        )
+
+    def drop_damaged(self) -> None:
+        """Remove stored shards that are not what was written, so that they are scored again."""
+        for task in self.plan.tasks:
+            for shard in task.shards:
+                path = self.score_path(shard)
+                if not looks_whole(path):
+                    continue
+                try:
+                    loglikelihood, _ = self.results.read_scores(path)
+                    intact = len(loglikelihood) == shard.last - shard.first
+                except ResultsError:
+                    intact = False
+                if not intact:
+                    logger.warning("%s is damaged; its %s requests are scored again", path, task.name)
+                    path.unlink(missing_ok=True)
 
     def missing_answers(self) -> dict[str, int]:
         """Of a model with stored figures: tasks without any because it gave NaN, and how often it did."""
@@ -60,22 +106,59 @@ class Target:
         return missing
 
 
-def score_shards(target: Target, engine: Engine, progress: Progress) -> int:
-    """Score and store every shard that is not there yet; how many there were.
+def score_shards(
+    target: Target, engine: Engine, progress: Progress, leases: Leases, made: Mapping[str, Any]
+) -> int:
+    """Score and store the shards that are not there yet; how many this process did.
 
-    A shard is written once it is complete, so an interrupt costs at most the one under way.
+    A shard is written once it is complete, so an interrupt costs at most the one under way. Shards that
+    other processes have under way are left to them, and waited for in case they do not come.
+
+    Args:
+        made: kept with each shard, to say how it came about.
     """
-    missing = target.missing_shards()
-    for task, shard in missing:
-        sequences = shard_sequences(task.encoded, shard)
-        scores = engine.score(sequences)
-        loglikelihood, greedy = _by_request(
-            scores, requests_of(task.encoded, shard), shard.last - shard.first
-        )
-        path = target.results.score_path(target.model_id, target.numerics, shard.shard_id)
-        target.results.write_scores(path, loglikelihood, greedy)
-        progress.advance(len(sequences.tokens))
-    return len(missing)
+    n_scored = 0
+    while missing := target.missing_shards():
+        n_now = 0
+        for task, shard in missing:
+            with leases.hold(target.unit + shard.shard_id) as ours:
+                if ours and not looks_whole(target.score_path(shard)):
+                    _score_shard(target, engine, task, shard, made)
+                    n_now += 1
+                    progress.advance(_n_tokens(task, shard))
+        n_scored += n_now
+        if not n_now:
+            time.sleep(LOOK_AGAIN_S)
+    return n_scored
+
+
+def _score_shard(
+    target: Target, engine: Engine, task: TaskPlan, shard: Shard, made: Mapping[str, Any]
+) -> None:
+    scores = engine.score(shard_sequences(task.encoded, shard))
+    loglikelihood, greedy = _by_request(scores, requests_of(task.encoded, shard), shard.last - shard.first)
+    note = {**made, "engine": engine.name, "time": time.time()}
+    target.results.write_scores(target.score_path(shard), loglikelihood, greedy, note)
+
+
+def _n_tokens(task: TaskPlan, shard: Shard) -> int:
+    starts = task.encoded.sequences.starts
+    return int(starts[shard.last_sequence] - starts[shard.first_sequence])
+
+
+def figures(target: Target, questions: Questions, leases: Leases) -> dict[str, int]:
+    """See that a fully scored checkpoint has its figures, by one process; returns the NaN answers by task.
+
+    Raises:
+        ResultsError: a stored shard is damaged, or the disk is full.
+    """
+    while not target.has_metrics():
+        with leases.hold(f"{target.unit}figures-{target.plan.plan_id}") as ours:
+            if ours and not target.has_metrics():
+                return write_figures(target, questions)
+        if not ours:
+            time.sleep(LOOK_AGAIN_S)
+    return target.missing_answers()
 
 
 def write_figures(target: Target, questions: Questions) -> dict[str, int]:
@@ -88,12 +171,7 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
 
     responses = {}
     for task in target.plan.tasks:
-        parts = [
-            target.results.read_scores(
-                target.results.score_path(target.model_id, target.numerics, shard.shard_id)
-            )
-            for shard in task.shards
-        ]
+        parts = [target.results.read_scores(target.score_path(shard)) for shard in task.shards]
         responses[task.name] = Responses(
             kinds=[KINDS[kind] for kind in task.kinds],
             doc_ids=task.doc_ids,
@@ -108,7 +186,7 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
             target.results.write_doc_metrics(path, _columns(evaluation.docs[task.name]))
     tables = evaluation.lm_eval
     tables_path = target.results.lm_eval_tables_path(target.plan.plan_id)
-    if not tables_path.exists():
+    if not is_intact(tables_path):
         write_json(tables_path, {k: v for k, v in tables.items() if k not in PER_CHECKPOINT})
     write_json(
         target.results.metrics_path(target.plan.plan_id, target.model_id, target.numerics),
@@ -168,7 +246,8 @@ def _digest(*parts: Any) -> str:
 def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
     """What was asked, for people and for readers without lm_eval; once per plan."""
     path = results.plan_path(plan.plan_id)
-    if path.exists():
+    lacking = [task for task in plan.tasks if not looks_whole(results.docs_path(task.task_id))]
+    if is_intact(path) and not lacking:
         return
     tasks = [
         {
@@ -182,9 +261,8 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
         }
         for task in plan.tasks
     ]
-    for task in plan.tasks:
-        if not results.docs_path(task.task_id).exists():
-            results.write_docs(task.task_id, task.docs.columns())
+    for task in lacking:
+        results.write_docs(task.task_id, task.docs.columns())
     write_json(
         path,
         {

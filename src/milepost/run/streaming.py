@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -12,15 +13,17 @@ from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
 from milepost.run.journal import Journal
 from milepost.run.outcome import Failure, Outcome
-from milepost.run.planning import Questions
+from milepost.run.planning import Questions, versions
 from milepost.run.progress import Progress
 from milepost.run.reading import read_ahead
 from milepost.run.records import log_head, note_visit
-from milepost.run.scoring import Target, score_shards, write_figures
+from milepost.run.scoring import Target, figures, score_shards
 from milepost.run.series import PreparedSeries
 from milepost.run.settings import RunSettings
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
+from milepost.store.leases import Leases
+from milepost.store.workers import Worker
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ class _Read:
     """None where nothing is left to score, or they cannot be had."""
     problem: MilepostError | None = None
     """Why they cannot."""
+    busy: bool = False
+    """Whether another process was at it, so that its weights were not read."""
+
+
+_Item = tuple[PreparedSeries, Checkpoint]
 
 
 class Runner:
@@ -52,6 +60,7 @@ class Runner:
         questions: dict[tuple[str, int], Questions],
         journal: Journal,
         outcome: Outcome,
+        worker: Worker,
     ) -> None:
         self._settings = settings
         self._device = device
@@ -59,6 +68,8 @@ class Runner:
         self._questions = questions
         self._journal = journal
         self._outcome = outcome
+        self._worker = worker
+        self._leases = Leases(results, worker)
         self._model: LiveModel | None = None
         self._dtype = ""
         """What the live model was asked to compute in."""
@@ -66,31 +77,48 @@ class Runner:
         self._fallback: str | None = None
         """The reason last told; known only once the engine has met real requests."""
 
-    def run(self, work: Sequence[tuple[PreparedSeries, Checkpoint]], progress: Progress) -> None:
+    def run(self, work: Sequence[_Item], progress: Progress) -> None:
         """Evaluate every checkpoint; one that cannot be used is noted in the outcome, and the others go on.
+
+        Checkpoints that other processes are at come last, shard by shard.
 
         Raises:
             ResultsError: the results folder cannot be read or written.
         """
-        for (series, checkpoint), reading in read_ahead(work, self._read):
+        left = self._pass(work, progress, share=False)
+        self._pass(left, progress, share=True)
+
+    def _pass(self, work: Sequence[_Item], progress: Progress, *, share: bool) -> list[_Item]:
+        """Evaluate each; unless `share`, those that others are at are returned instead."""
+        left = []
+        for item, reading in read_ahead(work, functools.partial(self._read, share=share)):
+            series, checkpoint = item
             questions = self._questions[series.key]
             progress.start(checkpoint, questions.plan.n_tokens)
             try:
-                said = self._evaluate(series, checkpoint, questions, reading.result(), progress)
+                said = self._evaluate(series, checkpoint, questions, reading.result(), progress, share)
             except (CheckpointError, SourceError) as error:
                 self._outcome.failed.append(Failure(checkpoint, error.message))
                 said = f"cannot be used: {error.message}"
-            progress.finish(checkpoint, said)
+            if said is None:
+                left.append(item)
+            else:
+                progress.finish(checkpoint, said)
+        return left
 
-    def _read(self, item: tuple[PreparedSeries, Checkpoint]) -> _Read:
+    def _read(self, item: _Item, *, share: bool) -> _Read:
         """In the background: which model this is, and its tensors where something is left to score."""
         from milepost.weights import read_checkpoint
 
         series, checkpoint = item
         identity = identify(checkpoint, cache_folder())
         target = self._target(series, checkpoint, identity)
+        if not target.has_metrics():
+            target.drop_damaged()
         if not target.missing_shards():
             return _Read(identity)
+        if not share and self._leases.others_at(target.unit):
+            return _Read(identity, busy=True)
         try:
             weights = read_checkpoint(fetch(checkpoint, cache_folder()), checkpoint.format)
             if identify(checkpoint, cache_folder()) != identity:
@@ -112,7 +140,9 @@ class Runner:
         questions: Questions,
         read: _Read,
         progress: Progress,
-    ) -> str:
+        share: bool,
+    ) -> str | None:
+        """What became of it in a few words; None where another process is at it and we do not share."""
         target = self._target(series, checkpoint, read.identity)
         # Before anything else: from now on the name stands for this model, and no longer for another one.
         note_visit(self._results, checkpoint, target)
@@ -120,6 +150,8 @@ class Runner:
             raise read.problem
         if not target.missing_shards() and target.has_metrics():
             return self._judge(checkpoint, target.missing_answers(), n_shards=0)
+        if target.missing_shards() and (read.busy or (not share and self._leases.others_at(target.unit))):
+            return None
         path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
         with self._journal.evaluation_log(path) as log:
             log_head(log, checkpoint, target, self._settings, self._device)
@@ -129,7 +161,7 @@ class Runner:
                 n_shards = self._score(checkpoint, target, read, progress, log)
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
             start = time.monotonic()
-            missing = write_figures(target, questions)
+            missing = figures(target, questions, self._leases)
             log.info("figures computed in %.1f s", time.monotonic() - start)
         return self._judge(checkpoint, missing, n_shards)
 
@@ -160,7 +192,20 @@ class Runner:
         # The module has them; only the next checkpoint's stay in memory beside it.
         read.weights.tensors.clear()
         log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
-        n_shards = score_shards(target, engine, progress)
+        self._worker.at(
+            series=checkpoint.series,
+            checkpoint=checkpoint.name,
+            model_id=target.model_id,
+            numerics=target.numerics,
+            plan_id=target.plan.plan_id,
+        )
+        made = {
+            "source": checkpoint.source,
+            "device": self._device,
+            "versions": versions(),
+            "plan_id": target.plan.plan_id,
+        }
+        n_shards = score_shards(target, engine, progress, self._leases, made)
         if engine.fallback and engine.fallback != self._fallback:
             self._fallback = engine.fallback
             logger.warning("%s", engine.fallback)

@@ -72,6 +72,15 @@ def read_json(path: Path) -> Any:
     return value
 
 
+def is_intact(path: Path) -> bool:
+    """Whether a JSON record is there and is what was written."""
+    try:
+        read_json(path)
+    except ResultsError:
+        return False
+    return True
+
+
 def damaged(path: Path, error: Exception) -> ResultsError:
     """What to tell a person about a record that cannot be used."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -77,15 +77,18 @@ def scored_checkpoints(path: Path) -> set[tuple[str, str]]:
     return {(m.series, m.checkpoint) for m in read_measurements(path)}
 
 
+def runs_folder(results: ResultsFolder) -> Path:
+    """Where it is noted what was asked, a file per run and plan."""
+    return results.path / "store" / "runs"
+
+
 def runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
     """The records of `ResultsFolder.write_run`.
 
     Raises:
         ResultsError: one is damaged.
     """
-    return [
-        read_json(path) for path in sorted((results.path / "store" / "runs").glob("*.json"), reverse=True)
-    ]
+    return [read_json(path) for path in sorted(runs_folder(results).glob("*.json"), reverse=True)]
 
 
 def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -1,8 +1,8 @@
 """A checksum inside the file it is of, so that a record copied alone still carries it.
 
-A record is written with a mark followed by 64 zeros; the SHA-256 of all its bytes then takes the place of the
-zeros. To check, they are put back. It works for any format with room for a short text: a JSON entry, a Parquet
-key.
+A record is written with a mark followed by 64 zeros; the SHA-256 of all its bytes then takes the place of
+the zeros. To check, they are put back. Any format will do that has room for a short text: an entry in JSON,
+a key in Parquet.
 """
 
 from __future__ import annotations

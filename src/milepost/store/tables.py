@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CHECKSUM_KEY = "milepost"
 MADE_KEY = "milepost.made"
+PARQUET_END = b"PAR1"
 
 
 def write_table(path: Path, table: pa.Table, made: Mapping[str, Any] | None = None) -> None:
@@ -67,3 +69,17 @@ def read_made(path: Path) -> dict[str, Any]:
         raise damaged(path, error) from error
     made: dict[str, Any] = json.loads(metadata.get(MADE_KEY.encode(), b"{}"))
     return made
+
+
+def looks_whole(path: Path) -> bool:
+    """Whether a Parquet file is there and ends as one; what a lost end or lost blocks leave does not.
+
+    Its checksum is for `read_table`: this is cheap enough to ask of every file of a large folder.
+    """
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - len(PARQUET_END)))
+            return file.read() == PARQUET_END
+    except FileNotFoundError:
+        return False

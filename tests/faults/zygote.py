@@ -1,0 +1,94 @@
+"""Starts `milepost` as real processes without paying for its imports each time.
+
+A process of its own that has imported torch and lm_eval and waits. For each line of JSON on stdin it forks a
+child that runs the command line given, or waits for such a child, and answers with a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Child:
+    """A running `milepost`, a child of the zygote."""
+
+    pid: int
+    log: Path
+    zygote: Zygote
+
+    def wait(self) -> int:
+        """Exit status; negative for the signal that ended it, as in subprocess."""
+        return int(self.zygote.ask({"wait": self.pid}))
+
+    def output(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+
+class Zygote:
+    """The parent of the processes under test."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, *argv: str | Path, log: Path) -> Child:
+        """`milepost ARGV`, both of its outputs into `log`."""
+        pid = int(self.ask({"argv": [str(argument) for argument in argv], "log": str(log)}))
+        return Child(pid, log, self)
+
+    def run(self, *argv: str | Path, log: Path) -> int:
+        return self.start(*argv, log=log).wait()
+
+    def ask(self, what: dict[str, object]) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _serve() -> None:
+    import datasets  # noqa: F401 -- these four are what takes long to import
+    import lm_eval.evaluator  # noqa: F401
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+
+    import milepost.run.evaluation  # noqa: F401
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "wait" in asked:
+            _, status = os.waitpid(asked["wait"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            _become(asked["argv"], asked["log"])
+        print(pid, flush=True)
+
+
+def _become(argv: list[str], log: str) -> None:
+    from milepost.cli.main import main
+
+    sys.argv = ["milepost", *argv]
+    handle = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    main()
+
+
+if __name__ == "__main__":
+    _serve()
