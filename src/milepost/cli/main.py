@@ -8,6 +8,7 @@ import sys
 import click
 
 from milepost.cli.options import spell_with_dashes
+from milepost.cli.signals import Stopped
 from milepost.errors import MilepostError
 from milepost.version import __version__
 
@@ -15,6 +16,8 @@ COMMANDS = {
     "run": "score every checkpoint of one or more training runs",
     "list": "what checkpoints are there, and are they complete",
     "show": "the table of a results folder",
+    "status": "what runs on a results folder, what is done, what is left",
+    "verify": "is every record of a results folder what was written",
     "plot": "the learning curve as PNG, SVG or HTML",
     "export": "results as lm_eval files, CSV or Parquet",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
@@ -64,6 +67,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except Stopped as stopped:
+        click.echo(f"ended by {stopped}", err=True)
+        sys.exit(stopped.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)

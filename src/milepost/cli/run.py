@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from milepost.cli.signals import stop_in_good_order
 from milepost.errors import MilepostError
 
 
@@ -80,6 +81,7 @@ from milepost.errors import MilepostError
 @click.option("--fresh-plan", is_flag=True, help="Build prompts and tokens anew, whatever is cached.")
 @click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
 @click.option("--verbosity", help="Log level by name; LMEVAL_LOG_LEVEL is respected too.")
+@click.option("--detach", "apart", is_flag=True, help="Go on without this terminal; a log says how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Score every checkpoint of each SOURCE, then print the table.
@@ -91,9 +93,30 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     milepost run runs/my-500m -t mmlu,arc_easy -f 5 -o results
     milepost run 'hf://org/name@step-*' --steps 2000:200000:2000 -t hellaswag
     """
+    as_json, verbose = options.pop("as_json"), options.pop("verbose")
+    if options.pop("apart"):
+        return _detach(Path(options["output_path"]), as_json)
+    with stop_in_good_order():
+        return _run(sources, options, as_json, verbose)
+
+
+def _detach(output_path: Path, as_json: bool) -> int:
+    from milepost.cli.detach import detach
+
+    started = detach(output_path)
+    if as_json:
+        click.echo(json.dumps({"pid": started.pid, "log": str(started.log)}))
+        return 0
+    click.echo(f"process {started.pid} goes on without this terminal")
+    click.echo(f"follow it:    tail -f {started.log}")
+    click.echo(f"how far:      milepost status {output_path}")
+    click.echo(f"end it:       kill {started.pid}   (the same command goes on from there)")
+    return 0
+
+
+def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool, verbose: int) -> int:
     from milepost.library import evaluate
 
-    as_json, verbose = options.pop("as_json"), options.pop("verbose")
     level = options.pop("verbosity") or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)]
     template = options.pop("apply_chat_template")
     results = evaluate(

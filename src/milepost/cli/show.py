@@ -15,6 +15,7 @@ from milepost.store import read_measurements
 @click.command()
 @results_argument
 @selection_options
+@click.option("--provenance", is_flag=True, help="Where each checkpoint's figures come from.")
 @click.option("--json", "form", flag_value="json", help="Every figure as JSON, an object each.")
 @click.option("--csv", "form", flag_value="csv", help="Every figure as CSV, a line each.")
 @click.option("--markdown", "form", flag_value="markdown", help="The table as Markdown.")
@@ -24,6 +25,7 @@ def command(
     metric: tuple[str, ...],
     series: tuple[str, ...],
     subjects: bool,
+    provenance: bool,
     form: str | None,
 ) -> None:
     """Show the scores of RESULTS, the output folder of `milepost run`.
@@ -32,6 +34,14 @@ def command(
     level below. A table wider than the window is printed in parts. --json and --csv write all tasks and
     metrics that the patterns leave, not only those of the table.
     """
+    if provenance:
+        from milepost.report.origin import as_json as origin_json
+        from milepost.report.origin import origin_lines
+        from milepost.store.provenance import read_provenance
+
+        origins = read_provenance(results)
+        click.echo(origin_json(origins) if form == "json" else "\n".join(origin_lines(origins)))
+        return
     measured = read_measurements(results)
     if form in ("json", "csv"):
         from milepost.report.tidy import as_csv, as_json

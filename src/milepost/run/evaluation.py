@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
 from milepost.run.chat import choose_chat_template
+from milepost.run.command import command_line
+from milepost.run.estimate import Estimating, announce
 from milepost.run.journal import Journal
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, make_questions
@@ -56,12 +58,15 @@ def evaluate_run(settings: RunSettings, journal: Journal) -> Outcome:
     work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
     tokens_each = max((q.plan.n_tokens for q in questions.values()), default=0)
     try:
-        with Worker(results, {"sources": list(settings.sources)}) as worker:
+        with Worker(results, {"command": command_line(settings)}) as worker:
             sweep(results)
-            write_records(results, _by_plan(series, questions), settings, device)
+            names = {one.name: [checkpoint.name for checkpoint in one.checkpoints] for one in series}
+            write_records(results, _by_plan(series, questions), names, settings, device)
             runner = Runner(settings, device, results, questions, journal, outcome, worker)
+            plans = [questions[one.key].plan for one, _ in work]
+            announce(plans, results.path)
             with show_progress(len(work), tokens_each) as progress:
-                runner.run(work, progress)
+                runner.run(work, Estimating(progress, sum(plan.n_tokens for plan in plans)))
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise

@@ -49,10 +49,10 @@ class Lines:
         self._done += 1
         now = time.monotonic()
         left = (now - self._began) / self._done * (self._n - self._done)
-        eta = f", about {_spell(left)} left" if self._done < self._n else ""
+        eta = f", about {spell(left)} left" if self._done < self._n else ""
         print(
             f"[{self._done}/{self._n}] {checkpoint.series} {checkpoint.name}: {what},"
-            f" {_spell(now - self._this)}{eta}",
+            f" {spell(now - self._this)}{eta}",
             file=sys.stderr,
             flush=True,
         )
@@ -105,7 +105,8 @@ def _bars(n_checkpoints: int, tokens_each: int) -> Iterator[Progress]:
         yield Bars()
 
 
-def _spell(seconds: float) -> str:
+def spell(seconds: float) -> str:
+    """`8.1 s`, `42 s`, `12 min`, `3.4 h`."""
     if seconds < 100:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -11,6 +11,7 @@ from typing import Any
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError
 from milepost.plan.plan import Plan
+from milepost.run.command import command_line
 from milepost.run.outcome import Failure
 from milepost.run.planning import versions
 from milepost.run.scoring import Target, write_plan_record
@@ -45,13 +46,24 @@ def note_visit(results: ResultsFolder, checkpoint: Checkpoint, target: Target, *
 
 
 def write_records(
-    results: ResultsFolder, groups: dict[str, tuple[Plan, list[str]]], settings: RunSettings, device: str
+    results: ResultsFolder,
+    groups: dict[str, tuple[Plan, list[str]]],
+    checkpoints: dict[str, list[str]],
+    settings: RunSettings,
+    device: str,
 ) -> None:
-    """What is asked now, unless the folder's newest records say just that."""
+    """What is asked now, unless the folder's newest records say just that.
+
+    Args:
+        groups: plan id to the plan and the series it is for.
+        checkpoints: series to the names of those that are to be scored.
+    """
     records = [
         {
             "plan_id": plan_id,
             "series": names,
+            "checkpoints": {name: checkpoints[name] for name in names},
+            "command": command_line(settings),
             "sources": list(settings.sources),
             "dtype": settings.dtype,
             "device": device,

@@ -1,0 +1,100 @@
+"""What a long run will take: disk before it begins, time once its first shards have shown how fast it goes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from milepost.plan.plan import Plan
+from milepost.run.progress import Progress, spell
+from milepost.types import Checkpoint
+
+LONG_TOKENS = 2_000_000
+"""Below so many tokens in all nothing is said beforehand."""
+LONG_S = 60.0
+"""Below so much time left nothing is said later either."""
+MEASURED_S = 5.0
+"""So much work is needed before a speed says something: the first shards warm up."""
+
+BYTES_PER_REQUEST = 9
+"""A log-likelihood hardly compresses: 8 bytes, and a little for the flag."""
+BYTES_PER_DOC = 60
+"""Its own metrics and filtered answers, compressed; long tasks of few metrics need less."""
+BYTES_PER_FILE = 4096
+
+
+def disk_needed(plan: Plan, n_checkpoints: int) -> int:
+    """Bytes of records, without lm_eval's sample files; right within a factor of two or so."""
+    each = sum(
+        BYTES_PER_REQUEST * task.encoded.n_requests
+        + BYTES_PER_DOC * task.n_docs
+        + BYTES_PER_FILE * (len(task.shards) + 1)
+        for task in plan.tasks
+    )
+    return each * n_checkpoints
+
+
+def announce(work: list[Plan], folder: Path) -> None:
+    """Say on stderr what is ahead, if it is much or the disk is too small for it.
+
+    Args:
+        work: the plan of each checkpoint.
+    """
+    needed = sum(disk_needed(plan, 1) for plan in work)
+    free = shutil.disk_usage(folder).free
+    n_tokens = sum(plan.n_tokens for plan in work)
+    if needed > free:
+        _say(f"warning: the results may need {_size(needed)}, and {folder} has {_size(free)} free")
+    elif n_tokens >= LONG_TOKENS:
+        _say(
+            f"{len(work)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
+            f" results about {_size(needed)}, {_size(free)} free"
+        )
+
+
+class Estimating:
+    """A `Progress` that passes everything on and says, once it can be told, how long the rest will take."""
+
+    def __init__(self, shown: Progress, n_tokens: int) -> None:
+        self._shown = shown
+        self._left = n_tokens
+        self._of_this = 0
+        self._measured = 0
+        self._began = 0.0
+        self._said = False
+
+    def start(self, checkpoint: Checkpoint, tokens: int) -> None:
+        self._of_this = tokens
+        if not self._measured:
+            self._began = time.monotonic()
+        self._shown.start(checkpoint, tokens)
+
+    def advance(self, tokens: int) -> None:
+        self._of_this -= tokens
+        self._left -= tokens
+        self._measured += tokens
+        elapsed = time.monotonic() - self._began
+        if not self._said and elapsed >= MEASURED_S:
+            self._said = True
+            speed = self._measured / elapsed
+            if self._left / speed >= LONG_S:
+                _say(f"{speed:,.0f} tokens/s: about {spell(self._left / speed)} for what is not scored yet")
+        self._shown.advance(tokens)
+
+    def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        self._left -= self._of_this
+        self._shown.finish(checkpoint, what)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

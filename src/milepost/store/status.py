@@ -1,0 +1,89 @@
+"""How far the newest run of each series is: from what is stored and who is at work, without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milepost.store.files import read_json
+from milepost.store.folder import ResultsFolder, open_results
+from milepost.store.reading import runs_newest_first
+from milepost.store.workers import WorkerRecord, live_workers
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStatus:
+    """How far one checkpoint is with the newest plan of its series."""
+
+    checkpoint: str
+    shards_done: int
+    shards: int
+    has_figures: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStatus:
+    """The checkpoints that the newest run of a series was asked for."""
+
+    series: str
+    plan_id: str
+    command: str | None
+    checkpoints: tuple[CheckpointStatus, ...]
+
+    @property
+    def n_done(self) -> int:
+        return sum(one.has_figures for one in self.checkpoints)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Who works on a results folder, and how far it is."""
+
+    results: ResultsFolder
+    workers: tuple[WorkerRecord, ...]
+    series: tuple[SeriesStatus, ...]
+
+
+def read_status(path: Path) -> Status:
+    """The state of the results folder at `path`.
+
+    Raises:
+        ResultsError: not a results folder, or a damaged record.
+    """
+    results = open_results(path)
+    newest: dict[str, Mapping[str, Any]] = {}
+    for run in runs_newest_first(results):
+        for series in run["series"]:
+            newest.setdefault(series, run)
+    return Status(
+        results,
+        tuple(live_workers(results)),
+        tuple(_series(results, series, run) for series, run in newest.items()),
+    )
+
+
+def _series(results: ResultsFolder, series: str, run: Mapping[str, Any]) -> SeriesStatus:
+    plan = read_json(results.plan_path(run["plan_id"]))
+    shards = [shard[0] for task in plan["tasks"] for shard in task["shards"]]
+    names = run.get("checkpoints", {}).get(series, [])
+    return SeriesStatus(
+        series,
+        run["plan_id"],
+        run.get("command"),
+        tuple(_checkpoint(results, series, name, run["plan_id"], shards) for name in names),
+    )
+
+
+def _checkpoint(
+    results: ResultsFolder, series: str, name: str, plan_id: str, shards: list[str]
+) -> CheckpointStatus:
+    path = results.checkpoint_path(series, name)
+    model = read_json(path) if path.exists() else {}
+    if not model.get("model_id"):
+        return CheckpointStatus(name, 0, len(shards), has_figures=False)
+    model_id, numerics = model["model_id"], model["numerics"]
+    done = sum(results.score_path(model_id, numerics, shard).exists() for shard in shards)
+    has_figures = results.metrics_path(plan_id, model_id, numerics).exists()
+    return CheckpointStatus(name, done, len(shards), has_figures)
