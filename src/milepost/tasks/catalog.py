@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -93,6 +94,7 @@ def _suggest(name: str, catalog: Catalog) -> str:
     return "names are lm_eval's own; pass --include-path FOLDER for YAML tasks of your own"
 
 
+@functools.cache
 def _builtin_catalog() -> Catalog:
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or not spec.submodule_search_locations:
@@ -105,7 +107,7 @@ def _builtin_catalog() -> Catalog:
         saved = json.loads(kept.read_text("utf-8"))
         if saved["stamp"] == stamp:
             return {
-                row[0]: CatalogEntry(row[0], row[1], row[2] and str(root / row[2]), tuple(row[3]))
+                row[0]: CatalogEntry(row[0], row[1], row[2] and f"{root}/{row[2]}", tuple(row[3]))
                 for row in saved["entries"]
             }
     except (OSError, ValueError, KeyError):
