@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_shards_hold_every_request_once_and_whole_docs(docs: list, shard_tokens:
     shards = cut_into_shards(encoded, doc_ids, shard_tokens)
     assert shards[0].first == 0
     assert shards[-1].last == encoded.n_requests
-    for before, after in zip(shards, shards[1:], strict=False):
+    for before, after in pairwise(shards):
         assert before.last == after.first
         assert doc_ids[before.last - 1] != doc_ids[after.first]
     tokens = np.concatenate([shard_sequences(encoded, shard).tokens for shard in shards])
@@ -64,6 +65,23 @@ def test_a_shard_has_the_same_name_wherever_it_is_cut_from() -> None:
     assert (
         cut_into_shards(encoded, doc_ids, 5)[0].shard_id == cut_into_shards(alone, alone_ids, 99)[0].shard_id
     )
+
+
+def test_a_prefix_that_docs_share_is_counted_once() -> None:
+    prefix = list(range(50))
+    rows = [[*prefix, 100 + doc, 200 + doc] for doc in range(10)]
+    encoded = EncodedTask(
+        sequences=Sequences(
+            tokens=np.asarray([token for row in rows for token in row], dtype=np.int32),
+            starts=np.arange(11, dtype=np.int64) * 52,
+            n_targets=np.ones(10, dtype=np.int32),
+        ),
+        request_of=np.arange(10, dtype=np.int32),
+        n_requests=10,
+        n_truncated=0,
+    )
+    assert len(cut_into_shards(encoded, np.arange(10), 80)) == 1
+    assert len(cut_into_shards(encoded, np.arange(10), 60)) == 2
 
 
 @pytest.mark.parametrize("change", ["token", "target", "request"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from milepost.plan.encode import EncodedTask
 from milepost.types import Sequences
 
 DEFAULT_SHARD_TOKENS = 262_144
+"""Seconds on a GPU, a quarter of an hour of a 135M model on one CPU core. Smaller shards share less: full MMLU
+5-shot has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,16 @@ class Shard:
 def cut_into_shards(
     encoded: EncodedTask, doc_ids: npt.NDArray[np.int64], shard_tokens: int = DEFAULT_SHARD_TOKENS
 ) -> tuple[Shard, ...]:
-    """Shards of about `shard_tokens` tokens (before sharing), in the order of the task's docs; none is empty.
+    """Shards of about `shard_tokens` tokens, in the order of the task's docs; none is empty.
+
+    What a sequence shares with the one before it (a few-shot prefix, a question) is not counted again, because
+    a shard computes it once; so a shard costs about the same whatever the prompts are.
 
     Args:
         doc_ids: [R] the doc of each request; requests of one doc stay together.
     """
-    lengths = np.diff(encoded.sequences.starts)
-    request_tokens = np.bincount(encoded.request_of, weights=lengths, minlength=encoded.n_requests)
+    new_tokens = _new_tokens(encoded.sequences)
+    request_tokens = np.bincount(encoded.request_of, weights=new_tokens, minlength=encoded.n_requests)
     doc_starts = np.flatnonzero(np.diff(doc_ids, prepend=doc_ids[0] - 1))
     before_doc = np.concatenate([[0], np.cumsum(request_tokens)])[doc_starts]
     number = (before_doc // shard_tokens).astype(np.int64)
@@ -66,6 +72,20 @@ def shard_sequences(encoded: EncodedTask, shard: Shard) -> Sequences:
 def requests_of(encoded: EncodedTask, shard: Shard) -> npt.NDArray[np.int64]:
     """[n] the request of each of the shard's sequences, counted from the shard's first request."""
     return (encoded.request_of[shard.first_sequence : shard.last_sequence] - shard.first).astype(np.int64)
+
+
+def _new_tokens(sequences: Sequences) -> npt.NDArray[np.int64]:
+    """[N] tokens of each sequence behind what it begins with in common with the one before it."""
+    bounds = sequences.starts.tolist()
+    new = np.diff(sequences.starts)
+    before = sequences.tokens[:0]
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        own = sequences.tokens[start:end]
+        length = min(len(before), len(own))
+        differs = before[:length] != own[:length]
+        new[number] -= int(differs.argmax()) if differs.any() else length
+        before = own
+    return new
 
 
 def _shard_id(encoded: EncodedTask, first: int, last: int, lo: int, hi: int) -> str:

@@ -23,7 +23,7 @@ from milepost.plan.strings import StringEncoder
 from milepost.run.journal import Journal
 from milepost.tasks.settings import TaskSettings
 
-PLAN_FORMAT = 3
+PLAN_FORMAT = 4
 
 logger = logging.getLogger("milepost.run")
 
