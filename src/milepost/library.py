@@ -141,7 +141,7 @@ def evaluate(
         dtype: `auto` (the checkpoint's own), `float32`, `float16` or `bfloat16`.
         engine: `auto`, `packed`, `padded` or `reference`; the same scores, at different speed.
         batch_size: tokens per forward pass, or `auto`.
-        shard_tokens: tokens per unit of work and storage, shared beginnings counted once; None for the default.
+        shard_tokens: tokens per unit of work and storage, shared ones counted once; None for the default.
         log_samples: also write lm_eval's own result and sample files.
         reuse_plan: whether an unchanged plan of an earlier run may be taken from the cache.
         verbosity: a logging level.

@@ -17,8 +17,8 @@ from milepost.plan.encode import EncodedTask
 from milepost.types import Sequences
 
 DEFAULT_SHARD_TOKENS = 262_144
-"""Seconds on a GPU, a quarter of an hour of a 135M model on one CPU core. Smaller shards share less: full MMLU
-5-shot has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in a quarter of it."""
+"""Seconds on a GPU, a quarter of an hour of a 135M model on one CPU core. Smaller shards share less: MMLU 5-shot
+has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ def cut_into_shards(
 ) -> tuple[Shard, ...]:
     """Shards of about `shard_tokens` tokens, in the order of the task's docs; none is empty.
 
-    What a sequence shares with the one before it (a few-shot prefix, a question) is not counted again, because
-    a shard computes it once; so a shard costs about the same whatever the prompts are.
+    What a sequence shares with the one before it (a few-shot prefix, a question) is not counted again, for a
+    shard computes it once; so a shard costs about the same whatever the prompts are.
 
     Args:
         doc_ids: [R] the doc of each request; requests of one doc stay together.
