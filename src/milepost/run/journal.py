@@ -11,12 +11,13 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import MilepostError
+from milepost.sources.names import without_secrets
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -102,12 +103,15 @@ class Journal:
         self._repeats = _Repeats(self._screen)
         self._taken: list[_TakenOver] = []
         self._python_warnings = warnings.catch_warnings()
+        self._record_factory: Callable[..., logging.LogRecord] = logging.LogRecord
         self._prepared: list[str] = []
 
     def __enter__(self) -> Journal:
         self._python_warnings.__enter__()
         warnings.simplefilter("default")
         logging.captureWarnings(True)
+        self._record_factory = logging.getLogRecordFactory()
+        logging.setLogRecordFactory(_DiscreetRecord)
         for name in ("milepost", *LIBRARIES):
             library = logging.getLogger(name)
             self._taken.append(_TakenOver(library, library.level, library.propagate, list(library.handlers)))
@@ -121,6 +125,7 @@ class Journal:
             taken.library.propagate, taken.library.handlers = taken.propagate, taken.handlers
         self._taken.clear()
         logging.captureWarnings(False)
+        logging.setLogRecordFactory(self._record_factory)
         self._python_warnings.__exit__(None, None, None)
 
     def _take_over(self) -> None:
@@ -169,6 +174,13 @@ class Journal:
             for message in [*self._prepared, *self._repeats.say_counted()]:
                 file.handle(warning_record(message))
             file.close()
+
+
+class _DiscreetRecord(logging.LogRecord):
+    """Libraries log the addresses they ask, credentials and all, some through handlers of their own."""
+
+    def getMessage(self) -> str:
+        return without_secrets(super().getMessage())
 
 
 class _ScreenFormatter(logging.Formatter):

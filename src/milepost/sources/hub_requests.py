@@ -80,6 +80,7 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
                     f"{what} cannot be stored: {failure.strerror or _one_line(failure)}",
                     "look at the Hub cache (HF_HOME) with `milepost doctor`",
                 ) from failure
+            time.sleep(_PAUSES_S[attempt])
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

@@ -60,7 +60,12 @@ def shown(text: str) -> str:
     Control characters, ANSI escapes and lone surrogates are spelled out, credentials left out.
     """
     printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return _SECRET.sub("***", printable)
+    return without_secrets(printable)
+
+
+def without_secrets(text: str) -> str:
+    """The text with `***` for names and passwords in addresses and for tokens of the Hub."""
+    return _SECRET.sub("***", text)
 
 
 def listed(names: Iterable[str]) -> str:
