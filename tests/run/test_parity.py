@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from lm_eval.models.huggingface import HFLM
 import milepost
 from milepost.tasks.catalog import load_catalog
 from milepost.tasks.loading import _manager
+from milepost.tasks.shortcuts import compiled_yaml
 
 TASKS = ["arc_easy", "winogrande", "rte", "lambada_openai"]
-LIMIT = 4
+LIMIT = 3
 PERPLEXITIES = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
@@ -26,46 +29,62 @@ def model_folder(shared: Path) -> Path:
     return shared / "hub" / "models" / "tiny" / "english-4m" / "step-1600"
 
 
-@pytest.fixture(scope="module", params=[0, 3], ids=["0-shot", "3-shot"])
-def shots(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-def tasks_for(shots: int) -> list[str]:
-    return TASKS if shots else [*TASKS, "wikitext"]
-
-
-@pytest.fixture(scope="module")
-def theirs(hub: str, model_folder: Path, shots: int) -> dict[str, Any]:
+@functools.cache
+def by_lm_eval(folder: Path, shots: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    model = HFLM(pretrained=str(model_folder), dtype="float32", batch_size=8, device="cpu")
-    found: dict[str, Any] = simple_evaluate(
-        model=model,
-        tasks=tasks_for(shots),
-        num_fewshot=shots,
-        limit=LIMIT,
-        task_manager=_manager(load_catalog()),
-        bootstrap_iters=0,
-    )
+    model = HFLM(pretrained=str(folder), dtype="float32", batch_size=8, device="cpu")
+    with compiled_yaml():
+        found: dict[str, Any] = simple_evaluate(
+            model=model,
+            tasks=TASKS if shots else [*TASKS, "wikitext"],
+            num_fewshot=shots,
+            limit=LIMIT,
+            task_manager=_manager(load_catalog()),
+            bootstrap_iters=0,
+        )
     return found
 
 
-@pytest.fixture(scope="module", params=["reference", "padded", "packed"])
+@dataclass(frozen=True)
+class Case:
+    engine: str
+    shots: int
+    tasks: list[str]
+
+
+CASES = [
+    Case("packed", 0, [*TASKS, "wikitext"]),
+    Case("padded", 0, TASKS),
+    Case("reference", 0, TASKS),
+    Case("packed", 3, TASKS),
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.engine}-{case.shots}-shot")
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def theirs(hub: str, model_folder: Path, case: Case) -> dict[str, Any]:
+    """lm_eval's results, of the case's tasks."""
+    found = by_lm_eval(model_folder, case.shots)
+    tables = ("results", "samples", "configs")
+    return {key: {task: found[key][task] for task in case.tasks} for key in tables}
+
+
+@pytest.fixture(scope="module")
 def ours(
-    request: pytest.FixtureRequest,
-    theirs: dict[str, Any],
-    model_folder: Path,
-    shots: int,
-    tmp_path_factory: pytest.TempPathFactory,
+    theirs: dict[str, Any], model_folder: Path, case: Case, tmp_path_factory: pytest.TempPathFactory
 ) -> milepost.Results:
     return milepost.evaluate(
         model_folder,
-        tasks_for(shots),
+        case.tasks,
         output_path=tmp_path_factory.mktemp("results") / "out",
-        num_fewshot=shots,
+        num_fewshot=case.shots,
         limit=LIMIT,
         dtype="float32",
-        engine=request.param,
+        engine=case.engine,
         log_samples=True,
     )
 

@@ -91,11 +91,17 @@ def _manager(catalog: Catalog) -> lm_eval.tasks.TaskManager:
 
 
 def _load(manager: lm_eval.tasks.TaskManager, names: list[str], data: Iterator[str]) -> dict[str, Any]:
-    from datasets.exceptions import DatasetNotFoundError
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     try:
         with cache_if_hub_is_down(data), compiled_yaml(), plain_output():
             loaded: dict[str, Any] = dict(manager.load(names))
+    except (DatasetGenerationError, StopIteration) as error:
+        said = " ".join(str(error.__cause__ or error).split()) or "it is empty"
+        raise TaskError(
+            f"a task's data cannot be read: {said[:300]}",
+            "look at the files that its dataset_path and dataset_kwargs name",
+        ) from error
     except (DatasetNotFoundError, *hub_errors()) as error:
         raise _no_data(error) from error
     except ValueError as error:

@@ -31,11 +31,11 @@ def standard_error(aggregation: Callable[[Sequence[Any]], Any], items: Sequence[
         return None
     if aggregation is perplexity:
         logs = np.asarray(items, dtype=np.float64)
-        return _spread(np.exp(-_resampled_sums(logs[:, None])[:, 0] / len(logs)))
+        return _spread(_exp(-_resampled_sums(logs[:, None])[:, 0] / len(logs)))
     if aggregation in (weighted_perplexity, bits_per_byte):
         sums = _resampled_sums(np.asarray(items, dtype=np.float64))
         nats = -sums[:, 0] / sums[:, 1]
-        return _spread(nats / math.log(2) if aggregation is bits_per_byte else np.exp(nats))
+        return _spread(nats / math.log(2) if aggregation is bits_per_byte else _exp(nats))
     closed = stderr_for_metric(metric=aggregation, bootstrap_iters=1)
     if closed is not None and getattr(closed, "__name__", "") != "<lambda>":
         return _finite(closed(items))
@@ -52,6 +52,12 @@ def _resampled_sums(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         drawn = draw.integers(0, n, size=(100, n))
         blocks.append(values[drawn].sum(axis=1))
     return np.concatenate(blocks)
+
+
+def _exp(nats: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """exp, which an untrained model on a long text can overflow; the error is then None."""
+    with np.errstate(over="ignore"):
+        return np.exp(nats)
 
 
 def _spread(resampled: npt.ArrayLike) -> float | None:

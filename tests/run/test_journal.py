@@ -1,0 +1,95 @@
+"""What a run says, where, and how often."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import pytest
+
+from milepost.errors import MilepostError
+from milepost.run.journal import Journal, parse_level
+
+LIBRARY = logging.getLogger("lm_eval.tasks")
+
+
+@pytest.fixture(autouse=True)
+def no_level_of_lm_eval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LMEVAL_LOG_LEVEL", raising=False)
+
+
+def test_levels_go_by_name() -> None:
+    assert parse_level("info") == logging.INFO
+    with pytest.raises(MilepostError, match="'loud'"):
+        parse_level("loud")
+
+
+def warn_of_subjects(n: int) -> None:
+    for number in range(n):
+        LIBRARY.warning("subject %d has no version", number)
+
+
+def test_a_warning_repeated_for_57_subjects_is_said_once_with_its_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Journal():
+        warn_of_subjects(57)
+        LIBRARY.warning("something else")
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: subject 0 has no version (and 56 more like it)",
+        "warning: something else",
+    ]
+
+
+def test_our_own_and_pythons_warnings_are_the_same_only_if_they_say_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Journal():
+        for task in ("piqa", "rte", "piqa"):
+            logging.getLogger("milepost.run").warning("%s is long", task)
+        for what in ("old", "older"):
+            warnings.warn(what, DeprecationWarning, stacklevel=1)
+    said = capsys.readouterr().err
+    assert "warning: piqa is long (and 1 more like it)" in said
+    assert "warning: rte is long\n" in said
+    assert "DeprecationWarning: old\n" in said
+    assert "DeprecationWarning: older\n" in said
+
+
+def test_each_checkpoints_log_has_the_warnings_of_the_preparation_and_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Journal() as journal:
+        warn_of_subjects(3)
+        journal.say_collected()
+        for name in "ab":
+            with journal.evaluation_log(tmp_path / name / "evaluation.log") as log:
+                log.info("settings of %s", name)
+                log.warning("zeros in %s", name)
+    for name, other in ("ab", "ba"):
+        text = (tmp_path / name / "evaluation.log").read_text("utf-8")
+        assert text.count("subject 0 has no version (and 2 more like it)") == 1
+        assert f"settings of {name}" in text
+        assert f"zeros in {name}" in text
+        assert f"zeros in {other}" not in text
+    assert capsys.readouterr().err.count("no version") == 1
+
+
+def test_loggers_and_filters_are_afterwards_as_they_were() -> None:
+    library = logging.getLogger("lm_eval")
+    before = library.level, library.propagate, list(library.handlers), list(warnings.filters)
+    with Journal(logging.DEBUG) as journal, journal.timed("imported something"):
+        library.addHandler(logging.NullHandler())  # as a library does that is imported only now
+        warnings.simplefilter("ignore")
+    late = [handler for handler in library.handlers if isinstance(handler, logging.NullHandler)]
+    for handler in late:
+        library.removeHandler(handler)
+    assert len(late) == 1
+    assert (library.level, library.propagate, library.handlers, list(warnings.filters)) == before
+
+
+def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Journal():
+        LIBRARY.warning("a \x1b[31mred\x07 name")
+    assert "\x1b" not in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""The state of data: it changes when, and only when, the data does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets.config
+import pytest
+from conftest import NO_HUB
+from huggingface_hub import constants
+
+from milepost.tasks import data
+from milepost.tasks.data import cache_if_hub_is_down, data_state, endpoint, is_offline
+
+
+def local(*files: Path) -> dict[str, Any]:
+    return {"path": "json", "data_files": {"test": [str(file) for file in files]}}
+
+
+def test_local_files_have_the_state_of_their_content(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    one.write_text("{}\n")
+    two.write_text("{}\n")
+    state = data_state(local(one, two))
+    assert state is not None
+    two.write_text("{} \n")
+    assert data_state(local(one, two)) != state
+    two.write_text("{}\n")
+    assert data_state(local(two, one)) == state
+    assert data_state(local(one)) != state
+
+
+def test_a_missing_file_or_none_has_no_state(tmp_path: Path) -> None:
+    assert data_state(local(tmp_path / "nowhere.jsonl")) is None
+    assert data_state({"path": "json", "data_files": None}) is None
+
+
+def test_a_folder_has_the_state_of_all_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "data.jsonl").write_text("{}\n")
+    ref = {"path": str(tmp_path), "data_files": None}
+    state = data_state(ref)
+    (tmp_path / "deep" / "more.jsonl").write_text("{}\n")
+    assert data_state(ref) != state
+
+
+def test_a_hub_data_set_has_the_state_of_its_commit(hub: str) -> None:
+    state = data_state({"path": "baber/piqa", "data_files": None})
+    assert state is not None
+    assert len(state) == 40
+    assert data_state({"path": "nobody/nothing", "data_files": None}) is None
+
+
+def test_with_the_hub_down_the_cache_is_used_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", NO_HUB)
+    monkeypatch.setattr(data, "_PAUSES_S", (0.01,))
+    with cache_if_hub_is_down(["baber/piqa"]):
+        assert is_offline()
+        assert datasets.config.HF_HUB_OFFLINE
+    assert not is_offline()
+
+
+def test_with_the_hub_up_or_nothing_to_ask_it_nothing_changes(hub: str) -> None:
+    for asked in (["baber/piqa"], ["nobody/nothing"], []):
+        with cache_if_hub_is_down(asked):
+            assert not is_offline()
+
+
+def test_credentials_in_the_address_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "https://me:secret@hub.example:8443")
+    assert endpoint() == "https://hub.example:8443"
