@@ -18,7 +18,8 @@ from milepost.types import Sequences
 
 DEFAULT_SHARD_TOKENS = 262_144
 """Seconds on a GPU, a quarter of an hour of a 135M model on one CPU core. Smaller shards share less: MMLU
-5-shot has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in a quarter of it."""
+5-shot has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in shards of
+65,536."""
 
 
 @dataclass(frozen=True, slots=True)
