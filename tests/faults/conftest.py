@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.zygote import Zygote
-from tests.run.own_tasks import write_task
+from faults.zygote import Zygote
+from run.own_tasks import write_task
 
 ANIMALS = ("cat", "dog", "rat", "hen", "cow", "pig", "fox", "owl")
 PLACES = ("mat", "log", "hill", "roof")
@@ -43,10 +43,10 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def asked(tiny_run: Path, questions: Path) -> list[str]:
-    """The arguments of `milepost run`, but for the results folder: 3 checkpoints, about 40 shards each."""
+    """The arguments of `milepost run`, but for the results folder: 3 checkpoints, some 30 shards each."""
     return [
         "run", str(tiny_run), "-t", "where,who", "--include-path", str(questions),
-        "--shard-tokens", "400", "--engine", "padded",
+        "--shard-tokens", "130", "--engine", "padded",
     ]  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.faults.records import contents, leftovers, score_files
-from tests.faults.zygote import Zygote
+from faults.records import contents, leftovers, score_files
+from faults.zygote import Zygote
 
 
 def test_four_processes_score_each_shard_once_and_get_what_one_gets(

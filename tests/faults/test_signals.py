@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.records import contents, leftovers, score_files
-from tests.faults.zygote import Child, Zygote
+from faults.records import contents, leftovers, score_files
+from faults.zygote import Child, Zygote
 
 PATIENCE_S = 120.0
 

@@ -26,6 +26,9 @@ class Child:
         """Exit status; negative for the signal that ended it, as in subprocess."""
         return int(self.zygote.ask({"wait": self.pid}))
 
+    def has_ended(self) -> bool:
+        return self.zygote.ask({"poll": self.pid}).strip() != "None"
+
     def output(self) -> str:
         return self.log.read_text("utf-8", "replace")
 
@@ -67,11 +70,16 @@ def _serve() -> None:
 
     import milepost.run.evaluation  # noqa: F401
 
+    ended: dict[int, int] = {}
     for line in sys.stdin:
         asked = json.loads(line)
-        if "wait" in asked:
-            _, status = os.waitpid(asked["wait"], 0)
-            print(os.waitstatus_to_exitcode(status), flush=True)
+        pid = asked.get("wait", asked.get("poll"))
+        if pid is not None:
+            if pid not in ended:
+                done, status = os.waitpid(pid, 0 if "wait" in asked else os.WNOHANG)
+                if done:
+                    ended[pid] = os.waitstatus_to_exitcode(status)
+            print(ended.get(pid), flush=True)
             continue
         pid = os.fork()
         if pid == 0:

@@ -20,8 +20,8 @@ from milepost.store.verify import Finding, Verification, repair, verify
 def command(results: Path, mend: bool, as_json: bool) -> int:
     """Check every record of RESULTS against its checksum, and say what to redo.
 
-    Exit status 1 if a record is damaged or missing, also if --repair has removed it: the run that makes it anew
-    is still to come. What a killed process left unfinished does no harm and is removed by the next run.
+    Exit status 1 if a record is damaged or missing, also if --repair has removed it, as the run that makes it
+    anew is still to come. What a killed process left unfinished does no harm; the next run removes it.
     """
     found = verify(results)
     if mend:

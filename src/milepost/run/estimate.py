@@ -1,4 +1,4 @@
-"""What a long run will take: disk before it begins, time once its first shards have shown how fast it goes."""
+"""What a long run will take: disk before it begins, time once its first shards have shown the speed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,106 @@
+"""Records that are cut short or changed: recognised, told, and made anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from faults.records import contents, score_files
+from faults.zygote import Zygote
+from milepost.cli.main import milepost
+from milepost.store.verify import repair, verify
+
+
+@pytest.fixture
+def results(uninterrupted: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(uninterrupted, tmp_path / "results"))
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def zeroed_at_its_end(path: Path) -> None:
+    """What some file systems leave of a file whose last blocks were not written."""
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+
+
+def one_bit_flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+
+
+KINDS = ("scores", "docs", "metrics", "doc_metrics", "plans", "runs", "checkpoints")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", [cut_short, emptied, zeroed_at_its_end, one_bit_flipped])
+def test_verify_names_the_damaged_record_and_the_command_that_makes_it_anew(
+    kind: str, damage: Callable[[Path], None], results: Path
+) -> None:
+    victim = _newest(results, kind)
+    damage(victim)
+    found = verify(results)
+    assert [(finding.kind, finding.path) for finding in found.findings] == [("damaged", victim)]
+    if kind != "runs":
+        assert (found.findings[0].redo or "").startswith("milepost run ")
+    said = CliRunner().invoke(milepost, ["verify", str(results)], standalone_mode=False)
+    assert said.return_value == 1
+    assert victim.name in said.stdout
+    repair(found)
+    assert not victim.exists()
+
+
+def test_verify_of_sound_results_finds_nothing(results: Path) -> None:
+    found = verify(results)
+    assert found.is_sound
+    assert found.n_checked > 100
+    assert CliRunner().invoke(milepost, ["verify", str(results)], standalone_mode=False).return_value == 0
+
+
+def test_a_shard_that_was_removed_is_missed(results: Path) -> None:
+    victim = _newest(results, "scores")
+    victim.unlink()
+    assert [(finding.kind, finding.path) for finding in verify(results).findings] == [("missing", victim)]
+
+
+def test_what_power_cuts_leave_is_recognised_by_the_next_run_and_redone(
+    results: Path, asked: list[str], zygote: Zygote, uninterrupted: Path, tmp_path: Path
+) -> None:
+    victims = [_newest(results, kind) for kind in KINDS]
+    before = score_files(results)
+    for victim, damage in zip(victims, [cut_short, emptied, zeroed_at_its_end] * 3, strict=False):
+        damage(victim)
+    log = tmp_path / "log"
+    assert zygote.run(*asked, "-o", results, log=log) == 0, log.read_text("utf-8")
+    assert contents(results) == contents(uninterrupted)
+    changed = {path for path, about in score_files(results).items() if before[path] != about}
+    assert changed == {victims[0]}
+    assert verify(results).is_sound
+
+
+def test_a_flipped_bit_in_scores_is_never_counted(
+    results: Path, asked: list[str], zygote: Zygote, uninterrupted: Path, tmp_path: Path
+) -> None:
+    """Of a checkpoint whose figures are still to be computed."""
+    one_bit_flipped(_newest(results, "scores"))
+    shutil.rmtree(results / "store" / "metrics")
+    log = tmp_path / "log"
+    assert zygote.run(*asked, "-o", results, log=log) == 0, log.read_text("utf-8")
+    assert "is damaged" in log.read_text("utf-8")
+    assert contents(results) == contents(uninterrupted)
+
+
+def _newest(results: Path, kind: str) -> Path:
+    files = [path for path in (results / "store" / kind).rglob("*.*") if path.is_file()]
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path))
