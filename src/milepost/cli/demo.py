@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +28,6 @@ def command(output: Path, as_json: bool) -> int:
 
     A rerun in the same folder uses what is there.
     """
-    # Read when the libraries are imported. Threads that spin while they wait made training 10 times slower on
-    # a busy machine; and a progress bar for each file of a few kilobytes says nothing.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from milepost.demo.demonstration import demonstrate
 
     made = demonstrate(output, lambda line: click.echo(line, err=True))

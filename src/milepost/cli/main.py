@@ -22,6 +22,7 @@ COMMANDS = {
     "plot": "the learning curve as PNG, SVG or HTML",
     "export": "results as lm_eval files, CSV or Parquet",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
+    "doctor": "what on this machine would keep a run from working",
     "demo": "train a tiny model and evaluate it, offline, in a few minutes",
 }
 
@@ -57,8 +58,8 @@ def milepost() -> None:
 
 def main() -> None:
     """Entry point; turns errors that a person can mend into a line, a hint and an exit code."""
-    # Read when the libraries are imported, later. Threads that spin while they wait make matrix products up to
-    # 10 times slower on a busy machine; and a progress bar for each data file says nothing.
+    # Read when the libraries are imported, later. Threads that spin while they wait make matrix products ten
+    # times slower on a busy machine; and a progress bar for each data file says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     try:

@@ -34,7 +34,7 @@ class Column:
 
     task: str
     metric: str
-    """Metric, its filter where it has one, and an arrow in the direction of better."""
+    """Metric, its filter where it has one, an arrow in the direction of better; n-shot where columns differ."""
     cells: tuple[Cell, ...]
     """One per checkpoint."""
     chance: str
@@ -67,10 +67,14 @@ def grids(rows: Sequence[Row]) -> list[Grid]:
         Grid(
             series=printable(series),
             steps=_labels(places[series]),
-            columns=tuple(_column(curve) for curve in its_curves),
+            columns=tuple(_column(curve, tell_shots=_shots_differ(its_curves)) for curve in its_curves),
         )
         for series, its_curves in of_series.items()
     ]
+
+
+def _shots_differ(its_curves: Sequence[Curve]) -> bool:
+    return len({curve.rows[0].num_fewshot for curve in its_curves}) > 1
 
 
 def legend(tables: Sequence[Grid]) -> str:
@@ -101,13 +105,15 @@ def _labels(places: list[Row]) -> tuple[str, ...]:
     )
 
 
-def _column(curve: Curve) -> Column:
+def _column(curve: Curve, *, tell_shots: bool) -> Column:
     best = curve.best
+    shots = curve.rows[0].num_fewshot
+    asked = f" {shots}-shot" if tell_shots and shots is not None else ""
     several = len(curve.measured) > 1
     return Column(
         task=printable(curve.task),
         metric=f"{figure_name(curve.metric, curve.filter)} "
-        f"{direction_arrow(curve.rows[0].higher_is_better)}".strip(),
+        f"{direction_arrow(curve.rows[0].higher_is_better)}{asked}".strip(),
         cells=tuple(
             Cell(text=_figure(row), best=several and best is not None and row.value == best.value)
             for row in curve.rows
