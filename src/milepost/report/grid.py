@@ -34,7 +34,7 @@ class Column:
 
     task: str
     metric: str
-    """Metric, its filter where it has one, an arrow in the direction of better; n-shot where columns differ."""
+    """Metric, its filter where it has one, an arrow in the direction of better, n-shot where they differ."""
     cells: tuple[Cell, ...]
     """One per checkpoint."""
     chance: str
