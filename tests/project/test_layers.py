@@ -29,13 +29,14 @@ MAY_IMPORT = {
     "plan": GROUND,
     "engine": GROUND | {"plan"},
     "store": GROUND,
+    "doctor": GROUND | {"sources"},
     "run": GROUND | STAGES,
     "analysis": GROUND | {"store"},
     "report": GROUND | {"store", "analysis"},
     "lm_eval_backend": GROUND | {"engine", "run"},
     "library": GROUND | STAGES | {"run", "analysis", "report"},
     "demo": GROUND | {"library", "analysis", "report"},
-    "cli": GROUND | STAGES | {"run", "analysis", "report", "library", "demo", "lm_eval_backend"},
+    "cli": GROUND | STAGES | {"doctor", "run", "analysis", "report", "library", "demo", "lm_eval_backend"},
 }
 """Room to the rooms it may import; whoever adds a room says here where it stands."""
 
@@ -45,6 +46,7 @@ MAY_IMPORT_HEAVY = {
     "weights": {"torch", "transformers"},
     "tasks": {"lm_eval"},
     "engine": {"torch", "transformers"},
+    "doctor": {"torch"},
     "run": {"torch"},
     "demo": {"torch", "transformers"},
     "lm_eval_backend": {"lm_eval", "torch"},

@@ -1,0 +1,52 @@
+"""`milepost doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from milepost.doctor import Finding
+
+_COLOURS = {"ok": "green", "warning": "yellow", "broken": "red"}
+_WIDTH = len("warning") + 1
+
+
+@click.command("doctor")
+@click.argument("results", required=False, type=click.Path(path_type=Path))
+@click.option("--deep", is_flag=True, help="Hash every file of the Hub cache (about 1 s per GB).")
+@click.option("--json", "as_json", is_flag=True, help="An array of objects, one per finding.")
+def command(results: Path | None, deep: bool, as_json: bool) -> int:
+    """Look for what would keep a run from working, and say what to do about it.
+
+    Python, torch, device, lm_eval, the mirror (HF_ENDPOINT) and its speed, the clock, broken files in the Hub
+    cache, disk space for RESULTS and the caches. Changes nothing. Exit status 1 when something is broken.
+
+    \b
+    milepost doctor
+    milepost doctor results --deep
+    """
+    from milepost.doctor import examine
+
+    findings = []
+    for finding in examine(results, deep=deep):
+        findings.append(finding)
+        if not as_json:
+            _say(finding)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    return 1 if any(finding.status == "broken" for finding in findings) else 0
+
+
+def _say(finding: Finding) -> None:
+    """A line as soon as it is known; what to do stands below it."""
+    from milepost.report.text import printable
+
+    mark = click.style(f"{finding.status:<{_WIDTH}}", fg=_COLOURS[finding.status])
+    click.echo(f"{mark}{finding.check}: {printable(finding.found)}")
+    if finding.advice:
+        click.echo(f"{'':{_WIDTH}}{printable(finding.advice)}")

@@ -1,0 +1,47 @@
+"""Space and permission to write, where a run writes: results, our cache, the Hub's."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from milepost.cache import cache_folder
+from milepost.doctor.finding import Finding, in_units
+from milepost.sources.names import shown
+
+_TIGHT = {"results": 1e9, "cache": 2e9, "Hub cache": 10e9}
+"""Bytes free below which a run of usual size may fail: scores are small, checkpoints are not."""
+_FULL = 50e6
+
+
+def check_disk(results: Path) -> Iterator[Finding]:
+    """A finding for each place; those on one disk are told one by one, since each has its own remedy."""
+    from huggingface_hub import constants
+
+    places = {
+        "results": (results, "-o a folder on a larger disk"),
+        "cache": (cache_folder(), "MILEPOST_CACHE=a folder on a larger disk"),
+        "Hub cache": (Path(constants.HF_HUB_CACHE), "HF_HOME=a folder on a larger disk, or hf cache prune"),
+    }
+    for name, (folder, remedy) in places.items():
+        yield _check(name, folder.expanduser().absolute(), remedy)
+
+
+def _check(name: str, folder: Path, remedy: str) -> Finding:
+    check, where = f"disk: {name}", shown(str(folder))
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        free = shutil.disk_usage(there).free
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"milepost")
+            file.flush()
+    except OSError as error:
+        return Finding(check, "broken", f"{where} cannot be written: {error.strerror or error}", remedy)
+    told = f"{where}, {in_units(free)} free"
+    if free < _FULL:
+        return Finding(check, "broken", told, remedy)
+    return Finding(
+        check, "warning" if free < _TIGHT[name] else "ok", told, remedy if free < _TIGHT[name] else None
+    )

@@ -1,0 +1,31 @@
+"""One line of the doctor's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warning", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    """What was looked at: `python`, `device`, `mirror`, ..."""
+    status: Status
+    """`broken` where a run would fail or give wrong numbers; `warning` where it might."""
+    found: str
+    """One line, with figures."""
+    advice: str | None = None
+    """What to do, often a command; None where there is nothing to do."""
+
+
+def in_units(n_bytes: float) -> str:
+    """`12.3 GB`, in decimal units as disks and the Hub have them."""
+    value, unit = float(n_bytes), 0
+    units = ("B", "kB", "MB", "GB", "TB")
+    while value >= 999.5 and unit < len(units) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {units[unit]}"

@@ -1,0 +1,120 @@
+"""Python, libraries and the device that a run would compute on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from milepost.doctor.finding import Finding, in_units
+
+_OLDEST_PYTHON = (3, 10)
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_LITTLE_MEMORY = 2e9
+
+
+def check_python() -> Finding:
+    """Version and place of the interpreter."""
+    told = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info < _OLDEST_PYTHON:
+        return Finding("python", "broken", told, "install Python 3.10 or newer")
+    return Finding("python", "ok", told)
+
+
+def check_torch() -> Finding:
+    """Whether torch can be imported, and what it was built for."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is missing
+        return Finding(
+            "torch", "broken", f"cannot be imported: {error}", "pip install --force-reinstall torch"
+        )
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+    if torch.version.cuda is None and _NVIDIA_DRIVER.exists():
+        return Finding(
+            "torch", "warning", f"{torch.__version__}, {built}, though there is an NVIDIA GPU",
+            "install a torch built for CUDA (https://pytorch.org/get-started)",
+        )  # fmt: skip
+    return Finding("torch", "ok", f"{torch.__version__}, {built}")
+
+
+def check_device() -> Iterator[Finding]:
+    """What `--device auto` takes, with its memory; for CUDA every GPU."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return  # check_torch has told
+    if torch.cuda.is_available():
+        yield from (_gpu(number) for number in range(torch.cuda.device_count()))
+    elif torch.version.cuda is not None and _NVIDIA_DRIVER.exists():
+        yield Finding(
+            "device", "broken", "there is an NVIDIA GPU that torch cannot use",
+            "compare the driver (nvidia-smi) with torch's CUDA; look at CUDA_VISIBLE_DEVICES",
+        )  # fmt: skip
+    else:
+        kind = "mps" if torch.backends.mps.is_available() else "cpu"
+        total, free = _memory()
+        told = f"{kind}, {_n_cores()} cores, {in_units(total)} of memory, {in_units(free)} free"
+        scarce = free < _LITTLE_MEMORY
+        advice = "end other programs; a model needs at least twice the size of its weights"
+        yield Finding("device", "warning" if scarce else "ok", told, advice if scarce else None)
+
+
+def check_lm_eval() -> Finding:
+    """Whether the installed lm_eval is the one whose numbers ours are compared with."""
+    wanted = _pinned("lm_eval")
+    try:
+        found = metadata.version("lm_eval")
+    except metadata.PackageNotFoundError:
+        return Finding("lm_eval", "broken", "is not installed", f"pip install lm_eval=={wanted}")
+    if wanted is not None and found != wanted:
+        return Finding(
+            "lm_eval", "warning", f"{found}; numbers are tested against {wanted}",
+            f"pip install lm_eval=={wanted}",
+        )  # fmt: skip
+    return Finding("lm_eval", "ok", found)
+
+
+def _gpu(number: int) -> Finding:
+    import torch
+
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+        name = torch.cuda.get_device_name(number)
+    except RuntimeError as error:
+        return Finding(
+            "device", "broken", f"cuda:{number} does not answer: {str(error).splitlines()[0]}", "nvidia-smi"
+        )
+    told = f"cuda:{number}, {name}, {in_units(total)} of memory, {in_units(free)} free"
+    if free < total / 2:
+        return Finding("device", "warning", told, "another program uses it (nvidia-smi)")
+    return Finding("device", "ok", told)
+
+
+def _memory() -> tuple[int, int]:
+    """Total and available memory in bytes, by Linux' account where there is one."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = page * os.sysconf("SC_PHYS_PAGES")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text("ascii"))
+        if found:
+            return total, int(found[1]) * 1024
+    return total, total
+
+
+def _n_cores() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _pinned(name: str) -> str | None:
+    """The version that our own package asks for."""
+    for requirement in metadata.requires("milepost") or ():
+        if found := re.fullmatch(rf"{name}==([\w.]+)", requirement.replace(" ", "").replace("-", "_")):
+            return found[1]
+    return None
