@@ -128,6 +128,7 @@ def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of what a score depends on."""
     names = ("milepost", "lm_eval", "torch", "transformers", "tokenizers", "datasets")

@@ -1,0 +1,85 @@
+"""Only what is current is shown: the weights a name stands for now, the settings of the newest run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from milepost.errors import ResultsError
+from milepost.store import ResultsFolder, read_measurements, scored_checkpoints
+from milepost.store.files import write_json
+
+
+def figure(task: str, value: float, setting: str) -> dict[str, Any]:
+    return {
+        "task": task,
+        "metric": "acc",
+        "filter": "none",
+        "value": value,
+        "stderr": 0.1,
+        "n": 10,
+        "chance": 0.25,
+        "higher_is_better": True,
+        "kind": "task",
+        "alias": task,
+        "parents": [],
+        "num_fewshot": 0,
+        "setting": setting,
+    }
+
+
+def write(results: ResultsFolder, plan: str, model: str, rows: list[dict[str, Any]]) -> None:
+    content = {"rows": rows, "missing": {}, "lm_eval": {}}
+    write_json(results.metrics_path(plan, model, "float32-v1"), content)
+
+
+def visit(results: ResultsFolder, checkpoint: str, step: int, model: str) -> None:
+    record = {"series": "run", "checkpoint": checkpoint, "step": step, "model_id": model}
+    write_json(results.checkpoint_path("run", checkpoint), {**record, "numerics": "float32-v1"})
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> ResultsFolder:
+    folder = ResultsFolder.create(tmp_path / "results")
+    folder.write_run({"plan_id": "p1", "series": ["run"]})
+    visit(folder, "step-2", 2, "m2")
+    visit(folder, "step-10", 10, "m10")
+    write(folder, "p1", "m2", [figure("t", 0.2, "0-shot")])
+    write(folder, "p1", "m10", [figure("t", 0.3, "0-shot")])
+    return folder
+
+
+def values(results: ResultsFolder) -> dict[tuple[str, str], float | None]:
+    return {(m.checkpoint, m.task): m.value for m in read_measurements(results.path)}
+
+
+def test_checkpoints_come_in_the_order_of_their_steps(results: ResultsFolder) -> None:
+    assert [m.checkpoint for m in read_measurements(results.path)] == ["step-2", "step-10"]
+
+
+def test_an_overwritten_checkpoint_shows_no_old_figures(results: ResultsFolder) -> None:
+    visit(results, "step-10", 10, "other")
+    assert values(results) == {("step-2", "t"): 0.2}
+    assert scored_checkpoints(results.path) == {("run", "step-2")}
+
+
+def test_figures_of_other_settings_are_not_mixed_in(results: ResultsFolder) -> None:
+    results.write_run({"plan_id": "p2", "series": ["run"]})
+    write(results, "p2", "m10", [figure("t", 0.9, "5-shot")])
+    assert values(results) == {("step-10", "t"): 0.9}
+
+
+def test_a_task_added_later_stands_beside_the_first(results: ResultsFolder) -> None:
+    results.write_run({"plan_id": "p2", "series": ["run"]})
+    write(results, "p2", "m10", [figure("u", 0.5, "0-shot")])
+    assert values(results) == {("step-2", "t"): 0.2, ("step-10", "t"): 0.3, ("step-10", "u"): 0.5}
+
+
+def test_a_folder_that_holds_no_results_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="not a results folder") as told:
+        read_measurements(tmp_path)
+    assert told.value.hint is not None
+    with pytest.raises(ResultsError, match="does not exist"):
+        read_measurements(tmp_path / "nowhere")
