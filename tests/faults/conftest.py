@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run.own_tasks import write_task
 
 from faults.zygote import Zygote
-from run.own_tasks import write_task
 
 ANIMALS = ("cat", "dog", "rat", "hen", "cow", "pig", "fox", "owl")
 PLACES = ("mat", "log", "hill", "roof")

@@ -6,12 +6,26 @@ child that runs the command line given, or waits for such a child, and answers w
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+SLOW_TO_IMPORT = (
+    "torch",
+    "transformers.models.llama.modeling_llama",
+    "datasets",
+    "pyarrow.parquet",
+    "lm_eval.evaluator",
+    "milepost.engine",
+    "milepost.run.evaluation",
+    "milepost.tasks.loading",
+    "milepost.tasks.metrics",
+    "milepost.weights",
+)
 
 
 @dataclass(frozen=True)
@@ -63,13 +77,8 @@ class Zygote:
 
 
 def _serve() -> None:
-    import datasets  # noqa: F401 -- these four are what takes long to import
-    import lm_eval.evaluator  # noqa: F401
-    import torch  # noqa: F401
-    import transformers  # noqa: F401
-
-    import milepost.run.evaluation  # noqa: F401
-
+    for name in SLOW_TO_IMPORT:
+        importlib.import_module(name)
     ended: dict[int, int] = {}
     for line in sys.stdin:
         asked = json.loads(line)
