@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milepost.errors import SourceError
-from milepost.sources import Steps, discover, discover_all
+from milepost.errors import SourceError, TokenizerError
+from milepost.sources import Steps, discover, discover_all, tokenizer_location
 from sources.folders import CONFIG, model, refusal_of, safetensors, sharded
 
 
@@ -175,6 +176,46 @@ def test_a_link_out_of_the_folder_is_refused_and_one_within_a_hub_cache_is_not(t
     (snapshot / "config.json").unlink()
     (snapshot / "config.json").symlink_to(outside)
     assert only(snapshot).problem == "config.json is a link out of the folder"
+
+
+def test_a_config_or_tokenizer_above_a_checkpoint_may_not_be_a_link_out_either(tmp_path):
+    folder = model(tmp_path / "run" / "step-1")
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).rename(tmp_path / name)
+        (tmp_path / "run" / name).symlink_to(tmp_path / name)
+    assert only(folder).problem == "config.json is a link out of the folder"
+    (tmp_path / "run" / "config.json").unlink()
+    shutil.copy(tmp_path / "config.json", folder)
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json is a link out of its folder"):
+        tokenizer_location(only(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("model.safetensors", "model.safetensors is a folder, not a file"),
+        ("model.safetensors.index.json", None),
+        ("config.json", "config.json is no file"),
+    ],
+)
+def test_a_folder_in_place_of_a_file_is_a_problem_and_no_missing_checkpoint(tmp_path, name, problem):
+    folder = model(tmp_path / "run" / "step-1")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    shutil.copy(folder.parent / "step-1" / "tokenizer.json", tmp_path)
+    (checkpoint,) = discover(str(tmp_path / "run")).checkpoints
+    assert checkpoint.problem == problem
+
+
+def test_a_bin_file_that_is_still_being_written_is_a_problem(tmp_path):
+    folder = model(tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    with zipfile.ZipFile(folder / "pytorch_model.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", "x" * 100)
+    whole = (folder / "pytorch_model.bin").read_bytes()
+    assert only(folder).problem is None
+    (folder / "pytorch_model.bin").write_bytes(whole[:-1])
+    assert only(folder).problem == "pytorch_model.bin is cut short"
 
 
 def test_a_dangling_link_counts_as_a_missing_file(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -102,6 +103,8 @@ def test_a_file_cut_anywhere_or_with_a_broken_header_is_refused_by_name(tmp_path
         b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
         b'{"a": {"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}}',
         b'{"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}',
+        b'{"__metadata__": 1, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+        b'{"__metadata__": {"format": "qt"}, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
         b'{"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}',
         b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},'
         b' "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
@@ -149,6 +152,36 @@ def test_a_bin_file_is_read_like_its_safetensors_twin(folder):
     torch.save(expected.tensors, folder / "pytorch_model.bin")
     read = read_checkpoint(folder, "bin")
     assert all(torch.equal(read.tensors[name], tensor) for name, tensor in expected.tensors.items())
+
+
+@pytest.mark.parametrize("format", ["safetensors", "bin"])
+def test_what_is_read_must_be_what_was_identified(folder, format):
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, folder / "pytorch_model.bin")
+    name = "model.safetensors" if format == "safetensors" else "pytorch_model.bin"
+    told = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()}
+    assert read_checkpoint(folder, format, told).tensors.keys() == tensors.keys()
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged or was overwritten"):
+        read_checkpoint(folder, format, told)
+
+
+@pytest.mark.parametrize(
+    ("held", "named", "told"),
+    [
+        (torch.float32, "bfloat16", ("weights are float32, but config.json says bfloat16",)),
+        (torch.float16, "bfloat16", ("weights are float16, but config.json says bfloat16",)),
+        (torch.bfloat16, "float32", ()),
+        (torch.float32, None, ()),
+    ],
+)
+def test_weights_that_lose_by_the_configs_dtype_are_told(folder, held, named, told):
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: tensor.to(held) for name, tensor in tensors.items()}, folder / "model.safetensors")
+    edit_config(folder, dtype=named)
+    assert read_checkpoint(folder, "safetensors").warnings == told
 
 
 class Bomb:

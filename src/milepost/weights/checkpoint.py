@@ -38,7 +38,7 @@ class CheckpointWeights:
     """What is odd but may be meant: matrices of zeros, NaN or Inf, another dtype than the config's."""
 
     def file_with(self, tensor: str) -> str:
-        """Path of the file that holds a tensor, for messages; of the only file, or the folder, if none does."""
+        """Path of the file with a tensor, for messages; if none has it, of the only file or of the folder."""
         files = set(self.file_of.values())
         only = next(iter(files)) if len(files) == 1 else ""
         return shown(str(self.folder / self.file_of.get(tensor, only)))

@@ -146,5 +146,5 @@ def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...
     body = MODEL_MAPPING_NAMES.get(model_type)
     classes |= {body} if isinstance(body, str) else set(body or ())
     return not architectures or any(
-        name in classes or any(mark in str(name) for mark in _CAUSAL_MARKS) for name in architectures
+        name in classes or any(mark in name for mark in _CAUSAL_MARKS) for name in map(str, architectures)
     )
