@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test soak check format clean
 
 # Train a tiny model on an invented world and measure it: about three minutes on two cores, no network.
 demo: $(READY)
@@ -13,6 +13,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Fifty kills in one series and every other fault; says what happened in soak-report.json.
+soak: $(READY)
+	MILEPOST_KILLS=50 MILEPOST_SOAK_REPORT=soak-report.json $(BIN)/python -m pytest tests/faults
 
 check: $(READY)
 	$(BIN)/ruff format --check .
