@@ -123,6 +123,7 @@ def evaluate(
     batch_size: str | int = "auto",
     shard_tokens: int | None = None,
     log_samples: bool = False,
+    repair: bool = True,
     reuse_plan: bool = True,
     verbosity: str = "WARNING",
 ) -> Results:
@@ -143,6 +144,7 @@ def evaluate(
         batch_size: tokens per forward pass, or `auto`.
         shard_tokens: tokens per unit of work and storage, shared ones counted once; None for the default.
         log_samples: also write lm_eval's own result and sample files.
+        repair: whether a damaged file in the Hub's cache is fetched again; else the checkpoint is refused.
         reuse_plan: whether an unchanged plan of an earlier run may be taken from the cache.
         verbosity: a logging level.
 
@@ -183,6 +185,7 @@ def evaluate(
         engine=engine,
         batch_tokens=_batch_tokens(batch_size),
         log_samples=log_samples,
+        repair=repair,
         reuse_plan=reuse_plan,
         **chosen,
     )

@@ -78,6 +78,12 @@ from milepost.errors import MilepostError
 )
 @click.option("--shard-tokens", type=int, help="Tokens per unit of work and storage.")
 @click.option("-s", "--log-samples", is_flag=True, help="Also write lm_eval's result and sample files.")
+@click.option(
+    "--repair/--no-repair",
+    default=True,
+    show_default=True,
+    help="Fetch a damaged file of the Hub's cache again.",
+)
 @click.option("--fresh-plan", is_flag=True, help="Build prompts and tokens anew, whatever is cached.")
 @click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
 @click.option("--verbosity", help="Log level by name; LMEVAL_LOG_LEVEL is respected too.")

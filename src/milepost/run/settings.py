@@ -32,6 +32,8 @@ class RunSettings:
     """Tokens per forward pass; None chooses from free memory."""
     shard_tokens: int = DEFAULT_SHARD_TOKENS
     log_samples: bool = False
+    repair: bool = True
+    """Whether a damaged file in the Hub's cache is fetched again."""
     reuse_plan: bool = True
     """Whether a plan of an earlier run with the same questions may be taken from the cache."""
 

@@ -120,7 +120,9 @@ class Runner:
         if not share and self._leases.others_at(target.unit):
             return _Read(identity, busy=True)
         try:
-            weights = read_checkpoint(fetch(checkpoint, cache_folder()), checkpoint.format)
+            folder = fetch(checkpoint, cache_folder(), repair=self._settings.repair)
+            sums = {file.name: file.sha256 for file in identity.files}
+            weights = read_checkpoint(folder, checkpoint.format, sums)
             if identify(checkpoint, cache_folder()) != identity:
                 raise CheckpointError(f"{checkpoint.source} changed while it was being read")
         except (CheckpointError, SourceError) as error:

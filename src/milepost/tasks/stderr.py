@@ -62,7 +62,7 @@ def _exp(nats: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _spread(resampled: npt.ArrayLike) -> float | None:
     with np.errstate(invalid="ignore"):
-        return _finite(np.std(resampled, ddof=1))
+        return _finite(np.std(np.asarray(resampled, dtype=np.float64), ddof=1))
 
 
 def _finite(value: Any) -> float | None:
