@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from run.own_tasks import write_task
 from faults.zygote import Zygote
 
 ANIMALS = ("cat", "dog", "rat", "hen", "cow", "pig", "fox", "owl")
+N_KILLS = int(os.environ.get("MILEPOST_KILLS", "8"))
+SHARD_TOKENS = 130 if N_KILLS <= 8 else 16
+"""Many kills need many shards, or the work is done before the last of them."""
 PLACES = ("mat", "log", "hill", "roof")
 
 
@@ -43,10 +47,10 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def asked(tiny_run: Path, questions: Path) -> list[str]:
-    """The arguments of `milepost run`, but for the results folder: 3 checkpoints, some 30 shards each."""
+    """The arguments of `milepost run`, but for the results folder: 3 checkpoints of 32 shards, or 128."""
     return [
         "run", str(tiny_run), "-t", "where,who", "--include-path", str(questions),
-        "--shard-tokens", "130", "--engine", "padded",
+        "--shard-tokens", str(SHARD_TOKENS), "--engine", "padded",
     ]  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from faults.conftest import N_KILLS
 from faults.records import contents, leftovers, score_files
 from faults.zygote import Child, Zygote
 
-N_KILLS = int(os.environ.get("MILEPOST_KILLS", "8"))
 SEED = int(os.environ.get("MILEPOST_KILLS_SEED", "4"))
 
 
@@ -34,7 +34,7 @@ class Kill:
     stored: int
     """Score files after it."""
     under_way: int
-    """Leases left behind: shards whose work was lost."""
+    """Leases it left behind: shards whose work was lost."""
     temporary: int
 
 
@@ -59,12 +59,13 @@ def series(asked: list[str], zygote: Zygote, tmp_path_factory: pytest.TempPathFa
         before = len(score_files(results))
         # Half of the moments fall into scoring, wherever it begins on this machine; the others anywhere.
         wait_for_score = moments.random() < 0.5
-        after_s = moments.uniform(0, 5 / N_KILLS if wait_for_score else 2.5)
+        after_s = moments.uniform(0, 5 / N_KILLS if wait_for_score else 1)
         child = zygote.start(*asked, "-o", results, log=log)
         if wait_for_score:
             _until_a_shard_is_added(child, results, before)
         time.sleep(after_s)
-        os.kill(child.pid, signal.SIGKILL)
+        if not child.has_ended():
+            os.kill(child.pid, signal.SIGKILL)
         killed = child.wait() == -signal.SIGKILL
         stored.append(score_files(results))
         kills.append(Kill(round(after_s, 3), killed, len(stored[-1]), _leases(results), _temporary(results)))
@@ -88,7 +89,7 @@ def _temporary(results: Path) -> int:
 
 def test_the_run_after_the_kills_completes(series: Series) -> None:
     assert series.final_status == 0, series.output
-    assert sum(kill.killed for kill in series.kills) >= N_KILLS // 2
+    assert sum(kill.killed for kill in series.kills) >= N_KILLS * 3 // 4
     _report(series)
 
 
