@@ -9,6 +9,7 @@ from typing import Any
 import click
 import pytest
 
+from milepost.cli.main import milepost
 from milepost.cli.run import command
 from milepost.run.command import command_line
 from milepost.run.settings import RunSettings
@@ -20,7 +21,8 @@ def parsed(settings: RunSettings) -> dict[str, Any]:
     """What `milepost run` makes of the command line."""
     words = shlex.split(command_line(settings))
     assert words[:2] == ["milepost", "run"]
-    context: click.Context = command.make_context("run", words[2:])
+    parent = milepost.make_context("milepost", [], resilient_parsing=True)
+    context: click.Context = command.make_context("run", words[2:], parent=parent)
     return context.params
 
 
