@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -77,6 +78,9 @@ class Zygote:
 
 
 def _serve() -> None:
+    # As a shell starts a program, even where the tests run with signals ignored (`nohup`, `&`).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in SLOW_TO_IMPORT:
         importlib.import_module(name)
     ended: dict[int, int] = {}
