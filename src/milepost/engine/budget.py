@@ -9,8 +9,9 @@ import torch
 
 from milepost.engine.trust import text_config
 
-MOST_TOKENS = {"cpu": 4096, "cuda": 32_768, "mps": 8192}
-"""More does not make the linear layers faster."""
+MOST_TOKENS = {"cpu": 2048, "cuda": 32_768, "mps": 8192}
+"""More does not make the linear layers faster. On a CPU, 4096 made a 135M model slower (docs/log.md): the C
+library gives large freed blocks back to the system, and every page of the next one has to be mapped anew."""
 FEWEST_TOKENS = 128
 SHARE_OF_FREE = 0.25
 LINUX_MEMORY = Path("/proc/meminfo")
