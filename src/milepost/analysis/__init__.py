@@ -1,4 +1,7 @@
-"""Pure functions over measurements: intervals, curves, selection. No torch, no lm_eval, no numpy."""
+"""Pure functions over measurements: intervals, curves, selection, paired tests. No torch, no lm_eval.
+
+numpy and scipy are imported by those who count with them, inside functions: `milepost show` needs neither.
+"""
 
 from milepost.analysis.row import Row, record, rows
 from milepost.analysis.series import Curve, curves
