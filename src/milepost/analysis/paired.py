@@ -31,7 +31,7 @@ SEED = 20_240_601
 
 CAUTION = 1.1
 """The bootstrap's p-values are those of draws spread by a tenth more. As they come they fall below 0.05 for 4
-to 6 % of equally good pairs, by the shape of the scores; so, for 3 to 4 %: no verdict errs more than it says."""
+to 6 % of equally good pairs, by the shape of the scores; so, for 3 to 4 %: no verdict errs too often."""
 
 _Z_POWER = 1.96 + 0.8416
 """A difference of this many standard errors is found at level 0.05 with a chance of 0.8."""
