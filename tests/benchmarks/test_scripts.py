@@ -30,6 +30,14 @@ def figures(printed: str) -> dict[str, str]:
     return {cells[0]: cells[1] for cells in lines if len(cells) == 2}
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_speed_table_of_the_readmes_is_made_from_the_result_files(name: str) -> None:
+    page = (BENCHMARKS.parent / name).read_text("utf-8")
+    rows = run("table.py", "--print").splitlines()
+    assert rows
+    assert "\n".join(rows) in page, "run: python benchmarks/table.py"
+
+
 def test_the_gpu_benchmark_runs_on_a_cpu_at_a_small_size() -> None:
     shown = figures(run("gpu.py", "--small"))
     assert shown["sets of weights"] == "3"

@@ -16,6 +16,7 @@ from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.budget import fitting_budget
 from milepost.engine.inputs import check_tokens, sum_targets
+from milepost.engine.layouts import Layouts
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.registry import UnsupportedAttentionError
@@ -23,16 +24,11 @@ from milepost.engine.rows import DeferredHead
 from milepost.engine.split import SplitModel
 from milepost.engine.switches import Switches
 from milepost.engine.trust import reason_against, reason_from_config, text_config
-from milepost.engine.unshared import build_unshared_tree
 from milepost.plan.packs import Pack, Span, cut_packs, halves, make_pack
-from milepost.plan.tiles import cut_tiles
-from milepost.plan.tree import build_tree
 
 if TYPE_CHECKING:
     from milepost.engine.registry import KeysAndValues, PackRunner
     from milepost.types import Scores, Sequences
-
-TILE_TOKENS = 256
 
 
 class PackedEngine:
@@ -52,6 +48,7 @@ class PackedEngine:
         self.switches = switches or Switches()
         self._given_budget = budget_tokens
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
+        self._layouts = Layouts(share_prefixes=self.switches.share_prefixes)
         self._verified_length = 0
         self._padded: PaddedEngine | None = None
         self._flex_runners: dict[tuple[int, int], FlexRunner] = {}
@@ -93,8 +90,7 @@ class PackedEngine:
             )
 
     def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
-        tree = build_tree(sequences) if self.switches.share_prefixes else build_unshared_tree(sequences)
-        tiles = cut_tiles(tree, tile_tokens=TILE_TOKENS)
+        tree, tiles = self._layouts.of(sequences)
         deepest = int(tree.pos.max(initial=0))
         runner = self._runner(budget_tokens, deepest)
         waiting = cut_packs(tree, tiles, budget_tokens, aligned=not self._on_gpu)[::-1]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.plan.encode import EncodedTask
-from milepost.plan.shards import Shard, cut_into_shards
+from milepost.plan.shards import Shard, cut_into_shards, shard_sequences
 from milepost.types import Request, Sequences
 
 KINDS = ("loglikelihood", "loglikelihood_rolling")
@@ -58,6 +58,14 @@ class TaskPlan:
     n_docs: int
     docs: Docs
     shards: tuple[Shard, ...]
+    _sequences: dict[str, Sequences] = field(default_factory=dict, repr=False, compare=False)
+
+    def sequences_of(self, shard: Shard) -> Sequences:
+        """What an engine scores for one of the shards: the same object each time, so that an engine can know
+        it again."""
+        if shard.shard_id not in self._sequences:
+            self._sequences[shard.shard_id] = shard_sequences(self.encoded, shard)
+        return self._sequences[shard.shard_id]
 
     @classmethod
     def build(

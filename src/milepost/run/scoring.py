@@ -14,7 +14,7 @@ import numpy as np
 
 from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
-from milepost.plan.shards import Shard, requests_of, shard_sequences
+from milepost.plan.shards import Shard, requests_of
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.leases import Leases
@@ -135,7 +135,7 @@ def score_shards(
 def _score_shard(
     target: Target, engine: Engine, task: TaskPlan, shard: Shard, made: Mapping[str, Any]
 ) -> None:
-    scores = engine.score(shard_sequences(task.encoded, shard))
+    scores = engine.score(task.sequences_of(shard))
     loglikelihood, greedy = _by_request(scores, requests_of(task.encoded, shard), shard.last - shard.first)
     note = {**made, "engine": engine.name, "time": time.time()}
     target.results.write_scores(target.score_path(shard), loglikelihood, greedy, note)
