@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from faults.records import contents, score_files
 from faults.zygote import Zygote
 from milepost.cli.main import milepost
+from milepost.store.files import read_json
+from milepost.store.reading import read_measurements
 from milepost.store.verify import repair, verify
 
 
@@ -87,6 +89,23 @@ def test_what_power_cuts_leave_is_recognised_by_the_next_run_and_redone(
     changed = {path for path, about in score_files(results).items() if before[path] != about}
     assert changed == {victims[0]}
     assert verify(results).is_sound
+
+
+@pytest.mark.parametrize("kind", ["checkpoints", "metrics"])
+def test_a_damaged_record_of_a_checkpoint_the_run_does_not_visit_keeps_nothing_from_being_shown(
+    kind: str, results: Path, asked: list[str], zygote: Zygote, tmp_path: Path
+) -> None:
+    (model_id,) = {
+        read_json(path)["model_id"] for path in (results / "store").glob("checkpoints/*/checkpoint-10.json")
+    }
+    (victim,) = (results / "store" / kind).rglob("*-10.json" if kind == "checkpoints" else f"{model_id}-*")
+    one_bit_flipped(victim)
+    log = tmp_path / "log"
+    assert zygote.run(*asked, "--steps", "20:", "-o", results, log=log) == 0, log.read_text("utf-8")
+    assert f"{victim.name} is damaged and removed" in log.read_text("utf-8")
+    assert {one.checkpoint for one in read_measurements(results)} == {"checkpoint-20", "checkpoint-30"}
+    assert zygote.run(*asked, "-o", results, log=log) == 0
+    assert len({one.checkpoint for one in read_measurements(results)}) == 3
 
 
 def test_a_flipped_bit_in_scores_is_never_counted(

@@ -1,12 +1,13 @@
 """No room, or no right to write: told in one line; what is stored stands, and the run can go on.
 
-Status 2 where the command could not work from the start, 1 where the disk gave out on the way.
+Status 1 where the disk gives out or is read-only, 2 where the command names a place that cannot hold results.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,14 @@ import pytest
 from faults.records import contents, leftovers, score_files
 from faults.zygote import Zygote
 from milepost import evaluate
-from milepost.errors import StorageError
-from milepost.store import files
+from milepost.errors import ResultsError, StorageError
+from milepost.store import ResultsFolder, files, folder
+from milepost.store.folder import check_writable
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB, to be made larger; only root can make one."""
+    """A file system of 200 kB, to be made larger; only root can make one."""
     place = tmp_path / "disk"
     place.mkdir()
     made = subprocess.run(
@@ -52,15 +54,39 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(
     assert before.items() <= score_files(results).items()
 
 
-def test_a_read_only_disk_is_told_before_any_work(
-    small_disk: Path, asked: list[str], zygote: Zygote, tmp_path: Path
+def test_a_read_only_disk_is_told_before_any_work_and_what_it_holds_stays(
+    small_disk: Path, asked: list[str], zygote: Zygote, uninterrupted: Path, tmp_path: Path
 ) -> None:
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    results = shutil.copytree(uninterrupted, small_disk / "results")
+    next((results / "store" / "metrics").rglob("*.json")).unlink()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    log = tmp_path / "log"
-    assert zygote.run(*asked, "-o", small_disk / "results", log=log) == 2
-    said = log.read_text("utf-8").splitlines()
-    assert [line.split(":")[0] for line in said] == ["error", "hint"]
-    assert str(small_disk) in said[0]
+    for place in (results, small_disk / "new"):
+        log = tmp_path / f"{place.name}.log"
+        assert zygote.run(*asked, "-o", place, log=log) == 1
+        said = log.read_text("utf-8").splitlines()
+        assert [line.split(":")[0] for line in said] == ["error", "hint"]
+        assert str(place) in said[0]
+        assert "Read-only file system" in said[0]
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert zygote.run(*asked, "-o", results, log=log) == 0, log.read_text("utf-8")
+    assert contents(results) == contents(uninterrupted)
+
+
+def test_without_the_right_to_write_new_results_are_a_mistake_and_old_ones_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = ResultsFolder.create(tmp_path / "old").path
+
+    def refuse(**_: object) -> str:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(folder.tempfile, "mkdtemp", refuse)
+    for path, status in ((tmp_path / "new", 2), (old, 1)):
+        with pytest.raises(ResultsError, match="Permission denied") as caught:
+            check_writable(path)
+        assert caught.value.exit_code == status
+    assert sorted(tmp_path.iterdir()) == [old]
 
 
 def test_output_below_a_file_is_a_mistake_in_the_command(

@@ -180,6 +180,9 @@ def test_each_damaged_checkpoint_is_refused_by_its_file_and_the_others_are_finis
     assert wrong == {}
     scored = {one.checkpoint for one in read_measurements(tmp_path / "results")}
     assert scored == {f"checkpoint-{FIRST}", f"checkpoint-{LAST}"}
+    (status,) = json.loads(milepost("status", tmp_path / "results", "--json").out)["series"]
+    assert len(status["checkpoints"]) == len(cases) + 2
+    assert {one["checkpoint"]: one["failure"] for one in status["checkpoints"] if one["failure"]} == failed
 
 
 def figures(results: Path) -> dict[str, tuple[float | None, ...]]:

@@ -66,12 +66,14 @@ def main() -> None:
         status = milepost(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except MilepostError as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        _tell(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "milepost"
+        _tell(error.format_message(), f"`{where} --help` lists what it takes")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as interrupt:
         stopped = interrupt.__cause__  # click makes an Abort of every KeyboardInterrupt
@@ -80,3 +82,12 @@ def main() -> None:
             sys.exit(stopped.exit_code)
         click.echo("interrupted", err=True)
         sys.exit(130)
+
+
+def _tell(message: str, hint: str | None) -> None:
+    """What is wrong in one line and what to do in another, whatever the names in them contain."""
+    from milepost.report.text import printable
+
+    click.echo(f"error: {printable(message)}", err=True)
+    if hint:
+        click.echo(f"hint: {printable(hint)}", err=True)

@@ -38,8 +38,11 @@ def _say(series: SeriesStatus, *, running: bool) -> None:
     n = len(series.checkpoints)
     click.echo(printable(f"{series.series}: {series.n_done} of {n} checkpoints done"))
     left = [one for one in series.checkpoints if not one.has_figures]
-    for one in left:
-        click.echo(f"  {printable(one.checkpoint)}: {_progress(one)}")
+    for one in series.checkpoints:
+        if one.failure is not None:
+            click.echo(printable(f"  {one.checkpoint}: failed: {one.failure}"))
+        elif one in left:
+            click.echo(printable(f"  {one.checkpoint}: {_progress(one)}"))
     if left and not running and series.command:
         click.echo(f"go on with:  {printable(series.command)}", err=True)
 
@@ -66,6 +69,7 @@ def _as_object(status: Status) -> dict[str, Any]:
                         "shards_done": one.shards_done,
                         "shards": one.shards,
                         "done": one.has_figures,
+                        "failure": one.failure,
                     }
                     for one in series.checkpoints
                 ],

@@ -60,8 +60,10 @@ def evaluate_run(settings: RunSettings, journal: Journal) -> Outcome:
     try:
         with Worker(results, {"command": command_line(settings)}) as worker:
             sweep(results)
-            names = {one.name: [checkpoint.name for checkpoint in one.checkpoints] for one in series}
+            names = {one.name: [checkpoint.name for checkpoint in one.asked] for one in series}
             write_records(results, _by_plan(series, questions), names, settings, device)
+            for failure in outcome.failed:
+                note_failure(results, failure)
             runner = Runner(settings, device, results, questions, journal, outcome, worker)
             plans = [questions[one.key].plan for one, _ in work]
             announce(plans, results.path)
@@ -70,8 +72,6 @@ def evaluate_run(settings: RunSettings, journal: Journal) -> Outcome:
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
-    for failure in outcome.failed:
-        note_failure(results, failure)
     return outcome
 
 

@@ -18,8 +18,8 @@ from milepost.run.scoring import Target, write_plan_record
 from milepost.run.settings import RunSettings
 from milepost.sources import identify
 from milepost.store import ResultsFolder
-from milepost.store.files import is_intact, read_json, write_json
-from milepost.store.reading import runs_folder, runs_newest_first
+from milepost.store.files import cannot_write, is_intact, read_json, write_json
+from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
 from milepost.types import Checkpoint
 
 logger = logging.getLogger("milepost.run")
@@ -31,18 +31,20 @@ def note_visit(results: ResultsFolder, checkpoint: Checkpoint, target: Target, *
     before = read_json(path) if is_intact(path) else {}
     model = {"model_id": target.model_id, "numerics": target.numerics}
     known = before if all(before.get(key) == value for key, value in model.items()) else {}
-    record = {
-        **known,
+    record = {**known, **_named(checkpoint), **model, **details}
+    record.pop(FAILURE, None)
+    if record != before:
+        write_json(path, record)
+
+
+def _named(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
         "series": checkpoint.series,
         "checkpoint": checkpoint.name,
         "step": checkpoint.step,
         "source": checkpoint.source,
         "format": checkpoint.format,
-        **model,
-        **details,
     }
-    if record != before:
-        write_json(path, record)
 
 
 def write_records(
@@ -73,18 +75,30 @@ def write_records(
     ]
     for plan, _ in groups.values():
         write_plan_record(results, plan)
-    _drop_damaged_runs(results)
+    _drop_damaged(results)
     newest = runs_newest_first(results)[: len(records)]
     if [{k: v for k, v in run.items() if k != "time"} for run in reversed(newest)] != records:
         for record in records:
             results.write_run(record)
 
 
-def _drop_damaged_runs(results: ResultsFolder) -> None:
-    for path in runs_folder(results).glob("*.json"):
-        if not is_intact(path):
-            logger.warning("%s is damaged and removed; what it asked for has to be asked again", path)
-            path.unlink(missing_ok=True)
+def _drop_damaged(results: ResultsFolder) -> None:
+    """Remove records that the table is made of and that are not what was written.
+
+    Those of the checkpoints that this run visits are made anew by it; the others are told of here, and
+    must not keep the table from being shown.
+    """
+    store = results.path / "store"
+    lost = {
+        "runs": (runs_folder(results).glob("*.json"), "what it asked for has to be asked again"),
+        "checkpoints": ((store / "checkpoints").glob("*/*.json"), "a run over it shows it again"),
+        "metrics": ((store / "metrics").glob("*/*.json"), "a run over its checkpoint makes it anew"),
+    }
+    for paths, what_to_do in lost.values():
+        for path in paths:
+            if path.exists() and not is_intact(path):
+                logger.warning("%s is damaged and removed; %s", path, what_to_do)
+                path.unlink(missing_ok=True)
 
 
 def log_head(
@@ -101,20 +115,25 @@ def log_head(
 
 
 def note_failure(results: ResultsFolder, failure: Failure) -> None:
-    """Keep the reason where the checkpoint's other files are.
+    """Keep the reason where the checkpoint's other files are, and in its record for `milepost status`.
 
     Figures of an earlier visit stand only while the checkpoint is still the model it was then.
     """
     checkpoint = failure.checkpoint
     log_path = results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("a", encoding="utf-8") as log:
-        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n")
+    try:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n")
+    except OSError as error:
+        raise cannot_write(log_path, error) from error
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)
-    if is_intact(path) and isinstance(checkpoint.location, Path):
-        record = read_json(path)
-        if record["model_id"] != _model_now(checkpoint):
-            write_json(path, {**record, "model_id": None})
+    before = read_json(path) if is_intact(path) else {"model_id": None}
+    record = {**before, **_named(checkpoint), FAILURE: failure.reason}
+    if isinstance(checkpoint.location, Path) and record["model_id"] != _model_now(checkpoint):
+        record["model_id"] = None
+    if record != before:
+        write_json(path, record)
 
 
 def _model_now(checkpoint: Checkpoint) -> str | None:

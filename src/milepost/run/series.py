@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.settings import RunSettings
 from milepost.sources import fetch_config, tokenizer_location
+from milepost.sources.names import in_order
 from milepost.types import Checkpoint, Series
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class PreparedSeries:
     vocab_size: int
     dtypes: Mapping[Checkpoint, str]
     """What `--dtype auto` means for each: the dtype its config names, else `auto` (that of its weights)."""
+
+    @property
+    def asked(self) -> list[Checkpoint]:
+        """Every checkpoint of the series, also those that cannot be used, in order."""
+        every = [*self.checkpoints, *(checkpoint for checkpoint, _ in self.refused)]
+        return sorted(every, key=lambda one: in_order(one.step, one.name))
 
     @property
     def key(self) -> tuple[str, int]:

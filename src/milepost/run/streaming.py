@@ -16,7 +16,7 @@ from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, versions
 from milepost.run.progress import Progress
 from milepost.run.reading import read_ahead
-from milepost.run.records import log_head, note_visit
+from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, figures, score_shards
 from milepost.run.series import PreparedSeries
 from milepost.run.settings import RunSettings
@@ -98,7 +98,7 @@ class Runner:
             try:
                 said = self._evaluate(series, checkpoint, questions, reading.result(), progress, share)
             except (CheckpointError, SourceError) as error:
-                self._outcome.failed.append(Failure(checkpoint, error.message))
+                self._fail(checkpoint, error.message)
                 said = f"cannot be used: {error.message}"
             if said is None:
                 left.append(item)
@@ -172,10 +172,15 @@ class Runner:
         if missing:
             named = ", ".join(f"{task} ({n})" for task, n in missing.items())
             reason = f"the model gave NaN for some requests; no figures for {named}"
-            self._outcome.failed.append(Failure(checkpoint, reason))
+            self._fail(checkpoint, reason)
             return reason
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
         return "scored" if n_shards else "already scored"
+
+    def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
+        failure = Failure(checkpoint, reason)
+        self._outcome.failed.append(failure)
+        note_failure(self._results, failure)
 
     def _score(
         self,

@@ -19,7 +19,9 @@ exists is what "done" means.
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MARKER = "milepost.json"
+STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""What a disk says that is full, read-only or broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +140,30 @@ class ResultsFolder:
 
 
 def check_writable(path: Path) -> None:
-    """Whether a results folder could be made at `path`; changes nothing.
+    """Whether a results folder could be made at `path`, by making a folder and removing it again.
 
     Raises:
-        ResultsError: it cannot be written, or holds something else than results.
+        ResultsError: the command names a place where none can be: a file, a folder of other things, one
+            without the right to write.
+        StorageError: the command is right, but the disk is full or read-only, or results that are there
+            already may not be written any more.
     """
     if path.exists() and not path.is_dir():
         raise ResultsError(f"{path} is a file", "choose a folder for --output-path")
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise ResultsError(f"cannot write to {path}: {there} is a file", "choose another --output-path")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ResultsError(f"cannot write to {path}: {there} is not writable", "choose another --output-path")
-    if path.is_dir() and not (path / MARKER).exists() and any(path.iterdir()):
+    has_results = (path / MARKER).exists()
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".milepost-", dir=there))
+    except OSError as error:
+        if has_results or error.errno in STORAGE_ERRORS:
+            raise cannot_write(path, error) from error
+        raise ResultsError(
+            f"cannot write to {path}: {there} is not writable ({error.strerror})",
+            "choose another --output-path",
+        ) from error
+    if path.is_dir() and not has_results and any(path.iterdir()):
         raise ResultsError(
             f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
         )

@@ -15,6 +15,9 @@ from milepost.store.files import read_json
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.types import Measurement
 
+FAILURE = "failure"
+"""The entry of a checkpoint's record that says why its last visit failed."""
+
 
 def read_measurements(path: Path) -> list[Measurement]:
     """All current figures of a results folder, by series, step, then the order the tasks were asked in.

@@ -9,7 +9,7 @@ from typing import Any
 
 from milepost.store.files import read_json
 from milepost.store.folder import ResultsFolder, open_results
-from milepost.store.reading import runs_newest_first
+from milepost.store.reading import FAILURE, runs_newest_first
 from milepost.store.workers import WorkerRecord, live_workers
 
 
@@ -21,6 +21,8 @@ class CheckpointStatus:
     shards_done: int
     shards: int
     has_figures: bool
+    failure: str | None = None
+    """Why its last visit failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,10 @@ def _checkpoint(
 ) -> CheckpointStatus:
     path = results.checkpoint_path(series, name)
     model = read_json(path) if path.exists() else {}
+    failure = model.get(FAILURE)
     if not model.get("model_id"):
-        return CheckpointStatus(name, 0, len(shards), has_figures=False)
+        return CheckpointStatus(name, 0, len(shards), False, failure)
     model_id, numerics = model["model_id"], model["numerics"]
     done = sum(results.score_path(model_id, numerics, shard).exists() for shard in shards)
     has_figures = results.metrics_path(plan_id, model_id, numerics).exists()
-    return CheckpointStatus(name, done, len(shards), has_figures)
+    return CheckpointStatus(name, done, len(shards), has_figures, failure)
