@@ -44,12 +44,16 @@ class Checkpoint:
     source: str
     """Full address, as a user could type it: an absolute path or `hf://org/name@revision/subfolder`."""
     format: str
-    """How the weights are written: `safetensors`, `bin` (torch pickle), ..."""
+    """How the weights are written: the name of one of `milepost.sources.formats`."""
     location: Path | HubLocation
     size_bytes: int | None = None
     """Bytes of weights; None where the source does not say."""
     problem: str | None = None
     """Why it cannot be evaluated (a missing shard, no config); None where it looks complete."""
+    config: Path | None = None
+    """A config that the user gave, in place of any that lies beside the weights."""
+    base: Checkpoint | None = None
+    """For an adapter: the model it changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -354,10 +354,10 @@ def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_othe
     model(tmp_path / "run" / "step-1", config=CONFIG)
     model(tmp_path / "run" / "step-2")
 
-    def remove_then_inspect(folder):
+    def remove_then_inspect(folder, given):
         if folder.name == "step-1":
             shutil.rmtree(folder)
-        return inspect(folder)
+        return inspect(folder, given)
 
     inspect = local._inspect
     monkeypatch.setattr(local, "_inspect", remove_then_inspect)

@@ -4,54 +4,84 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePath
+from functools import cache
+from pathlib import Path, PurePath
 
-from milepost.errors import SourceError
+from milepost.errors import CheckpointError, SourceError
+from milepost.sources.bases import HUB_SCHEME, with_base
+from milepost.sources.config_file import read_config_file
+from milepost.sources.given import NOTHING, Given
 from milepost.sources.local import find_local
 from milepost.sources.names import listed, shown
 from milepost.sources.run import Run, ordered, select
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint, Series
 
-HUB_SCHEME = "hf://"
 
-
-def discover(source: str, steps: Steps | None = None) -> Series:
+def discover(source: str, steps: Steps | None = None, given: Given = NOTHING) -> Series:
     """The one training run a SOURCE stands for.
 
     Raises:
         SourceError: it does not exist, matches nothing, cannot be reached, or stands for several runs.
     """
-    series = discover_all([source], steps)
+    series = discover_all([source], steps, given)
     if len(series) > 1:
         names = listed(one.name for one in series)
         raise SourceError(f"{shown(source)} stands for {len(series)} runs: {names}", "give one of them")
     return series[0]
 
 
-def discover_all(sources: Sequence[str], steps: Steps | None = None) -> tuple[Series, ...]:
+def discover_all(
+    sources: Sequence[str], steps: Steps | None = None, given: Given = NOTHING
+) -> tuple[Series, ...]:
     """The training runs of several SOURCEs, in the order given, each under a name of its own.
 
     Checkpoints of the same folder or repository form one series, however they were given
     (`runs/a/step-1 runs/a/step-2`); one that is given twice counts once.
 
     Raises:
-        SourceError: as `discover`; or no source was given.
+        SourceError: as `discover`; no source was given; the given config is no config.
     """
     if not sources:
         raise SourceError("no SOURCE", "give a folder or a Hub address such as hf://org/name")
-    found = [run for source in sources for run in _find(source)]
+    if given.config is not None:
+        _check_config(given.config)
+    found = [run for source in sources for run in _find(source, given)]
     runs = [select(run, steps) for run in _merged(found)]
     names = _unique_names(runs)
-    return tuple(_series(run, name) for run, name in zip(runs, names, strict=True))
+    series = tuple(_series(run, name) for run, name in zip(runs, names, strict=True))
+    return _with_bases(series, given.base)
 
 
-def _find(source: str) -> tuple[Run, ...]:
+def _find(source: str, given: Given) -> tuple[Run, ...]:
     if source.startswith(HUB_SCHEME):
         from milepost.sources.hub import find_on_hub
 
-        return (find_on_hub(source),)
-    return find_local(source)
+        return (find_on_hub(source, given),)
+    return find_local(source, given)
+
+
+def _check_config(path: Path) -> None:
+    try:
+        read_config_file(path)
+    except CheckpointError as error:
+        raise SourceError(f"--config: {error.message}", "give a file such as config.json") from error
+
+
+def _with_bases(series: tuple[Series, ...], given: str | None) -> tuple[Series, ...]:
+    """The series with the model that each adapter changes, which is looked for once."""
+
+    @cache
+    def find(address: str) -> Checkpoint:
+        found = [one for run in _find(address, NOTHING) for one in run.checkpoints]
+        if len(found) != 1:
+            raise SourceError(f"{shown(address)} has {len(found)} checkpoints, not one")
+        return found[0]
+
+    return tuple(
+        replace(one, checkpoints=tuple(with_base(each, given, find) for each in one.checkpoints))
+        for one in series
+    )
 
 
 def _merged(runs: Sequence[Run]) -> list[Run]:

@@ -12,10 +12,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
+from milepost.sources.formats import format_named
+from milepost.sources.formats.format import CONFIG
 from milepost.sources.hub_listing import cache_folder_of, list_files
 from milepost.sources.hub_repair import damaged_files, drop
 from milepost.sources.hub_requests import ask_hub, endpoint, is_offline
-from milepost.sources.layout import CONFIG, TOKENIZER_FILES, WEIGHT_NAMES
+from milepost.sources.layout import TOKENIZER_FILES
 from milepost.sources.listing_memory import HubFile
 from milepost.sources.names import shown
 from milepost.types import Checkpoint, HubLocation
@@ -24,11 +26,6 @@ logger = logging.getLogger("milepost.sources")
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")
 _TOKENIZER_PATTERNS = (*TOKENIZER_FILES, "*.tiktoken", CONFIG)
-_WEIGHT_PATTERNS = {
-    "safetensors": ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"),
-    "bin": ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json"),
-}
-assert set(_WEIGHT_PATTERNS) == {names.format for names in WEIGHT_NAMES}
 
 
 def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool = True) -> Path:
@@ -50,7 +47,9 @@ def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    patterns = _WEIGHT_PATTERNS[checkpoint.format]
+    format = format_named(checkpoint.format)
+    assert format is not None  # else it had a problem
+    patterns = format.downloads
     asked = _Asked(shown(checkpoint.source), CheckpointError, cache_dir, repair)
     wanted = _wanted(location, (*patterns, *_DESCRIPTIONS), _DESCRIPTIONS)
     folder = _make_local(location, wanted, asked) / location.subfolder
@@ -60,7 +59,7 @@ def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool
 
 
 def fetch_config(checkpoint: Checkpoint) -> Path:
-    """The folder that `fetch` would return, with the config in it or above it; no weights are downloaded.
+    """The folder that `fetch` would return, with what tells the config in it or above it, and no more.
 
     Raises:
         CheckpointError: the download failed for good.
@@ -68,7 +67,9 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    wanted = _wanted(location, _DESCRIPTIONS, _DESCRIPTIONS)
+    format = format_named(checkpoint.format)
+    telling = (*_DESCRIPTIONS, *(format.describing if format else ()))
+    wanted = _wanted(location, telling, _DESCRIPTIONS)
     return _make_local(location, wanted, _Asked(shown(checkpoint.source))) / location.subfolder
 
 
@@ -154,9 +155,17 @@ def _damage_error(snapshot: Path, damaged: Mapping[str, str], asked: _Asked) -> 
     return asked.error(f"{asked.what}: {shown(str(snapshot / path))} {damage}{others}", hint)
 
 
-def _is_one_of(path: str, folder: str, names: Sequence[str]) -> bool:
-    parent, _, name = path.rpartition("/")
-    return parent == folder and any(fnmatchcase(name, pattern) for pattern in names)
+def _is_one_of(path: str, folder: str, patterns: Sequence[str]) -> bool:
+    """Whether the path, seen from the folder, matches; part by part, so that `*` stays within one level."""
+    prefix = f"{folder}/" if folder else ""
+    if not path.startswith(prefix):
+        return False
+    parts = path[len(prefix) :].split("/")
+    return any(_all_match(parts, pattern.split("/")) for pattern in patterns)
+
+
+def _all_match(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
 def _above(folder: str) -> str:

@@ -13,10 +13,13 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from milepost.errors import SourceError
+from milepost.sources.formats import Layout, format_named
+from milepost.sources.formats.format import CONFIG
+from milepost.sources.given import NOTHING, Given
 from milepost.sources.hub_address import HubAddress
-from milepost.sources.hub_listing import commit_of, list_files, list_revisions
+from milepost.sources.hub_listing import commit_of, contents_of, list_files, list_revisions
 from milepost.sources.hub_requests import is_offline
-from milepost.sources.layout import CONFIG, Layout, recognise
+from milepost.sources.layout import recognise
 from milepost.sources.listing_memory import HubFile
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
 from milepost.sources.run import Run, ordered
@@ -35,7 +38,7 @@ class _Folder:
     layout: Layout
 
 
-def find_on_hub(source: str) -> Run:
+def find_on_hub(source: str, given: Given = NOTHING) -> Run:
     """The run a Hub address stands for.
 
     Raises:
@@ -48,11 +51,11 @@ def find_on_hub(source: str) -> Run:
     folders = [
         folder
         for (revision, commit), files in zip(revisions.items(), listings, strict=True)
-        for folder in _folders(address, revision, commit, files)
+        for folder in _folders(address, revision, commit, files, given)
     ]
     if not folders:
         raise _nothing_found(address, source, listings)
-    checkpoints = [_checkpoint(address, folder, alone=len(folders) == 1) for folder in folders]
+    checkpoints = [_checkpoint(address, folder, given, alone=len(folders) == 1) for folder in folders]
     name = address.repo_id.rpartition("/")[2]
     return Run(f"hf://{address.repo_id}", name, source, ordered(checkpoints))
 
@@ -71,33 +74,37 @@ def _revisions(address: HubAddress) -> dict[str, str]:
     return matching
 
 
-def _folders(address: HubAddress, revision: str, commit: str, files: Mapping[str, HubFile]) -> list[_Folder]:
+def _folders(
+    address: HubAddress, revision: str, commit: str, files: Mapping[str, HubFile], given: Given
+) -> list[_Folder]:
     """The folders with weights that the address means in one revision."""
     if is_pattern(address.subfolder):
         wanted = [name for name in _all_folders(files) if _matches(name, address.subfolder)]
-    elif _layout(files, address.subfolder) is not None:
+    elif _layout(files, address.subfolder, given) is not None:
         wanted = [address.subfolder]
     else:
         inside = PurePosixPath(address.subfolder)
         wanted = [name for name in _all_folders(files) if PurePosixPath(name).parent == inside]
-    found = [(name, _layout(files, name)) for name in wanted]
+    found = [(name, _layout(files, name, given)) for name in wanted]
     return [_Folder(revision, commit, name, layout) for name, layout in found if layout is not None]
 
 
-def _layout(files: Mapping[str, HubFile], folder: str) -> Layout | None:
+def _layout(files: Mapping[str, HubFile], folder: str, given: Given) -> Layout | None:
     """What a folder of a revision holds; shards are checked by the numbers in their names."""
-    prefix = f"{folder}/" if folder else ""
-    inside = {path[len(prefix) :]: file.size for path, file in files.items() if path.startswith(prefix)}
-    here = {name: size for name, size in inside.items() if "/" not in name}
-    layout = recognise(here, {name.split("/")[0] for name in inside if "/" in name})
+    contents = contents_of(files, folder)
+    layout = recognise(contents)
     above = PurePosixPath(folder).parent / CONFIG
-    if layout is None or layout.problem or CONFIG in here or (folder and str(above) in files):
+    if layout is None or layout.problem or CONFIG in contents.files or (folder and str(above) in files):
+        return layout
+    format = format_named(layout.format)
+    if given.config is not None or (format is not None and not format.needs_config):
         return layout
     where = "in the folder and in the one above" if folder else "in the repository"
-    return Layout(layout.format, layout.weight_files, layout.size_bytes, f"{CONFIG} is missing, {where}")
+    problem = f"{CONFIG} is missing, {where}; --config FILE gives one"
+    return Layout(layout.format, layout.weight_files, layout.size_bytes, problem)
 
 
-def _checkpoint(address: HubAddress, folder: _Folder, *, alone: bool) -> Checkpoint:
+def _checkpoint(address: HubAddress, folder: _Folder, given: Given, *, alone: bool) -> Checkpoint:
     in_subfolder = bool(folder.subfolder)
     name = PurePosixPath(folder.subfolder).name if in_subfolder else folder.revision
     tells_step = names_a_step(name) or not alone
@@ -116,6 +123,7 @@ def _checkpoint(address: HubAddress, folder: _Folder, *, alone: bool) -> Checkpo
         ),
         size_bytes=folder.layout.size_bytes,
         problem=folder.layout.problem,
+        config=given.config,
     )
 
 

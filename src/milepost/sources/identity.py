@@ -1,15 +1,16 @@
 """Which model a checkpoint is: a hash of its config and weights, whatever its name and place.
 
+An adapter's is the hash of its own files and of its base's identity.
 Two checkpoints with one identity give the same scores; a folder overwritten in place has a new one. The
-config's dtype belongs to it, because `--dtype auto` computes in it. What does not: `_name_or_path` and
-`transformers_version`, which tell where a file comes from and not what it computes.
+config's dtype belongs to it, because `--dtype auto` computes in it. What does not: `_name_or_path`,
+`transformers_version` and the like, which tell where a file comes from and not what it computes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,20 @@ from milepost.sources.checksums import check_promise, promised_sha256
 from milepost.sources.config_file import read_config_file
 from milepost.sources.digests import sha256_of
 from milepost.sources.fetch import fetch, fetch_config
-from milepost.sources.hub_listing import list_files
-from milepost.sources.layout import CONFIG, WEIGHT_NAMES, recognise
+from milepost.sources.formats import format_named
+from milepost.sources.formats.format import CONFIG
+from milepost.sources.formats.huggingface import WEIGHT_NAMES
+from milepost.sources.formats.peft import ADAPTER_CONFIG
+from milepost.sources.given import Given
+from milepost.sources.hub_listing import contents_of, list_files
+from milepost.sources.layout import recognise
 from milepost.sources.listing_memory import HubFile
 from milepost.sources.local import find_config, inspect_folder
 from milepost.sources.names import shown
 from milepost.types import Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
+_NOT_THE_ADAPTER = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})
 _FORM = "milepost-model-1"
 
 
@@ -35,6 +42,7 @@ class FileDigest:
     """One weight file."""
 
     name: str
+    """Its path in the checkpoint's folder."""
     size: int
     sha256: str
 
@@ -63,67 +71,86 @@ def identify(checkpoint: Checkpoint, cache_dir: Path) -> Identity:
     if checkpoint.problem:
         raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
     if isinstance(checkpoint.location, HubLocation):
-        return _identify_on_hub(checkpoint, checkpoint.location, cache_dir)
-    return _identify_folder(checkpoint.location, cache_dir)
+        folder, files = _on_hub(checkpoint, checkpoint.location, cache_dir)
+    else:
+        folder, files = _in_folder(checkpoint, checkpoint.location, cache_dir)
+    described = _description(checkpoint, folder)
+    if checkpoint.base is not None:
+        described["base"] = identify(checkpoint.base, cache_dir).model_id
+    return _identity(described, files)
 
 
-def _identify_folder(folder: Path, cache_dir: Path) -> Identity:
-    layout = inspect_folder(folder)
-    config = find_config(folder)
-    if layout is None or layout.problem or config is None:
+_Found = tuple[Path, tuple[FileDigest, ...]]
+"""The folder with the config, and the digests of the weight files."""
+
+
+def _in_folder(checkpoint: Checkpoint, folder: Path, cache_dir: Path) -> _Found:
+    layout = inspect_folder(folder, Given(config=checkpoint.config))
+    if layout is None or layout.problem:
         raise CheckpointError(
             f"{shown(str(folder))}: {layout.problem if layout and layout.problem else 'no weights in it'}"
         )
     files = _digests_in(folder, layout.weight_files, cache_dir)
-    for small in (config, *(folder / names.index for names in WEIGHT_NAMES)):
-        if promised_sha256(small) is not None and small.is_file():
-            check_promise(small, sha256_of(small, cache_dir, judged_elsewhere=True))
-    return _identity(config, files)
+    config = checkpoint.config or find_config(folder)
+    small = [folder / name for name in (ADAPTER_CONFIG, *(names.index for names in WEIGHT_NAMES))]
+    for path in (*small, *([config] if config else [])):
+        if promised_sha256(path) is not None and path.is_file():
+            check_promise(path, sha256_of(path, cache_dir, judged_elsewhere=True))
+    return folder, files
 
 
-def _identify_on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> Identity:
-    listed = list_files(location.repo_id, location.commit)
-    prefix = f"{location.subfolder}/" if location.subfolder else ""
-    weights = _weight_files(listed, prefix, checkpoint)
+def _on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> _Found:
+    weights = _weight_files(list_files(location.repo_id, location.commit), location, checkpoint)
     if any(file.sha256 is None for file in weights.values()):  # small enough to be kept in git
         folder = fetch(checkpoint)
-        files = _digests_in(folder, weights, cache_dir)
-        config = find_config(folder)
-    else:
-        files = tuple(FileDigest(name, file.size, file.sha256 or "") for name, file in weights.items())
-        config = find_config(fetch_config(checkpoint))
-    if config is None:
+        return folder, _digests_in(folder, weights, cache_dir)
+    files = tuple(FileDigest(name, file.size, file.sha256 or "") for name, file in weights.items())
+    return fetch_config(checkpoint), files
+
+
+def _description(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    """What is told of the model besides its weights; nothing where they tell it themselves."""
+    if checkpoint.base is not None:
+        adapter = read_config_file(folder / ADAPTER_CONFIG)
+        return {"config": {key: value for key, value in adapter.items() if key not in _NOT_THE_ADAPTER}}
+    path = checkpoint.config or find_config(folder)
+    if path is not None:
+        return {"config": _canonical_config(path)}
+    format = format_named(checkpoint.format)
+    if format is None or format.needs_config:
         raise CheckpointError(f"{shown(checkpoint.source)}: {CONFIG} is missing")
-    return _identity(config, files)
+    return {}
 
 
-def _weight_files(listed: Any, prefix: str, checkpoint: Checkpoint) -> dict[str, HubFile]:
-    here = {path[len(prefix) :]: file for path, file in listed.items() if path.startswith(prefix)}
-    here = {name: file for name, file in here.items() if "/" not in name}
-    layout = recognise({name: file.size for name, file in here.items()}, ())
+def _weight_files(
+    listed: Mapping[str, HubFile], location: HubLocation, checkpoint: Checkpoint
+) -> dict[str, HubFile]:
+    layout = recognise(contents_of(listed, location.subfolder))
     if layout is None or layout.problem:
         raise CheckpointError(
             f"{shown(checkpoint.source)}: {layout.problem if layout else 'no weights in it'}"
         )
-    return {name: here[name] for name in layout.weight_files}
+    prefix = f"{location.subfolder}/" if location.subfolder else ""
+    return {name: listed[prefix + name] for name in layout.weight_files}
 
 
 def _digests_in(folder: Path, names: Iterable[str], cache_dir: Path) -> tuple[FileDigest, ...]:
-    return tuple(_digest_of(folder / name, cache_dir) for name in names)
+    return tuple(_digest_of(folder, name, cache_dir) for name in names)
 
 
-def _digest_of(path: Path, cache_dir: Path) -> FileDigest:
+def _digest_of(folder: Path, name: str, cache_dir: Path) -> FileDigest:
     """Checked against the sum beside the file; where there is none, against an earlier visit."""
+    path = folder / name
     sha256 = sha256_of(path, cache_dir, judged_elsewhere=promised_sha256(path) is not None)
     check_promise(path, sha256)
-    return FileDigest(path.name, path.stat().st_size, sha256)
+    return FileDigest(name, path.stat().st_size, sha256)
 
 
-def _identity(config: Path, files: tuple[FileDigest, ...]) -> Identity:
+def _identity(described: Mapping[str, Any], files: tuple[FileDigest, ...]) -> Identity:
     files = tuple(sorted(files, key=lambda file: file.name))
     told = {
         "form": _FORM,
-        "config": _canonical_config(config),
+        **described,
         "weights": [[file.name, file.size, file.sha256] for file in files],
     }
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

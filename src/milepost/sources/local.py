@@ -14,23 +14,26 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from milepost.errors import CheckpointError, SourceError
-from milepost.sources.layout import CONFIG, Layout, is_read, looks_unfinished, recognise
+from milepost.errors import SourceError
+from milepost.sources.formats import Contents, Layout, format_named
+from milepost.sources.formats.format import CONFIG
+from milepost.sources.given import NOTHING, Given
+from milepost.sources.layout import is_read, looks_unfinished, recognise
 from milepost.sources.links import leads_out
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
 from milepost.sources.run import Run, ordered
-from milepost.sources.wholeness import check_whole
+from milepost.sources.trackers import last_finished
 from milepost.types import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
 _MAX_INDEX_BYTES = 100_000_000
 
 
-def find_local(source: str) -> tuple[Run, ...]:
+def find_local(source: str, given: Given = NOTHING) -> tuple[Run, ...]:
     """The runs a local path or pattern stands for; more than one only for a pattern over several runs.
 
     Raises:
@@ -38,40 +41,48 @@ def find_local(source: str) -> tuple[Run, ...]:
     """
     path = _as_path(source)
     if path.is_dir():
-        return (_run_in(path, source),)
+        return (_run_in(path, source, given),)
     if path.exists():
         raise SourceError(
             f"{shown(source)} is a file", f"give the folder it lies in: {shown(str(path.parent))}"
         )
     if is_pattern(source):
-        return _runs_matching(path, source)
+        return _runs_matching(path, source, given)
     raise SourceError(f"{shown(source)} does not exist", _hint_for_missing(path, source))
 
 
-def inspect_folder(folder: Path) -> Layout | None:
+def inspect_folder(folder: Path, given: Given = NOTHING) -> Layout | None:
     """What a folder on disk holds, with the first thing that keeps it from being evaluated.
 
     None where nothing in it looks like weights. Reads headers and the index, no tensor data.
     """
     try:
-        return _inspect(folder)
+        return _inspect(folder, given)
     except OSError as error:  # no permission, or the run deleted it while we looked
         return Layout("unknown", problem=f"cannot be read: {error.strerror}")
 
 
-def _inspect(folder: Path) -> Layout | None:
+def _inspect(folder: Path, given: Given) -> Layout | None:
     entries = list(os.scandir(folder))
-    files = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    layout = recognise(files, folders, lambda name: _read_small(folder / name))
+    contents = Contents(
+        files=_sizes(entries),
+        folders=[entry.name for entry in entries if entry.is_dir()],
+        inside=lambda name: _sizes(os.scandir(folder / name)),
+        read=lambda name: _read_small(folder / name),
+    )
+    layout = recognise(contents)
     if layout is None or layout.problem:
         return layout
-    problem = (
-        _stray_link(folder, (entry.name for entry in entries), layout.weight_files)
-        or _config_problem(folder)
-        or _broken_weights(folder, layout)
-    )
-    return replace(layout, problem=problem)
+    format = format_named(layout.format)
+    assert format is not None
+    problem = _stray_link(folder, (entry.name for entry in entries), layout.weight_files)
+    if problem is None and format.needs_config and given.config is None:
+        problem = _config_problem(folder)
+    return replace(layout, problem=problem or format.check(folder, layout))
+
+
+def _sizes(entries: Iterable[os.DirEntry[str]]) -> dict[str, int]:
+    return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
 def find_config(folder: Path) -> Path | None:
@@ -82,40 +93,40 @@ def find_config(folder: Path) -> Path | None:
     return None
 
 
-def _run_in(folder: Path, source: str) -> Run:
-    children = _checkpoints_in(folder, source)
+def _run_in(folder: Path, source: str, given: Given) -> Run:
+    children = _checkpoints_in(folder, source, given)
     trainer = [one for one in children if _TRAINER_FOLDER.fullmatch(one.name)]
     if trainer:
         return Run(str(folder), folder.name, source, ordered(trainer))
-    layout = inspect_folder(folder)
+    layout = inspect_folder(folder, given)
     if layout is not None:
-        return _single(folder, layout, source)
+        return _single(folder, layout, source, given)
     if children:
         return Run(str(folder), folder.name, source, ordered(children))
     raise SourceError(f"there is no checkpoint in {shown(source)}", _hint_for_empty(folder))
 
 
-def _single(folder: Path, layout: Layout, source: str) -> Run:
+def _single(folder: Path, layout: Layout, source: str, given: Given) -> Run:
     if names_a_step(folder.name) and folder.parent.name:
         home = folder.parent
-        one = _checkpoint(folder, layout, series=home.name)
+        one = _checkpoint(folder, layout, home.name, given)
     else:
         home = folder
-        one = replace(_checkpoint(folder, layout, series=home.name), step=None)
+        one = replace(_checkpoint(folder, layout, home.name, given), step=None)
     return Run(str(home), home.name, source, (one,))
 
 
-def _runs_matching(pattern: Path, source: str) -> tuple[Run, ...]:
+def _runs_matching(pattern: Path, source: str, given: Given) -> tuple[Run, ...]:
     folders = [Path(match) for match in sorted(glob.glob(str(pattern))) if os.path.isdir(match)]
     if not folders:
         raise SourceError(f"{shown(source)} matches no folder", _hint_for_missing(pattern, source))
     runs: list[Run] = []
     members: dict[Path, list[Checkpoint]] = {}
     for folder in folders:
-        inner = _checkpoints_in(folder, source)
+        inner = _checkpoints_in(folder, source, given)
         if any(_TRAINER_FOLDER.fullmatch(one.name) for one in inner):
-            runs.append(_run_in(folder, source))
-        elif found := _member(folder, folder.parent.name):
+            runs.append(_run_in(folder, source, given))
+        elif found := _member(folder, folder.parent.name, given):
             members.setdefault(folder.parent, []).append(found)
         elif inner:
             runs.append(Run(str(folder), folder.name, source, ordered(inner)))
@@ -130,18 +141,31 @@ def _runs_matching(pattern: Path, source: str) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def _checkpoints_in(folder: Path, source: str) -> list[Checkpoint]:
+def _checkpoints_in(folder: Path, source: str, given: Given = NOTHING) -> list[Checkpoint]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
     except OSError as error:
         raise SourceError(f"{shown(source)} cannot be read: {error.strerror}") from error
-    found = [_member(folder / name, folder.name) for name in names]
-    return _without_aliases([one for one in found if one is not None])
+    found = [_member(folder / name, folder.name, given) for name in names]
+    missing = _tracked_but_gone(folder, names)
+    return _without_aliases([one for one in (*found, missing) if one is not None])
 
 
-def _member(folder: Path, series: str) -> Checkpoint | None:
+def _tracked_but_gone(folder: Path, names: Collection[str]) -> Checkpoint | None:
+    """The checkpoint that the trainer says it wrote last, where there is no such folder."""
+    try:
+        tracked = last_finished(folder)
+    except OSError:
+        return None  # the tracker alone cannot be read; what is there can be judged without it
+    if tracked is None or tracked.folder in names:
+        return None
+    problem = f"{tracked.file} names it, but there is no such folder"
+    return _checkpoint(folder / tracked.folder, Layout("unknown", problem=problem), folder.name, NOTHING)
+
+
+def _member(folder: Path, series: str, given: Given) -> Checkpoint | None:
     """The folder as a checkpoint of a run; None where it is something else (logs, training state)."""
-    layout = inspect_folder(folder)
+    layout = inspect_folder(folder, given)
     if layout is None and names_a_step(folder.name):
         entries = list(os.scandir(folder))
         files = [entry.name for entry in entries if not entry.is_dir()]
@@ -151,10 +175,10 @@ def _member(folder: Path, series: str) -> Checkpoint | None:
         return None
     if folder.name.startswith(("tmp-", "tmp_")) or folder.name.endswith((".tmp", ".partial", ".incomplete")):
         layout = replace(layout, problem="still being written")
-    return _checkpoint(folder, layout, series)
+    return _checkpoint(folder, layout, series, given)
 
 
-def _checkpoint(folder: Path, layout: Layout, series: str) -> Checkpoint:
+def _checkpoint(folder: Path, layout: Layout, series: str, given: Given) -> Checkpoint:
     return Checkpoint(
         series=series,
         name=folder.name,
@@ -164,6 +188,7 @@ def _checkpoint(folder: Path, layout: Layout, series: str) -> Checkpoint:
         location=folder,
         size_bytes=layout.size_bytes,
         problem=layout.problem,
+        config=given.config,
     )
 
 
@@ -188,7 +213,7 @@ def _config_problem(folder: Path) -> str | None:
         return f"{CONFIG} is no file"  # and the one in the folder above is not meant
     config = find_config(folder)
     if config is None:
-        return f"{CONFIG} is missing, in the folder and in the one above"
+        return f"{CONFIG} is missing, in the folder and in the one above; --config FILE gives one"
     if config.stat().st_size == 0:
         return f"{CONFIG} is empty"
     if leads_out(config):
@@ -196,20 +221,11 @@ def _config_problem(folder: Path) -> str | None:
     return None
 
 
-def _broken_weights(folder: Path, layout: Layout) -> str | None:
-    """A file whose end does not match its head, as of one that is still being written."""
-    for name in layout.weight_files:
-        try:
-            check_whole(folder / name, layout.format)
-        except CheckpointError as error:
-            return error.message.replace(shown(str(folder) + os.sep), "")
-    return None
-
-
 def _stray_link(folder: Path, names: Iterable[str], weight_files: tuple[str, ...]) -> str | None:
-    """A file we would read that is a link to somewhere else on this machine."""
-    for name in names:
-        if (name in weight_files or is_read(name)) and leads_out(folder / name):
+    """A file we would read, or a folder it lies in, that is a link to somewhere else on this machine."""
+    read = dict.fromkeys(part for name in weight_files for part in (name, name.partition("/")[0]))
+    for name in (*read, *(name for name in names if is_read(name))):
+        if leads_out(folder / name):
             return f"{shown(name)} is a link out of the folder"
     return None
 

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
-from milepost.sources.safetensors_header import read_header
 
 _ZIP = b"PK\3\4"
 
 
-def check_whole(path: Path, format: str) -> None:
-    """Refuse a weight file that is cut short, as one that is still being written is.
+def first_refusal(folder: Path, names: Iterable[str], check: Callable[[Path], Any]) -> str | None:
+    """What `check` says against the first file that it refuses, without the folder's own path."""
+    for name in names:
+        try:
+            check(folder / name)
+        except CheckpointError as error:
+            return error.message.replace(shown(str(folder) + os.sep), "")
+    return None
+
+
+def check_zip(path: Path) -> None:
+    """Refuse a file of `torch.save` that is cut short, as one that is still being written is.
+
+    torch writes a zip archive, whose directory comes last; before torch 1.6 it wrote a bare pickle.
 
     Raises:
         CheckpointError: naming the file; also where it cannot be read.
     """
-    if format == "safetensors":
-        read_header(path)
-    elif format == "bin":
-        _check_zip(path)
-
-
-def _check_zip(path: Path) -> None:
-    """torch writes a zip archive, whose directory comes last; before torch 1.6 it wrote a bare pickle."""
     try:
         with path.open("rb") as file:
             cut_short = file.read(len(_ZIP)) == _ZIP and not zipfile.is_zipfile(file)

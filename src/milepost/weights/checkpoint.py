@@ -11,7 +11,7 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
-from milepost.sources.layout import WEIGHT_NAMES, WeightNames, shards_in_index
+from milepost.sources.formats.huggingface import WEIGHT_NAMES, WeightNames, shards_in_index
 from milepost.sources.names import shown, some
 from milepost.weights.config import read_config
 from milepost.weights.read_bin import read_bin

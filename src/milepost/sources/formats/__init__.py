@@ -1,0 +1,32 @@
+"""The formats that checkpoints are written in, one file each: how a folder of one looks, and what is missing.
+
+Names, sizes and heads of files; how tensors are read from them is told in `milepost.weights.readers`.
+"""
+
+from milepost.sources.formats.dcp import DCP, TORCHTITAN
+from milepost.sources.formats.deepspeed import DEEPSPEED
+from milepost.sources.formats.format import Contents, Format, Layout
+from milepost.sources.formats.huggingface import BIN, SAFETENSORS
+from milepost.sources.formats.megatron import MEGATRON, TORCH_DIST
+from milepost.sources.formats.peft import PEFT
+
+FORMATS: tuple[Format, ...] = (
+    SAFETENSORS,
+    BIN,
+    PEFT,
+    MEGATRON,
+    TORCH_DIST,
+    TORCHTITAN,
+    DCP,
+    DEEPSPEED,
+)
+"""In order of preference: the first that recognises a folder has it."""
+
+_BY_NAME = {format.name: format for format in FORMATS}
+
+__all__ = ["FORMATS", "Contents", "Format", "Layout", "format_named"]
+
+
+def format_named(name: str) -> Format | None:
+    """The format of a `Checkpoint.format`; None for `unknown`."""
+    return _BY_NAME.get(name)

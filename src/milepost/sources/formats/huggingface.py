@@ -1,0 +1,123 @@
+"""Hugging Face folders: `model.safetensors` or `pytorch_model.bin`, whole or in shards with an index."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from milepost.sources.formats.format import Contents, Format, Layout, complete, is_plain
+from milepost.sources.names import shown
+from milepost.sources.safetensors_header import read_header
+from milepost.sources.wholeness import check_zip, first_refusal
+
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightNames:
+    """How one Hugging Face format names its files."""
+
+    format: str
+    single: str
+    index: str
+    shard: re.Pattern[str]
+
+
+WEIGHT_NAMES = (
+    WeightNames(
+        "safetensors",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        re.compile(r"model-\d{5}-of-\d{5}\.safetensors"),
+    ),
+    WeightNames(
+        "bin",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin"),
+    ),
+)
+"""In order of preference: a folder with both is read as safetensors."""
+
+
+def shards_in_index(name: str, text: bytes) -> tuple[dict[str, str], str | None]:
+    """Tensor name to shard name as an index file tells, and what is wrong with it (None where nothing is).
+
+    A shard must be a plain file name: an index cannot send the reader to another folder.
+    """
+    try:
+        index = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}, f"{name} does not parse"
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        return {}, f"{name} names no shards"
+    for shard in weight_map.values():
+        if not isinstance(shard, str) or not is_plain(shard):
+            return {}, f"{name} points outside the folder: {shown(str(shard))}"
+    return weight_map, None
+
+
+def _recognise(contents: Contents, names: WeightNames) -> Layout | None:
+    files = contents.files
+    shards = sorted(name for name in files if names.shard.fullmatch(name))
+    if names.single in files:
+        return complete(files, names.format, (names.single,))
+    if in_the_way := [name for name in contents.folders if _is_weight_name(name, names)]:
+        return Layout(names.format, problem=f"{shown(min(in_the_way))} is a folder, not a file")
+    if names.index in files or shards:
+        return _sharded(contents, names, shards)
+    return None
+
+
+def _is_weight_name(name: str, names: WeightNames) -> bool:
+    return name in {names.single, names.index} or bool(names.shard.fullmatch(name))
+
+
+def _sharded(contents: Contents, names: WeightNames, shards: list[str]) -> Layout:
+    files = contents.files
+    if names.index not in files:
+        size = sum(files[name] for name in shards)
+        return Layout(names.format, tuple(shards), size, f"{names.index} is missing")
+    if contents.read is None:
+        wanted = _numbered(shards)
+    else:
+        weight_map, problem = shards_in_index(names.index, contents.read(names.index))
+        if problem:
+            return Layout(names.format, tuple(shards), sum(files[name] for name in shards), problem)
+        wanted = sorted(set(weight_map.values()))
+    if not wanted:
+        return Layout(names.format, (), 0, "the shards are missing")
+    return complete(files, names.format, tuple(wanted))
+
+
+def _numbered(shards: list[str]) -> list[str]:
+    """All the shards that the numbers in the names of those present promise."""
+    wanted = set(shards)
+    for name in shards:
+        if form := _SHARD.search(name):
+            head, tail, total = name[: form.start()], name[form.end() :], int(form.group(2))
+            wanted |= {f"{head}-{i:05d}-of-{total:05d}.{tail}" for i in range(1, total + 1)}
+    return sorted(wanted)
+
+
+def _check_safetensors(folder: Path, layout: Layout) -> str | None:
+    return first_refusal(folder, layout.weight_files, read_header)
+
+
+def _check_bin(folder: Path, layout: Layout) -> str | None:
+    return first_refusal(folder, layout.weight_files, check_zip)
+
+
+SAFETENSORS, BIN = (
+    Format(
+        name=names.format,
+        recognise=partial(_recognise, names=names),
+        downloads=(names.single, names.single.replace(".", "-*-of-*."), names.index),
+        check=check,
+    )
+    for names, check in zip(WEIGHT_NAMES, (_check_safetensors, _check_bin), strict=True)
+)
