@@ -26,6 +26,11 @@ TOKENS_AND_CACHES = (
     "HF_DATASETS_CACHE",
     "HUGGINGFACE_HUB_CACHE",
     "LMEVAL_LOG_LEVEL",
+    "WANDB_API_KEY",
+    "WANDB_MODE",
+    "WANDB_DIR",
+    "TRACKIO_SPACE_ID",
+    "TRACKIO_SERVER_URL",
 )
 
 hypothesis.settings.register_profile("milepost", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -48,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
         NO_PROXY="127.0.0.1",
         no_proxy="127.0.0.1",
         HF_ENDPOINT=NO_HUB,
+        TRACKIO_DIR=str(caches / "trackio"),
+        NETRC=str(caches / "netrc"),  # where wandb looks for a login
+        WANDB_CONFIG_DIR=str(caches / "wandb"),
     )
     if (SHARED / "hub" / "serve.py").is_file():
         server = _start_hub()

@@ -125,6 +125,8 @@ def evaluate(
     log_samples: bool = False,
     repair: bool = True,
     reuse_plan: bool = True,
+    record: str = "none",
+    record_project: str = "milepost",
     verbosity: str = "WARNING",
 ) -> Results:
     """Score every checkpoint of `sources` on `tasks`; what the results folder has is not computed again.
@@ -146,6 +148,8 @@ def evaluate(
         log_samples: also write lm_eval's own result and sample files.
         repair: whether a damaged file in the Hub's cache is fetched again; else the checkpoint is refused.
         reuse_plan: whether an unchanged plan of an earlier run may be taken from the cache.
+        record: `trackio` or `wandb`, to write each checkpoint's figures there as well; or `none`.
+        record_project: the recorder's project.
         verbosity: a logging level.
 
     Returns:
@@ -154,6 +158,7 @@ def evaluate(
     Raises:
         MilepostError: something the caller can mend, with a hint; nothing has been written then.
     """
+    from milepost.recorders import open_recording
     from milepost.run.evaluation import evaluate_run
     from milepost.run.journal import Journal, parse_level
     from milepost.run.settings import RunSettings
@@ -189,8 +194,9 @@ def evaluate(
         reuse_plan=reuse_plan,
         **chosen,
     )
+    recording = open_recording(record, record_project)
     with Journal(parse_level(verbosity)) as journal:
-        outcome = evaluate_run(settings, journal)
+        outcome = evaluate_run(settings, journal, recording)
         if log_samples:
             _write_lm_eval_files(outcome)
     return Results(

@@ -111,7 +111,8 @@ def write_results(folder: Path, measurements: Sequence[Measurement]) -> Path:
         write_json(results.metrics_path("plan", model_id, "float32"), {"rows": rows})
     tasks = {"piqa": {"version": 1.0, "num_fewshot": 0, "dataset": ["baber/piqa", None]}}
     asked = {"names": ["piqa"], "limit": None, "seeds": {"python": 0}}
-    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": {"asked": asked, "tasks": tasks}})
+    settings = {"asked": asked, "tasks": tasks, "versions": {"lm_eval": "0.4.13"}}
+    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": settings})
     results.write_run(
         {
             "plan_id": "plan",

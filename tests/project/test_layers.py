@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "run": GROUND | STAGES,
     "analysis": GROUND | {"store"},
     "report": GROUND | {"store", "analysis"},
+    "recorders": GROUND | {"store", "analysis"},
     "lm_eval_backend": GROUND | {"engine", "run"},
-    "library": GROUND | STAGES | {"run", "analysis", "report"},
+    "library": GROUND | STAGES | {"run", "analysis", "report", "recorders"},
     "demo": GROUND | {"library", "analysis", "report"},
     "cli": GROUND | STAGES | {"doctor", "run", "analysis", "report", "library", "demo", "lm_eval_backend"},
 }

@@ -84,6 +84,16 @@ from milepost.errors import MilepostError
     show_default=True,
     help="Fetch a damaged file of the Hub's cache again.",
 )
+@click.option(
+    "--record",
+    is_flag=False,
+    flag_value="trackio",
+    default="none",
+    show_default=True,
+    metavar="[trackio|wandb|none]",
+    help="Also record each checkpoint's figures there, one run per series; without a name, in trackio.",
+)
+@click.option("--record-project", default="milepost", show_default=True, help="The recorder's project.")
 @click.option("--fresh-plan", is_flag=True, help="Build prompts and tokens anew, whatever is cached.")
 @click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
 @click.option("--verbosity", help="Log level by name; LMEVAL_LOG_LEVEL is respected too.")

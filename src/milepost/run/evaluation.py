@@ -16,6 +16,7 @@ from milepost.run.chat import choose_chat_template
 from milepost.run.command import command_line
 from milepost.run.estimate import Estimating, announce
 from milepost.run.journal import Journal
+from milepost.run.listening import Listener, Nobody
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, make_questions
 from milepost.run.progress import show_progress
@@ -26,6 +27,7 @@ from milepost.run.streaming import Runner
 from milepost.sources import discover_all
 from milepost.store import ResultsFolder
 from milepost.store.folder import check_writable
+from milepost.store.leases import Leases
 from milepost.store.sweep import sweep
 from milepost.store.workers import Worker
 from milepost.tasks.checks import check_tasks
@@ -33,8 +35,8 @@ from milepost.tasks.checks import check_tasks
 logger = logging.getLogger("milepost.run")
 
 
-def evaluate_run(settings: RunSettings, journal: Journal) -> Outcome:
-    """Do what `settings` asks.
+def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | None = None) -> Outcome:
+    """Do what `settings` asks; `listener` is told of each checkpoint that has figures.
 
     Raises:
         MilepostError: the command is wrong or no checkpoint is usable; nothing has been written then.
@@ -64,11 +66,16 @@ def evaluate_run(settings: RunSettings, journal: Journal) -> Outcome:
             write_records(results, _by_plan(series, questions), names, settings, device)
             for failure in outcome.failed:
                 note_failure(results, failure)
-            runner = Runner(settings, device, results, questions, journal, outcome, worker)
+            told = listener or Nobody()
+            told.begin(results, Leases(results, worker))
+            runner = Runner(settings, device, results, questions, journal, outcome, worker, told)
             plans = [questions[one.key].plan for one, _ in work]
             announce(plans, results.path)
-            with show_progress(len(work), tokens_each) as progress:
-                runner.run(work, Estimating(progress, sum(plan.n_tokens for plan in plans)))
+            try:
+                with show_progress(len(work), tokens_each) as progress:
+                    runner.run(work, Estimating(progress, sum(plan.n_tokens for plan in plans)))
+            finally:
+                told.end()
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
 from milepost.run.journal import Journal
+from milepost.run.listening import Listener
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, versions
 from milepost.run.progress import Progress
@@ -61,6 +62,7 @@ class Runner:
         journal: Journal,
         outcome: Outcome,
         worker: Worker,
+        listener: Listener,
     ) -> None:
         self._settings = settings
         self._device = device
@@ -69,6 +71,7 @@ class Runner:
         self._journal = journal
         self._outcome = outcome
         self._worker = worker
+        self._listener = listener
         self._leases = Leases(results, worker)
         self._model: LiveModel | None = None
         self._dtype = ""
@@ -151,7 +154,7 @@ class Runner:
         if read.problem is not None:
             raise read.problem
         if not target.missing_shards() and target.has_metrics():
-            return self._judge(checkpoint, target.missing_answers(), n_shards=0)
+            return self._judge(checkpoint, target, target.missing_answers(), n_shards=0)
         if target.missing_shards() and (read.busy or (not share and self._leases.others_at(target.unit))):
             return None
         path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
@@ -165,10 +168,11 @@ class Runner:
             start = time.monotonic()
             missing = figures(target, questions, self._leases)
             log.info("figures computed in %.1f s", time.monotonic() - start)
-        return self._judge(checkpoint, missing, n_shards)
+        return self._judge(checkpoint, target, missing, n_shards)
 
-    def _judge(self, checkpoint: Checkpoint, missing: dict[str, int], n_shards: int) -> str:
-        """Count the checkpoint to where it belongs, and say so in a few words."""
+    def _judge(self, checkpoint: Checkpoint, target: Target, missing: dict[str, int], n_shards: int) -> str:
+        """Count the checkpoint to where it belongs, tell who listens, and say so in a few words."""
+        self._listener.figures(target.plan.plan_id, checkpoint)
         if missing:
             named = ", ".join(f"{task} ({n})" for task, n in missing.items())
             reason = f"the model gave NaN for some requests; no figures for {named}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from milepost.store.files import read_json
+from milepost.store.files import read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.types import Measurement
 
@@ -71,6 +71,32 @@ def current_records(results: ResultsFolder) -> Iterator[tuple[str, dict[str, Any
                     break
 
 
+def checkpoints_of(results: ResultsFolder, series: str) -> list[dict[str, Any]]:
+    """The records of a series' checkpoints, as `run.records.note_visit` writes them, by step.
+
+    Raises:
+        ResultsError: one is damaged.
+    """
+    folder = results.path / "store" / "checkpoints" / safe_name(series)
+    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    return sorted((record for record in records if record.get("model_id")), key=_place)
+
+
+def figures_of_plan(
+    results: ResultsFolder, plan_id: str, checkpoint: dict[str, Any]
+) -> list[tuple[str, Measurement]]:
+    """(setting, figure) of a checkpoint record for one plan, in the plan's order; empty before it is scored.
+
+    Raises:
+        ResultsError: the figures' record is damaged.
+    """
+    path = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
+    if not path.exists():
+        return []
+    rows = read_json(path)["rows"]
+    return [(row["setting"], _measurement(checkpoint["series"], checkpoint, row)) for row in rows]
+
+
 def scored_checkpoints(path: Path) -> set[tuple[str, str]]:
     """(series, checkpoint) of every checkpoint that has figures.
 
@@ -103,8 +129,13 @@ def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str
         if record.get("model_id"):
             found.setdefault(record["series"], []).append(record)
     for records in found.values():
-        records.sort(key=lambda r: (r["step"] is None, r["step"] or 0, r["checkpoint"]))
+        records.sort(key=_place)
     return found
+
+
+def _place(record: dict[str, Any]) -> tuple[bool, int, str]:
+    """Where a checkpoint stands in its series; those without a step come last."""
+    return record["step"] is None, record["step"] or 0, record["checkpoint"]
 
 
 def _measurement(series: str, checkpoint: dict[str, Any], row: dict[str, Any]) -> Measurement:

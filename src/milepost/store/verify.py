@@ -88,7 +88,7 @@ class _Look:
 
     def records(self) -> Iterator[Path]:
         yield self._results.path / MARKER
-        for kind in ("runs", "plans", "docs", "checkpoints", "scores", "metrics", "doc_metrics"):
+        for kind in ("runs", "plans", "docs", "checkpoints", "scores", "metrics", "doc_metrics", "recorded"):
             for suffix in ("json", "parquet"):
                 yield from sorted((self._store / kind).rglob(f"[!.]*.{suffix}"))
 

@@ -1,0 +1,46 @@
+"""The recorders by name, and whether they can be used here."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+from milepost.errors import MilepostError
+from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
+from milepost.recorders.recording import Recording
+
+RECORDERS = ("trackio", "wandb", "none")
+DEFAULT_PROJECT = "milepost"
+
+
+def check_recorder(name: str) -> None:
+    """Refuse, before any work, a recorder that is unknown or not installed; imports none.
+
+    Raises:
+        MilepostError: unknown name.
+        RecorderError: not installed; the hint is the pip line.
+    """
+    if name not in RECORDERS:
+        raise MilepostError(f"there is no recorder {name!r}", "one of " + ", ".join(RECORDERS))
+    if name != "none" and not _is_installed(name):
+        raise RecorderError(f"the recorder {name} is not installed", f"pip install 'milepost[{name}]'")
+
+
+def open_recording(name: str, project: str = DEFAULT_PROJECT) -> Recording | None:
+    """A recording to be told of a run's figures; None for `none`. Raises as `check_recorder`."""
+    check_recorder(name)
+    return None if name == "none" else Recording(name, _opener(name), project)
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _opener(name: str) -> Callable[[RecordedRun], Recorder]:
+    if name == "wandb":
+        from milepost.recorders.to_wandb import WandbRecorder
+
+        return WandbRecorder
+    from milepost.recorders.to_trackio import TrackioRecorder
+
+    return TrackioRecorder

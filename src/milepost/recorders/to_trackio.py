@@ -1,0 +1,71 @@
+"""trackio as a recorder: a SQLite file on this machine, unless its own settings name a server.
+
+trackio writes in the background and says when it is done only when a run is finished. So each checkpoint
+resumes the run, logs and finishes it: what `log` has returned from is on disk, however this process ends.
+trackio knows a run again by its name, so the name carries the run's id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from milepost.recorders.recorder import RecordedRun, RecorderError, Table
+
+SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+"""Settings of trackio's that make it send what is recorded elsewhere; the first that is set counts."""
+
+
+class TrackioRecorder:
+    """One trackio run; see `recorder.Recorder`."""
+
+    def __init__(self, run: RecordedRun) -> None:
+        import trackio
+
+        self._trackio = trackio
+        self._run = run
+        self.where = f"trackio: recording to {_place(str(trackio.TRACKIO_DIR), run.project)}"
+
+    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[Table]) -> None:
+        # A context of its own, as trackio finishes whatever run it finds current, be it the user's.
+        contextvars.Context().run(self._log, step, {**figures, **self._tables(tables)})
+
+    def close(self) -> None:
+        """Nothing is open between two checkpoints."""
+
+    def _log(self, step: int | None, entries: Mapping[str, Any]) -> None:
+        # trackio prints to standard output, which is for figures.
+        with contextlib.redirect_stdout(io.StringIO()):
+            try:
+                run = self._trackio.init(
+                    project=self._run.project,
+                    name=f"{self._run.name} {self._run.run_id}",
+                    config=dict(self._run.config),
+                    resume="allow",
+                    embed=False,
+                    auto_log_gpu=False,
+                    auto_log_cpu=False,
+                )
+            except (OSError, ValueError) as error:
+                raise RecorderError(f"trackio: {error}", "look at its settings, TRACKIO_*") from error
+            run.log(dict(entries), step=step)
+            run.finish()
+
+    def _tables(self, tables: Sequence[Table]) -> dict[str, Any]:
+        return {
+            table.name: self._trackio.Table(
+                columns=list(table.columns), data=[list(row) for row in table.rows]
+            )
+            for table in tables
+        }
+
+
+def _place(folder: str, project: str) -> str:
+    for name in SERVERS:
+        if server := os.environ.get(name):
+            return f"{server.split('?')[0]}, as {name} says"
+    return f"{folder}; to look at it: trackio show --project {project}"

@@ -1,0 +1,35 @@
+"""Who wants to know, while a run goes on, that a checkpoint has figures: the recorders."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from milepost.store import ResultsFolder
+from milepost.store.leases import Leases
+from milepost.types import Checkpoint
+
+
+class Listener(Protocol):
+    """Told in the run's main thread; what is to be known of the figures is in the store by then."""
+
+    def begin(self, results: ResultsFolder, leases: Leases) -> None:
+        """The results folder is there; `leases` says which of several processes does what."""
+
+    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+        """The checkpoint has its figures for that plan, computed now or found in the store."""
+
+    def end(self) -> None:
+        """No more come, the run being done or interrupted."""
+
+
+class Nobody:
+    """Listens to nothing."""
+
+    def begin(self, results: ResultsFolder, leases: Leases) -> None:
+        """Nothing to prepare."""
+
+    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+        """Nothing to do."""
+
+    def end(self) -> None:
+        """Nothing to end."""
