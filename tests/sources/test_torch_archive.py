@@ -117,7 +117,7 @@ def test_a_changed_byte_is_an_error_or_a_value_and_never_a_crash(
     data[position % len(data)] = value
     path.write_bytes(bytes(data))
     with contextlib.suppress(CheckpointError):
-        assert read_archive(path, ["argparse.Namespace"]).keys() <= {"a", "b", *map(chr, range(256))}
+        read_archive(path, ["argparse.Namespace"])
 
 
 def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from milepost.errors import CheckpointError
 from milepost.sources.names import shown
 from milepost.sources.torch_archive import StoredTensor, read_archive
 
+_BLOCK_ITEMS = 1 << 22
+"""Compared at a time."""
+
 
 class OpenArchive:
     """A file kept open, from which tensors are read. Several threads may read at once."""
@@ -43,6 +46,25 @@ class OpenArchive:
         self._fill(items, stored.begin)
         return items.as_strided(stored.shape, stored.stride).contiguous()
 
+    def holds(self, tensor: torch.Tensor, stored: StoredTensor) -> bool:
+        """Whether a contiguous tensor is byte for byte the stored one (NaN is then equal to NaN).
+
+        Raises:
+            CheckpointError: the file became shorter, or cannot be read.
+        """
+        if tuple(tensor.shape) != stored.shape or tensor.dtype != getattr(torch, stored.dtype):
+            return False
+        if not is_contiguous(stored):
+            return _same_bytes(tensor, self.read(stored))
+        flat = tensor.view(-1)
+        block = torch.empty(min(_BLOCK_ITEMS, flat.numel()), dtype=tensor.dtype)
+        for first in range(0, flat.numel(), _BLOCK_ITEMS):
+            part = block[: flat.numel() - first]
+            self.read_into(part, stored, first)
+            if not _same_bytes(flat[first : first + part.numel()], part):
+                return False
+        return True
+
     def read_into(self, target: torch.Tensor, stored: StoredTensor, first: int = 0) -> None:
         """Fill a contiguous tensor with elements of a contiguous one, beginning with element `first`.
 
@@ -65,6 +87,10 @@ class OpenArchive:
             raise CheckpointError(
                 f"{shown(str(self.path))} cannot be read: {error.strerror or error}"
             ) from error
+
+
+def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
 
 
 def tensor_items(stored: StoredTensor) -> int:
