@@ -265,3 +265,28 @@ def test_lm_evals_log_level_counts_more_than_ours(run: Run, monkeypatch: pytest.
     assert "plan" in run("--verbosity", "ERROR").err
     monkeypatch.setenv("LMEVAL_LOG_LEVEL", "shout")
     assert "'shout'" in refusal(run())
+
+
+POPEN = "{{ cycler.__init__.__globals__.os.popen('touch TRACE').read() }}"
+REACHING_OUT = {
+    "through a global": ("doc_to_text", POPEN),
+    "in the choices": ("doc_to_choice", POPEN + "{{ places }}"),
+    "through a string": ("doc_to_text", "{{ ''.__class__.__mro__[1].__subclasses__() }}"),
+    "through a format": ("doc_to_text", "{{ '{0.__class__.__init__.__globals__}'.format(text) }}"),
+}
+
+
+@pytest.mark.parametrize(("key", "template"), REACHING_OUT.values(), ids=REACHING_OUT)
+def test_a_template_that_reaches_for_python_is_refused_unless_task_code_is_allowed(
+    run: Run, tmp_path: Path, key: str, template: str
+) -> None:
+    trace = tmp_path / "trace"
+    config = {"output_type": "multiple_choice", "doc_to_text": "{{text}}", "doc_to_target": 0}
+    config |= {"doc_to_choice": ["mat", "log"], key: template.replace("TRACE", str(trace))}
+    docs = [{"text": "the cat sat on the", "places": ["mat", "log"]}]
+    own = write_task(tmp_path / "own", "sly", docs, config).parent
+    assert "--allow-task-code" in refusal(run("--include-path", own, names="sly"))
+    assert not trace.exists()
+    if "popen" in template:  # no dud: with leave it runs
+        run("--include-path", own, "--allow-task-code", names="sly")
+        assert trace.exists()

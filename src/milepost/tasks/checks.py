@@ -52,6 +52,11 @@ def blaming_own_tasks(settings: TaskSettings) -> Iterator[None]:
     """
     try:
         yield
+    except jinja2.exceptions.SecurityError as error:
+        raise TaskError(
+            f"a template of a task in {settings.include_path} reaches for Python itself: {error}",
+            "read that template, then pass --allow-task-code if you trust it",
+        ) from error
     except _FAULTS as error:
         if settings.include_path is None:
             raise

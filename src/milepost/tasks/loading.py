@@ -31,7 +31,7 @@ from milepost.tasks.checks import SUPPORTED, blaming_own_tasks, check_tasks, is_
 from milepost.tasks.data import PACKAGED, cache_if_hub_is_down, endpoint, hub_errors, is_offline
 from milepost.tasks.files import files_of, merged_key
 from milepost.tasks.settings import TaskSettings
-from milepost.tasks.shortcuts import compiled_yaml, plain_output
+from milepost.tasks.shortcuts import compiled_templates, compiled_yaml, plain_output
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -64,7 +64,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     _refuse_unscorable_classes(names, catalog)
     _seed(settings)
     manager = _manager(catalog)
-    with blaming_own_tasks(settings):
+    with blaming_own_tasks(settings), compiled_templates(settings):
         loaded = _load(manager, names, _hub_data(names, catalog))
     tasks, groups = loaded["tasks"], loaded.get("groups", {})
     for name, task in tasks.items():

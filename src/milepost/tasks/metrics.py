@@ -75,7 +75,7 @@ def compute_metrics(loaded: LoadedTasks, responses: Mapping[str, Responses]) -> 
     docs: dict[str, DocMetrics] = {}
     missing: dict[str, int] = {}
     accumulated: dict[str, Any] = {}
-    with compiled_templates():
+    with compiled_templates(loaded.settings):
         for name, task in loaded.tasks.items():
             answers = responses[name]
             bad = int(np.isnan(answers.loglikelihood).sum())

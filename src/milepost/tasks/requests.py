@@ -64,7 +64,7 @@ def build_requests(
         TaskError: more few-shot examples asked for than the task has, or no docs.
     """
     settings = loaded.settings
-    with compiled_templates(compile_templates_once):
+    with compiled_templates(settings, enabled=compile_templates_once):
         for name, task in loaded.tasks.items():
             with blaming_own_tasks(settings), _enough_examples(task, name):
                 task.build_all_requests(

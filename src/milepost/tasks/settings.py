@@ -59,7 +59,7 @@ class TaskSettings:
     system_instruction: str | None = None
     include_path: Path | None = None
     allow_task_code: bool = False
-    """Whether YAML of `include_path` may import and run Python (`!function`, `class`)."""
+    """Whether YAML of `include_path` may import and run Python (`!function`, `class`, templates)."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -76,6 +76,11 @@ class TaskSettings:
             raise MilepostError("--limit and --samples exclude each other", "pass one of them")
         if self.num_fewshot is not None and self.num_fewshot < 0:
             raise MilepostError(f"--num-fewshot {self.num_fewshot} is negative", "pass 0 or more")
+
+    @property
+    def trusts_task_files(self) -> bool:
+        """Whether all task files may run Python: lm_eval's may, those of `include_path` only with leave."""
+        return self.include_path is None or self.allow_task_code
 
     @property
     def multiturn(self) -> bool:
