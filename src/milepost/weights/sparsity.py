@@ -1,0 +1,204 @@
+"""How sparse a checkpoint is: exact zeros per linear layer, and the pattern they lie in.
+
+Counts what is in the files, in the files' own dtype; needs no model. Linear layers are the matrices inside
+the blocks. Embeddings and the output head are no part of the total, as pruning methods leave them alone
+(SparseGPT, arXiv 2301.00774; Wanda, arXiv 2306.11695); the head is counted, but apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from milepost.weights.checkpoint import CheckpointWeights
+
+DENSE_BELOW = 0.005
+"""A share of zeros that training alone can leave behind, in bf16 above all."""
+
+_ALL_BUT = 0.99
+"""The share of the zeros that must lie in a pattern; a few weights are zero by chance."""
+
+_GROUPS = (2, 4, 8, 16)
+"""The M of N:M patterns that are looked for; sparse tensor cores know 1:2 and 2:4, papers go up to 8:16."""
+
+_SLACK = 0.01
+"""How many more zeros than its pattern asks for an N:M layer may have."""
+
+_HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output_layer|output)\.weight$")
+_NO_LAYER = re.compile(
+    r"emb|(?:^|\.)w[tp]e\.|norm|position|rotary|relative_attention|conv1d\.weight|router_bias"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSparsity:
+    """One weight matrix."""
+
+    name: str
+    shape: tuple[int, ...]
+    zeros: int
+    """Weights that are exactly 0 (or -0)."""
+    pattern: str
+    """`dense`, `2:4` (at most 2 of 4 neighbours are not zero), `16x16 blocks`, `whole rows`, `whole columns`,
+    `all zero` or `unstructured`. Neighbours lie along a row of the matrix, or else along a column."""
+
+    @property
+    def n_weights(self) -> int:
+        return _product(self.shape)
+
+    @property
+    def share(self) -> float:
+        return self.zeros / self.n_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparsity:
+    """One checkpoint."""
+
+    layers: tuple[LayerSparsity, ...]
+    """The linear layers of the blocks, in the order of the files."""
+    head: LayerSparsity | None
+    """The output head, where it is a matrix of its own."""
+    n_parameters: int
+    """All weights of the checkpoint."""
+    n_zeros: int
+    """Those that are exactly 0, anywhere."""
+    bytes_on_disk: int
+    """Size of the weight files."""
+
+    @property
+    def share(self) -> float:
+        """Zeros over weights, of the linear layers together; 0 where there are none."""
+        counted = sum(layer.n_weights for layer in self.layers)
+        return sum(layer.zeros for layer in self.layers) / counted if counted else 0.0
+
+    @property
+    def patterns(self) -> dict[str, int]:
+        """Pattern to the number of linear layers that have it, the most frequent first."""
+        return dict(Counter(layer.pattern for layer in self.layers).most_common())
+
+
+def measure_sparsity(weights: CheckpointWeights) -> Sparsity:
+    """Count the zeros of a checkpoint in memory; changes nothing. A second or so per billion weights."""
+    matrices = {name: tensor for name, tensor in weights.tensors.items() if _is_matrix(tensor)}
+    vocabulary = getattr(weights.config.get_text_config(), "vocab_size", None)
+    layers, head = [], None
+    for name, tensor in matrices.items():
+        if _HEAD.search(name):
+            head = _layer(name, tensor)
+        elif not _NO_LAYER.search(name) and vocabulary not in tensor.shape:
+            layers.append(_layer(name, tensor))
+    distinct = dict(_distinct(weights.tensors))
+    return Sparsity(
+        layers=tuple(layers),
+        head=head,
+        n_parameters=sum(tensor.numel() for tensor in distinct.values()),
+        n_zeros=sum(_zeros(tensor) for tensor in distinct.values() if tensor.is_floating_point()),
+        bytes_on_disk=sum((weights.folder / name).stat().st_size for name in set(weights.file_of.values())),
+    )
+
+
+def _is_matrix(tensor: torch.Tensor) -> bool:
+    """A matrix, or a stack of them (the experts of a layer in one tensor)."""
+    return tensor.is_floating_point() and tensor.ndim in (2, 3) and min(tensor.shape[-2:]) > 1
+
+
+def _distinct(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each tensor once, where a file names the same memory twice (tied weights in a torch pickle)."""
+    seen: set[tuple[int, torch.Size]] = set()
+    for name, tensor in tensors.items():
+        place = tensor.data_ptr(), tensor.shape
+        if place not in seen:
+            seen.add(place)
+            yield name, tensor
+
+
+def _layer(name: str, tensor: torch.Tensor) -> LayerSparsity:
+    zero = (tensor == 0).reshape(-1, tensor.shape[-1])
+    zeros = int(zero.sum())
+    return LayerSparsity(name=name, shape=tuple(tensor.shape), zeros=zeros, pattern=_pattern(zero, zeros))
+
+
+def _zeros(tensor: torch.Tensor) -> int:
+    return int((tensor == 0).sum())
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+# ---- patterns ------------------------------------------------------------------------------------------
+
+
+def _pattern(zero: torch.Tensor, zeros: int) -> str:
+    """The name of the pattern of `zero` ([rows, columns] bool)."""
+    if zeros < DENSE_BELOW * zero.numel():
+        return "dense"
+    if zeros == zero.numel():
+        return "all zero"
+    rows, columns = _block(zero, zeros)
+    if rows > 1 and columns > 1:
+        return _named_block(rows, columns, zero.shape)
+    groups = _n_of_m(zero, zeros) or _n_of_m(zero.T, zeros)
+    if groups is not None:
+        return groups
+    return _named_block(rows, columns, zero.shape) if rows * columns > 1 else "unstructured"
+
+
+def _named_block(rows: int, columns: int, shape: torch.Size) -> str:
+    if columns >= shape[1]:
+        return "whole rows"
+    if rows >= shape[0]:
+        return "whole columns"
+    return f"{rows}x{columns} blocks"
+
+
+def _block(zero: torch.Tensor, zeros: int) -> tuple[int, int]:
+    """Rows and columns of the largest blocks (powers of two) that hold nearly all zeros, none in part.
+
+    Grown by doubling: where blocks of 16x16 hold the zeros, so do those of 1x2, which random zeros rule out
+    at once. The edge of a matrix may cut a block.
+    """
+    weight = torch.ones(zero.shape, dtype=torch.int32)
+    rows = columns = 1
+    grown = True
+    while grown:
+        grown = False
+        for axis in (0, 1):
+            if zero.shape[axis] == 1:
+                continue
+            larger, its_weight = _paired_up(zero, weight, axis)
+            if int(its_weight[larger].sum()) >= _ALL_BUT * zeros:
+                zero, weight, grown = larger, its_weight, True
+                rows, columns = (rows * 2, columns) if axis == 0 else (rows, columns * 2)
+    return rows, columns
+
+
+def _paired_up(zero: torch.Tensor, weight: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Neighbours along an axis joined: zero where both are, with the sum of their weights; the edge alone."""
+    zero, weight = (zero, weight) if axis == 1 else (zero.T, weight.T)
+    if zero.shape[1] % 2:
+        zero = torch.nn.functional.pad(zero, (0, 1), value=True)
+        weight = torch.nn.functional.pad(weight, (0, 1), value=0)
+    zero = zero[:, ::2] & zero[:, 1::2]
+    weight = weight[:, ::2] + weight[:, 1::2]
+    return (zero, weight) if axis == 1 else (zero.T, weight.T)
+
+
+def _n_of_m(zero: torch.Tensor, zeros: int) -> str | None:
+    """`N:M` where every M neighbours of a row hold at least M - N zeros, and hardly a zero is left over."""
+    share = zeros / zero.numel()
+    for m in _GROUPS:
+        if zero.shape[1] % m:
+            continue
+        fewest = int(zero.reshape(-1, m).sum(dim=1, dtype=torch.int32).min())
+        if 0 < fewest < m and fewest / m >= share - _SLACK:
+            return f"{m - fewest}:{m}"
+    return None
