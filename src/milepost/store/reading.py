@@ -7,7 +7,7 @@ and are not mixed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def read_measurements(path: Path) -> list[Measurement]:
             for task in setting_of:
                 rows_by_plan = rows_of.get((checkpoint["checkpoint"], task), {})
                 for row in next(iter(rows_by_plan.values()), []):
-                    found.append(_measurement(series, checkpoint, row))
+                    found.append(as_measurement(series, checkpoint, row))
     return found
 
 
@@ -94,7 +94,13 @@ def figures_of_plan(
     if not path.exists():
         return []
     rows = read_json(path)["rows"]
-    return [(row["setting"], _measurement(checkpoint["series"], checkpoint, row)) for row in rows]
+    return [(row["setting"], as_measurement(checkpoint["series"], checkpoint, row)) for row in rows]
+
+
+def checkpoint_records(results: ResultsFolder) -> Iterator[dict[str, Any]]:
+    """The record of every checkpoint that stands for a model, ordered as `read_measurements`."""
+    for records in _checkpoints(results, runs_newest_first(results)).values():
+        yield from records
 
 
 def scored_checkpoints(path: Path) -> set[tuple[str, str]]:
@@ -138,7 +144,8 @@ def _place(record: dict[str, Any]) -> tuple[bool, int, str]:
     return record["step"] is None, record["step"] or 0, record["checkpoint"]
 
 
-def _measurement(series: str, checkpoint: dict[str, Any], row: dict[str, Any]) -> Measurement:
+def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str, Any]) -> Measurement:
+    """A row of a metrics record, of the checkpoint with this record."""
     return Measurement(
         series=series,
         checkpoint=checkpoint["checkpoint"],

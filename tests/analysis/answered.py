@@ -1,0 +1,84 @@
+"""Answers made up for the tests of comparison: models, tasks and groups from plain arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.made import measurement
+from milepost.store.answers import GroupAnswers, ModelAnswers, TaskAnswers
+
+
+def task(
+    name: str,
+    *,
+    metric: str = "acc",
+    values: Sequence[Any],
+    figure: float | None = None,
+    docs: Sequence[str] | None = None,
+    parents: tuple[str, ...] = (),
+    version: str = "1.0",
+    num_fewshot: int = 0,
+    **changes: Any,
+) -> TaskAnswers:
+    """One task with one figure; the mean of its values, if nothing else is said."""
+    hashes = tuple(docs) if docs is not None else tuple(f"{name}-{i}" for i in range(len(values)))
+    stored = float(np.mean([v for v in values if v is not None])) if figure is None else figure
+    own = measurement(task=name, metric=metric, value=stored, n=len(values), parents=parents, **changes)
+    return TaskAnswers(
+        name=name,
+        task_id=name,
+        version=version,
+        num_fewshot=num_fewshot,
+        measurements=(own,),
+        doc_hashes=hashes,
+        doc_ids=tuple(range(len(values))),
+        values={(metric, "none"): list(values)},
+    )
+
+
+def right(name: str, answers: Sequence[bool], **more: Any) -> TaskAnswers:
+    return task(name, values=[float(one) for one in answers], **more)
+
+
+def perplexity(
+    name: str, nats: Sequence[float], words: Sequence[float], *, metric: str = "word_perplexity", **more: Any
+) -> TaskAnswers:
+    """A rolling task whose docs have log-likelihoods of -nats over so many words."""
+    figure = math.exp(sum(nats) / sum(words))
+    pairs = [[-n, w] for n, w in zip(nats, words, strict=True)]
+    return task(name, metric=metric, values=pairs, figure=figure, higher_is_better=False, chance=None, **more)
+
+
+def group(name: str, tasks: Sequence[TaskAnswers], *, by_size: bool = True) -> GroupAnswers:
+    figures = [one.measurements[0].value for one in tasks]
+    sizes = [len(one.doc_hashes) if by_size else 1 for one in tasks]
+    own = measurement(task=name, value=float(np.average(figures, weights=sizes)), kind="group", n=sum(sizes))
+    return GroupAnswers(
+        name=name, measurements=(own,), tasks=tuple(one.name for one in tasks), by_size={"acc": by_size}
+    )
+
+
+def model(
+    *tasks: TaskAnswers, groups: Sequence[GroupAnswers] = (), tokenizer: str = "gpt2", **changes: Any
+) -> ModelAnswers:
+    named: Mapping[str, Any] = {
+        "results": Path("results"),
+        "series": "run",
+        "checkpoint": "main",
+        "step": None,
+        "source": "models/one",
+        "model_id": "0" * 64,
+        "numerics": "float32-v1",
+        **changes,
+    }
+    return ModelAnswers(
+        tokenizer_ids=frozenset({tokenizer}),
+        tasks={one.name: one for one in tasks},
+        groups={one.name: one for one in groups},
+        **named,
+    )
