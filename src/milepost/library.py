@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,6 +114,7 @@ def evaluate(
     apply_chat_template: bool | str = False,
     fewshot_as_multiturn: bool | None = None,
     system_instruction: str | None = None,
+    gen_kwargs: str | Mapping[str, Any] | None = None,
     include_path: str | Path | None = None,
     allow_task_code: bool = False,
     steps: str | None = None,
@@ -137,6 +139,7 @@ def evaluate(
         output_path: the results folder, new or of an earlier call.
         num_fewshot, limit, samples, seed, apply_chat_template, fewshot_as_multiturn, system_instruction,
             include_path: as in lm_eval.
+        gen_kwargs: changes to the tasks' `generation_kwargs`: a mapping, or as lm_eval's `--gen_kwargs`.
         allow_task_code: let YAML of `include_path` run Python code (`!function`).
         steps: `BEGIN:END:STRIDE`, inclusive; any part may be empty.
         tokenizer: for checkpoints that have none.
@@ -179,6 +182,9 @@ def evaluate(
             apply_chat_template=apply_chat_template,
             fewshot_as_multiturn=fewshot_as_multiturn,
             system_instruction=system_instruction,
+            gen_kwargs=gen_kwargs
+            if gen_kwargs is None or isinstance(gen_kwargs, str)
+            else json.dumps(dict(gen_kwargs)),
             include_path=Path(include_path) if include_path is not None else None,
             allow_task_code=allow_task_code,
         ),

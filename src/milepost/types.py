@@ -68,7 +68,37 @@ class Series:
 
 # ---- tasks: what is asked ------------------------------------------------------------------------------
 
-RequestKind = Literal["loglikelihood", "loglikelihood_rolling"]
+RequestKind = Literal["loglikelihood", "loglikelihood_rolling", "generate_until"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """How a prompt is to be continued; prompts with equal settings can be continued together."""
+
+    until: tuple[str, ...]
+    """Stop strings: a text ends where the first of them begins."""
+    max_new_tokens: int
+    stop_tokens: tuple[int, ...] = ()
+    """Token ids that end a text; they are not shown in it."""
+    do_sample: bool = False
+    """Draw each token from the model's distribution; else take the likeliest."""
+    temperature: float = 1.0
+    """Divides the logits; of no effect unless `do_sample`."""
+    options: tuple[tuple[str, float], ...] = ()
+    """transformers' names and values of what else changes the choice: `top_p`, `repetition_penalty`, ..."""
+    n_answers: int = 1
+    """Texts per prompt; more than one only where they are drawn."""
+    seed: int = 0
+    """Of the draws."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationDefaults:
+    """What a model's own files say of how its texts end and are chosen, where a task does not."""
+
+    stop_tokens: tuple[int, ...] = ()
+    options: tuple[tuple[str, float], ...] = ()
+    """As in `Generation`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +112,10 @@ class Request:
     """Which of the doc's requests (the choice, for multiple choice)."""
     context: str
     continuation: str
-    """The text to score; for rolling requests the whole text (the context is then empty)."""
+    """The text to score; for rolling requests the whole text (the context is then empty), for generation
+    empty."""
+    generation: Generation | None = None
+    """How to go on from the context; None unless the kind is `generate_until`."""
 
 
 # ---- plan and engine: token ids in, log-likelihoods out ------------------------------------------------
@@ -91,6 +124,8 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequences:
     """What an engine scores: N token sequences, each with a tail of tokens to be predicted.
+
+    In a plan a sequence may have no targets: a prompt that is to be continued. Engines are not given those.
 
     Sequence i is `tokens[starts[i]:starts[i + 1]]`; the model sees all of it but the last token, and its
     last `n_targets[i]` tokens are the ones scored (1 <= n_targets[i] < length). A sequence is never longer

@@ -113,8 +113,6 @@ NAMES = {
     "wherre": "did you mean where",
     "whe?": "'whe?'",
     " , ": "no tasks",
-    "gsm8k": "gsm8k is of type generate_until",
-    "squadv2": "squadv2 is of type generate_until",
 }
 
 

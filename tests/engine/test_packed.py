@@ -17,7 +17,7 @@ from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.switches import Switches
-from milepost.engine.trust import take
+from milepost.plan.sequences import take
 from milepost.types import Sequences
 
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}

@@ -214,11 +214,11 @@ def test_ctrl_c_exits_130_and_the_next_run_does_the_rest(
 
     write, written = ResultsFolder.write_scores, []
 
-    def interrupted(self: ResultsFolder, path: Path, *scores: Any) -> None:
+    def interrupted(self: ResultsFolder, path: Path, *scores: Any, **texts: Any) -> None:
         if len(written) == 5:
             raise KeyboardInterrupt
         written.append(path)
-        write(self, path, *scores)
+        write(self, path, *scores, **texts)
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:

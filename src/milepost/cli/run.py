@@ -62,6 +62,11 @@ from milepost.errors import MilepostError
     help="Few-shot examples as a conversation; on with a chat template.",
 )
 @click.option("--system-instruction", help="Text put before every prompt.")
+@click.option(
+    "--gen-kwargs",
+    metavar="KEY=VALUE,...",
+    help="Change the tasks' generation_kwargs, as in lm_eval; JSON works.",
+)
 @click.option("--tokenizer", help="For checkpoints without one: a folder or Hub address.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")

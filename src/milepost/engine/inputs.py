@@ -48,7 +48,11 @@ class Inputs:
 
 def check_tokens(sequences: Sequences, vocab_size: int) -> None:
     """Raises a MilepostError where a token id is not one of the model's."""
-    tokens = sequences.tokens
+    check_ids(sequences.tokens, vocab_size)
+
+
+def check_ids(tokens: npt.NDArray[np.int32], vocab_size: int) -> None:
+    """The same for bare token ids."""
     if not len(tokens):
         return
     for token in (int(tokens.max()), int(tokens.min())):

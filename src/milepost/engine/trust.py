@@ -17,6 +17,7 @@ from milepost.engine.memory import is_out_of_memory
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.errors import MilepostError
+from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
 
 if TYPE_CHECKING:
@@ -86,16 +87,6 @@ def reason_against(
     if (~(off <= allowed[comparable])).any():
         return Verdict(f"its scores are {off.max():.2g} nats off the plain forward pass", compared=True)
     return Verdict(None, compared=bool(comparable.any()))
-
-
-def take(sequences: Sequences, chosen: npt.NDArray[np.int64]) -> Sequences:
-    """Some of the sequences, in the order of `chosen`."""
-    parts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in chosen]
-    return Sequences(
-        tokens=np.concatenate(parts),
-        starts=np.concatenate([[0], np.cumsum([len(part) for part in parts])]),
-        n_targets=sequences.n_targets[chosen],
-    )
 
 
 def _probes(sequences: Sequences) -> npt.NDArray[np.int64]:

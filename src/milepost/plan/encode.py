@@ -1,8 +1,8 @@
 """Requests as strings to sequences of token ids, by lm_eval's rules.
 
 Sources, in lm_eval 0.4.13: api/model.py `TemplateLM._encode_pair` and `loglikelihood`;
-models/huggingface.py `tok_encode`, `loglikelihood_rolling`, `_loglikelihood_tokens`; utils.py
-`get_rolling_token_windows` and `make_disjoint_window`.
+models/huggingface.py `tok_encode`, `loglikelihood_rolling`, `_loglikelihood_tokens`, `tok_batch_encode` and
+`generate_until`; utils.py `get_rolling_token_windows` and `make_disjoint_window`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from milepost.types import Request, Sequences
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedTask:
-    """One task as token ids: R requests, N sequences (a long text to be scored whole has several)."""
+    """One task as token ids: R requests, N sequences (a long text to be scored whole has several).
+
+    A prompt that is to be continued is a sequence without targets.
+    """
 
     sequences: Sequences
     request_of: npt.NDArray[np.int32]
@@ -40,17 +43,23 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
         max_length: tokens the model can see at once.
 
     Raises:
-        TaskError: a doc has an empty continuation, or one longer than the model's context.
+        TaskError: a doc has an empty continuation, or one longer than the model's context, or asks for a text
+            that leaves no room for its prompt.
         TokenizerError: an empty context needs a BOS or EOS token and the tokenizer has neither.
     """
     keys_of = [_keys(request, encoder) for request in requests]
     encoder.add(chain.from_iterable(keys_of))
     tokens: list[list[int]] = []
+    pairs: list[tuple[list[int], list[int]]]
     n_targets: list[int] = []
     request_of: list[int] = []
     n_truncated = 0
     for number, (request, keys) in enumerate(zip(requests, keys_of, strict=True)):
-        if request.kind == "loglikelihood_rolling":
+        if request.generation is not None:
+            prompt, room = encoder[keys[0]] or [encoder.prefix], _room(task, request, max_length)
+            n_truncated += len(prompt) > room
+            pairs = [(prompt[-room:], [])]
+        elif request.kind == "loglikelihood_rolling":
             pairs = list(_windows(encoder[keys[0]], encoder, max_length))
         else:
             pairs = [_pair(task, request, keys, encoder, max_length)]
@@ -81,6 +90,8 @@ def _split(request: Request) -> tuple[str, str]:
 
 def _keys(request: Request, encoder: StringEncoder) -> list[Key]:
     """What must be encoded for a request: the whole text, for a pair after the context alone."""
+    if request.generation is not None:
+        return [encoder.prompt(request.context)]
     if request.kind == "loglikelihood_rolling":
         return [encoder.usual(request.continuation)]
     context, continuation = _split(request)
@@ -113,6 +124,19 @@ def _pair(
             "leave this task out, or evaluate a model with a longer context",
         )
     return context, continuation
+
+
+def _room(task: str, request: Request, max_length: int) -> int:
+    """Tokens that a prompt may have, so that prompt and text together fit into the model's context."""
+    assert request.generation is not None
+    wanted = request.generation.max_new_tokens
+    if wanted >= max_length:
+        raise TaskError(
+            f"{task}: texts of up to {wanted} tokens are asked for (max_gen_toks); the model sees"
+            f" {max_length} at most, prompt and text together",
+            f"pass --gen-kwargs max_gen_toks=N with N below {max_length}, or leave this task out",
+        )
+    return max_length - wanted
 
 
 def _windows(

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.plan.encode import EncodedTask
-from milepost.plan.shards import Shard, cut_into_shards, shard_sequences
-from milepost.types import Request, Sequences
+from milepost.plan.sequences import take
+from milepost.plan.shards import Generations, Shard, cut_into_shards, shard_sequences
+from milepost.types import Generation, Request, Sequences
 
-KINDS = ("loglikelihood", "loglikelihood_rolling")
+KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
 
 class Docs:
@@ -55,6 +56,7 @@ class TaskPlan:
     """[R] index into KINDS."""
     doc_ids: npt.NDArray[np.int64]
     """[R] place of the request's doc in the evaluation split, ascending within the task."""
+    generations: Generations
     n_docs: int
     docs: Docs
     shards: tuple[Shard, ...]
@@ -64,8 +66,22 @@ class TaskPlan:
         """What an engine scores for one of the shards: the same object each time, so that an engine can know
         it again."""
         if shard.shard_id not in self._sequences:
-            self._sequences[shard.shard_id] = shard_sequences(self.encoded, shard)
+            sequences = shard_sequences(self.encoded, shard)
+            if not sequences.n_targets.all():  # some are prompts, which are continued and not scored
+                sequences = take(sequences, np.flatnonzero(sequences.n_targets))
+            self._sequences[shard.shard_id] = sequences
         return self._sequences[shard.shard_id]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens read and, at most, generated, before anything is shared."""
+        return self.tokens_of(0, self.encoded.n_requests)
+
+    def tokens_of(self, first: int, last: int) -> int:
+        """The same of the requests `first` to `last` (exclusive)."""
+        lo, hi = np.searchsorted(self.encoded.request_of, [first, last])
+        starts = self.encoded.sequences.starts
+        return int(starts[hi] - starts[lo]) + int(self.generations.n_tokens()[first:last].sum())
 
     @classmethod
     def build(
@@ -77,13 +93,15 @@ class TaskPlan:
         shard_tokens: int,
     ) -> TaskPlan:
         doc_ids = np.asarray([request.doc_id for request in requests], dtype=np.int64)
-        shards = cut_into_shards(encoded, doc_ids, shard_tokens)
+        generations = Generations.of_requests(request.generation for request in requests)
+        shards = cut_into_shards(encoded, doc_ids, shard_tokens, generations)
         return cls(
             name=name,
             task_id=_task_id(name, shards, docs),
             encoded=encoded,
             kinds=np.asarray([KINDS.index(request.kind) for request in requests], dtype=np.int8),
             doc_ids=doc_ids,
+            generations=generations,
             n_docs=len(docs["doc_hash"]),
             docs=Docs(docs),
             shards=shards,
@@ -109,8 +127,8 @@ class Plan:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens of all requests before anything is shared."""
-        return sum(len(task.encoded.sequences.tokens) for task in self.tasks)
+        """Tokens of all requests, read and (at most) generated, before anything is shared."""
+        return sum(task.n_tokens for task in self.tasks)
 
     @property
     def n_requests(self) -> int:
@@ -141,7 +159,7 @@ def save_plan(plan: Plan, folder: Path) -> None:
                 "n_targets": sequences.n_targets,
                 "request": task.encoded.request_of,
             },
-            "requests": {"kind": task.kinds, "doc_id": task.doc_ids},
+            "requests": {"kind": task.kinds, "doc_id": task.doc_ids, "generation": task.generations.of},
             "docs": task.docs.columns(),
         }
         for name, table in columns.items():
@@ -151,6 +169,7 @@ def save_plan(plan: Plan, folder: Path) -> None:
                 "name": task.name,
                 "task_id": task.task_id,
                 "n_docs": task.n_docs,
+                "generations": [asdict(one) for one in task.generations.settings],
                 "n_requests": task.encoded.n_requests,
                 "n_truncated": task.encoded.n_truncated,
                 "shards": [
@@ -201,6 +220,10 @@ def load_plan(folder: Path) -> Plan:
                 ),
                 kinds=tables["requests"]["kind"].to_numpy(),
                 doc_ids=tables["requests"]["doc_id"].to_numpy(),
+                generations=Generations(
+                    tuple(_generation(one) for one in entry["generations"]),
+                    tables["requests"]["generation"].to_numpy(),
+                ),
                 n_docs=entry["n_docs"],
                 docs=Docs(path=folder / f"{number}.docs.parquet"),
                 shards=tuple(Shard(*shard) for shard in entry["shards"]),
@@ -211,4 +234,12 @@ def load_plan(folder: Path) -> Plan:
         tokenizer_id=head["tokenizer_id"],
         max_length=head["max_length"],
         settings=head["settings"],
+    )
+
+
+def _generation(entry: dict[str, Any]) -> Generation:
+    """As `asdict` gave it to JSON."""
+    lists = {name: tuple(entry[name]) for name in ("until", "stop_tokens")}
+    return Generation(
+        **{**entry, **lists, "options": tuple((name, value) for name, value in entry["options"])}
     )

@@ -1,25 +1,52 @@
 """Cutting a task into shards: the unit of work, of storage and of what a kill can cost.
 
-A shard is named by what it asks (token ids, targets, which sequences make a request), so the same questions
+A shard is named by what it asks (token ids, targets, which sequences make a request, how texts are to be
+generated), so the same questions
 have the same name in every run and a changed prompt, tokenizer or context length has another.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from milepost.plan.encode import EncodedTask
-from milepost.types import Sequences
+from milepost.types import Generation, Sequences
 
 DEFAULT_SHARD_TOKENS = 262_144
 """Seconds on a GPU, a quarter of an hour of a 135M model on one CPU core. Smaller shards share less: MMLU
 5-shot has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in shards of
 65,536."""
+
+
+GENERATED_TOKEN_COST = 4
+"""A token that is generated costs about as much as so many that are read: it is a forward pass of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Which of a task's R requests ask for a text, and how."""
+
+    settings: tuple[Generation, ...]
+    of: npt.NDArray[np.int16]
+    """[R] index into `settings`; -1 for a request that is scored."""
+
+    @classmethod
+    def of_requests(cls, asked: Iterable[Generation | None]) -> Generations:
+        number_of: dict[Generation, int] = {}
+        of = [-1 if one is None else number_of.setdefault(one, len(number_of)) for one in asked]
+        return cls(tuple(number_of), np.asarray(of, dtype=np.int16))
+
+    def n_tokens(self) -> npt.NDArray[np.int64]:
+        """[R] tokens that each request may ask for at most."""
+        each = [one.max_new_tokens * one.n_answers for one in self.settings]
+        return np.asarray([*each, 0], dtype=np.int64)[self.of]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +61,10 @@ class Shard:
 
 
 def cut_into_shards(
-    encoded: EncodedTask, doc_ids: npt.NDArray[np.int64], shard_tokens: int = DEFAULT_SHARD_TOKENS
+    encoded: EncodedTask,
+    doc_ids: npt.NDArray[np.int64],
+    shard_tokens: int = DEFAULT_SHARD_TOKENS,
+    generations: Generations | None = None,
 ) -> tuple[Shard, ...]:
     """Shards of about `shard_tokens` tokens, in the order of the task's docs; none is empty.
 
@@ -43,9 +73,12 @@ def cut_into_shards(
 
     Args:
         doc_ids: [R] the doc of each request; requests of one doc stay together.
+        generations: how texts are to be generated, where the task asks for any.
     """
     new_tokens = _new_tokens(encoded.sequences)
     request_tokens = np.bincount(encoded.request_of, weights=new_tokens, minlength=encoded.n_requests)
+    if generations is not None:
+        request_tokens += GENERATED_TOKEN_COST * generations.n_tokens()
     doc_starts = np.flatnonzero(np.diff(doc_ids, prepend=doc_ids[0] - 1))
     before_doc = np.concatenate([[0], np.cumsum(request_tokens)])[doc_starts]
     number = (before_doc // shard_tokens).astype(np.int64)
@@ -54,7 +87,8 @@ def cut_into_shards(
     shards = []
     for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
         lo, hi = np.searchsorted(encoded.request_of, [first, last]).tolist()
-        shards.append(Shard(_shard_id(encoded, first, last, lo, hi), first, last, lo, hi))
+        texts = _texts_asked(generations, first, last)
+        shards.append(Shard(_shard_id(encoded, first, last, lo, hi, texts), first, last, lo, hi))
     return tuple(shards)
 
 
@@ -89,7 +123,15 @@ def _new_tokens(sequences: Sequences) -> npt.NDArray[np.int64]:
     return new
 
 
-def _shard_id(encoded: EncodedTask, first: int, last: int, lo: int, hi: int) -> str:
+def _texts_asked(generations: Generations | None, first: int, last: int) -> str:
+    """What tells two shards apart that ask for other texts; empty where none are asked for."""
+    if generations is None or (generations.of[first:last] < 0).all():
+        return ""
+    asked = [None if n < 0 else asdict(generations.settings[n]) for n in generations.of[first:last]]
+    return json.dumps(asked, sort_keys=True)
+
+
+def _shard_id(encoded: EncodedTask, first: int, last: int, lo: int, hi: int, texts: str) -> str:
     starts = encoded.sequences.starts[lo : hi + 1]
     digest = hashlib.sha256(b"milepost shard 1\0")
     for array in (
@@ -101,4 +143,5 @@ def _shard_id(encoded: EncodedTask, first: int, last: int, lo: int, hi: int) -> 
         digest.update(len(array).to_bytes(8, "little"))
         digest.update(array.tobytes())
     digest.update((last - first).to_bytes(8, "little"))
+    digest.update(texts.encode())
     return digest.hexdigest()[:32]

@@ -40,6 +40,7 @@ class StringEncoder:
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self._prefix = bos if bos is not None else eos
         self._prefix_text = tokenizer.decode(self._prefix) if self._prefix is not None else None
+        self._bos_text = tokenizer.decode(bos) if bos is not None else None
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._pieces = PieceEncoder(backend) if cut and backend is not None and can_be_cut(backend) else None
         self._around = self._special_tokens() if self._pieces is not None else ([], [])
@@ -66,6 +67,10 @@ class StringEncoder:
     def usual(self, text: str) -> Key:
         """With the tokenizer's special tokens, unless the text already starts with the prefix token."""
         return text, not (self._prefix_text is not None and text.startswith(self._prefix_text))
+
+    def prompt(self, text: str) -> Key:
+        """The same for a prompt that is to be continued, where lm_eval looks for the BOS token only."""
+        return text, not (self._bos_text is not None and text.startswith(self._bos_text))
 
     def add(self, keys: Iterable[Key]) -> None:
         """Encode what is new; ids of earlier batches are forgotten, those of pieces are kept."""

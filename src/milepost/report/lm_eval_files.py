@@ -82,7 +82,7 @@ def _samples(folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any]
         figures = {
             name.split(":", 1)[1]: json.loads(value) if name.startswith("json:") else value
             for name, value in row.items()
-            if ":" in name and value is not None
+            if name.startswith(("metric:", "json:")) and value is not None
         }
         yield {
             "doc_id": row["doc_id"],
@@ -109,20 +109,23 @@ def _responses(
     """By doc: what the model answered to each request, [[[log-likelihood, greedy]], ...] as strings."""
     answers: list[Any] = []
     for shard_id, _, _ in task["shards"]:
-        scores = folder.read_scores(folder.score_path(record["model_id"], record["numerics"], shard_id))
-        answers += zip(*(column.tolist() for column in scores), strict=True)
+        path = folder.score_path(record["model_id"], record["numerics"], shard_id)
+        scores = (column.tolist() for column in folder.read_scores(path))
+        answers += zip(*scores, folder.read_generated(path), strict=True)
     found: dict[int, list[Any]] = {}
     place = 0
     for doc_id, doc in docs.items():
         arguments = json.loads(doc["arguments"])
         own = answers[place : place + len(arguments)]
         place += len(arguments)
-        rolling = [len(each) == 1 for each in arguments]
-        found[doc_id] = [
-            [str(ll)] if alone else [[str(ll), str(greedy)]]
-            for (ll, greedy), alone in zip(own, rolling, strict=True)
-        ]
+        found[doc_id] = [_response(asked, *answer) for asked, answer in zip(arguments, own, strict=True)]
     return found
+
+
+def _response(asked: list[Any], loglikelihood: float, greedy: bool, texts: list[str] | None) -> list[Any]:
+    if texts is not None:
+        return texts
+    return [str(loglikelihood)] if len(asked) == 1 else [[str(loglikelihood), str(greedy)]]
 
 
 def _config(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

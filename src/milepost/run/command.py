@@ -30,6 +30,7 @@ def _of_tasks(tasks: TaskSettings) -> Iterator[tuple[str, Any]]:
     yield "--apply-chat-template", tasks.apply_chat_template or None
     yield "--fewshot-as-multiturn", None if tasks.fewshot_as_multiturn is None else str(tasks.multiturn)
     yield "--system-instruction", tasks.system_instruction
+    yield "--gen-kwargs", tasks.gen_kwargs
     yield "--include-path", tasks.include_path
     yield "--allow-task-code", tasks.allow_task_code or None
 

@@ -21,7 +21,7 @@ from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, make_questions
 from milepost.run.progress import show_progress
 from milepost.run.records import note_failure, write_records
-from milepost.run.series import PreparedSeries, prepare_series
+from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
 from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.streaming import Runner
 from milepost.sources import discover_all
@@ -84,8 +84,8 @@ def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | N
 
 def _questions_by_tokenizer(
     series: Sequence[PreparedSeries], settings: RunSettings, journal: Journal
-) -> dict[tuple[str, int], Questions]:
-    questions: dict[tuple[str, int], Questions] = {}
+) -> dict[QuestionsKey, Questions]:
+    questions: dict[QuestionsKey, Questions] = {}
     for one in series:
         if one.key not in questions:
             questions[one.key] = make_questions(
@@ -96,6 +96,7 @@ def _questions_by_tokenizer(
                 shard_tokens=settings.shard_tokens,
                 reuse=settings.reuse_plan,
                 journal=journal,
+                defaults=one.generation,
             )
             _warn_of_truncation(questions[one.key])
         _check_vocabulary(one, questions[one.key].plan)
@@ -124,7 +125,7 @@ def _warn_of_truncation(questions: Questions) -> None:
 
 
 def _by_plan(
-    series: Sequence[PreparedSeries], questions: dict[tuple[str, int], Questions]
+    series: Sequence[PreparedSeries], questions: dict[QuestionsKey, Questions]
 ) -> dict[str, tuple[Plan, list[str]]]:
     """Plan id to the plan and the names of the series that it is for."""
     grouped: dict[str, tuple[Plan, list[str]]] = {}

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
 from milepost.run.journal import Journal
 from milepost.tasks.settings import TaskSettings
+from milepost.types import GenerationDefaults
 
-PLAN_FORMAT = 4
+PLAN_FORMAT = 5
 
 logger = logging.getLogger("milepost.run")
 
@@ -54,13 +55,18 @@ def make_questions(
     shard_tokens: int,
     reuse: bool,
     journal: Journal,
+    defaults: GenerationDefaults | None = None,
 ) -> Questions:
     """The plan for one tokenizer and context length.
+
+    Args:
+        defaults: what the models' own files say of generated texts.
 
     Raises:
         TaskError, TokenizerError: see `tasks.loading.load_tasks` and `plan.encode.encode`.
     """
-    key = _key(settings, tokenizer_id, max_length, shard_tokens)
+    defaults = defaults or GenerationDefaults()
+    key = _key(settings, tokenizer_id, max_length, shard_tokens, defaults)
     folder = cache_folder() / "plans" / key
     if reuse:
         with journal.timed("looked for a plan of an earlier run"):
@@ -68,7 +74,9 @@ def make_questions(
         if plan is not None:
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
             return Questions(plan, settings, None)
-    plan, loaded, data = _build(settings, tokenizer, tokenizer_id, max_length, shard_tokens, journal)
+    plan, loaded, data = _build(
+        settings, tokenizer, tokenizer_id, max_length, shard_tokens, journal, defaults
+    )
     journal.say_collected()
     if data is not None:
         _to_cache(plan, data, folder)
@@ -82,9 +90,11 @@ def _build(
     max_length: int,
     shard_tokens: int,
     journal: Journal,
+    defaults: GenerationDefaults,
 ) -> tuple[Plan, Any, list[dict[str, Any]] | None]:
     with journal.timed("imported lm_eval"):
         from milepost.tasks.describe import data_used, describe_counting, describe_tasks
+        from milepost.tasks.generation import with_defaults
         from milepost.tasks.loading import load_tasks
         from milepost.tasks.requests import build_requests
 
@@ -95,9 +105,15 @@ def _build(
     with journal.timed("built requests and tokenised them, once for all checkpoints"):
         encoder = StringEncoder(tokenizer)
         for asked in build_requests(loaded, chat):
-            encoded = encode(asked.task, asked.requests, encoder, max_length)
+            requests = [
+                replace(one, generation=with_defaults(one.generation, defaults, tokenizer.eos_token))
+                if one.generation
+                else one
+                for one in asked.requests
+            ]
+            encoded = encode(asked.task, requests, encoder, max_length)
             docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
-            tasks.append(TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens))
+            tasks.append(TaskPlan.build(asked.task, requests, docs, encoded, shard_tokens))
     plan = Plan(
         tasks=tuple(tasks),
         tokenizer_id=tokenizer_id,
@@ -160,12 +176,19 @@ def _plain_settings(settings: TaskSettings) -> dict[str, Any]:
     return plain
 
 
-def _key(settings: TaskSettings, tokenizer_id: str, max_length: int, shard_tokens: int) -> str:
+def _key(
+    settings: TaskSettings,
+    tokenizer_id: str,
+    max_length: int,
+    shard_tokens: int,
+    defaults: GenerationDefaults,
+) -> str:
     from milepost.tasks.files import task_files
 
     relevant = {k: v for k, v in versions().items() if k in ("lm_eval", "datasets", "tokenizers")}
     digest = hashlib.sha256()
     head = [PLAN_FORMAT, relevant, _plain_settings(settings), tokenizer_id, max_length, shard_tokens]
+    head.append(asdict(defaults))
     digest.update(json.dumps(head, sort_keys=True).encode())
     for path in task_files(settings):
         digest.update(f"\0{path}\0".encode())

@@ -14,7 +14,7 @@ import numpy as np
 
 from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
-from milepost.plan.shards import Shard, requests_of
+from milepost.plan.shards import Shard
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.leases import Leases
@@ -23,12 +23,9 @@ from milepost.store.tables import looks_whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy.typing as npt
-
-    from milepost.engine import Engine
+    from milepost.run.answering import Answerer
     from milepost.run.planning import Questions
     from milepost.run.progress import Progress
-    from milepost.types import Scores
 
 SCORING_VERSION = 1
 """Counts up when the numbers an engine gives for the same tokens change beyond rounding."""
@@ -107,7 +104,7 @@ class Target:
 
 
 def score_shards(
-    target: Target, engine: Engine, progress: Progress, leases: Leases, made: Mapping[str, Any]
+    target: Target, answerer: Answerer, progress: Progress, leases: Leases, made: Mapping[str, Any]
 ) -> int:
     """Score and store the shards that are not there yet; how many this process did.
 
@@ -123,9 +120,9 @@ def score_shards(
         for task, shard in missing:
             with leases.hold(target.unit + shard.shard_id) as ours:
                 if ours and not looks_whole(target.score_path(shard)):
-                    _score_shard(target, engine, task, shard, made)
+                    _score_shard(target, answerer, task, shard, made)
                     n_now += 1
-                    progress.advance(_n_tokens(task, shard))
+                    progress.advance(task.tokens_of(shard.first, shard.last))
         n_scored += n_now
         if not n_now:
             time.sleep(LOOK_AGAIN_S)
@@ -133,17 +130,13 @@ def score_shards(
 
 
 def _score_shard(
-    target: Target, engine: Engine, task: TaskPlan, shard: Shard, made: Mapping[str, Any]
+    target: Target, answerer: Answerer, task: TaskPlan, shard: Shard, made: Mapping[str, Any]
 ) -> None:
-    scores = engine.score(task.sequences_of(shard))
-    loglikelihood, greedy = _by_request(scores, requests_of(task.encoded, shard), shard.last - shard.first)
-    note = {**made, "engine": engine.name, "time": time.time()}
-    target.results.write_scores(target.score_path(shard), loglikelihood, greedy, note)
-
-
-def _n_tokens(task: TaskPlan, shard: Shard) -> int:
-    starts = task.encoded.sequences.starts
-    return int(starts[shard.last_sequence] - starts[shard.first_sequence])
+    answers = answerer.answer(task, shard)
+    note = {**made, "engine": answerer.name_for(task, shard), "time": time.time()}
+    target.results.write_scores(
+        target.score_path(shard), answers.loglikelihood, answers.greedy, note, generated=answers.generated
+    )
 
 
 def figures(target: Target, questions: Questions, leases: Leases) -> dict[str, int]:
@@ -177,6 +170,7 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
             doc_ids=task.doc_ids,
             loglikelihood=np.concatenate([loglikelihood for loglikelihood, _ in parts]),
             greedy=np.concatenate([greedy for _, greedy in parts]),
+            generated=_generated(target, task),
         )
     evaluation = compute_metrics(questions.loaded(), responses)
     settings = _settings_of(target.plan)
@@ -199,20 +193,19 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
     return evaluation.missing
 
 
-def _by_request(
-    scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """A request's log-likelihood is the sum over its sequences; greedy if all of them are."""
-    loglikelihood = np.zeros(n_requests)
-    np.add.at(loglikelihood, request_of, scores.loglikelihood)
-    greedy = np.ones(n_requests, dtype=np.bool_)
-    np.logical_and.at(greedy, request_of, scores.greedy)
-    return loglikelihood, greedy
+def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:
+    """The texts of a task's requests, where it asks for any."""
+    if not task.generations.settings:
+        return None
+    parts = (target.results.read_generated(target.score_path(shard)) for shard in task.shards)
+    return [texts for part in parts for texts in part]
 
 
 def _columns(docs: Any) -> dict[str, list[Any]]:
     """Per-doc metrics as columns; what is no number (a pair to be aggregated) as JSON."""
     columns: dict[str, list[Any]] = {"doc_id": docs.doc_id, "filter": docs.filter, "filtered": docs.filtered}
+    for metric, values in docs.values.items():
+        columns[f"value:{metric}"] = values
     for metric, values in docs.metrics.items():
         if all(value is None or isinstance(value, int | float | np.number | np.bool_) for value in values):
             columns[f"metric:{metric}"] = [None if value is None else float(value) for value in values]
@@ -256,7 +249,7 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
             "n_docs": task.n_docs,
             "n_requests": task.encoded.n_requests,
             "n_truncated": task.encoded.n_truncated,
-            "n_tokens": len(task.encoded.sequences.tokens),
+            "n_tokens": task.n_tokens,
             "shards": [[shard.shard_id, shard.first, shard.last] for shard in task.shards],
         }
         for task in plan.tasks

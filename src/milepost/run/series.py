@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -12,12 +13,17 @@ from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.settings import RunSettings
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.names import in_order
-from milepost.types import Checkpoint, Series
+from milepost.types import Checkpoint, GenerationDefaults, Series
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+logger = logging.getLogger("milepost.run")
+
 Key = TypeVar("Key", bound=Hashable)
+
+QuestionsKey = tuple[str, int, GenerationDefaults]
+"""Tokenizer, context length, and how texts end: what a plan depends on besides the tasks."""
 
 SHAPE = (
     "architectures",
@@ -50,6 +56,8 @@ class PreparedSeries:
     tokenizer_id: str
     max_length: int
     vocab_size: int
+    generation: GenerationDefaults
+    """What most of its checkpoints say of generated texts."""
     dtypes: Mapping[Checkpoint, str]
     """What `--dtype auto` means for each: the dtype its config names, else `auto` (that of its weights)."""
 
@@ -60,9 +68,9 @@ class PreparedSeries:
         return sorted(every, key=lambda one: in_order(one.step, one.name))
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> QuestionsKey:
         """Series with the same key are asked with the same token ids."""
-        return self.tokenizer_id, self.max_length
+        return self.tokenizer_id, self.max_length, self.generation
 
 
 def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
@@ -104,6 +112,7 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
         tokenizer_id=tokenizer_id,
         max_length=context_length(config, tokenizer).tokens,
         vocab_size=int(config.get_text_config().vocab_size),
+        generation=_generation_defaults(configs),
         dtypes={
             c: str(getattr(own, "dtype", None) or "auto").removeprefix("torch.") for c, own in configs.items()
         },
@@ -119,6 +128,20 @@ def _read_config(
         configs[checkpoint] = read_config(fetch_config(checkpoint))
     except CheckpointError as error:
         refused[checkpoint] = error.message
+
+
+def _generation_defaults(configs: dict[Checkpoint, PretrainedConfig]) -> GenerationDefaults:
+    """Of the series; a checkpoint whose file says something else is asked like the others, with a warning."""
+    from milepost.weights import read_generation_defaults
+
+    found = {one: read_generation_defaults(fetch_config(one), config) for one, config in configs.items()}
+    shared = _most_common(found)
+    differing = [one.name for one, own in found.items() if own != shared]
+    if differing:
+        logger.warning(
+            "generation_config.json of %s differs from the others'; all are asked alike", ", ".join(differing)
+        )
+    return shared
 
 
 def _shape(config: PretrainedConfig) -> tuple[tuple[str, str], ...]:

@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
+from milepost.run.answering import Answerer
 from milepost.run.journal import Journal
 from milepost.run.listening import Listener
 from milepost.run.outcome import Failure, Outcome
@@ -19,7 +20,7 @@ from milepost.run.progress import Progress
 from milepost.run.reading import read_ahead
 from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, figures, score_shards
-from milepost.run.series import PreparedSeries
+from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.settings import RunSettings
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
@@ -28,7 +29,6 @@ from milepost.store.workers import Worker
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
-    from milepost.engine import Engine
     from milepost.weights import CheckpointWeights, LiveModel
 
 logger = logging.getLogger("milepost.run")
@@ -58,7 +58,7 @@ class Runner:
         settings: RunSettings,
         device: str,
         results: ResultsFolder,
-        questions: dict[tuple[str, int], Questions],
+        questions: dict[QuestionsKey, Questions],
         journal: Journal,
         outcome: Outcome,
         worker: Worker,
@@ -74,9 +74,11 @@ class Runner:
         self._listener = listener
         self._leases = Leases(results, worker)
         self._model: LiveModel | None = None
+        self._tokenizer: Any = None
+        """Of the series that the live model belongs to."""
         self._dtype = ""
         """What the live model was asked to compute in."""
-        self._engine: Engine | None = None
+        self._answerer: Answerer | None = None
         self._fallback: str | None = None
         """The reason last told; known only once the engine has met real requests."""
 
@@ -163,7 +165,7 @@ class Runner:
             start = time.monotonic()
             n_shards = 0
             if target.missing_shards():
-                n_shards = self._score(checkpoint, target, read, progress, log)
+                n_shards = self._score(series, checkpoint, target, read, progress, log)
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
             start = time.monotonic()
             missing = figures(target, questions, self._leases)
@@ -188,6 +190,7 @@ class Runner:
 
     def _score(
         self,
+        series: PreparedSeries,
         checkpoint: Checkpoint,
         target: Target,
         read: _Read,
@@ -199,7 +202,7 @@ class Runner:
         for warning in read.weights.warnings:
             log.warning("%s: %s", checkpoint.name, warning)
         start = time.monotonic()
-        model, engine = self._take_in(read.weights, target.dtype)
+        model, answerer = self._take_in(read.weights, target.dtype, series)
         # The module has them; only the next checkpoint's stay in memory beside it.
         read.weights.tensors.clear()
         log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
@@ -216,41 +219,56 @@ class Runner:
             "versions": versions(),
             "plan_id": target.plan.plan_id,
         }
-        n_shards = score_shards(target, engine, progress, self._leases, made)
-        if engine.fallback and engine.fallback != self._fallback:
-            self._fallback = engine.fallback
-            logger.warning("%s", engine.fallback)
-        log.info("engine: %s%s", engine.name, f" ({engine.fallback})" if engine.fallback else "")
+        n_shards = score_shards(target, answerer, progress, self._leases, made)
+        fallback = answerer.fallback(target.plan)
+        if fallback and fallback != self._fallback:
+            self._fallback = fallback
+            logger.warning("%s", fallback)
+        engine = answerer.name(target.plan)
+        log.info("engine: %s%s", engine, f" ({fallback})" if fallback else "")
         note_visit(
             self._results,
             checkpoint,
             target,
-            engine=engine.name,
-            fallback=engine.fallback,
+            engine=engine,
+            fallback=fallback,
             n_parameters=model.n_parameters,
             device=self._device,
         )
         return n_shards
 
-    def _take_in(self, weights: CheckpointWeights, dtype: str) -> tuple[LiveModel, Engine]:
+    def _take_in(
+        self, weights: CheckpointWeights, dtype: str, series: PreparedSeries
+    ) -> tuple[LiveModel, Answerer]:
         """The live model with these weights: copied in place where they fit, else a new module."""
-        from milepost.engine import build_engine
         from milepost.weights import LiveModel
 
         if (
             self._model is None
-            or self._engine is None
+            or self._answerer is None
+            or self._tokenizer is not series.tokenizer
             or self._dtype != dtype
             or self._model.accepts(weights) is not None
         ):
-            self._model = self._engine = None  # frees the old module before the new one is made
+            self._model = self._answerer = None  # frees the old module before the new one is made
             self._model, self._dtype = LiveModel.build(weights, dtype=dtype, device=self._device), dtype
-            self._engine = build_engine(
-                self._settings.engine,
-                self._model.module,
-                vocab_size=self._model.vocab_size,
-                budget_tokens=self._settings.batch_tokens,
-            )
+            self._tokenizer = series.tokenizer
+            self._answerer = self._build_answerer(self._model, series)
         else:
             self._model.copy_from(weights)
-        return self._model, self._engine
+        return self._model, self._answerer
+
+    def _build_answerer(self, model: LiveModel, series: PreparedSeries) -> Answerer:
+        from milepost.engine import build_engine, build_generator
+
+        name, budget_tokens = self._settings.engine, self._settings.batch_tokens
+        return Answerer(
+            build_engine(name, model.module, vocab_size=model.vocab_size, budget_tokens=budget_tokens),
+            build_generator(
+                name,
+                model.module,
+                series.tokenizer,
+                vocab_size=model.vocab_size,
+                budget_tokens=budget_tokens,
+            ),
+        )

@@ -77,20 +77,41 @@ class ResultsFolder:
         loglikelihood: npt.NDArray[np.float64],
         greedy: npt.NDArray[np.bool_],
         made: Mapping[str, Any] | None = None,
+        *,
+        generated: Sequence[Sequence[str] | None] | None = None,
     ) -> None:
-        """One shard: a row per request, in the order of the plan; `made` says by what, where and when."""
+        """One shard: a row per request, in the order of the plan; `made` says by what, where and when.
+
+        Args:
+            generated: the texts of each request, None for one that was scored; None where none was asked for.
+        """
         import pyarrow as pa
 
-        write_table(path, pa.table({"loglikelihood": loglikelihood, "greedy": greedy}), made)
+        columns: dict[str, Any] = {"loglikelihood": loglikelihood, "greedy": greedy}
+        if generated is not None:
+            columns["generated"] = pa.array(generated, type=pa.list_(pa.string()))
+        write_table(path, pa.table(columns), made)
 
     def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Log-likelihood (nats) and greedy flag of each request of a shard.
+        """Log-likelihood (nats) and greedy flag of each request of a shard; NaN where a text was asked for.
 
         Raises:
             ResultsError: the file is damaged.
         """
         table = read_table(path)
         return table["loglikelihood"].to_numpy(), table["greedy"].to_numpy()
+
+    def read_generated(self, path: Path) -> list[list[str] | None]:
+        """The texts of each request of a shard; None where it was scored, or the model gave no numbers.
+
+        Raises:
+            ResultsError: the file is damaged.
+        """
+        table = read_table(path)
+        if "generated" not in table.column_names:
+            return [None] * len(table)
+        found: list[list[str] | None] = table["generated"].to_pylist()
+        return found
 
     # ---- docs and metrics -----------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from milepost.store.seal import is_sealed
 from milepost.store.sweep import leftovers
 from milepost.store.tables import read_table
 
-SCORE_COLUMNS = ["loglikelihood", "greedy"]
+SCORE_COLUMNS = (["loglikelihood", "greedy"], ["loglikelihood", "greedy", "generated"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class _Look:
         rows = {"scores": self._rows_of_shard, "docs": self._docs_of_task}.get(kind, {}).get(path.stem)
         if rows is not None and len(table) != rows:
             raise ResultsError(f"it has {len(table)} rows instead of {rows}")
-        if kind == "scores" and table.column_names != SCORE_COLUMNS:
+        if kind == "scores" and table.column_names not in SCORE_COLUMNS:
             raise ResultsError(f"its columns are {table.column_names}")
 
     def missing(self) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from milepost.tasks.catalog import Catalog, load_catalog, parse_yaml, resolve_na
 from milepost.tasks.files import files_of, merged_key, with_includes
 from milepost.tasks.settings import TaskSettings
 
-SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling")
+SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until")
 LM_EVAL_DEFAULT = "generate_until"
 """The type of a task whose file names none (lm_eval/config/task.py, `TaskConfig`)."""
 
@@ -75,7 +75,7 @@ def is_own(path: Path, settings: TaskSettings) -> bool:
 def not_yet(name: str, output_type: str | None) -> TaskError:
     return TaskError(
         f"task {name} is of type {output_type}, which Milepost cannot score yet",
-        "leave it out; multiple_choice, loglikelihood and loglikelihood_rolling tasks work",
+        f"leave it out; {', '.join(SUPPORTED)} tasks work",
     )
 
 

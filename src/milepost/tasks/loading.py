@@ -29,9 +29,12 @@ from milepost.errors import TaskError
 from milepost.tasks.catalog import Catalog
 from milepost.tasks.checks import SUPPORTED, blaming_own_tasks, check_tasks, is_own, not_yet
 from milepost.tasks.data import PACKAGED, cache_if_hub_is_down, endpoint, hub_errors, is_offline
+from milepost.tasks.fewshot import accept_fewshot_fields
 from milepost.tasks.files import files_of, merged_key
+from milepost.tasks.generation import parse_gen_kwargs
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates, compiled_yaml, plain_output
+from milepost.tasks.squad import is_squad, load_metric
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -71,6 +74,10 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
         if task.OUTPUT_TYPE not in SUPPORTED:
             raise not_yet(name, task.OUTPUT_TYPE)
         _set_fewshot(name, task, settings)
+        _set_generation(task, settings)
+        accept_fewshot_fields(task)
+    if any(is_squad(one) for task in tasks.values() for one in task.aggregation().values()):
+        load_metric()
     if settings.samples is not None:
         _check_samples(settings, tasks)
     return LoadedTasks(settings, tasks, groups)
@@ -197,6 +204,14 @@ def _set_fewshot(name: str, task: lm_eval.api.task.Task, settings: TaskSettings)
     else:
         task.set_config(key="num_fewshot", value=settings.num_fewshot)
     task.set_fewshot_seed(seed=settings.seeds.fewshot)
+
+
+def _set_generation(task: lm_eval.api.task.Task, settings: TaskSettings) -> None:
+    if settings.gen_kwargs and task.get_config("output_type") == "generate_until":
+        task.set_config(
+            key="generation_kwargs",
+            value={**(task.get_config("generation_kwargs") or {}), **parse_gen_kwargs(settings.gen_kwargs)},
+        )
 
 
 def _check_samples(settings: TaskSettings, tasks: dict[str, lm_eval.api.task.Task]) -> None:

@@ -1,4 +1,4 @@
-"""Log-likelihoods to figures, by lm_eval's own code: filters, per-doc metrics, aggregation, group weighting.
+"""Answers to figures, by lm_eval's own code: filters, per-doc metrics, aggregation, group weighting.
 
 Only the standard errors that lm_eval bootstraps (perplexity and other non-means: 100,000 resamples of the
 whole task, minutes for LAMBADA) or does not give at all (word_perplexity) are computed here, see `stderr`.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from milepost.tasks.chance import chance_levels
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.requests import true_doc_id
 from milepost.tasks.shortcuts import compiled_templates
+from milepost.tasks.squad import is_squad, metric_loaded_once, values_of_docs
 from milepost.tasks.stderr import standard_error
 
 
@@ -39,6 +40,17 @@ class Responses:
     """[R] nats."""
     greedy: npt.NDArray[np.bool_]
     """[R]"""
+    generated: Sequence[Sequence[str] | None] | None = None
+    """[R] the texts of each request that asked for any; None in all where none did."""
+
+    def lacking(self) -> int:
+        """Requests that the model gave no numbers for."""
+        if self.generated is None:
+            return int(np.isnan(self.loglikelihood).sum())
+        return sum(
+            texts is None if kind == "generate_until" else math.isnan(score)
+            for kind, texts, score in zip(self.kinds, self.generated, self.loglikelihood, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,9 @@ class DocMetrics:
     """By metric; a number, or what lm_eval aggregates (such as a log-likelihood and a word count)."""
     filtered: list[str]
     """JSON of the filtered responses."""
+    values: dict[str, list[float | None]]
+    """Of metrics that are no numbers until aggregated and then means over docs: each doc's own number; None
+    for docs that do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +90,20 @@ def compute_metrics(loaded: LoadedTasks, responses: Mapping[str, Responses]) -> 
     docs: dict[str, DocMetrics] = {}
     missing: dict[str, int] = {}
     accumulated: dict[str, Any] = {}
-    with compiled_templates(loaded.settings):
+    with compiled_templates(loaded.settings), metric_loaded_once():
         for name, task in loaded.tasks.items():
             answers = responses[name]
-            bad = int(np.isnan(answers.loglikelihood).sum())
+            bad = answers.lacking()
             if bad:
                 missing[name] = bad
                 continue
             docs[name], raw = _score_docs(loaded, name, answers)
             accumulated[name] = {"task": task, "raw_metrics": raw, "logged_samples": []}
-    results = _collect_results(accumulated, loaded.groups, bootstrap_iters=0)
-    _fill_standard_errors(results, accumulated)
+        results = _collect_results(accumulated, loaded.groups, bootstrap_iters=0)
+    _fill_standard_errors(results, accumulated, docs)
     results = aggregate_groups(results)
     tables = json.loads(json.dumps(results._to_eval_results(), default=handle_non_serializable))
-    return Evaluation(_rows(loaded, results, missing), docs, tables, missing)
+    return Evaluation(_rows(loaded, results, missing, docs), docs, tables, missing)
 
 
 def _score_docs(
@@ -113,7 +128,7 @@ def _score_docs(
         pipeline.apply(flat)
 
     raw: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    table = DocMetrics([], [], defaultdict(list), [])
+    table = DocMetrics([], [], defaultdict(list), [], {})
     for key in flat[0].filtered_resps:
         for (doc_id, doc), group in zip(iterator, instances, strict=True):
             filtered = [instance.filtered_resps[key] for instance in group]
@@ -128,6 +143,9 @@ def _score_docs(
                 column.append(value)
     for column in table.metrics.values():
         column += [None] * (len(table.doc_id) - len(column))
+    squad = [metric for metric in table.metrics if is_squad(task.aggregation().get(metric, mean))]
+    if squad:
+        table.values.update(values_of_docs(table.metrics[squad[0]]))
     return table, raw
 
 
@@ -135,27 +153,46 @@ def _instance(
     name: str, doc_id: int, doc: Any, answers: Responses, r: int, index: int, repeats: int
 ) -> Instance:
     kind = answers.kinds[r]
-    loglikelihood = float(answers.loglikelihood[r])
-    response = loglikelihood if kind == "loglikelihood_rolling" else (loglikelihood, bool(answers.greedy[r]))
     return Instance(
         request_type=kind,
         doc=doc,
         arguments=(),
         idx=index,
         metadata=(name, doc_id, repeats),
-        resps=[response] * repeats,
+        resps=_responses(answers, r, repeats),
     )
 
 
-def _fill_standard_errors(results: EvalAcc, accumulated: dict[str, Any]) -> None:
+def _responses(answers: Responses, r: int, repeats: int) -> list[Any]:
+    """One per repeat; what does not depend on chance is the same in all of them."""
+    if answers.kinds[r] == "generate_until":
+        assert answers.generated is not None
+        texts = list(answers.generated[r] or ())
+        return texts * repeats if len(texts) == 1 else texts
+    loglikelihood = float(answers.loglikelihood[r])
+    if answers.kinds[r] == "loglikelihood_rolling":
+        return [loglikelihood] * repeats
+    return [(loglikelihood, bool(answers.greedy[r]))] * repeats
+
+
+def _fill_standard_errors(
+    results: EvalAcc, accumulated: dict[str, Any], docs: Mapping[str, DocMetrics]
+) -> None:
     for name, gathered in accumulated.items():
         aggregations = gathered["task"].aggregation()
         for (metric, key), items in gathered["raw_metrics"].items():
-            error = standard_error(aggregations.get(metric, mean), items)
+            aggregation = aggregations.get(metric, mean)
+            if is_squad(aggregation):
+                own = [value for value in docs[name].values.get(metric, ()) if value is not None]
+                error = standard_error(mean, own)
+            else:
+                error = standard_error(aggregation, items)
             results.metrics[name][f"{metric}_stderr,{key}"] = "N/A" if error is None else error
 
 
-def _rows(loaded: LoadedTasks, results: EvalAcc, missing: dict[str, int]) -> list[dict[str, Any]]:
+def _rows(
+    loaded: LoadedTasks, results: EvalAcc, missing: dict[str, int], docs: Mapping[str, DocMetrics]
+) -> list[dict[str, Any]]:
     chances = {name: chance_levels(loaded, name) for name in loaded.tasks}
     rows: list[dict[str, Any]] = []
     for name in _display_order(loaded):
@@ -167,6 +204,9 @@ def _rows(loaded: LoadedTasks, results: EvalAcc, missing: dict[str, int]) -> lis
         for metric, key in _metric_keys(loaded, name, figures, results):
             value = None if lacking else _number(figures.get(f"{metric},{key}"))
             counts = figures.get("sample_count", {})
+            n = int(counts.get(f"{metric},{key}", figures.get("sample_len", 0)))
+            if name in docs and metric in docs[name].values:
+                n = sum(own is not None for own in docs[name].values[metric])
             rows.append(
                 {
                     "task": name,
@@ -174,7 +214,7 @@ def _rows(loaded: LoadedTasks, results: EvalAcc, missing: dict[str, int]) -> lis
                     "filter": key,
                     "value": value,
                     "stderr": None if value is None else _number(figures.get(f"{metric}_stderr,{key}")),
-                    "n": int(counts.get(f"{metric},{key}", figures.get("sample_len", 0))),
+                    "n": n,
                     "chance": _chance(chances, leaves, metric, group, results),
                     "higher_is_better": higher.get(metric),
                     "kind": "group" if group else "task",

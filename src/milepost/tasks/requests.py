@@ -20,9 +20,11 @@ from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
 from milepost.tasks.checks import blaming_own_tasks
+from milepost.tasks.generation import parse_gen_kwargs, read_generation
 from milepost.tasks.loading import LoadedTasks
+from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates
-from milepost.types import Request
+from milepost.types import Generation, Request
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -61,7 +63,8 @@ def build_requests(
     """The requests of each task in turn; lm_eval's instances are dropped after each, so memory stays flat.
 
     Raises:
-        TaskError: more few-shot examples asked for than the task has, or no docs.
+        TaskError: more few-shot examples asked for than the task has, no docs, or texts asked for in a way
+            that cannot be.
     """
     settings = loaded.settings
     with compiled_templates(settings, enabled=compile_templates_once):
@@ -78,9 +81,10 @@ def build_requests(
             instances = task.instances
             task._instances = None
             ids = settings.samples_of(name)
+            generations = _Generations(name, settings)
             yield TaskRequests(
                 name,
-                [_request(instance, ids) for instance in instances],
+                [_request(instance, ids, generations) for instance in instances],
                 [_doc_record(task, group, ids) for group in by_doc(instances)],
             )
 
@@ -113,8 +117,28 @@ def true_doc_id(doc_id: int, samples: list[int] | None) -> int:
     return samples[doc_id] if samples is not None else doc_id
 
 
-def _request(instance: Any, samples: list[int] | None) -> Request:
+class _Generations:
+    """How a task's texts are to be generated; each different setting is read, and complained of, once."""
+
+    def __init__(self, task: str, settings: TaskSettings) -> None:
+        self._task = task
+        self._seed = settings.seeds.torch
+        self._asked = parse_gen_kwargs(settings.gen_kwargs) if settings.gen_kwargs else {}
+        self._read: dict[str, Generation] = {}
+
+    def of(self, instance: Any) -> Generation:
+        # For tasks whose code fixes these, `--gen-kwargs` would else be without effect.
+        gen_kwargs = {**instance.args[1], **self._asked}
+        key = json.dumps([gen_kwargs, instance.repeats], sort_keys=True, default=str)
+        if key not in self._read:
+            self._read[key] = read_generation(self._task, gen_kwargs, instance.repeats or 1, self._seed)
+        return self._read[key]
+
+
+def _request(instance: Any, samples: list[int] | None, generations: _Generations) -> Request:
     doc_id = true_doc_id(instance.doc_id, samples)
+    if instance.request_type == "generate_until":
+        return Request("generate_until", doc_id, instance.idx, instance.args[0], "", generations.of(instance))
     if instance.request_type == "loglikelihood_rolling":
         return Request("loglikelihood_rolling", doc_id, instance.idx, "", instance.args[0])
     return Request("loglikelihood", doc_id, instance.idx, instance.args[0], instance.args[1])

@@ -57,6 +57,8 @@ class TaskSettings:
     fewshot_as_multiturn: bool | None = None
     """None: on with a chat template, off without, as in lm_eval's command line."""
     system_instruction: str | None = None
+    gen_kwargs: str | None = None
+    """Changes to the tasks' `generation_kwargs`, as lm_eval's `--gen_kwargs`: JSON or `key=value,...`."""
     include_path: Path | None = None
     allow_task_code: bool = False
     """Whether YAML of `include_path` may import and run Python (`!function`, `class`, templates)."""

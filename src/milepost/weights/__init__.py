@@ -2,6 +2,7 @@
 
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config
+from milepost.weights.generation import read_generation_defaults
 from milepost.weights.live import LiveModel, auto_dtype
 from milepost.weights.tokenizer import load_tokenizer, tokenizer_id
 
@@ -14,5 +15,6 @@ __all__ = [
     "load_tokenizer",
     "read_checkpoint",
     "read_config",
+    "read_generation_defaults",
     "tokenizer_id",
 ]

@@ -1,0 +1,1 @@
+"""Texts: prompts are continued token by token until they end."""

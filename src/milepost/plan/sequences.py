@@ -1,0 +1,18 @@
+"""Choosing among token sequences."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.types import Sequences
+
+
+def take(sequences: Sequences, chosen: npt.NDArray[np.int64]) -> Sequences:
+    """Some of the sequences, in the order of `chosen`."""
+    parts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in chosen]
+    return Sequences(
+        tokens=np.concatenate([sequences.tokens[:0], *parts]),
+        starts=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
+        n_targets=sequences.n_targets[chosen],
+    )

@@ -1,0 +1,94 @@
+"""The requests of one shard through the engines: some are scored, others continued."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milepost.plan.plan import Plan, TaskPlan
+from milepost.plan.shards import Shard, requests_of, shard_sequences
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from milepost.engine import Engine, Generator
+    from milepost.types import Scores
+
+    Texts = list[list[str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered to the R requests of a shard."""
+
+    loglikelihood: npt.NDArray[np.float64]
+    """[R] nats; NaN where the model gave none, and where a text was asked for."""
+    greedy: npt.NDArray[np.bool_]
+    """[R]"""
+    generated: Texts | None
+    """[R] the texts of each request; None where it was scored or the model gave no numbers. None in all where
+    the shard asks for no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """A model behind its engines."""
+
+    engine: Engine
+    generator: Generator
+
+    def answer(self, task: TaskPlan, shard: Shard) -> Answers:
+        """Raises: MilepostError for a token id that the model does not have."""
+        request_of = requests_of(task.encoded, shard)
+        n_requests = shard.last - shard.first
+        asked = task.generations.of[shard.first : shard.last]
+        scored, scores_of = task.sequences_of(shard), request_of[asked[request_of] < 0]
+        if (asked < 0).all():
+            return Answers(*_by_request(self.engine.score(scored), scores_of, n_requests), None)
+        loglikelihood, greedy = np.full(n_requests, np.nan), np.zeros(n_requests, dtype=np.bool_)
+        if len(scored):
+            sums, firsts = _by_request(self.engine.score(scored), scores_of, n_requests)
+            loglikelihood[asked < 0], greedy[asked < 0] = sums[asked < 0], firsts[asked < 0]
+        sequences = shard_sequences(task.encoded, shard)
+        generated: Texts = [None] * n_requests
+        for number, generation in enumerate(task.generations.settings):
+            wanted = np.flatnonzero(asked[request_of] == number)
+            prompts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in wanted]
+            for i, texts in zip(wanted, self.generator.generate(prompts, generation), strict=True):
+                generated[request_of[i]] = texts
+        return Answers(loglikelihood, greedy, generated)
+
+    def name_for(self, task: TaskPlan, shard: Shard) -> str:
+        """Which engines answer a shard, for its record."""
+        asked = task.generations.of[shard.first : shard.last]
+        return "+".join(
+            engine.name for engine in self._used(bool((asked < 0).any()), bool((asked >= 0).any()))
+        )
+
+    def name(self, plan: Plan) -> str:
+        """Which engines answer a plan."""
+        return "+".join(engine.name for engine in self._used_by(plan))
+
+    def fallback(self, plan: Plan) -> str | None:
+        """Why faster ones are not used."""
+        return "; ".join(engine.fallback for engine in self._used_by(plan) if engine.fallback) or None
+
+    def _used_by(self, plan: Plan) -> list[Engine | Generator]:
+        asked = [task.generations.of for task in plan.tasks]
+        return self._used(any((of < 0).any() for of in asked), any((of >= 0).any() for of in asked))
+
+    def _used(self, scores: bool, texts: bool) -> list[Engine | Generator]:
+        return [*([self.engine] if scores else []), *([self.generator] if texts else [])]
+
+
+def _by_request(
+    scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """A request's log-likelihood is the sum over its sequences; greedy if all of them are."""
+    loglikelihood = np.zeros(n_requests)
+    np.add.at(loglikelihood, request_of, scores.loglikelihood)
+    greedy = np.ones(n_requests, dtype=np.bool_)
+    np.logical_and.at(greedy, request_of, scores.greedy)
+    return loglikelihood, greedy

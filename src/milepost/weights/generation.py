@@ -1,0 +1,68 @@
+"""What a model's `generation_config.json` says of how its texts end and are chosen."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from transformers import GenerationConfig, PretrainedConfig
+
+from milepost.errors import CheckpointError
+from milepost.sources.config_file import read_config_file
+from milepost.sources.local import find_config
+from milepost.sources.names import first_line, shown
+from milepost.types import GenerationDefaults
+
+FILE = "generation_config.json"
+OPTIONS = (
+    "repetition_penalty", "no_repeat_ngram_size", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff",
+    "eta_cutoff",
+)  # fmt: skip
+"""Those of `GenerationConfig` that our generators follow."""
+SILENT = {
+    "bos_token_id", "decoder_start_token_id", "do_sample", "eos_token_id", "max_length", "max_new_tokens",
+    "pad_token_id", "temperature", "transformers_version", "use_cache", "_from_model_config",
+    "cache_implementation", "output_attentions", "output_hidden_states", "return_dict_in_generate",
+}  # fmt: skip
+"""Those that change no text, or that lm_eval always says itself."""
+
+logger = logging.getLogger("milepost.weights")
+
+
+def read_generation_defaults(folder: Path, config: PretrainedConfig) -> GenerationDefaults:
+    """The defaults in the folder's `generation_config.json` or, where there is none, in the config.
+
+    Source: transformers, `PreTrainedModel.from_pretrained` and `GenerationMixin._prepare_generation_config`.
+
+    Raises:
+        CheckpointError: the file does not parse.
+    """
+    own = find_config(folder)
+    path = (own.parent if own is not None else folder) / FILE
+    if path.is_file():
+        given = read_config_file(path)
+        try:
+            settings = GenerationConfig.from_dict(given)
+        except Exception as error:  # transformers tells of wrong values by many kinds of exception
+            raise CheckpointError(f"{shown(str(path))} is not usable: {first_line(error)}") from error
+        _warn_of_the_rest(given)
+    else:
+        settings = GenerationConfig.from_model_config(config)
+    eos: Any = settings.eos_token_id
+    stop_tokens = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+    options = {name: getattr(settings, name, None) for name in OPTIONS}
+    return GenerationDefaults(
+        stop_tokens=stop_tokens,
+        options=tuple((name, value) for name, value in options.items() if value is not None),
+    )
+
+
+def _warn_of_the_rest(given: dict[str, Any]) -> None:
+    left_out = sorted(
+        name
+        for name, value in given.items()
+        if name not in (*OPTIONS, *SILENT) and value not in (None, 1, 0, 1.0)
+    )
+    if left_out:
+        logger.warning("%s says %s, which texts are generated without", FILE, ", ".join(map(shown, left_out)))
