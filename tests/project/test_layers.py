@@ -31,13 +31,16 @@ MAY_IMPORT = {
     "store": GROUND,
     "doctor": GROUND | {"sources"},
     "run": GROUND | STAGES,
+    "watch": GROUND | {"sources", "store", "run"},
     "analysis": GROUND | {"store"},
     "report": GROUND | {"store", "analysis"},
     "recorders": GROUND | {"store", "analysis"},
     "lm_eval_backend": GROUND | {"engine", "run"},
-    "library": GROUND | STAGES | {"run", "analysis", "report", "recorders"},
+    "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
     "demo": GROUND | {"library", "analysis", "report"},
-    "cli": GROUND | STAGES | {"doctor", "run", "analysis", "report", "library", "demo", "lm_eval_backend"},
+    "cli": GROUND
+    | STAGES
+    | {"doctor", "run", "watch", "analysis", "report", "library", "demo", "lm_eval_backend"},
 }
 """Room to the rooms it may import; whoever adds a room says here where it stands."""
 

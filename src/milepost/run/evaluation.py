@@ -31,6 +31,7 @@ from milepost.store.leases import Leases
 from milepost.store.sweep import sweep
 from milepost.store.workers import Worker
 from milepost.tasks.checks import check_tasks
+from milepost.types import Series
 
 logger = logging.getLogger("milepost.run")
 
@@ -41,9 +42,33 @@ def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | N
     Raises:
         MilepostError: the command is wrong or no checkpoint is usable; nothing has been written then.
     """
+    check_run(settings)
+    return evaluate_series(find_series(settings), settings, journal, listener)
+
+
+def check_run(settings: RunSettings) -> None:
+    """What can be told to be wrong before any checkpoint is looked for.
+
+    Raises:
+        MilepostError: the results folder cannot be written, a task is not known.
+    """
     check_writable(settings.output_path)
     check_tasks(settings.tasks)
-    found = discover_all(settings.sources, settings.steps)
+
+
+def find_series(settings: RunSettings, sources: Sequence[str] = ()) -> tuple[Series, ...]:
+    """The checkpoints that are there now, of all sources or of some.
+
+    Raises:
+        SourceError: see `sources.discover_all`.
+    """
+    return discover_all(sources or settings.sources, settings.steps)
+
+
+def evaluate_series(
+    found: Sequence[Series], settings: RunSettings, journal: Journal, listener: Listener | None = None
+) -> Outcome:
+    """Do what `settings` asks of these checkpoints only. Raises as `evaluate_run`."""
     with journal.timed("imported torch and transformers"):
         device = resolve_device(settings.device)
         import milepost.weights  # noqa: F401 -- here, so that the journal takes its loggers over

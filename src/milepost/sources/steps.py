@@ -48,6 +48,14 @@ class Steps:
         within = step >= begin and (self.end is None or step <= self.end)
         return within and (step - begin) % self.stride == 0
 
+    @property
+    def last(self) -> int | None:
+        """The largest step that belongs to it; None where there is no end."""
+        if self.end is None:
+            return None
+        begin = self.begin or 0
+        return begin + (self.end - begin) // self.stride * self.stride
+
     def __str__(self) -> str:
         begin = "" if self.begin is None else str(self.begin)
         end = "" if self.end is None else str(self.end)

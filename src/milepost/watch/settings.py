@@ -1,0 +1,67 @@
+"""What a watch was asked, and how long "30m" is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from milepost.errors import MilepostError
+from milepost.run.settings import RunSettings
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(?:([0-9]{1,7}(?:\.[0-9]{1,3})?)([smhd]?))(?=[0-9]|$)")
+
+Order = Literal["oldest", "newest"]
+ORDERS: tuple[Order, ...] = ("oldest", "newest")
+STOPS = ("plateau",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSettings:
+    """How a training run is followed; `run` says what is asked of each checkpoint."""
+
+    run: RunSettings
+    every_s: float | None = None
+    """Look at least this often; None for a sensible time. Changes on a local disk are seen at once."""
+    settle_s: float = 5.0
+    """A checkpoint is touched once nothing in it has changed for so long."""
+    until: int | None = None
+    """The step at which to end; None for the last of `--steps`, or never."""
+    order: Order = "oldest"
+    """Which of several complete checkpoints comes first."""
+    execute: str | None = None
+    """A shell command to run after each checkpoint."""
+    stop_when: Literal["plateau"] | None = None
+    picture: Path | None = None
+    """A picture of the curves (.png, .svg or .html) that is drawn again after each checkpoint."""
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise MilepostError(f"unknown --order {self.order!r}", "one of " + ", ".join(ORDERS))
+        if self.stop_when is not None and self.stop_when not in STOPS:
+            raise MilepostError(f"unknown --stop-when {self.stop_when!r}", "one of " + ", ".join(STOPS))
+        if self.until is not None and self.until < 0:
+            raise MilepostError(f"--until {self.until} is no step", "a number such as 200000")
+
+    @property
+    def last_step(self) -> int | None:
+        """The step after which nothing more is waited for."""
+        steps = self.run.steps
+        ends = [end for end in (self.until, steps.last if steps else None) if end is not None]
+        return min(ends, default=None)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `30m`, `1h30m` or `1d`.
+
+    Raises:
+        MilepostError: it is none of these, or shorter than a second.
+    """
+    given = text.strip().lower()
+    parts = _DURATION.findall(given)
+    seconds = sum(float(number) * UNITS_S[unit or "s"] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != given or seconds < 1:
+        raise MilepostError(f"{text!r} is no time of a second or more", "write 30m, 90s, 1h30m or 1d")
+    return seconds
