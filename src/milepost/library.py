@@ -116,6 +116,7 @@ def evaluate(
     system_instruction: str | None = None,
     gen_kwargs: str | Mapping[str, Any] | None = None,
     include_path: str | Path | None = None,
+    metadata: Mapping[str, Any] | None = None,
     allow_task_code: bool = False,
     steps: str | None = None,
     tokenizer: str | None = None,
@@ -140,6 +141,7 @@ def evaluate(
         num_fewshot, limit, samples, seed, apply_chat_template, fewshot_as_multiturn, system_instruction,
             include_path: as in lm_eval.
         gen_kwargs: changes to the tasks' `generation_kwargs`: a mapping, or as lm_eval's `--gen_kwargs`.
+        metadata: parameters of tasks that have some: for `ppl_*` text, seqlen and stride.
         allow_task_code: let YAML of `include_path` run Python code (`!function`).
         steps: `BEGIN:END:STRIDE`, inclusive; any part may be empty.
         tokenizer: for checkpoints that have none.
@@ -186,6 +188,7 @@ def evaluate(
             if gen_kwargs is None or isinstance(gen_kwargs, str)
             else json.dumps(dict(gen_kwargs)),
             include_path=Path(include_path) if include_path is not None else None,
+            metadata=tuple(sorted((metadata or {}).items())),
             allow_task_code=allow_task_code,
         ),
         output_path=Path(output_path),

@@ -101,6 +101,25 @@ class GenerationDefaults:
     """As in `Generation`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """How the tokens of one text are cut into windows, each scored by itself; see `plan.windows`."""
+
+    kind: Literal["fixed", "sliding", "rolling"]
+    size: int | None = None
+    """Tokens per window; None: 2,048, or the model's context where that is shorter."""
+    whole_context: bool = False
+    """Whether windows are as long as the model's context, whatever `size` is."""
+    stride: int | None = None
+    """Sliding only: new tokens per window after the first."""
+    keep_tail: bool = False
+    """Fixed only: whether what is left at the end is a window as well, a shorter one."""
+    most: int | None = None
+    """Fixed only: how many windows at most, from the start; None for all."""
+    prefix: bool = False
+    """Rolling only: whether the first token is predicted too, from the BOS (else EOS) token put before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to the model, as strings, before it meets a tokenizer."""
@@ -116,6 +135,8 @@ class Request:
     empty."""
     generation: Generation | None = None
     """How to go on from the context; None unless the kind is `generate_until`."""
+    windows: Windows | None = None
+    """For a text that is cut into windows by tokens: how. Each window then becomes a request of its own."""
 
 
 # ---- plan and engine: token ids in, log-likelihoods out ------------------------------------------------

@@ -89,6 +89,7 @@ def test_a_group_weighs_its_members_by_their_docs(own: Path) -> None:
             doc_ids=np.asarray([request.doc_id for request in requests.requests]),
             loglikelihood=np.where(places, -1.0, -2.0),
             greedy=np.asarray(places),
+            n_targets=np.ones(len(places), np.int64),
         )
     rows = {(row["task"], row["metric"]): row for row in compute_metrics(loaded, responses).rows}
     assert rows["where", "acc"]["value"] == 0.0  # docs 0 and 1 have their answers at 0 and 1, not at 3

@@ -64,6 +64,7 @@ def our_answers(requests: list[Request]) -> Responses:
         doc_ids=np.asarray([request.doc_id for request in requests]),
         loglikelihood=np.asarray([ll for ll, _ in pairs]),
         greedy=np.asarray([greedy for _, greedy in pairs]),
+        n_targets=np.ones(len(pairs), np.int64),
     )
 
 

@@ -38,6 +38,9 @@ from milepost.errors import MilepostError
     "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
 )
 @click.option("--include-path", type=click.Path(), help="Folder with YAML tasks of your own.")
+@click.option(
+    "--metadata", help="JSON: parameters of tasks, for example '{\"seqlen\": 1024}' for ppl_fixed, or a file."
+)
 @click.option("--allow-task-code", is_flag=True, help="Let YAML of --include-path run Python (`!function`).")
 @click.option(
     "--seed",
@@ -140,10 +143,12 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool, verbo
 
     level = options.pop("verbosity") or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)]
     template = options.pop("apply_chat_template")
+    metadata = options.pop("metadata")
     results = evaluate(
         sources,
         options.pop("tasks"),
         samples=_samples(options.pop("samples")),
+        metadata=_json_object("--metadata", metadata, '{"seqlen": 1024}') if metadata else None,
         apply_chat_template=True if template == "true" else template or False,
         reuse_plan=not options.pop("fresh_plan"),
         verbosity=level,
@@ -176,21 +181,27 @@ def _samples(given: str | None) -> dict[str, list[int]] | None:
     """`--samples` as JSON text or a file that holds it."""
     if given is None:
         return None
+    example = '{"arc_easy": [0, 1, 2]}'
+    parsed = _json_object("--samples", given, example)
+    if not all(isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parsed.values()):
+        raise MilepostError("--samples must map task names to lists of doc ids", example)
+    return parsed
+
+
+def _json_object(option: str, given: str, example: str) -> dict[str, Any]:
+    """An option's value that is JSON, or the name of a file with JSON."""
     text = given
     if not given.lstrip().startswith("{"):
         try:
             text = Path(given).read_text("utf-8")
         except OSError as error:
             raise MilepostError(
-                f"--samples {given}: {error.strerror}", "pass JSON or a file with JSON"
+                f"{option} {given}: {error.strerror}", "pass JSON or a file with JSON"
             ) from error
     try:
         parsed = json.loads(text)
     except ValueError as error:
-        raise MilepostError(f"--samples is not valid JSON: {error}", '{"arc_easy": [0, 1, 2]}') from error
-    well_formed = isinstance(parsed, dict) and all(
-        isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parsed.values()
-    )
-    if not well_formed:
-        raise MilepostError("--samples must map task names to lists of doc ids", '{"arc_easy": [0, 1, 2]}')
+        raise MilepostError(f"{option} is not valid JSON: {error}", example) from error
+    if not isinstance(parsed, dict):
+        raise MilepostError(f"{option} is no JSON object", example)
     return parsed

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from milepost.errors import TaskError
 from milepost.plan.strings import Key, StringEncoder
+from milepost.plan.windows import rolling
 from milepost.types import Request, Sequences
 
 
@@ -32,6 +33,12 @@ class EncodedTask:
     n_requests: int
     n_truncated: int
     """Requests cut from the left because they were longer than the model's context."""
+
+    @property
+    def n_targets_of_requests(self) -> npt.NDArray[np.int64]:
+        """[R] tokens that are scored for each request."""
+        n_targets = self.sequences.n_targets
+        return np.bincount(self.request_of, weights=n_targets, minlength=self.n_requests).astype(np.int64)
 
 
 def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_length: int) -> EncodedTask:
@@ -68,17 +75,21 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
             tokens.append((context + continuation)[-(max_length + 1) :])
             n_targets.append(len(continuation))
             request_of.append(number)
-    lengths = np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(tokens))
-    sequences = Sequences(
-        tokens=np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=int(lengths.sum())),
-        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        n_targets=np.asarray(n_targets, dtype=np.int32),
-    )
     return EncodedTask(
-        sequences=sequences,
+        sequences=as_sequences(tokens, n_targets),
         request_of=np.asarray(request_of, dtype=np.int32),
         n_requests=len(requests),
         n_truncated=n_truncated,
+    )
+
+
+def as_sequences(tokens: Sequence[Sequence[int]], n_targets: Sequence[int]) -> Sequences:
+    """Lists of token ids, one for each sequence, as the flat arrays that engines take."""
+    lengths = np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(tokens))
+    return Sequences(
+        tokens=np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=int(lengths.sum())),
+        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        n_targets=np.asarray(n_targets, dtype=np.int32),
     )
 
 
@@ -143,12 +154,5 @@ def _windows(
     tokens: list[int], encoder: StringEncoder, max_length: int
 ) -> Iterator[tuple[list[int], list[int]]]:
     """A text as disjoint windows: each token predicted once, the last with all the context it can have."""
-    if not tokens:
-        return
-    first = tokens[:max_length]
-    yield [encoder.prefix], first
-    predicted = len(first)
-    while predicted < len(tokens):
-        end = min(predicted + max_length, len(tokens))
-        yield tokens[max(0, end - max_length - 1) : predicted], tokens[predicted:end]
-        predicted = end
+    for start, first, end in rolling(len(tokens), max_length, prefix=True):
+        yield ([encoder.prefix] if start < 0 else tokens[start:first]), tokens[first:end]

@@ -27,7 +27,7 @@ class Tokenizer(Protocol):
 
     def __call__(self, text: list[str], **kwargs: Any) -> Any: ...
 
-    def decode(self, token_ids: int) -> str: ...
+    def decode(self, token_ids: int | Sequence[int]) -> str: ...
 
 
 class StringEncoder:
@@ -63,6 +63,10 @@ class StringEncoder:
                 "pass --tokenizer PATH with one that has",
             )
         return self._prefix
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens, for people; a character that is cut apart becomes U+FFFD."""
+        return self._tokenizer.decode(ids)
 
     def usual(self, text: str) -> Key:
         """With the tokenizer's special tokens, unless the text already starts with the prefix token."""

@@ -32,6 +32,7 @@ def _of_tasks(tasks: TaskSettings) -> Iterator[tuple[str, Any]]:
     yield "--system-instruction", tasks.system_instruction
     yield "--gen-kwargs", tasks.gen_kwargs
     yield "--include-path", tasks.include_path
+    yield "--metadata", json.dumps(dict(tasks.metadata)) if tasks.metadata else None
     yield "--allow-task-code", tasks.allow_task_code or None
 
 

@@ -14,17 +14,21 @@ import logging
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milepost.cache import cache_folder
 from milepost.plan.encode import encode
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
+from milepost.plan.text import cut_text
 from milepost.run.journal import Journal
 from milepost.tasks.settings import TaskSettings
 from milepost.types import GenerationDefaults
 
-PLAN_FORMAT = 5
+if TYPE_CHECKING:
+    from milepost.tasks.requests import TaskRequests
+
+PLAN_FORMAT = 6
 
 logger = logging.getLogger("milepost.run")
 
@@ -111,9 +115,8 @@ def _build(
                 else one
                 for one in asked.requests
             ]
-            encoded = encode(asked.task, requests, encoder, max_length)
-            docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
-            tasks.append(TaskPlan.build(asked.task, requests, docs, encoded, shard_tokens))
+            asked = replace(asked, requests=requests)
+            tasks.append(_task_plan(asked, encoder, max_length, settings.limit, shard_tokens))
     plan = Plan(
         tasks=tuple(tasks),
         tokenizer_id=tokenizer_id,
@@ -134,6 +137,18 @@ def _build(
         plan.n_tokens,
     )
     return plan, loaded, data_used(loaded)
+
+
+def _task_plan(
+    asked: TaskRequests, encoder: StringEncoder, max_length: int, limit: float | None, shard_tokens: int
+) -> TaskPlan:
+    first = asked.requests[0]
+    if first.windows is not None:
+        text = cut_text(asked.task, first, encoder, max_length, limit)
+        return TaskPlan.build(asked.task, text.requests, text.docs, text.encoded, shard_tokens)
+    encoded = encode(asked.task, asked.requests, encoder, max_length)
+    docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
+    return TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens)
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:

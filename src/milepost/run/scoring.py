@@ -171,6 +171,7 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
             loglikelihood=np.concatenate([loglikelihood for loglikelihood, _ in parts]),
             greedy=np.concatenate([greedy for _, greedy in parts]),
             generated=_generated(target, task),
+            n_targets=task.encoded.n_targets_of_requests,
         )
     evaluation = compute_metrics(questions.loaded(), responses)
     settings = _settings_of(target.plan)

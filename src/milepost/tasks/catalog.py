@@ -25,6 +25,7 @@ from typing import Any
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import TaskError
 
+OWN_TASKS = Path(__file__).parent / "perplexity"
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
 KEY_LINE = re.compile(r"""^["']?(task|group|class|tag|include)["']?[ \t]*:[ \t]*(.*?)[ \t]*$""", re.MULTILINE)
 PLAIN_SCALAR = re.compile(r"""^(["']?)([A-Za-z0-9_./+\-:]+)\1$""")
@@ -49,12 +50,12 @@ Catalog = dict[str, CatalogEntry]
 
 
 def load_catalog(include_path: Path | None = None) -> Catalog:
-    """All task, group and tag names of the installed lm_eval, and those of `include_path`, which win.
+    """All names of the installed lm_eval, our own perplexities, and those of `include_path`, which win.
 
     Raises:
         TaskError: `include_path` is not a folder, or a YAML file in it does not parse (file and line named).
     """
-    catalog = dict(_builtin_catalog())
+    catalog = {**_builtin_catalog(), **_scan(OWN_TASKS, strict=False)}
     if include_path is not None:
         if not include_path.is_dir():
             raise TaskError(

@@ -66,7 +66,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     _refuse_foreign_metrics(names, catalog, settings)
     _refuse_unscorable_classes(names, catalog)
     _seed(settings)
-    manager = _manager(catalog)
+    manager = _manager(catalog, dict(settings.metadata))
     with blaming_own_tasks(settings), compiled_templates(settings):
         loaded = _load(manager, names, _hub_data(names, catalog))
     tasks, groups = loaded["tasks"], loaded.get("groups", {})
@@ -83,8 +83,8 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     return LoadedTasks(settings, tasks, groups)
 
 
-def _manager(catalog: Catalog) -> lm_eval.tasks.TaskManager:
-    manager = lm_eval.tasks.TaskManager(include_defaults=False)
+def _manager(catalog: Catalog, metadata: dict[str, Any] | None = None) -> lm_eval.tasks.TaskManager:
+    manager = lm_eval.tasks.TaskManager(include_defaults=False, metadata=metadata)
     manager._index = {
         entry.name: Entry(
             name=entry.name,

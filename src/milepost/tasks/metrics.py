@@ -23,6 +23,7 @@ from lm_eval.utils import handle_non_serializable
 
 from milepost.tasks.chance import chance_levels
 from milepost.tasks.loading import LoadedTasks
+from milepost.tasks.perplexity.text_task import TextTask
 from milepost.tasks.requests import true_doc_id
 from milepost.tasks.shortcuts import compiled_templates
 from milepost.tasks.squad import is_squad, metric_loaded_once, values_of_docs
@@ -40,6 +41,8 @@ class Responses:
     """[R] nats."""
     greedy: npt.NDArray[np.bool_]
     """[R]"""
+    n_targets: npt.NDArray[np.int64]
+    """[R] tokens that were scored."""
     generated: Sequence[Sequence[str] | None] | None = None
     """[R] the texts of each request that asked for any; None in all where none did."""
 
@@ -111,7 +114,11 @@ def _score_docs(
 ) -> tuple[DocMetrics, dict[tuple[str, str], list[Any]]]:
     task, settings = loaded.tasks[name], loaded.settings
     samples = settings.samples_of(name)
-    iterator = list(task.doc_iterator(limit=get_sample_size(task, settings.limit), samples=samples))
+    if isinstance(task, TextTask) and task.windows is not None:
+        samples = None
+        iterator = task.window_docs(answers.n_targets)
+    else:
+        iterator = list(task.doc_iterator(limit=get_sample_size(task, settings.limit), samples=samples))
     bounds = np.searchsorted(answers.doc_ids, [true_doc_id(i, samples) for i, _ in iterator])
     ends = [*bounds[1:], len(answers.doc_ids)]
     repeats = task.get_config("repeats") or 1

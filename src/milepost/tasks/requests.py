@@ -24,7 +24,7 @@ from milepost.tasks.generation import parse_gen_kwargs, read_generation
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates
-from milepost.types import Generation, Request
+from milepost.types import Generation, Request, Windows
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -84,7 +84,10 @@ def build_requests(
             generations = _Generations(name, settings)
             yield TaskRequests(
                 name,
-                [_request(instance, ids, generations) for instance in instances],
+                [
+                    _request(instance, ids, generations, getattr(task, "windows", None))
+                    for instance in instances
+                ],
                 [_doc_record(task, group, ids) for group in by_doc(instances)],
             )
 
@@ -135,12 +138,14 @@ class _Generations:
         return self._read[key]
 
 
-def _request(instance: Any, samples: list[int] | None, generations: _Generations) -> Request:
+def _request(
+    instance: Any, samples: list[int] | None, generations: _Generations, windows: Windows | None
+) -> Request:
     doc_id = true_doc_id(instance.doc_id, samples)
     if instance.request_type == "generate_until":
         return Request("generate_until", doc_id, instance.idx, instance.args[0], "", generations.of(instance))
     if instance.request_type == "loglikelihood_rolling":
-        return Request("loglikelihood_rolling", doc_id, instance.idx, "", instance.args[0])
+        return Request("loglikelihood_rolling", doc_id, instance.idx, "", instance.args[0], windows=windows)
     return Request("loglikelihood", doc_id, instance.idx, instance.args[0], instance.args[1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from milepost.errors import MilepostError
 
@@ -60,6 +61,8 @@ class TaskSettings:
     gen_kwargs: str | None = None
     """Changes to the tasks' `generation_kwargs`, as lm_eval's `--gen_kwargs`: JSON or `key=value,...`."""
     include_path: Path | None = None
+    metadata: tuple[tuple[str, Any], ...] = ()
+    """Parameters of tasks that have some, as of lm_eval's `--metadata`: for `ppl_*` text, seqlen, stride."""
     allow_task_code: bool = False
     """Whether YAML of `include_path` may import and run Python (`!function`, `class`, templates)."""
 

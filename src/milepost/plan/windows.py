@@ -1,0 +1,118 @@
+"""A text's tokens cut into windows that are scored one by one, in each of the ways perplexity is reported.
+
+Knows token ids; nothing about models or metrics. In every kind a token is predicted at most once.
+
+- *fixed*: disjoint windows; the first token of each is not predicted, for nothing comes before it. Source:
+  `eval_ppl_wikitext` of Wanda, lib/eval.py (github.com/locuslab/wanda), after GPTQ and SparseGPT.
+- *sliding*: overlapping windows that begin `stride` tokens apart, each predicting what the one before it did
+  not see. Source: "Perplexity of fixed-length models" in the documentation of transformers.
+- *rolling*: disjoint windows of predicted tokens, each preceded by one token of context, the last (shorter)
+  one by as many as fit. Source: lm_eval/utils.py, `get_rolling_token_windows`, `make_disjoint_window`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from milepost.errors import TaskError
+from milepost.types import Windows
+
+USUAL_SIZE = 2048
+"""The window of most published fixed-window perplexities."""
+
+
+class Window(NamedTuple):
+    """The model sees tokens `start:end - 1` of the text and predicts `first:end`; -1 is the prefix token."""
+
+    start: int
+    first: int
+    end: int
+
+
+def window_size(task: str, windows: Windows, max_length: int) -> int:
+    """Tokens per window of `windows` on a model that sees `max_length` tokens.
+
+    Raises:
+        TaskError: more than that were asked for.
+    """
+    if windows.whole_context:
+        return max_length
+    if windows.size is None:
+        return min(USUAL_SIZE, max_length)
+    if windows.size > max_length:
+        raise TaskError(
+            f"{task}: windows of {windows.size} tokens, but the model's context is {max_length}",
+            _smaller(max_length),
+        )
+    return windows.size
+
+
+def cut(task: str, windows: Windows, n_tokens: int, max_length: int) -> list[Window]:
+    """The windows of a text of `n_tokens` tokens, in order.
+
+    Raises:
+        TaskError: windows longer than the model's context, or a text shorter than a window.
+    """
+    size = window_size(task, windows, max_length)
+    if windows.kind == "rolling":
+        found = rolling(n_tokens, size, prefix=windows.prefix)
+    else:
+        if n_tokens < size:
+            raise TaskError(
+                f"{task}: the text has {n_tokens} tokens, fewer than one window of {size}",
+                _smaller(n_tokens) if n_tokens > 1 else "give a longer text",
+            )
+        if windows.kind == "fixed":
+            found = fixed(n_tokens, size, keep_tail=windows.keep_tail)[: windows.most]
+        else:
+            found = sliding(n_tokens, size, _stride(task, windows, size))
+    if not found:
+        raise TaskError(
+            f"{task}: the text has {n_tokens} tokens, too few to predict any", "give a longer text"
+        )
+    return found
+
+
+def fixed(n_tokens: int, size: int, *, keep_tail: bool = False) -> list[Window]:
+    """Disjoint windows; the tail is dropped, or kept where it has a token to predict."""
+    found = [Window(start, start + 1, start + size) for start in range(0, n_tokens - size + 1, size)]
+    tail = n_tokens // size * size
+    return [*found, Window(tail, tail + 1, n_tokens)] if keep_tail and n_tokens - tail > 1 else found
+
+
+def sliding(n_tokens: int, size: int, stride: int) -> list[Window]:
+    """Overlapping windows; every token but the first is predicted."""
+    found: list[Window] = []
+    predicted = 1
+    for start in range(0, n_tokens, stride):
+        end = min(start + size, n_tokens)
+        found.append(Window(start, predicted, end))
+        predicted = end
+        if end == n_tokens:
+            break
+    return found
+
+
+def rolling(n_tokens: int, size: int, *, prefix: bool) -> list[Window]:
+    """lm_eval's windows; without `prefix` the first token is not predicted, and all else is the same."""
+    found = []
+    for first in range(0, n_tokens, size):
+        end = min(first + size, n_tokens)
+        found.append(Window(max(0, end - size - 1) if first else -1, first, end))
+    if not prefix and found:
+        found[0] = Window(0, 1, found[0].end)
+    return [window for window in found if window.end > window.first]
+
+
+def _stride(task: str, windows: Windows, size: int) -> int:
+    assert windows.stride is not None
+    if windows.stride > size:
+        raise TaskError(
+            f"{task}: a stride of {windows.stride} tokens would leave out some between windows of {size}",
+            f"pass --stride {size} or less (`milepost run`: --metadata '{{\"stride\": {size}}}')",
+        )
+    return windows.stride
+
+
+def _smaller(seqlen: int) -> str:
+    return f"pass --seqlen {seqlen} or less (`milepost run`: --metadata '{{\"seqlen\": {seqlen}}}')"

@@ -1,0 +1,60 @@
+"""What one window, or one document, contributes to a perplexity: pairs of log-likelihood and weight.
+
+lm_eval's own aggregations make figures of them: `weighted_perplexity` is exp of minus the weighted mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+Pair = tuple[float, float]
+
+
+def fixed_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
+    """The pruning papers' arithmetic: a window's mean loss over its seqlen - 1 predictions, times seqlen,
+    summed over windows and divided by their seqlen tokens. Equal to the mean over all predictions, for the
+    windows are of one length. Source: Wanda, lib/eval.py, `eval_ppl_wikitext`."""
+    (loglikelihood,) = results
+    seqlen = doc["n_targets"] + 1
+    return {
+        "token_perplexity": (loglikelihood / doc["n_targets"] * seqlen, seqlen),
+        "loss": (loglikelihood, doc["n_targets"]),
+    }
+
+
+def each_token_once(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
+    """The mean over all predicted tokens."""
+    (loglikelihood,) = results
+    pair = (loglikelihood, doc["n_targets"])
+    return {"token_perplexity": pair, "loss": pair}
+
+
+def sliding_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
+    """As `each_token_once`, and beside it the figure of the guide of transformers, which weighs the mean of
+    each window but the first by one token less than it predicts."""
+    (loglikelihood,) = results
+    n = doc["n_targets"]
+    weight = n if doc["window"] == 0 else n - 1
+    return {
+        "token_perplexity": (loglikelihood, n),
+        "guide_perplexity": (loglikelihood / n * weight, weight),
+        "loss": (loglikelihood, n),
+    }
+
+
+def documents(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
+    """lm_eval's word and byte units (lm_eval/tasks/wikitext/preprocess_wikitext.py, `process_results`)."""
+    (loglikelihood,) = results
+    n_words, n_bytes = len(re.split(r"\s+", doc["text"])), len(doc["text"].encode())
+    return {
+        "word_perplexity": (loglikelihood, n_words),
+        "byte_perplexity": (loglikelihood, n_bytes),
+        "bits_per_byte": (loglikelihood, n_bytes),
+    }
+
+
+def nats_per_token(pairs: Sequence[Pair]) -> float:
+    """The mean loss, as training logs show it."""
+    return -sum(loglikelihood for loglikelihood, _ in pairs) / sum(weight for _, weight in pairs)

@@ -1,0 +1,81 @@
+"""The class behind the `ppl_*` tasks: an lm_eval task whose text and windows are parameters.
+
+Parameters come as lm_eval's `--metadata` gives them: `text` (wikitext2, c4 or a file), `seqlen`, `stride`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lm_eval.api.task import ConfigurableTask
+
+from milepost.errors import TaskError
+from milepost.tasks.perplexity.texts import C4_WINDOWS, form_of, one_doc, read_text
+from milepost.types import Windows
+
+DEFAULT_TEXT = "wikitext2"
+DEFAULT_STRIDE = 512
+
+
+class TextTask(ConfigurableTask):
+    """One text, scored whole: document by document, or, with `windows`, in windows of tokens.
+
+    A windowed task has one doc for lm_eval, the text; to everyone else its docs are the windows, which are
+    known once the text has met a tokenizer.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` is the task's YAML; beside lm_eval's keys it has `form` and perhaps `windows`.
+
+        Raises:
+            TaskError: a parameter that makes no sense, or a text that cannot be had.
+        """
+        own = {key: value for key, value in config.items() if key not in ("class", "form", "windows")}
+        given = dict(own.get("metadata") or {})
+        text = str(given.get("text", DEFAULT_TEXT))
+        self._file: Path | None = None
+        self.windows = _windows(config.get("windows"), given, text)
+        source = form_of(text, config["form"])
+        if source.path == "text":
+            self._file = Path(source.kwargs["data_files"]["test"])
+        super().__init__(config={**own, **source.config()})
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """A file is read as it is: the reader that `datasets` has would change its line ends."""
+        if self._file is None:
+            super().download(dataset_kwargs, **kwargs)
+        else:
+            self.dataset = {"test": one_doc(read_text(self._file))}
+
+    def window_docs(self, n_targets: npt.NDArray[np.int64]) -> list[tuple[int, dict[str, int]]]:
+        """Number and doc of each window, as `process_results` takes it.
+
+        Args:
+            n_targets: [W] tokens that each window predicts.
+        """
+        return [(number, {"window": number, "n_targets": int(n)}) for number, n in enumerate(n_targets)]
+
+
+def _windows(spec: Mapping[str, Any] | None, given: Mapping[str, Any], text: str) -> Windows | None:
+    if spec is None:
+        return None
+    return Windows(
+        kind=spec["kind"],
+        size=None if given.get("seqlen") is None else _count(given, "seqlen", at_least=2),
+        whole_context=spec.get("whole_context", False),
+        stride=_count({"stride": DEFAULT_STRIDE, **given}, "stride", at_least=1),
+        keep_tail=spec.get("keep_tail", False),
+        most=C4_WINDOWS if text == "c4" and not spec.get("keep_tail", False) else None,
+        prefix=spec.get("prefix", False),
+    )
+
+
+def _count(given: Mapping[str, Any], name: str, *, at_least: int) -> int:
+    value = given[name]
+    if type(value) is not int or value < at_least:
+        raise TaskError(f"{name} is {value!r}", f"pass a number of tokens, {at_least} or more")
+    return value

@@ -1,0 +1,144 @@
+"""The texts that perplexity is reported on, and the forms in which each convention takes them.
+
+Words and bytes are always those of lm_eval's own documents, before anything is joined or detokenised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.errors import TaskError
+
+if TYPE_CHECKING:
+    import datasets
+
+    Process = Callable[[datasets.Dataset], datasets.Dataset]
+
+C4_DOCS = 1100
+C4_WINDOWS = 256
+"""What GPTQ, SparseGPT and Wanda score of C4: the first 1,100 documents of the first validation shard, and of
+these the first 256 windows (Wanda, lib/data.py, `get_c4`)."""
+
+C4_SHARD = "en/c4-validation.00000-of-00008.json.gz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """Where one form of a text comes from, as keys of an lm_eval task; its docs have a field `text`."""
+
+    path: str
+    name: str | None = None
+    split: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    process: Process
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "dataset_path": self.path,
+            "dataset_name": self.name,
+            "dataset_kwargs": self.kwargs,
+            "test_split": self.split,
+            "process_docs": self.process,
+        }
+
+
+def form_of(text: str, form: str) -> Form:
+    """One form of a text.
+
+    Args:
+        text: `wikitext2`, `c4` or a file.
+        form: `joined` as the pruning papers do; `plain`, lm_eval's documents strung together as they are;
+            `documents`, these one by one.
+
+    Raises:
+        TaskError: no such text, or a file that is no UTF-8 text.
+    """
+    if text in TEXTS:
+        return TEXTS[text][form]
+    path = check_text(text)
+    return Form(path="text", split="test", kwargs={"data_files": {"test": str(path)}}, process=_as_is)
+
+
+def check_text(text: str) -> Path | None:
+    """The file that `text` names; None for the texts known by name.
+
+    Raises:
+        TaskError: it is neither a name nor a file with text in it.
+    """
+    if text in TEXTS:
+        return None
+    path = Path(text)
+    if not path.is_file():
+        known = " or ".join(TEXTS)
+        raise TaskError(f"there is no text {text!r}", f"pass --text {known}, or a file with plain text")
+    if not read_text(path).strip():
+        raise TaskError(f"{path} has no text in it", "pass a file with plain text")
+    return path.resolve()
+
+
+def read_text(path: Path) -> str:
+    """A file's text, its line ends as they are.
+
+    Raises:
+        TaskError: it is not UTF-8, or cannot be read.
+    """
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path} is no UTF-8 text (byte {error.start})", "convert it to UTF-8") from error
+    except OSError as error:
+        raise TaskError(f"{path}: {error.strerror}", "pass a file that can be read") from error
+
+
+def one_doc(text: str) -> datasets.Dataset:
+    import datasets
+
+    return datasets.Dataset.from_dict({"text": [text]})
+
+
+def _as_is(docs: datasets.Dataset) -> datasets.Dataset:
+    return docs
+
+
+def _joined_by_blank_lines(lines: datasets.Dataset) -> datasets.Dataset:
+    return one_doc("\n\n".join(lines["text"]))
+
+
+def _pages(docs: datasets.Dataset) -> datasets.Dataset:
+    return docs.rename_column("page", "text")
+
+
+def _pages_in_one(docs: datasets.Dataset) -> datasets.Dataset:
+    return one_doc("".join(docs["page"]))
+
+
+def _first_docs(docs: datasets.Dataset) -> datasets.Dataset:
+    return docs.select(range(min(C4_DOCS, len(docs))))
+
+
+def _joined_by_spaces(docs: datasets.Dataset) -> datasets.Dataset:
+    return one_doc(" ".join(_first_docs(docs)["text"]))
+
+
+def _wikitext(path: str, process: Process) -> Form:
+    return Form(path=path, name="wikitext-2-raw-v1", split="test", process=process)
+
+
+def _c4(process: Process) -> Form:
+    kwargs = {"data_files": {"validation": C4_SHARD}, "verification_mode": "no_checks"}
+    return Form(path="allenai/c4", name="en", split="validation", kwargs=kwargs, process=process)
+
+
+LINES, PAGES = "Salesforce/wikitext", "EleutherAI/wikitext_document_level"
+
+TEXTS: dict[str, dict[str, Form]] = {
+    "wikitext2": {
+        "joined": _wikitext(LINES, _joined_by_blank_lines),
+        "plain": _wikitext(PAGES, _pages_in_one),
+        "documents": _wikitext(PAGES, _pages),
+    },
+    "c4": {"joined": _c4(_joined_by_spaces), "documents": _c4(_first_docs)},
+}
