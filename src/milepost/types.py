@@ -7,7 +7,7 @@ Array shapes use: T tokens, N sequences, R requests.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +139,41 @@ class Request:
     """For a text that is cut into windows by tokens: how. Each window then becomes a request of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one doc of a multiple-choice task lets the model choose from."""
+
+    doc_id: int
+    texts: tuple[str, ...]
+    """Without the delimiter before them."""
+    right: tuple[int, ...]
+    """Places in `texts`; empty where the data name none of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """The answers that a multiple-choice task offers, doc after doc; the same for every checkpoint.
+
+    Arrays [C], an entry per choice, in the order of the docs and of lm_eval's choices.
+    """
+
+    doc_id: npt.NDArray[np.int64]
+    """Position of the choice's doc in the evaluation split, ascending."""
+    right: npt.NDArray[np.bool_]
+    """Whether the choice counts as right; none of a doc's may, and several may."""
+    chars: npt.NDArray[np.int32]
+    """Length of the choice's text without the delimiter before it, as lm_eval's `acc_norm` counts it."""
+    bytes: npt.NDArray[np.int32]
+    """Likewise in UTF-8, as lm_eval's `acc_bytes` counts it."""
+    tokens: npt.NDArray[np.int32]
+    """Tokens that are scored for it, with the delimiter."""
+    fixed: bool
+    """Whether every doc offers the same texts, such as the letters A to D: then a position has a name."""
+
+    def __len__(self) -> int:
+        return len(self.doc_id)
+
+
 # ---- plan and engine: token ids in, log-likelihoods out ------------------------------------------------
 
 
@@ -201,3 +236,49 @@ class Measurement:
     parents: tuple[str, ...]
     """Groups the task or group stands in, outermost first."""
     num_fewshot: int | None
+
+
+class Estimate(NamedTuple):
+    """A figure with its uncertainty, not yet told of which task and checkpoint."""
+
+    value: float | None
+    """None where the model gave no number."""
+    stderr: float | None
+    n: int
+    """Docs behind the figure."""
+    chance: float | None
+    """What guessing would score; None where the metric has no such level."""
+
+
+class PickCounts(NamedTuple):
+    """Which choices a model picked, by position and by length, and where the right ones are.
+
+    The lengths are those of the texts in bytes. Docs whose choices are all of one length, or that offer
+    another number of choices than most, are left out of the two lists by length; equal lengths share ranks.
+    """
+
+    n: int
+    """Docs."""
+    fixed: bool
+    """Whether every doc offers the same texts (A to D): then a model can prefer a position."""
+    picked: list[int]
+    """By position: docs whose pick (of highest log-likelihood) stands there."""
+    right: list[int]
+    """By position: docs with a right choice there."""
+    constant: list[float]
+    """By position that most docs have: the accuracy of always answering with it."""
+    picked_by_length: list[float]
+    """By rank of length, the shortest first: docs whose pick has it."""
+    right_by_length: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picks:
+    """The `PickCounts` of a task (or group) at one checkpoint."""
+
+    series: str
+    checkpoint: str
+    step: int | None
+    task: str
+    kind: Literal["task", "group"]
+    counts: PickCounts

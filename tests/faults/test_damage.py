@@ -42,7 +42,7 @@ def one_bit_flipped(path: Path) -> None:
     path.write_bytes(data)
 
 
-KINDS = ("scores", "docs", "metrics", "doc_metrics", "plans", "runs", "checkpoints")
+KINDS = ("scores", "docs", "metrics", "doc_metrics", "choices", "picks", "plans", "runs", "checkpoints")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "engine": GROUND | {"plan"},
     "store": GROUND,
     "doctor": GROUND | {"sources"},
-    "run": GROUND | STAGES,
+    "run": GROUND | STAGES | {"analysis"},
     "watch": GROUND | {"sources", "store", "run"},
     "analysis": GROUND | {"store"},
     "report": GROUND | {"store", "analysis"},

@@ -1,6 +1,6 @@
-"""Pure functions over measurements: intervals, curves, selection, paired tests. No torch, no lm_eval.
+"""Pure functions over records: intervals, curves, selection, paired tests, figures of docs.
 
-numpy and scipy are imported by those who count with them, inside functions: `milepost show` needs neither.
+No torch, no lm_eval. numpy and scipy are imported by those who count with them: `milepost show` needs neither.
 """
 
 from milepost.analysis.row import Row, record, rows

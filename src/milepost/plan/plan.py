@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from milepost.plan.choices import choices_of
 from milepost.plan.encode import EncodedTask
 from milepost.plan.sequences import take
 from milepost.plan.shards import Generations, Shard, cut_into_shards, shard_sequences
-from milepost.types import Generation, Request, Sequences
+from milepost.types import Choices, Generation, Offer, Request, Sequences
+
+CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens")
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
@@ -60,6 +63,8 @@ class TaskPlan:
     n_docs: int
     docs: Docs
     shards: tuple[Shard, ...]
+    choices: Choices | None
+    """What each doc lets the model choose from; None where it is not asked to choose."""
     _sequences: dict[str, Sequences] = field(default_factory=dict, repr=False, compare=False)
 
     def sequences_of(self, shard: Shard) -> Sequences:
@@ -91,6 +96,7 @@ class TaskPlan:
         docs: dict[str, list[Any]],
         encoded: EncodedTask,
         shard_tokens: int,
+        offers: list[Offer] | None = None,
     ) -> TaskPlan:
         doc_ids = np.asarray([request.doc_id for request in requests], dtype=np.int64)
         generations = Generations.of_requests(request.generation for request in requests)
@@ -105,6 +111,7 @@ class TaskPlan:
             n_docs=len(docs["doc_hash"]),
             docs=Docs(docs),
             shards=shards,
+            choices=None if offers is None else choices_of(offers, encoded, doc_ids),
         )
 
 
@@ -162,6 +169,8 @@ def save_plan(plan: Plan, folder: Path) -> None:
             "requests": {"kind": task.kinds, "doc_id": task.doc_ids, "generation": task.generations.of},
             "docs": task.docs.columns(),
         }
+        if task.choices is not None:
+            columns["choices"] = {name: getattr(task.choices, name) for name in CHOICE_COLUMNS}
         for name, table in columns.items():
             pq.write_table(pa.table(table), temporary / f"{number}.{name}.parquet", compression="zstd")
         entries.append(
@@ -172,6 +181,7 @@ def save_plan(plan: Plan, folder: Path) -> None:
                 "generations": [asdict(one) for one in task.generations.settings],
                 "n_requests": task.encoded.n_requests,
                 "n_truncated": task.encoded.n_truncated,
+                "fixed_choices": None if task.choices is None else task.choices.fixed,
                 "shards": [
                     [s.shard_id, s.first, s.last, s.first_sequence, s.last_sequence] for s in task.shards
                 ],
@@ -227,6 +237,7 @@ def load_plan(folder: Path) -> Plan:
                 n_docs=entry["n_docs"],
                 docs=Docs(path=folder / f"{number}.docs.parquet"),
                 shards=tuple(Shard(*shard) for shard in entry["shards"]),
+                choices=_load_choices(folder / f"{number}.choices.parquet", entry["fixed_choices"]),
             )
         )
     return Plan(
@@ -243,3 +254,12 @@ def _generation(entry: dict[str, Any]) -> Generation:
     return Generation(
         **{**entry, **lists, "options": tuple((name, value) for name, value in entry["options"])}
     )
+
+
+def _load_choices(path: Path, fixed: bool | None) -> Choices | None:
+    import pyarrow.parquet as pq
+
+    if fixed is None:
+        return None
+    table = pq.read_table(path)
+    return Choices(**{name: table[name].to_numpy() for name in CHOICE_COLUMNS}, fixed=fixed)

@@ -28,7 +28,7 @@ from milepost.types import GenerationDefaults
 if TYPE_CHECKING:
     from milepost.tasks.requests import TaskRequests
 
-PLAN_FORMAT = 6
+PLAN_FORMAT = 7
 
 logger = logging.getLogger("milepost.run")
 
@@ -148,7 +148,7 @@ def _task_plan(
         return TaskPlan.build(asked.task, text.requests, text.docs, text.encoded, shard_tokens)
     encoded = encode(asked.task, asked.requests, encoder, max_length)
     docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
-    return TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens)
+    return TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens, asked.offers)
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:

@@ -15,9 +15,11 @@ import numpy as np
 from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard
+from milepost.run.choice_figures import choice_figures
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.leases import Leases
+from milepost.store.picks import write_choices
 from milepost.store.tables import looks_whole
 
 if TYPE_CHECKING:
@@ -71,8 +73,14 @@ class Target:
     def has_metrics(self) -> bool:
         """Whether its figures are there, whole, and with the docs' own beside them."""
         try:
-            missing = self.missing_answers()
+            record = read_json(self.metrics_path)
         except ResultsError:
+            return False
+        missing = record["missing"]
+        offering = [task for task in self.plan.tasks if task.choices is not None]
+        if offering and "choices" not in record:
+            return False  # of a Milepost that did not compute them; the scores are there
+        if any(task.name not in missing for task in offering) and not looks_whole(self.picks_path):
             return False
         return all(
             task.name in missing
@@ -98,9 +106,16 @@ class Target:
 
     def missing_answers(self) -> dict[str, int]:
         """Of a model with stored figures: tasks without any because it gave NaN, and how often it did."""
-        path = self.results.metrics_path(self.plan.plan_id, self.model_id, self.numerics)
-        missing: dict[str, int] = read_json(path)["missing"]
+        missing: dict[str, int] = read_json(self.metrics_path)["missing"]
         return missing
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.results.metrics_path(self.plan.plan_id, self.model_id, self.numerics)
+
+    @property
+    def picks_path(self) -> Path:
+        return self.results.picks_path(self.plan.plan_id, self.model_id, self.numerics)
 
 
 def score_shards(
@@ -179,14 +194,19 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
         if task.name in evaluation.docs:
             path = target.results.doc_metrics_path(task.task_id, target.model_id, target.numerics)
             target.results.write_doc_metrics(path, _columns(evaluation.docs[task.name]))
+    logs = {name: answers.loglikelihood for name, answers in responses.items()}
+    choices = choice_figures(questions.loaded(), target.plan.tasks, logs)
+    if choices.docs:
+        choices.write_docs(target.picks_path)
     tables = evaluation.lm_eval
     tables_path = target.results.lm_eval_tables_path(target.plan.plan_id)
     if not is_intact(tables_path):
         write_json(tables_path, {k: v for k, v in tables.items() if k not in PER_CHECKPOINT})
     write_json(
-        target.results.metrics_path(target.plan.plan_id, target.model_id, target.numerics),
+        target.metrics_path,
         {
             "rows": [{**row, "setting": settings[row["task"]]} for row in evaluation.rows],
+            "choices": choices.as_json(evaluation.rows),
             "missing": evaluation.missing,
             "lm_eval": {key: tables[key] for key in PER_CHECKPOINT if key in tables},
         },
@@ -241,6 +261,9 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
     """What was asked, for people and for readers without lm_eval; once per plan."""
     path = results.plan_path(plan.plan_id)
     lacking = [task for task in plan.tasks if not looks_whole(results.docs_path(task.task_id))]
+    for task in plan.tasks:
+        if task.choices is not None and not looks_whole(results.choices_path(task.task_id)):
+            write_choices(results.choices_path(task.task_id), task.choices)
     if is_intact(path) and not lacking:
         return
     tasks = [

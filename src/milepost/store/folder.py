@@ -12,6 +12,8 @@
         scores/<model_id>/<numerics>/<shard>.parquet   log-likelihoods: the costly part
         metrics/<plan_id>/<model_id>-<numerics>.json   lm_eval's figures
         doc_metrics/<task_id>/<model_id>-<numerics>.parquet
+        choices/<task_id>.parquet                   what a multiple-choice task offers, once per task
+        picks/<plan_id>/<model_id>-<numerics>.parquet  what the model made of it, doc by doc
 
 A score file is named by what produced it (weights, token ids, numerics): it is never overwritten, and that it
 exists is what "done" means.
@@ -129,6 +131,12 @@ class ResultsFolder:
 
     def lm_eval_tables_path(self, plan_id: str) -> Path:
         return self.path / "store" / "plans" / f"{plan_id}.lm_eval.json"
+
+    def choices_path(self, task_id: str) -> Path:
+        return self.path / "store" / "choices" / f"{task_id}.parquet"
+
+    def picks_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
+        return self.path / "store" / "picks" / plan_id / f"{model_id}-{numerics}.parquet"
 
     def write_docs(self, task_id: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Docs and prompts of one task, once."""

@@ -8,12 +8,13 @@ and are not mixed in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from milepost.store.files import read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
-from milepost.types import Measurement
+from milepost.types import Measurement, PickCounts, Picks
 
 FAILURE = "failure"
 """The entry of a checkpoint's record that says why its last visit failed."""
@@ -22,30 +23,101 @@ FAILURE = "failure"
 def read_measurements(path: Path) -> list[Measurement]:
     """All current figures of a results folder, by series, step, then the order the tasks were asked in.
 
+    A task's figures that lm_eval does not give follow those that it does.
+
     Raises:
         ResultsError: not a results folder, or a damaged record.
     """
-    results = open_results(path)
+    return [
+        as_measurement(each.series, each.checkpoint, row)
+        for each in read_current(open_results(path))
+        for row in each.rows
+    ]
+
+
+def read_pick_counts(path: Path) -> list[Picks]:
+    """What each checkpoint picked on each multiple-choice task and group, ordered as `read_measurements`.
+
+    Raises:
+        ResultsError: not a results folder, or a damaged record.
+    """
+    return [
+        Picks(
+            series=each.series,
+            checkpoint=each.checkpoint["checkpoint"],
+            step=each.checkpoint["step"],
+            task=each.task,
+            kind=each.rows[0]["kind"],
+            counts=PickCounts(**each.picks),
+        )
+        for each in read_current(open_results(path))
+        if each.picks is not None
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The figures of one task or group at one checkpoint that are to be shown."""
+
+    series: str
+    checkpoint: dict[str, Any]
+    """Its record: name, step, model."""
+    plan_id: str
+    """The plan they were computed for."""
+    task: str
+    rows: list[dict[str, Any]]
+    picks: dict[str, Any] | None
+    """`PickCounts` as a mapping; None where the task is no multiple choice, or the model gave NaN."""
+
+
+def read_current(results: ResultsFolder) -> Iterator[Current]:
+    """The current figures by series, step, then task.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
     runs = runs_newest_first(results)
     plans = list(dict.fromkeys(run["plan_id"] for run in runs))
-    found: list[Measurement] = []
     for series, checkpoints in _checkpoints(results, runs).items():
         setting_of: dict[str, str] = {}
-        rows_of: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+        found: dict[tuple[str, str], Current] = {}
         for plan_id in plans:
             for checkpoint in checkpoints:
-                metrics = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
-                if not metrics.exists():
+                path = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
+                if not path.exists():
                     continue
-                for row in read_json(metrics)["rows"]:
-                    if setting_of.setdefault(row["task"], row["setting"]) == row["setting"]:
-                        rows = rows_of.setdefault((checkpoint["checkpoint"], row["task"]), {})
-                        rows.setdefault(plan_id, []).append(row)
+                record = read_json(path)
+                picks = record.get("choices", {}).get("picks", {})
+                for task, rows in _rows_by_task(record).items():
+                    if setting_of.setdefault(task, rows[0]["setting"]) == rows[0]["setting"]:
+                        current = Current(series, checkpoint, plan_id, task, rows, picks.get(task))
+                        found.setdefault((checkpoint["checkpoint"], task), current)
         for checkpoint in checkpoints:
             for task in setting_of:
-                rows_by_plan = rows_of.get((checkpoint["checkpoint"], task), {})
-                for row in next(iter(rows_by_plan.values()), []):
-                    found.append(as_measurement(series, checkpoint, row))
+                if (checkpoint["checkpoint"], task) in found:
+                    yield found[checkpoint["checkpoint"], task]
+
+
+def _rows_by_task(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """lm_eval's rows of each task, then those that come free with its log-likelihoods."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in record["rows"]:
+        found.setdefault(row["task"], []).append(row)
+    choices = record.get("choices", {})
+    for task, figures in choices.get("figures", {}).items():
+        for metric, (value, stderr, n, chance) in figures.items():
+            found[task].append(
+                {
+                    **found[task][0],
+                    "metric": metric,
+                    "filter": "none",
+                    "value": value,
+                    "stderr": stderr,
+                    "n": n,
+                    "chance": chance,
+                    "higher_is_better": choices["higher_is_better"][metric],
+                }
+            )
     return found
 
 

@@ -16,6 +16,20 @@ from milepost.store.seal import is_sealed
 from milepost.store.sweep import leftovers
 from milepost.store.tables import read_table
 
+KINDS = (
+    "runs",
+    "plans",
+    "docs",
+    "checkpoints",
+    "scores",
+    "metrics",
+    "doc_metrics",
+    "choices",
+    "picks",
+    "recorded",
+)
+"""Folders of records below `store`."""
+
 SCORE_COLUMNS = (["loglikelihood", "greedy"], ["loglikelihood", "greedy", "generated"])
 
 
@@ -88,7 +102,7 @@ class _Look:
 
     def records(self) -> Iterator[Path]:
         yield self._results.path / MARKER
-        for kind in ("runs", "plans", "docs", "checkpoints", "scores", "metrics", "doc_metrics", "recorded"):
+        for kind in KINDS:
             for suffix in ("json", "parquet"):
                 yield from sorted((self._store / kind).rglob(f"[!.]*.{suffix}"))
 
@@ -122,13 +136,19 @@ class _Look:
 
     def _behind(self, plan: Mapping[str, Any], metrics: Path, model_id: str, numerics: str) -> Iterator[Path]:
         try:
-            unanswered = read_json(metrics).get("missing", {})
+            record = read_json(metrics)
         except ResultsError:
             return  # found damaged already
+        unanswered = record.get("missing", {})
+        chosen = record.get("choices", {}).get("picks", {})
+        if chosen:
+            yield self._results.picks_path(metrics.parent.name, model_id, numerics)
         for task in plan["tasks"]:
             for shard_id, _, _ in task["shards"]:
                 yield self._results.score_path(model_id, numerics, shard_id)
             yield self._results.docs_path(task["task_id"])
+            if task["name"] in chosen:
+                yield self._results.choices_path(task["task_id"])
             if task["name"] not in unanswered:
                 yield self._results.doc_metrics_path(task["task_id"], model_id, numerics)
 
@@ -141,7 +161,9 @@ class _Look:
             belongs = {
                 "plans": path.name.startswith(plan_id),
                 "metrics": path.parent.name == plan_id,
+                "picks": path.parent.name == plan_id,
                 "docs": any(task["task_id"] == path.stem for task in tasks),
+                "choices": any(task["task_id"] == path.stem for task in tasks),
                 "doc_metrics": any(task["task_id"] == path.parent.name for task in tasks),
                 "scores": any(shard[0] == path.stem for task in tasks for shard in task["shards"]),
             }

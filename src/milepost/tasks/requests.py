@@ -20,11 +20,12 @@ from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
 from milepost.tasks.checks import blaming_own_tasks
+from milepost.tasks.choices import offer, offers_choices
 from milepost.tasks.generation import parse_gen_kwargs, read_generation
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates
-from milepost.types import Generation, Request, Windows
+from milepost.types import Generation, Offer, Request, Windows
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -55,6 +56,8 @@ class TaskRequests:
     task: str
     requests: list[Request]
     docs: list[DocRecord]
+    offers: list[Offer] | None = None
+    """What each doc lets the model choose from; None where it is not asked to choose."""
 
 
 def build_requests(
@@ -89,6 +92,7 @@ def build_requests(
                     for instance in instances
                 ],
                 [_doc_record(task, group, ids) for group in by_doc(instances)],
+                _offers(task, instances, ids),
             )
 
 
@@ -105,6 +109,15 @@ def _enough_examples(task: lm_eval.api.task.Task, name: str) -> Iterator[None]:
         if "did not find any docs" in str(error):
             raise TaskError(f"{name} has no docs to evaluate", "pass a larger --limit") from error
         raise
+
+
+def _offers(
+    task: lm_eval.api.task.Task, instances: list[Any], samples: list[int] | None
+) -> list[Offer] | None:
+    if not offers_choices(task):
+        return None
+    docs = [group[0] for group in by_doc(instances)]
+    return [offer(task, first.doc, true_doc_id(first.doc_id, samples)) for first in docs]
 
 
 def by_doc(instances: list[Any]) -> list[list[Any]]:
