@@ -1,6 +1,6 @@
 """Pure functions over records: intervals, curves, selection, paired tests, figures of docs.
 
-No torch, no lm_eval. numpy and scipy are imported by those who count with them: `milepost show` needs neither.
+No torch, no lm_eval. Those who count with numpy or scipy import them: `milepost show` needs neither.
 """
 
 from milepost.analysis.row import Row, record, rows
