@@ -120,6 +120,8 @@ def evaluate(
     allow_task_code: bool = False,
     steps: str | None = None,
     tokenizer: str | None = None,
+    config: str | Path | None = None,
+    base: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     engine: Literal["auto", "packed", "padded", "reference"] = "auto",
@@ -145,6 +147,8 @@ def evaluate(
         allow_task_code: let YAML of `include_path` run Python code (`!function`).
         steps: `BEGIN:END:STRIDE`, inclusive; any part may be empty.
         tokenizer: for checkpoints that have none.
+        config: a file such as config.json, in place of any that lies beside the checkpoints.
+        base: the model that adapters change, in place of the one they name.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: `auto` (the checkpoint's own), `float32`, `float16` or `bfloat16`.
         engine: `auto`, `packed`, `padded` or `reference`; the same scores, at different speed.
@@ -194,6 +198,8 @@ def evaluate(
         output_path=Path(output_path),
         steps=Steps.parse(steps) if steps is not None else None,
         tokenizer=tokenizer,
+        config=Path(config).expanduser() if config is not None else None,
+        base=base,
         device=device,
         dtype=dtype,
         engine=engine,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from milepost.sources import Steps, discover_all
+from milepost.sources import Given, Steps, discover_all
 from milepost.types import Checkpoint, Series
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 @click.option(
     "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
 )
+@click.option("--config", metavar="FILE", help="A config in place of any that lies beside the checkpoints.")
+@click.option("--base", metavar="MODEL", help="What adapters change: a folder or Hub address.")
 @click.option(
     "-o",
     "--output-path",
@@ -31,7 +33,14 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
     help="Also say which have figures in this results folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="An array of objects, one per checkpoint.")
-def command(sources: tuple[str, ...], steps: str | None, output_path: Path | None, as_json: bool) -> None:
+def command(
+    sources: tuple[str, ...],
+    steps: str | None,
+    config: str | None,
+    base: str | None,
+    output_path: Path | None,
+    as_json: bool,
+) -> None:
     """List the checkpoints of each SOURCE: step, format, size, and whether they are complete.
 
     A SOURCE is a folder of checkpoints or a Hub address (hf://org/name@step-*, hf://org/name/iter_*).
@@ -40,7 +49,8 @@ def command(sources: tuple[str, ...], steps: str | None, output_path: Path | Non
     milepost list runs/my-500m
     milepost list 'hf://org/name@step-*' --steps ::10000
     """
-    found = discover_all(sources, Steps.parse(steps) if steps is not None else None)
+    given = Given(config=Path(config).expanduser() if config is not None else None, base=base)
+    found = discover_all(sources, Steps.parse(steps) if steps is not None else None, given)
     scored = _scored(output_path)
     if as_json:
         rows = [_as_object(one, scored) for series in found for one in series.checkpoints]

@@ -40,6 +40,8 @@ def _of_run(settings: RunSettings) -> Iterator[tuple[str, Any]]:
     steps = settings.steps
     yield "--steps", None if steps is None else str(steps)
     yield "--tokenizer", settings.tokenizer
+    yield "--config", settings.config
+    yield "--base", settings.base
     yield "--dtype", None if settings.dtype == "auto" else settings.dtype
     chosen = settings.shard_tokens != DEFAULT_SHARD_TOKENS
     yield "--shard-tokens", settings.shard_tokens if chosen else None

@@ -24,7 +24,7 @@ from milepost.run.records import note_failure, write_records
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
 from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.streaming import Runner
-from milepost.sources import discover_all
+from milepost.sources import Given, discover_all
 from milepost.store import ResultsFolder
 from milepost.store.folder import check_writable
 from milepost.store.leases import Leases
@@ -62,7 +62,8 @@ def find_series(settings: RunSettings, sources: Sequence[str] = ()) -> tuple[Ser
     Raises:
         SourceError: see `sources.discover_all`.
     """
-    return discover_all(sources or settings.sources, settings.steps)
+    given = Given(config=settings.config, base=settings.base)
+    return discover_all(sources or settings.sources, settings.steps, given)
 
 
 def evaluate_series(

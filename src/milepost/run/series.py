@@ -125,7 +125,8 @@ def _read_config(
     from milepost.weights import read_config
 
     try:
-        configs[checkpoint] = read_config(fetch_config(checkpoint))
+        source = checkpoint.base or checkpoint
+        configs[checkpoint] = read_config(fetch_config(source), source.format, checkpoint.config)
     except CheckpointError as error:
         refused[checkpoint] = error.message
 

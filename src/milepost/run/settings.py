@@ -25,6 +25,10 @@ class RunSettings:
     steps: Steps | None = None
     tokenizer: str | None = None
     """A tokenizer for checkpoints that have none of their own: a folder or a Hub address."""
+    config: Path | None = None
+    """A config in place of any that lies beside the checkpoints."""
+    base: str | None = None
+    """The model that adapters change, in place of the one they name: a folder or a Hub address."""
     device: str = "auto"
     dtype: str = "auto"
     engine: EngineName = "auto"

@@ -127,7 +127,7 @@ class Runner:
         try:
             folder = fetch(checkpoint, cache_folder(), repair=self._settings.repair)
             sums = {file.name: file.sha256 for file in identity.files}
-            weights = read_checkpoint(folder, checkpoint.format, sums)
+            weights = read_checkpoint(folder, checkpoint.format, sums, config_file=checkpoint.config)
             if identify(checkpoint, cache_folder()) != identity:
                 raise CheckpointError(f"{checkpoint.source} changed while it was being read")
         except (CheckpointError, SourceError) as error:

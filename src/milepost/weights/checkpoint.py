@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,11 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.huggingface import WEIGHT_NAMES, WeightNames, shards_in_index
+from milepost.sources.local import find_config
 from milepost.sources.names import shown, some
+from milepost.weights.asked import Asked
 from milepost.weights.config import read_config
-from milepost.weights.read_bin import read_bin
-from milepost.weights.read_safetensors import read_safetensors
-
-_READERS: Mapping[str, Callable[[Path, str | None], dict[str, torch.Tensor]]] = {
-    "safetensors": read_safetensors,
-    "bin": read_bin,
-}
+from milepost.weights.readers import READERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +25,7 @@ class CheckpointWeights:
     folder: Path
     config: PretrainedConfig
     tensors: dict[str, torch.Tensor]
-    """By the names in the files, on the CPU, in the files' dtypes."""
+    """By the names in the files, or transformers' own for other formats; on the CPU, in the files' dtypes."""
     file_of: Mapping[str, str]
     """The name of the file that each tensor came from."""
     n_bytes: int
@@ -44,57 +39,44 @@ class CheckpointWeights:
         return shown(str(self.folder / self.file_of.get(tensor, only)))
 
 
-def read_checkpoint(folder: Path, format: str, sha256: Mapping[str, str] | None = None) -> CheckpointWeights:
+def read_checkpoint(
+    folder: Path,
+    format: str,
+    sha256: Mapping[str, str] | None = None,
+    *,
+    config_file: Path | None = None,
+) -> CheckpointWeights:
     """Read and check a checkpoint. Touches no global state, so it may run in a thread, ahead of its turn.
 
     Args:
         folder: as `milepost.sources.fetch` returns it.
-        format: `safetensors` or `bin`.
-        sha256: by name of the weight file, what its bytes must hash to as they are read: the checkpoint that
-            was identified is then the one in memory, whatever happened to the files in between.
+        format: as in `Checkpoint.format`.
+        sha256: by path of the weight file in the folder, what its bytes must hash to: the checkpoint that was
+            identified is then the one in memory, whatever happened to the files in between.
+        config_file: a config in place of the checkpoint's own.
 
     Raises:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
     """
-    names = next((names for names in WEIGHT_NAMES if names.format == format), None)
-    if names is None:
+    read = READERS.get(format)
+    if read is None:
         raise CheckpointError(f"{shown(str(folder))}: {format} checkpoints cannot be read yet")
-    config = read_config(folder)
-    sums = sha256 or {}
-    if (folder / names.single).is_file():
-        tensors = _READERS[format](folder / names.single, sums.get(names.single))
-        file_of = dict.fromkeys(tensors, names.single)
-    else:
-        tensors, file_of = _read_shards(folder, names, sums)
-    if not tensors:
+    config = read_config(folder, format, config_file)
+    found = read(
+        Asked(
+            folder=folder,
+            format=format,
+            config=config,
+            config_file=config_file or find_config(folder),
+            sha256=sha256 or {},
+        )
+    )
+    if not found.tensors:
         raise CheckpointError(f"{shown(str(folder))} holds no tensors")
-    n_bytes = sum(tensor.nbytes for tensor in tensors.values())
-    warnings = (*_oddities(tensors), *_other_dtype(config, tensors))
-    return CheckpointWeights(folder, config, tensors, file_of, n_bytes, warnings)
-
-
-def _read_shards(
-    folder: Path, names: WeightNames, sums: Mapping[str, str]
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    index = folder / names.index
-    try:
-        weight_map, problem = shards_in_index(names.index, index.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{shown(str(index))} cannot be read: {error.strerror}") from error
-    if problem:
-        raise CheckpointError(f"{shown(str(folder))}: {problem}")
-    tensors: dict[str, torch.Tensor] = {}
-    for shard in sorted(set(weight_map.values())):
-        found = _READERS[names.format](folder / shard, sums.get(shard))
-        promised = {name for name, where in weight_map.items() if where == shard}
-        if lost := promised - found.keys():
-            raise CheckpointError(
-                f"{shown(str(folder / shard))} lacks {some(lost)}, which the index puts there"
-            )
-        if stray := found.keys() - promised:
-            raise CheckpointError(f"{shown(str(folder / shard))} holds {some(stray)}, which the index lacks")
-        tensors |= found
-    return tensors, weight_map
+    config = found.config or config
+    n_bytes = sum(tensor.nbytes for tensor in found.tensors.values())
+    warnings = (*found.warnings, *_oddities(found.tensors), *_other_dtype(config, found.tensors))
+    return CheckpointWeights(folder, config, found.tensors, found.file_of, n_bytes, warnings)
 
 
 def _other_dtype(config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:

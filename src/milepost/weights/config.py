@@ -15,8 +15,10 @@ from transformers.models.auto.modeling_auto import (
 
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
+from milepost.sources.formats.format import CONFIG
 from milepost.sources.local import find_config
 from milepost.sources.names import first_line, shown
+from milepost.weights.torchtitan import are_torchtitan_arguments, as_llama_config
 
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
 _TOKENIZER_INFINITY = 1000000000000000019884624838656
@@ -36,25 +38,37 @@ class ContextLength:
     """Who says so: `config.max_position_embeddings`, `tokenizer.model_max_length`, `default`."""
 
 
-def read_config(folder: Path) -> PretrainedConfig:
-    """The config of a checkpoint folder (its own, else the one in the folder above).
+def read_config(folder: Path, format: str = "", given: Path | None = None) -> PretrainedConfig:
+    """The config of a checkpoint: the given file, else its own, else the one in the folder above.
+
+    Args:
+        format: as in `Checkpoint.format`.
+        given: a file in place of any that lies there; transformers' `config.json`, or torchtitan's arguments.
 
     Raises:
         CheckpointError: there is none, it does not parse, it is not a causal language model's, it needs code
             of its own, or the weights are quantized.
     """
-    path = find_config(folder)
+    path = given or find_config(folder)
     if path is None:
-        raise CheckpointError(f"{shown(str(folder))} has no config.json")
+        raise CheckpointError(f"{shown(str(folder))} has no config.json", "give one with --config FILE")
     name = shown(str(path))
     raw = read_config_file(path)
+    is_titan = are_torchtitan_arguments(raw)
+    if is_titan:
+        raw = as_llama_config(name, raw)
     _check_kind(name, raw)
     _check_counts(name, raw)
     try:
-        config = AutoConfig.from_pretrained(path.parent, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.for_model(**raw) if is_titan else _load(path)
     except Exception as error:  # each model type's config class checks its own values in its own way
         raise CheckpointError(f"{name} is not accepted by transformers: {first_line(error)}") from error
     return config
+
+
+def _load(path: Path) -> PretrainedConfig:
+    place = path.parent if path.name == CONFIG else path
+    return AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
 
 
 def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None) -> ContextLength:

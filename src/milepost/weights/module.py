@@ -7,18 +7,15 @@ left to chance: a tensor that is missing, left over or of another shape is an er
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import PretrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown, some
 from milepost.weights.checkpoint import CheckpointWeights
+from milepost.weights.skeleton import class_for, expected_tensors, quiet
 
 _MASKS_AND_TABLES = re.compile(
     r"rotary(?:_pos)?_emb\.inv_freq$|rotary_emb\.(?:cos|sin)_cached$|\.attn\.(?:masked_)?bias$"
@@ -58,8 +55,8 @@ def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
 
 def _from_pretrained(weights: CheckpointWeights, dtype: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
-        with _quiet():
-            module, told = _class_for(weights.config).from_pretrained(
+        with quiet():
+            module, told = class_for(weights.config).from_pretrained(
                 None,
                 config=weights.config,
                 state_dict=dict(weights.tensors),
@@ -82,7 +79,7 @@ def _check_against_config(weights: CheckpointWeights) -> None:
     if isinstance(n_layers, int) and n_layers > len(weights.tensors):
         where = weights.file_with("")
         raise CheckpointError(f"{where} has {len(weights.tensors)} tensors, its config {n_layers} layers")
-    expected = _expected(weights)
+    expected = expected_tensors(weights.folder, weights.config)
     for name, tensor in sorted(weights.tensors.items()):
         own = expected.get(name)
         if own is None:
@@ -98,46 +95,9 @@ def _misfit(weights: CheckpointWeights, name: str, what: str) -> CheckpointError
     return CheckpointError(f"{weights.file_with(name)} does not fit its config: {shown(name)} {what}")
 
 
-def _expected(weights: CheckpointWeights) -> dict[str, torch.Tensor]:
-    """What the module holds, with or without the body's prefix, made without memory for its weights."""
-    try:
-        with _quiet(), torch.device("meta"):
-            module = _class_for(weights.config)(weights.config)
-    except Exception as error:  # each architecture fails on a config of wrong values in its own way
-        raise CheckpointError(
-            f"{shown(str(weights.folder))} has a config that makes no model: {first_line(error)}"
-        ) from error
-    state: dict[str, torch.Tensor] = module.state_dict()
-    prefix = f"{module.base_model_prefix}."
-    return state | {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
-def _class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
-    """The class that AutoModelForCausalLM picks."""
-    known = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    classes = known if isinstance(known, (list, tuple)) else [known]
-    named = [one for one in classes if one.__name__ in (config.architectures or [])]
-    return (named or list(classes))[0]
-
-
 def _own_memory(module: PreTrainedModel, weights: CheckpointWeights) -> None:
     """Part the module from the tensors it was made of, which it may share memory with."""
     given = {tensor.untyped_storage().data_ptr() for tensor in weights.tensors.values()}
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.untyped_storage().data_ptr() in given:
             tensor.data = tensor.data.clone(memory_format=torch.preserve_format)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its table of missing weights: we raise instead."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

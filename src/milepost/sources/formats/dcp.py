@@ -11,7 +11,7 @@ from pathlib import Path
 
 from milepost.errors import CheckpointError
 from milepost.sources.dcp_metadata import METADATA, PIECES, DcpMetadata, problem_with_files, read_dcp_metadata
-from milepost.sources.formats.format import Contents, Format, Layout, complete, not_yet
+from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.names import shown
 
 _MEGATRON = "common.pt"
@@ -85,5 +85,7 @@ def _has_pieces(files: Iterable[str]) -> bool:
 
 
 _DOWNLOADS = (METADATA, f"*{PIECES}", f"{_TRAINER_FOLDER}/{METADATA}", f"{_TRAINER_FOLDER}/*{PIECES}")
-DCP = Format(name="dcp", recognise=_recognise_dcp, downloads=_DOWNLOADS, check=not_yet)
-TORCHTITAN = Format(name="torchtitan", recognise=_recognise_torchtitan, downloads=_DOWNLOADS, check=not_yet)
+DCP = Format(name="dcp", recognise=_recognise_dcp, downloads=_DOWNLOADS, check=check_pieces)
+TORCHTITAN = Format(
+    name="torchtitan", recognise=_recognise_torchtitan, downloads=_DOWNLOADS, check=check_pieces
+)

@@ -1,0 +1,68 @@
+"""Which entries of a DCP checkpoint are the model, and which weight each is.
+
+Trainers save a model inside of what they like (`model.`, `app.model.`), beside an optimizer whose entries
+repeat the names of the weights. So the weights are looked for by the ends of their names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from milepost.errors import CheckpointError
+from milepost.sources.names import shown, some
+
+_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Parts of a name that torch.compile, FSDP and activation checkpointing put in."""
+
+
+def find_model(where: str, names: Iterable[str], expected: Collection[str]) -> dict[str, str]:
+    """Name of each weight to its full name in the checkpoint: those under the prefix that has most of them.
+
+    Args:
+        where: the checkpoint, for messages.
+        expected: the names of a model's weights, by which the prefix is found.
+
+    Raises:
+        CheckpointError: none is there, or two parts of the checkpoint could be the model.
+    """
+    plain = {_without_wrappers(name): name for name in names}
+    found = Counter(prefix for name in plain for prefix in _prefixes(name, expected) if not _is_state(prefix))
+    if not found:
+        raise CheckpointError(
+            f"{where} holds none of the weights that its config calls for, such as {some(expected, 1)}; "
+            f"it holds {some(plain)}",
+            "give the config of this model with --config FILE",
+        )
+    most = max(found.values())
+    best = sorted((prefix for prefix, n in found.items() if n == most), key=len)
+    averages = [prefix for prefix in best if _is_average(prefix)]
+    best = [prefix for prefix in best if prefix not in averages] or best
+    prefix = best[0]
+    if rivals := [other for other in best[1:] if not other.startswith(prefix)]:
+        raise CheckpointError(
+            f"{where} holds two models: under {shown(prefix) or 'no prefix'} and under {shown(rivals[0])}"
+        )
+    if prefix:
+        return {name[len(prefix) :]: full for name, full in plain.items() if name.startswith(prefix)}
+    heads = {name.split(".")[0] for name in expected}
+    return {name: full for name, full in plain.items() if name.split(".")[0] in heads}
+
+
+def _prefixes(name: str, expected: Collection[str]) -> Iterable[str]:
+    parts = name.split(".")
+    for i in range(len(parts)):
+        if ".".join(parts[i:]) in expected:
+            yield "".join(f"{part}." for part in parts[:i])
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _is_state(prefix: str) -> bool:
+    return any(part.startswith("optim") for part in prefix.split("."))
+
+
+def _is_average(prefix: str) -> bool:
+    return any("ema" in part.lower().split("_") for part in prefix.split("."))

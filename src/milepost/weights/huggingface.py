@@ -1,0 +1,55 @@
+"""Tensors of a Hugging Face folder, from one file or from the shards that its index lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from milepost.errors import CheckpointError
+from milepost.sources.formats.huggingface import WEIGHT_NAMES, WeightNames, shards_in_index
+from milepost.sources.names import shown, some
+from milepost.weights.asked import Asked, Found
+from milepost.weights.read_bin import read_bin
+from milepost.weights.read_safetensors import read_safetensors
+
+_READERS: Mapping[str, Callable[[Path, str | None], dict[str, torch.Tensor]]] = {
+    "safetensors": read_safetensors,
+    "bin": read_bin,
+}
+
+
+def read_huggingface(asked: Asked) -> Found:
+    """All tensors, by the names in the files; each file's hash is compared as it is read.
+
+    Raises:
+        CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
+    """
+    names = next(names for names in WEIGHT_NAMES if names.format == asked.format)
+    if (asked.folder / names.single).is_file():
+        tensors = _READERS[asked.format](asked.folder / names.single, asked.sha256.get(names.single))
+        return Found(tensors, dict.fromkeys(tensors, names.single))
+    return _read_shards(asked.folder, names, asked.sha256)
+
+
+def _read_shards(folder: Path, names: WeightNames, sums: Mapping[str, str]) -> Found:
+    index = folder / names.index
+    try:
+        weight_map, problem = shards_in_index(names.index, index.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{shown(str(index))} cannot be read: {error.strerror}") from error
+    if problem:
+        raise CheckpointError(f"{shown(str(folder))}: {problem}")
+    tensors: dict[str, torch.Tensor] = {}
+    for shard in sorted(set(weight_map.values())):
+        found = _READERS[names.format](folder / shard, sums.get(shard))
+        promised = {name for name, where in weight_map.items() if where == shard}
+        if lost := promised - found.keys():
+            raise CheckpointError(
+                f"{shown(str(folder / shard))} lacks {some(lost)}, which the index puts there"
+            )
+        if stray := found.keys() - promised:
+            raise CheckpointError(f"{shown(str(folder / shard))} holds {some(stray)}, which the index lacks")
+        tensors |= found
+    return Found(tensors, weight_map)

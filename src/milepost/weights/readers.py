@@ -1,0 +1,16 @@
+"""How the tensors of each format are read: one function per name in `milepost.sources.formats`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from milepost.weights.asked import Asked, Found
+from milepost.weights.dcp.model import read_dcp
+from milepost.weights.huggingface import read_huggingface
+
+READERS: Mapping[str, Callable[[Asked], Found]] = {
+    "safetensors": read_huggingface,
+    "bin": read_huggingface,
+    "torchtitan": read_dcp,
+    "dcp": read_dcp,
+}

@@ -1,0 +1,56 @@
+"""The module that a config stands for, without memory for its weights: its tensors and their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.utils import logging as transformers_logging
+
+from milepost.errors import CheckpointError
+from milepost.sources.names import first_line, shown
+
+
+def expected_tensors(folder: Path, config: PretrainedConfig) -> dict[str, torch.Tensor]:
+    """What a module of this config holds, with or without the body's prefix, made without memory for weights.
+
+    Raises:
+        CheckpointError: naming the folder: the config makes no model.
+    """
+    try:
+        with quiet(), torch.device("meta"):
+            module = class_for(config)(config)
+    except Exception as error:  # each architecture fails on a config of wrong values in its own way
+        raise CheckpointError(
+            f"{shown(str(folder))} has a config that makes no model: {first_line(error)}"
+        ) from error
+    state: dict[str, torch.Tensor] = module.state_dict()
+    prefix = f"{module.base_model_prefix}."
+    return state | {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The class that AutoModelForCausalLM picks."""
+    known = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    classes = known if isinstance(known, (list, tuple)) else [known]
+    named = [one for one in classes if one.__name__ in (config.architectures or [])]
+    return (named or list(classes))[0]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bar and its table of missing weights: we raise instead."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
