@@ -14,7 +14,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -224,17 +224,30 @@ def _parameter(data: StoredTensor, *_: Any) -> StoredTensor:
     return data
 
 
+def _with_attributes(make: Any, kind: Any, arguments: Any, state: Any) -> StoredTensor:
+    """A tensor that was saved with attributes of its own, as DeepSpeed's are; the attributes are left out."""
+    if make not in (_tensor, _tensor_of_type, _parameter) or kind is not _PLAIN:
+        raise _Damaged("a tensor is of a kind that is none")
+    tensor: StoredTensor = make(*arguments)
+    return tensor
+
+
 def _encoded(text: str, encoding: str = "") -> bytes:
     """How pickles of protocol 2 spell bytes: as text of the same code points."""
     return text.encode("latin-1")
 
 
-_KNOWN: Mapping[str, Callable[..., Any]] = {
+_PLAIN = object()
+"""Stands for torch's own classes of tensors."""
+_KNOWN: Mapping[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch.Size": tuple,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_of_type,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _with_attributes,
+    "torch.Tensor": _PLAIN,
+    "torch.nn.parameter.Parameter": _PLAIN,
     "_codecs.encode": _encoded,
 }
 """What may be named in every file, and what it becomes."""

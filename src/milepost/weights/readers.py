@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from milepost.weights.asked import Asked, Found
 from milepost.weights.dcp.model import read_dcp
+from milepost.weights.deepspeed import read_deepspeed
 from milepost.weights.huggingface import read_huggingface
 
 READERS: Mapping[str, Callable[[Asked], Found]] = {
@@ -13,4 +14,5 @@ READERS: Mapping[str, Callable[[Asked], Found]] = {
     "bin": read_huggingface,
     "torchtitan": read_dcp,
     "dcp": read_dcp,
+    "deepspeed": read_deepspeed,
 }
