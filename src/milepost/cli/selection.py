@@ -15,20 +15,18 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--task`, `--metric`, `--series` and `--all`; patterns may repeat or be joined by commas."""
     for option in (
         click.option("--all", "subjects", is_flag=True, help="Every task, not only groups and lone tasks."),
-        click.option(
-            "--series", multiple=True, callback=_patterns, help="Training runs, by name or pattern."
-        ),
+        click.option("--series", multiple=True, callback=patterns, help="Training runs, by name or pattern."),
         click.option(
             "--metric",
             multiple=True,
-            callback=_patterns,
+            callback=patterns,
             help="Metrics, by name or pattern; by default the one that each task lists first.",
         ),
         click.option(
             "-t",
             "--task",
             multiple=True,
-            callback=_patterns,
+            callback=patterns,
             help="Tasks and groups, by name or pattern such as 'mmlu_*'; by default groups and lone tasks.",
         ),
     ):
@@ -36,5 +34,6 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """`a,b` and repeated options as one list; a callback of `click.option`."""
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())

@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 def markdown(rows: Sequence[Row]) -> str:
     """One table per series under its name, the best of each column in bold with a star."""
     tables = grids(rows)
-    return "\n\n".join([*(_table(grid) for grid in tables), _escaped(legend(tables))]).rstrip() + "\n"
+    return "\n\n".join([*(_table(grid) for grid in tables), escaped(legend(tables))]).rstrip() + "\n"
 
 
 def _table(grid: Grid) -> str:
@@ -27,20 +27,21 @@ def _table(grid: Grid) -> str:
         lines.append(["chance", *(column.chance for column in grid.columns)])
     lines.append(["docs", *(column.docs for column in grid.columns)])
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{_escaped(grid.series)}**\n\n{body}"
+    return f"**{escaped(grid.series)}**\n\n{body}"
 
 
 def _steps(grid: Grid) -> list[tuple[int, str]]:
-    return [(i, _escaped(step)) for i, step in enumerate(grid.steps)]
+    return [(i, escaped(step)) for i, step in enumerate(grid.steps)]
 
 
 def _heading(column: Column) -> str:
-    return f"{_escaped(column.task)}<br>{_escaped(column.metric)}"
+    return f"{escaped(column.task)}<br>{escaped(column.metric)}"
 
 
 def _marked(cell: Cell) -> str:
     return rf"**\* {cell.text}**" if cell.best else cell.text
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text so that Markdown and the HTML in it show it as it is."""
     return _SPECIAL.sub(r"\\\1", text)

@@ -20,6 +20,7 @@ from milepost.version import __version__
 
 if TYPE_CHECKING:
     import altair as alt
+    from jinja2 import Template
 
 
 def write_report(results: Path, out: Path, *, title: str | None = None) -> list[str]:
@@ -78,13 +79,7 @@ def _page(
     facts: Sequence[Fact] = (),
     asked_tasks: Sequence[AskedTask] = (),
 ) -> str:
-    from jinja2 import Environment, PackageLoader
-    from markupsafe import Markup
-
-    page = Environment(
-        loader=PackageLoader("milepost.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("page.html.j2")
-    return page.render(
+    return template("page.html.j2").render(
         version=__version__,
         title=printable(title),
         summary=summary,
@@ -95,12 +90,30 @@ def _page(
         facts=facts,
         asked_tasks=asked_tasks,
         marks=spec["title"]["subtitle"],
-        # The page brings a heading and colours of its own; vega-embed would let those in the spec win.
-        spec={key: value for key, value in spec.items() if key not in ("config", "title")},
-        light={**LIGHT, "background": None},
-        dark=DARK,
-        script=Markup(_vega().replace("</script", "<\\/script")),
+        **chart_parts(spec),
     )
+
+
+def template(name: str) -> Template:
+    """One of the room's page templates; what is put into it is escaped."""
+    from jinja2 import Environment, PackageLoader
+
+    return Environment(
+        loader=PackageLoader("milepost.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)
+
+
+def chart_parts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What `draw.html.j2` needs to draw a Vega-Lite spec on light and on dark paper."""
+    from markupsafe import Markup
+
+    return {
+        # The page brings a heading and colours of its own; vega-embed would let those in the spec win.
+        "spec": {key: value for key, value in spec.items() if key not in ("config", "title")},
+        "light": {**LIGHT, "background": None},
+        "dark": DARK,
+        "script": Markup(_vega().replace("</script", "<\\/script")),
+    }
 
 
 @cache

@@ -27,7 +27,6 @@ KINDS = (
     "choices",
     "picks",
     "recorded",
-    "quick",
 )
 """Folders of records below `store`."""
 

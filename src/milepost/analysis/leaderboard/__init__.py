@@ -1,0 +1,16 @@
+"""Several models, or checkpoints, in one order: who wins how often, and how sure that is."""
+
+from milepost.analysis.leaderboard.baselines import Baseline, read_baselines
+from milepost.analysis.leaderboard.board import Leaderboard, Standing, make_leaderboard
+from milepost.analysis.leaderboard.entries import At, Column, Entry
+
+__all__ = [
+    "At",
+    "Baseline",
+    "Column",
+    "Entry",
+    "Leaderboard",
+    "Standing",
+    "make_leaderboard",
+    "read_baselines",
+]

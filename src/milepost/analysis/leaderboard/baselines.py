@@ -1,0 +1,139 @@
+"""Published figures of other models, from a YAML file:
+
+    SmolLM2-135M:
+      source: https://huggingface.co/HuggingFaceTB/SmolLM2-135M
+      arc_easy: {acc: 0.589, acc_norm: 0.581}
+      hellaswag: 0.421                              # the metric that the task lists first
+
+Tasks and metrics have lm_eval's names, shares are between 0 and 1. Whatever is wrong is told with its line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milepost.analysis.leaderboard.entries import Column
+from milepost.analysis.metrics import value_range
+from milepost.errors import ResultsError
+
+if TYPE_CHECKING:
+    import yaml
+
+ABOUT = ("source", "note")
+"""Keys of a model that are text for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A model whose figures somebody else measured."""
+
+    name: str
+    source: str | None
+    scores: dict[Column, float]
+
+
+def read_baselines(path: Path, columns: Sequence[Column]) -> list[Baseline]:
+    """The models of a YAML file, with their figures for the columns of a leaderboard.
+
+    A task that the results have, but that is not among `columns`, is left out.
+
+    Args:
+        columns: those that the results have; the first of a task is what a bare number is taken for.
+
+    Raises:
+        ResultsError: it cannot be read, is no YAML, or names a task, a metric or a figure that cannot be;
+            the line is named.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsError(f"--baselines {path}: {getattr(error, 'strerror', None) or 'no text'}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ResultsError(f"{path}{where}: {getattr(error, 'problem', None) or 'no YAML'}") from error
+    return _Reader(path, columns).models(root)
+
+
+class _Reader:
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.path = path
+        self.of_task: dict[str, list[Column]] = {}
+        for column in columns:
+            self.of_task.setdefault(column.task, []).append(column)
+
+    def models(self, root: yaml.Node | None) -> list[Baseline]:
+        if root is None:
+            raise ResultsError(f"{self.path} is empty", "MODEL: {TASK: FIGURE}, one model after the other")
+        found = [self._model(key.value, node) for key, node in self._entries(root, "models")]
+        if not found:
+            raise ResultsError(f"{self.path} names no model", "MODEL: {TASK: FIGURE}, one after the other")
+        return found
+
+    def _model(self, name: str, node: yaml.Node) -> Baseline:
+        source = None
+        scores: dict[Column, float] = {}
+        for key, value in self._entries(node, f"the tasks of {name}"):
+            if key.value in ABOUT:
+                source = str(value.value) if key.value == "source" else source
+                continue
+            columns = self.of_task.get(key.value)
+            if columns is None:
+                raise self._unknown(key, f"the results have no task {key.value}", self.of_task)
+            scores |= self._figures(key.value, value, columns)
+        return Baseline(name=name, source=source, scores=scores)
+
+    def _figures(self, task: str, node: yaml.Node, columns: Sequence[Column]) -> dict[Column, float]:
+        import yaml
+
+        if isinstance(node, yaml.ScalarNode):
+            return {columns[0]: self._number(node, columns[0])}
+        metrics = {column.metric: column for column in reversed(columns)}
+        found = {}
+        for metric, value in self._entries(node, f"the metrics of {task}"):
+            column = metrics.get(metric.value)
+            if column is None:
+                raise self._unknown(metric, f"{task} has no metric {metric.value} here", metrics)
+            found[column] = self._number(value, column)
+        return found
+
+    def _number(self, node: yaml.Node, column: Column) -> float:
+        try:
+            value = float(node.value)
+        except (TypeError, ValueError):
+            what = f"the {column.metric} of {column.task} is no number"
+            raise ResultsError(f"{self._at(node)}: {what}", "write it as 0.421") from None
+        low, high = value_range(column.metric)
+        if not low <= value <= high:
+            hint = f"{value / 100:g} instead of {value:g}" if high == 1 and 1 < value <= 100 else None
+            what = f"{value:g} cannot be the {column.metric} of {column.task}"
+            raise ResultsError(f"{self._at(node)}: {what}", hint)
+        return value
+
+    def _entries(self, node: yaml.Node, what: str) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+        import yaml
+
+        if not isinstance(node, yaml.MappingNode):
+            raise ResultsError(f"{self._at(node)}: {what} must be `name: value` pairs")
+        seen: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise ResultsError(f"{self._at(key)}: a name must be plain text")
+            if key.value in seen:
+                raise ResultsError(f"{self._at(key)}: {key.value} stands there twice")
+            seen.add(key.value)
+            yield key, value
+
+    def _unknown(self, node: yaml.ScalarNode, what: str, there: Iterable[str]) -> ResultsError:
+        known = list(there)
+        near = difflib.get_close_matches(node.value, known, n=3, cutoff=0.5) or known[:8]
+        return ResultsError(f"{self._at(node)}: {what}", f"there is: {', '.join(near)}")
+
+    def _at(self, node: yaml.Node) -> str:
+        return f"{self.path} line {node.start_mark.line + 1}"

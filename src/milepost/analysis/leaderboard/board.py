@@ -1,0 +1,201 @@
+"""The leaderboard: entries and baselines in one table, summed up in four ways, each with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milepost.analysis.intervals import NO_INTERVAL, Interval
+from milepost.analysis.leaderboard.baselines import Baseline, read_baselines
+from milepost.analysis.leaderboard.draws import draw_scores
+from milepost.analysis.leaderboard.entries import At, Column, Entry, find_entries, limits
+from milepost.analysis.leaderboard.formulas import mean_normalised, mean_rank, mean_win_rate, min_max_sum
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Scores = npt.NDArray[np.float64]
+
+N_DRAWS = 1000
+SEED = 20_240_601
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One way to sum up a model's columns."""
+
+    value: float | None
+    """None where it cannot be told."""
+    interval: Interval
+    """95 %, by other docs; none where no column of the model was measured here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One line of the leaderboard."""
+
+    name: str
+    checkpoint: str | None
+    """None for a baseline."""
+    step: int | None
+    source: str | None
+    """Where a baseline's figures were published."""
+    scores: tuple[float | None, ...]
+    """One per column; None where there is none."""
+    docs: tuple[int | None, ...]
+    win_rate: Summary
+    rank: Summary
+    normalised: Summary
+    min_max: Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaderboard:
+    """Standings from the best to the worst by mean win rate."""
+
+    columns: tuple[Column, ...]
+    higher_is_better: tuple[bool, ...]
+    standings: tuple[Standing, ...]
+    notes: tuple[str, ...]
+    """What the reader should know: columns that not all have, different numbers of docs."""
+
+
+def make_leaderboard(
+    folders: Sequence[Path],
+    *,
+    baselines: Path | None = None,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    at: At = "last",
+    n_draws: int = N_DRAWS,
+) -> Leaderboard:
+    """Compare one checkpoint of each series of some results folders, and published figures.
+
+    Args:
+        folders: results folders.
+        baselines: a YAML file; see `baselines`.
+        tasks, metrics, exclude, at: see `entries.find_entries`.
+        n_draws: draws of the docs behind the intervals.
+
+    Raises:
+        ResultsError: see `find_entries` and `read_baselines`.
+    """
+    import numpy as np
+
+    found = find_entries(folders, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
+    known = read_baselines(baselines, found.all_columns) if baselines else []
+    scores_MK = _scores(found.entries, known, found.columns)
+    signs = np.array([1.0 if _is_higher_better(one, found.entries) else -1.0 for one in found.columns])
+    chance_K, ceiling_K = (
+        np.array(of) for of in zip(*(limits(one, found.entries) for one in found.columns), strict=True)
+    )
+    drawn = draw_scores(found.entries, found.columns, n_draws=n_draws, seed=SEED)
+    drawn_BMK = np.broadcast_to(scores_MK, (n_draws, *scores_MK.shape)).copy()
+    for (number, column), values in drawn.items():
+        drawn_BMK[:, number, found.columns.index(column)] = values
+    measured = [any(number == place for place, _ in drawn) for number in range(len(scores_MK))]
+    ways = [
+        (way(scores_MK[None] * signs)[0], way(drawn_BMK * signs))
+        for way in (
+            mean_win_rate,
+            mean_rank,
+            lambda scores: mean_normalised(scores, chance_K, ceiling_K),
+            min_max_sum,
+        )
+    ]
+    standings = [
+        _standing(number, found.entries, known, found.columns, scores_MK, ways, measured[number])
+        for number in range(len(scores_MK))
+    ]
+    return Leaderboard(
+        columns=found.columns,
+        higher_is_better=tuple(bool(sign > 0) for sign in signs),
+        standings=tuple(sorted(standings, key=_place)),
+        notes=tuple(_notes(standings, found.columns)),
+    )
+
+
+def _scores(entries: Sequence[Entry], known: Sequence[Baseline], columns: Sequence[Column]) -> Scores:
+    import numpy as np
+
+    measured = [[_value(entry, column) for column in columns] for entry in entries]
+    published = [[one.scores.get(column, math.nan) for column in columns] for one in known]
+    return np.array(measured + published, dtype=np.float64)
+
+
+def _value(entry: Entry, column: Column) -> float:
+    value = entry.rows[column].value if column in entry.rows else None
+    return math.nan if value is None else value
+
+
+def _is_higher_better(column: Column, entries: Sequence[Entry]) -> bool:
+    return any(bool(entry.rows[column].higher_is_better) for entry in entries if column in entry.rows)
+
+
+def _standing(
+    number: int,
+    entries: Sequence[Entry],
+    known: Sequence[Baseline],
+    columns: Sequence[Column],
+    scores_MK: Scores,
+    ways: Sequence[tuple[Scores, Scores]],
+    measured: bool,
+) -> Standing:
+    entry = entries[number] if number < len(entries) else None
+    baseline = known[number - len(entries)] if entry is None else None
+    win_rate, rank, normalised, min_max = (
+        Summary(_number(value[number]), _middle(drawn[:, number], value[number]) if measured else NO_INTERVAL)
+        for value, drawn in ways
+    )
+    return Standing(
+        name=entry.name if entry else baseline.name if baseline else "",
+        checkpoint=entry.checkpoint if entry else None,
+        step=entry.step if entry else None,
+        source=baseline.source if baseline else None,
+        scores=tuple(_number(value) for value in scores_MK[number]),
+        docs=tuple(
+            entry.rows[column].n if entry is not None and column in entry.rows else None for column in columns
+        ),
+        win_rate=win_rate,
+        rank=rank,
+        normalised=normalised,
+        min_max=min_max,
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _middle(drawn: Scores, value: float) -> Interval:
+    """The middle 95 % of the draws, which always holds the value itself."""
+    import numpy as np
+
+    known = drawn[~np.isnan(drawn)]
+    if math.isnan(value) or not len(known):
+        return NO_INTERVAL
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Interval(min(float(low), float(value)), max(float(high), float(value)))
+
+
+def _place(standing: Standing) -> tuple[float, float, str]:
+    win_rate, rank = standing.win_rate.value, standing.rank.value
+    return (-math.inf if win_rate is None else -win_rate, math.inf if rank is None else rank, standing.name)
+
+
+def _notes(standings: Sequence[Standing], columns: Sequence[Column]) -> list[str]:
+    notes = []
+    for place, column in enumerate(columns):
+        lacking = [one.name for one in standings if one.scores[place] is None]
+        if lacking:
+            notes.append(f"{column.task} {column.metric}: not known of {', '.join(lacking)}")
+        counts = {one.docs[place] for one in standings if one.docs[place] is not None}
+        if len(counts) > 1:
+            listed = ", ".join(f"{one.docs[place]:,} of {one.name}" for one in standings if one.docs[place])
+            notes.append(f"{column.task}: measured on different numbers of docs ({listed})")
+    return notes

@@ -1,0 +1,124 @@
+"""What the columns would have been with other docs: the docs of each task drawn with replacement.
+
+All models of a task get the same draw, matched by lm_eval's hash of the doc, so that a doc that is hard for
+all moves all of them. A published figure has no docs and stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from milepost.analysis.doc_values import DocValues, read_values
+from milepost.analysis.leaderboard.entries import Column, Entry
+from milepost.store.answers import ModelAnswers, TaskAnswers, read_answers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Scores = npt.NDArray[np.float64]
+
+
+def draw_scores(
+    entries: Sequence[Entry], columns: Sequence[Column], *, n_draws: int, seed: int
+) -> dict[tuple[int, Column], Scores]:
+    """[n_draws] of each entry (by its place) and column whose figure is a mean over docs.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    answers = [read_answers(entry.results, f"{entry.series}/{entry.checkpoint}") for entry in entries]
+    hashes = _docs_of_tasks(answers, columns)
+    drawn: dict[tuple[int, Column], Scores] = {}
+    leaves: dict[tuple[int, str, str, str], Scores | None] = {}
+    for task, places in hashes.items():
+        counts = _draw(len(places), n_draws, seed)
+        for number, model in enumerate(answers):
+            if task in model.tasks:
+                for metric, of in _figures_wanted(columns, model, task):
+                    values = _values(model.tasks[task], metric, of)
+                    leaves[number, task, metric, of] = (
+                        None if values is None else _drawn(values, model.tasks[task], places, counts)
+                    )
+    for number, model in enumerate(answers):
+        for column in columns:
+            found = _of_column(model, column, number, leaves)
+            if found is not None:
+                drawn[number, column] = found
+    return drawn
+
+
+def _leaf_tasks(model: ModelAnswers, column: Column) -> tuple[str, ...]:
+    if column.task in model.groups:
+        return tuple(task for task in model.groups[column.task].tasks if task in model.tasks)
+    return (column.task,) if column.task in model.tasks else ()
+
+
+def _docs_of_tasks(answers: Sequence[ModelAnswers], columns: Sequence[Column]) -> dict[str, dict[str, int]]:
+    """Task to the places of its docs, over all models, by their hash."""
+    found: dict[str, dict[str, int]] = {}
+    for model in answers:
+        for column in columns:
+            for task in _leaf_tasks(model, column):
+                places = found.setdefault(task, {})
+                for one in model.tasks[task].doc_hashes:
+                    places.setdefault(one, len(places))
+    return found
+
+
+def _figures_wanted(columns: Sequence[Column], model: ModelAnswers, task: str) -> set[tuple[str, str]]:
+    return {(one.metric, one.filter) for one in columns if task in _leaf_tasks(model, one)}
+
+
+def _draw(n: int, n_draws: int, seed: int) -> npt.NDArray[np.float32]:
+    """[n_draws, n] how often each doc is drawn."""
+    import numpy as np
+
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_draws)
+    counts: npt.NDArray[np.float32] = draws.astype(np.float32)
+    return counts
+
+
+def _values(task: TaskAnswers, metric: str, of: str) -> DocValues | None:
+    raw = task.values.get((metric, of))
+    stored = next((one.value for one in task.measurements if (one.metric, one.filter) == (metric, of)), None)
+    return None if raw is None or stored is None else read_values(raw, stored)
+
+
+def _drawn(
+    values: DocValues, task: TaskAnswers, places: dict[str, int], counts: npt.NDArray[np.float32]
+) -> Scores:
+    import numpy as np
+
+    counting = ~np.isnan(values.values)
+    own = np.array([places[one] for one in task.doc_hashes])[counting]
+    weights = values.weights[counting]
+    picked = counts[:, own].astype(np.float64)
+    total, weight = picked @ (values.values[counting] * weights), picked @ weights
+    # A draw without a single doc of a small task tells nothing of it.
+    known = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+    figure: Scores = values.figure(known)
+    return figure
+
+
+def _of_column(
+    model: ModelAnswers,
+    column: Column,
+    number: int,
+    leaves: dict[tuple[int, str, str, str], Scores | None],
+) -> Scores | None:
+    """A task's draws; a group's are the mean over its tasks, weighted as lm_eval weighs them."""
+    import numpy as np
+
+    tasks = _leaf_tasks(model, column)
+    parts = [leaves.get((number, task, column.metric, column.filter)) for task in tasks]
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return None
+    if column.task not in model.groups:
+        return known[0]
+    by_size = model.groups[column.task].by_size.get(column.metric, True)
+    weights = [len(model.tasks[task].doc_hashes) if by_size else 1 for task in tasks]
+    mean: Scores = np.average(np.stack(known), axis=0, weights=weights)
+    return mean

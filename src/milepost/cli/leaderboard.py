@@ -1,0 +1,100 @@
+"""`milepost leaderboard`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from milepost.cli.selection import patterns
+from milepost.errors import MilepostError
+
+if TYPE_CHECKING:
+    from milepost.analysis.leaderboard import At
+
+SUFFIXES = (".md", ".csv", ".html", ".json")
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS...")
+@click.option(
+    "--baselines", type=click.Path(path_type=Path), metavar="FILE.yaml", help="Published figures of others."
+)
+@click.option("-t", "--tasks", multiple=True, callback=patterns, help="Tasks and groups, by name or pattern.")
+@click.option(
+    "--metrics",
+    multiple=True,
+    callback=patterns,
+    help="Metrics such as acc_norm, or task.metric; by default the one that each task lists first.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    callback=patterns,
+    help="Leave out a task, task.metric, a training run or run/checkpoint; patterns work.",
+)
+@click.option(
+    "--at", default="last", show_default=True, metavar="best|last|STEP", help="Which checkpoint of each run."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write it; the name says the format: .md, .csv, .html or .json.",
+)
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@click.option("--markdown", "form", flag_value="md", help="Print Markdown.")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+def command(
+    results: tuple[Path, ...],
+    baselines: Path | None,
+    tasks: tuple[str, ...],
+    metrics: tuple[str, ...],
+    exclude: tuple[str, ...],
+    at: str,
+    output: Path | None,
+    form: str | None,
+) -> None:
+    """Rank the training runs of one or more RESULTS, and published figures, over all tasks at once.
+
+    \b
+    milepost leaderboard results-a results-b --baselines published.yaml -o board.html
+
+    One checkpoint of each run stands in it. The file of --baselines holds `MODEL: {TASK: {METRIC: FIGURE}}`.
+    """
+    from milepost.analysis.leaderboard import make_leaderboard
+    from milepost.report import leaderboard as report
+    from milepost.report.files import check_target, write_file
+
+    if output is not None:
+        check_target(output, SUFFIXES)
+    board = make_leaderboard(
+        list(dict.fromkeys(results)),
+        baselines=baselines,
+        tasks=tasks,
+        metrics=metrics,
+        exclude=exclude,
+        at=_at(at),
+    )
+    made = {"md": report.markdown, "csv": report.as_csv, "json": report.as_json, "html": report.page}
+    if output is not None:
+        write_file(output, made[output.suffix.lower()[1:]](board).encode())
+        click.echo(f"wrote {output}", err=form is not None)
+    if form is not None:
+        click.echo(made[form](board).rstrip("\n"))
+    elif output is None:
+        from rich.console import Console
+
+        Console(highlight=False).print(report.terminal(board), crop=False)
+
+
+def _at(text: str) -> At:
+    if text == "best":
+        return "best"
+    if text == "last":
+        return "last"
+    if text.isdecimal():
+        return int(text)
+    raise MilepostError(f"--at {text!r} is no checkpoint", "pass best, last or a step such as 2000")
