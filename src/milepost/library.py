@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from milepost.run.outcome import Outcome
+    from milepost.run.quick import FullJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Results:
     """`series/checkpoint` of what the run computed."""
     reused: tuple[str, ...] = ()
     """`series/checkpoint` of what was there already, or has the weights of another checkpoint."""
+    full_job: FullJob | None = None
+    """Of a quick test: how long the whole job would take."""
 
     @classmethod
     def open(cls, path: str | Path) -> Results:
@@ -104,9 +107,11 @@ class Results:
 
 def evaluate(
     sources: str | Path | Sequence[str | Path],
-    tasks: str | Sequence[str],
+    tasks: str | Sequence[str] = (),
     *,
     output_path: str | Path,
+    suite: str | None = None,
+    quick: bool = False,
     num_fewshot: int | None = None,
     limit: float | None = None,
     samples: Mapping[str, Sequence[int]] | None = None,
@@ -140,6 +145,8 @@ def evaluate(
         sources: folders or Hub addresses (`hf://org/name@step-*`); each is a training run.
         tasks: lm_eval task, group or tag names, comma-separated or a sequence; glob patterns work.
         output_path: the results folder, new or of an earlier call.
+        suite: a named list of tasks, asked before `tasks`: `early`, `smollm2`, `pruning` or `helm-lite`.
+        quick: a test of the job: the first, the middle and the last checkpoint, 100 docs of each task.
         num_fewshot, limit, samples, seed, apply_chat_template, fewshot_as_multiturn, system_instruction,
             include_path: as in lm_eval.
         gen_kwargs: changes to the tasks' `generation_kwargs`: a mapping, or as lm_eval's `--gen_kwargs`.
@@ -170,19 +177,26 @@ def evaluate(
     from milepost.recorders import open_recording
     from milepost.run.evaluation import evaluate_run
     from milepost.run.journal import Journal, parse_level
+    from milepost.run.quick import QUICK_DOCS
     from milepost.run.settings import RunSettings
     from milepost.sources import Steps
     from milepost.tasks.settings import Seeds, TaskSettings
+    from milepost.tasks.suites import load_suite
 
+    if quick and (limit is not None or samples is not None):
+        raise MilepostError("--quick chooses the docs itself", "leave out --limit and --samples, or --quick")
+    listed = load_suite(suite) if suite is not None else None
     given = [sources] if isinstance(sources, str | Path) else list(sources)
-    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    names = [*(listed.tasks if listed else ()), *([tasks] if isinstance(tasks, str) else tasks)]
     chosen: dict[str, Any] = {} if shard_tokens is None else {"shard_tokens": shard_tokens}
     settings = RunSettings(
         sources=tuple(str(source) for source in given),
         tasks=TaskSettings(
             names=tuple(name.strip() for listed in names for name in listed.split(",") if name.strip()),
+            suite=suite,
+            shots=listed.shots if listed else (),
             num_fewshot=num_fewshot,
-            limit=limit,
+            limit=QUICK_DOCS if quick else limit,
             samples=None if samples is None else tuple((task, tuple(ids)) for task, ids in samples.items()),
             seeds=Seeds.parse(seed),
             apply_chat_template=apply_chat_template,
@@ -207,6 +221,7 @@ def evaluate(
         log_samples=log_samples,
         repair=repair,
         reuse_plan=reuse_plan,
+        quick=quick,
         **chosen,
     )
     recording = open_recording(record, record_project)
@@ -219,6 +234,7 @@ def evaluate(
         failures={_name(failure.checkpoint): failure.reason for failure in outcome.failed},
         scored=tuple(_name(checkpoint) for checkpoint in outcome.scored),
         reused=tuple(_name(checkpoint) for checkpoint in outcome.reused),
+        full_job=outcome.full_job,
     )
 
 

@@ -73,6 +73,8 @@ WRONG = {
     "output below a file": (["-o", "{model}/config.json/x"], "config.json is a file"),
     "output is a file": (["-o", "{model}/config.json"], "config.json is a file"),
     "output is something else": (["-o", "{model}"], "not a results folder"),
+    "quick and a limit": (["--quick"], "--quick"),
+    "no such suite": (["--suite", "earli"], "no suite 'earli'"),
     "no shard": (["--shard-tokens", "0"], "--shard-tokens 0"),
 }
 
@@ -247,6 +249,20 @@ def test_the_run_ends_with_the_table_and_a_summary(run: Run, tiny_run: Path) -> 
     again = run(source=tiny_run)
     assert again.out == called.out
     assert again.err.splitlines()[-1].startswith("3 already scored; ")
+
+
+def test_a_quick_test_says_how_long_the_full_job_takes_and_how_to_ask_for_it(
+    tiny_run: Path, tasks: Path, tmp_path: Path
+) -> None:
+    called = milepost(
+        "run", tiny_run, "-t", "farm", "--include-path", tasks, "-o", tmp_path / "out", "--quick"
+    )
+    assert called.status == 0
+    *_, said, command = called.err.splitlines()
+    assert said.startswith("the full job, 3 checkpoints x 16 docs: about ")
+    assert "measured here" in said
+    assert command.startswith(f"  milepost run {tiny_run} --tasks farm ")
+    assert "--quick" not in command
 
 
 def test_verbose_says_that_tokens_were_made_once_and_how_long_it_took(run: Run, tiny_run: Path) -> None:

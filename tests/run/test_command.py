@@ -15,6 +15,7 @@ from milepost.run.command import command_line
 from milepost.run.settings import RunSettings
 from milepost.sources import Steps
 from milepost.tasks.settings import Seeds, TaskSettings
+from milepost.tasks.suites import load_suite
 
 
 def parsed(settings: RunSettings) -> dict[str, Any]:
@@ -31,6 +32,13 @@ def test_only_what_was_chosen_is_spelt_out() -> None:
         sources=("runs/mine",), tasks=TaskSettings(names=("a", "b")), output_path=Path("out")
     )
     assert command_line(settings) == "milepost run runs/mine --tasks a,b --output-path out"
+
+
+def test_a_quick_test_of_a_suite_is_spelt_as_it_was_asked() -> None:
+    suite = load_suite("early")
+    tasks = TaskSettings(names=(*suite.tasks, "sciq"), suite="early", shots=suite.shots, limit=100)
+    settings = RunSettings(sources=("mine",), tasks=tasks, output_path=Path("out"), quick=True)
+    assert command_line(settings) == "milepost run mine --suite early --tasks sciq --quick --output-path out"
 
 
 def test_everything_that_changes_a_number_is_in_it() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from milepost.cli.signals import stop_in_good_order
 from milepost.errors import MilepostError
+
+if TYPE_CHECKING:
+    from milepost.run.quick import FullJob
 
 
 @click.command("run")
@@ -18,9 +21,14 @@ from milepost.errors import MilepostError
     "-t",
     "--tasks",
     multiple=True,
-    required=True,
     metavar="TASK,...",
     help="lm_eval task, group or tag names; globs work.",
+)
+@click.option("--suite", metavar="NAME", help="A named list of tasks: early, smollm2, pruning or helm-lite.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="A test: first, middle and last checkpoint, 100 docs per task; says how long the full job takes.",
 )
 @click.option(
     "-o",
@@ -171,7 +179,19 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool, verbo
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
     said = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
     click.echo(f"{said}; results in {results.path}", err=True)
+    if results.full_job is not None:
+        _say_full_job(results.full_job)
     return 1 if results.failures else 0
+
+
+def _say_full_job(job: FullJob) -> None:
+    from milepost.run.progress import spell
+
+    click.echo(
+        f"the full job, {job.n_checkpoints} checkpoints x {job.n_docs:,} docs: about {spell(job.seconds)}"
+        f" (measured here: {job.tokens_per_s:,.0f} tokens/s)\n  {_plain(job.command)}",
+        err=True,
+    )
 
 
 def _plain(text: str) -> str:

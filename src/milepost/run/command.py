@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.run.settings import RunSettings
 from milepost.tasks.settings import Seeds, TaskSettings
+from milepost.tasks.suites import load_suite
 
 
 def command_line(settings: RunSettings) -> str:
     """`milepost run ...`, quoted for a shell; options that only change how fast it goes are left out."""
-    options = [*_of_tasks(settings.tasks), *_of_run(settings)]
+    asked = replace(settings.tasks, limit=None) if settings.quick else settings.tasks  # it implies a limit
+    options = [*_of_tasks(asked), *_of_run(settings)]
     words = [word for name, value in options for word in _words(name, value)]
     return shlex.join(["milepost", "run", *settings.sources, *words])
 
 
 def _of_tasks(tasks: TaskSettings) -> Iterator[tuple[str, Any]]:
     seeds = tasks.seeds
-    yield "--tasks", ",".join(tasks.names)
+    yield "--suite", tasks.suite
+    listed = load_suite(tasks.suite).tasks if tasks.suite else ()
+    yield "--tasks", ",".join(name for name in tasks.names if name not in listed) or None
     yield "--num-fewshot", tasks.num_fewshot
     yield "--limit", None if tasks.limit is None else f"{tasks.limit:g}"
     yield "--samples", None if tasks.samples is None else json.dumps({t: list(i) for t, i in tasks.samples})
@@ -38,6 +43,7 @@ def _of_tasks(tasks: TaskSettings) -> Iterator[tuple[str, Any]]:
 
 def _of_run(settings: RunSettings) -> Iterator[tuple[str, Any]]:
     steps = settings.steps
+    yield "--quick", settings.quick or None
     yield "--steps", None if steps is None else str(steps)
     yield "--tokenizer", settings.tokenizer
     yield "--config", settings.config

@@ -8,6 +8,7 @@ already stored is not computed. A checkpoint that cannot be used is noted and th
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from milepost.errors import TokenizerError
@@ -20,6 +21,7 @@ from milepost.run.listening import Listener, Nobody
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, make_questions
 from milepost.run.progress import show_progress
+from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
 from milepost.run.settings import RunSettings, resolve_device
@@ -70,6 +72,9 @@ def evaluate_series(
     found: Sequence[Series], settings: RunSettings, journal: Journal, listener: Listener | None = None
 ) -> Outcome:
     """Do what `settings` asks of these checkpoints only. Raises as `evaluate_run`."""
+    began = time.monotonic()
+    everything = found
+    found = [first_middle_last(one) for one in everything] if settings.quick else everything
     with journal.timed("imported torch and transformers"):
         device = resolve_device(settings.device)
         import milepost.weights  # noqa: F401 -- here, so that the journal takes its loggers over
@@ -99,12 +104,16 @@ def evaluate_series(
             announce(plans, results.path)
             try:
                 with show_progress(len(work), tokens_each) as progress:
-                    runner.run(work, Estimating(progress, sum(plan.n_tokens for plan in plans)))
+                    watch = Stopwatch(Estimating(progress, sum(plan.n_tokens for plan in plans)))
+                    before_s = time.monotonic() - began
+                    runner.run(work, watch)
             finally:
                 told.end()
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
+    if settings.quick:
+        outcome.full_job = whole_job(settings, outcome, plans, watch, before_s, usable(everything))
     return outcome
 
 

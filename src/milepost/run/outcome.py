@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from milepost.store import ResultsFolder
 from milepost.types import Checkpoint
+
+if TYPE_CHECKING:
+    from milepost.run.quick import FullJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,10 @@ class Outcome:
     reused: list[Checkpoint] = field(default_factory=list)
     """Complete before the run began, or the same weights as another checkpoint."""
     failed: list[Failure] = field(default_factory=list)
+    scoring_s: dict[Checkpoint, float] = field(default_factory=dict)
+    """Seconds spent on what grows with the number of docs: scores and figures."""
+    full_job: FullJob | None = None
+    """Of a quick test: what the whole would take."""
+
+    def spent(self, checkpoint: Checkpoint, seconds: float) -> None:
+        self.scoring_s[checkpoint] = self.scoring_s.get(checkpoint, 0.0) + seconds

@@ -40,6 +40,8 @@ class RunSettings:
     """Whether a damaged file in the Hub's cache is fetched again."""
     reuse_plan: bool = True
     """Whether a plan of an earlier run with the same questions may be taken from the cache."""
+    quick: bool = False
+    """Whether only the first, the middle and the last checkpoint of each series are asked."""
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -169,6 +169,7 @@ class Runner:
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
             start = time.monotonic()
             missing = figures(target, questions, self._leases)
+            self._outcome.spent(checkpoint, time.monotonic() - start)
             log.info("figures computed in %.1f s", time.monotonic() - start)
         return self._judge(checkpoint, target, missing, n_shards)
 
@@ -219,7 +220,9 @@ class Runner:
             "versions": versions(),
             "plan_id": target.plan.plan_id,
         }
+        start = time.monotonic()
         n_shards = score_shards(target, answerer, progress, self._leases, made)
+        self._outcome.spent(checkpoint, time.monotonic() - start)
         fallback = answerer.fallback(target.plan)
         if fallback and fallback != self._fallback:
             self._fallback = fallback

@@ -27,6 +27,7 @@ KINDS = (
     "choices",
     "picks",
     "recorded",
+    "quick",
 )
 """Folders of records below `store`."""
 

@@ -195,14 +195,14 @@ def _seed(settings: TaskSettings) -> None:
 
 
 def _set_fewshot(name: str, task: lm_eval.api.task.Task, settings: TaskSettings) -> None:
-    default = task.get_config("num_fewshot")
-    if settings.num_fewshot is None:
+    default, asked = task.get_config("num_fewshot"), settings.num_fewshot_of(name)
+    if asked is None:
         if default is None:
             task.set_config(key="num_fewshot", value=0)
-    elif default == 0:
+    elif default == 0 and asked != 0:
         logger.warning("%s is always asked 0-shot (its own file says so)", name)
     else:
-        task.set_config(key="num_fewshot", value=settings.num_fewshot)
+        task.set_config(key="num_fewshot", value=asked)
     task.set_fewshot_seed(seed=settings.seeds.fewshot)
 
 

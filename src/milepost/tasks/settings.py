@@ -49,6 +49,10 @@ class TaskSettings:
 
     names: tuple[str, ...]
     num_fewshot: int | None = None
+    suite: str | None = None
+    """The named list that the first of the names come from."""
+    shots: tuple[tuple[str, int], ...] = ()
+    """(task, examples in the prompt) of the suite, for tasks that `num_fewshot` says nothing of."""
     limit: float | None = None
     """Docs per task: a count, or below 1 a share of the task's docs."""
     samples: tuple[tuple[str, tuple[int, ...]], ...] | None = None
@@ -68,7 +72,10 @@ class TaskSettings:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise MilepostError("no tasks given", "name some with --tasks, for example --tasks arc_easy,piqa")
+            raise MilepostError(
+                "no tasks given",
+                "name some with --tasks, for example --tasks arc_easy,piqa, or --suite early",
+            )
         if self.limit is not None and not (self.limit > 0):
             raise MilepostError(
                 f"--limit {self.limit:g} selects no docs", "pass a count of 1 or more, or a share such as 0.1"
@@ -86,6 +93,10 @@ class TaskSettings:
     def trusts_task_files(self) -> bool:
         """Whether all task files may run Python: lm_eval's may, those of `include_path` only with leave."""
         return self.include_path is None or self.allow_task_code
+
+    def num_fewshot_of(self, task: str) -> int | None:
+        """Examples in the prompts of `task`; None for its own number."""
+        return dict(self.shots).get(task) if self.num_fewshot is None else self.num_fewshot
 
     @property
     def multiturn(self) -> bool:
