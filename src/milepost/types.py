@@ -236,6 +236,9 @@ class Measurement:
     parents: tuple[str, ...]
     """Groups the task or group stands in, outermost first."""
     num_fewshot: int | None
+    constant: tuple[float, float] | None = None
+    """Lowest and highest accuracy of always answering with the same position (A … D); None where the figure
+    is no accuracy of multiple choice."""
 
 
 class Estimate(NamedTuple):

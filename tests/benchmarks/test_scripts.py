@@ -46,6 +46,15 @@ def test_the_gpu_benchmark_runs_on_a_cpu_at_a_small_size() -> None:
     assert shown["slice other picks"] == "0"
 
 
-@pytest.mark.parametrize("script", ["engine.py", "counts.py", "sweep.py", "host.py", "gpu.py"])
+def test_the_made_results_are_read_like_any_others(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    printed = run(
+        "records.py", str(made), "--docs", "600", "--checkpoints", "2", "--measure", "show", "verify"
+    )
+    assert "exit" not in printed
+    assert len([line for line in printed.splitlines() if line.startswith("| `")]) == 2
+
+
+@pytest.mark.parametrize("script", ["engine.py", "counts.py", "sweep.py", "host.py", "gpu.py", "records.py"])
 def test_every_script_says_what_it_measures(script: str) -> None:
     assert "usage:" in run(script, "--help")

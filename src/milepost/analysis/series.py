@@ -47,6 +47,11 @@ class Curve:
     def chance(self) -> float | None:
         return next((row.chance for row in self.rows if row.chance is not None), None)
 
+    @property
+    def constant(self) -> tuple[float, float] | None:
+        """What always answering with the same position scores, at worst and at best."""
+        return next((row.constant for row in self.rows if row.constant is not None), None)
+
 
 def checkpoints(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Per series, one row for each of its checkpoints, by step; those without a step come last."""

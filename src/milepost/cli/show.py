@@ -15,6 +15,7 @@ from milepost.store import read_measurements
 @click.command()
 @results_argument
 @selection_options
+@click.option("--picks", is_flag=True, help="What each checkpoint picks, by position and by length.")
 @click.option("--provenance", is_flag=True, help="Where each checkpoint's figures come from.")
 @click.option("--json", "form", flag_value="json", help="Every figure as JSON, an object each.")
 @click.option("--csv", "form", flag_value="csv", help="Every figure as CSV, a line each.")
@@ -25,14 +26,16 @@ def command(
     metric: tuple[str, ...],
     series: tuple[str, ...],
     subjects: bool,
+    picks: bool,
     provenance: bool,
     form: str | None,
 ) -> None:
     """Show the scores of RESULTS, the output folder of `milepost run`.
 
     Steps down, tasks across: value ± half of its 95 % interval, a star at the best of each column, the chance
-    level below. A table wider than the window is printed in parts. --json and --csv write all tasks and
-    metrics that the patterns leave, not only those of the table.
+    level below, and what a constant answer (always A, always B, ...) would score. A table wider than the
+    window is printed in parts. --json and --csv write all tasks and metrics that the patterns leave, not only
+    those of the table.
     """
     if provenance:
         from milepost.report.origin import as_json as origin_json
@@ -43,6 +46,10 @@ def command(
         click.echo(origin_json(origins) if form == "json" else "\n".join(origin_lines(origins)))
         return
     measured = read_measurements(results)
+    if picks:
+        shown = headline(measured, tasks=task, series=series, subjects=subjects)
+        _show_picks(results, {(row.series, row.task) for row in shown}, as_json=form == "json")
+        return
     if form in ("json", "csv"):
         from milepost.report.tidy import as_csv, as_json
 
@@ -60,3 +67,26 @@ def command(
     from milepost.report.terminal import print_table
 
     print_table(picked, Console(highlight=False))
+
+
+def _show_picks(results: Path, wanted: set[tuple[str, str]], *, as_json: bool) -> None:
+    from milepost.errors import ResultsError
+    from milepost.report.picks import as_json as picks_json
+    from milepost.report.picks import pick_tables
+    from milepost.store.reading import read_pick_counts
+
+    found = [each for each in read_pick_counts(results) if (each.series, each.task) in wanted]
+    if not found:
+        raise ResultsError(
+            "there are no picks of these tasks",
+            "only multiple-choice tasks have them; results of an earlier version get them from the same "
+            "`milepost run` again, without scoring anything",
+        )
+    if as_json:
+        click.echo(picks_json(found))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in pick_tables(found):
+        console.print(part, crop=False)

@@ -69,7 +69,8 @@ def log_ticks(first: float, last: float) -> list[float]:
 
 def _shown(rows: Iterable[Row]) -> Iterable[float]:
     for row in rows:
-        yield from (x for x in (row.value, row.ci_low, row.ci_high, row.chance) if x is not None)
+        ends = (row.value, row.ci_low, row.ci_high, row.chance, *(row.constant or ()))
+        yield from (x for x in ends if x is not None)
 
 
 def _least_span(low: float, high: float, lowest: float, highest: float) -> float:

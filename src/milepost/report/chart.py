@@ -149,6 +149,7 @@ def _marks(drawn: Iterable[Curve]) -> list[str]:
         "shaded: 95 % interval": any(row.ci_low is not None for each in longer for row in each.rows),
         "bar: 95 % interval": any(each.rows[0].ci_low is not None for each in drawn if len(each.rows) == 1),
         "dashed: chance": any(each.chance is not None for each in drawn),
+        "grey: a constant answer (A, B, ...)": any(each.constant is not None for each in drawn),
         "ringed: best": any(each.best is not None for each in longer),
     }
     return [meaning for meaning, is_there in meanings.items() if is_there]
@@ -172,6 +173,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     opacity = 0.2 if len(of_panel) <= 2 else 0.12
     layers = [
         base.mark_area(opacity=opacity).encode(y=y("ci_low"), y2="ci_high", color=color),
+        *_constant_layers(of_panel[0], y),
         *_chance_layers(of_panel[0], paper, y),
         base.transform_filter("datum.alone")
         .mark_rule(strokeWidth=1.6)
@@ -213,6 +215,18 @@ def _records(of: Curve) -> list[dict[str, Any]]:
 def _figure(row: Row) -> str:
     assert row.value is not None
     return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
+
+
+def _constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
+    """The band in which a model lies that only changes its favourite position."""
+    if of.constant is None:
+        return []
+    low, high = of.constant
+    return [
+        alt.Chart(alt.Data(values=[{"lowest": low, "highest": high}]))
+        .mark_rect(style="constant")
+        .encode(y=y("lowest"), y2="highest")
+    ]
 
 
 def _chance_layers(of: Curve, paper: Paper, y: Callable[[str], alt.Y]) -> list[alt.Chart]:

@@ -19,6 +19,8 @@ from milepost.report.text import (
     printable,
 )
 
+CONSTANT_MEANS = "constant: always the same position (A, B, ...), whatever the question"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -39,6 +41,8 @@ class Column:
     """One per checkpoint."""
     chance: str
     """What guessing would score; empty where there is no such level."""
+    constant: str
+    """What always answering with the same position would score, from the worst to the best; likewise."""
     docs: str
     """Docs behind each figure; a range where checkpoints differ."""
 
@@ -55,6 +59,10 @@ class Grid:
     @property
     def has_chance(self) -> bool:
         return any(column.chance for column in self.columns)
+
+    @property
+    def has_constant(self) -> bool:
+        return any(column.constant for column in self.columns)
 
 
 def grids(rows: Sequence[Row]) -> list[Grid]:
@@ -84,6 +92,7 @@ def legend(tables: Sequence[Grid]) -> str:
         "± is half of the 95 % interval": any("±" in cell.text for cell in cells),
         "−a +b are its two halves where they differ": any("+" in cell.text for cell in cells),
         "* is the best of its column": any(cell.best for cell in cells),
+        CONSTANT_MEANS: any(grid.has_constant for grid in tables),
         f"{NO_NUMBER}: the model gave no number": any(cell.text == NO_NUMBER for cell in cells),
         f"{NOT_MEASURED} not measured": any(cell.text == NOT_MEASURED for cell in cells),
     }
@@ -119,8 +128,16 @@ def _column(curve: Curve, *, tell_shots: bool) -> Column:
             for row in curve.rows
         ),
         chance="" if curve.chance is None else number(curve.chance, curve.metric),
+        constant=_band(curve),
         docs=_docs(curve),
     )
+
+
+def _band(curve: Curve) -> str:
+    if curve.constant is None:
+        return ""
+    low, high = (number(end, curve.metric) for end in curve.constant)
+    return low if low == high else f"{low}–{high}"
 
 
 def _figure(row: Row) -> str:

@@ -25,6 +25,8 @@ def _table(grid: Grid) -> str:
     ]
     if grid.has_chance:
         lines.append(["chance", *(column.chance for column in grid.columns)])
+    if grid.has_constant:
+        lines.append(["constant", *(column.constant for column in grid.columns)])
     lines.append(["docs", *(column.docs for column in grid.columns)])
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"**{escaped(grid.series)}**\n\n{body}"

@@ -77,11 +77,11 @@ def _total_width(part: Table) -> int:
 
 
 def _width_of_steps(grid: Grid) -> int:
-    return max(cell_len(label) for label in (*grid.steps, "chance"))
+    return max(cell_len(label) for label in (*grid.steps, "chance", "constant" if grid.has_constant else ""))
 
 
 def _width(column: Column) -> int:
-    texts = (column.task, column.metric, column.chance, column.docs)
+    texts = (column.task, column.metric, column.chance, column.constant, column.docs)
     return max(cell_len(text) for text in (*texts, *(_marked(cell).plain for cell in column.cells)))
 
 
@@ -103,6 +103,8 @@ def _table(grid: Grid, columns: list[Column], part: str) -> Table:
     made.add_section()
     if any(column.chance for column in columns):
         made.add_row("chance", *(Text(column.chance) for column in columns), style="dim")
+    if any(column.constant for column in columns):
+        made.add_row("constant", *(Text(column.constant) for column in columns), style="dim")
     made.add_row("docs", *(Text(column.docs) for column in columns), style="dim")
     return made
 

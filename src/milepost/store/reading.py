@@ -20,6 +20,10 @@ FAILURE = "failure"
 """The entry of a checkpoint's record that says why its last visit failed."""
 
 
+HABIT_RAISES = ("acc", "acc_norm", "acc_tokens", "acc_bytes")
+"""Metrics that a model can raise by a favourite answer alone."""
+
+
 def read_measurements(path: Path) -> list[Measurement]:
     """All current figures of a results folder, by series, step, then the order the tasks were asked in.
 
@@ -104,6 +108,9 @@ def _rows_by_task(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     for row in record["rows"]:
         found.setdefault(row["task"], []).append(row)
     choices = record.get("choices", {})
+    bands = {
+        task: (min(of["constant"]), max(of["constant"])) for task, of in choices.get("picks", {}).items()
+    }
     for task, figures in choices.get("figures", {}).items():
         for metric, (value, stderr, n, chance) in figures.items():
             found[task].append(
@@ -118,6 +125,10 @@ def _rows_by_task(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
                     "higher_is_better": choices["higher_is_better"][metric],
                 }
             )
+    for task, band in bands.items():
+        for row in found[task]:
+            if row["metric"] in HABIT_RAISES:
+                row["constant"] = band
     return found
 
 
@@ -234,4 +245,5 @@ def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str,
         alias=row["alias"],
         parents=tuple(row["parents"]),
         num_fewshot=row["num_fewshot"],
+        constant=tuple(row["constant"]) if row.get("constant") else None,
     )
