@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from milepost.engine.attention_dense import attend_densely, flash_kernel
 from milepost.engine.attention_plan import AttentionPlan, plan_attention
 from milepost.engine.registry import running
 
@@ -243,7 +244,7 @@ def _attend_tiles(
         if tile.mask is None:
             output, log_total = _causal(query, key, value, scale, groups)
         else:
-            output, log_total = _attend(query, key, value, tile.mask, scale, softcap, indexed.flash)
+            output, log_total = attend_densely(query, key, value, tile.mask, scale, softcap, indexed.flash)
         outputs.append(output.transpose(1, 2).reshape(-1, output.shape[-1]))
         log_totals.append(log_total.transpose(1, 2).reshape(-1))
     if len(outputs) == 1:
@@ -267,7 +268,7 @@ def _merge_path(
     query = _gather(query_THD, path.queries, n_heads // heads).view(1, heads, -1, query_THD.shape[-1])
     key = _gather(key_CND, path.keys, 1).view(1, heads, -1, key_CND.shape[-1])
     value = _gather(value_CND, path.keys, 1).view(1, heads, -1, value_CND.shape[-1])
-    output, log_total = _attend(query, key, value, None, scale, softcap, flash)
+    output, log_total = attend_densely(query, key, value, None, scale, softcap, flash)
     output = output.transpose(1, 2).reshape(-1, output.shape[-1]).index_select(0, path.place)
     log_total = log_total.transpose(1, 2).reshape(-1).index_select(0, path.place)
     own_nHD, own_total_nH = output_THD[path.rows], log_total_TH[path.rows]
@@ -280,28 +281,6 @@ def _gather(rows_THD: torch.Tensor, index: torch.Tensor, groups: int) -> torch.T
     return rows_THD.view(-1, groups * rows_THD.shape[-1]).index_select(0, index)
 
 
-def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    scale: float,
-    softcap: float | None,
-    flash: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output [B, N, L, D] and natural log of the softmax's denominator [B, N, L]."""
-    if flash:
-        return _flash(query, key, value, attn_mask=mask, scale=scale)
-    logits = (query @ key.transpose(-1, -2)).float() * scale
-    if softcap is not None:
-        logits = torch.tanh(logits / softcap) * softcap
-    if mask is not None:
-        logits = logits + mask
-    log_total = logits.logsumexp(-1)
-    weights = torch.exp(logits - log_total[..., None]).to(value.dtype)
-    return weights @ value, log_total
-
-
 def _causal(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, groups: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -309,13 +288,9 @@ def _causal(
     n_heads, length = query.shape[1], key.shape[2]
     query = query.view(n_heads, length, groups, -1).transpose(1, 2).reshape(1, n_heads * groups, length, -1)
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    output, log_total = _flash(query, key, value, is_causal=True, scale=scale)
+    output, log_total = flash_kernel(query, key, value, is_causal=True, scale=scale)
     output = (
         output.view(1, n_heads, groups, length, -1).transpose(2, 3).reshape(1, n_heads, length * groups, -1)
     )
     log_total = log_total.view(1, n_heads, groups, length).transpose(2, 3)
     return output, log_total.reshape(1, n_heads, length * groups)
-
-
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-"""What `scaled_dot_product_attention` runs on a CPU; called by name because it also gives the log-sum-exp."""

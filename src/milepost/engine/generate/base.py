@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from milepost.engine.base import EngineName
     from milepost.engine.generate.stopping import TextCodec
+    from milepost.engine.generate.switches import GenerateSwitches
     from milepost.types import Generation
 
 
@@ -48,6 +49,7 @@ def build_generator(
     *,
     vocab_size: int,
     budget_tokens: int | None = None,
+    switches: GenerateSwitches | None = None,
 ) -> Generator:
     """The generator that goes with the engine of that name.
 
@@ -56,7 +58,16 @@ def build_generator(
         codec: its tokenizer.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the generator choose.
+        switches: which optimisations of the batched generator are on; None for all of them.
     """
+    from milepost.engine.generate.padded import PaddedGenerator
     from milepost.engine.generate.reference import ReferenceGenerator
+    from milepost.engine.generate.trusted import TrustedGenerator
 
-    return ReferenceGenerator(module, codec, vocab_size=vocab_size)
+    if name == "reference":
+        return ReferenceGenerator(module, codec, vocab_size=vocab_size)
+    if name == "padded":
+        return PaddedGenerator(module, codec, vocab_size=vocab_size)
+    return TrustedGenerator(
+        module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches
+    )

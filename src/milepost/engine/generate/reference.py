@@ -24,13 +24,10 @@ class ReferenceGenerator:
     name = "reference"
     fallback: str | None = None
 
-    def __init__(
-        self, module: torch.nn.Module, codec: TextCodec, *, vocab_size: int, fallback: str | None = None
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, codec: TextCodec, *, vocab_size: int) -> None:
         self.module = module
         self.codec = codec
         self.vocab_size = vocab_size
-        self.fallback = fallback
 
     @torch.inference_mode()
     def generate(

@@ -1,0 +1,198 @@
+"""The attention of rows that have their keys and values in slots: reading prompts, and a step of every row.
+
+Query heads that share a key head are stacked into longer queries of that head, as in `attention_cpu`. What
+all prompts begin with is attended in one dense call for all rows, and merged by log-sum-exp.
+
+Shapes: T tokens of a forward pass, B rows, H query heads, N key heads, G = H / N, D head size, S slots, C
+tokens of a slot, P of the prefix, K keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from milepost.engine.attention_dense import attend_densely, flash_kernel
+
+if TYPE_CHECKING:
+    from milepost.engine.generate.slots import Slots
+
+Partial = tuple[torch.Tensor, torch.Tensor]
+"""Output [B, N, L, D] of attention to some of the keys, and its log-sum-exp [B, N, L]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The tokens of one row in a forward pass that reads prompts."""
+
+    slot: int
+    start: int
+    stop: int
+    """Where they stand among the T tokens."""
+    donor: int = -1
+    """A slot that begins as this one does."""
+    n_copied: int = 0
+    """How many tokens of it are taken over."""
+
+
+@dataclass(slots=True)
+class PrefixReading:
+    """Reads what all prompts begin with: causal, and kept for all."""
+
+    slots: Slots
+    layers: list[int] = field(default_factory=list)
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float,
+        window: int | None, softcap: float | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """See `registry.AttentionBackend`."""
+        self.layers.append(layer)
+        # Contiguous: this is read again at every step.
+        self.slots.prefix[layer] = key.contiguous(), value.contiguous()
+        return _causal(query, key, value, scale, window, softcap)[0].transpose(1, 2)
+
+
+@dataclass(slots=True)
+class PromptReading:
+    """Reads prompts, several in one pass, each behind the prefix and behind what it takes over."""
+
+    slots: Slots
+    spans: list[Span]
+    layers: list[int] = field(default_factory=list)
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float,
+        window: int | None, softcap: float | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """See `registry.AttentionBackend`."""
+        self.layers.append(layer)
+        keys, values = self.slots.layer(layer, key, value)
+        outputs = []
+        for span in self.spans:
+            n, stop = span.n_copied, span.n_copied + span.stop - span.start
+            for slots, new in ((keys, key), (values, value)):
+                slots[span.slot, :, :n] = slots[span.donor, :, :n]
+                slots[span.slot, :, n:stop] = new[0, :, span.start : span.stop]
+            own = slice(span.slot, span.slot + 1)
+            query_row = query[:, :, span.start : span.stop]
+            partial = _causal(query_row, keys[own, :, :stop], values[own, :, :stop], scale, window, softcap)
+            outputs.append(self._with_prefix(layer, query_row, partial, scale, softcap))
+        return torch.cat(outputs, dim=2).transpose(1, 2)
+
+    def _with_prefix(
+        self, layer: int, query: torch.Tensor, own: Partial, scale: float, softcap: float | None
+    ) -> torch.Tensor:
+        if layer not in self.slots.prefix:
+            return own[0]
+        n_heads, length = query.shape[1], query.shape[2]
+        heads = self.slots.prefix[layer][0].shape[1]
+        shape = (1, heads, n_heads // heads * length, -1)
+        above = _attend(query.reshape(shape), *self.slots.prefix[layer], None, scale, softcap)
+        merged = _merge((own[0].reshape(shape), own[1].reshape(shape[:3])), above)
+        return merged.view(1, n_heads, length, -1)
+
+
+@dataclass(slots=True)
+class Step:
+    """One new token of each of the first B slots."""
+
+    slots: Slots
+    lengths: torch.Tensor
+    """[B] tokens of its own that each row has in its slot already."""
+    longest: int
+    """The largest of them."""
+    layers: list[int] = field(default_factory=list)
+    _masks: dict[tuple[int | None, int], torch.Tensor] = field(default_factory=dict)
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float,
+        window: int | None, softcap: float | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """See `registry.AttentionBackend`."""
+        self.layers.append(layer)
+        n_rows, heads, groups = query.shape[2], key.shape[1], query.shape[1] // key.shape[1]
+        keys, values = self.slots.layer(layer, key, value)
+        row = torch.arange(n_rows, device=key.device)
+        keys[row, :, self.lengths] = key[0].transpose(0, 1)
+        values[row, :, self.lengths] = value[0].transpose(0, 1)
+        query_BNGD = query[0].transpose(0, 1).reshape(n_rows, heads, groups, -1)
+        mask = self._mask(window, groups, query)
+        n_keys = self.longest + 1
+        own = _attend(
+            query_BNGD, keys[:n_rows, :, :n_keys], values[:n_rows, :, :n_keys], mask, scale, softcap
+        )
+        if layer not in self.slots.prefix:
+            return own[0].reshape(1, n_rows, heads * groups, -1)
+        stacked = query_BNGD.transpose(0, 1).reshape(1, heads, n_rows * groups, -1)
+        output, log_total = _attend(stacked, *self.slots.prefix[layer], None, scale, softcap)
+        above = (
+            output.view(heads, n_rows, groups, -1).transpose(0, 1),
+            log_total.reshape(heads, n_rows, groups).transpose(0, 1),
+        )
+        return _merge(own, above).reshape(1, n_rows, heads * groups, -1)
+
+    def _mask(self, window: int | None, groups: int, like: torch.Tensor) -> torch.Tensor:
+        if (window, groups) not in self._masks:
+            place = torch.arange(self.longest + 1, device=like.device)
+            last = self.lengths[:, None]
+            seen_BK = place <= last
+            if window is not None:
+                seen_BK &= place > last - window
+            mask_BK = torch.zeros(seen_BK.shape, dtype=like.dtype, device=like.device)
+            mask_BK.masked_fill_(~seen_BK, float("-inf"))
+            self._masks[window, groups] = mask_BK[:, None, None].expand(-1, 1, groups, -1).contiguous()
+        return self._masks[window, groups]
+
+
+def _causal(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+) -> Partial:
+    """The last L of K tokens, each seeing itself and those before: [1, H, L, D], log-sum-exp [1, H, L]."""
+    n_heads, length = query.shape[1], query.shape[2]
+    heads, n_keys = key.shape[1], key.shape[2]
+    groups = n_heads // heads
+    if window is not None and window >= n_keys:
+        window = None
+    if length == n_keys and window is None and _by_flash(query, value, softcap):
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+        causal: Partial = flash_kernel(query, key, value, is_causal=True, scale=scale)
+        return causal
+    place = torch.arange(n_keys, device=query.device)
+    last = place[n_keys - length :, None]
+    seen_LK = place <= last
+    if window is not None:
+        seen_LK &= place > last - window
+    mask_LK = torch.zeros(seen_LK.shape, dtype=query.dtype, device=query.device)
+    mask = mask_LK.masked_fill_(~seen_LK, float("-inf")).repeat(groups, 1)[None, None]
+    stacked = query.reshape(1, heads, groups * length, -1)
+    output, log_total = _attend(stacked, key, value, mask, scale, softcap)
+    return output.reshape(1, n_heads, length, -1), log_total.reshape(1, n_heads, length)
+
+
+def _attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scale: float,
+    softcap: float | None,
+) -> Partial:
+    return attend_densely(query, key, value, mask, scale, softcap, _by_flash(query, value, softcap))
+
+
+def _by_flash(query: torch.Tensor, value: torch.Tensor, softcap: float | None) -> bool:
+    return query.device.type == "cpu" and softcap is None and query.shape[-1] == value.shape[-1]
+
+
+def _merge(one: Partial, other: Partial) -> torch.Tensor:
+    """Attention to the keys of both."""
+    share = torch.sigmoid(other[1] - one[1])
+    return one[0].lerp(other[0], share[..., None].to(one[0].dtype))

@@ -1,0 +1,276 @@
+"""The fast generator: many rows a step, what prompts share computed once, a row gone as soon as it has ended.
+
+Rows have their keys and values in slots (`slots`). What every prompt begins with is read once and kept apart;
+what a prompt shares with one in memory is copied. Each step feeds the last token of every row through the
+model's own code with our attention in it (`registry`). A row that has ended leaves its slot to the next one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from milepost.engine.budget import SHARE_OF_FREE, fitting_budget, free_bytes
+from milepost.engine.generate.attention import PrefixReading, PromptReading, Span, Step
+from milepost.engine.generate.choosing import Chooser, dice
+from milepost.engine.generate.rows import LEAST_SHARED, Row, in_order, n_common, n_common_of_all
+from milepost.engine.generate.slots import Slots
+from milepost.engine.generate.stopping import Stops, TextCodec
+from milepost.engine.generate.switches import GenerateSwitches
+from milepost.engine.inputs import check_ids
+from milepost.engine.memory import is_out_of_memory
+from milepost.engine.registry import UnsupportedAttentionError, running
+from milepost.engine.split import SplitModel
+from milepost.engine.trust import text_config
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from milepost.types import Generation
+
+Watch = Callable[[list[Row], torch.Tensor], None]
+
+MOST_ROWS = {"cpu": 32, "cuda": 256, "mps": 64}
+"""More rows make a step's matrix products no faster."""
+
+
+class BatchedGenerator:
+    """For models whose attention can be replaced; whether one is, `trusted` finds out."""
+
+    name = "batched"
+    fallback: str | None = None
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        codec: TextCodec,
+        *,
+        vocab_size: int,
+        budget_tokens: int | None = None,
+        switches: GenerateSwitches | None = None,
+        most_rows: int | None = None,
+    ) -> None:
+        self.model = SplitModel(module)
+        self.codec = codec
+        self.vocab_size = vocab_size
+        self.budget_tokens = budget_tokens or fitting_budget(module)
+        self.switches = switches or GenerateSwitches()
+        self.most_rows = most_rows or MOST_ROWS.get(self.model.device.type, 32)
+        self.n_steps = 0
+        """Forward passes that generated a token of each row, for measuring."""
+        self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
+        self._stops: dict[Generation, Stops] = {}
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
+    ) -> list[list[str] | None]:
+        """See `base.Generator`."""
+        if not prompts:
+            return []
+        stops = self._stops_of(generation)
+        tokens = self.tokens(prompts, generation, stops.ended)
+        texts = [None if own is None else stops.text(own) for own in tokens]
+        n = generation.n_answers
+        found: list[list[str] | None] = []
+        for first in range(0, len(texts), n):
+            whole = [text for text in texts[first : first + n] if text is not None]
+            found.append(whole if len(whole) == n else None)
+        return found
+
+    @torch.inference_mode()
+    def tokens(
+        self,
+        prompts: Sequence[npt.NDArray[np.int32]],
+        generation: Generation,
+        ended: Callable[[Sequence[int]], bool],
+        watch: Watch | None = None,
+    ) -> list[list[int] | None]:
+        """Token ids of the texts, prompt by prompt; None where the model gave NaN.
+
+        Args:
+            ended: whether a text has ended with the last of these tokens.
+            watch: told the logits [B, V] that the next token of each row is chosen by.
+        """
+        for prompt in prompts:
+            check_ids(prompt, self.vocab_size)
+        n_shared = n_common_of_all(prompts) if self._shares_prefix(prompts, generation) else 0
+        order = in_order(prompts, sort=self.switches.sort_by_length)
+        found: dict[int, list[int] | None] = {}
+        while missing := [
+            Row(i * generation.n_answers + answer, prompts[i], dice(generation, prompts[i], answer), n_shared)
+            for i in order
+            for answer in range(generation.n_answers)
+            if i * generation.n_answers + answer not in found
+        ]:
+            try:
+                _Batch(self, missing, generation, ended, watch, found).run()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.most_rows == 1:
+                    raise
+                self.most_rows = max(1, min(self.most_rows, len(missing)) // 2)
+        return [found[number] for number in range(len(found))]
+
+    def forward(
+        self, attention: PrefixReading | PromptReading | Step, tokens: list[int], places: list[int]
+    ) -> torch.Tensor:
+        """Hidden states [T, D] of tokens at these positions."""
+        device = self.model.device
+        with running(attention, self.model.module):
+            hidden_TD = self.model.hidden(
+                torch.tensor([tokens], device=device), position_ids=torch.tensor([places], device=device)
+            )[0]
+        if sorted(attention.layers) != list(range(self._n_layers)):
+            raise UnsupportedAttentionError(
+                f"its attention was called {len(attention.layers)} times for {self._n_layers} layers"
+            )
+        return hidden_TD
+
+    def n_slots(self, rows: Sequence[Row], capacity: int) -> int:
+        """As many as there are rows, fit into memory, and make a step faster."""
+        config = text_config(self.model.module)
+        heads = getattr(config, "num_attention_heads", 1)
+        head_size = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 4096) // heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        size = next(self.model.module.parameters()).element_size()
+        bytes_each = 2 * self._n_layers * kv_heads * head_size * size * capacity
+        fitting = int(SHARE_OF_FREE * free_bytes(self.model.device) // max(1, bytes_each))
+        return max(1, min(len(rows), self.most_rows, fitting))
+
+    def _shares_prefix(self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation) -> bool:
+        window = getattr(text_config(self.model.module), "sliding_window", None)
+        longest = max(len(prompt) for prompt in prompts) + generation.max_new_tokens
+        return self.switches.share_prefix and (window is None or window >= longest)
+
+    def _stops_of(self, generation: Generation) -> Stops:
+        if generation not in self._stops:
+            self._stops[generation] = Stops(
+                self.codec, generation, incremental=self.switches.incremental_stops
+            )
+        return self._stops[generation]
+
+
+class _Batch:
+    """Rows going through the model, until all have ended."""
+
+    def __init__(
+        self,
+        generator: BatchedGenerator,
+        rows: Sequence[Row],
+        generation: Generation,
+        ended: Callable[[Sequence[int]], bool],
+        watch: Watch | None,
+        found: dict[int, list[int] | None],
+    ) -> None:
+        self._generator = generator
+        self._waiting = deque(rows)
+        self._ended = ended
+        self._watch = watch
+        self._found = found
+        self._chooser = Chooser(generation)
+        capacity = max(len(row.own) for row in rows) + generation.max_new_tokens
+        self._slots = Slots(generator.n_slots(rows, capacity), capacity)
+        self._active: list[Row] = []
+        """The row in each slot, from the first."""
+        self._prefix = rows[0].prompt[: rows[0].n_shared]
+
+    def run(self) -> None:
+        """Put the tokens of every row into `found`."""
+        if len(self._prefix):
+            self._generator.forward(
+                PrefixReading(self._slots), self._prefix.tolist(), list(range(len(self._prefix)))
+            )
+        switches = self._generator.switches
+        refill = switches.refill and switches.drop_finished
+        while self._waiting or self._active:
+            if self._waiting and (refill or not self._active):
+                self._admit()
+            self._leave()
+            if self._active:
+                self._step()
+
+    def _admit(self) -> None:
+        """Read the prompts of as many rows as there are free slots, a forward pass full at a time."""
+        while self._waiting and len(self._active) < self._slots.n_slots:
+            rows: list[Row] = []
+            spans: list[Span] = []
+            n_tokens = 0
+            while self._waiting and len(self._active) < self._slots.n_slots:
+                row = self._waiting[0]
+                donor, n_copied = self._donor(row)
+                n_own = len(row.own) - n_copied
+                if rows and n_tokens + n_own > self._generator.budget_tokens:
+                    break
+                spans.append(Span(len(self._active), n_tokens, n_tokens + n_own, donor, n_copied))
+                rows.append(self._waiting.popleft())
+                self._active.append(row)
+                n_tokens += n_own
+            self._read(rows, spans)
+
+    def _read(self, rows: list[Row], spans: list[Span]) -> None:
+        tokens = [
+            id for row, span in zip(rows, spans, strict=True) for id in row.own[span.n_copied :].tolist()
+        ]
+        places = [
+            place
+            for row, span in zip(rows, spans, strict=True)
+            for place in range(row.n_shared + span.n_copied, len(row.prompt))
+        ]
+        hidden_TD = self._generator.forward(PromptReading(self._slots, spans), tokens, places)
+        last = torch.tensor([span.stop - 1 for span in spans], device=hidden_TD.device)
+        self._choose(rows, hidden_TD[last])
+
+    def _donor(self, row: Row) -> tuple[int, int]:
+        """The slot of the prompt that has most in common with this one, and how much."""
+        if not self._generator.switches.copy_prefixes:
+            return -1, 0
+        best, most = -1, 0
+        for slot, other in enumerate(self._active):
+            common = min(n_common(other.own, row.own), len(row.own) - 1)
+            if common > most:
+                best, most = slot, common
+        return (best, most) if most >= LEAST_SHARED else (-1, 0)
+
+    def _step(self) -> None:
+        """One more token of every active row."""
+        rows = self._active
+        lengths = [row.n_kept for row in rows]
+        step = Step(
+            self._slots, torch.tensor(lengths, device=self._generator.model.device), longest=max(lengths)
+        )
+        tokens = [max(0, row.tokens[-1]) for row in rows]
+        places = [row.n_shared + length for row, length in zip(rows, lengths, strict=True)]
+        self._choose(rows, self._generator.forward(step, tokens, places))
+        self._generator.n_steps += 1
+
+    def _choose(self, rows: list[Row], hidden_BD: torch.Tensor) -> None:
+        logits_BV = self._generator.model.logits(hidden_BD)
+        if self._watch is not None:
+            self._watch(rows, logits_BV)
+        histories = [row.history() for row in rows] if self._chooser.needs_history else []
+        chosen = self._chooser.choose(logits_BV, histories, [row.draws for row in rows])
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            row.tokens.append(token)
+            if row.number in self._found:
+                continue  # it goes on only because finished rows are kept
+            if token < 0:
+                self._found[row.number] = None
+            elif self._ended(row.tokens):
+                self._found[row.number] = list(row.tokens)
+
+    def _leave(self) -> None:
+        """Let rows go whose texts have ended; the last ones move into their slots."""
+        done = [slot for slot, row in enumerate(self._active) if row.number in self._found]
+        if not self._generator.switches.drop_finished and len(done) < len(self._active):
+            return
+        for slot in reversed(done):
+            if self._found[self._active[slot].number] is None:
+                self._slots.clear(slot)
+            last = self._active.pop()
+            if slot < len(self._active):
+                self._active[slot] = last
+                self._slots.move(len(self._active), slot, last.n_kept)

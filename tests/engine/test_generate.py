@@ -1,0 +1,174 @@
+"""The generators against the reference: every architecture, each optimisation off, draws, rows that break."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from engine.models import CONFIGS, VOCAB, tiny_model
+from engine.texts import CHARACTERS, Characters, asking, prompts
+from milepost.engine import build_generator
+from milepost.engine.generate.batched import BatchedGenerator
+from milepost.engine.generate.padded import PaddedGenerator
+from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.generate.switches import GenerateSwitches
+from milepost.engine.generate.trusted import TrustedGenerator
+from milepost.errors import MilepostError
+from milepost.types import Generation
+
+CODEC = Characters()
+FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}
+TASKS = {
+    "greedy": asking(),
+    "with penalties": asking(options=(("no_repeat_ngram_size", 3), ("repetition_penalty", 1.3))),
+    "drawn": asking(
+        do_sample=True, temperature=0.8, options=(("top_k", 20), ("top_p", 0.9)), n_answers=2, seed=7
+    ),
+}
+SWITCHES = [field.name for field in dataclasses.fields(GenerateSwitches)]
+
+
+def by_reference(model: torch.nn.Module, generation: Generation) -> list[list[str] | None]:
+    return ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(prompts(), generation)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_every_architecture_gives_the_texts_of_the_reference(architecture: str) -> None:
+    model = tiny_model(architecture)
+    generator = TrustedGenerator(model, CODEC, vocab_size=VOCAB)
+    assert generator.generate(prompts(), asking()) == by_reference(model, asking())
+    assert generator.name == ("padded" if architecture in FALLS_BACK else "batched"), generator.fallback
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("generator", [BatchedGenerator, PaddedGenerator])
+def test_what_a_task_asks_for_is_the_same_in_every_generator(
+    task: str, generator: type[BatchedGenerator]
+) -> None:
+    model = tiny_model("llama")
+    expected = by_reference(model, TASKS[task])
+    assert generator(model, CODEC, vocab_size=VOCAB).generate(prompts(), TASKS[task]) == expected
+    assert len({texts[0] for texts in expected if texts}) > 3
+
+
+@pytest.mark.parametrize("off", SWITCHES)
+@pytest.mark.parametrize("most_rows", [1, 4])
+def test_no_optimisation_changes_a_text(off: str, most_rows: int) -> None:
+    model = tiny_model("llama")
+    generator = BatchedGenerator(
+        model,
+        CODEC,
+        vocab_size=VOCAB,
+        budget_tokens=64,
+        switches=dataclasses.replace(GenerateSwitches(), **{off: False}),
+        most_rows=most_rows,
+    )
+    assert generator.generate(prompts(), asking()) == by_reference(model, asking())
+
+
+def counted(generator: BatchedGenerator, generation: Generation) -> tuple[int, int]:
+    """(tokens that entered the model, steps) of generating."""
+    seen = []
+    hook = generator.model.module.get_input_embeddings().register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].numel())
+    )
+    generator.generate(prompts(), generation)
+    hook.remove()
+    return sum(seen), generator.n_steps
+
+
+@pytest.mark.parametrize("off", ["share_prefix", "copy_prefixes", "drop_finished", "refill"])
+def test_each_optimisation_saves_work(off: str) -> None:
+    model = tiny_model("llama")
+    both = [
+        BatchedGenerator(model, CODEC, vocab_size=VOCAB, most_rows=4, switches=switches)
+        for switches in (GenerateSwitches(), dataclasses.replace(GenerateSwitches(), **{off: False}))
+    ]
+    (tokens, steps), (more_tokens, more_steps) = (counted(generator, asking()) for generator in both)
+    if off == "refill":
+        assert steps < more_steps
+    else:
+        assert tokens < more_tokens
+
+
+def test_prompts_that_share_nothing_and_a_single_one_are_continued_as_well() -> None:
+    model = tiny_model("qwen3")
+    for asked in (prompts(shared=0), prompts()[:1], []):
+        expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, asking())
+        assert BatchedGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, asking()) == expected
+
+
+def test_a_text_that_never_ends_is_as_long_as_it_may_be() -> None:
+    asked = Generation(until=(), max_new_tokens=7)
+    for texts in TrustedGenerator(tiny_model("llama"), CODEC, vocab_size=VOCAB).generate(prompts(), asked):
+        assert texts is not None
+        shown = [CHARACTERS.index(character) for character in texts[0].replace("<pad>", "")]
+        assert len(shown) <= 7
+
+
+def test_draws_depend_on_the_seed_and_not_on_the_company() -> None:
+    model, drawn = tiny_model("llama"), TASKS["drawn"]
+    generator = BatchedGenerator(model, CODEC, vocab_size=VOCAB)
+    together = generator.generate(prompts(), drawn)
+    alone = [generator.generate([prompt], drawn)[0] for prompt in prompts()]
+    assert together == alone
+    assert generator.generate(prompts(), dataclasses.replace(drawn, seed=8)) != together
+    assert any(texts[0] != texts[1] for texts in together if texts)
+
+
+def test_a_row_without_numbers_spoils_no_other() -> None:
+    model = tiny_model("llama")
+    asked = prompts()
+    poison = VOCAB - 1
+    asked = [np.where(prompt == poison, 3, prompt).astype(np.int32) for prompt in asked]
+    asked[4] = np.append(asked[4], np.int32(poison))
+    with torch.no_grad():
+        model.get_input_embeddings().weight[poison] = torch.nan
+        model.get_output_embeddings().weight.copy_(torch.nan_to_num(model.get_output_embeddings().weight))
+    expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, asking())
+    assert expected[4] is None
+    assert sum(texts is None for texts in expected) < len(expected)
+    for generator in (
+        BatchedGenerator(model, CODEC, vocab_size=VOCAB, most_rows=3),
+        PaddedGenerator(model, CODEC, vocab_size=VOCAB),
+    ):
+        assert generator.generate(asked, asking()) == expected
+
+
+def test_running_out_of_memory_costs_rows_and_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    generator = BatchedGenerator(model, CODEC, vocab_size=VOCAB, most_rows=8)
+    forward, calls = generator.forward, []
+
+    def failing(*arguments: object) -> torch.Tensor:
+        calls.append(arguments)
+        if len(calls) == 9:
+            raise MemoryError
+        return forward(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generator, "forward", failing)
+    assert generator.generate(prompts(), asking()) == by_reference(model, asking())
+    assert generator.most_rows == 4
+
+
+def test_a_foreign_token_is_refused() -> None:
+    for name in ("auto", "padded", "reference"):
+        generator = build_generator(name, tiny_model("llama"), CODEC, vocab_size=VOCAB)  # type: ignore[arg-type]
+        with pytest.raises(MilepostError, match=f"token id {VOCAB}"):
+            generator.generate([np.array([3, VOCAB], dtype=np.int32)], asking())
+
+
+def test_a_model_whose_logits_come_out_otherwise_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    from milepost.engine.generate import attention
+
+    model = tiny_model("llama")
+    right = attention._causal
+    monkeypatch.setattr(attention, "_causal", lambda query, *rest: right(query * 1.2, *rest))
+    generator = TrustedGenerator(model, CODEC, vocab_size=VOCAB)
+    assert generator.generate(prompts(), asking()) == by_reference(model, asking())
+    assert generator.name == "padded"
+    assert generator.fallback is not None
+    assert "off the plain forward pass" in generator.fallback
