@@ -1,0 +1,251 @@
+"""Our generator against lm_eval's own `generate_until` on real prompts: one process, one thread, in turns.
+
+    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--shape 15M] [--train-s 60] [--ablation]
+
+A Llama with random weights writes nothing that ends. So it is trained for a minute on GSM8K's train questions
+and answers first, enough to know how a question begins: the stop strings of the task then occur where they
+do, and texts have very different lengths. Both sides get the same prompts and generation settings and stop by
+the same rules; lm_eval runs at the batch size that is fastest on a sample; of several rounds the fastest
+counts, for both. `same texts` counts the prompts that both continue with exactly the same text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from common import GPT2, MAX_LENGTH, SHAPES, cpu_seconds, markdown, offline_hub, one_thread, write_result
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from milepost.types import Generation
+
+TASKS = ("gsm8k", "gsm8k_cot")
+BATCH_SIZES = (4, 8, 16, 32)
+SAMPLE = 16
+"""Prompts on which lm_eval's batch size is chosen; the same size is used up to all of them."""
+TRAIN_TOKENS = 256
+TRAIN_ROWS = 4
+LEARNING_RATE = 3e-3
+WARM_UP_STEPS = 10
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options(arguments)
+    with offline_hub():
+        one_thread()
+        model, tokenizer, steps, loss = trained(options.shape, options.train_s)
+        tables = [measure(name, model, tokenizer, options) for name in options.tasks]
+    table = [row for rows in tables for row in rows]
+    print("\n".join(markdown(table)))
+    name = "-".join([options.shape, *(["ablation"] if options.ablation else []), *options.tasks])
+    result = {"rounds": options.rounds, "training steps": steps, "training loss": loss}
+    if not options.dry:
+        print(write_result("generate", name, result, table))
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=SHAPES, default="15M")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--docs", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=2, help="how often each side is measured")
+    parser.add_argument("--train-s", type=float, default=60.0, help="CPU seconds of training")
+    parser.add_argument("--batch-size", type=int, help="lm_eval's; default: the fastest on a sample")
+    parser.add_argument("--ablation", action="store_true", help="ours only, with one switch off at a time")
+    parser.add_argument("--dry", action="store_true", help="write no result file")
+    return parser.parse_args(arguments)
+
+
+def trained(shape: str, seconds: float) -> tuple[Any, Any, int, float]:
+    """(model, tokenizer, steps, last loss) of a Llama that has read GSM8K for so many CPU seconds."""
+    import torch
+    from datasets import load_dataset
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(GPT2)
+    docs = load_dataset("openai/gsm8k", "main", split="train")
+    text = "\n\n".join(f"Question: {doc['question']}\nAnswer: {doc['answer']}" for doc in docs)
+    tokens = torch.tensor(tokenizer(text, verbose=False)["input_ids"])
+    model = SHAPES[shape].build()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.02)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1)
+    rng = np.random.default_rng(0)
+    model.train()
+    start, steps, loss = time.process_time(), 0, torch.tensor(float("nan"))
+    while (spent := time.process_time() - start) < seconds:
+        left = 1 - spent / seconds
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1.0, (steps + 1) / WARM_UP_STEPS) * max(0.1, left)
+        firsts = rng.integers(0, len(tokens) - TRAIN_TOKENS, TRAIN_ROWS)
+        batch = torch.stack([tokens[first : first + TRAIN_TOKENS] for first in firsts.tolist()])
+        loss = model(batch, labels=batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        steps += 1
+    return model.eval().requires_grad_(False), tokenizer, steps, loss.item()
+
+
+def measure(name: str, model: Any, tokenizer: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows of one task."""
+    contexts, gen_kwargs, prompts, generation = _prompts(name, tokenizer, options.docs)
+    if options.ablation:
+        return _ablation(name, model, tokenizer, prompts, generation, options)
+    return [_comparison(name, model, tokenizer, contexts, gen_kwargs, prompts, generation, options)]
+
+
+def _prompts(
+    name: str, tokenizer: Any, docs: int
+) -> tuple[list[str], dict[str, Any], list[npt.NDArray[np.int32]], Generation]:
+    """The task's prompts as strings, its generation_kwargs, and both as Milepost plans them."""
+    from milepost.plan.shards import DEFAULT_SHARD_TOKENS, shard_sequences
+    from milepost.run.journal import Journal
+    from milepost.run.planning import make_questions
+    from milepost.tasks.settings import TaskSettings
+    from milepost.types import GenerationDefaults
+
+    with Journal() as journal:
+        plan = make_questions(
+            TaskSettings(names=(name,), limit=docs),
+            tokenizer,
+            GPT2,
+            MAX_LENGTH,
+            shard_tokens=DEFAULT_SHARD_TOKENS,
+            reuse=False,
+            journal=journal,
+            defaults=GenerationDefaults(stop_tokens=(tokenizer.eos_token_id,)),
+        ).plan
+    (task,) = plan.tasks
+    asked = [json.loads(arguments)[0] for arguments in task.docs.columns()["arguments"]]
+    prompts = []
+    for shard in task.shards:
+        found = shard_sequences(task.encoded, shard)
+        prompts += [found.tokens[found.starts[i] : found.starts[i + 1]] for i in range(len(found))]
+    (generation,) = task.generations.settings
+    return [context for context, _ in asked], asked[0][1], prompts, generation
+
+
+class Harness:
+    """lm_eval's HFLM over the model."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        from lm_eval.models.huggingface import HFLM
+
+        self.lm: Any = HFLM(pretrained=model, tokenizer=tokenizer, max_length=MAX_LENGTH, batch_size=1)
+
+    def generate(self, contexts: Sequence[str], gen_kwargs: dict[str, Any], batch_size: int) -> list[str]:
+        from lm_eval.api.instance import Instance
+
+        self.lm.batch_size_per_gpu = batch_size
+        requests = [
+            Instance(request_type="generate_until", doc={}, arguments=(context, dict(gen_kwargs)), idx=0)
+            for context in contexts
+        ]
+        texts: list[str] = self.lm.generate_until(requests, disable_tqdm=True)
+        return texts
+
+    def fastest_batch_size(self, contexts: Sequence[str], gen_kwargs: dict[str, Any]) -> int:
+        sample = contexts[:: max(1, len(contexts) // SAMPLE)][:SAMPLE]
+        sizes = [size for size in BATCH_SIZES if size <= len(sample)] or [1]
+        seconds = {size: cpu_seconds(partial(self.generate, sample, gen_kwargs, size))[0] for size in sizes}
+        return min(seconds, key=seconds.__getitem__)
+
+
+def _comparison(
+    name: str,
+    model: Any,
+    tokenizer: Any,
+    contexts: list[str],
+    gen_kwargs: dict[str, Any],
+    prompts: list[npt.NDArray[np.int32]],
+    generation: Generation,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    from milepost.engine import build_generator
+
+    vocab_size = model.config.vocab_size
+    harness = Harness(model, tokenizer)
+    batch_size = options.batch_size or harness.fastest_batch_size(contexts, gen_kwargs)
+    their_s, our_s = [], []
+    theirs: list[str] = []
+    ours: list[str] = []
+    for _ in range(options.rounds):
+        seconds, theirs = cpu_seconds(partial(harness.generate, contexts, gen_kwargs, batch_size))
+        their_s.append(seconds)
+        # Built anew each round, so that its trial and its table of stop tokens count as well.
+        generator = build_generator("auto", model, tokenizer, vocab_size=vocab_size)
+        seconds, found = cpu_seconds(partial(generator.generate, prompts, generation))
+        our_s.append(seconds)
+        ours = [texts[0] if texts else "" for texts in found]
+    lengths = [len(tokenizer(text)["input_ids"]) for text in ours]
+    return {
+        "task": name,
+        "shape": options.shape,
+        "prompts": len(prompts),
+        "prompt tokens": int(np.mean([len(prompt) for prompt in prompts])),
+        "text tokens": f"{min(lengths)}-{int(np.median(lengths))}-{max(lengths)}",
+        "stopped": sum(length < generation.max_new_tokens - 1 for length in lengths),
+        "lm_eval batch": batch_size,
+        "lm_eval s": min(their_s),
+        "our s": min(our_s),
+        "ratio": min(their_s) / min(our_s),
+        "same texts": sum(a == b for a, b in zip(theirs, ours, strict=True)),
+        "generator": generator.name,
+        "all lm_eval s": their_s,
+        "all our s": our_s,
+        "all lengths": lengths,
+    }
+
+
+def _ablation(
+    name: str,
+    model: Any,
+    tokenizer: Any,
+    prompts: list[npt.NDArray[np.int32]],
+    generation: Generation,
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """One row with everything on, then one per switch, measured in turns."""
+    from milepost.engine.generate.batched import BatchedGenerator
+    from milepost.engine.generate.switches import GenerateSwitches
+
+    all_on = GenerateSwitches()
+    variants = {"all on": all_on}
+    for switch in fields(GenerateSwitches):
+        variants[f"without {switch.name}"] = replace(all_on, **{switch.name: False})
+    seconds: dict[str, list[float]] = {label: [] for label in variants}
+    for _ in range(options.rounds):
+        for label, switches in variants.items():
+            generator = BatchedGenerator(
+                model, tokenizer, vocab_size=model.config.vocab_size, switches=switches
+            )
+            seconds[label].append(cpu_seconds(partial(generator.generate, prompts, generation))[0])
+    base = min(seconds["all on"])
+    return [
+        {
+            "task": name,
+            "shape": options.shape,
+            "variant": label,
+            "CPU s": min(times),
+            "times as long": min(times) / base,
+        }
+        for label, times in seconds.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
