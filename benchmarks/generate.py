@@ -1,6 +1,6 @@
 """Our generator against lm_eval's own `generate_until` on real prompts: one process, one thread, in turns.
 
-    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--shape 15M] [--train-s 60] [--ablation]
+    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-s 60] [--ablation]
 
 A Llama with random weights writes nothing that ends. So it is trained for a minute on GSM8K's train questions
 and answers first, enough to know how a question begins: the stop strings of the task then occur where they
