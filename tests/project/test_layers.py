@@ -37,10 +37,11 @@ MAY_IMPORT = {
     "recorders": GROUND | {"store", "analysis"},
     "lm_eval_backend": GROUND | {"engine", "run"},
     "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
+    "perplexity": GROUND | {"library", "analysis"},
     "demo": GROUND | {"library", "analysis", "report"},
     "cli": GROUND
     | STAGES
-    | {"doctor", "run", "watch", "analysis", "report", "library", "demo", "lm_eval_backend"},
+    | {"doctor", "run", "watch", "analysis", "report", "library", "perplexity", "demo", "lm_eval_backend"},
 }
 """Room to the rooms it may import; whoever adds a room says here where it stands."""
 

@@ -16,6 +16,7 @@ from milepost.version import __version__
 COMMANDS = {
     "run": "score every checkpoint of one or more training runs",
     "list": "what checkpoints are there, and are they complete",
+    "ppl": "one text in every convention of perplexity, and why the figures differ",
     "show": "the table of a results folder",
     "status": "what runs on a results folder, what is done, what is left",
     "verify": "is every record of a results folder what was written",

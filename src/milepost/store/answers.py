@@ -118,6 +118,18 @@ def read_answers(path: Path, checkpoint: str | None = None) -> ModelAnswers:
     return _read(results, *chosen[-1])
 
 
+def answers_of_plan(results: ResultsFolder, record: Mapping[str, Any], plan_id: str) -> ModelAnswers:
+    """One checkpoint's answers to one plan, of those that have figures.
+
+    Args:
+        record: the checkpoint's, as of `store.reading.checkpoint_records`.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    return _read(results, record, [plan_id])
+
+
 def read_doc_answers(model: ModelAnswers, task: str, filter: str, doc_ids: Sequence[int]) -> list[DocAnswer]:
     """Docs of a task with the model's answers, in the order of `doc_ids`.
 

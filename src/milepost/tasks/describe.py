@@ -10,6 +10,7 @@ from lm_eval.utils import handle_non_serializable
 
 from milepost.tasks.data import data_state
 from milepost.tasks.loading import LoadedTasks
+from milepost.tasks.perplexity.text_task import TextTask
 
 
 def describe_counting(loaded: LoadedTasks) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def describe_tasks(loaded: LoadedTasks) -> dict[str, dict[str, Any]]:
             "num_fewshot": task.get_config("num_fewshot"),
             "dataset": [task.DATASET_PATH, task.DATASET_NAME],
             "parents": list(loaded.parents_of(name)),
+            **({"parameters": task.parameters} if isinstance(task, TextTask) else {}),
         }
         for name, task in loaded.tasks.items()
     }

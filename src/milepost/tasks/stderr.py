@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from lm_eval.api.metrics import bits_per_byte, perplexity, stderr_for_metric, weighted_perplexity
 
+from milepost.tasks.perplexity.counting import perplexity as windowed_perplexity
+
 RESAMPLES_OF_SUMS = 2000
 RESAMPLES = 200
 SEED = 1234
@@ -32,7 +34,7 @@ def standard_error(aggregation: Callable[[Sequence[Any]], Any], items: Sequence[
     if aggregation is perplexity:
         logs = np.asarray(items, dtype=np.float64)
         return _spread(_exp(-_resampled_sums(logs[:, None])[:, 0] / len(logs)))
-    if aggregation in (weighted_perplexity, bits_per_byte):
+    if aggregation in (weighted_perplexity, windowed_perplexity, bits_per_byte):
         sums = _resampled_sums(np.asarray(items, dtype=np.float64))
         nats = -sums[:, 0] / sums[:, 1]
         return _spread(nats / math.log(2) if aggregation is bits_per_byte else _exp(nats))

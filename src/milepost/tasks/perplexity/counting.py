@@ -9,7 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from lm_eval.api.metrics import weighted_perplexity
+
 Pair = tuple[float, float]
+
+NO_FIGURE = "N/A"
 
 
 def fixed_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
@@ -53,6 +57,15 @@ def documents(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
         "byte_perplexity": (loglikelihood, n_bytes),
         "bits_per_byte": (loglikelihood, n_bytes),
     }
+
+
+def perplexity(pairs: Sequence[Pair]) -> float | str:
+    """lm_eval's `weighted_perplexity`, and its word for no figure where that overflows: a text without spaces
+    is one word of thousands of nats."""
+    try:
+        return weighted_perplexity(pairs)
+    except OverflowError:
+        return NO_FIGURE
 
 
 def nats_per_token(pairs: Sequence[Pair]) -> float:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lm_eval.api.task import ConfigurableTask
 
 from milepost.errors import TaskError
-from milepost.tasks.perplexity.texts import C4_WINDOWS, form_of, one_doc, read_text
+from milepost.tasks.perplexity.texts import C4_WINDOWS, check_text, form_of, one_doc, read_text
 from milepost.types import Windows
 
 DEFAULT_TEXT = "wikitext2"
@@ -35,11 +35,11 @@ class TextTask(ConfigurableTask):
             TaskError: a parameter that makes no sense, or a text that cannot be had.
         """
         own = {key: value for key, value in config.items() if key not in ("class", "form", "windows")}
-        given = dict(own.get("metadata") or {})
-        text = str(given.get("text", DEFAULT_TEXT))
+        self.parameters = _parameters(own.get("metadata") or {})
+        """What was asked for: text (a file by its full path), seqlen (None: the usual), stride."""
+        self.windows = _windows(config.get("windows"), self.parameters)
         self._file: Path | None = None
-        self.windows = _windows(config.get("windows"), given, text)
-        source = form_of(text, config["form"])
+        source = form_of(self.parameters["text"], config["form"])
         if source.path == "text":
             self._file = Path(source.kwargs["data_files"]["test"])
         super().__init__(config={**own, **source.config()})
@@ -60,16 +60,27 @@ class TextTask(ConfigurableTask):
         return [(number, {"window": number, "n_targets": int(n)}) for number, n in enumerate(n_targets)]
 
 
-def _windows(spec: Mapping[str, Any] | None, given: Mapping[str, Any], text: str) -> Windows | None:
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    text = str(given.get("text", DEFAULT_TEXT))
+    file = check_text(text)
+    return {
+        "text": text if file is None else str(file),
+        "seqlen": None if given.get("seqlen") is None else _count(given, "seqlen", at_least=2),
+        "stride": _count({"stride": DEFAULT_STRIDE, **given}, "stride", at_least=1),
+    }
+
+
+def _windows(spec: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Windows | None:
     if spec is None:
         return None
+    keep_tail = spec.get("keep_tail", False)
     return Windows(
         kind=spec["kind"],
-        size=None if given.get("seqlen") is None else _count(given, "seqlen", at_least=2),
+        size=asked["seqlen"],
         whole_context=spec.get("whole_context", False),
-        stride=_count({"stride": DEFAULT_STRIDE, **given}, "stride", at_least=1),
-        keep_tail=spec.get("keep_tail", False),
-        most=C4_WINDOWS if text == "c4" and not spec.get("keep_tail", False) else None,
+        stride=asked["stride"],
+        keep_tail=keep_tail,
+        most=C4_WINDOWS if asked["text"] == "c4" and not keep_tail else None,
         prefix=spec.get("prefix", False),
     )
 

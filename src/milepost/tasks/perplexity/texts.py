@@ -119,6 +119,10 @@ def _first_docs(docs: datasets.Dataset) -> datasets.Dataset:
     return docs.select(range(min(C4_DOCS, len(docs))))
 
 
+def _docs_in_one(docs: datasets.Dataset) -> datasets.Dataset:
+    return one_doc("".join(_first_docs(docs)["text"]))
+
+
 def _joined_by_spaces(docs: datasets.Dataset) -> datasets.Dataset:
     return one_doc(" ".join(_first_docs(docs)["text"]))
 
@@ -140,5 +144,9 @@ TEXTS: dict[str, dict[str, Form]] = {
         "plain": _wikitext(PAGES, _pages_in_one),
         "documents": _wikitext(PAGES, _pages),
     },
-    "c4": {"joined": _c4(_joined_by_spaces), "documents": _c4(_first_docs)},
+    "c4": {
+        "joined": _c4(_joined_by_spaces),
+        "plain": _c4(_docs_in_one),
+        "documents": _c4(_first_docs),
+    },
 }

@@ -1,0 +1,72 @@
+"""`measure_perplexity` does what `milepost ppl` does: one text, every convention, and why they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milepost.analysis.perplexity import TextPerplexity, comparability, read_perplexities, tasks_of
+from milepost.errors import MilepostError
+from milepost.library import Results, evaluate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perplexities:
+    """What was measured, model by model."""
+
+    results: Results
+    found: tuple[TextPerplexity, ...]
+    """One per checkpoint that has figures, by series and step."""
+    notes: tuple[str, ...]
+    """What keeps the models' figures from being compared, a sentence each."""
+
+
+def measure_perplexity(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    output_path: str | Path,
+    text: str = "wikitext2",
+    seqlen: int | None = None,
+    stride: int = 512,
+    explain: bool = True,
+    **options: Any,
+) -> Perplexities:
+    """Perplexities of every checkpoint of `sources` on one text; what is stored is not computed again.
+
+    `measure_perplexity(["a", "b"], output_path="out", explain=False).found[0].value("word_perplexity")`
+
+    Args:
+        sources: as of `milepost.evaluate`.
+        output_path: the results folder, new or of an earlier call.
+        text: `wikitext2` (the test split), `c4` (what the pruning papers take of it), or a text file.
+        seqlen: tokens per window; None for 2,048, or the model's context where that is shorter.
+        stride: new tokens per sliding window.
+        explain: also measure what lies between the conventions (about twice the work), for `.gaps`.
+        options: `milepost.evaluate`'s, such as `steps`, `device`, `dtype`, `tokenizer`.
+
+    Raises:
+        MilepostError: something the caller can mend, with a hint; nothing has been written then.
+    """
+    parameters: dict[str, Any] = {"text": _full(text), "stride": stride}
+    if seqlen is not None:
+        parameters["seqlen"] = seqlen
+    results = evaluate(
+        sources,
+        tasks_of(parameters["text"], explain=explain),
+        output_path=output_path,
+        metadata=parameters,
+        **options,
+    )
+    only = {*results.scored, *results.reused}
+    found = read_perplexities(results.path, text=parameters["text"], seqlen=seqlen, stride=stride, only=only)
+    if not found and not results.failures:
+        raise MilepostError(f"{output_path} has no perplexities", "run the same command again")
+    return Perplexities(results=results, found=tuple(found), notes=tuple(comparability(found)))
+
+
+def _full(text: str) -> str:
+    """A file by its full path, so that it is the same wherever the command is given."""
+    path = Path(text)
+    return str(path.resolve()) if path.is_file() and text not in ("wikitext2", "c4") else text
