@@ -267,7 +267,6 @@ def test_safetensors_are_preferred_where_both_formats_are_there(tmp_path):
         ("megatron/llama_legacy_tp1", "megatron", 3),
         ("megatron/gpt2_legacy_tp2", "megatron", 3),
         ("megatron/llama_torch_dist_tp1", "torch_dist", 3),
-        ("hf/trainer_llama_lora", "peft", 3),
     ],
 )
 def test_formats_that_cannot_be_read_yet_are_recognised_and_said_so(shared, run, format, n):

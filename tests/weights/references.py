@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from milepost.sources import Given, discover, fetch, identify
-from milepost.weights import LiveModel, read_checkpoint
+from milepost.weights import Bases, LiveModel, read_checkpoint
 
 TOLERANCE = 1e-5
 
@@ -21,11 +21,15 @@ def largest_differences(
     Each is identified first and read against its hashes, as a run does.
     """
     expected = load_file(reference)
+    bases = Bases()
     model: LiveModel | None = None
     differences = {}
     for checkpoint in discover(str(run), None, given or Given()).checkpoints:
         sums = {file.name: file.sha256 for file in identify(checkpoint, cache).files}
-        weights = read_checkpoint(fetch(checkpoint), checkpoint.format, sums, config_file=checkpoint.config)
+        base = bases.of(checkpoint.base, cache) if checkpoint.base else None
+        weights = read_checkpoint(
+            fetch(checkpoint), checkpoint.format, sums, config_file=checkpoint.config, base=base
+        )
         if model is None:
             model = LiveModel.build(weights, dtype="float32")
         else:

@@ -29,7 +29,8 @@ from milepost.store.workers import Worker
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
-    from milepost.weights import CheckpointWeights, LiveModel
+    from milepost.weights import Bases, CheckpointWeights, LiveModel
+    from milepost.weights.adapters import Base
 
 logger = logging.getLogger("milepost.run")
 
@@ -74,6 +75,7 @@ class Runner:
         self._listener = listener
         self._leases = Leases(results, worker)
         self._model: LiveModel | None = None
+        self._bases: Bases | None = None
         self._tokenizer: Any = None
         """Of the series that the live model belongs to."""
         self._dtype = ""
@@ -127,12 +129,24 @@ class Runner:
         try:
             folder = fetch(checkpoint, cache_folder(), repair=self._settings.repair)
             sums = {file.name: file.sha256 for file in identity.files}
-            weights = read_checkpoint(folder, checkpoint.format, sums, config_file=checkpoint.config)
+            base = self._base_of(checkpoint)
+            weights = read_checkpoint(
+                folder, checkpoint.format, sums, config_file=checkpoint.config, base=base
+            )
             if identify(checkpoint, cache_folder()) != identity:
                 raise CheckpointError(f"{checkpoint.source} changed while it was being read")
         except (CheckpointError, SourceError) as error:
             return _Read(identity, problem=error)
         return _Read(identity, weights)
+
+    def _base_of(self, checkpoint: Checkpoint) -> Base | None:
+        """For an adapter: the model it changes, kept from one checkpoint to the next."""
+        from milepost.weights import Bases
+
+        if checkpoint.base is None:
+            return None
+        self._bases = self._bases or Bases()
+        return self._bases.of(checkpoint.base, cache_folder(), repair=self._settings.repair)
 
     def _target(self, series: PreparedSeries, checkpoint: Checkpoint, identity: Identity) -> Target:
         plan = self._questions[series.key].plan

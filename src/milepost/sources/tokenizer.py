@@ -23,7 +23,7 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
     """A local folder with the tokenizer's files, downloaded if need be (them alone).
 
     Looked for in: `override` (a folder, `hf://org/name` or `org/name`), the checkpoint, the folder above it,
-    and for the Hub the root of its revision and of `main`.
+    and for the Hub the root of its revision and of `main`; for an adapter then in its base.
 
     Raises:
         TokenizerError: there is none.
@@ -32,6 +32,8 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
         return _overriding(override)
     location = checkpoint.location
     found = _beside(location) if isinstance(location, Path) else _on_hub(location)
+    if found is None and checkpoint.base is not None:
+        return tokenizer_location(checkpoint.base)
     if found is None:
         raise TokenizerError(f"{shown(checkpoint.source)} has no tokenizer", _HINT)
     return found

@@ -1,5 +1,6 @@
 """From a folder of files to a model that can be asked: config, tensors, tokenizer, and one live module."""
 
+from milepost.weights.bases import Bases
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config
 from milepost.weights.generation import read_generation_defaults
@@ -7,6 +8,7 @@ from milepost.weights.live import LiveModel, auto_dtype
 from milepost.weights.tokenizer import load_tokenizer, tokenizer_id
 
 __all__ = [
+    "Bases",
     "CheckpointWeights",
     "ContextLength",
     "LiveModel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PretrainedConfig
@@ -12,6 +13,9 @@ from transformers import PretrainedConfig
 from milepost.errors import CheckpointError
 from milepost.sources.digests import check_read, sha256_now
 from milepost.sources.names import shown
+
+if TYPE_CHECKING:
+    from milepost.weights.adapters import Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class Asked:
     """Where the config was read; None where the checkpoint tells it otherwise."""
     sha256: Mapping[str, str]
     """By path in the folder, what each weight file must hash to; files without an entry are not checked."""
+    base: Base | None = None
+    """For an adapter: the model it changes, in memory."""
 
     def check_hashes(self) -> None:
         """Read every file that has an entry, and refuse one that is not what was identified.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PretrainedConfig
@@ -16,6 +17,9 @@ from milepost.sources.names import shown, some
 from milepost.weights.asked import Asked
 from milepost.weights.config import read_config
 from milepost.weights.readers import READERS
+
+if TYPE_CHECKING:
+    from milepost.weights.adapters import Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def read_checkpoint(
     sha256: Mapping[str, str] | None = None,
     *,
     config_file: Path | None = None,
+    base: Base | None = None,
 ) -> CheckpointWeights:
     """Read and check a checkpoint. Touches no global state, so it may run in a thread, ahead of its turn.
 
@@ -54,6 +59,7 @@ def read_checkpoint(
         sha256: by path of the weight file in the folder, what its bytes must hash to: the checkpoint that was
             identified is then the one in memory, whatever happened to the files in between.
         config_file: a config in place of the checkpoint's own.
+        base: for an adapter, the model it changes, as `milepost.weights.bases` gives it.
 
     Raises:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
@@ -61,7 +67,7 @@ def read_checkpoint(
     read = READERS.get(format)
     if read is None:
         raise CheckpointError(f"{shown(str(folder))}: {format} checkpoints cannot be read yet")
-    config = read_config(folder, format, config_file)
+    config = base.config if base is not None else read_config(folder, format, config_file)
     found = read(
         Asked(
             folder=folder,
@@ -69,13 +75,15 @@ def read_checkpoint(
             config=config,
             config_file=config_file or find_config(folder),
             sha256=sha256 or {},
+            base=base,
         )
     )
     if not found.tensors:
         raise CheckpointError(f"{shown(str(folder))} holds no tensors")
     config = found.config or config
     n_bytes = sum(tensor.nbytes for tensor in found.tensors.values())
-    warnings = (*found.warnings, *_oddities(found.tensors), *_other_dtype(config, found.tensors))
+    other_dtype = () if base is not None else _other_dtype(config, found.tensors)
+    warnings = (*found.warnings, *_oddities(found.tensors), *other_dtype)
     return CheckpointWeights(folder, config, found.tensors, found.file_of, n_bytes, warnings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from milepost.weights.adapters import read_adapter
 from milepost.weights.asked import Asked, Found
 from milepost.weights.dcp.model import read_dcp
 from milepost.weights.deepspeed import read_deepspeed
@@ -15,4 +16,5 @@ READERS: Mapping[str, Callable[[Asked], Found]] = {
     "torchtitan": read_dcp,
     "dcp": read_dcp,
     "deepspeed": read_deepspeed,
+    "peft": read_adapter,
 }

@@ -70,8 +70,3 @@ def complete(files: Mapping[str, int], format: str, weights: tuple[str, ...]) ->
 def is_plain(name: str) -> bool:
     """Whether a name from inside a file stays in its folder when it is used as a file's name."""
     return bool(name) and not set(name) & {"/", "\\", "\0"} and name not in {".", ".."}
-
-
-def not_yet(folder: Path, layout: Layout) -> str:
-    """The check of a format that is recognised only."""
-    return f"{layout.format} checkpoints cannot be read yet"

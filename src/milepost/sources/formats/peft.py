@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from milepost.sources.formats.format import Contents, Format, Layout, complete, not_yet
+from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.safetensors_header import read_header
 from milepost.sources.wholeness import check_zip, first_refusal
 
@@ -29,7 +29,7 @@ PEFT = Format(
     name="peft",
     recognise=_recognise,
     downloads=(ADAPTER_CONFIG, *ADAPTER_FILES),
-    check=not_yet,
+    check=_check,
     needs_config=False,
     describing=(ADAPTER_CONFIG,),
 )
