@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "what runs on a results folder, what is done, what is left",
     "verify": "is every record of a results folder what was written",
     "plot": "the learning curve as PNG, SVG or HTML",
+    "questions": "single questions, and what each checkpoint picked",
     "leaderboard": "several runs and published figures, ranked over all tasks",
     "export": "results as lm_eval files, CSV or Parquet",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.store.tables import read_made, read_table, write_table
+from milepost.store.tables import as_array, read_made, read_table, write_table
 from milepost.types import Choices
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_choices(path: Path) -> Choices:
         ResultsError: it is missing or damaged.
     """
     table = read_table(path)
-    columns = {name: table[name].to_numpy() for name in CHOICE_COLUMNS}
+    columns = {name: as_array(table[name]) for name in CHOICE_COLUMNS}
     return Choices(**columns, fixed=bool(read_made(path)["fixed"]))
 
 
@@ -100,10 +100,10 @@ def read_picks(
     """
     import numpy as np
 
-    table: pa.Table = read_table(path).combine_chunks()
+    table: pa.Table = read_table(path, ("task", "doc_id", *columns)).combine_chunks()
     names = table["task"].unify_dictionaries().chunk(0)
-    codes = names.indices.to_numpy()
-    arrays = {name: table[name].to_numpy() for name in ("doc_id", *columns)}
+    codes = as_array(names.indices)
+    arrays = {name: as_array(table[name]) for name in ("doc_id", *columns)}
     firsts = np.flatnonzero(np.diff(codes, prepend=-1))
     found = {}
     for first, last in zip(firsts, [*firsts[1:], len(codes)], strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from milepost.store.files import damaged, write_atomically
 from milepost.store.seal import OPEN, is_sealed, seal
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
 CHECKSUM_KEY = "milepost"
@@ -36,8 +37,8 @@ def write_table(path: Path, table: pa.Table, made: Mapping[str, Any] | None = No
     write_atomically(path, seal(sink.getvalue().to_pybytes()))
 
 
-def read_table(path: Path) -> pa.Table:
-    """One Parquet file.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """One Parquet file, or some of its columns.
 
     Raises:
         ResultsError: it is missing or damaged.
@@ -49,9 +50,25 @@ def read_table(path: Path) -> pa.Table:
         data = path.read_bytes()
         if not is_sealed(data):
             raise ResultsError("it has no checksum")
-        return pq.read_table(pa.BufferReader(data))
+        # Not pq.read_table, which imports pandas for a second.
+        return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
     except (OSError, pa.ArrowException, ResultsError) as error:
         raise damaged(path, error) from error
+
+
+def as_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
+    """A column of numbers or bools without nulls as an array.
+
+    pyarrow's own `to_numpy` imports pandas, which takes longer than reading a million docs.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_boolean(array.type):
+        return as_array(array.cast(pa.uint8())).astype(np.bool_)
+    numbers: npt.NDArray[Any] = np.from_dlpack(array)
+    return numbers
 
 
 def read_made(path: Path) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""Single questions through training: which were learned, forgotten, never right, and how sure that is.
+
+A model near chance learns and forgets hundreds of questions at every step by luck alone. So counts of learned
+and forgotten come with a test whether one is more than the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from milepost.analysis.paired import mcnemar
+from milepost.store.pick_history import PickHistory
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Kind = Literal["all", "learned", "forgotten", "always-wrong", "flips"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepChange:
+    """From one checkpoint to the next."""
+
+    checkpoint: str
+    step: int | None
+    right: int
+    """Docs answered right at this checkpoint."""
+    learned: int
+    """Wrong at the one before, right now."""
+    forgotten: int
+    """Right at the one before, wrong now."""
+    p_value: float
+    """Exact McNemar: how often docs that flip by luck would differ so much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """A whole series, in docs."""
+
+    docs: int
+    always_right: int
+    always_wrong: int
+    learned: int
+    """Wrong at the first checkpoint, right at the last."""
+    forgotten: int
+    """Right at some checkpoint, wrong at the last."""
+    p_value: float
+    """Exact McNemar between the first and the last checkpoint."""
+
+
+def chosen(history: PickHistory, kind: Kind) -> npt.NDArray[np.int64]:
+    """Places [n] of the docs of a kind, the clearest cases first.
+
+    - `learned`: wrong at the first checkpoint, right at the last; by how long it has been right without a
+      break, then by the margin at the last.
+    - `forgotten`: right at some checkpoint, wrong at the last; by the longest run of checkpoints at which it
+      was right, then by how far the margin fell.
+    - `always-wrong`: at every checkpoint; the most wrongly answered at the last first.
+    - `flips`: changed between right and wrong at least twice; most often first (forgetting events as in
+      Toneva et al., arXiv 1812.05159).
+    - `all`: in the order of the split.
+    """
+    import numpy as np
+
+    right, margin = history.right, history.margin.astype(np.float64)
+    if kind == "all":
+        return np.arange(right.shape[1])
+    last = margin[-1]
+    keys: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    if kind == "learned":
+        mask = ~right[0] & right[-1]
+        keys = (_run_at_the_end(right), last)
+    elif kind == "forgotten":
+        mask = right.any(axis=0) & ~right[-1]
+        keys = (_longest_run(right), margin.max(axis=0) - last)
+    elif kind == "always-wrong":
+        mask = ~right.any(axis=0)
+        keys = (np.zeros(right.shape[1]), -last)
+    else:
+        changes = (right[1:] != right[:-1]).sum(axis=0)
+        mask = changes >= 2
+        keys = (changes, np.abs(np.diff(margin, axis=0)).sum(axis=0))
+    places = np.flatnonzero(mask)
+    order = np.lexsort((places, -np.nan_to_num(keys[1][places]), -keys[0][places]))
+    found: npt.NDArray[np.int64] = places[order]
+    return found
+
+
+def changes(history: PickHistory) -> list[StepChange]:
+    """What each checkpoint learned and forgot against the one before; the first has nothing before it."""
+    found = []
+    for number, (checkpoint, step) in enumerate(zip(history.checkpoints, history.steps, strict=True)):
+        now = history.right[number]
+        before = history.right[number - 1] if number else now
+        learned, forgotten = int((now & ~before).sum()), int((before & ~now).sum())
+        found.append(
+            StepChange(
+                checkpoint=checkpoint,
+                step=step,
+                right=int(now.sum()),
+                learned=learned,
+                forgotten=forgotten,
+                p_value=mcnemar(forgotten, learned),
+            )
+        )
+    return found
+
+
+def totals(history: PickHistory) -> Totals:
+    """The same over the whole series."""
+    right = history.right
+    first, last = right[0], right[-1]
+    gained, lost = int((last & ~first).sum()), int((first & ~last).sum())
+    return Totals(
+        docs=right.shape[1],
+        always_right=int(right.all(axis=0).sum()),
+        always_wrong=int((~right.any(axis=0)).sum()),
+        learned=gained,
+        forgotten=int((right.any(axis=0) & ~last).sum()),
+        p_value=mcnemar(lost, gained),
+    )
+
+
+def _run_at_the_end(right: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """[D] at how many checkpoints up to the last a doc has been right without a break."""
+    import numpy as np
+
+    wrong_from_end = ~right[::-1]
+    ever = wrong_from_end.any(axis=0)
+    return np.where(ever, wrong_from_end.argmax(axis=0), len(right))
+
+
+def _longest_run(right: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """[D] the most checkpoints in a row at which a doc was right."""
+    import numpy as np
+
+    longest = np.zeros(right.shape[1], dtype=np.int64)
+    current = np.zeros(right.shape[1], dtype=np.int64)
+    for row in right:
+        current = np.where(row, current + 1, 0)
+        longest = np.maximum(longest, current)
+    return longest

@@ -1,0 +1,56 @@
+"""One prompt as the tokens that the model sees, for people who look at single questions."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.errors import SourceError
+from milepost.plan.encode import encode
+from milepost.plan.strings import StringEncoder
+from milepost.sources import discover, tokenizer_location
+from milepost.store import open_results, read_settings
+from milepost.store.reading import checkpoints_of
+from milepost.types import Request
+
+if TYPE_CHECKING:
+    from milepost.store.pick_history import Asked
+
+
+def prompt_tokens(results: Path, series: str, asked: Asked) -> list[str]:
+    """The text of each token of the doc's first request, cut from the left where the model's context cuts it.
+
+    A token that is a part of a character is given as the tokenizer's vocabulary writes it.
+
+    Raises:
+        SourceError: the checkpoints that the results are of are not there any more.
+        TokenizerError: they have no tokenizer.
+    """
+    tokenizer, max_length = _tokenizer(results, series)
+    context, continuation = asked.requests[0]
+    request = Request("loglikelihood", asked.doc_id, 0, context, continuation)
+    encoded = encode("this prompt", [request], StringEncoder(tokenizer), max_length)
+    ids = encoded.sequences.tokens.tolist()
+    return [_text(tokenizer, token) for token in ids]
+
+
+@functools.cache
+def _tokenizer(results: Path, series: str) -> tuple[Any, int]:
+    """As the newest run had it: --tokenizer, else that of the series' last checkpoint."""
+    from milepost.weights import load_tokenizer
+
+    settings = read_settings(results)
+    words = shlex.split(settings["command"])
+    override = words[words.index("--tokenizer") + 1] if "--tokenizer" in words else None
+    source = checkpoints_of(open_results(results), series)[-1]["source"]
+    found = discover(source)
+    if not found.checkpoints:
+        raise SourceError(f"{source} is not there any more", "prompts as tokens need its tokenizer")
+    return load_tokenizer(tokenizer_location(found.checkpoints[-1], override)), settings["plan"]["max_length"]
+
+
+def _text(tokenizer: Any, token: int) -> str:
+    text: str = tokenizer.decode([token])
+    return text if "\ufffd" not in text else str(tokenizer.convert_ids_to_tokens(token))

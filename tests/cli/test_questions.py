@@ -1,0 +1,94 @@
+"""`milepost questions` over real results."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run.own_tasks import ANIMALS, PLACES, write_tasks
+
+import milepost
+from cli.called import milepost as called
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "out"
+    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
+    milepost.evaluate(tiny_run, "farm,prose", output_path=folder, include_path=tasks, engine="padded")
+    return folder
+
+
+def shown(results: Path, *options: object) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(called("questions", results, "--json", *options).out)
+    return found
+
+
+def test_a_doc_is_shown_as_the_model_saw_it_with_each_checkpoints_pick(results: Path) -> None:
+    (doc,) = shown(results, "--task", "where", "--doc-id", 2)
+    assert doc["requests"][0]["context"] == f"the {ANIMALS[2]} sat on the"
+    assert [one["continuation"].strip() for one in doc["requests"]] == list(PLACES)
+    assert doc["right"] == [2]
+    assert [one["step"] for one in doc["checkpoints"]] == [10, 20, 30]
+    for one in doc["checkpoints"]:
+        assert one["is_right"] == (one["pick"] == 2) == (one["margin"] > 0)
+
+
+def test_shares_of_right_picks_are_the_accuracies(results: Path) -> None:
+    docs = shown(results, "--task", "where", "-n", 100)
+    assert len(docs) == len(ANIMALS)
+    rows = json.loads(called("show", results, "--json", "--task", "where", "--metric", "acc").out)
+    for place, row in enumerate(rows):
+        right = [doc["checkpoints"][place]["is_right"] for doc in docs]
+        assert np.mean(right) == pytest.approx(row["value"])
+
+
+def test_people_get_prompt_choices_and_strips(results: Path) -> None:
+    text = called("questions", results, "--task", "where", "-n", 1).out
+    assert "where, doc 0" in text
+    assert f"the {ANIMALS[0]} sat on the" in text
+    assert "steps 10 to 30" in text
+    assert any(line.startswith("picks ") and len(line.split()[1]) == 3 for line in text.splitlines())
+
+
+def test_stats_count_what_was_learned_and_forgotten(results: Path) -> None:
+    (where, who) = json.loads(called("questions", results, "--stats", "--json").out)
+    assert (where["task"], who["task"]) == ("where", "who")
+    rights = [one["right"] for one in where["steps"]]
+    moved = [one["learned"] - one["forgotten"] for one in where["steps"]]
+    assert [after - before for before, after in itertools.pairwise(rights)] == moved[1:]
+    assert "learned" in called("questions", results, "--stats").out
+
+
+def test_tokens_of_the_prompt_spell_it(results: Path) -> None:
+    (doc,) = shown(results, "--task", "where", "--doc-id", 1, "--tokens")
+    first = doc["requests"][0]
+    assert "".join(doc["tokens"]).endswith(first["context"] + first["continuation"])
+    assert len(doc["tokens"]) > 3
+
+
+def test_a_group_stands_for_its_tasks_and_n_counts_over_all(results: Path) -> None:
+    assert [(doc["task"], doc["doc_id"]) for doc in shown(results, "--task", "farm", "-n", 9)][-1] == (
+        "who",
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--task", "wheer"], "no task matches `wheer`"),
+        (["--task", "prose"], "no multiple-choice task"),
+        (["--task", "where", "--doc-id", "99"], "none of these tasks has a doc 99"),
+        (["--series", "other"], "no series matches"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_a_hint(results: Path, options: list[str], message: str) -> None:
+    done = called("questions", results, *options)
+    assert done.status == 2
+    assert message in done.err
+    assert "hint: " in done.err
