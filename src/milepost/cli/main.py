@@ -23,6 +23,7 @@ COMMANDS = {
     "plot": "the learning curve as PNG, SVG or HTML",
     "questions": "single questions, and what each checkpoint picked",
     "leaderboard": "several runs and published figures, ranked over all tasks",
+    "signal": "which tasks are worth watching at this scale, and by which metric",
     "export": "results as lm_eval files, CSV or Parquet",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
     "doctor": "what on this machine would keep a run from working",

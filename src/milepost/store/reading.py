@@ -7,7 +7,7 @@ and are not mixed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     Raises:
         ResultsError: not a results folder, or a damaged record.
     """
-    return [
-        as_measurement(each.series, each.checkpoint, row)
-        for each in read_current(open_results(path))
-        for row in each.rows
-    ]
+    return measurements_of(read_current(open_results(path)))
 
 
 def read_pick_counts(path: Path) -> list[Picks]:
@@ -45,6 +41,16 @@ def read_pick_counts(path: Path) -> list[Picks]:
     Raises:
         ResultsError: not a results folder, or a damaged record.
     """
+    return picks_of(read_current(open_results(path)))
+
+
+def measurements_of(current: Iterable[Current]) -> list[Measurement]:
+    """The figures in what `read_current` gives, for those who also want its picks."""
+    return [as_measurement(each.series, each.checkpoint, row) for each in current for row in each.rows]
+
+
+def picks_of(current: Iterable[Current]) -> list[Picks]:
+    """The picks in what `read_current` gives."""
     return [
         Picks(
             series=each.series,
@@ -54,7 +60,7 @@ def read_pick_counts(path: Path) -> list[Picks]:
             kind=each.rows[0]["kind"],
             counts=PickCounts(**each.picks),
         )
-        for each in read_current(open_results(path))
+        for each in current
         if each.picks is not None
     ]
 

@@ -1,0 +1,230 @@
+"""Whether a curve is worth watching: what moves in it beyond noise, beyond chance and beyond a habit.
+
+Pure functions over (step, value, n) curves, so that published curves can be judged as well as one's own.
+
+Where the quantities come from:
+
+- FineTasks (Kydlíček et al., 2024, huggingface.co/spaces/HuggingFaceFW/blogpost-fine-tasks) chooses early
+  tasks by monotonicity (Spearman's rank correlation of step and score), low noise, distance from the random
+  baseline in standard deviations (at least 3) and consistent ordering of models (Kendall's tau of
+  consecutive steps).
+- "Signal and Noise" (Heineman et al., arXiv 2508.13144): noise is the relative standard deviation of the last
+  checkpoints, signal the largest relative difference between models; see `agreement` for several series.
+- E2LM (arXiv 2506.07731) names signal quality (monotonicity, autocorrelation) and ranking consistency. Its
+  ranking score and its weighted total need checkpoints that the organisers keep
+  (e2lmc.github.io/evaluations), so that nobody else can compute them; they are not imitated here. Spearman's
+  correlation and the lag-1 autocorrelation are the plain textbook ones.
+- Miller, arXiv 2411.00640, for standard errors of accuracies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.analysis.intervals import Z95
+from milepost.analysis.ranks import spearman
+
+Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints"]
+
+FEWEST = 4
+"""Checkpoints below which nothing is said: three points rise by luck once in six times."""
+LAST = 5
+"""At most so many checkpoints at either end of a series are taken together."""
+Z_TREND = 1.645
+"""One-sided 5 %."""
+Z_EVER_ABOVE = 3.0
+"""FineTasks' distance from chance for the best of many checkpoints, which is high by selection alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """One figure through a series, by step; N checkpoints, those without a value left out."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    n: int
+    """Docs behind each value."""
+    stderr: tuple[float | None, ...] = ()
+    """Of each value; empty for an accuracy, whose own is then used."""
+    is_accuracy: bool = True
+    """Whether values are shares of docs answered right."""
+    higher_is_better: bool = True
+    chance: float | None = None
+    constant: tuple[float, float] | None = None
+    """Accuracy of always answering A, always B, ...: the lowest and the highest. Give it only where a model
+    can have a favourite, because every doc offers the same texts."""
+
+    def errors(self) -> npt.NDArray[np.float64]:
+        """[N] standard errors; 0 where none is known."""
+        if self.stderr:
+            return np.asarray([error or 0.0 for error in self.stderr])
+        shares = np.clip(np.asarray(self.values), 0.0, 1.0)
+        return np.sqrt(shares * (1 - shares) / self.n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """What a curve shows. Gains are positive where the figure gets better, whichever direction that is."""
+
+    n_checkpoints: int
+    last: int
+    """How many checkpoints at either end are taken together: k."""
+    start: float
+    """Mean of the first k."""
+    level: float
+    """Mean of the last k."""
+    spearman: float | None
+    """Of step and value, positive where it gets better; None where all values are equal."""
+    autocorrelation: float | None
+    """Lag 1: near 0 for noise around a level, near 1 for a smooth curve."""
+    from_chance: float | None
+    """(level - chance) in standard errors of one value; None without a chance level."""
+    snr: float | None
+    """What training changed over the noise of the last k checkpoints: |level - start| / their standard
+    deviation. Signal and Noise's ratio needs several models; with one, the signal is the model's own way."""
+    gain_sigmas: float
+    """(level - start) in standard errors; see `rate`."""
+    in_band: bool
+    """Whether every checkpoint's 95 % interval reaches into the band of constant answers."""
+    verdict: Verdict
+    reason: str
+    """Why, in a few words."""
+
+    @property
+    def improved(self) -> bool:
+        """Whether it got better beyond its noise, steadily."""
+        trend = (self.spearman or 0.0) * math.sqrt(max(0, self.n_checkpoints - 1))
+        return self.gain_sigmas > Z95 and trend > Z_TREND
+
+    @property
+    def worsened(self) -> bool:
+        trend = (self.spearman or 0.0) * math.sqrt(max(0, self.n_checkpoints - 1))
+        return self.gain_sigmas < -Z95 and trend < -Z_TREND
+
+
+def rate(points: Points, last: int = LAST) -> Rating:
+    """Judge one curve.
+
+    It improved if two things hold, which a flat curve has both of less than once in twenty times:
+
+    - the mean of its last k checkpoints is better than that of its first k by more than 1.96 standard errors.
+      Of these one part is the noise between neighbouring checkpoints, s² = mean of squared differences / 2
+      (von Neumann, Annals of Mathematical Statistics 12 (1941), 367-395), which a trend hardly touches:
+      2 s²/k. For accuracies the other part is the sampling of docs, taken as if each end had docs of its
+      own; for figures such as bits per byte the docs' own spread is common to both ends and cancels;
+    - Spearman's correlation of step and value, times sqrt(N - 1), is above 1.645.
+
+    At chance is what does not rise above the chance level, nor, where the docs offer the same letters, above
+    the best constant answer: neither at its end (1.96 standard errors) nor anywhere (3, for the best of
+    many). To watch is what is above and moves. The rest is too noisy at this scale.
+
+    Args:
+        points: at least one checkpoint.
+        last: k, at most; never more than half of the checkpoints.
+    """
+    sign = 1.0 if points.higher_is_better else -1.0
+    values = np.asarray(points.values, dtype=np.float64)
+    errors = points.errors()
+    n = len(values)
+    k = max(1, min(last, n // 2))
+    start, level = float(values[:k].mean()), float(values[-k:].mean())
+    noise = float(values[-k:].std(ddof=1)) if k > 1 else 0.0
+    trend = spearman(points.steps, values)
+    draft = Rating(
+        n_checkpoints=n,
+        last=k,
+        start=start,
+        level=level,
+        spearman=None if trend is None else sign * trend,
+        autocorrelation=autocorrelation(values),
+        from_chance=_from_chance(points, level, errors),
+        snr=abs(level - start) / noise if noise > 0 else None,
+        gain_sigmas=sign * _sigmas(level - start, values, errors if points.is_accuracy else errors * 0, k),
+        in_band=_in_band(points, values, errors),
+        verdict="too few checkpoints",
+        reason="",
+    )
+    return _judged(draft, points, values, errors)
+
+
+def autocorrelation(values: npt.ArrayLike) -> float | None:
+    """Lag-1 autocorrelation: of each value with the next, around the mean of all; None where all are equal.
+
+    Source: Box, Jenkins and Reinsel, Time Series Analysis, section 2.1.5.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    around = array - array.mean()
+    scale = float((around**2).sum())
+    return float((around[1:] * around[:-1]).sum()) / scale if scale > 0 and len(around) > 1 else None
+
+
+def _sigmas(gain: float, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64], k: int) -> float:
+    between = float((np.diff(values) ** 2).mean()) / 2 if len(values) > 1 else 0.0
+    sampling = float((errors[:k] ** 2).mean() + (errors[-k:] ** 2).mean())
+    scale = math.sqrt(sampling + 2 * between / k)
+    return gain / scale if scale > 0 else 0.0
+
+
+def _from_chance(points: Points, level: float, errors: npt.NDArray[np.float64]) -> float | None:
+    error = float(errors[-1])
+    return (level - points.chance) / error if points.chance is not None and error > 0 else None
+
+
+def _in_band(points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]) -> bool:
+    if points.constant is None:
+        return False
+    low, high = points.constant
+    return bool(np.all((values + Z95 * errors >= low) & (values - Z95 * errors <= high)))
+
+
+def _judged(
+    draft: Rating, points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
+) -> Rating:
+    if draft.n_checkpoints < FEWEST:
+        verdict: Verdict = "too few checkpoints"
+        reason = "one checkpoint: no curve" if draft.n_checkpoints == 1 else f"fewer than {FEWEST}: no trend"
+    elif not _is_above(points, draft, values, errors):
+        verdict, reason = "at chance", f"{_where(draft, points)}, {_way(draft)}"
+    elif draft.improved or draft.worsened:
+        verdict, reason = "watch", _way(draft)
+    else:
+        above = "above chance, but " if points.chance is not None else ""
+        verdict, reason = "too noisy at this scale", f"{above}{_way(draft)}"
+    fields = {name: getattr(draft, name) for name in draft.__slots__}
+    return Rating(**{**fields, "verdict": verdict, "reason": reason})
+
+
+def _is_above(
+    points: Points, draft: Rating, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
+) -> bool:
+    if points.chance is None and points.constant is None:
+        return True
+    floors = [level for level in (points.chance, points.constant and points.constant[1]) if level is not None]
+    floor = max(floors)
+    k = draft.last
+    windows = np.convolve(values, np.ones(k) / k, mode="valid")
+    at_end = draft.level - floor > Z95 * errors[-1]
+    ever = float(windows.max()) - floor > Z_EVER_ABOVE * float(errors.max())
+    return bool(at_end or ever)
+
+
+def _where(draft: Rating, points: Points) -> str:
+    if draft.in_band:
+        return "inside the constant-answer band"
+    if points.constant is not None:
+        return "not above the constant-answer band"
+    return "not above chance"
+
+
+def _way(draft: Rating) -> str:
+    ends = f"{draft.start:.4g} → {draft.level:.4g}"
+    if draft.improved:
+        return f"improves, {ends}"
+    if draft.worsened:
+        return f"gets worse, {ends}"
+    return "no improvement shown"
