@@ -118,7 +118,7 @@ def _plan(task: Task) -> Plan:
     with Journal() as journal:
         return make_questions(
             TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot),
-            AutoTokenizer.from_pretrained(GPT2),
+            lambda: AutoTokenizer.from_pretrained(GPT2),
             GPT2,
             MAX_LENGTH,
             shard_tokens=DEFAULT_SHARD_TOKENS,

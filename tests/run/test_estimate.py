@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from milepost import evaluate
 from milepost.run import estimate
-from milepost.run.estimate import Estimating
+from milepost.run.estimate import Estimating, expect
+from milepost.run.journal import Journal
+from milepost.run.planning import make_questions
 from milepost.run.progress import Lines
+from milepost.run.series import prepare_series
+from milepost.run.settings import RunSettings
+from milepost.sources import discover
+from milepost.tasks.settings import TaskSettings
 from milepost.types import Checkpoint
+from run.own_tasks import write_tasks
 
 CHECKPOINT = Checkpoint(
     series="run",
@@ -33,7 +41,7 @@ def test_time_left_is_told_once_from_the_measured_speed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock(monkeypatch)
-    progress = Estimating(Lines(10), 10_000)
+    progress = Estimating(Lines(10, 1), {CHECKPOINT: 10_000})
     progress.start(CHECKPOINT, 1_000)
     for _ in range(4):
         clock.now += 4
@@ -45,8 +53,33 @@ def test_a_short_run_is_told_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock(monkeypatch)
-    progress = Estimating(Lines(2), 2_000)
+    progress = Estimating(Lines(2, 1), {CHECKPOINT: 2_000})
     progress.start(CHECKPOINT, 1_000)
     clock.now += 10
     progress.advance(1_000)
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_stored_already_is_no_work_to_come(tiny_run: Path, tmp_path: Path) -> None:
+    tasks, out = write_tasks(tmp_path / "tasks"), tmp_path / "out"
+    evaluate(tiny_run, "where", include_path=tasks, output_path=out, steps="10")
+    settings = RunSettings(
+        sources=(str(tiny_run),),
+        tasks=TaskSettings(names=("where",), include_path=tasks),
+        output_path=out,
+    )
+    series = prepare_series(discover(str(tiny_run)), settings)
+    with Journal() as journal:
+        plan = make_questions(
+            settings.tasks,
+            series.load_tokenizer,
+            series.tokenizer_id,
+            series.max_length,
+            shard_tokens=settings.shard_tokens,
+            reuse=True,
+            journal=journal,
+            defaults=series.generation,
+        ).plan
+    expected = [expect(out, series, one, plan, settings) for one in series.checkpoints]
+    assert [one.is_done for one in expected] == [True, False, False]
+    assert [one.n_tokens for one in expected] == [0, plan.n_tokens, plan.n_tokens]

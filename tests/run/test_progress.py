@@ -29,7 +29,7 @@ def test_a_line_per_checkpoint_with_the_time_it_took_and_the_time_left(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
-    with show_progress(3, 1000) as shown:
+    with show_progress(3, 3000) as shown:
         for step in (1, 2, 3):
             shown.start(checkpoint(step), 1000)
             clock.now += 30

@@ -5,10 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.plan.plan import Plan
 from milepost.run.progress import Progress, spell
+from milepost.run.scoring import Target
+from milepost.run.series import PreparedSeries
+from milepost.run.settings import RunSettings
+from milepost.store import ResultsFolder
+from milepost.store.files import is_intact, read_json
 from milepost.types import Checkpoint
 
 LONG_TOKENS = 2_000_000
@@ -36,20 +43,43 @@ def disk_needed(plan: Plan, n_checkpoints: int) -> int:
     return each * n_checkpoints
 
 
-def announce(work: list[Plan], folder: Path) -> None:
-    """Say on stderr what is ahead, if it is much or the disk is too small for it.
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one checkpoint will take, judged by which model its name stood for at its last visit."""
 
-    Args:
-        work: the plan of each checkpoint.
-    """
-    needed = sum(disk_needed(plan, 1) for plan in work)
+    plan: Plan
+    n_tokens: int
+    """Of the shards that are not stored yet."""
+    is_done: bool
+    """Whether its figures are there as well."""
+
+
+def expect(
+    folder: Path, series: PreparedSeries, checkpoint: Checkpoint, plan: Plan, settings: RunSettings
+) -> Expected:
+    """Without looking at the weights, so it is an estimate: they may have been overwritten since."""
+    results = ResultsFolder(folder)
+    path = results.checkpoint_path(series.name, checkpoint.name)
+    model_id = read_json(path).get("model_id") if is_intact(path) else None
+    if model_id is None:
+        return Expected(plan, plan.n_tokens, False)
+    target = Target(results, plan, model_id, series.dtype_of(checkpoint, settings.dtype))
+    missing = target.missing_shards()
+    n_tokens = sum(task.tokens_of(shard.first, shard.last) for task, shard in missing)
+    return Expected(plan, n_tokens, not missing and target.has_metrics())
+
+
+def announce(work: Iterable[Expected], folder: Path) -> None:
+    """Say on stderr what is ahead, if it is much or the disk is too small for it."""
+    left = [one for one in work if not one.is_done]
+    needed = sum(disk_needed(one.plan, 1) for one in left)
     free = shutil.disk_usage(folder).free
-    n_tokens = sum(plan.n_tokens for plan in work)
+    n_tokens = sum(one.n_tokens for one in left)
     if needed > free:
         _say(f"warning: the results may need {_size(needed)}, and {folder} has {_size(free)} free")
     elif n_tokens >= LONG_TOKENS:
         _say(
-            f"{len(work)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
+            f"{len(left)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
             f" results about {_size(needed)}, {_size(free)} free"
         )
 
@@ -57,19 +87,20 @@ def announce(work: list[Plan], folder: Path) -> None:
 class Estimating:
     """A `Progress` that passes everything on and says, once it can be told, how long the rest will take."""
 
-    def __init__(self, shown: Progress, n_tokens: int) -> None:
+    def __init__(self, shown: Progress, n_tokens: Mapping[Checkpoint, int]) -> None:
         self._shown = shown
-        self._left = n_tokens
+        self._expected = n_tokens
+        self._left = sum(n_tokens.values())
         self._of_this = 0
         self._measured = 0
         self._began = 0.0
         self._said = False
 
     def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-        self._of_this = tokens
+        self._of_this = min(tokens, self._expected[checkpoint])
         if not self._measured:
             self._began = time.monotonic()
-        self._shown.start(checkpoint, tokens)
+        self._shown.start(checkpoint, self._of_this)
 
     def advance(self, tokens: int) -> None:
         self._of_this -= tokens

@@ -7,16 +7,18 @@ already stored is not computed. A checkpoint that cannot be used is noted and th
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 import time
 from collections.abc import Sequence
 
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
-from milepost.run.chat import choose_chat_template
 from milepost.run.command import command_line
-from milepost.run.estimate import Estimating, announce
+from milepost.run.estimate import Estimating, announce, expect
 from milepost.run.journal import Journal
+from milepost.run.known_series import recall_series, remember_series
 from milepost.run.listening import Listener, Nobody
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions, make_questions
@@ -75,13 +77,9 @@ def evaluate_series(
     began = time.monotonic()
     everything = found
     found = [first_middle_last(one) for one in everything] if settings.quick else everything
-    with journal.timed("imported torch and transformers"):
-        device = resolve_device(settings.device)
-        import milepost.weights  # noqa: F401 -- here, so that the journal takes its loggers over
-    with journal.timed("read configs and tokenizers"):
-        series = [prepare_series(one, settings) for one in found]
-        for one in series:
-            choose_chat_template(one.tokenizer, settings.tasks.apply_chat_template)
+    if settings.device != "auto":
+        resolve_device(settings.device)
+    series = _prepare(found, settings, journal)
     questions = _questions_by_tokenizer(series, settings, journal)
     journal.say_collected()
     results = ResultsFolder.create(settings.output_path)
@@ -89,7 +87,14 @@ def evaluate_series(
     for one in series:
         outcome.failed += [Failure(checkpoint, reason) for checkpoint, reason in one.refused]
     work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
-    tokens_each = max((q.plan.n_tokens for q in questions.values()), default=0)
+    expected = {
+        checkpoint: expect(results.path, one, checkpoint, questions[one.key].plan, settings)
+        for one, checkpoint in work
+    }
+    device = None
+    if not all(one.is_done for one in expected.values()):
+        _import_weights(journal)
+        device = resolve_device(settings.device)
     try:
         with Worker(results, {"command": command_line(settings)}) as worker:
             sweep(results)
@@ -99,12 +104,12 @@ def evaluate_series(
                 note_failure(results, failure)
             told = listener or Nobody()
             told.begin(results, Leases(results, worker))
-            runner = Runner(settings, device, results, questions, journal, outcome, worker, told)
-            plans = [questions[one.key].plan for one, _ in work]
-            announce(plans, results.path)
+            runner = Runner(settings, results, questions, journal, outcome, worker, told)
+            announce(expected.values(), results.path)
+            left = {checkpoint: one.n_tokens for checkpoint, one in expected.items()}
             try:
-                with show_progress(len(work), tokens_each) as progress:
-                    watch = Stopwatch(Estimating(progress, sum(plan.n_tokens for plan in plans)))
+                with show_progress(len(work), sum(left.values())) as progress:
+                    watch = Stopwatch(Estimating(progress, left))
                     before_s = time.monotonic() - began
                     runner.run(work, watch)
             finally:
@@ -113,8 +118,30 @@ def evaluate_series(
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
     if settings.quick:
+        plans = [one.plan for one in expected.values()]
         outcome.full_job = whole_job(settings, outcome, plans, watch, before_s, usable(everything))
     return outcome
+
+
+def _prepare(found: Sequence[Series], settings: RunSettings, journal: Journal) -> list[PreparedSeries]:
+    with journal.timed("looked at configs and tokenizers"):
+        known = [recall_series(one, settings) for one in found]
+    if not all(known):
+        _import_weights(journal)
+    prepared = []
+    with journal.timed("read those that an earlier run had not"):
+        for one, recalled in zip(found, known, strict=True):
+            prepared.append(recalled or prepare_series(one, settings))
+            if recalled is None:
+                remember_series(one, settings, prepared[-1])
+    return prepared
+
+
+def _import_weights(journal: Journal) -> None:
+    """Torch and transformers, early and on the main thread, so that the journal takes their loggers over."""
+    if "milepost.weights" not in sys.modules:
+        with journal.timed("imported torch and transformers"):
+            importlib.import_module("milepost.weights")
 
 
 def _questions_by_tokenizer(
@@ -125,7 +152,7 @@ def _questions_by_tokenizer(
         if one.key not in questions:
             questions[one.key] = make_questions(
                 settings.tasks,
-                one.tokenizer,
+                one.load_tokenizer,
                 one.tokenizer_id,
                 one.max_length,
                 shard_tokens=settings.shard_tokens,

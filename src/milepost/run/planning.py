@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ class Questions:
 
 def make_questions(
     settings: TaskSettings,
-    tokenizer: Any,
+    load_tokenizer: Callable[[], Any],
     tokenizer_id: str,
     max_length: int,
     *,
@@ -64,6 +65,7 @@ def make_questions(
     """The plan for one tokenizer and context length.
 
     Args:
+        load_tokenizer: called only where the plan has to be built.
         defaults: what the models' own files say of generated texts.
 
     Raises:
@@ -79,7 +81,7 @@ def make_questions(
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
             return Questions(plan, settings, None)
     plan, loaded, data = _build(
-        settings, tokenizer, tokenizer_id, max_length, shard_tokens, journal, defaults
+        settings, load_tokenizer(), tokenizer_id, max_length, shard_tokens, journal, defaults
     )
     journal.say_collected()
     if data is not None:

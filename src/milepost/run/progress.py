@@ -22,25 +22,27 @@ class Progress(Protocol):
 
 
 @contextmanager
-def show_progress(n_checkpoints: int, tokens_each: int) -> Iterator[Progress]:
+def show_progress(n_checkpoints: int, n_tokens: int) -> Iterator[Progress]:
     """The display that fits where stderr goes."""
     if sys.stderr.isatty():
-        with _bars(n_checkpoints, tokens_each) as bars:
+        with _bars(n_tokens) as bars:
             yield bars
     else:
-        yield Lines(n_checkpoints)
+        yield Lines(n_checkpoints, n_tokens)
 
 
 class Lines:
-    """One line per checkpoint, with the time left judged by the checkpoints done."""
+    """One line per checkpoint, with the time left judged by the tokens done."""
 
-    def __init__(self, n_checkpoints: int) -> None:
+    def __init__(self, n_checkpoints: int, n_tokens: int) -> None:
         self._n = n_checkpoints
-        self._done = 0
+        self._n_tokens = n_tokens
+        self._done = self._of_this = self._tokens_done = 0
         self._began = self._this = time.monotonic()
 
     def start(self, checkpoint: Checkpoint, tokens: int) -> None:
         self._this = time.monotonic()
+        self._of_this = tokens
 
     def advance(self, tokens: int) -> None:
         """Nothing between checkpoints: a log file wants no thousand lines."""
@@ -48,8 +50,11 @@ class Lines:
     def finish(self, checkpoint: Checkpoint, what: str) -> None:
         self._done += 1
         now = time.monotonic()
-        left = (now - self._began) / self._done * (self._n - self._done)
-        eta = f", about {spell(left)} left" if self._done < self._n else ""
+        self._tokens_done += self._of_this
+        left = max(0, self._n_tokens - self._tokens_done)
+        eta = ""
+        if left and self._tokens_done:
+            eta = f", about {spell((now - self._began) / self._tokens_done * left)} left"
         print(
             f"[{self._done}/{self._n}] {checkpoint.series} {checkpoint.name}: {what},"
             f" {spell(now - self._this)}{eta}",
@@ -59,7 +64,7 @@ class Lines:
 
 
 @contextmanager
-def _bars(n_checkpoints: int, tokens_each: int) -> Iterator[Progress]:
+def _bars(n_tokens: int) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -83,7 +88,7 @@ def _bars(n_checkpoints: int, tokens_each: int) -> Iterator[Progress]:
 
     class Bars:
         def __init__(self) -> None:
-            self._all = display.add_task("all checkpoints", total=n_checkpoints * tokens_each)
+            self._all = display.add_task("all checkpoints", total=n_tokens)
             self._one = display.add_task("", total=None, visible=False)
             self._left = 0
 

@@ -52,14 +52,18 @@ def write_records(
     groups: dict[str, tuple[Plan, list[str]]],
     checkpoints: dict[str, list[str]],
     settings: RunSettings,
-    device: str,
+    device: str | None,
 ) -> None:
     """What is asked now, unless the folder's newest records say just that.
 
     Args:
         groups: plan id to the plan and the series it is for.
         checkpoints: series to the names of those that are to be scored.
+        device: None where nothing is left to compute; the one that was used before is noted then.
     """
+    _drop_damaged(results)
+    earlier = runs_newest_first(results)
+    device = device or (earlier[0]["device"] if earlier else settings.device)
     records = [
         {
             "plan_id": plan_id,
@@ -75,8 +79,7 @@ def write_records(
     ]
     for plan, _ in groups.values():
         write_plan_record(results, plan)
-    _drop_damaged(results)
-    newest = runs_newest_first(results)[: len(records)]
+    newest = earlier[: len(records)]
     if [{k: v for k, v in run.items() if k != "time"} for run in reversed(newest)] != records:
         for record in records:
             results.write_run(record)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from milepost.errors import CheckpointError, SourceError, TokenizerError
+from milepost.run.chat import choose_chat_template
 from milepost.run.settings import RunSettings
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.names import in_order
@@ -52,7 +53,9 @@ class PreparedSeries:
     name: str
     checkpoints: tuple[Checkpoint, ...]
     refused: tuple[tuple[Checkpoint, str], ...]
-    tokenizer: Any
+    tokenizer_folder: Path
+    load_tokenizer: Callable[[], Any]
+    """Gives the same object each time."""
     tokenizer_id: str
     max_length: int
     vocab_size: int
@@ -60,6 +63,15 @@ class PreparedSeries:
     """What most of its checkpoints say of generated texts."""
     dtypes: Mapping[Checkpoint, str]
     """What `--dtype auto` means for each: the dtype its config names, else `auto` (that of its weights)."""
+
+    def dtype_of(self, checkpoint: Checkpoint, asked: str) -> str:
+        """What a checkpoint is computed in, given `--dtype`."""
+        return asked if asked != "auto" else self.dtypes[checkpoint]
+
+    @property
+    def tokenizer(self) -> Any:
+        """As transformers loads it, which takes seconds of imports where it was not needed so far."""
+        return self.load_tokenizer()
 
     @property
     def asked(self) -> list[Checkpoint]:
@@ -80,7 +92,7 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
 
     Raises:
         SourceError: no checkpoint of the series can be used.
-        TokenizerError: none of them has a tokenizer.
+        TokenizerError: none of them has a tokenizer, or it lacks the chat template asked for.
     """
     refused = {c: c.problem for c in series.checkpoints if c.problem is not None}
     configs: dict[Checkpoint, PretrainedConfig] = {}
@@ -100,7 +112,8 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
         if differing:
             refused[checkpoint] = f"is not of the series' shape: it differs in {', '.join(differing)}"
             del configs[checkpoint]
-    tokenizer, tokenizer_id = _tokenizer(configs, refused, settings.tokenizer)
+    folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, settings.tokenizer)
+    choose_chat_template(tokenizer, settings.tasks.apply_chat_template)
     config = next(iter(configs.values()))
     from milepost.weights import context_length
 
@@ -108,7 +121,8 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
         name=series.name,
         checkpoints=tuple(c for c in series.checkpoints if c in configs),
         refused=tuple(refused.items()),
-        tokenizer=tokenizer,
+        tokenizer_folder=folder,
+        load_tokenizer=lambda: tokenizer,
         tokenizer_id=tokenizer_id,
         max_length=context_length(config, tokenizer).tokens,
         vocab_size=int(config.get_text_config().vocab_size),
@@ -151,8 +165,11 @@ def _shape(config: PretrainedConfig) -> tuple[tuple[str, str], ...]:
 
 def _tokenizer(
     configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str], override: str | None
-) -> tuple[Any, str]:
-    """The series' tokenizer and its id; checkpoints with another are refused, those without use it."""
+) -> tuple[Path, Any, str]:
+    """Where the series' tokenizer lies, itself and its id.
+
+    Checkpoints with another are refused, those without use it.
+    """
     from milepost.weights import load_tokenizer, tokenizer_id
 
     found: dict[Path, tuple[Any, str]] = {}
@@ -183,7 +200,7 @@ def _tokenizer(
         if own != shared:
             refused[checkpoint] = "has another tokenizer than the other checkpoints of its series"
             del configs[checkpoint]
-    return next((tokenizer, name) for tokenizer, name in found.values() if name == shared)
+    return next((folder, tokenizer, name) for folder, (tokenizer, name) in found.items() if name == shared)
 
 
 def _most_common(values: Mapping[Checkpoint, Key]) -> Key:

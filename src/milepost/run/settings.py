@@ -66,6 +66,8 @@ def resolve_device(device: str) -> str:
     Raises:
         MilepostError: the device asked for is not there.
     """
+    if device == "cpu":
+        return device
     import torch
 
     has_mps = torch.backends.mps.is_available()
@@ -74,7 +76,7 @@ def resolve_device(device: str) -> str:
     kind, _, number = device.partition(":")
     if kind == "cuda" and torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count():
         return device
-    if device == "cpu" or (device == "mps" and has_mps):
+    if device == "mps" and has_mps:
         return device
     there = ["cpu", *(["mps"] if has_mps else []), *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     raise MilepostError(f"there is no device {device!r} here", "auto, or one of " + ", ".join(there))

@@ -21,7 +21,7 @@ from milepost.run.reading import read_ahead
 from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, figures, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
-from milepost.run.settings import RunSettings
+from milepost.run.settings import RunSettings, resolve_device
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
@@ -57,7 +57,6 @@ class Runner:
     def __init__(
         self,
         settings: RunSettings,
-        device: str,
         results: ResultsFolder,
         questions: dict[QuestionsKey, Questions],
         journal: Journal,
@@ -66,7 +65,6 @@ class Runner:
         listener: Listener,
     ) -> None:
         self._settings = settings
-        self._device = device
         self._results = results
         self._questions = questions
         self._journal = journal
@@ -92,8 +90,11 @@ class Runner:
         Raises:
             ResultsError: the results folder cannot be read or written.
         """
-        left = self._pass(work, progress, share=False)
-        self._pass(left, progress, share=True)
+        try:
+            left = self._pass(work, progress, share=False)
+            self._pass(left, progress, share=True)
+        finally:
+            self._leases.give_back_all()
 
     def _pass(self, work: Sequence[_Item], progress: Progress, *, share: bool) -> list[_Item]:
         """Evaluate each; unless `share`, those that others are at are returned instead."""
@@ -115,8 +116,6 @@ class Runner:
 
     def _read(self, item: _Item, *, share: bool) -> _Read:
         """In the background: which model this is, and its tensors where something is left to score."""
-        from milepost.weights import read_checkpoint
-
         series, checkpoint = item
         identity = identify(checkpoint, cache_folder())
         target = self._target(series, checkpoint, identity)
@@ -126,6 +125,8 @@ class Runner:
             return _Read(identity)
         if not share and self._leases.others_at(target.unit):
             return _Read(identity, busy=True)
+        from milepost.weights import read_checkpoint
+
         try:
             folder = fetch(checkpoint, cache_folder(), repair=self._settings.repair)
             sums = {file.name: file.sha256 for file in identity.files}
@@ -150,8 +151,7 @@ class Runner:
 
     def _target(self, series: PreparedSeries, checkpoint: Checkpoint, identity: Identity) -> Target:
         plan = self._questions[series.key].plan
-        asked = self._settings.dtype
-        dtype = asked if asked != "auto" else series.dtypes[checkpoint]
+        dtype = series.dtype_of(checkpoint, self._settings.dtype)
         return Target(self._results, plan, identity.model_id, dtype)
 
     def _evaluate(
@@ -197,6 +197,10 @@ class Runner:
             return reason
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
         return "scored" if n_shards else "already scored"
+
+    @functools.cached_property
+    def _device(self) -> str:
+        return resolve_device(self._settings.device)
 
     def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
         failure = Failure(checkpoint, reason)

@@ -54,6 +54,16 @@ class Leases:
         units = {name.rpartition(".")[0] for name in self._names() if name.startswith(prefix)}
         return any(self._holder(self._newest(unit)) not in (None, self._worker.process) for unit in units)
 
+    def give_back_all(self) -> None:
+        """Those of this process, at its end: an interrupt can come between taking one and knowing of it."""
+        for name in self._names():
+            lease = self._folder / name
+            try:
+                if lease.read_text("utf-8") == self._worker.process:
+                    lease.unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue  # given back by another process meanwhile
+
     def _take(self, unit: str) -> Path | None:
         newest = self._newest(unit)
         if newest is not None and self._holder(newest) is not None:
