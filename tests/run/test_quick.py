@@ -47,7 +47,7 @@ def test_checkpoints_that_cannot_be_used_are_not_chosen() -> None:
 
 
 def test_the_watch_keeps_what_was_scored_and_passes_everything_on(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = Stopwatch(Lines(2))
+    watch = Stopwatch(Lines(2, 1))
     for step, tokens in ((1, 70), (2, 0)):
         watch.start(checkpoint(step), 70)
         watch.advance(tokens)
