@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -146,39 +147,10 @@ def _table(title: str | None = None) -> Table:
 
 
 def _record(one: TextPerplexity) -> dict[str, Any]:
-    names = (
-        "series",
-        "checkpoint",
-        "step",
-        "source",
-        "model_id",
-        "numerics",
-        "tokenizer_id",
-        "text",
-        "seqlen",
-    )
-    names += ("stride", "context", "n_windows", "n_tokens", "n_words", "n_bytes")
-    return {
-        **{name: getattr(one, name) for name in names},
-        "conventions": {
-            convention.name: {
-                name: getattr(convention, name)
-                for name in (
-                    "value",
-                    "ln_value",
-                    "stderr",
-                    "ci_low",
-                    "ci_high",
-                    "unit",
-                    "n_units",
-                    "task",
-                    "metric",
-                )
-            }
-            for convention in one.conventions
-        },
-        "gaps": [_gap_record(gap) for gap in one.gaps],
-    }
+    plain = asdict(one)
+    plain["conventions"] = {convention.pop("name"): convention for convention in plain["conventions"]}
+    plain["gaps"] = [_gap_record(gap) for gap in one.gaps]
+    return plain
 
 
 def _gap_record(gap: Gap) -> dict[str, Any]:
