@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,54 +174,39 @@ def evaluate(
         MilepostError: something the caller can mend, with a hint; nothing has been written then.
     """
     from milepost.recorders import open_recording
+    from milepost.run.asked import run_settings
     from milepost.run.evaluation import evaluate_run
     from milepost.run.journal import Journal, parse_level
-    from milepost.run.quick import QUICK_DOCS
-    from milepost.run.settings import RunSettings
-    from milepost.sources import Steps
-    from milepost.tasks.settings import Seeds, TaskSettings
-    from milepost.tasks.suites import load_suite
 
-    if quick and (limit is not None or samples is not None):
-        raise MilepostError("--quick chooses the docs itself", "leave out --limit and --samples, or --quick")
-    listed = load_suite(suite) if suite is not None else None
-    given = [sources] if isinstance(sources, str | Path) else list(sources)
-    names = [*(listed.tasks if listed else ()), *([tasks] if isinstance(tasks, str) else tasks)]
-    chosen: dict[str, Any] = {} if shard_tokens is None else {"shard_tokens": shard_tokens}
-    settings = RunSettings(
-        sources=tuple(str(source) for source in given),
-        tasks=TaskSettings(
-            names=tuple(name.strip() for listed in names for name in listed.split(",") if name.strip()),
-            suite=suite,
-            shots=listed.shots if listed else (),
-            num_fewshot=num_fewshot,
-            limit=QUICK_DOCS if quick else limit,
-            samples=None if samples is None else tuple((task, tuple(ids)) for task, ids in samples.items()),
-            seeds=Seeds.parse(seed),
-            apply_chat_template=apply_chat_template,
-            fewshot_as_multiturn=fewshot_as_multiturn,
-            system_instruction=system_instruction,
-            gen_kwargs=gen_kwargs
-            if gen_kwargs is None or isinstance(gen_kwargs, str)
-            else json.dumps(dict(gen_kwargs)),
-            include_path=Path(include_path) if include_path is not None else None,
-            metadata=tuple(sorted((metadata or {}).items())),
-            allow_task_code=allow_task_code,
-        ),
-        output_path=Path(output_path),
-        steps=Steps.parse(steps) if steps is not None else None,
+    settings = run_settings(
+        sources,
+        tasks,
+        output_path=output_path,
+        suite=suite,
+        quick=quick,
+        num_fewshot=num_fewshot,
+        limit=limit,
+        samples=samples,
+        seed=seed,
+        apply_chat_template=apply_chat_template,
+        fewshot_as_multiturn=fewshot_as_multiturn,
+        system_instruction=system_instruction,
+        gen_kwargs=gen_kwargs,
+        include_path=include_path,
+        metadata=metadata,
+        allow_task_code=allow_task_code,
+        steps=steps,
         tokenizer=tokenizer,
-        config=Path(config).expanduser() if config is not None else None,
+        config=config,
         base=base,
         device=device,
         dtype=dtype,
         engine=engine,
-        batch_tokens=_batch_tokens(batch_size),
+        batch_size=batch_size,
+        shard_tokens=shard_tokens,
         log_samples=log_samples,
         repair=repair,
         reuse_plan=reuse_plan,
-        quick=quick,
-        **chosen,
     )
     recording = open_recording(record, record_project)
     with Journal(parse_level(verbosity)) as journal:
@@ -255,14 +239,3 @@ def _write_lm_eval_files(outcome: Outcome) -> None:
     }
     if wanted:
         export_lm_eval(folder.path, folder.path, only=wanted)
-
-
-def _batch_tokens(batch_size: str | int) -> int | None:
-    if batch_size == "auto":
-        return None
-    try:
-        return int(batch_size)
-    except ValueError as error:
-        raise MilepostError(
-            f"--batch-size {batch_size!r} is no number", "pass auto, or tokens per forward pass such as 8192"
-        ) from error
