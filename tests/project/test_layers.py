@@ -35,13 +35,15 @@ MAY_IMPORT = {
     "analysis": GROUND | {"store"},
     "report": GROUND | {"store", "analysis"},
     "recorders": GROUND | {"store", "analysis"},
+    "submission": GROUND | {"store", "analysis", "report", "tasks"},
     "lm_eval_backend": GROUND | {"engine", "run"},
     "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
     "perplexity": GROUND | {"library", "analysis"},
     "demo": GROUND | {"library", "analysis", "report"},
     "cli": GROUND
     | STAGES
-    | {"doctor", "run", "watch", "analysis", "report", "library", "perplexity", "demo", "lm_eval_backend"},
+    | {"doctor", "run", "watch", "analysis", "report", "library", "perplexity", "demo", "lm_eval_backend"}
+    | {"submission"},
 }
 """Room to the rooms it may import; whoever adds a room says here where it stands."""
 

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from milepost.errors import ResultsError, StorageError
 from milepost.store.processes import PROCESS_NAME, this_process
@@ -27,11 +28,22 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` when the block ends; nothing is left of it if that fails.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{this_process()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -39,6 +51,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         _remove_if_possible(temporary)
         raise cannot_write(path, error) from error
+    except BaseException:
+        _remove_if_possible(temporary)
+        raise
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

@@ -1,0 +1,67 @@
+"""What a person adds to a submission: YAML of own tasks, patches. Checked; nothing in them is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from milepost.errors import ResultsError
+from milepost.tasks.catalog import parse_yaml
+
+MOST_BYTES = 1_000_000
+"""A task file or a patch is text that someone will read."""
+
+CHANGED_FILE = re.compile(r"^(?:---|\+\+\+) (?:[ab]/)?([^\t\n]+)", re.MULTILINE)
+
+
+def read_additions(task_files: Sequence[Path], patches: Sequence[Path]) -> dict[str, bytes]:
+    """Place in the submission to content: `tasks/<name>` and `patches/<name>`.
+
+    Raises:
+        ResultsError: a file cannot be read, is too large, is not what it should be, or two have one name.
+        TaskError: YAML that does not parse (file and line named).
+    """
+    found: dict[str, bytes] = {}
+    for folder, paths in (("tasks", task_files), ("patches", patches)):
+        for path in paths:
+            place = f"{folder}/{path.name}"
+            if place in found:
+                raise ResultsError(f"two files to be added are called {path.name}", "rename one of them")
+            found[place] = _task_file(path) if folder == "tasks" else _patch(path)
+    return found
+
+
+def _task_file(path: Path) -> bytes:
+    data = _text(path)
+    parse_yaml(path)
+    return data
+
+
+def _patch(path: Path) -> bytes:
+    data = _text(path)
+    changed = [name for name in CHANGED_FILE.findall(data.decode()) if name != "/dev/null"]
+    if not changed:
+        raise ResultsError(f"{path} is no patch: it changes no file", "make it with `git diff`")
+    for name in changed:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ResultsError(
+                f"{path} changes {name}, outside of the tree it is for", "make it with `git diff`"
+            )
+    return data
+
+
+def _text(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ResultsError(
+                f"{path} has {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}",
+                "add text only, no data",
+            )
+        data = path.read_bytes()
+        data.decode("utf-8")
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}", "name a file that is there") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path} is not text in UTF-8", "add task YAML or a patch") from error
+    return data

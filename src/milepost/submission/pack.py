@@ -1,0 +1,211 @@
+"""One zip of a results folder: its records, a list of them with sizes and hashes, its figures as CSV.
+
+Unpacked it is a results folder again, for `milepost show` and `milepost verify`. The same folder gives the
+same bytes on any machine: names sorted, one date, one mode, nothing compressed (Parquet is, and zlib's output
+differs between versions).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from milepost.analysis import Row, record, rows
+from milepost.errors import ResultsError, StorageError
+from milepost.report.files import check_target
+from milepost.report.tidy import as_csv
+from milepost.store import ResultsFolder, open_results, read_measurements
+from milepost.store.files import atomic_file, read_json
+from milepost.store.folder import MARKER
+from milepost.store.reading import checkpoints_of, runs_newest_first
+from milepost.store.verify import KINDS
+from milepost.submission.additions import read_additions
+from milepost.submission.checks import gaps, refuse_leaks, refuse_unsound
+from milepost.tasks.catalog import load_catalog
+from milepost.version import __version__
+
+MANIFEST = "submission.json"
+FIGURES = "results.csv"
+NOT_HANDED_IN = ("recorded", "quick")
+"""Kinds of records that are about this machine's work and no result."""
+ONE_DATE = (1980, 1, 1, 0, 0, 0)
+"""The first that a zip can hold."""
+READABLE = 0o644
+DEFAULT_MOST_MB = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was written."""
+
+    path: Path
+    n_files: int
+    n_bytes: int
+    sha256: str
+    notes: tuple[str, ...]
+    """What the sender should know: gaps, checks that could not be made, tasks nobody else has."""
+
+
+def pack(
+    path: Path,
+    output: Path,
+    *,
+    task_files: Sequence[Path] = (),
+    patches: Sequence[Path] = (),
+    partial: bool = False,
+    allow_shared: bool = False,
+    most_mb: float = DEFAULT_MOST_MB,
+) -> Packed:
+    """Check the results folder at `path` and write it to the zip `output`.
+
+    Args:
+        task_files: YAML of own tasks, to go along.
+        patches: unified diffs to go along.
+        partial: whether checkpoints may lack figures.
+        allow_shared: whether scored docs may be examples because the benchmark has them in two splits.
+        most_mb: largest size, in millions of bytes.
+
+    Raises:
+        ResultsError: not a results folder, damaged, unfinished, too large, a scored doc among the examples,
+            or the zip cannot be written; nothing has been written then.
+        TaskError: task YAML that does not parse.
+    """
+    check_target(output, (".zip",))
+    results = open_results(path)
+    n_checked = refuse_unsound(results)
+    figures = rows(read_measurements(path))
+    lacking = gaps(results)
+    _refuse_unfinished(path, figures, lacking, partial)
+    plans = _plans(results)
+    examples = refuse_leaks(results, plans, allow_shared=allow_shared)
+    added = read_additions(task_files, patches)
+    content: dict[str, Path | bytes] = {
+        **{file.relative_to(results.path).as_posix(): file for file in sorted(_records(results))},
+        **added,
+        FIGURES: as_csv(figures).encode(),
+    }
+    _refuse_large(content, most_mb)
+    manifest = {
+        "format": "milepost-submission",
+        "version": 1,
+        "milepost": __version__,
+        "series": _series(results),
+        "plans": {plan_id: _described(plan) for plan_id, plan in plans.items()},
+        "figures": [record(row) for row in figures],
+        "checks": {"records_verified": n_checked, "without_figures": lacking, **asdict(examples)},
+        "files": [{"path": name, **_sum(content[name])} for name in sorted(content)],
+    }
+    content[MANIFEST] = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True).encode()
+    _write(output, content)
+    data = output.read_bytes()
+    own = [] if task_files else _own_tasks(plans)
+    notes = (
+        *lacking,
+        *examples.unchecked,
+        *(
+            f"{task}: {len(docs)} scored docs are among the examples"
+            for task, docs in examples.shared.items()
+        ),
+        *(f"{name} is no task of lm_eval's: pass --task-yaml FILE" for name in own),
+    )
+    return Packed(output, len(content), len(data), hashlib.sha256(data).hexdigest(), notes)
+
+
+def _refuse_unfinished(path: Path, figures: Sequence[Row], lacking: Sequence[str], partial: bool) -> None:
+    if not figures:
+        hint = "run `milepost run` to the end of a checkpoint first"
+        raise ResultsError(f"{path} has no figures yet", hint)
+    if lacking and not partial:
+        more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        hint = "finish the run, or pass --partial to hand in what there is"
+        raise ResultsError(f"{lacking[0]}{more}", hint)
+
+
+def _records(results: ResultsFolder) -> Iterable[Path]:
+    yield results.path / MARKER
+    for kind in KINDS:
+        if kind not in NOT_HANDED_IN:
+            for suffix in ("json", "parquet"):
+                yield from (results.path / "store" / kind).rglob(f"[!.]*.{suffix}")
+
+
+def _plans(results: ResultsFolder) -> dict[str, Any]:
+    """The plans that there are figures of, by their ids."""
+    scored = sorted(path.name for path in (results.path / "store" / "metrics").iterdir())
+    return {plan_id: read_json(results.plan_path(plan_id)) for plan_id in scored}
+
+
+def _series(results: ResultsFolder) -> dict[str, list[dict[str, Any]]]:
+    """By series, which weights each checkpoint is."""
+    names = dict.fromkeys(name for run in runs_newest_first(results) for name in run["series"])
+    keys = ("checkpoint", "step", "source", "format", "model_id", "numerics")
+    return {
+        name: [{key: one.get(key) for key in keys} for one in checkpoints_of(results, name)]
+        for name in sorted(names)
+    }
+
+
+def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked, of what, with what."""
+    settings = plan["settings"]
+    return {
+        "asked": settings["asked"],
+        "versions": settings["versions"],
+        "tokenizer_id": plan["tokenizer_id"],
+        "max_length": plan["max_length"],
+        "tasks": {
+            task["name"]: {
+                "task_id": task["task_id"],
+                "n_docs": task["n_docs"],
+                **settings["tasks"][task["name"]],
+            }
+            for task in plan["tasks"]
+        },
+    }
+
+
+def _own_tasks(plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Tasks of the user's own: nobody else can ask them without their YAML."""
+    names = dict.fromkeys(
+        task["name"]
+        for plan in plans.values()
+        if plan["settings"]["asked"].get("include_path")
+        for task in plan["tasks"]
+    )
+    lm_evals = load_catalog() if names else {}
+    return [name for name in names if name not in lm_evals]
+
+
+def _refuse_large(content: Mapping[str, Path | bytes], most_mb: float) -> None:
+    sizes = {name: one.stat().st_size if isinstance(one, Path) else len(one) for name, one in content.items()}
+    total = sum(sizes.values())
+    if total > most_mb * 1e6:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ResultsError(
+            f"the submission would have {total / 1e6:,.1f} MB, more than {most_mb:g} MB;"
+            f" the largest file is {largest} ({sizes[largest] / 1e6:,.1f} MB)",
+            "pass a larger --max-mb, or pack a results folder with fewer checkpoints",
+        )
+
+
+def _sum(one: Path | bytes) -> dict[str, Any]:
+    data = one.read_bytes() if isinstance(one, Path) else one
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _write(output: Path, content: Mapping[str, Path | bytes]) -> None:
+    try:
+        with atomic_file(output) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(content):
+                one = content[name]
+                entry = zipfile.ZipInfo(name, ONE_DATE)
+                entry.create_system = 3  # Unix, wherever this runs: the mode below is written for it
+                entry.external_attr = READABLE << 16
+                archive.writestr(entry, one.read_bytes() if isinstance(one, Path) else one)
+    except StorageError as error:
+        raise ResultsError(error.message, "free space, or choose another -o") from error
