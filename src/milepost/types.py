@@ -6,6 +6,8 @@ Array shapes use: T tokens, N sequences, R requests.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -285,3 +287,54 @@ class Picks:
     task: str
     kind: Literal["task", "group"]
     counts: PickCounts
+
+
+# ---- weights: what a checkpoint holds ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSparsity:
+    """The zeros of one weight matrix."""
+
+    name: str
+    shape: tuple[int, ...]
+    zeros: int
+    """Weights that are exactly 0 (or -0)."""
+    pattern: str
+    """`dense`, `2:4` (at most 2 of 4 neighbours are not zero), `16x16 blocks`, `whole rows`, `whole columns`,
+    `all zero` or `unstructured`. Neighbours lie along a row of the matrix, or else along a column."""
+
+    @property
+    def n_weights(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def share(self) -> float:
+        return self.zeros / self.n_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparsity:
+    """The zeros of one checkpoint."""
+
+    layers: tuple[LayerSparsity, ...]
+    """The linear layers of the blocks, in the order of the files."""
+    head: LayerSparsity | None
+    """The output head, where it is a matrix of its own."""
+    n_parameters: int
+    """All weights of the checkpoint."""
+    n_zeros: int
+    """Those that are exactly 0, anywhere."""
+    bytes_on_disk: int
+    """Size of the weight files."""
+
+    @property
+    def share(self) -> float:
+        """Zeros over weights, of the linear layers together; 0 where there are none."""
+        counted = sum(layer.n_weights for layer in self.layers)
+        return sum(layer.zeros for layer in self.layers) / counted if counted else 0.0
+
+    @property
+    def patterns(self) -> dict[str, int]:
+        """Pattern to the number of linear layers that have it, the most frequent first."""
+        return dict(Counter(layer.pattern for layer in self.layers).most_common())

@@ -61,6 +61,21 @@ def test_the_picture_and_the_page_are_there(made: Demonstration) -> None:
     assert "world_cloze" in made.report.read_text("utf-8")
 
 
+def test_the_pruned_copy_is_half_empty_and_compared_on_every_task(made: Demonstration, folder: Path) -> None:
+    assert made.pruned.study is not None
+    (variant,) = made.pruned.study.variants
+    assert variant.model.sparsity is not None
+    assert (variant.model.sparsity.share, list(variant.model.sparsity.patterns)) == (0.5, ["2:4"])
+    assert [one.task for one in variant.comparison.tasks] == [
+        "world",
+        "world_cloze",
+        "world_letters",
+        "world_text",
+    ]
+    assert made.pruned.study.original.answers.checkpoint == "checkpoint-8"
+    assert (folder / "comparison" / "comparison_report.html").is_file()
+
+
 def test_a_rerun_trains_and_scores_nothing(made: Demonstration, folder: Path) -> None:
     weights = made.model / "checkpoint-8" / "model.safetensors"
     before = weights.stat().st_mtime_ns
@@ -102,6 +117,8 @@ def test_the_command_prints_the_table_and_what_to_type_next(
     assert done.exit_code == 0, done.output
     assert "world_cloze" in done.stdout
     assert f"milepost show {folder / 'results'}" in done.stdout
+    assert "tiny-llama-pruned" in done.stdout
+    assert "not distinguishable" in done.stdout
 
 
 def test_the_command_writes_json_and_nothing_else_to_stdout(

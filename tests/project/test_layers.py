@@ -39,11 +39,12 @@ MAY_IMPORT = {
     "lm_eval_backend": GROUND | {"engine", "run"},
     "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
     "perplexity": GROUND | {"library", "analysis"},
-    "demo": GROUND | {"library", "analysis", "report"},
+    "comparing": GROUND | STAGES | {"run", "analysis", "report", "library"},
+    "demo": GROUND | {"library", "analysis", "report", "comparing"},
     "cli": GROUND
     | STAGES
-    | {"doctor", "run", "watch", "analysis", "report", "library", "perplexity", "demo", "lm_eval_backend"}
-    | {"submission"},
+    | {"doctor", "run", "watch", "analysis", "report", "library", "perplexity", "comparing", "demo"}
+    | {"lm_eval_backend", "submission"},
 }
 """Room to the rooms it may import; whoever adds a room says here where it stands."""
 

@@ -5,7 +5,7 @@ compared over what they have in common. A group is compared over all docs of its
 weighs them. Pure: reads no file, knows no chart.
 
 Three families of tests, each with Holm's adjustment of its own: one figure for each task or outermost group
-(what the verdict on a model rests on); the same figure of each task inside a group; every other figure.
+(what the verdict rests on); the same figure of each task inside a group; other metrics of the former.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from milepost.analysis.doc_values import DocValues, plainly, read_values
+from milepost.analysis.doc_values import DocValues, read_values
 from milepost.analysis.intervals import Interval
 from milepost.analysis.matching import CommonDocs, common_docs
 from milepost.analysis.paired import (
@@ -26,6 +26,7 @@ from milepost.analysis.paired import (
     flips,
     holm,
     paired_bootstrap,
+    plainly,
 )
 from milepost.store.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement
@@ -38,7 +39,9 @@ Verdict = Literal["worse", "not distinguishable", "better", "different"]
 """`different` is said where the metric has no better and worse."""
 Test = Literal["exact McNemar", "paired bootstrap"]
 
-PER_WORD_OR_TOKEN = frozenset({"word_perplexity", "perplexity"})
+PER_WORD_OR_TOKEN = frozenset(
+    {"word_perplexity", "perplexity", "token_perplexity", "guide_perplexity", "loss"}
+)
 """What is not compared between models with different tokenizers."""
 
 
@@ -106,7 +109,7 @@ class Comparison:
     subjects: tuple[Compared, ...]
     """The first figure of everything inside the groups."""
     others: tuple[Compared, ...]
-    """The other metrics of all of them."""
+    """The other metrics of `tasks`."""
     uncompared: tuple[Uncompared, ...]
     same_tokenizer: bool
     notes: tuple[str, ...]
@@ -140,11 +143,13 @@ def compare_models(original: ModelAnswers, other: ModelAnswers, *, resamples: in
             continue
         figures = [one for one in figures if same_tokenizer or one.metric not in PER_WORD_OR_TOKEN]
         for place, figure in enumerate(figures):
+            inside = not shared.isdisjoint(figure.parents)
+            if inside and place:
+                continue
             pair = matched.pair(figure)
             if isinstance(pair, Uncompared):
                 uncompared.append(pair)
                 continue
-            inside = not shared.isdisjoint(figure.parents)
             family = "others" if place else "subjects" if inside else "tasks"
             found[family].append(_compare(figure, pair, resamples))
     return Comparison(

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from milepost.analysis.paired import plainly
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -69,11 +71,6 @@ def read_values(raw: Sequence[Any], stored: float) -> DocValues | None:
         return next((one for one in readings if math.isclose(one.total(), stored, rel_tol=_AGREES)), None)
 
 
-def plainly(mean: Any) -> Any:
-    """The mean itself."""
-    return mean
-
-
 def perplexity(nats: Any) -> Any:
     """exp(-x) of a mean log-likelihood in nats (lm_eval/api/metrics.py `perplexity`)."""
     import numpy as np
@@ -84,6 +81,11 @@ def perplexity(nats: Any) -> Any:
 def bits(nats: Any) -> Any:
     """A mean log-likelihood in nats as bits (lm_eval/api/metrics.py `bits_per_byte`)."""
     return -nats / math.log(2)
+
+
+def loss(nats: Any) -> Any:
+    """A mean log-likelihood as the loss of training logs, in nats."""
+    return -nats
 
 
 def _of_numbers(raw: Sequence[Any]) -> Iterator[DocValues]:
@@ -106,6 +108,7 @@ def _of_pairs(raw: Sequence[Any]) -> Iterator[DocValues]:
     values, weights = pairs[:, 0] / pairs[:, 1], pairs[:, 1]
     yield DocValues(values, weights, perplexity)
     yield DocValues(values, weights, bits)
+    yield DocValues(values, weights, loss)
 
 
 def _is_pair(value: Any) -> bool:

@@ -49,6 +49,7 @@ def _record(made: Demonstration) -> dict[str, object]:
         "results": str(made.results.path),
         "curve": str(made.curve),
         "report": str(made.report),
+        "comparison": [str(path) for path in made.pruned.files],
         "train_s": round(made.train_s, 1),
         "evaluate_s": round(made.evaluate_s, 1),
         "failures": dict(made.results.failures),
@@ -59,9 +60,13 @@ def _print(made: Demonstration, output: Path) -> None:
     from rich.console import Console
 
     from milepost.analysis.selection import headline
+    from milepost.report.comparison.terminal import print_comparison
     from milepost.report.terminal import print_table
 
-    print_table(headline(made.results.rows()), Console(highlight=False))
+    console = Console(highlight=False)
+    print_table(headline(made.results.rows()), console)
+    if made.pruned.study is not None:
+        print_comparison(made.pruned.study, console)
     results, model, tasks, subjects, few_shot = (
         shlex.quote(str(path))
         for path in (made.results.path, made.model, made.tasks, output / "subjects.png", output / "few-shot")
@@ -71,11 +76,14 @@ def _print(made: Demonstration, output: Path) -> None:
 trained in {made.train_s:.0f} s, evaluated in {made.evaluate_s:.0f} s
 picture    {made.curve}
 report     {made.report}
+pruned     {output / "comparison" / "comparison_report.html"}
 
 world          questions and four answers, scored as text; guessing gives 0.25
 world_cloze    unfinished sentences, in words that were not read of that fact
 world_letters  the questions of `world` answered by A, B, C or D, which the model never saw done: it guesses
 world_text     perplexity of true sentences that were not read
+
+The pruned model is the last checkpoint with half of the weights of its linear layers set to zero.
 
 next:
   milepost show {results} --all

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "results as lm_eval files, CSV or Parquet",
     "pack": "results, checked, as one file to hand in",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
+    "compare": "what did pruning cost: two models, doc by doc",
     "doctor": "what on this machine would keep a run from working",
     "demo": "train a tiny model and evaluate it, offline, in a few minutes",
 }

@@ -127,14 +127,15 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     milepost run runs/my-500m -t mmlu,arc_easy -f 5 -o results
     milepost run 'hf://org/name@step-*' --steps 2000:200000:2000 -t hellaswag
     """
-    as_json, verbose = options.pop("as_json"), options.pop("verbose")
+    as_json = options.pop("as_json")
     if options.pop("apart"):
-        return _detach(Path(options["output_path"]), as_json)
+        return go_on_detached(Path(options["output_path"]), as_json)
     with stop_in_good_order():
-        return _run(sources, options, as_json, verbose)
+        return _run(sources, options, as_json)
 
 
-def _detach(output_path: Path, as_json: bool) -> int:
+def go_on_detached(output_path: Path, as_json: bool) -> int:
+    """Start this command line again without its terminal, and say how to follow it."""
     from milepost.cli.detach import detach
 
     started = detach(output_path)
@@ -148,22 +149,25 @@ def _detach(output_path: Path, as_json: bool) -> int:
     return 0
 
 
-def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool, verbose: int) -> int:
+def as_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The command's options as arguments of `library.evaluate`."""
+    given = dict(options)
+    level, verbose = given.pop("verbosity"), given.pop("verbose")
+    template, metadata = given.pop("apply_chat_template"), given.pop("metadata")
+    return {
+        "samples": _samples(given.pop("samples")),
+        "metadata": _json_object("--metadata", metadata, '{"seqlen": 1024}') if metadata else None,
+        "apply_chat_template": True if template == "true" else template or False,
+        "reuse_plan": not given.pop("fresh_plan"),
+        "verbosity": level or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)],
+        **given,
+    }
+
+
+def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
     from milepost.library import evaluate
 
-    level = options.pop("verbosity") or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)]
-    template = options.pop("apply_chat_template")
-    metadata = options.pop("metadata")
-    results = evaluate(
-        sources,
-        options.pop("tasks"),
-        samples=_samples(options.pop("samples")),
-        metadata=_json_object("--metadata", metadata, '{"seqlen": 1024}') if metadata else None,
-        apply_chat_template=True if template == "true" else template or False,
-        reuse_plan=not options.pop("fresh_plan"),
-        verbosity=level,
-        **options,
-    )
+    results = evaluate(sources, **as_arguments(options))
     records = results.to_records()
     if as_json:
         click.echo(json.dumps(records, ensure_ascii=False, indent=1))

@@ -1,4 +1,5 @@
-"""The demo from end to end: a world, a model trained on it, every checkpoint measured, a picture and a page.
+"""The demo from end to end: a world, a model trained on it, every checkpoint measured, a picture and a page;
+then a pruned copy of the last checkpoint, to see what pruning cost.
 
 What an earlier run in the same folder has finished is used again.
 """
@@ -20,6 +21,7 @@ from milepost.demo.world import make_world
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
+    from milepost.comparing import Compared
     from milepost.demo.training import Progress, Recipe
     from milepost.library import Results
 
@@ -37,6 +39,8 @@ class Demonstration:
     results: Results
     curve: Path
     report: Path
+    pruned: Compared
+    """The last checkpoint against a copy of it with half of its weights set to zero."""
     notices: tuple[str, ...]
     """What a reader of the picture and the page should know."""
     train_s: float
@@ -72,6 +76,7 @@ def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None 
     results = evaluate(
         model, TASKS, output_path=folder / "results", include_path=tasks, device="cpu", dtype="float32"
     )
+    pruned = _prune_and_compare(folder, model, results, say)
     evaluated = time.perf_counter()
     curve, report = folder / "curve.png", folder / "report.html"
     return Demonstration(
@@ -80,9 +85,31 @@ def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None 
         results=results,
         curve=curve,
         report=report,
+        pruned=pruned,
         notices=_show(results, curve, report),
         train_s=trained - began,
         evaluate_s=evaluated - trained,
+    )
+
+
+def _prune_and_compare(folder: Path, model: Path, results: Results, say: Callable[[str], None]) -> Compared:
+    from milepost.comparing import compare
+    from milepost.demo.pruning import KEPT, OF, prune_copy
+
+    last = max(model.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    pruned = folder / "tiny-llama-pruned"
+    if not pruned.exists():
+        prune_copy(last, pruned)
+    say(f"comparing {last.name} with a copy of it that keeps {KEPT} of every {OF} weights")
+    return compare(
+        f"{results.path}@{last.name}",
+        pruned,
+        TASKS,
+        output_path=folder / "comparison",
+        perplexity=False,
+        include_path=folder / "tasks",
+        device="cpu",
+        dtype="float32",
     )
 
 

@@ -25,6 +25,12 @@ def number(value: float, metric: str) -> str:
     return f"{value:.{_decimals(value, metric)}f}" if abs(value) < 1e7 else f"{value:.3e}"
 
 
+def signed(difference: float, metric: str, *, beside: float) -> str:
+    """A difference of figures, with its sign and the decimals that the figure `beside` is printed with."""
+    text = _like(beside, abs(difference), metric)
+    return f"{'−' if difference < 0 else '+'}{text}"
+
+
 def plus_minus(value: float, low: float | None, high: float | None, metric: str) -> str:
     """`0.2511 ± 0.0072`, or where the halves of the interval differ `0.0000 −0.0000 +0.0370`."""
     figure = number(value, metric)

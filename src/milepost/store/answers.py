@@ -37,7 +37,8 @@ class TaskAnswers:
     measurements: tuple[Measurement, ...]
     """The task's figures, in the order it lists them."""
     doc_hashes: tuple[str, ...]
-    """[D], in the order of the split."""
+    """[D], in the order of the split; where texts are scored, with the hash of the text, since a window of a
+    text has no doc of its own."""
     doc_ids: tuple[int, ...]
     """[D] places in the split."""
     values: Mapping[tuple[str, str], Sequence[Any]]
@@ -92,18 +93,20 @@ class DocAnswer:
     """Per request, filtered: a log-likelihood with its greedy flag, or a text."""
 
 
-def read_answers(path: Path, checkpoint: str | None = None) -> ModelAnswers:
+def read_answers(path: Path, checkpoint: str | None = None, *, newest_run: bool = False) -> ModelAnswers:
     """The newest answers of one checkpoint.
 
     Args:
         path: a results folder.
         checkpoint: its name, `series/name` or its step; None for the last one that has figures.
+        newest_run: only what the newest run asked; else everything that was ever asked.
 
     Raises:
         ResultsError: no results folder, a damaged record, or no such checkpoint with figures.
     """
     results = open_results(path)
-    plans = list(dict.fromkeys(run["plan_id"] for run in runs_newest_first(results)))
+    runs = runs_newest_first(results)
+    plans = list(dict.fromkeys(run["plan_id"] for run in (runs[:1] if newest_run else runs)))
     measured = [
         (record, own)
         for record in checkpoint_records(results)
@@ -211,10 +214,17 @@ def _task(
         version=str(described.get("version", "")),
         num_fewshot=described.get("num_fewshot"),
         measurements=tuple(figures),
-        doc_hashes=tuple(docs["doc_hash"].to_pylist()),
+        doc_hashes=tuple(_hashes(docs, described.get("output_type"))),
         doc_ids=tuple(doc_ids),
         values=_values(read_table(path), doc_ids) if has_numbers else {},
     )
+
+
+def _hashes(docs: pa.Table, output_type: str | None) -> list[str]:
+    hashes: list[str] = docs["doc_hash"].to_pylist()
+    if output_type != "loglikelihood_rolling":
+        return hashes
+    return [f"{doc}-{text}" for doc, text in zip(hashes, docs["prompt_hash"].to_pylist(), strict=True)]
 
 
 def _values(table: pa.Table, doc_ids: Sequence[int]) -> dict[tuple[str, str], list[Any]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
+from milepost.types import LayerSparsity, Sparsity
 from milepost.weights.checkpoint import CheckpointWeights
 
 DENSE_BELOW = 0.005
@@ -28,62 +29,19 @@ _GROUPS = (2, 4, 8, 16)
 _SLACK = 0.01
 """How many more zeros than its pattern asks for an N:M layer may have."""
 
+_BLOCK = re.compile(r"(\d+)x(\d+) blocks")
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output_layer|output)\.weight$")
 _NO_LAYER = re.compile(
     r"emb|(?:^|\.)w[tp]e\.|norm|position|rotary|relative_attention|conv1d\.weight|router_bias"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerSparsity:
-    """One weight matrix."""
+def measure_sparsity(weights: CheckpointWeights, bytes_on_disk: int) -> Sparsity:
+    """Count the zeros of a checkpoint in memory; changes nothing. A second or so per billion weights.
 
-    name: str
-    shape: tuple[int, ...]
-    zeros: int
-    """Weights that are exactly 0 (or -0)."""
-    pattern: str
-    """`dense`, `2:4` (at most 2 of 4 neighbours are not zero), `16x16 blocks`, `whole rows`, `whole columns`,
-    `all zero` or `unstructured`. Neighbours lie along a row of the matrix, or else along a column."""
-
-    @property
-    def n_weights(self) -> int:
-        return _product(self.shape)
-
-    @property
-    def share(self) -> float:
-        return self.zeros / self.n_weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sparsity:
-    """One checkpoint."""
-
-    layers: tuple[LayerSparsity, ...]
-    """The linear layers of the blocks, in the order of the files."""
-    head: LayerSparsity | None
-    """The output head, where it is a matrix of its own."""
-    n_parameters: int
-    """All weights of the checkpoint."""
-    n_zeros: int
-    """Those that are exactly 0, anywhere."""
-    bytes_on_disk: int
-    """Size of the weight files."""
-
-    @property
-    def share(self) -> float:
-        """Zeros over weights, of the linear layers together; 0 where there are none."""
-        counted = sum(layer.n_weights for layer in self.layers)
-        return sum(layer.zeros for layer in self.layers) / counted if counted else 0.0
-
-    @property
-    def patterns(self) -> dict[str, int]:
-        """Pattern to the number of linear layers that have it, the most frequent first."""
-        return dict(Counter(layer.pattern for layer in self.layers).most_common())
-
-
-def measure_sparsity(weights: CheckpointWeights) -> Sparsity:
-    """Count the zeros of a checkpoint in memory; changes nothing. A second or so per billion weights."""
+    Args:
+        bytes_on_disk: size of the files that the weights are from, to be passed on.
+    """
     matrices = {name: tensor for name, tensor in weights.tensors.items() if _is_matrix(tensor)}
     vocabulary = getattr(weights.config.get_text_config(), "vocab_size", None)
     layers, head = [], None
@@ -92,13 +50,14 @@ def measure_sparsity(weights: CheckpointWeights) -> Sparsity:
             head = _layer(name, tensor)
         elif not _NO_LAYER.search(name) and vocabulary not in tensor.shape:
             layers.append(_layer(name, tensor))
+    usual = _usual_block(layers)
     distinct = dict(_distinct(weights.tensors))
     return Sparsity(
-        layers=tuple(layers),
+        layers=tuple(_renamed(layer, matrices[layer.name], usual) for layer in layers),
         head=head,
         n_parameters=sum(tensor.numel() for tensor in distinct.values()),
         n_zeros=sum(_zeros(tensor) for tensor in distinct.values() if tensor.is_floating_point()),
-        bytes_on_disk=sum((weights.folder / name).stat().st_size for name in set(weights.file_of.values())),
+        bytes_on_disk=bytes_on_disk,
     )
 
 
@@ -118,20 +77,36 @@ def _distinct(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.
 
 
 def _layer(name: str, tensor: torch.Tensor) -> LayerSparsity:
-    zero = (tensor == 0).reshape(-1, tensor.shape[-1])
+    zero = _flat_zeros(tensor)
     zeros = int(zero.sum())
     return LayerSparsity(name=name, shape=tuple(tensor.shape), zeros=zeros, pattern=_pattern(zero, zeros))
+
+
+def _flat_zeros(tensor: torch.Tensor) -> torch.Tensor:
+    """[rows, columns] where a matrix, or a stack of them, is zero."""
+    return (tensor == 0).reshape(-1, tensor.shape[-1])
 
 
 def _zeros(tensor: torch.Tensor) -> int:
     return int((tensor == 0).sum())
 
 
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
+def _usual_block(layers: Sequence[LayerSparsity]) -> tuple[int, int] | None:
+    """Rows and columns of the blocks that most layers have which have any."""
+    sizes = Counter(
+        (int(size[1]), int(size[2])) for layer in layers if (size := _BLOCK.fullmatch(layer.pattern))
+    )
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _renamed(layer: LayerSparsity, tensor: torch.Tensor, usual: tuple[int, int] | None) -> LayerSparsity:
+    """A layer whose blocks happen to lie side by side, as larger ones or whole rows, has the usual blocks."""
+    if usual is None or layer.pattern in ("dense", "all zero", "unstructured"):
+        return layer
+    found = _block(_flat_zeros(tensor), layer.zeros)
+    if found[0] < usual[0] or found[1] < usual[1]:
+        return layer
+    return replace(layer, pattern=f"{usual[0]}x{usual[1]} blocks")
 
 
 # ---- patterns ------------------------------------------------------------------------------------------

@@ -1,0 +1,100 @@
+"""`milepost compare`."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from milepost.cli import run
+from milepost.cli.signals import stop_in_good_order
+
+_OF_RUN_ALONE = frozenset(
+    {"sources", "output_path", "steps", "quick", "log_samples", "record", "record_project"}
+)
+"""Of `milepost run`'s options, those that make no sense here; all others mean the same."""
+
+
+@click.command("compare")
+@click.argument("original", metavar="ORIGINAL")
+@click.argument("others", nargs=-1, required=True, metavar="PRUNED...")
+@click.option(
+    "-o",
+    "--output-path",
+    type=click.Path(path_type=Path),
+    default=Path("milepost-comparison"),
+    show_default=True,
+    help="Folder for the report and for what is run.",
+)
+@click.option(
+    "--perplexity/--no-perplexity",
+    default=True,
+    show_default=True,
+    help="Score models that are run on wikitext-2 as well (tasks ppl_fixed, wikitext).",
+)
+@click.option(
+    "--examples", type=click.IntRange(min=0), default=3, show_default=True, help="Docs to show, each way."
+)
+def command(original: str, others: tuple[str, ...], output_path: Path, **options: Any) -> int:
+    """What did pruning cost? Compare models with ORIGINAL, doc by doc, and write a report.
+
+    Each model is a SOURCE, which is run on the tasks (of several checkpoints the last), or RESULTS of an
+    earlier run (RESULTS@CHECKPOINT for another than the last). Sparsity, perplexities, every task with the
+    interval and test of the paired difference, docs lost and gained, and a verdict per task.
+
+    \b
+    milepost compare runs/base runs/pruned -t squadv2,gsm8k,boolq,hellaswag -o comparison
+    milepost compare hf://org/base runs/wanda runs/sparsegpt --suite pruning -o comparison
+    milepost compare results@checkpoint-400 results@checkpoint-800 -o comparison
+    """
+    as_json = options.pop("as_json")
+    if options.pop("apart"):
+        return run.go_on_detached(output_path / "original", as_json)
+    with stop_in_good_order():
+        return _compare(original, others, output_path, options, as_json)
+
+
+def _options_of_run() -> Iterator[click.Parameter]:
+    """What is asked, and how it is computed; tasks are needed only where something is run."""
+    for option in run.command.params:
+        if option.name not in _OF_RUN_ALONE:
+            own = copy.copy(option)
+            own.required = False
+            yield own
+
+
+command.params += _options_of_run()
+
+
+def _compare(
+    original: str, others: tuple[str, ...], output_path: Path, options: dict[str, Any], as_json: bool
+) -> int:
+    from milepost.comparing import compare
+    from milepost.report.text import printable
+
+    compared = compare(
+        original,
+        others,
+        output_path=output_path,
+        say=lambda line: click.echo(line, err=True),
+        **run.as_arguments(options),
+    )
+    if compared.study is not None and as_json:
+        from milepost.report.comparison.records import comparison_record
+
+        click.echo(json.dumps(comparison_record(compared.study), ensure_ascii=False, indent=1))
+    elif compared.study is not None:
+        from rich.console import Console
+
+        from milepost.report.comparison.terminal import print_comparison
+
+        print_comparison(compared.study, Console(highlight=False))
+    for path in compared.files:
+        click.echo(f"wrote {path}", err=True)
+    for role, reason in compared.failures.items():
+        click.echo(f"failed: {role}: {printable(reason)}", err=True)
+    return 1 if compared.failures else 0

@@ -1,0 +1,312 @@
+"""`compare`: what pruning, fine-tuning or anything else changed, measured and written as a report.
+
+Wires the rooms together: models that are not measured yet are run, each into a results folder of its own, so
+that what one model has cost is kept whatever becomes of the other; records are read, compared and written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.cache import cache_folder
+from milepost.errors import (
+    CheckpointError,
+    MilepostError,
+    ResultsError,
+    SourceError,
+    TaskError,
+    TokenizerError,
+)
+from milepost.sources import discover, fetch, identify
+from milepost.store import read_settings
+from milepost.store.answers import ModelAnswers, read_answers
+from milepost.store.files import cannot_write
+from milepost.store.folder import MARKER
+
+if TYPE_CHECKING:
+    from milepost.report.comparison.study import ReportedModel, Study
+    from milepost.types import Checkpoint, Sparsity
+
+logger = logging.getLogger("milepost.run")
+
+PERPLEXITY_TASKS = ("ppl_fixed", "wikitext")
+"""Scored besides the tasks that are asked for, unless that is not wanted: wikitext-2 in the pruning papers'
+windows, and as lm_eval has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What `compare` did."""
+
+    study: Study | None
+    """None where the original, or every other model, could not be measured."""
+    files: tuple[Path, ...]
+    failures: dict[str, str]
+    """Role of a model (`original`, `pruned`, ...) to the reason that it has no results, or not all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """One of the models as it was named."""
+
+    role: str
+    name: str
+    results: Path | None = None
+    """The results folder that it is in already; None where it is to be run."""
+    checkpoint: str | None = None
+    """Which of the checkpoints there."""
+    source: Checkpoint | None = None
+
+
+def compare(
+    original: str | Path,
+    others: str | Path | Sequence[str | Path],
+    tasks: str | Sequence[str] = (),
+    *,
+    output_path: str | Path,
+    perplexity: bool = True,
+    examples: int = 3,
+    say: Callable[[str], None] = logger.info,
+    **options: Any,
+) -> Compared:
+    """Compare models doc by doc and write the report to `output_path`.
+
+    Each model is a SOURCE, which is run (of several checkpoints the last), or RESULTS of an earlier run
+    (`RESULTS@CHECKPOINT` for another than the last). Written are `original_model_results.json`,
+    `pruned_model_results.json` (`pruned_2_...` for the next variant), `comparison_results.json`,
+    `comparison_report.md` and `comparison_report.html`; what was run stands in `original/`, `pruned/`, ...
+
+    Args:
+        original, others: what to compare, and with what.
+        tasks: as in `evaluate`; needed where something is run. Of RESULTS only these are compared.
+        output_path: a folder, new or of an earlier call.
+        perplexity: whether models that are run are scored on wikitext-2 as well, as lm_eval does (`wikitext`)
+            and as the pruning papers do (`ppl_fixed`).
+        examples: how many docs lost, and gained, are shown of each task.
+        say: called with a line whenever something begins.
+        options: as in `evaluate`.
+
+    Raises:
+        MilepostError: something the caller can mend, with a hint; nothing has been written then.
+    """
+    folder = Path(output_path)
+    named = [original, *([others] if isinstance(others, str | Path) else others)]
+    names = _task_names(tasks)
+    given = _understand([str(one) for one in named], has_tasks=bool(names or options.get("suite")))
+    _check_folder(folder)
+    failures: dict[str, str] = {}
+    models = []
+    for one in given:
+        say(f"{one.role}: {one.name}")
+        try:
+            place, checkpoint = one.results, one.checkpoint
+            if place is None:
+                place, checkpoint = _run(one, names, folder / one.role, perplexity, options, failures)
+            models.append(_reported(one, place, checkpoint, names, say))
+        except (SourceError, CheckpointError, TokenizerError, ResultsError) as error:
+            if one.results is not None or len(given) == len(failures) + 1:
+                raise
+            failures[one.role] = error.message
+    study = _study(models, examples)
+    return Compared(study, tuple(_write(folder, models, study)), failures)
+
+
+# ---- what was given ------------------------------------------------------------------------------------
+
+
+def _task_names(tasks: str | Sequence[str]) -> tuple[str, ...]:
+    listed = [tasks] if isinstance(tasks, str) else list(tasks)
+    return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
+
+
+def _understand(named: Sequence[str], *, has_tasks: bool) -> list[_Given]:
+    if len(named) < 2:
+        raise MilepostError("only one model is given", "name the original, then what to compare with it")
+    found = []
+    for place, name in enumerate(named):
+        role = "original" if place == 0 else "pruned" if place == 1 else f"pruned_{place}"
+        results, checkpoint = _as_results(name)
+        if results is not None:
+            found.append(_Given(role, name, results=results, checkpoint=checkpoint))
+            continue
+        if not has_tasks:
+            raise MilepostError(f"{name} is to be run, but on no task", "pass -t TASK,... or --suite pruning")
+        found.append(_Given(role, name, source=_last_checkpoint(name)))
+    return found
+
+
+def _as_results(name: str) -> tuple[Path | None, str | None]:
+    """RESULTS or RESULTS@CHECKPOINT; (None, None) for a SOURCE."""
+    if (Path(name) / MARKER).is_file():
+        return Path(name), None
+    before, at, after = name.rpartition("@")
+    if at and (Path(before) / MARKER).is_file():
+        return Path(before), after
+    return None, None
+
+
+def _last_checkpoint(source: str) -> Checkpoint:
+    checkpoints = discover(source).checkpoints
+    whole = [one for one in checkpoints if one.problem is None] or list(checkpoints)
+    if len(checkpoints) > 1:
+        logger.warning("%s has %d checkpoints; compared is %s", source, len(checkpoints), whole[-1].name)
+    return whole[-1]
+
+
+def _check_folder(folder: Path) -> None:
+    what = "a file" if folder.is_file() else "a results folder" if (folder / MARKER).is_file() else None
+    if what is not None:
+        raise ResultsError(f"{folder} is {what}", "choose another folder for --output-path")
+
+
+# ---- measuring -----------------------------------------------------------------------------------------
+
+
+def _run(
+    given: _Given,
+    tasks: Sequence[str],
+    place: Path,
+    perplexity: bool,
+    options: dict[str, Any],
+    failures: dict[str, str],
+) -> tuple[Path, str]:
+    """Evaluate a model; where its results are, and under which name."""
+    from milepost.library import evaluate
+
+    assert given.source is not None
+    added = [task for task in PERPLEXITY_TASKS if perplexity and task not in tasks]
+    try:
+        results = evaluate(given.source.source, [*tasks, *added], output_path=place, **options)
+    except TaskError as error:
+        if any(task in error.message for task in added):
+            raise TaskError(error.message, "--no-perplexity goes without wikitext") from error
+        raise
+    ((name, reason),) = {**dict.fromkeys((*results.scored, *results.reused)), **results.failures}.items()
+    if reason is not None:
+        failures[given.role] = reason
+    return results.path, name
+
+
+def _reported(
+    given: _Given,
+    place: Path,
+    checkpoint: str | None,
+    tasks: Sequence[str],
+    say: Callable[[str], None],
+) -> ReportedModel:
+    from milepost.report.comparison.study import ReportedModel
+
+    answers = read_answers(place, checkpoint, newest_run=given.results is None)
+    if given.results is not None and tasks:
+        answers = _only(answers, tasks)
+    say(f"{given.role}: counting zeros")
+    counted = _sparsity(given, answers)
+    return ReportedModel(
+        role=given.role,
+        answers=answers,
+        sparsity=None if isinstance(counted, str) else counted,
+        without_sparsity=counted if isinstance(counted, str) else "",
+        settings=read_settings(place),
+    )
+
+
+def _only(answers: ModelAnswers, patterns: Sequence[str]) -> ModelAnswers:
+    """Tasks and groups with these names, and what is inside those groups."""
+
+    def wanted(name: str, parents: Sequence[str]) -> bool:
+        return any(fnmatchcase(one, pattern) for one in (name, *parents) for pattern in patterns)
+
+    kept = {one.task for one in answers.measurements if wanted(one.task, one.parents)}
+    if not kept:
+        raise ResultsError(
+            f"{answers.results} has no figures of {', '.join(patterns)}", "`milepost show` lists what it has"
+        )
+    return dataclasses.replace(
+        answers,
+        tasks={name: task for name, task in answers.tasks.items() if name in kept},
+        groups={name: group for name, group in answers.groups.items() if name in kept},
+    )
+
+
+def _sparsity(given: _Given, answers: ModelAnswers) -> Sparsity | str:
+    """The zeros of a model's weights, or why they cannot be counted."""
+    source = given.source
+    try:
+        if source is None:
+            if answers.source.startswith("hf://"):
+                return f"its weights are on the Hub; name {answers.source} instead of the results to have it"
+            source = discover(answers.source).checkpoints[-1]
+        identity = identify(source, cache_folder())
+        if identity.model_id != answers.model_id:
+            return f"{answers.source} holds other weights by now"
+        return _count_zeros(source, sum(file.size for file in identity.files))
+    except (SourceError, CheckpointError) as error:
+        return error.message
+
+
+def _count_zeros(checkpoint: Checkpoint, bytes_on_disk: int) -> Sparsity:
+    from milepost.weights import read_checkpoint
+    from milepost.weights.sparsity import measure_sparsity
+
+    folder = fetch(checkpoint, cache_folder())
+    return measure_sparsity(read_checkpoint(folder, checkpoint.format), bytes_on_disk)
+
+
+# ---- comparing and writing -----------------------------------------------------------------------------
+
+
+def _study(models: Sequence[ReportedModel], examples: int) -> Study | None:
+    """None where there are no two models to compare.
+
+    Raises:
+        ResultsError: nothing they answered is the same.
+    """
+    from milepost.analysis.comparison import compare_models
+    from milepost.report.comparison.examples import find_examples
+    from milepost.report.comparison.study import Study, Variant
+
+    if len(models) < 2 or models[0].role != "original":
+        return None
+    first, variants = models[0], []
+    for model in models[1:]:
+        comparison = compare_models(first.answers, model.answers)
+        if not (comparison.tasks or comparison.subjects or comparison.others):
+            reasons = "; ".join(f"{what}: {reason}" for what, reason in comparison.uncompared[:3])
+            raise ResultsError(
+                f"{first.role} and {model.role} have nothing in common to compare ({reasons})",
+                "run both on the same tasks, with limits that overlap",
+            )
+        shown = [find_examples(first.answers, model.answers, one, examples) for one in comparison.tasks]
+        variants.append(Variant(model=model, comparison=comparison, examples=shown))
+    return Study(original=first, variants=tuple(variants))
+
+
+def _write(folder: Path, models: Sequence[ReportedModel], study: Study | None) -> list[Path]:
+    from milepost.report.comparison.markdown import comparison_markdown
+    from milepost.report.comparison.page import comparison_page
+    from milepost.report.comparison.records import comparison_record, model_record
+    from milepost.report.files import write_file
+
+    texts = {f"{model.role}_model_results.json": _json(model_record(model)) for model in models}
+    if study is not None:
+        texts["comparison_results.json"] = _json(comparison_record(study))
+        texts["comparison_report.md"] = comparison_markdown(study)
+        texts["comparison_report.html"] = comparison_page(study)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    for name, text in texts.items():
+        write_file(folder / name, text.encode())
+    return [folder / name for name in texts]
+
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"

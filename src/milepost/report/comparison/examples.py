@@ -1,0 +1,162 @@
+"""Docs that a model lost or gained, as a reader wants to see them: question, choices, both answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from milepost.analysis.changed_docs import ChangedDoc, changed_docs
+from milepost.analysis.comparison import Compared
+from milepost.report.text import number, printable
+from milepost.store.answers import DocAnswer, ModelAnswers, read_doc_answers
+
+LONGEST_QUESTION = 600
+"""Characters; the end of a prompt is shown, which is the question itself."""
+LONGEST_ANSWER = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One doc."""
+
+    task: str
+    doc_id: int
+    question: str
+    choices: tuple[str, ...]
+    """What there was to choose from; empty where the model wrote freely, or a text was scored."""
+    target: str
+    """The right answer, as the task says it; empty where there is none."""
+    original_answer: str
+    other_answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """Some docs of one compared task, and how many there are."""
+
+    task: str
+    n_lost: int
+    """Docs on which the other model does worse."""
+    n_gained: int
+    lost: tuple[Example, ...]
+    gained: tuple[Example, ...]
+    lost_ids: dict[str, list[int]]
+    """By task, the docs lost: their places in the original's split."""
+    gained_ids: dict[str, list[int]]
+
+
+def find_examples(original: ModelAnswers, other: ModelAnswers, compared: Compared, count: int) -> Examples:
+    """The docs that changed most in a compared figure, at most `count` each way, with both models' answers.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    changed = changed_docs(original, other, compared)
+    return Examples(
+        task=compared.task,
+        n_lost=len(changed.lost),
+        n_gained=len(changed.gained),
+        lost=_examples(original, other, compared, changed.lost[:count]),
+        gained=_examples(original, other, compared, changed.gained[:count]),
+        lost_ids=_ids(changed.lost),
+        gained_ids=_ids(changed.gained),
+    )
+
+
+def _ids(docs: Sequence[ChangedDoc]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for doc in docs:
+        found.setdefault(doc.task, []).append(doc.original_doc_id)
+    return {task: sorted(ids) for task, ids in found.items()}
+
+
+def _examples(
+    original: ModelAnswers, other: ModelAnswers, compared: Compared, docs: Sequence[ChangedDoc]
+) -> tuple[Example, ...]:
+    shown = []
+    for doc in docs:
+        (before,) = read_doc_answers(original, doc.task, compared.filter, [doc.original_doc_id])
+        (after,) = read_doc_answers(other, doc.task, compared.filter, [doc.other_doc_id])
+        shown.append(_example(doc, compared, before, after))
+    return tuple(shown)
+
+
+def _example(doc: ChangedDoc, compared: Compared, before: DocAnswer, after: DocAnswer) -> Example:
+    choices = _choices(before)
+    figures = (doc.original, doc.other)
+    answers = [
+        _answer(answer, compared.metric, figure)
+        for answer, figure in zip((before, after), figures, strict=True)
+    ]
+    is_text = len(before.arguments) == 1 and len(before.arguments[0]) == 1
+    return Example(
+        task=printable(doc.task),
+        doc_id=doc.original_doc_id,
+        question=_question(before, is_text=is_text),
+        choices=choices,
+        target="" if is_text else _target(before.target, choices),
+        original_answer=answers[0],
+        other_answer=answers[1],
+    )
+
+
+def _question(answer: DocAnswer, *, is_text: bool) -> str:
+    text = str(answer.arguments[0][0])
+    if len(text) <= LONGEST_QUESTION:
+        return _lines(text)
+    return _lines(text[:LONGEST_QUESTION] + " …" if is_text else "… " + text[-LONGEST_QUESTION:])
+
+
+def _choices(answer: DocAnswer) -> tuple[str, ...]:
+    """The continuations; where they are the same, the contexts, which then differ (as in winogrande)."""
+    if len(answer.arguments) < 2 or not all(_is_scored(one) for one in answer.arguments):
+        return ()
+    texts = [str(one[1]) for one in answer.arguments]
+    if len(set(texts)) == 1:
+        texts = [str(one[0]) for one in answer.arguments]
+    return tuple(_cut(text.strip()) for text in texts)
+
+
+def _target(target: str, choices: Sequence[str]) -> str:
+    if target.isdigit() and int(target) < len(choices):
+        return choices[int(target)]
+    return _cut(target.strip())
+
+
+def _answer(answer: DocAnswer, metric: str, figure: float) -> str:
+    choices = _choices(answer)
+    if choices and len(answer.answers) == len(choices):
+        return choices[_picked(answer, metric)]
+    first = answer.answers[0]
+    if isinstance(first, list) and first and isinstance(first[0], str):
+        first = first[0]
+    if isinstance(first, str):
+        return _cut(first.strip()) or "(nothing)"
+    return f"{metric} {number(figure, metric)}"
+
+
+def _picked(answer: DocAnswer, metric: str) -> int:
+    """The choice with the largest log-likelihood; per character for `acc_norm`, as lm_eval normalises it."""
+    scores = [_loglikelihood(one) for one in answer.answers]
+    if metric == "acc_norm":
+        lengths = [max(1, len(str(one[1]).strip())) for one in answer.arguments]
+        scores = [score / length for score, length in zip(scores, lengths, strict=True)]
+    return scores.index(max(scores))
+
+
+def _loglikelihood(answer: Any) -> float:
+    return float(answer[0] if isinstance(answer, list) else answer)
+
+
+def _is_scored(arguments: Sequence[Any]) -> bool:
+    return len(arguments) == 2 and isinstance(arguments[1], str)
+
+
+def _cut(text: str) -> str:
+    return _lines(text if len(text) <= LONGEST_ANSWER else text[:LONGEST_ANSWER] + " …")
+
+
+def _lines(text: str) -> str:
+    """Foreign text with its lines kept and every other control character spelt out."""
+    return "\n".join(printable(line) for line in text.splitlines())

@@ -1,0 +1,83 @@
+"""`milepost compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from run.own_tasks import write_tasks
+
+from cli.called import milepost
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three checkpoints measured on tasks of our own."""
+    folder = tmp_path_factory.mktemp("compare")
+    tasks = write_tasks(folder / "tasks")
+    done = milepost("run", tiny_run, "-t", "farm,prose", "--include-path", tasks, "-o", folder / "results")
+    assert done.status == 0, done.err
+    return folder / "results"
+
+
+def test_the_verdicts_are_printed_and_the_files_named(results: Path, tmp_path: Path) -> None:
+    done = milepost("compare", f"{results}@10", f"{results}@checkpoint-20", results, "-o", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert "tiny-run checkpoint-10" in done.out
+    assert "not distinguishable" in done.out
+    assert f"wrote {tmp_path / 'out' / 'comparison_report.md'}" in done.err
+    assert (tmp_path / "out" / "pruned_2_model_results.json").is_file()
+
+
+def test_json_is_what_the_file_holds(results: Path, tmp_path: Path) -> None:
+    done = milepost("compare", f"{results}@10", results, "-o", tmp_path / "out", "--json")
+    found = json.loads(done.out)
+    assert found == json.loads((tmp_path / "out" / "comparison_results.json").read_text("utf-8"))
+    assert found["variants"][0]["name"] == "tiny-run checkpoint-30"
+    assert {one["task"] for one in found["variants"][0]["tasks"]} == {"farm", "prose"}
+    assert {one["task"] for one in found["variants"][0]["subjects"]} == {"where", "who"}
+
+
+def test_tasks_choose_among_what_results_hold(results: Path, tmp_path: Path) -> None:
+    done = milepost("compare", f"{results}@10", results, "-t", "pro*", "-o", tmp_path / "out", "--json")
+    (variant,) = json.loads(done.out)["variants"]
+    assert [one["task"] for one in variant["tasks"]] == ["prose"]
+
+
+def test_a_source_is_run_and_options_of_run_are_understood(
+    results: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    asked = (
+        "-t",
+        "where",
+        "--include_path",
+        results.parent / "tasks",
+        "--no-perplexity",
+        "--dtype",
+        "float32",
+    )
+    done = milepost("compare", tiny_run / "checkpoint-10", results, *asked, "-o", tmp_path / "out", "--json")
+    assert done.status == 0, done.err
+    (variant,) = json.loads(done.out)["variants"]
+    assert [(one["task"], one["docs"]["common"]) for one in variant["tasks"]] == [("where", 8)]
+    assert (tmp_path / "out" / "original" / "milepost.json").is_file()
+    assert not (tmp_path / "out" / "pruned").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("{results}@checkpoint-11", "{results}"), "has no figures of a checkpoint checkpoint-11"),
+        (("{results}", "nowhere"), "on no task"),
+        (("{results}", "{results}", "-t", "mmlu"), "has no figures of mmlu"),
+    ],
+)
+def test_bad_input_is_one_line_a_hint_and_status_2(
+    results: Path, tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    done = milepost("compare", *(name.format(results=results) for name in names), "-o", tmp_path / "out")
+    assert done.status == 2
+    assert message in done.err
+    assert "hint: " in done.err
+    assert not (tmp_path / "out").exists()
