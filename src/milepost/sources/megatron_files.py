@@ -96,6 +96,29 @@ def read_common_file(path: Path) -> Settings:
     return _settings(path, read_archive(path, ALLOWED))
 
 
+def read_settings(folder: Path) -> Settings:
+    """What a checkpoint's `common.pt` says of it, or its first rank.
+
+    Raises:
+        CheckpointError: as `read_rank_file`; or neither is there.
+    """
+    if (folder / COMMON).exists():
+        return read_common_file(folder / COMMON)
+    return read_rank_file(first_rank_file(folder)).settings
+
+
+def first_rank_file(folder: Path) -> Path:
+    """The file of the first rank that is there.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    ranks = ranks_among([path.parent.name for path in folder.glob(f"mp_rank_*/{RANK_FILE}")])
+    if not ranks:
+        raise CheckpointError(f"{shown(str(folder))} has no files of ranks")
+    return folder / ranks[min(ranks)] / RANK_FILE
+
+
 def ranks_among(folders: Collection[str]) -> dict[Rank, str]:
     """The folders of ranks among these names, by tensor- and pipeline-parallel rank."""
     found = {name: _RANK_FOLDER.fullmatch(name) for name in folders}

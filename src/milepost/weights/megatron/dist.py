@@ -12,6 +12,7 @@ from milepost.sources.megatron_files import COMMON, read_common_file
 from milepost.sources.names import shown, some
 from milepost.weights.dcp import read_dcp_tensors
 from milepost.weights.megatron.args import parse_args
+from milepost.weights.megatron.attention import in_order
 from milepost.weights.megatron.slots import EMBEDDING, QKV, Slot, in_layer, layer_name, model_slots
 
 _NOT_THE_MODEL = ("optimizer.", "chained_", "rng_state", "rerun_state_machine")
@@ -75,7 +76,8 @@ class DistCheckpoint:
         tensor = read_dcp_tensors(self.folder, self._metadata, [key])[key]
         found = layer_name(key)
         stacked = found is not None and found.layer is None
-        return dict(zip(self._keys[key], tensor if stacked else [tensor], strict=True))
+        parts = zip(self._keys[key], tensor if stacked else [tensor], strict=True)
+        return {name: in_order(part, self.args) if self.slots[name].grouped else part for name, part in parts}
 
     def check_tied(self, embedding: torch.Tensor) -> None:
         """Nothing to compare: a tied embedding is stored once."""

@@ -70,8 +70,8 @@ class Gpt2:
             yield _OUTSIDE[name], tensor
             return
         part, _, kind = found.name.rpartition(".")
-        if part == QKV:
-            tensor = _queries_keys_values(tensor, args)
+        if part == QKV and args.groups < args.heads:
+            tensor = _for_each_head(tensor, args)
         yield (
             f"transformer.h.{found.layer}.{_INSIDE[part]}.{kind}",
             tensor.t() if tensor.ndim == 2 else tensor,
@@ -92,15 +92,13 @@ class Gpt2:
                 yield f"transformer.h.{layer}.{_INSIDE[part]}.bias", torch.zeros(size, dtype=dtype)
 
 
-def _queries_keys_values(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
-    """[queries; keys; values]; GPT-2 has no groups, so that each head gets a copy of its group's."""
-    queries, keys, values = split_qkv(tensor, args)
-    share = args.heads // args.groups
-    if share > 1:
-        keys, values = (
-            one.reshape(args.groups, args.head_dim, *one.shape[1:])
-            .repeat_interleave(share, dim=0)
-            .reshape(queries.shape)
-            for one in (keys, values)
-        )
-    return torch.cat([queries, keys, values])
+def _for_each_head(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
+    """[queries; keys; values], where each head has a copy of its group's: GPT-2 knows no groups."""
+    queries, *shared = split_qkv(tensor, args)
+    copies = [
+        one.reshape(args.groups, args.head_dim, *one.shape[1:])
+        .repeat_interleave(args.heads // args.groups, dim=0)
+        .reshape(queries.shape)
+        for one in shared
+    ]
+    return torch.cat([queries, *copies])

@@ -14,12 +14,20 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.megatron_files import Rank, RankFile, missing_ranks, rank_files, read_rank_file
+from milepost.sources.megatron_files import (
+    Rank,
+    RankFile,
+    first_rank_file,
+    missing_ranks,
+    rank_files,
+    read_rank_file,
+)
 from milepost.sources.names import shown, some
 from milepost.sources.torch_archive import StoredTensor
 from milepost.weights.megatron.args import MegatronArgs, parse_args
+from milepost.weights.megatron.attention import rows_of_rank
 from milepost.weights.megatron.pipeline import Chunk, chunk_order, first_layers
-from milepost.weights.megatron.slots import EMBEDDING, OUTPUT, Slot, in_layer, layer_name, model_slots
+from milepost.weights.megatron.slots import EMBEDDING, OUTPUT, in_layer, layer_name, model_slots
 from milepost.weights.safe_pickle import OpenArchive, is_contiguous, open_archive
 
 _VERSION = 3.0
@@ -86,14 +94,19 @@ class LegacyCheckpoint:
 
     def _whole(self, name: str) -> torch.Tensor:
         parts, slot = self._parts[name], self.slots[name]
-        if slot.split is None or len(parts) == 1:
-            tensor = self._part(parts[0])
-            for other in parts[1:]:
-                self._check_same(name, tensor, other)
-            return tensor
         whole = torch.empty(slot.shape, dtype=getattr(torch, parts[0].stored.dtype))
+        if slot.split is None:
+            self._archive(parts[0]).read_into([whole], parts[0].stored)
+            for other in parts[1:]:
+                self._check_same(name, whole, other)
+            return whole
         for number, part in enumerate(parts):
-            self._fill(whole, number, part, slot)
+            if slot.split == 1:
+                size = part.stored.shape[1]
+                self._archive(part).read_columns(whole[:, number * size : (number + 1) * size], part.stored)
+            else:
+                targets = rows_of_rank(whole, slot, self.args, number)
+                self._archive(part).read_into(targets, part.stored)
         return whole
 
     def check_tied(self, embedding: torch.Tensor) -> None:
@@ -113,31 +126,16 @@ class LegacyCheckpoint:
                 )
 
     def _is_same(self, tensor: torch.Tensor, part: _Part) -> bool:
-        return self._archives[part.file.settings.path].holds(tensor, part.stored)
+        return self._archive(part).holds(tensor, part.stored)
 
-    def _part(self, part: _Part) -> torch.Tensor:
-        return self._archives[part.file.settings.path].read(part.stored)
+    def _archive(self, part: _Part) -> OpenArchive:
+        return self._archives[part.file.settings.path]
 
     def _check_same(self, name: str, tensor: torch.Tensor, other: _Part) -> None:
         if not self._is_same(tensor, other):
             raise CheckpointError(
                 f"{_path(other)}: {shown(name)} differs from the first rank's, though each rank has all of it"
             )
-
-    def _fill(self, whole: torch.Tensor, number: int, part: _Part, slot: Slot) -> None:
-        """Put one rank's part where it belongs; each half of it (gate, up) to its half of the whole."""
-        assert slot.split is not None
-        size = part.stored.shape[slot.split] // slot.halves
-        half = whole.shape[slot.split] // slot.halves
-        archive = self._archives[part.file.settings.path]
-        direct = slot.split == 0 and is_contiguous(part.stored)
-        piece = None if direct else self._part(part)
-        for turn in range(slot.halves):
-            target = whole.narrow(slot.split, turn * half + number * size, size)
-            if piece is None:
-                archive.read_into(target, part.stored, first=turn * target.numel())
-            else:
-                target.copy_(piece.narrow(slot.split, turn * size, size))
 
     def _vocabulary(self) -> int:
         """Rows of the embedding, padding included, as the files have them."""
@@ -169,6 +167,8 @@ class LegacyCheckpoint:
             raise CheckpointError(f"{_path(parts[0])}: {shown(name)} cannot be shared by {n_tensor} ranks")
         expected = slot.on_rank(n_tensor)
         for part in parts:
+            if not is_contiguous(part.stored):
+                raise CheckpointError(f"{_path(part)}: {shown(name)} does not lie in one piece")
             if part.stored.shape != expected or part.stored.dtype != parts[0].stored.dtype:
                 raise CheckpointError(
                     f"{_path(part)} does not fit its args: {shown(name)} is {part.stored.dtype} of shape "
@@ -177,10 +177,8 @@ class LegacyCheckpoint:
 
 
 def _read_ranks(folder: Path) -> dict[Rank, RankFile]:
-    files = sorted(str(path.relative_to(folder)) for path in folder.glob("mp_rank_*/*.pt"))
-    if not files:
-        raise CheckpointError(f"{shown(str(folder))} has no files of ranks")
-    settings = read_rank_file(folder / files[0]).settings
+    settings = read_rank_file(first_rank_file(folder)).settings
+    files = [str(path.relative_to(folder)) for path in folder.glob("mp_rank_*/*.pt")]
     if problem := missing_ranks(settings, files):
         raise CheckpointError(f"{shown(str(folder))}: {problem}")
     args = parse_args(settings)

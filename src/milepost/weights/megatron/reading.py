@@ -13,9 +13,9 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
-from milepost.sources.megatron_files import COMMON
+from milepost.sources.megatron_files import COMMON, read_settings
 from milepost.sources.names import shown
-from milepost.weights.megatron.args import MegatronArgs
+from milepost.weights.megatron.args import MegatronArgs, parse_args
 from milepost.weights.megatron.dist import DistCheckpoint
 from milepost.weights.megatron.gpt2 import Gpt2
 from milepost.weights.megatron.legacy import LegacyCheckpoint
@@ -45,8 +45,9 @@ def megatron_config(folder: Path) -> PretrainedConfig:
     Raises:
         CheckpointError: a file is missing or not safe, or there is no architecture that computes this model.
     """
-    checkpoint = _open(folder)
-    return _family(folder, checkpoint.args).config(checkpoint.args, checkpoint.vocabulary)
+    args = parse_args(read_settings(folder))
+    vocabulary = args.padded_vocabulary or _open(folder).vocabulary
+    return _family(folder, args).config(args, vocabulary)
 
 
 def read_megatron(folder: Path) -> MegatronModel:

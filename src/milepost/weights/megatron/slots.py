@@ -36,6 +36,9 @@ class Slot:
     """The dimension along which tensor-parallel ranks share it; None where each has all of it."""
     halves: int = 1
     """2 where each rank holds a part of two tensors, one after the other (gate and up)."""
+    grouped: bool = False
+    """Whether the rows are queries, keys and values: in this model's tensors those of all heads one after
+    the other, in the files group by group."""
 
     def on_rank(self, n_tensor: int) -> tuple[int, ...]:
         """Shape of one rank's part."""
@@ -74,7 +77,7 @@ def layer_slots(args: MegatronArgs) -> dict[str, Slot]:
     qkv = width + 2 * args.groups * args.head_dim
     halves = 2 if args.gated else 1
     slots = {
-        f"{QKV}.weight": Slot((qkv, hidden), 0),
+        f"{QKV}.weight": Slot((qkv, hidden), 0, grouped=True),
         "self_attention.linear_proj.weight": Slot((hidden, width), 1),
         f"{FC1}.weight": Slot((halves * args.ffn, hidden), 0, halves),
         "mlp.linear_fc2.weight": Slot((hidden, args.ffn), 1),
@@ -85,7 +88,7 @@ def layer_slots(args: MegatronArgs) -> dict[str, Slot]:
         slots |= _norm("self_attention.q_layernorm", args.head_dim, args)
         slots |= _norm("self_attention.k_layernorm", args.head_dim, args)
     if args.qkv_bias:
-        slots[f"{QKV}.bias"] = Slot((qkv,), 0)
+        slots[f"{QKV}.bias"] = Slot((qkv,), 0, grouped=True)
     if args.bias:
         slots["self_attention.linear_proj.bias"] = Slot((hidden,))
         slots[f"{FC1}.bias"] = Slot((halves * args.ffn,), 0, halves)
