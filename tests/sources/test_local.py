@@ -262,17 +262,20 @@ def test_safetensors_are_preferred_where_both_formats_are_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("run", "format", "n"),
+    ("run", "format"),
     [
-        ("megatron/llama_legacy_tp1", "megatron", 3),
-        ("megatron/gpt2_legacy_tp2", "megatron", 3),
-        ("megatron/llama_torch_dist_tp1", "torch_dist", 3),
+        ("megatron/llama_legacy_tp1", "megatron"),
+        ("megatron/gpt2_legacy_tp2", "megatron"),
+        ("megatron/llama_legacy_pp2_vpp2", "megatron"),
+        ("megatron/llama_torch_dist_tp1", "megatron-dist"),
     ],
 )
-def test_formats_that_cannot_be_read_yet_are_recognised_and_said_so(shared, run, format, n):
+def test_runs_of_megatron_are_complete(shared, run, format):
     series = discover(str(shared / "checkpoints" / run))
-    assert [one.format for one in series.checkpoints] == [format] * n
-    assert all(one.problem.endswith("checkpoints cannot be read yet") for one in series.checkpoints)
+    assert [one.format for one in series.checkpoints] == [format] * 3
+    assert [one.step for one in series.checkpoints] == [20, 40, 60]
+    assert [one.problem for one in series.checkpoints] == [None] * 3
+    assert all(one.size_bytes > 100_000 for one in series.checkpoints)
 
 
 def test_real_runs_are_complete(shared):

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from milepost.errors import CheckpointError
-from milepost.weights.checkpoint import CheckpointWeights
-from milepost.weights.megatron import read_megatron
+from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.module import load_module
 from milepost.weights.safe_pickle import read_whole
 from weights.megatron_made import (
@@ -30,11 +29,13 @@ IDS = torch.arange(40).view(2, 20) % 60
 TOLERANCE = 1e-5
 
 
+def read(folder: Path) -> CheckpointWeights:
+    return read_checkpoint(folder, "megatron-dist" if (folder / "common.pt").exists() else "megatron")
+
+
 def computed(folder: Path, ids: torch.Tensor) -> tuple[str, torch.Tensor]:
     """Architecture and logits of a checkpoint, through the loading that every run does."""
-    model = read_megatron(folder)
-    weights = CheckpointWeights(folder, model.config, model.tensors, model.file_of, 0)
-    module = load_module(weights, "float32")
+    module = load_module(read(folder), "float32")
     with torch.no_grad():
         return type(module).__name__, module(ids).logits
 
@@ -127,7 +128,7 @@ def test_stages_that_the_args_do_not_explain_are_refused(tmp_path: Path) -> None
     args = made_args(num_layers=6)
     folder = write_legacy(tmp_path, args, random_model(args), stages=[[2], [4]])
     with pytest.raises(CheckpointError, match="pipeline stage 0 holds 2 layers, its args give it 3"):
-        read_megatron(folder)
+        read(folder)
 
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -196,7 +197,7 @@ def test_bfloat16_weights_stay_what_they_are(tmp_path: Path) -> None:
     args = made_args(params_dtype=torch.bfloat16)
     tensors = random_model(args)
     folder = write_legacy(tmp_path, args, tensors, tp=2)
-    model = read_megatron(folder)
+    model = read(folder)
     assert model.config.dtype == torch.bfloat16
     assert {tensor.dtype for tensor in model.tensors.values()} == {torch.bfloat16}
     assert close(computed(folder, IDS)[1], logits(args, tensors, IDS))
@@ -237,7 +238,7 @@ def test_args_that_ask_for_more_than_can_be_computed_are_refused_by_name(
     folder = write_legacy(tmp_path, args, random_model(args))
     spoil_args(folder, changes)
     with pytest.raises(CheckpointError, match=f"its args have {reason} = "):
-        read_megatron(folder)
+        read(folder)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_model_without_an_architecture_is_refused_with_what_it_is(
     args = made_args(**changes)
     folder = write_legacy(tmp_path, args, random_model(args))
     with pytest.raises(CheckpointError, match=f"no architecture of transformers computes .*{reason}"):
-        read_megatron(folder)
+        read(folder)
 
 
 def spoil_args(folder: Path, changes: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.chat import choose_chat_template
 from milepost.run.settings import RunSettings
-from milepost.sources import fetch_config, tokenizer_location
+from milepost.sources import fetch_config
 from milepost.sources.names import in_order
 from milepost.types import Checkpoint, GenerationDefaults, Series
 
@@ -170,14 +170,14 @@ def _tokenizer(
 
     Checkpoints with another are refused, those without use it.
     """
-    from milepost.weights import load_tokenizer, tokenizer_id
+    from milepost.weights import load_tokenizer, tokenizer_folder, tokenizer_id
 
     found: dict[Path, tuple[Any, str]] = {}
     id_of: dict[Checkpoint, str] = {}
     problem: TokenizerError | None = None
     for checkpoint in list(configs):
         try:
-            folder = tokenizer_location(checkpoint, override)
+            folder = tokenizer_folder(checkpoint, override)
         except TokenizerError as error:
             if override is not None:
                 raise

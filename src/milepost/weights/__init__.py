@@ -5,6 +5,7 @@ from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config
 from milepost.weights.generation import read_generation_defaults
 from milepost.weights.live import LiveModel, auto_dtype
+from milepost.weights.megatron.tokenizer import tokenizer_folder
 from milepost.weights.tokenizer import load_tokenizer, tokenizer_id
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "read_checkpoint",
     "read_config",
     "read_generation_defaults",
+    "tokenizer_folder",
     "tokenizer_id",
 ]

@@ -16,8 +16,10 @@ from transformers.models.auto.modeling_auto import (
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.format import CONFIG
+from milepost.sources.formats.megatron import MEGATRON_FORMATS
 from milepost.sources.local import find_config
 from milepost.sources.names import first_line, shown
+from milepost.weights.megatron.reading import megatron_config
 from milepost.weights.torchtitan import are_torchtitan_arguments, as_llama_config
 
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
@@ -41,6 +43,8 @@ class ContextLength:
 def read_config(folder: Path, format: str = "", given: Path | None = None) -> PretrainedConfig:
     """The config of a checkpoint: the given file, else its own, else the one in the folder above.
 
+    That of a Megatron-LM checkpoint is derived from its args.
+
     Args:
         format: as in `Checkpoint.format`.
         given: a file in place of any that lies there; transformers' `config.json`, or torchtitan's arguments.
@@ -49,6 +53,12 @@ def read_config(folder: Path, format: str = "", given: Path | None = None) -> Pr
         CheckpointError: there is none, it does not parse, it is not a causal language model's, it needs code
             of its own, or the weights are quantized.
     """
+    if format in MEGATRON_FORMATS:
+        if given is not None:
+            raise CheckpointError(
+                f"{shown(str(folder))}: its args tell its config, and not --config", "leave --config out"
+            )
+        return megatron_config(folder)
     path = given or find_config(folder)
     if path is None:
         raise CheckpointError(f"{shown(str(folder))} has no config.json", "give one with --config FILE")

@@ -180,7 +180,7 @@ def _fill_across(target: torch.Tensor, optim: OptimStates, archive: OpenArchive,
 def _fill(target: torch.Tensor, optim: OptimStates, archive: OpenArchive, group: int, first: int) -> None:
     partition = optim.partitions[group]
     if partition.dtype == "float32":
-        archive.read_into(target, partition, first)
+        archive.read_into([target], partition, first)
     else:
         target.copy_(archive.read(partition)[first : first + target.numel()])
 

@@ -9,10 +9,13 @@ from milepost.weights.asked import Asked, Found
 from milepost.weights.dcp.model import read_dcp
 from milepost.weights.deepspeed import read_deepspeed
 from milepost.weights.huggingface import read_huggingface
+from milepost.weights.megatron.reading import read_megatron
 
 READERS: Mapping[str, Callable[[Asked], Found]] = {
     "safetensors": read_huggingface,
     "bin": read_huggingface,
+    "megatron": read_megatron,
+    "megatron-dist": read_megatron,
     "torchtitan": read_dcp,
     "dcp": read_dcp,
     "deepspeed": read_deepspeed,

@@ -45,7 +45,7 @@ class OpenArchive:
             return tensor
         spans = (n - 1 for n in stored.shape)
         n_items = 1 + sum(span * step for span, step in zip(spans, stored.stride, strict=True))
-        items = torch.empty(n_items if math.prod(stored.shape) else 0, dtype=dtype)
+        items = torch.empty(n_items if tensor_items(stored) else 0, dtype=dtype)
         self._fill([items], stored.begin)
         return items.as_strided(stored.shape, stored.stride).contiguous()
 
@@ -120,6 +120,11 @@ def _after(buffers: list[memoryview], n_bytes: int) -> list[memoryview]:
 
 def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+
+
+def tensor_items(stored: StoredTensor) -> int:
+    """How many elements it has."""
+    return math.prod(stored.shape)
 
 
 def is_contiguous(stored: StoredTensor) -> bool:

@@ -27,6 +27,7 @@ from milepost.sources.wholeness import check_zip, first_refusal
 
 _LEGACY = "megatron"
 _TORCH_DIST = "megatron-dist"
+MEGATRON_FORMATS = frozenset({_LEGACY, _TORCH_DIST})
 
 
 def _recognise_legacy(contents: Contents) -> Layout | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from transformers import PretrainedConfig
 from milepost.errors import CheckpointError
 from milepost.sources.megatron_files import COMMON, read_settings
 from milepost.sources.names import shown
+from milepost.weights.asked import Asked, Found
 from milepost.weights.megatron.args import MegatronArgs, parse_args
 from milepost.weights.megatron.dist import DistCheckpoint
 from milepost.weights.megatron.gpt2 import Gpt2
@@ -28,17 +28,6 @@ Family = Gpt2 | LlamaLike
 _FAMILIES: tuple[Family, ...] = (Gpt2(), *LLAMA_LIKE)
 
 
-@dataclass(frozen=True, slots=True)
-class MegatronModel:
-    """A checkpoint in memory."""
-
-    config: PretrainedConfig
-    tensors: dict[str, torch.Tensor]
-    """By transformers' names; some are views of others, transposed or cut."""
-    file_of: Mapping[str, str]
-    warnings: tuple[str, ...]
-
-
 def megatron_config(folder: Path) -> PretrainedConfig:
     """The config of a checkpoint's model, derived from its args and the rows of its embedding.
 
@@ -50,12 +39,16 @@ def megatron_config(folder: Path) -> PretrainedConfig:
     return _family(folder, args).config(args, vocabulary)
 
 
-def read_megatron(folder: Path) -> MegatronModel:
-    """Config and tensors of a checkpoint. Takes the memory of the model and of a tensor for each thread.
+def read_megatron(asked: Asked) -> Found:
+    """Config and tensors of a checkpoint; some tensors are views of others, transposed or cut.
+
+    Takes the memory of the model; of the torch_dist layout besides, in passing, that of its largest tensor.
 
     Raises:
         CheckpointError: as `megatron_config`; a file is damaged; copies that should agree do not.
     """
+    asked.check_hashes()
+    folder = asked.folder
     with _open(folder) as checkpoint:
         args = checkpoint.args
         family = _family(folder, args)
@@ -74,7 +67,7 @@ def read_megatron(folder: Path) -> MegatronModel:
         tensors.update(family.additions(args))
         config = family.config(args, checkpoint.vocabulary)
         ordered = dict(sorted(tensors.items()))
-        return MegatronModel(config, ordered, file_of, _warnings(folder, checkpoint.iteration))
+        return Found(ordered, file_of, config, _warnings(folder, checkpoint.iteration))
 
 
 def _for_each(keys: Iterable[str], work: Callable[[str], None], n_threads: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import CheckpointError, MilepostError, TokenizerError
 from milepost.sources import fetch_config, tokenizer_location
+from milepost.sources.formats.megatron import MEGATRON_FORMATS
 from milepost.sources.megatron_files import Settings, read_settings
 from milepost.sources.names import first_line, shown
 from milepost.types import Checkpoint
@@ -25,6 +26,20 @@ _PROBES = (
     "naïve café — 北京 🙂",
     " space",
 )
+
+
+def tokenizer_folder(checkpoint: Checkpoint, override: str | None = None) -> Path:
+    """Where a checkpoint's tokenizer lies: where one is looked for always, else the one of Megatron's args.
+
+    Raises:
+        TokenizerError: there is none.
+    """
+    try:
+        return tokenizer_location(checkpoint, override)
+    except TokenizerError:
+        if override is not None or checkpoint.format not in MEGATRON_FORMATS:
+            raise
+    return tokenizer_of_args(checkpoint)
 
 
 def tokenizer_of_args(checkpoint: Checkpoint) -> Path:
