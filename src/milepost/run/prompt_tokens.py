@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from milepost.errors import SourceError
 from milepost.plan.encode import encode
 from milepost.plan.strings import StringEncoder
-from milepost.sources import discover, tokenizer_location
+from milepost.sources import discover
 from milepost.store import open_results, read_settings
 from milepost.store.reading import checkpoints_of
 from milepost.types import Request
@@ -39,7 +39,7 @@ def prompt_tokens(results: Path, series: str, asked: Asked) -> list[str]:
 @functools.cache
 def _tokenizer(results: Path, series: str) -> tuple[Any, int]:
     """As the newest run had it: --tokenizer, else that of the series' last checkpoint."""
-    from milepost.weights import load_tokenizer
+    from milepost.weights import load_tokenizer, tokenizer_folder
 
     settings = read_settings(results)
     words = shlex.split(settings["command"])
@@ -48,7 +48,7 @@ def _tokenizer(results: Path, series: str) -> tuple[Any, int]:
     found = discover(source)
     if not found.checkpoints:
         raise SourceError(f"{source} is not there any more", "prompts as tokens need its tokenizer")
-    return load_tokenizer(tokenizer_location(found.checkpoints[-1], override)), settings["plan"]["max_length"]
+    return load_tokenizer(tokenizer_folder(found.checkpoints[-1], override)), settings["plan"]["max_length"]
 
 
 def _text(tokenizer: Any, token: int) -> str:
