@@ -10,6 +10,7 @@ import pytest
 from analysis.made import accuracy, measurement, rising, write_results
 
 from cli.called import milepost
+from milepost.store.files import read_json, write_json
 
 STEPS = list(range(1000, 21000, 1000))
 
@@ -91,6 +92,16 @@ def test_checkpoints_on_another_number_of_docs_are_not_joined_and_gaps_are_told(
         "not joined, measured on another number of docs: step-2000 (10 docs)",
         "no value at step-9000",
     ]
+
+
+def test_tasks_at_different_limits_are_not_joined_and_every_reader_says_so(tmp_path: Path) -> None:
+    path = write_results(tmp_path / "limits", rising("task", STEPS[:6], low=0.25, high=0.5, n=1000))
+    (newest,) = sorted((path / "store" / "metrics").glob("*/*.json"))[-1:]
+    record = read_json(newest)
+    write_json(newest, {**record, "rows": [{**row, "setting": "limit 1000"} for row in record["rows"]]})
+    for command in ("show", "signal", "plot"):
+        options = ["-o", tmp_path / "curve.svg"] if command == "plot" else []
+        assert "of run not joined, measured with other settings" in milepost(command, path, *options).err
 
 
 def test_a_task_that_does_not_exist_is_named_with_its_neighbours(results: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, read_measurements, scored_checkpoints
 from milepost.store.files import write_json
+from milepost.store.reading import LeftOut
 
 
 def figure(task: str, value: float, setting: str) -> dict[str, Any]:
@@ -69,6 +70,9 @@ def test_figures_of_other_settings_are_not_mixed_in(results: ResultsFolder) -> N
     results.write_run({"plan_id": "p2", "series": ["run"]})
     write(results, "p2", "m10", [figure("t", 0.9, "5-shot")])
     assert values(results) == {("step-10", "t"): 0.9}
+    left_out: list[LeftOut] = []
+    read_measurements(results.path, left_out)
+    assert left_out == [LeftOut("run", "step-2", "t")]
 
 
 def test_a_task_added_later_stands_beside_the_first(results: ResultsFolder) -> None:

@@ -12,6 +12,7 @@ from milepost.analysis.selection import headline
 from milepost.cli.selection import results_argument, selection_options
 from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.store import read_measurements
+from milepost.store.reading import LeftOut
 
 
 @click.command()
@@ -45,14 +46,17 @@ def command(
     at least 0.2, so that noise does not look like progress.
     """
     check_target(output, CHART_SUFFIXES)
-    measured = read_measurements(results)
+    left_out: list[LeftOut] = []
+    measured = read_measurements(results, left_out)
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
 
     from milepost.report.chart import curve, remarks
     from milepost.report.files import write_chart
+    from milepost.report.left_out import left_out_notes
 
     chart = curve(picked, title=title, log_x=log_x)
     notices = [*remarks(picked, log_x=log_x), *write_chart(chart, output)]
+    notices += left_out_notes(left_out, {(row.series, row.task) for row in picked})
     for notice in notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from milepost.store.reading import LeftOut
+from milepost.types import Measurement
 
 results_argument = click.argument("results", type=click.Path(path_type=Path))
 
@@ -37,3 +40,11 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     """`a,b` and repeated options as one list; a callback of `click.option`."""
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
+
+
+def tell_left_out(left_out: Sequence[LeftOut], shown: Sequence[Measurement]) -> None:
+    """Say on standard error which checkpoints are not joined to what is shown, and why."""
+    from milepost.report.left_out import left_out_notes
+
+    for note in left_out_notes(left_out, {(each.series, each.task) for each in shown}):
+        click.echo(f"note: {note}", err=True)

@@ -8,8 +8,9 @@ import click
 
 from milepost.analysis import rows
 from milepost.analysis.selection import headline, select
-from milepost.cli.selection import results_argument, selection_options
+from milepost.cli.selection import results_argument, selection_options, tell_left_out
 from milepost.store import read_measurements
+from milepost.store.reading import LeftOut
 
 
 @click.command()
@@ -45,7 +46,8 @@ def command(
         origins = read_provenance(results)
         click.echo(origin_json(origins) if form == "json" else "\n".join(origin_lines(origins)))
         return
-    measured = read_measurements(results)
+    left_out: list[LeftOut] = []
+    measured = read_measurements(results, left_out)
     if picks:
         shown = headline(measured, tasks=task, series=series, subjects=subjects)
         _show_picks(results, {(row.series, row.task) for row in shown}, as_json=form == "json")
@@ -57,6 +59,7 @@ def command(
         click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
         return
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
+    tell_left_out(left_out, picked)
     if form == "markdown":
         from milepost.report.markdown import markdown
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from milepost.analysis.selection import overview, select
-from milepost.cli.selection import patterns, results_argument
+from milepost.cli.selection import patterns, results_argument, tell_left_out
 from milepost.store import open_results
-from milepost.store.reading import measurements_of, picks_of, read_current
+from milepost.store.reading import LeftOut, measurements_of, picks_of, read_current
 
 SUBJECTS_SHOWN = 20
 
@@ -48,10 +48,12 @@ def command(
     """
     from milepost.analysis.task_signal import task_signals
 
-    current = list(read_current(open_results(results)))
+    left_out: list[LeftOut] = []
+    current = list(read_current(open_results(results), left_out))
     picked = select(measurements_of(current), tasks=task, series=series)
     fixed = {(each.series, each.task): each.counts.fixed for each in picks_of(current)}
     signals = task_signals(picked, fixed, last)
+    tell_left_out(left_out, picked)
     if as_json:
         from milepost.report.signal_table import as_json as signal_json
 

@@ -110,7 +110,7 @@ def _metric(of: MetricSignal | None) -> str:
 
 
 def _number(value: float | None, decimals: int) -> str:
-    return "–" if value is None else f"{value:.{decimals}f}"
+    return "–" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _summary(own: Sequence[TaskSignal]) -> str:

@@ -24,15 +24,15 @@ HABIT_RAISES = ("acc", "acc_norm", "acc_tokens", "acc_bytes")
 """Metrics that a model can raise by a favourite answer alone."""
 
 
-def read_measurements(path: Path) -> list[Measurement]:
+def read_measurements(path: Path, left_out: list[LeftOut] | None = None) -> list[Measurement]:
     """All current figures of a results folder, by series, step, then the order the tasks were asked in.
 
-    A task's figures that lm_eval does not give follow those that it does.
+    A task's figures that lm_eval does not give follow those that it does. `left_out` as in `read_current`.
 
     Raises:
         ResultsError: not a results folder, or a damaged record.
     """
-    return measurements_of(read_current(open_results(path)))
+    return measurements_of(read_current(open_results(path), left_out))
 
 
 def read_pick_counts(path: Path) -> list[Picks]:
@@ -80,8 +80,21 @@ class Current:
     """`PickCounts` as a mapping; None where the task is no multiple choice, or the model gave NaN."""
 
 
-def read_current(results: ResultsFolder) -> Iterator[Current]:
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A task of a checkpoint that only has figures of other settings than the newest run's."""
+
+    series: str
+    checkpoint: str
+    task: str
+
+
+def read_current(results: ResultsFolder, left_out: list[LeftOut] | None = None) -> Iterator[Current]:
     """The current figures by series, step, then task.
+
+    Args:
+        left_out: if given, what is not joined to them because it was asked otherwise (another limit, other
+            examples) is added to it.
 
     Raises:
         ResultsError: a damaged record.
@@ -91,6 +104,7 @@ def read_current(results: ResultsFolder) -> Iterator[Current]:
     for series, checkpoints in _checkpoints(results, runs).items():
         setting_of: dict[str, str] = {}
         found: dict[tuple[str, str], Current] = {}
+        others: dict[tuple[str, str], LeftOut] = {}
         for plan_id in plans:
             for checkpoint in checkpoints:
                 path = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
@@ -102,6 +116,11 @@ def read_current(results: ResultsFolder) -> Iterator[Current]:
                     if setting_of.setdefault(task, rows[0]["setting"]) == rows[0]["setting"]:
                         current = Current(series, checkpoint, plan_id, task, rows, picks.get(task))
                         found.setdefault((checkpoint["checkpoint"], task), current)
+                    else:
+                        name = checkpoint["checkpoint"]
+                        others.setdefault((name, task), LeftOut(series, name, task))
+        if left_out is not None:
+            left_out += [other for key, other in others.items() if key not in found]
         for checkpoint in checkpoints:
             for task in setting_of:
                 if (checkpoint["checkpoint"], task) in found:
