@@ -112,7 +112,7 @@ def write_results(folder: Path, measurements: Sequence[Measurement]) -> Path:
     tasks = {"piqa": {"version": 1.0, "num_fewshot": 0, "dataset": ["baber/piqa", None]}}
     asked = {"names": ["piqa"], "limit": None, "seeds": {"python": 0}}
     settings = {"asked": asked, "tasks": tasks, "versions": {"lm_eval": "0.4.13"}}
-    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": settings})
+    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": settings, "tasks": []})
     results.write_run(
         {
             "plan_id": "plan",

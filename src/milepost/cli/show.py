@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,11 +13,22 @@ from milepost.cli.selection import results_argument, selection_options, tell_lef
 from milepost.store import read_measurements
 from milepost.store.reading import LeftOut
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from milepost.analysis import Row
+    from milepost.types import Measurement
+
 
 @click.command()
 @results_argument
 @selection_options
 @click.option("--picks", is_flag=True, help="What each checkpoint picks, by position and by length.")
+@click.option(
+    "--summary/--no-summary",
+    default=None,
+    help="What each curve shows: gain, best and as good, plateau; with --json instead of the figures.",
+)
 @click.option("--provenance", is_flag=True, help="Where each checkpoint's figures come from.")
 @click.option("--json", "form", flag_value="json", help="Every figure as JSON, an object each.")
 @click.option("--csv", "form", flag_value="csv", help="Every figure as CSV, a line each.")
@@ -28,6 +40,7 @@ def command(
     series: tuple[str, ...],
     subjects: bool,
     picks: bool,
+    summary: bool | None,
     provenance: bool,
     form: str | None,
 ) -> None:
@@ -35,8 +48,10 @@ def command(
 
     Steps down, tasks across: value ± half of its 95 % interval, a star at the best of each column, the chance
     level below, and what a constant answer (always A, always B, ...) would score. A table wider than the
-    window is printed in parts. --json and --csv write all tasks and metrics that the patterns leave, not only
-    those of the table.
+    window is printed in parts. Below it stands what the curves show: gain from first to last, the best
+    checkpoint and those that are as good, plateaus and falls.
+
+    --json and --csv write all tasks and metrics that the patterns leave, not only those of the table.
     """
     if provenance:
         from milepost.report.origin import as_json as origin_json
@@ -51,6 +66,13 @@ def command(
     if picks:
         shown = headline(measured, tasks=task, series=series, subjects=subjects)
         _show_picks(results, {(row.series, row.task) for row in shown}, as_json=form == "json")
+        return
+    if form == "json" and summary:
+        from milepost.analysis.training import read_training
+        from milepost.report.training_table import as_json as training_json
+
+        curves = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
+        click.echo(training_json(read_training(results, curves)))
         return
     if form in ("json", "csv"):
         from milepost.report.tidy import as_csv, as_json
@@ -69,7 +91,19 @@ def command(
 
     from milepost.report.terminal import print_table
 
-    print_table(picked, Console(highlight=False))
+    console = Console(highlight=False)
+    print_table(picked, console)
+    if summary is not False:
+        _show_summary(results, measured, picked, console)
+
+
+def _show_summary(results: Path, measured: list[Measurement], picked: list[Row], console: Console) -> None:
+    from milepost.analysis.training import ends, read_training
+    from milepost.report.training_table import training
+
+    console.print()
+    for part in training(read_training(results, picked), ends(measured, picked)):
+        console.print(part, crop=False, soft_wrap=True)
 
 
 def _show_picks(results: Path, wanted: set[tuple[str, str]], *, as_json: bool) -> None:

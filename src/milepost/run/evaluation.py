@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from milepost.analysis.training import note_training
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
 from milepost.run.command import command_line
@@ -117,6 +118,7 @@ def evaluate_series(
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
+    note_training(results.path)
     if settings.quick:
         plans = [one.plan for one in expected.values()]
         outcome.full_job = whole_job(settings, outcome, plans, watch, before_s, usable(everything))

@@ -1,0 +1,210 @@
+"""The curves of a results folder with what each of them shows: `progress` over the docs in the store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milepost.analysis.doc_values import Figure, perplexity, plainly, read_values
+from milepost.analysis.intervals import NO_INTERVAL, Interval
+from milepost.analysis.progress import Progress, compare_all, progress, weighted
+from milepost.analysis.row import Row, rows
+from milepost.analysis.selection import headline
+from milepost.analysis.series import Curve, curves
+from milepost.store import open_results, read_measurements
+from milepost.store.doc_history import DocHistory, Part
+from milepost.store.training_note import read_note, write_note
+from milepost.types import Measurement
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Values = npt.NDArray[np.float64]
+
+FEW = 5
+"""Subjects at either end."""
+MANY = 2 * FEW
+"""Groups with more tasks than this have their ends told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """One curve and what it shows."""
+
+    curve: Curve
+    progress: Progress | None
+    """None for one checkpoint, and where the docs' own figures are not in the store."""
+    gain: float | None
+    """Last less first, in the metric's unit."""
+    gain_interval: Interval
+    """95 %, paired."""
+
+    def row(self, place: int) -> Row:
+        """The measured checkpoint at a place that `progress` names."""
+        return self.curve.measured[place]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """The tasks of a group that its last checkpoint does best and worst at."""
+
+    group: Row
+    top: tuple[Row, ...]
+    bottom: tuple[Row, ...]
+
+
+def read_training(results: Path, shown: Sequence[Row]) -> list[Trained]:
+    """What the curves among the rows show, in their order; those without a better and a worse are left out.
+
+    What the last run noted (`note_training`) is taken from there, while it is still so.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    wanted = [curve for curve in curves(shown) if curve.best is not None]
+    noted = {_name(entry): entry for entry in read_note(open_results(results))}
+    history: DocHistory | None = None
+    found = []
+    for curve in wanted:
+        entry = noted.get((curve.series, curve.task, curve.metric, curve.filter))
+        if entry is not None:
+            found.append(_from_note(curve, entry))
+            continue
+        history = history or DocHistory(open_results(results))
+        found.append(_trained(history, curve))
+    return found
+
+
+def note_training(results: Path) -> None:
+    """Keep what the headline curves show, so that `show` need not read docs, nor import what that takes.
+
+    Raises:
+        ResultsError: a damaged record, or the disk is full.
+    """
+    every = rows(read_measurements(results))
+    if every:
+        trained = read_training(results, headline(every))
+        write_note(open_results(results), [_as_note(one) for one in trained])
+
+
+def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:
+    """Of each outermost group among `shown`, the best and worst tasks at the last checkpoint that has it.
+
+    Args:
+        measured: all figures, in which those of the tasks are.
+        shown: the rows in whose groups and metrics a reader is interested.
+    """
+    last: dict[tuple[str, str, str, str], Row] = {}
+    for row in shown:
+        if row.kind == "group" and not row.parents and row.value is not None:
+            last[row.series, row.task, row.metric, row.filter] = row
+    found = []
+    for group in last.values():
+        like = (group.series, group.checkpoint, group.metric, group.filter)
+        tasks = rows(
+            one
+            for one in measured
+            if one.kind == "task"
+            and (one.series, one.checkpoint, one.metric, one.filter) == like
+            and group.task in one.parents
+            and one.value is not None
+        )
+        if len(tasks) > MANY:
+            best_first = group.higher_is_better is not False
+            ordered = sorted(tasks, key=lambda row: row.value or 0.0, reverse=best_first)
+            found.append(Ends(group=group, top=tuple(ordered[:FEW]), bottom=tuple(ordered[::-1][:FEW])))
+    return found
+
+
+def _trained(history: DocHistory, curve: Curve) -> Trained:
+    measured = curve.measured
+    parts = history.parts(curve.series, curve.task, curve.metric, curve.filter) if len(measured) > 1 else None
+    read = None if parts is None else _as_means(parts, measured)
+    if read is None:
+        return Trained(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
+    values, weights, figure = read
+    higher = bool(curve.rows[0].higher_is_better) if figure is plainly else True
+    shown = progress(compare_all(values, weights), higher_is_better=higher)
+    first = measured[0].value or 0.0
+    return Trained(
+        curve=curve,
+        progress=shown,
+        gain=_difference(measured),
+        gain_interval=_in_unit(shown.gain_interval, figure, first),
+    )
+
+
+def _as_note(trained: Trained) -> dict[str, Any]:
+    curve, shown = trained.curve, trained.progress
+    return {
+        "series": curve.series,
+        "task": curve.task,
+        "metric": curve.metric,
+        "filter": curve.filter,
+        "gain": trained.gain,
+        "gain_interval": list(trained.gain_interval),
+        "progress": None if shown is None else asdict(shown),
+    }
+
+
+def _from_note(curve: Curve, entry: dict[str, Any]) -> Trained:
+    shown = entry["progress"]
+    if shown is not None:
+        interval = Interval(*shown["gain_interval"])
+        shown = Progress(**{**shown, "gain_interval": interval, "as_good": tuple(shown["as_good"])})
+    return Trained(
+        curve=curve, progress=shown, gain=entry["gain"], gain_interval=Interval(*entry["gain_interval"])
+    )
+
+
+def _name(entry: dict[str, Any]) -> tuple[str, str, str, str]:
+    return entry["series"], entry["task"], entry["metric"], entry["filter"]
+
+
+def _difference(measured: Sequence[Row]) -> float | None:
+    if len(measured) < 2 or measured[0].value is None or measured[-1].value is None:
+        return None
+    return measured[-1].value - measured[0].value
+
+
+def _as_means(parts: Sequence[Part], measured: Sequence[Row]) -> tuple[Values, Values, Figure] | None:
+    """[S, D] values and [D] weights, and how their mean becomes the figure; None where it is no such mean."""
+    import numpy as np
+
+    if any(len(part.values) != len(measured) for part in parts):
+        return None
+    found = []
+    figure: Figure = plainly
+    for part in parts:
+        if all(isinstance(one, np.ndarray) for one in part.values):
+            found.append((np.stack(part.values), part.weight))
+            continue
+        if len(parts) > 1:
+            return None  # a group of perplexities has no mean over docs
+        read = [_read(one, row) for one, row in zip(part.values, measured, strict=True)]
+        known = [one for one in read if one is not None]
+        if len(known) < len(read):
+            return None
+        figure = known[0].figure
+        values, weights = np.stack([one.values for one in known]), known[0].weights
+        counts = np.isfinite(values).all(axis=0)
+        return values[:, counts], weights[counts], figure
+    values, weights = weighted(found)
+    return (values, weights, figure) if values.shape[1] else None
+
+
+def _read(raw: Any, row: Row) -> Any:
+    return None if row.value is None else read_values(list(raw), row.value)
+
+
+def _in_unit(interval: Interval, figure: Figure, first: float) -> Interval:
+    """From a difference of means to one of figures; a perplexity moves by a factor."""
+    if interval.low is None or interval.high is None or figure is plainly:
+        return interval
+    if figure is perplexity:
+        return Interval(first * (math.exp(-interval.high) - 1), first * (math.exp(-interval.low) - 1))
+    return Interval(-interval.high / math.log(2), -interval.low / math.log(2))

@@ -1,0 +1,121 @@
+"""What the checkpoints of a series scored on the docs of one task or group, figure by figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from milepost.store.files import read_json
+from milepost.store.folder import ResultsFolder
+from milepost.store.picks import read_picks
+from milepost.store.reading import Current, read_current
+from milepost.store.tables import as_array, read_table
+
+PICKED = {
+    "acc": "right",
+    "acc_norm": "right_norm",
+    "acc_tokens": "right_tokens",
+    "acc_bytes": "right_bytes",
+    "prob_right": "prob_right",
+    "bpb_right": "bpb_right",
+    "margin": "margin",
+}
+"""Figures that are means over the docs of a column of picks."""
+
+
+class Part(NamedTuple):
+    """The docs of one task at S checkpoints."""
+
+    values: list[Any]
+    """[S] of [D]: an array of numbers, or a list of what lm_eval aggregates, with None where a doc does not
+    count."""
+    weight: float
+    """Of each doc in its group; 1 for a task alone."""
+
+
+class DocHistory:
+    """Reads docs' values of any figure of a results folder; each file once."""
+
+    def __init__(self, results: ResultsFolder) -> None:
+        self._results = results
+        self._of: dict[tuple[str, str], list[Current]] = {}
+        for each in read_current(results):
+            self._of.setdefault((each.series, each.task), []).append(each)
+        self._plans: dict[str, dict[str, Any]] = {}
+        self._picks: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+
+    def current(self) -> Mapping[tuple[str, str], Sequence[Current]]:
+        """(series, task or group) to its checkpoints that have figures, by step."""
+        return self._of
+
+    def parts(self, series: str, task: str, metric: str, filter_name: str) -> list[Part] | None:
+        """The tasks that a figure is made of; None where the docs' values are not there for every checkpoint.
+
+        Raises:
+            ResultsError: a damaged record.
+        """
+        every = self._of[series, task]
+        if every[0].rows[0]["kind"] == "task":
+            values = [self._task(each, task, metric, filter_name) for each in every]
+            return None if any(one is None for one in values) else [Part(values, 1.0)]
+        plan = self._plan(every[-1].plan_id)
+        leaves = [name for name, of in plan["settings"]["tasks"].items() if task in of.get("parents", ())]
+        sizes = {one["name"]: one["n_docs"] for one in plan["tasks"]}
+        by_size = _weighs_by_size(plan, task, metric)
+        parts = []
+        for leaf in leaves:
+            values = [self._task(each, leaf, metric, filter_name) for each in every]
+            if any(one is None for one in values):
+                return None
+            parts.append(Part(values, 1.0 if by_size else 1.0 / sizes[leaf]))
+        return parts or None
+
+    def _task(self, each: Current, task: str, metric: str, filter_name: str) -> Any:
+        if metric in PICKED and filter_name == "none":
+            found = self._picks_of(each).get(task)
+            if found is not None:
+                return found[PICKED[metric]].astype(float)
+        return self._stored(each, task, metric, filter_name)
+
+    def _picks_of(self, each: Current) -> dict[str, dict[str, Any]]:
+        file = each.plan_id, each.checkpoint["model_id"], each.checkpoint["numerics"]
+        if file not in self._picks:
+            path = self._results.picks_path(*file)
+            columns = tuple(PICKED.values())
+            self._picks[file] = read_picks(path, columns) if path.exists() else {}
+        return self._picks[file]
+
+    def _stored(self, each: Current, task: str, metric: str, filter_name: str) -> Any:
+        task_id = next(
+            (one["task_id"] for one in self._plan(each.plan_id)["tasks"] if one["name"] == task), None
+        )
+        if task_id is None:
+            return None
+        model = each.checkpoint["model_id"], each.checkpoint["numerics"]
+        path = self._results.doc_metrics_path(task_id, *model)
+        if not path.exists():
+            return None
+        table = read_table(path)
+        rows = [row for row, name in enumerate(table["filter"].to_pylist()) if name == filter_name]
+        for column, read in ((f"metric:{metric}", None), (f"json:{metric}", json.loads)):
+            if column in table.column_names:
+                whole = table[column].to_pylist() if read or table[column].null_count else None
+                if whole is None:
+                    return as_array(table[column])[rows]
+                return [
+                    None if whole[row] is None else read(whole[row]) if read else whole[row] for row in rows
+                ]
+        return None
+
+    def _plan(self, plan_id: str) -> dict[str, Any]:
+        if plan_id not in self._plans:
+            self._plans[plan_id] = read_json(self._results.plan_path(plan_id))
+        return self._plans[plan_id]
+
+
+def _weighs_by_size(plan: Mapping[str, Any], group: str, metric: str) -> bool:
+    """Whether the group's figure counts every doc alike; see lm_eval/api/group.py `AggMetricConfig`."""
+    groups = plan["settings"].get("counting", {}).get("groups", {})  # {}: made by an earlier version
+    listed = groups.get(group, {}).get("aggregate_metric_list") or []
+    return next((bool(one["weight_by_size"]) for one in listed if one["metric"] == metric), True)

@@ -1,0 +1,59 @@
+"""What the curves of a results folder show, kept by the last run for those who only look.
+
+    store/training.json
+
+It holds nothing that could not be computed again, and names the state of the records that it was made of: as
+soon as anything is added to them, it counts for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from milepost.errors import ResultsError
+from milepost.store.files import read_json, write_json
+from milepost.store.folder import ResultsFolder
+
+RECORDS = ("runs", "checkpoints", "metrics")
+"""The folders whose records decide which figures are shown."""
+
+
+def write_note(results: ResultsFolder, curves: Sequence[dict[str, Any]]) -> None:
+    """Keep the curves, as plain data.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    write_json(_path(results), {"state": _state(results), "curves": list(curves)})
+
+
+def read_note(results: ResultsFolder) -> list[dict[str, Any]]:
+    """What `write_note` kept; empty where there is nothing, or something has changed since."""
+    path = _path(results)
+    if not path.exists():
+        return []
+    try:
+        note = read_json(path)
+    except ResultsError:
+        return []  # it is made anew by the next run, and until then computed
+    curves: list[dict[str, Any]] = note["curves"] if note["state"] == _state(results) else []
+    return curves
+
+
+def _path(results: ResultsFolder) -> Path:
+    return results.path / "store" / "training.json"
+
+
+def _state(results: ResultsFolder) -> str:
+    """A name for the records as they are now: which there are, and what the checkpoints' say."""
+    digest = hashlib.sha256()
+    store = results.path / "store"
+    for folder in RECORDS:
+        for path in sorted((store / folder).rglob("*.json")):
+            digest.update(str(path.relative_to(store)).encode() + b"\0")
+            if folder == "checkpoints":
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

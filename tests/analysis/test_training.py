@@ -1,0 +1,87 @@
+"""What real curves show, from the docs in the store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli.called import milepost as called
+from run.own_tasks import write_tasks
+
+import milepost
+from milepost.analysis import rows
+from milepost.analysis.selection import headline
+from milepost.analysis.training import Trained, ends, note_training, read_training
+from milepost.store import open_results, read_measurements
+from milepost.store.training_note import read_note
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "out"
+    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
+    milepost.evaluate(tiny_run, "farm,prose", output_path=folder, include_path=tasks, engine="padded")
+    return folder
+
+
+def trained(results: Path, **patterns: list[str]) -> list[Trained]:
+    return read_training(results, rows(headline(read_measurements(results), **patterns)))
+
+
+def test_groups_and_perplexities_have_a_progress(results: Path) -> None:
+    farm, prose = trained(results)
+    for one in (farm, prose):
+        assert one.progress is not None
+        values = [row.value for row in one.curve.measured]
+        assert one.gain == pytest.approx(values[-1] - values[0])
+        assert one.gain_interval.low <= one.gain <= one.gain_interval.high
+    assert prose.row(prose.progress.best).value == min(row.value for row in prose.curve.measured)
+
+
+@pytest.mark.parametrize("metric", ["acc", "acc_norm", "prob_right", "margin"])
+def test_every_figure_of_multiple_choice_has_one(metric: str, results: Path) -> None:
+    (where,) = trained(results, tasks=["where"], metrics=[metric])
+    assert where.progress is not None
+    assert where.progress.best in where.progress.as_good
+
+
+def test_the_note_of_a_run_says_what_the_docs_say(results: Path) -> None:
+    noted = trained(results)
+    assert len(read_note(open_results(results))) == len(noted)
+    (results / "store" / "training.json").unlink()
+    assert trained(results) == noted
+    note_training(results)
+    assert trained(results) == noted
+
+
+def test_a_note_counts_for_nothing_once_the_records_have_changed(results: Path) -> None:
+    folder = open_results(results)
+    assert read_note(folder)
+    record = next((results / "store" / "checkpoints").glob("*/*.json"))
+    before = record.read_bytes()
+    record.write_bytes(before + b" ")
+    assert read_note(folder) == []
+    record.write_bytes(before)
+    assert read_note(folder)
+
+
+def test_small_groups_have_no_ends(results: Path) -> None:
+    measured = read_measurements(results)
+    assert ends(measured, rows(headline(measured))) == []
+
+
+def test_show_says_it_in_words_and_as_json(results: Path) -> None:
+    assert "what the curves show" in called("show", results).out
+    assert "what the curves show" not in called("show", results, "--no-summary").out
+    summed = json.loads(called("show", results, "--summary", "--json").out)
+    assert [one["task"] for one in summed] == ["farm", "prose"]
+    assert {"first", "last", "best", "worst", "as_good_as_best", "plateau_since"} <= set(summed[0])
+
+
+def test_one_checkpoint_is_no_curve_and_that_is_said(
+    tiny_llama: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
+    milepost.evaluate(tiny_llama, "where", output_path=tmp_path / "out", include_path=tasks, engine="padded")
+    assert "one checkpoint only, so there is no curve" in called("show", tmp_path / "out").out
