@@ -252,11 +252,13 @@ def _sparsity(given: _Given, answers: ModelAnswers) -> Sparsity | str:
 
 
 def _count_zeros(checkpoint: Checkpoint, bytes_on_disk: int) -> Sparsity:
-    from milepost.weights import read_checkpoint
+    from milepost.weights import Bases, read_checkpoint
     from milepost.weights.sparsity import measure_sparsity
 
     folder = fetch(checkpoint, cache_folder())
-    return measure_sparsity(read_checkpoint(folder, checkpoint.format), bytes_on_disk)
+    base = Bases().of(checkpoint.base, cache_folder()) if checkpoint.base is not None else None
+    weights = read_checkpoint(folder, checkpoint.format, config_file=checkpoint.config, base=base)
+    return measure_sparsity(weights, bytes_on_disk)
 
 
 # ---- comparing and writing -----------------------------------------------------------------------------

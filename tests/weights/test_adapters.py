@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, PromptTuningConfig, TaskType, get_peft_model
+from peft import (
+    IA3Config,
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    OFTConfig,
+    PromptTuningConfig,
+    TaskType,
+    get_peft_model,
+)
 from safetensors.torch import load_file, save_file
 from sources.folders import refusal_of
 from transformers import AutoModelForCausalLM
@@ -206,3 +215,34 @@ def test_prompt_tuning_as_peft_writes_it_is_refused_by_name(base, tmp_path):
     edit(tmp_path / "run/checkpoint-1", base_model_name_or_path="../base")
     refusal = refusal_of(lambda: read(tmp_path / "run/checkpoint-1", Bases(), tmp_path))
     assert "PROMPT_TUNING cannot be merged" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        IA3Config(
+            target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], init_ia3_weights=False
+        ),
+        LoHaConfig(target_modules=["q_proj", "up_proj"], init_weights=False),
+        LoKrConfig(target_modules=["q_proj", "up_proj"], init_weights=False),
+        OFTConfig(target_modules=["q_proj", "up_proj"], oft_block_size=16, init_weights=False),
+    ],
+    ids=lambda settings: settings.peft_type.value,
+)
+def test_other_kinds_of_adapters_are_merged_and_leave_the_base_as_it_was(base, tmp_path, settings):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        settings.task_type = TaskType.CAUSAL_LM
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings).eval()
+    model.peft_config["default"].base_model_name_or_path = "../base"
+    model.save_pretrained(tmp_path / "run/checkpoint-1")
+    bases = Bases()
+    weights = read(tmp_path / "run/checkpoint-1", bases, tmp_path)
+    live = LiveModel.build(weights, dtype="float32")
+    with torch.no_grad():
+        expected, logits = model(TOKENS).logits, live.module(TOKENS).logits
+    assert (logits - expected).abs().max() < 1e-4 * expected.abs().max()
+    (checkpoint,) = discover(str(tmp_path / "run")).checkpoints
+    own = bases.of(checkpoint.base, tmp_path).module.state_dict()
+    saved = load_file(base / "model.safetensors")
+    assert all(torch.equal(own[name], tensor) for name, tensor in saved.items())

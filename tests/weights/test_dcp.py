@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import pickle
+import resource
 from collections import OrderedDict
 from pathlib import Path
 
@@ -44,6 +45,10 @@ def folder(tmp_path):
 def refused(work):
     """The words of the refusal."""
     return refusal_of(work).message
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def rewrite(folder: Path, metadata: object) -> None:
@@ -139,6 +144,21 @@ def test_a_pickle_cannot_change_the_classes_it_names(folder):
     (folder / ".metadata").write_bytes(attack)
     assert "damaged" in refused(lambda: read_dcp_metadata(folder))
     assert not hasattr(Metadata, "evil")
+
+
+def test_an_index_that_calls_for_all_memory_takes_none(folder):
+    (folder / ".metadata").write_bytes(b"\x80\x04Nr\xff\xff\xff\x7f.")
+    before = peak_bytes()
+    assert "is not what torch" in refused(lambda: read_dcp_metadata(folder))
+    assert peak_bytes() - before < 100_000_000
+
+
+def test_metadata_that_change_are_read_anew(folder):
+    assert len(read_dcp_metadata(folder).tensors) == 4
+    metadata = edited(folder)
+    del metadata.state_dict_metadata["app.model.b"]
+    rewrite(folder, metadata)
+    assert len(read_dcp_metadata(folder).tensors) == 3
 
 
 def test_byte_entries_are_never_unpickled(folder, tmp_path):

@@ -86,6 +86,13 @@ def test_arguments_become_the_shape_of_llama_3_8b(tmp_path):
     assert config.rope_parameters["rope_theta"] == 500000
 
 
+def test_the_folder_of_a_run_is_enough_and_names_the_series(shared):
+    run = shared / "checkpoints/dcp/torchtitan_llama3"
+    series = discover(str(run))
+    assert [one.name for one in series.checkpoints] == ["step-50", "step-100"]
+    assert {series.name, discover(str(run / "checkpoint")).name} == {"torchtitan_llama3"}
+
+
 def test_a_missing_argument_is_named(tmp_path):
     (tmp_path / "args.json").write_text(json.dumps({"dim": 8, "n_layers": 2, "n_heads": 2}))
     refusal = refusal_of(lambda: read_config(tmp_path, "torchtitan", tmp_path / "args.json"))

@@ -149,7 +149,10 @@ def _generation_defaults(configs: dict[Checkpoint, PretrainedConfig]) -> Generat
     """Of the series; a checkpoint whose file says something else is asked like the others, with a warning."""
     from milepost.weights import read_generation_defaults
 
-    found = {one: read_generation_defaults(fetch_config(one), config) for one, config in configs.items()}
+    found = {
+        one: read_generation_defaults(fetch_config(one.base or one), config)
+        for one, config in configs.items()
+    }
     shared = _most_common(found)
     differing = [one.name for one, own in found.items() if own != shared]
     if differing:

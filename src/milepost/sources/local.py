@@ -6,7 +6,7 @@ Which of them a folder is:
   the last of them once more, and left out (name that folder's files by a SOURCE of their own to have both).
 - else it has weights itself: one checkpoint. Where its name tells a step (`step-400`), it belongs to the run
   in the folder above, so that several given one by one form one series.
-- else its sub-folders have weights: a run, one checkpoint each.
+- else its sub-folders have weights: a run, one checkpoint each; or they lie one level deeper in `checkpoint`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from milepost.sources.trackers import last_finished
 from milepost.types import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
+_PLAIN_NAMES = ("checkpoint", "checkpoints")
+"""Folders within a run that trainers such as torchtitan save into."""
 _MAX_INDEX_BYTES = 100_000_000
 
 
@@ -102,8 +104,16 @@ def _run_in(folder: Path, source: str, given: Given) -> Run:
     if layout is not None:
         return _single(folder, layout, source, given)
     if children:
-        return Run(str(folder), folder.name, source, ordered(children))
+        return Run(str(folder), _name_of(folder), source, ordered(children))
+    for inner in (folder / name for name in _PLAIN_NAMES):
+        if inner.is_dir() and _checkpoints_in(inner, source, given):
+            return _run_in(inner, source, given)
     raise SourceError(f"there is no checkpoint in {shown(source)}", _hint_for_empty(folder))
+
+
+def _name_of(run: Path) -> str:
+    """What a run is called: its folder, or the one above where that says no more than `checkpoint`."""
+    return run.parent.name if run.name in _PLAIN_NAMES and run.parent.name else run.name
 
 
 def _single(folder: Path, layout: Layout, source: str, given: Given) -> Run:
@@ -113,7 +123,7 @@ def _single(folder: Path, layout: Layout, source: str, given: Given) -> Run:
     else:
         home = folder
         one = replace(_checkpoint(folder, layout, home.name, given), step=None)
-    return Run(str(home), home.name, source, (one,))
+    return Run(str(home), _name_of(home), source, (one,))
 
 
 def _runs_matching(pattern: Path, source: str, given: Given) -> tuple[Run, ...]:
@@ -129,10 +139,10 @@ def _runs_matching(pattern: Path, source: str, given: Given) -> tuple[Run, ...]:
         elif found := _member(folder, folder.parent.name, given):
             members.setdefault(folder.parent, []).append(found)
         elif inner:
-            runs.append(Run(str(folder), folder.name, source, ordered(inner)))
+            runs.append(Run(str(folder), _name_of(folder), source, ordered(inner)))
     for home, checkpoints in members.items():
         if any(not _is_unfinished(one) for one in checkpoints) or not runs:
-            runs.append(Run(str(home), home.name, source, ordered(_without_aliases(checkpoints))))
+            runs.append(Run(str(home), _name_of(home), source, ordered(_without_aliases(checkpoints))))
     if not runs:
         raise SourceError(
             f"no folder that {shown(source)} matches holds a checkpoint",

@@ -27,7 +27,7 @@ from milepost.weights.read_safetensors import read_safetensors
 
 _MERGED_ANEW = frozenset({"LORA"})
 """Kinds that put the merged weight in a tensor of its own, so that the base's may be shared."""
-_MERGEABLE = _MERGED_ANEW | {"ADALORA", "IA3", "LOHA", "LOKR", "OFT", "BOFT", "VERA", "FOURIERFT", "HRA"}
+_MERGEABLE = _MERGED_ANEW | {"IA3", "LOHA", "LOKR", "OFT"}
 _PLAIN_STARTS = frozenset({"gaussian", "orthogonal", "eva"})
 """Ways to begin training that leave the base as it is; others would change it by data that is not here."""
 _ADAPTER = "default"

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.dcp_metadata import METADATA, PIECES, DcpMetadata, problem_with_files, read_dcp_metadata
+from milepost.sources.dcp_metadata import METADATA, PIECES, problem_with_files, read_dcp_metadata
 from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.names import shown
 
@@ -47,22 +46,14 @@ def pieces_in(contents: Contents, format: str, within: str = "") -> Layout:
 def check_pieces(folder: Path, layout: Layout) -> str | None:
     """What is wrong with the metadata, or with the files when compared with them."""
     place = dcp_folder(folder)
-    path = place / METADATA
     try:
-        stat = path.stat()
-        metadata = _remembered(place, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
+        metadata = read_dcp_metadata(place)
         sizes = {name: (folder / name).stat().st_size for name in layout.weight_files}
     except CheckpointError as error:
         return error.message.replace(shown(f"{folder}/"), "")
     except OSError as error:
-        return f"{METADATA} cannot be read: {error.strerror or error}"
+        return f"cannot be read: {error.strerror or error}"
     return problem_with_files(metadata, {name.rpartition("/")[2]: size for name, size in sizes.items()})
-
-
-@lru_cache(maxsize=64)
-def _remembered(folder: Path, signature: tuple[int, ...]) -> DcpMetadata:
-    """The metadata as long as the file is what it was: a checkpoint is looked at several times in a run."""
-    return read_dcp_metadata(folder)
 
 
 def _recognise_dcp(contents: Contents) -> Layout | None:
