@@ -128,7 +128,9 @@ def evaluate(
     base: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    engine: Literal["auto", "packed", "padded", "reference"] = "auto",
+    engine: Literal["auto", "packed", "padded", "reference", "hf-continuous", "openai"] = "auto",
+    base_url: str | None = None,
+    served_model: str | None = None,
     batch_size: str | int = "auto",
     shard_tokens: int | None = None,
     log_samples: bool = False,
@@ -157,7 +159,9 @@ def evaluate(
         base: the model that adapters change, in place of the one they name.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: `auto` (the checkpoint's own), `float32`, `float16` or `bfloat16`.
-        engine: `auto`, `packed`, `padded` or `reference`; the same scores, at different speed.
+        engine: `auto`, `packed`, `padded` or `reference`, the same scores at different speed;
+            `hf-continuous`, texts by transformers' continuous batching; `openai`, a running server.
+        base_url, served_model: of the server, such as `http://127.0.0.1:8000/v1`, and of its model there.
         batch_size: tokens per forward pass, or `auto`.
         shard_tokens: tokens per unit of work and storage, shared ones counted once; None for the default.
         log_samples: also write lm_eval's own result and sample files.
@@ -202,6 +206,8 @@ def evaluate(
         device=device,
         dtype=dtype,
         engine=engine,
+        base_url=base_url,
+        served_model=served_model,
         batch_size=batch_size,
         shard_tokens=shard_tokens,
         log_samples=log_samples,

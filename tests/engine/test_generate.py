@@ -172,3 +172,13 @@ def test_a_model_whose_logits_come_out_otherwise_is_not_trusted(monkeypatch: pyt
     assert generator.name == "padded"
     assert generator.fallback is not None
     assert "off the plain forward pass" in generator.fallback
+
+
+def test_continuous_batching_gives_the_texts_of_the_reference_and_leaves_the_model_as_it_was() -> None:
+    model = tiny_model("llama")
+    before = model.config._attn_implementation
+    generator = build_generator("hf-continuous", model, CODEC, vocab_size=VOCAB)
+    assert generator.generate(prompts(), asking()) == by_reference(model, asking())
+    assert model.config._attn_implementation == before
+    with pytest.raises(MilepostError, match="greedy only, and a task draws its texts"):
+        generator.generate(prompts(), TASKS["drawn"])

@@ -84,8 +84,18 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
 @click.option(
-    "--engine", default="auto", show_default=True, help="auto, packed, padded or reference: same scores."
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="auto, packed, padded or reference: same scores. hf-continuous: texts by transformers' continuous"
+    " batching. openai: a running server, see --base-url.",
 )
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="Of a server with OpenAI's completions endpoint (vLLM, SGLang), for --engine openai.",
+)
+@click.option("--served-model", metavar="NAME", help="Its model; needed where it serves several.")
 @click.option(
     "-b",
     "--batch-size",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from milepost.engine.switches import Switches
     from milepost.types import Scores, Sequences
 
-EngineName = Literal["auto", "packed", "padded", "reference"]
+EngineName = Literal["auto", "packed", "padded", "reference", "hf-continuous"]
 
 
 class Engine(Protocol):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from milepost.errors import MilepostError
 from milepost.run.quick import QUICK_DOCS
-from milepost.run.settings import RunSettings
+from milepost.run.settings import RunEngineName, RunSettings
 from milepost.sources import Steps
 from milepost.tasks.settings import Seeds, TaskSettings
 from milepost.tasks.suites import load_suite
@@ -39,7 +39,9 @@ def run_settings(
     base: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    engine: Literal["auto", "packed", "padded", "reference"] = "auto",
+    engine: RunEngineName = "auto",
+    base_url: str | None = None,
+    served_model: str | None = None,
     batch_size: str | int = "auto",
     shard_tokens: int | None = None,
     log_samples: bool = False,
@@ -85,6 +87,8 @@ def run_settings(
         device=device,
         dtype=dtype,
         engine=engine,
+        base_url=base_url,
+        served_model=served_model,
         batch_tokens=_batch_tokens(batch_size),
         log_samples=log_samples,
         repair=repair,

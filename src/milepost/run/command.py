@@ -48,6 +48,9 @@ def _of_run(settings: RunSettings) -> Iterator[tuple[str, Any]]:
     yield "--tokenizer", settings.tokenizer
     yield "--config", settings.config
     yield "--base", settings.base
+    yield "--engine", settings.engine if settings.engine in ("openai", "hf-continuous") else None
+    yield "--base-url", settings.base_url
+    yield "--served-model", settings.served_model
     yield "--dtype", None if settings.dtype == "auto" else settings.dtype
     chosen = settings.shard_tokens != DEFAULT_SHARD_TOKENS
     yield "--shard-tokens", settings.shard_tokens if chosen else None

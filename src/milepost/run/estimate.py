@@ -63,7 +63,7 @@ def expect(
     model_id = read_json(path).get("model_id") if is_intact(path) else None
     if model_id is None:
         return Expected(plan, plan.n_tokens, False)
-    target = Target(results, plan, model_id, series.dtype_of(checkpoint, settings.dtype))
+    target = Target(results, plan, model_id, series.dtype_of(checkpoint, settings.asked_dtype))
     missing = target.missing_shards()
     n_tokens = sum(task.tokens_of(shard.first, shard.last) for task, shard in missing)
     return Expected(plan, n_tokens, not missing and target.has_metrics())

@@ -27,6 +27,7 @@ from milepost.run.progress import show_progress
 from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
+from milepost.run.server import check_served
 from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.streaming import Runner
 from milepost.sources import Given, discover_all
@@ -83,6 +84,8 @@ def evaluate_series(
     series = _prepare(found, settings, journal)
     questions = _questions_by_tokenizer(series, settings, journal)
     journal.say_collected()
+    if settings.engine == "openai":
+        check_served(settings, [checkpoint for one in series for checkpoint in one.checkpoints])
     results = ResultsFolder.create(settings.output_path)
     outcome = Outcome(results)
     for one in series:

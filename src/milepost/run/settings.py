@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from milepost.engine.base import EngineName
 from milepost.errors import MilepostError
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-ENGINES: tuple[EngineName, ...] = ("auto", "packed", "padded", "reference")
+RunEngineName = Literal["auto", "packed", "padded", "reference", "hf-continuous", "openai"]
+ENGINES: tuple[RunEngineName, ...] = ("auto", "packed", "padded", "reference", "hf-continuous", "openai")
+SERVED = "server"
+"""In place of a dtype, where only the server knows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,11 @@ class RunSettings:
     """The model that adapters change, in place of the one they name: a folder or a Hub address."""
     device: str = "auto"
     dtype: str = "auto"
-    engine: EngineName = "auto"
+    engine: RunEngineName = "auto"
+    base_url: str | None = None
+    """Where the engine `openai` finds its server, such as `http://127.0.0.1:8000/v1`."""
+    served_model: str | None = None
+    """The model's name there; None where it serves but one."""
     batch_tokens: int | None = None
     """Tokens per forward pass; None chooses from free memory."""
     shard_tokens: int = DEFAULT_SHARD_TOKENS
@@ -50,6 +57,11 @@ class RunSettings:
             raise MilepostError(f"unknown dtype {self.dtype!r}", "one of " + ", ".join(DTYPES))
         if self.engine not in ENGINES:
             raise MilepostError(f"unknown engine {self.engine!r}", "one of " + ", ".join(ENGINES))
+        if (self.engine == "openai") != (self.base_url is not None):
+            raise MilepostError(
+                "--engine openai and --base-url go together",
+                "for example --engine openai --base-url http://127.0.0.1:8000/v1",
+            )
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise MilepostError(
                 f"--batch-size {self.batch_tokens} is not positive", "pass auto or a token count"
@@ -58,6 +70,11 @@ class RunSettings:
             raise MilepostError(
                 f"--shard-tokens {self.shard_tokens} is not positive", "the default is sensible"
             )
+
+    @property
+    def asked_dtype(self) -> str:
+        """`--dtype`; of a server nobody knows what it computes in."""
+        return SERVED if self.engine == "openai" else self.dtype
 
 
 def resolve_device(device: str) -> str:

@@ -21,6 +21,7 @@ from milepost.run.reading import read_ahead
 from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, figures, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
+from milepost.run.server import connect
 from milepost.run.settings import RunSettings, resolve_device
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
@@ -125,6 +126,8 @@ class Runner:
             return _Read(identity)
         if not share and self._leases.others_at(target.unit):
             return _Read(identity, busy=True)
+        if self._settings.engine == "openai":
+            return _Read(identity)
         from milepost.weights import read_checkpoint
 
         try:
@@ -151,7 +154,7 @@ class Runner:
 
     def _target(self, series: PreparedSeries, checkpoint: Checkpoint, identity: Identity) -> Target:
         plan = self._questions[series.key].plan
-        dtype = series.dtype_of(checkpoint, self._settings.dtype)
+        dtype = series.dtype_of(checkpoint, self._settings.asked_dtype)
         return Target(self._results, plan, identity.model_id, dtype)
 
     def _evaluate(
@@ -216,15 +219,11 @@ class Runner:
         progress: Progress,
         log: logging.Logger,
     ) -> int:
-        if read.weights is None:
-            raise CheckpointError(f"{checkpoint.name}: its scores were removed while the run was under way")
-        for warning in read.weights.warnings:
-            log.warning("%s: %s", checkpoint.name, warning)
-        start = time.monotonic()
-        model, answerer = self._take_in(read.weights, target.dtype, series)
-        # The module has them; only the next checkpoint's stay in memory beside it.
-        read.weights.tensors.clear()
-        log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
+        if self._settings.engine == "openai":
+            answerer, n_parameters, device = connect(self._settings), None, self._settings.base_url
+        else:
+            model, answerer = self._put_in_place(series, checkpoint, target, read, log)
+            n_parameters, device = model.n_parameters, self._device
         self._worker.at(
             series=checkpoint.series,
             checkpoint=checkpoint.name,
@@ -234,7 +233,7 @@ class Runner:
         )
         made = {
             "source": checkpoint.source,
-            "device": self._device,
+            "device": device,
             "versions": versions(),
             "plan_id": target.plan.plan_id,
         }
@@ -253,10 +252,29 @@ class Runner:
             target,
             engine=engine,
             fallback=fallback,
-            n_parameters=model.n_parameters,
-            device=self._device,
+            n_parameters=n_parameters,
+            device=device,
         )
         return n_shards
+
+    def _put_in_place(
+        self,
+        series: PreparedSeries,
+        checkpoint: Checkpoint,
+        target: Target,
+        read: _Read,
+        log: logging.Logger,
+    ) -> tuple[LiveModel, Answerer]:
+        if read.weights is None:
+            raise CheckpointError(f"{checkpoint.name}: its scores were removed while the run was under way")
+        for warning in read.weights.warnings:
+            log.warning("%s: %s", checkpoint.name, warning)
+        start = time.monotonic()
+        model, answerer = self._take_in(read.weights, target.dtype, series)
+        # The module has them; only the next checkpoint's stay in memory beside it.
+        read.weights.tensors.clear()
+        log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
+        return model, answerer
 
     def _take_in(
         self, weights: CheckpointWeights, dtype: str, series: PreparedSeries
@@ -283,6 +301,7 @@ class Runner:
         from milepost.engine import build_engine, build_generator
 
         name, budget_tokens = self._settings.engine, self._settings.batch_tokens
+        assert name != "openai", "a server has its weights itself"
         return Answerer(
             build_engine(name, model.module, vocab_size=model.vocab_size, budget_tokens=budget_tokens),
             build_generator(

@@ -60,10 +60,13 @@ def build_generator(
         budget_tokens: tokens in one forward pass; None lets the generator choose.
         switches: which optimisations of the batched generator are on; None for all of them.
     """
+    from milepost.engine.generate.continuous import ContinuousGenerator
     from milepost.engine.generate.padded import PaddedGenerator
     from milepost.engine.generate.reference import ReferenceGenerator
     from milepost.engine.generate.trusted import TrustedGenerator
 
+    if name == "hf-continuous":
+        return ContinuousGenerator(module, codec, vocab_size=vocab_size)
     if name == "reference":
         return ReferenceGenerator(module, codec, vocab_size=vocab_size)
     if name == "padded":

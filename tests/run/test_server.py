@@ -1,0 +1,122 @@
+"""`--engine openai`: a run's answers from a real local server are those of the same weights in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.called import milepost as call
+from engine.completions import ECHO, NO_LOGPROBS, PROMPT_LOGPROBS, serving
+
+from milepost.library import Results
+from run.own_tasks import write_task, write_tasks
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_tasks(tmp_path_factory.mktemp("tasks"))
+    docs = [{"animal": animal, "answer": "mat"} for animal in ("cat", "dog", "rat")]
+    asked = {
+        "output_type": "generate_until",
+        "doc_to_text": "the {{animal}} sat on the",
+        "doc_to_target": "{{answer}}",
+        "generation_kwargs": {"until": ["o"], "max_gen_toks": 10, "do_sample": False},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    write_task(folder, "tell", docs, asked)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llama: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(tiny_llama), AutoTokenizer.from_pretrained(tiny_llama)
+
+
+def run(source: Path, names: str, tasks: Path, out: Path, *more: object) -> Any:
+    return call("run", source, "-t", names, "--include-path", tasks, "-o", out, *more)
+
+
+def from_server(source: Path, names: str, tasks: Path, out: Path, url: str, *more: object) -> Any:
+    return run(source, names, tasks, out, "--engine", "openai", "--base-url", url, *more)
+
+
+def figures(out: Path) -> dict[tuple[str, str], float | None]:
+    return {(row.task, row.metric): row.value for row in Results.open(out).rows()}
+
+
+def texts(out: Path) -> list[Any]:
+    from milepost.store import open_results
+
+    folder = open_results(out)
+    parts = [folder.read_generated(path) for path in sorted((out / "store/scores").rglob("*.parquet"))]
+    return [found for part in parts for found in part if found is not None]
+
+
+@pytest.mark.parametrize("knows", [ECHO, PROMPT_LOGPROBS])
+def test_scores_and_texts_are_those_of_the_weights_in_memory(
+    tiny_llama: Path, tasks: Path, model: tuple[Any, Any], tmp_path: Path, knows: str
+) -> None:
+    names = "where,prose,tell"
+    assert run(tiny_llama, names, tasks, tmp_path / "memory", "--dtype", "float32").status == 0
+    with serving(*model, knows=knows, busy=2) as served:
+        called = from_server(tiny_llama, names, tasks, tmp_path / "served", served.url)
+        assert called.status == 0, called.err
+        again = from_server(tiny_llama, names, tasks, tmp_path / "served", served.url)
+        assert "1 already scored" in again.err
+    expected = figures(tmp_path / "memory")
+    assert figures(tmp_path / "served") == pytest.approx(expected, rel=1e-5)
+    assert len(expected) >= 4
+    assert texts(tmp_path / "served") == texts(tmp_path / "memory")
+    assert len(texts(tmp_path / "served")) == 3
+    asked = [one for one in served.asked if "stop" in one]
+    assert {(one["temperature"], one["max_tokens"], one["model"]) for one in asked} == {(0, 10, "tiny")}
+    shown = call("show", tmp_path / "served", "--provenance")
+    assert served.url in shown.out
+    assert "openai" in shown.out
+
+
+def test_a_server_without_log_probabilities_still_writes_texts(
+    tiny_llama: Path, tasks: Path, model: tuple[Any, Any], tmp_path: Path
+) -> None:
+    with serving(*model, knows=NO_LOGPROBS) as served:
+        assert from_server(tiny_llama, "tell", tasks, tmp_path / "out", served.url).status == 0
+        refused = from_server(tiny_llama, "where", tasks, tmp_path / "out", served.url)
+    assert refused.status == 2
+    assert "gives no log-probabilities of prompts: status 400: echo is not supported" in refused.err
+
+
+def test_a_server_is_found_before_anything_is_written(
+    tiny_llama: Path, tiny_run: Path, tasks: Path, model: tuple[Any, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with serving(*model, names=("a", "b")) as served:
+        refusals = {
+            "serves 2 models": from_server(tiny_llama, "tell", tasks, out, served.url),
+            "serves no model 'c'": from_server(
+                tiny_llama, "tell", tasks, out, served.url, "--served-model", "c"
+            ),
+            "SOURCE stands for 3 checkpoints": from_server(tiny_run, "tell", tasks, out, served.url),
+            "does not answer as an OpenAI-compatible server does": from_server(
+                tiny_llama, "tell", tasks, out, served.url.removesuffix("/v1")
+            ),
+            "is no address": from_server(tiny_llama, "tell", tasks, out, "127.0.0.1:8000"),
+            "go together": run(tiny_llama, "tell", tasks, out, "--base-url", served.url),
+        }
+    for said, called in refusals.items():
+        assert called.status == 2
+        assert said in called.err
+    assert not out.exists()
+
+
+def test_nobody_at_the_address_is_told(
+    tiny_llama: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from milepost.engine.server import client
+
+    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.0)
+    called = from_server(tiny_llama, "tell", tasks, tmp_path / "out", "http://127.0.0.1:9/v1")
+    assert called.status == 2
+    assert "http://127.0.0.1:9/v1 cannot be reached" in called.err
