@@ -25,6 +25,7 @@ COMMANDS = {
     "leaderboard": "several runs and published figures, ranked over all tasks",
     "signal": "which tasks are worth watching at this scale, and by which metric",
     "export": "results as lm_eval files, CSV or Parquet",
+    "convert": "checkpoints of any format as Hugging Face folders",
     "pack": "results, checked, as one file to hand in",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
     "compare": "what did pruning cost: two models, doc by doc",
