@@ -14,6 +14,7 @@ from milepost.errors import MilepostError
 from milepost.version import __version__
 
 COMMANDS = {
+    "start": "choose what to do from a menu",
     "run": "score every checkpoint of one or more training runs",
     "list": "what checkpoints are there, and are they complete",
     "ppl": "one text in every convention of perplexity, and why the figures differ",
