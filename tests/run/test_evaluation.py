@@ -19,6 +19,8 @@ from conftest import save_tiny_llama
 
 import milepost
 from milepost.store import read_measurements
+from milepost.store.files import read_json, write_json
+from milepost.store.reading import read_pick_counts
 from run.own_tasks import write_tasks
 
 Figures = dict[tuple[str, str, str], float | None]
@@ -111,6 +113,40 @@ def test_the_same_weights_under_two_names_are_scored_once_and_shown_twice(
     assert results.reused == ("run/checkpoint-15",)
     shown = figures(results)
     assert shown["checkpoint-15", "where", "acc"] == shown["checkpoint-10", "where", "acc"]
+
+
+def test_free_figures_are_those_of_lm_eval_where_it_has_them_and_aggregated_as_its_groups_are(
+    evaluate: Evaluate, tiny_run: Path
+) -> None:
+    results = evaluate(tiny_run, "farm")
+    rows = {(row.checkpoint, row.task, row.metric): row for row in results.rows()}
+    for checkpoint in ("checkpoint-10", "checkpoint-20", "checkpoint-30"):
+        for metric in ("acc_norm", "acc_balanced", "bpb_right", "ece"):
+            group, *tasks = (rows[checkpoint, task, metric] for task in ("farm", "where", "who"))
+            assert group.value == pytest.approx(sum(task.value or 0 for task in tasks) / 2)  # 8 docs each
+            assert (group.n, group.kind) == (16, "group")
+        of_lm_eval = rows[checkpoint, "farm", "acc"]
+        (picks,) = [
+            each
+            for each in read_pick_counts(results.path)
+            if (each.checkpoint, each.task) == (checkpoint, "farm")
+        ]
+        assert of_lm_eval.constant == (min(picks.counts.constant), max(picks.counts.constant))
+        assert sum(picks.counts.picked) == 16
+
+
+def test_results_of_a_version_without_free_figures_get_them_without_scoring(
+    evaluate: Evaluate, tiny_run: Path
+) -> None:
+    results = evaluate(tiny_run)
+    before, scores = figures(results), scores_in(results)
+    for path in (results.path / "store" / "metrics").glob("*/*.json"):
+        write_json(path, {key: value for key, value in read_json(path).items() if key != "choices"})
+    shutil.rmtree(results.path / "store" / "picks")
+    shutil.rmtree(results.path / "store" / "choices")
+    assert figures(results).items() < before.items()
+    assert figures(evaluate(tiny_run)) == before
+    assert scores_in(results) == scores
 
 
 def test_a_checkpoint_overwritten_in_place_is_a_new_one(evaluate: Evaluate, own_run: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
+from milepost.analysis.bias import Bias, bias
 from milepost.analysis.metrics import is_proportion
 from milepost.analysis.signal import LAST, Points, Rating, rate
-from milepost.types import Measurement
+from milepost.types import Measurement, PickCounts, Picks
 
 NO_POSITION = ("acc_balanced",)
 """Accuracies that no favourite position raises, so that the band of constant answers is nothing to them."""
@@ -42,6 +43,8 @@ class TaskSignal:
     """Of all metrics of the same docs that improved, the one with the largest gain in standard errors; None
     where none did."""
     metrics: tuple[MetricSignal, ...]
+    habit: Bias | None
+    """What the last checkpoint picks, by position and by length; None where it is no multiple choice."""
     agreement: Agreement | None
     """Of the main metric over all series; None where there is only one."""
     notes: tuple[str, ...]
@@ -49,15 +52,17 @@ class TaskSignal:
 
 
 def task_signals(
-    measurements: Sequence[Measurement], fixed: Mapping[tuple[str, str], bool], last: int = LAST
+    measurements: Sequence[Measurement], picks: Sequence[Picks], last: int = LAST
 ) -> list[TaskSignal]:
     """Rate every task and group of every series, in the order of the measurements, which are by step.
 
     Args:
         measurements: all metrics of the tasks to be rated.
-        fixed: by series and task, whether all docs offer the same texts; see `types.PickCounts`.
+        picks: of the same series, by step; of more tasks than these if need be.
         last: checkpoints at either end that are taken together, at most.
     """
+    last_picks = {(each.series, each.task): each.counts for each in picks}
+    fixed = {key for key, counts in last_picks.items() if counts.fixed}
     places: dict[str, dict[str, None]] = {}
     of_task: dict[tuple[str, str], dict[tuple[str, str], _Curve]] = {}
     for each in measurements:
@@ -69,10 +74,10 @@ def task_signals(
     among: dict[str, dict[str, Points]] = {}
     for (series, task), own in kept.items():
         if own:
-            among.setdefault(task, {})[series] = own[0].points(fixed.get((series, task), False))
+            among.setdefault(task, {})[series] = own[0].points((series, task) in fixed)
     agreements = {task: agreement(of_series, last) for task, of_series in among.items()}
     return [
-        _task_signal(own, list(places[series]), fixed.get((series, task), False), agreements[task], last)
+        _task_signal(own, list(places[series]), last_picks.get((series, task)), agreements[task], last)
         for (series, task), own in kept.items()
         if own
     ]
@@ -111,8 +116,13 @@ class _Curve:
 
 
 def _task_signal(
-    own: Sequence[_Curve], places: Sequence[str], fixed: bool, agree: Agreement | None, last: int
+    own: Sequence[_Curve],
+    places: Sequence[str],
+    picks: PickCounts | None,
+    agree: Agreement | None,
+    last: int,
 ) -> TaskSignal:
+    fixed = picks is not None and picks.fixed
     metrics = tuple(
         MetricSignal(
             metric=curve.known[0].metric,
@@ -134,6 +144,7 @@ def _task_signal(
         main=metrics[0],
         clearest=max(improved, key=lambda each: each.rating.gain_sigmas, default=None),
         metrics=metrics,
+        habit=None if picks is None else bias(picks),
         agreement=agree,
         notes=_notes(own[0], places),
     )

@@ -51,8 +51,7 @@ def command(
     left_out: list[LeftOut] = []
     current = list(read_current(open_results(results), left_out))
     picked = select(measurements_of(current), tasks=task, series=series)
-    fixed = {(each.series, each.task): each.counts.fixed for each in picks_of(current)}
-    signals = task_signals(picked, fixed, last)
+    signals = task_signals(picked, picks_of(current), last)
     tell_left_out(left_out, picked)
     if as_json:
         from milepost.report.signal_table import as_json as signal_json

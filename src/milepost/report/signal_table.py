@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.agreement import Agreement
+from milepost.analysis.bias import Bias, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
 from milepost.report.grid import figure_name
 from milepost.report.picks import Whole
@@ -22,8 +23,8 @@ VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoint
 LEGEND = (
     "ρ: Spearman of step and value, positive where it gets better; lag 1: autocorrelation; chance: distance "
     "of the last checkpoints from it, in standard errors; SNR: change over the noise of these checkpoints; "
-    "gain: last against first checkpoints, in standard errors; clearest: the metric of the same docs that "
-    "gains most"
+    "gain: last against first checkpoints, in standard errors; picks: the last checkpoint's favourite "
+    "position and the entropy of its picks; clearest: the metric of the same docs that gains most"
 )
 SEVERAL = (
     "τ: Kendall's tau of the order of the series at consecutive steps; order: share of pairs that already "
@@ -76,7 +77,7 @@ def _table(series: str, signals: Sequence[TaskSignal]) -> Table:
     numbers = ["docs", "ρ", "lag 1", "chance", "SNR", "gain"]
     for heading in (*numbers, *(("τ", "order", "apart") if several else ())):
         made.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("verdict", "clearest"):
+    for heading in ("picks", "verdict", "clearest"):
         made.add_column(heading, no_wrap=True)
     for each in signals:
         made.add_row(*(Text(cell) for cell in _cells(each, several=several)))
@@ -95,8 +96,16 @@ def _cells(of: TaskSignal, *, several: bool) -> Iterator[str]:
     yield f"{rating.gain_sigmas:+.1f}"
     if several:
         yield from _order(of.agreement)
+    yield _habit(of.habit)
     yield f"{rating.verdict}: {rating.reason}"
     yield _metric(of.clearest)
+
+
+def _habit(of: Bias | None) -> str:
+    if of is None:
+        return "–"
+    favourite = max(range(len(of.picked)), key=lambda place: of.picked[place])
+    return f"{position_name(favourite)} {of.picked[favourite]:.0%}, {of.entropy_bits:.2f} bits"
 
 
 def _order(of: Agreement | None) -> tuple[str, str, str]:
@@ -141,6 +150,7 @@ def _record(of: TaskSignal) -> dict[str, Any]:
         "metric": of.main.metric,
         "filter": of.main.filter,
         **_rating(of.main),
+        "picks": None if of.habit is None else asdict(of.habit),
         "clearest_metric": None if of.clearest is None else of.clearest.metric,
         "agreement": None if of.agreement is None else asdict(of.agreement),
         "notes": of.notes,

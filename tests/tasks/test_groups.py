@@ -1,0 +1,63 @@
+"""Free figures of a group are put together as lm_eval puts its own together."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from milepost.tasks.groups import group_figures, group_picks
+from milepost.types import Estimate, PickCounts
+
+FIGURES = {
+    "small": {"ece": Estimate(0.2, 0.05, 10, None), "prob_right": Estimate(0.5, 0.1, 10, 0.25)},
+    "large": {"ece": Estimate(0.1, 0.01, 30, None), "prob_right": Estimate(0.3, 0.02, 30, 0.5)},
+}
+SIZES = {"small": 10, "large": 30}
+
+
+def loaded(*, weight_by_size: bool | None, tasks: tuple[str, ...] = ("small", "large")) -> Any:
+    """One group; None for a group that lists no metrics."""
+    listed = None
+    if weight_by_size is not None:
+        listed = [SimpleNamespace(metric="acc", weight_by_size=weight_by_size)]
+    leaves = [SimpleNamespace(task_name=task) for task in tasks]
+    group = SimpleNamespace(get_all_tasks=lambda: leaves, aggregate_metric_list=listed)
+    return SimpleNamespace(groups={"both": group})
+
+
+def test_tasks_count_by_their_docs_where_the_group_says_so() -> None:
+    found = group_figures(loaded(weight_by_size=True), FIGURES, SIZES)["both"]
+    assert found["ece"].value == pytest.approx((0.2 * 10 + 0.1 * 30) / 40)
+    assert found["prob_right"].chance == pytest.approx((0.25 * 10 + 0.5 * 30) / 40)
+    variance = (9 * 0.05**2 * 10 + 29 * 0.01**2 * 30) / (40 - 2) / 40  # lm_eval's pooled_sample_stderr
+    assert found["ece"].stderr == pytest.approx(variance**0.5)
+
+
+def test_tasks_count_alike_where_it_does_not() -> None:
+    found = group_figures(loaded(weight_by_size=False), FIGURES, SIZES)["both"]
+    assert found["ece"].value == pytest.approx(0.15)
+    assert found["ece"].stderr == pytest.approx((0.05**2 + 0.01**2) ** 0.5 / 2)
+    assert found["ece"].n == 40
+
+
+def test_a_group_without_a_list_or_with_a_task_of_another_kind_has_no_free_figures() -> None:
+    assert group_figures(loaded(weight_by_size=None), FIGURES, SIZES)["both"] == {}
+    mixed = loaded(weight_by_size=True, tasks=("small", "prose"))
+    assert group_figures(mixed, FIGURES, SIZES)["both"] == {}
+
+
+def test_a_task_without_numbers_leaves_its_group_without() -> None:
+    figures = {**FIGURES, "small": {"ece": Estimate(None, None, 10, None)}}
+    assert group_figures(loaded(weight_by_size=True), figures, SIZES)["both"]["ece"].value is None
+
+
+def test_picks_are_added_up_and_constant_answers_weighted() -> None:
+    picks = {
+        "small": PickCounts(10, True, [10, 0], [4, 6], [0.4, 0.6], [], []),
+        "large": PickCounts(30, True, [0, 20, 10], [12, 9, 9], [0.4, 0.3, 0.3], [], []),
+    }
+    found = group_picks(loaded(weight_by_size=True), picks)["both"]
+    assert (found.n, found.picked, found.right) == (40, [10, 20, 10], [16, 15, 9])
+    assert found.constant == pytest.approx([0.4, (0.6 * 10 + 0.3 * 30) / 40])
