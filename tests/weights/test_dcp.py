@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sources.folders import refusal_of
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
 from milepost.sources.dcp_metadata import read_dcp_metadata
 from milepost.weights.dcp import read_dcp_tensors
@@ -235,6 +237,51 @@ def test_pieces_that_do_not_make_up_the_shape_are_refused(folder, size, problem)
     refusal = refused(lambda: read_dcp_tensors(folder, read_dcp_metadata(folder), ["app.model.a.weight"]))
     assert problem in refusal
     assert "app.model.a.weight" in refusal
+
+
+def test_a_shape_beyond_the_files_takes_no_memory(folder):
+    metadata = edited(folder)
+    entry = metadata.state_dict_metadata["app.model.b"]
+    entry.size = entry.chunks[0].sizes = torch.Size([2**45])
+    rewrite(folder, metadata)
+    known = read_dcp_metadata(folder)
+    refusal = refused(lambda: read_dcp_tensors(folder, known, ["app.model.b"]))
+    assert "app.model.b is larger than what __0_0.distcp holds" in refusal
+
+
+def test_many_tensors_of_the_same_bytes_take_no_memory(folder):
+    metadata = edited(folder)
+    place = next(place for index, place in metadata.storage_data.items() if index.fqn.endswith("exp_avg"))
+    entry = metadata.state_dict_metadata["app.optim.exp_avg"]
+    for i in range(20):
+        metadata.state_dict_metadata[f"w{i}"] = entry
+        metadata.storage_data[MetadataIndex(f"w{i}", torch.Size([0]))] = place
+    rewrite(folder, metadata)
+    known = read_dcp_metadata(folder)
+    refusal = refused(lambda: read_dcp_tensors(folder, known, [f"w{i}" for i in range(20)]))
+    assert "promises more than its files hold" in refusal
+
+
+@given(
+    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4), data=st.data()
+)
+@settings(max_examples=60, deadline=None)
+def test_any_damage_to_the_metadata_is_an_error_for_people_or_none(tmp_path_factory, damage, half):
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    if not folder.exists():
+        dcp.save(SAVED, checkpoint_id=folder, no_dist=True)
+        (folder / ".metadata").rename(folder / "whole")
+    content = bytearray((folder / "whole").read_bytes())
+    for place, value in damage:
+        content[int(place * (len(content) - 1))] = value
+    (folder / ".metadata").write_bytes(bytes(content[: len(content) // (1 + half)]))
+
+    def read() -> None:
+        known = read_dcp_metadata(folder)
+        read_dcp_tensors(folder, known, [name for name in known.tensors if "model" in name])
+
+    refusal = refusal_of(read)
+    assert refusal is None or str(folder) in refusal.message
 
 
 def test_pieces_that_overlap_are_refused(folder):

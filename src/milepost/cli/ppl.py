@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
 )
 @click.option("--tokenizer", help="For checkpoints without one: a folder or Hub address.")
+@click.option("--config", metavar="FILE", help="A config in place of any that lies beside the checkpoints.")
+@click.option("--base", metavar="MODEL", help="What adapters change: a folder or Hub address.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
 @click.option(

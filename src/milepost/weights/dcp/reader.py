@@ -25,7 +25,14 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from milepost.errors import CheckpointError
-from milepost.sources.dcp_metadata import METADATA, DcpMetadata, DcpPiece, DcpTensor, problem_with_files
+from milepost.sources.dcp_metadata import (
+    BYTES_PER_ITEM,
+    METADATA,
+    DcpMetadata,
+    DcpPiece,
+    DcpTensor,
+    problem_with_files,
+)
 from milepost.sources.names import first_line, shown, some
 
 
@@ -52,7 +59,8 @@ def read_dcp_tensors(folder: Path, metadata: DcpMetadata, names: Iterable[str]) 
         sizes = {file: (folder / file).stat().st_size for file in metadata.ends if (folder / file).is_file()}
     except OSError as error:
         raise CheckpointError(f"{where} cannot be read: {error.strerror or error}") from error
-    if problem := problem_with_files(metadata, sizes):
+    problem = problem_with_files(metadata, sizes) or _too_much(metadata, wanted, sum(sizes.values()))
+    if problem:
         raise CheckpointError(f"{where}: {problem}", "copy the checkpoint again")
     return _load(folder, metadata, wanted)
 
@@ -95,6 +103,18 @@ def _as_torch(metadata: DcpMetadata, names: Sequence[str]) -> Metadata:
             index = MetadataIndex(name, piece.offsets)
             stored[index] = _StorageInfo(piece.file, piece.begin, piece.length)
     return Metadata(described, storage_data=stored, storage_meta=StorageMeta())
+
+
+def _too_much(metadata: DcpMetadata, names: Sequence[str], file_bytes: int) -> str | None:
+    """Why the tensors need more memory than the files can fill, which would be taken before they are read."""
+    n_bytes = 0
+    for name in names:
+        entry = metadata.tensors[name]
+        for piece in entry.pieces:
+            if math.prod(piece.sizes) * BYTES_PER_ITEM[entry.dtype] > piece.length:
+                return f"{shown(name)} is larger than what {shown(piece.file)} holds of it"
+        n_bytes += entry.n_bytes
+    return f"{METADATA} promises more than its files hold" if n_bytes > file_bytes else None
 
 
 def _gap(tensor: DcpTensor) -> str | None:
