@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis.choices import doc_figures
-from milepost.analysis.figures import free_figures
+from milepost.analysis.figures import free_figures, habit_figures
 from milepost.analysis.habit import count_picks
 from milepost.run.choice_figures import ChoiceFigures
 from milepost.store import ResultsFolder
@@ -216,6 +216,7 @@ def write_figures(
     picks = {task.name: count_picks(task.choices, docs[task.name]) for task in tasks}
     figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
     picks |= group_picks(loaded, picks)
+    figures = {name: of | habit_figures(picks[name]) for name, of in figures.items()}
     free = ChoiceFigures(docs, figures, picks)
     parents = {task.name: list(task.parents) for task in tasks}
     parents |= {f"{group}_{family}": [group] for group in GROUPS for family in FAMILIES}

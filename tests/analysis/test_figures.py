@@ -7,7 +7,8 @@ import pytest
 
 from analysis.offers import letters, offered
 from milepost.analysis.choices import doc_figures
-from milepost.analysis.figures import HIGHER_IS_BETTER, free_figures
+from milepost.analysis.figures import HIGHER_IS_BETTER, free_figures, habit_figures
+from milepost.analysis.habit import count_picks
 
 
 def always(letter: int, n: int, n_choices: int = 4) -> np.ndarray:
@@ -48,7 +49,7 @@ def test_means_leave_out_docs_that_have_no_figure_and_say_how_many_are_behind_th
     assert found["bpb_right"].stderr is None
 
 
-@pytest.mark.parametrize("metric", [m for m in HIGHER_IS_BETTER if m != "ece"])
+@pytest.mark.parametrize("metric", [m for m in HIGHER_IS_BETTER if m != "ece" and "pick" not in m])
 def test_standard_errors_are_those_of_repeated_draws(metric: str) -> None:
     draw = np.random.default_rng(2)
     found = []
@@ -58,3 +59,12 @@ def test_standard_errors_are_those_of_repeated_draws(metric: str) -> None:
         found.append(free_figures(choices, doc_figures(choices, logs))[metric])
     spread = float(np.std([one.value for one in found], ddof=1))
     assert np.mean([one.stderr for one in found]) == pytest.approx(spread, rel=0.15)
+
+
+def test_the_habit_of_a_constant_answer_is_a_figure() -> None:
+    right = np.array([0, 1, 2, 3])
+    choices = letters(right)
+    found = habit_figures(count_picks(choices, doc_figures(choices, always(1, 4))))
+    assert found["pick_entropy"].value == 0
+    assert found["pick_bias"].value == pytest.approx(0.75)
+    assert {*free_figures(choices, doc_figures(choices, always(1, 4))), *found} == set(HIGHER_IS_BETTER)

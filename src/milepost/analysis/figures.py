@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from milepost.analysis.bias import bias
 from milepost.analysis.calibration import calibration_error
 from milepost.analysis.choices import DocFigures, Layout
-from milepost.types import Choices, Estimate
+from milepost.types import Choices, Estimate, PickCounts
 
 HIGHER_IS_BETTER: dict[str, bool | None] = {
     "acc": True,
@@ -20,12 +21,14 @@ HIGHER_IS_BETTER: dict[str, bool | None] = {
     "margin": True,
     "entropy": None,
     "ece": False,
+    "pick_entropy": None,
+    "pick_bias": None,
 }
 """The free figures in their order, and in which direction each is better; see `docs/metrics.md`."""
 
 
 def free_figures(choices: Choices, docs: DocFigures) -> dict[str, Estimate]:
-    """Every figure of `HIGHER_IS_BETTER` of one task at one checkpoint.
+    """The figures of `HIGHER_IS_BETTER` that are means over docs, or nearly so, for one task and checkpoint.
 
     Means over docs have the standard error of a mean (Miller, arXiv 2411.00640, section 2.1). Docs without a
     right choice count as wrong, and are left out where that has no meaning (`bpb_right`).
@@ -34,7 +37,7 @@ def free_figures(choices: Choices, docs: DocFigures) -> dict[str, Estimate]:
     right = layout.table(choices.right, False)
     guess = float((right.sum(axis=1) / layout.counts).mean())
     error = calibration_error(docs.confidence, docs.sure_right)
-    found = {
+    return {
         "acc": _mean(docs.right, guess),
         "acc_norm": _mean(docs.right_norm, guess),
         "acc_tokens": _mean(docs.right_tokens, guess),
@@ -46,7 +49,15 @@ def free_figures(choices: Choices, docs: DocFigures) -> dict[str, Estimate]:
         "entropy": _mean(docs.entropy),
         "ece": Estimate(error.error, error.stderr, len(docs), None),
     }
-    return {name: found[name] for name in HIGHER_IS_BETTER}
+
+
+def habit_figures(counts: PickCounts) -> dict[str, Estimate]:
+    """The rest of them: how one-sided the picks of a task or group are; see `bias.Bias`."""
+    found = bias(counts)
+    return {
+        "pick_entropy": Estimate(found.entropy_bits, None, counts.n, None),
+        "pick_bias": Estimate(found.excess, None, counts.n, None),
+    }
 
 
 def _mean(values: npt.NDArray[np.float64] | npt.NDArray[np.bool_], chance: float | None = None) -> Estimate:

@@ -18,6 +18,8 @@ _RANGES = {
     "bpb_right": (0.0, _INF),
     "entropy": (0.0, _INF),
     "ece": (0.0, 1.0),
+    "pick_entropy": (0.0, _INF),
+    "pick_bias": (0.0, 1.0),
     "mcc": (-1.0, 1.0),
     "perplexity": (1.0, _INF),
     "word_perplexity": (1.0, _INF),

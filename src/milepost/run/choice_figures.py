@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis.choices import DocFigures, doc_figures
-from milepost.analysis.figures import HIGHER_IS_BETTER, free_figures
+from milepost.analysis.figures import HIGHER_IS_BETTER, free_figures, habit_figures
 from milepost.analysis.habit import count_picks
 from milepost.plan.choices import requests_of_choices
 from milepost.plan.plan import TaskPlan
@@ -86,4 +86,6 @@ def choice_figures(
         picks[task.name] = count_picks(task.choices, docs[task.name])
     figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
     picks |= group_picks(loaded, picks)
+    for name, counts in picks.items():
+        figures[name] = figures.get(name, {}) | habit_figures(counts)
     return ChoiceFigures(docs, figures, picks)
