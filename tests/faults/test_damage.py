@@ -108,6 +108,23 @@ def test_a_damaged_record_of_a_checkpoint_the_run_does_not_visit_keeps_nothing_f
     assert len({one.checkpoint for one in read_measurements(results)}) == 3
 
 
+def test_the_scores_of_another_checkpoint_are_never_taken_for_its_own(
+    results: Path, asked: list[str], zygote: Zygote, uninterrupted: Path, tmp_path: Path
+) -> None:
+    """A record that somebody copied to the place of another is sound in itself, but says what it is."""
+    one, other = sorted((results / "store" / "scores").iterdir())[:2]
+    victim = sorted(other.rglob("*.parquet"))[0]
+    shutil.copy(one / victim.relative_to(other), victim)
+    one, other = sorted((results / "store" / "metrics").rglob("*.json"))[:2]
+    shutil.copy(one, other)
+    found = {finding.path: finding.reason for finding in verify(results).findings}
+    assert set(found) == {victim, other}
+    assert all("in the place of another" in reason for reason in found.values())
+    log = tmp_path / "log"
+    assert zygote.run(*asked, "-o", results, log=log) == 0, log.read_text("utf-8")
+    assert contents(results) == contents(uninterrupted)
+
+
 def test_a_flipped_bit_in_scores_is_never_counted(
     results: Path, asked: list[str], zygote: Zygote, uninterrupted: Path, tmp_path: Path
 ) -> None:

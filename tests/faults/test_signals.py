@@ -16,7 +16,7 @@ import pytest
 from faults.records import contents, leftovers, score_files
 from faults.zygote import Child, Zygote
 
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 
 
 def wait_for_shards(child: Child, results: Path, n: int) -> None:

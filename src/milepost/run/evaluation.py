@@ -49,7 +49,9 @@ def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | N
         MilepostError: the command is wrong or no checkpoint is usable; nothing has been written then.
     """
     check_run(settings)
-    return evaluate_series(find_series(settings), settings, journal, listener)
+    with journal.timed("found the checkpoints"):
+        found = find_series(settings)
+    return evaluate_series(found, settings, journal, listener)
 
 
 def check_run(settings: RunSettings) -> None:

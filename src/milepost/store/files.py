@@ -15,11 +15,16 @@ from milepost.errors import ResultsError, StorageError
 from milepost.store.processes import PROCESS_NAME, this_process
 from milepost.store.seal import OPEN, is_sealed, seal
 
+STORE = "store"
+"""The folder of a results folder that holds its records."""
+
 TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
 """Names of files under way, with the process that writes them."""
 
 CHECKSUM = "checksum"
 """The entry of a JSON record that holds its checksum."""
+NAME = "record"
+"""The entry that holds the record's own name."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -65,26 +70,50 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """An object as JSON with its checksum, atomically; NaN is refused, as no reader accepts it."""
-    sealed = {**value, CHECKSUM: OPEN.decode()}
+    """An object as JSON with its name and checksum, atomically; NaN is refused, as no reader accepts it."""
+    sealed = {**value, NAME: record_name(path), CHECKSUM: OPEN.decode()}
     write_atomically(path, seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode()))
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in `path`, without its checksum.
+    """The JSON in `path`, without its checksum and name.
 
     Raises:
-        ResultsError: it cannot be read, or is damaged.
+        ResultsError: it cannot be read, is damaged, or is another record than its place says.
     """
     try:
         data = path.read_bytes()
         is_sealed(data)
         value = json.loads(data)
+        if isinstance(value, dict):
+            value.pop(CHECKSUM, None)
+            check_name(path, value.pop(NAME, None))
     except (OSError, ValueError, ResultsError) as error:
         raise damaged(path, error) from error
-    if isinstance(value, dict):
-        value.pop(CHECKSUM, None)
     return value
+
+
+def record_name(path: Path) -> str | None:
+    """A record's place below `store/`, such as `scores/<model_id>/<numerics>/<shard_id>`; None elsewhere.
+
+    It says all that a record is of, and is kept inside the record too: what was moved or copied to the place
+    of another is found out, and one that is copied alone still tells what it is.
+    """
+    parts = path.with_suffix("").parts
+    if STORE not in parts:
+        return None
+    return "/".join(parts[len(parts) - parts[::-1].index(STORE) :])
+
+
+def check_name(path: Path, said: str | None) -> None:
+    """Refuse the record at `path` if it says that it is another; `said` is None where it does not say.
+
+    Raises:
+        ResultsError: it does.
+    """
+    here = record_name(path)
+    if said is not None and here is not None and said != here:
+        raise ResultsError(f"it is the record {said}, in the place of another")
 
 
 def is_intact(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Parquet files with a checksum and a note of how they came about."""
+"""Parquet files with a checksum, their own name and a note of how they came about."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
-from milepost.store.files import damaged, write_atomically
+from milepost.store.files import check_name, damaged, record_name, write_atomically
 from milepost.store.seal import OPEN, is_sealed, seal
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CHECKSUM_KEY = "milepost"
 MADE_KEY = "milepost.made"
+NAME_KEY = "milepost.record"
 PARQUET_END = b"PAR1"
 
 
@@ -33,7 +34,10 @@ def write_table(path: Path, table: pa.Table, made: Mapping[str, Any] | None = No
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({MADE_KEY: json.dumps(made or {}), CHECKSUM_KEY: OPEN.decode()})
+        told = {MADE_KEY: json.dumps(made or {}), CHECKSUM_KEY: OPEN.decode()}
+        if name := record_name(path):
+            told[NAME_KEY] = name
+        writer.add_key_value_metadata(told)
     write_atomically(path, seal(sink.getvalue().to_pybytes()))
 
 
@@ -41,7 +45,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """One Parquet file, or some of its columns.
 
     Raises:
-        ResultsError: it is missing or damaged.
+        ResultsError: it is missing, damaged, or another than its place says.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,7 +55,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         if not is_sealed(data):
             raise ResultsError("it has no checksum")
         # Not pq.read_table, which imports pandas for a second.
-        return pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        name = (file.metadata.metadata or {}).get(NAME_KEY.encode())
+        check_name(path, name and name.decode())
+        return file.read(columns=columns)
     except (OSError, pa.ArrowException, ResultsError) as error:
         raise damaged(path, error) from error
 
