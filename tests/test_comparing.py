@@ -233,6 +233,27 @@ def test_bad_input_is_named_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_models_with_different_tokenizers_are_compared_by_docs_and_per_byte(
+    compared: Compared, tiny_llama: Path, own_tasks: Path, out: Path, tmp_path: Path
+) -> None:
+    found = compare(
+        out / "original",
+        tiny_llama,
+        "arc_easy,gsm8k_text,ppl_fixed",
+        output_path=tmp_path / "tokenizers",
+        include_path=own_tasks,
+        **{**OPTIONS, "limit": 10},
+    )
+    assert found.study is not None
+    comparison = found.study.variants[0].comparison
+    figures = {(one.task, one.metric): one.docs.common for one in comparison.tasks}
+    assert figures == {("arc_easy", "acc"): 10, ("gsm8k_text", "byte_perplexity"): 10}
+    assert {one.metric for one in comparison.others if one.task == "gsm8k_text"} == {"bits_per_byte"}
+    told = (tmp_path / "tokenizers" / "comparison_report.md").read_text("utf-8")
+    assert "different tokenizers" in told
+    assert "perplexities only per byte" in told
+
+
 def test_results_without_a_common_doc_are_refused(
     compared: Compared, original: Path, own_tasks: Path, out: Path, tmp_path: Path
 ) -> None:

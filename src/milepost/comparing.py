@@ -24,7 +24,7 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
-from milepost.sources import discover, fetch, identify
+from milepost.sources import Given, discover, fetch, identify
 from milepost.store import read_settings
 from milepost.store.answers import ModelAnswers, read_answers
 from milepost.store.files import cannot_write
@@ -53,7 +53,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _Named:
     """One of the models as it was named."""
 
     role: str
@@ -99,7 +99,9 @@ def compare(
     folder = Path(output_path)
     named = [original, *([others] if isinstance(others, str | Path) else others)]
     names = _task_names(tasks)
-    given = _understand([str(one) for one in named], has_tasks=bool(names or options.get("suite")))
+    config = None if options.get("config") is None else Path(options["config"])
+    beside = Given(config=config, base=options.get("base"))
+    given = _understand([str(one) for one in named], beside, has_tasks=bool(names or options.get("suite")))
     _check_folder(folder)
     failures: dict[str, str] = {}
     models = []
@@ -126,7 +128,7 @@ def _task_names(tasks: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
 
 
-def _understand(named: Sequence[str], *, has_tasks: bool) -> list[_Given]:
+def _understand(named: Sequence[str], beside: Given, *, has_tasks: bool) -> list[_Named]:
     if len(named) < 2:
         raise MilepostError("only one model is given", "name the original, then what to compare with it")
     found = []
@@ -134,11 +136,11 @@ def _understand(named: Sequence[str], *, has_tasks: bool) -> list[_Given]:
         role = "original" if place == 0 else "pruned" if place == 1 else f"pruned_{place}"
         results, checkpoint = _as_results(name)
         if results is not None:
-            found.append(_Given(role, name, results=results, checkpoint=checkpoint))
+            found.append(_Named(role, name, results=results, checkpoint=checkpoint))
             continue
         if not has_tasks:
             raise MilepostError(f"{name} is to be run, but on no task", "pass -t TASK,... or --suite pruning")
-        found.append(_Given(role, name, source=_last_checkpoint(name)))
+        found.append(_Named(role, name, source=_last_checkpoint(name, beside)))
     return found
 
 
@@ -152,8 +154,8 @@ def _as_results(name: str) -> tuple[Path | None, str | None]:
     return None, None
 
 
-def _last_checkpoint(source: str) -> Checkpoint:
-    checkpoints = discover(source).checkpoints
+def _last_checkpoint(source: str, beside: Given) -> Checkpoint:
+    checkpoints = discover(source, given=beside).checkpoints
     whole = [one for one in checkpoints if one.problem is None] or list(checkpoints)
     if len(checkpoints) > 1:
         logger.warning("%s has %d checkpoints; compared is %s", source, len(checkpoints), whole[-1].name)
@@ -170,7 +172,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _run(
-    given: _Given,
+    given: _Named,
     tasks: Sequence[str],
     place: Path,
     perplexity: bool,
@@ -195,7 +197,7 @@ def _run(
 
 
 def _reported(
-    given: _Given,
+    given: _Named,
     place: Path,
     checkpoint: str | None,
     tasks: Sequence[str],
@@ -235,7 +237,7 @@ def _only(answers: ModelAnswers, patterns: Sequence[str]) -> ModelAnswers:
     )
 
 
-def _sparsity(given: _Given, answers: ModelAnswers) -> Sparsity | str:
+def _sparsity(given: _Named, answers: ModelAnswers) -> Sparsity | str:
     """The zeros of a model's weights, or why they cannot be counted."""
     source = given.source
     try:
@@ -255,8 +257,8 @@ def _count_zeros(checkpoint: Checkpoint, bytes_on_disk: int) -> Sparsity:
     from milepost.weights import Bases, read_checkpoint
     from milepost.weights.sparsity import measure_sparsity
 
+    base = None if checkpoint.base is None else Bases().of(checkpoint.base, cache_folder())
     folder = fetch(checkpoint, cache_folder())
-    base = Bases().of(checkpoint.base, cache_folder()) if checkpoint.base is not None else None
     weights = read_checkpoint(folder, checkpoint.format, config_file=checkpoint.config, base=base)
     return measure_sparsity(weights, bytes_on_disk)
 

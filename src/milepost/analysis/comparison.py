@@ -262,7 +262,7 @@ def _doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | str:
         return "one of the models has no figure of it"
     raw = task.values.get((metric, filter))
     values = read_values(raw, stored) if raw is not None else None
-    return values if values is not None else "it is no mean over docs, so there is no paired test of it"
+    return values if values is not None else "it is no mean over these docs, so there is no paired test of it"
 
 
 # ---- tests and verdicts --------------------------------------------------------------------------------

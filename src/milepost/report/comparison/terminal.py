@@ -20,9 +20,12 @@ from milepost.report.comparison.tables import (
     overview_table,
     uncounted,
 )
+from milepost.report.text import printable
 
 _LESS = ("metric", "relative", "p")
 """Columns that only the files have: a terminal is narrow."""
+_MOST_LEFT_OUT = 4
+"""Lines; the report has them all."""
 _BETWEEN_COLUMNS = 3
 """Cells that SIMPLE_HEAD and its padding leave between two columns."""
 _STYLES = {"worse": "red", "better": "green", "different": "yellow"}
@@ -43,9 +46,12 @@ def print_comparison(study: Study, console: Console) -> None:
     for variant in study.variants:
         console.print(Text(headline(study, variant)))
         for note in variant.comparison.notes:
-            console.print(Text(f"  {note}", style="dim"))
-        for what, reason in variant.comparison.uncompared:
-            console.print(Text(f"  not compared: {what}: {reason}", style="dim"))
+            console.print(Text(f"  {printable(note)}", style="dim"))
+        left_out = variant.comparison.uncompared
+        for what, reason in left_out[:_MOST_LEFT_OUT]:
+            console.print(Text(f"  not compared: {printable(what)}: {reason}", style="dim"))
+        if len(left_out) > _MOST_LEFT_OUT:
+            console.print(Text(f"  not compared: {len(left_out) - _MOST_LEFT_OUT} more", style="dim"))
 
 
 def _without(table: TextTable, names: tuple[str, ...]) -> TextTable:
