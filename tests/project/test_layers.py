@@ -39,11 +39,23 @@ MAY_IMPORT = {
     "lm_eval_backend": GROUND | {"engine", "run"},
     "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
     "perplexity": GROUND | {"library", "analysis"},
+    "watching": GROUND | {"store", "run", "watch", "analysis", "report", "recorders", "library"},
     "comparing": GROUND | STAGES | {"run", "analysis", "report", "library"},
     "demo": GROUND | {"library", "analysis", "report", "comparing"},
     "cli": GROUND
     | STAGES
-    | {"doctor", "run", "watch", "analysis", "report", "library", "perplexity", "comparing", "demo"}
+    | {
+        "doctor",
+        "run",
+        "watch",
+        "analysis",
+        "report",
+        "library",
+        "perplexity",
+        "comparing",
+        "watching",
+        "demo",
+    }
     | {"lm_eval_backend", "submission"},
 }
 """Room to the rooms it may import; whoever adds a room says here where it stands."""

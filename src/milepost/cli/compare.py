@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from milepost.cli import run
+from milepost.cli.options import copied
 from milepost.cli.signals import stop_in_good_order
 
 _OF_RUN_ALONE = frozenset(
@@ -58,16 +57,7 @@ def command(original: str, others: tuple[str, ...], output_path: Path, **options
         return _compare(original, others, output_path, options, as_json)
 
 
-def _options_of_run() -> Iterator[click.Parameter]:
-    """What is asked, and how it is computed; tasks are needed only where something is run."""
-    for option in run.command.params:
-        if option.name not in _OF_RUN_ALONE:
-            own = copy.copy(option)
-            own.required = False
-            yield own
-
-
-command.params += _options_of_run()
+command.params += copied(run.command, leaving_out=_OF_RUN_ALONE)
 
 
 def _compare(

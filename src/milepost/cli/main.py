@@ -16,6 +16,7 @@ from milepost.version import __version__
 COMMANDS = {
     "start": "choose what to do from a menu",
     "run": "score every checkpoint of one or more training runs",
+    "watch": "evaluate checkpoints as a training run writes them",
     "list": "what checkpoints are there, and are they complete",
     "ppl": "one text in every convention of perplexity, and why the figures differ",
     "show": "the table of a results folder",

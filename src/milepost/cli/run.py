@@ -12,6 +12,7 @@ from milepost.cli.signals import stop_in_good_order
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
+    from milepost.library import Results
     from milepost.run.quick import FullJob
 
 
@@ -178,6 +179,14 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> in
     from milepost.library import evaluate
 
     results = evaluate(sources, **as_arguments(options))
+    print_results(results, as_json)
+    if results.full_job is not None:
+        _say_full_job(results.full_job)
+    return 1 if results.failures else 0
+
+
+def print_results(results: Results, as_json: bool) -> None:
+    """The figures on standard output; what failed, and how much was done, on standard error."""
     records = results.to_records()
     if as_json:
         click.echo(json.dumps(records, ensure_ascii=False, indent=1))
@@ -193,9 +202,6 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> in
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
     said = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
     click.echo(f"{said}; results in {results.path}", err=True)
-    if results.full_job is not None:
-        _say_full_job(results.full_job)
-    return 1 if results.failures else 0
 
 
 def _say_full_job(job: FullJob) -> None:

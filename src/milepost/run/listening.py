@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from milepost.store import ResultsFolder
@@ -33,3 +34,22 @@ class Nobody:
 
     def end(self) -> None:
         """Nothing to end."""
+
+
+class Several:
+    """Tells all of its listeners, in their order."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = tuple(listeners)
+
+    def begin(self, results: ResultsFolder, leases: Leases) -> None:
+        for listener in self._listeners:
+            listener.begin(results, leases)
+
+    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+        for listener in self._listeners:
+            listener.figures(plan_id, checkpoint)
+
+    def end(self) -> None:
+        for listener in self._listeners:
+            listener.end()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from milepost.errors import MilepostError
@@ -15,7 +14,6 @@ _DURATION = re.compile(r"(?:([0-9]{1,7}(?:\.[0-9]{1,3})?)([smhd]?))(?=[0-9]|$)")
 
 Order = Literal["oldest", "newest"]
 ORDERS: tuple[Order, ...] = ("oldest", "newest")
-STOPS = ("plateau",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +29,10 @@ class WatchSettings:
     """The step at which to end; None for the last of `--steps`, or never."""
     order: Order = "oldest"
     """Which of several complete checkpoints comes first."""
-    execute: str | None = None
-    """A shell command to run after each checkpoint."""
-    stop_when: Literal["plateau"] | None = None
-    picture: Path | None = None
-    """A picture of the curves (.png, .svg or .html) that is drawn again after each checkpoint."""
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise MilepostError(f"unknown --order {self.order!r}", "one of " + ", ".join(ORDERS))
-        if self.stop_when is not None and self.stop_when not in STOPS:
-            raise MilepostError(f"unknown --stop-when {self.stop_when!r}", "one of " + ", ".join(STOPS))
         if self.until is not None and self.until < 0:
             raise MilepostError(f"--until {self.until} is no step", "a number such as 200000")
 

@@ -1,0 +1,106 @@
+"""`milepost watch`: evaluate checkpoints of a training run while it goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from milepost.cli import run
+from milepost.cli.options import copied
+from milepost.cli.signals import stop_in_good_order
+
+_OF_RUN_ALONE = frozenset({"sources", "quick", "log_samples"})
+"""Of `milepost run`'s options, those that make no sense here; all others mean the same."""
+AT_PLATEAU = 3
+"""Exit status of a watch that `--stop-when` ended."""
+
+
+@click.command("watch")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--every", metavar="TIME", help="Look at least this often: 30m, 90s; local changes are seen at once."
+)
+@click.option("--until", type=int, metavar="STEP", help="End after this step; default: the last of --steps.")
+@click.option(
+    "--order",
+    type=click.Choice(["oldest", "newest"]),
+    default="oldest",
+    show_default=True,
+    help="Which of several complete checkpoints comes first.",
+)
+@click.option(
+    "--settle",
+    metavar="TIME",
+    default="5s",
+    show_default=True,
+    help="A checkpoint is touched once nothing in it has changed for so long.",
+)
+@click.option(
+    "--exec",
+    "execute",
+    metavar="CMD",
+    help="Run a shell command after each checkpoint; MILEPOST_CHECKPOINT, _STEP, _SERIES, _SOURCE and "
+    "_RESULTS name it.",
+)
+@click.option(
+    "--stop-when",
+    type=click.Choice(["plateau"]),
+    help="plateau: end with status 3 once no curve shows an improvement any more.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the curves again after each checkpoint: .png, .svg or .html.",
+)
+def command(sources: tuple[str, ...], **options: Any) -> int:
+    """Evaluate the checkpoints of a training run as they become complete.
+
+    SOURCE is a folder, which need not be there yet, or a Hub address. A checkpoint is touched once it is
+    whole by its content and nobody writes to it any more. Stopped and started again, the watch goes on;
+    several share the work.
+
+    \b
+    milepost watch runs/my-500m -t mmlu,boolq,hellaswag --steps 2000:200000:2000 -o results
+    milepost watch runs/my-500m -t arc_easy --stop-when plateau --exec 'mail -s $MILEPOST_STEP me < /dev/null'
+    """
+    as_json = options.pop("as_json")
+    if options.pop("apart"):
+        return run.go_on_detached(Path(options["output_path"]), as_json)
+    with stop_in_good_order():
+        return _watch(sources, options, as_json)
+
+
+command.params += copied(run.command, leaving_out=_OF_RUN_ALONE)
+
+
+def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
+    from milepost.watch import Ended, parse_duration
+    from milepost.watching import watch
+
+    every, settle = options.pop("every"), options.pop("settle")
+    watched = watch(
+        sources,
+        every_s=None if every is None else parse_duration(every),
+        settle_s=parse_duration(settle),
+        say=_say,
+        **run.as_arguments(options),
+    )
+    if watched.results is not None:
+        run.print_results(watched.results, as_json)
+    elif as_json:
+        click.echo(json.dumps([]))
+    if watched.ended is Ended.PLATEAU:
+        click.echo("no curve shows an improvement any more (--stop-when plateau)", err=True)
+        return AT_PLATEAU
+    return 1 if watched.results is not None and watched.results.failures else 0
+
+
+def _say(line: str) -> None:
+    from milepost.report.text import printable
+
+    click.echo(f"{time.strftime('%H:%M:%S')} {printable(line)}", err=True)

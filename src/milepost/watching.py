@@ -1,0 +1,143 @@
+"""`milepost watch` as a function: `milepost run` of whatever becomes complete, until the training ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from milepost.analysis import rows
+from milepost.analysis.selection import headline
+from milepost.analysis.training import Trained, note_training, read_training
+from milepost.library import Results
+from milepost.store import open_results, read_measurements
+
+if TYPE_CHECKING:
+    from milepost.run.listening import Listener
+    from milepost.store import ResultsFolder
+    from milepost.store.leases import Leases
+    from milepost.types import Checkpoint
+    from milepost.watch import Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a watch did before it ended by itself."""
+
+    results: Results | None
+    """None where nothing was evaluated."""
+    ended: Ended
+
+
+def watch(
+    sources: str | Path | Sequence[str | Path],
+    tasks: str | Sequence[str] = (),
+    *,
+    output_path: str | Path,
+    every_s: float | None = None,
+    settle_s: float = 5.0,
+    until: int | None = None,
+    order: Literal["oldest", "newest"] = "oldest",
+    execute: str | None = None,
+    stop_when: Literal["plateau"] | None = None,
+    plot: str | Path | None = None,
+    record: str = "none",
+    record_project: str = "milepost",
+    verbosity: str = "WARNING",
+    say: Callable[[str], None] = lambda line: None,
+    **asked: Any,
+) -> Watched:
+    """Evaluate checkpoints as they become complete; an interrupt ends it, and the same call goes on.
+
+    Args:
+        sources: folders, which need not be there yet, or Hub addresses.
+        tasks, output_path, record, record_project, verbosity: as `library.evaluate`.
+        every_s: look at least this often; None for a sensible time. Changes on local disks are seen at once.
+        settle_s: a checkpoint is touched once nothing in it has changed for so long.
+        until: the step to end at; None for the last of `steps`, or never.
+        order: which of several complete checkpoints comes first.
+        execute: a shell command to run after each checkpoint; see `watch.execute.Command`.
+        stop_when: `plateau` ends the watch once no curve shows an improvement any more.
+        plot: a picture of the curves (.png, .svg or .html) that is drawn again after each checkpoint.
+        say: told in a line what is waited for, and what became of each checkpoint.
+        asked: further arguments of `library.evaluate`.
+
+    Raises:
+        MilepostError: the command is wrong; nothing has been written then.
+    """
+    from milepost.recorders import open_recording
+    from milepost.report.files import CHART_SUFFIXES, check_target
+    from milepost.run.asked import run_settings
+    from milepost.run.journal import Journal, parse_level
+    from milepost.run.listening import Several
+    from milepost.watch import WatchSettings, watch_run
+    from milepost.watch.execute import Command
+
+    settings = WatchSettings(
+        run=run_settings(sources, tasks, output_path=output_path, **asked),
+        every_s=every_s,
+        settle_s=settle_s,
+        until=until,
+        order=order,
+    )
+    listeners: list[Listener] = []
+    recording = open_recording(record, record_project)
+    if recording is not None:
+        listeners.append(recording)
+    if plot is not None:
+        check_target(Path(plot), CHART_SUFFIXES)
+        listeners.append(_Picture(Path(plot)))
+    if execute is not None:
+        listeners.append(Command(execute))
+    folder = Path(output_path)
+    with Journal(parse_level(verbosity)) as journal:
+        report = watch_run(
+            settings,
+            journal,
+            Several(listeners),
+            say=say,
+            has_ended=lambda: stop_when == "plateau" and is_at_plateau(folder),
+        )
+    assert report.ended is not None
+    results = Results(
+        folder,
+        failures=report.failures,
+        scored=tuple(f"{one.series}/{one.name}" for one in report.scored),
+        reused=tuple(f"{one.series}/{one.name}" for one in report.reused),
+    )
+    return Watched(results=results if folder.is_dir() else None, ended=report.ended)
+
+
+def is_at_plateau(results: Path) -> bool:
+    """Whether of every curve that the table shows, no later checkpoint is better than some earlier one.
+
+    Curves of fewer checkpoints than make a plateau (`analysis.progress.FEWEST_LATER`) are still rising.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    note_training(results)
+    curves = read_training(results, rows(headline(read_measurements(results))))
+    return bool(curves) and all(_has_stopped(one) for one in curves)
+
+
+def _has_stopped(curve: Trained) -> bool:
+    return curve.progress is not None and curve.progress.plateau_since is not None
+
+
+class _Picture:
+    """A `run.listening.Listener` that draws the curves after each checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._results: ResultsFolder
+
+    def begin(self, results: ResultsFolder, leases: Leases) -> None:
+        self._results = results
+
+    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+        Results(open_results(self._results.path).path).plot(self.path)
+
+    def end(self) -> None:
+        """The picture is up to date."""
