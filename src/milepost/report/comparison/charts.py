@@ -155,7 +155,7 @@ def _sparsity_panel(study: Study) -> list[alt.Chart]:
             color=alt.Color(
                 "model:N",
                 scale=alt.Scale(domain=names, range=[PALETTE[i % len(PALETTE)] for i in range(len(names))]),
-                legend=alt.Legend(title=None, orient="top", symbolSize=110),
+                legend=alt.Legend(title=None, orient="top", symbolSize=110, symbolStrokeWidth=1.4),
             ),
             shape=alt.Shape(
                 "model:N",

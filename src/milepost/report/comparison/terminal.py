@@ -71,9 +71,11 @@ def _print(table: TextTable, console: Console) -> None:
         max(cell_len(cell) for cell in (name, *(row[place] for row in table.rows)))
         for place, name in enumerate(table.columns)
     ]
-    for part in _parts(widths, console.width):
+    parts = _parts(widths, console.width)
+    for number, part in enumerate(parts, start=1):
+        which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
         made = Table(
-            title=Text(table.title, style="bold"),
+            title=Text(table.title + which, style="bold"),
             title_justify="left",
             box=SIMPLE_HEAD,
             show_edge=False,
