@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tokenizers import normalizers
+
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import CheckpointError, MilepostError, TokenizerError
 from milepost.sources import fetch_config, tokenizer_location
@@ -19,8 +21,10 @@ from milepost.sources.formats.megatron import MEGATRON_FORMATS
 from milepost.sources.megatron_files import Settings, read_settings
 from milepost.sources.names import first_line, shown
 from milepost.types import Checkpoint
+from milepost.weights.tokenizer import load_tokenizer
 
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
+_SPACES = normalizers.Replace(" ", "▁")
 _PROBES = (
     "A first line.\n\tAnd a second,  indented one: 1,024 × 0.5 = 512?",
     "naïve café — 北京 🙂",
@@ -98,10 +102,8 @@ _MAKERS: Mapping[str, Callable[[Checkpoint, Settings], Path]] = {
 
 
 def _sentencepiece(settings: Settings, *, add_bos_token: bool) -> Path:
-    """Llama's tokenizer over the model, once it was seen to give the very ids that sentencepiece gives."""
-    from milepost.weights.tokenizer import load_tokenizer
-
-    model = _bytes_of(settings, "tokenizer_model")
+    """The model as a fast tokenizer, once it was seen to give the very ids that sentencepiece gives."""
+    named, model = _named(settings, "tokenizer_model"), _bytes_of(settings, "tokenizer_model")
     try:
         import sentencepiece
     except ImportError as error:
@@ -110,22 +112,26 @@ def _sentencepiece(settings: Settings, *, add_bos_token: bool) -> Path:
             "pip install 'milepost[sentencepiece]', or pass --tokenizer PATH",
         ) from error
     config = _config("LlamaTokenizer", add_bos_token=add_bos_token)
-    folder = _kept({"tokenizer.model": model, "tokenizer_config.json": config})
-    ours = load_tokenizer(folder)
+    llama = load_tokenizer(_kept({"tokenizer.model": model, "tokenizer_config.json": config}))
     try:
-        theirs = sentencepiece.SentencePieceProcessor(model_proto=model)
-        same = all(ours(text, add_special_tokens=False).input_ids == theirs.encode(text) for text in _PROBES)
+        expected = sentencepiece.SentencePieceProcessor(model_proto=model).encode(list(_PROBES))
     except Exception as error:  # bytes that are no model make it raise almost anything
         raise TokenizerError(
-            f"{shown(_named(settings, 'tokenizer_model'))} is no sentencepiece model: {first_line(error)}",
-            _HINT,
+            f"{shown(named)} is no sentencepiece model: {first_line(error)}", _HINT
         ) from error
-    if not same:
-        raise TokenizerError(
-            f"{shown(_named(settings, 'tokenizer_model'))} splits text as no tokenizer of transformers does",
-            "pass a converted one: --tokenizer PATH",
-        )
-    return folder
+    special = {key: str(value) for key, value in llama.special_tokens_map.items()}
+    for spaces in (normalizers.Sequence([normalizers.Prepend("▁"), _SPACES]), _SPACES):
+        # transformers' own Llama tokenizer adds no space to a text that begins with one; sentencepiece does.
+        backend = llama.backend_tokenizer
+        backend.normalizer, backend.pre_tokenizer = spaces, None
+        own_config = _config("PreTrainedTokenizerFast", **special)
+        folder = _kept({"tokenizer.json": backend.to_str().encode(), "tokenizer_config.json": own_config})
+        if load_tokenizer(folder)(list(_PROBES), add_special_tokens=False).input_ids == expected:
+            return folder
+    raise TokenizerError(
+        f"{shown(named)} splits text as no tokenizer of transformers does",
+        "pass a converted one: --tokenizer PATH",
+    )
 
 
 def _bytes_of(settings: Settings, argument: str) -> bytes:
@@ -156,7 +162,7 @@ def _find(settings: Settings, named: str) -> Path | None:
         raise TokenizerError(f"{shown(named)} is no path: {error}", _HINT) from error
 
 
-def _config(tokenizer_class: str, **more: bool) -> bytes:
+def _config(tokenizer_class: str, **more: bool | str) -> bytes:
     return json.dumps({"tokenizer_class": tokenizer_class, **more}).encode()
 
 
