@@ -263,7 +263,8 @@ def test_many_tensors_of_the_same_bytes_take_no_memory(folder):
 
 
 @given(
-    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4), data=st.data()
+    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
+    half=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 def test_any_damage_to_the_metadata_is_an_error_for_people_or_none(tmp_path_factory, damage, half):

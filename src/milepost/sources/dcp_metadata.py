@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.sources.formats.dcp import METADATA
 from milepost.sources.names import first_line, shown, some
-
-METADATA = ".metadata"
-PIECES = ".distcp"
-"""End of the name of the files that hold the tensors."""
 
 _CHECKPOINT = "torch.distributed.checkpoint"
 _RECORDS = {

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.sources.formats.deepspeed import MODEL_STATES, OPTIM_STATES
 from milepost.sources.names import shown, some
 from milepost.sources.torch_archive import StandIn, StoredTensor, read_archive
 
-MODEL_STATES = "_model_states.pt"
-OPTIM_STATES = "_optim_states.pt"
 ALLOWED = frozenset(
     {
         "deepspeed.runtime.fp16.loss_scaler.LossScaler",

@@ -9,7 +9,6 @@ import errno
 import logging
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -125,6 +124,8 @@ def _seconds(retry_after: str) -> float | None:
     """The two forms of RFC 9110: a number of seconds, or a date; None for anything else."""
     if retry_after.isascii() and retry_after.isdecimal():
         return float(retry_after[:9])
+    from email.utils import parsedate_to_datetime
+
     try:
         date = parsedate_to_datetime(retry_after)
     except (TypeError, ValueError):

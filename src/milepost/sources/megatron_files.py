@@ -10,11 +10,13 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown, some
-from milepost.sources.torch_archive import StandIn, StoredTensor, read_archive
+
+if TYPE_CHECKING:
+    from milepost.sources.torch_archive import StoredTensor
 
 TRACKER = "latest_checkpointed_iteration.txt"
 COMMON = "common.pt"
@@ -78,6 +80,8 @@ def read_rank_file(path: Path) -> RankFile:
     Raises:
         CheckpointError: it cannot be read, is damaged, or names anything but what Megatron writes.
     """
+    from milepost.sources.torch_archive import read_archive
+
     values = read_archive(path, ALLOWED)
     settings = _settings(path, values)
     found = {name: _CHUNK.fullmatch(name) for name in values if isinstance(name, str)}
@@ -93,6 +97,8 @@ def read_common_file(path: Path) -> Settings:
     Raises:
         CheckpointError: as `read_rank_file`.
     """
+    from milepost.sources.torch_archive import read_archive
+
     return _settings(path, read_archive(path, ALLOWED))
 
 
@@ -164,6 +170,8 @@ def missing_ranks(settings: Settings, files: Collection[str]) -> str | None:
 
 
 def _settings(path: Path, values: Any) -> Settings:
+    from milepost.sources.torch_archive import StandIn
+
     name = shown(str(path))
     args = values.get("args") if isinstance(values, dict) else None
     if not isinstance(args, StandIn):
@@ -175,6 +183,8 @@ def _settings(path: Path, values: Any) -> Settings:
 
 
 def _tensors(path: Path, chunk: Any) -> dict[str, StoredTensor]:
+    from milepost.sources.torch_archive import StoredTensor
+
     if not isinstance(chunk, dict):
         raise CheckpointError(f"{shown(str(path))} holds no model by names")
     if "language_model" in chunk:

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.dcp_metadata import METADATA, PIECES, problem_with_files, read_dcp_metadata
 from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.names import shown
 
+METADATA = ".metadata"
+PIECES = ".distcp"
+"""End of the name of the files that hold the tensors."""
 _MEGATRON = "common.pt"
 _TITAN_TENSOR = b"tok_embeddings.weight"
 """The input embedding, as torchtitan calls it and transformers does not."""
@@ -45,6 +47,8 @@ def pieces_in(contents: Contents, format: str, within: str = "") -> Layout:
 
 def check_pieces(folder: Path, layout: Layout) -> str | None:
     """What is wrong with the metadata, or with the files when compared with them."""
+    from milepost.sources.dcp_metadata import problem_with_files, read_dcp_metadata
+
     place = dcp_folder(folder)
     try:
         metadata = read_dcp_metadata(place)

@@ -11,17 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.deepspeed_files import (
-    MODEL_STATES,
-    OPTIM_STATES,
-    missing_files,
-    read_model_states,
-    states_among,
-)
 from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.names import shown
 from milepost.sources.wholeness import check_zip, first_refusal
 
+MODEL_STATES = "_model_states.pt"
+OPTIM_STATES = "_optim_states.pt"
 _TRAINER = "trainer_state.json"
 _TRAINER_FOLDER = re.compile(r"global_step[0-9]+")
 
@@ -51,12 +46,14 @@ def _has_states(files: Iterable[str]) -> bool:
 def _states_in(files: Mapping[str, int], prefix: str) -> Layout:
     paths = {prefix + name: size for name, size in files.items()}
     states = sorted(name for name in paths if name.endswith((MODEL_STATES, OPTIM_STATES)))
-    if not states_among(files, MODEL_STATES):
+    if not any(name.endswith(MODEL_STATES) for name in files):
         states.append(f"{prefix}mp_rank_00{MODEL_STATES}")
     return complete(paths, "deepspeed", tuple(states))
 
 
 def _check(folder: Path, layout: Layout) -> str | None:
+    from milepost.sources.deepspeed_files import missing_files, read_model_states, states_among
+
     if problem := first_refusal(folder, layout.weight_files, check_zip):
         return problem
     place = deepspeed_folder(folder)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.dcp_metadata import METADATA, PIECES
-from milepost.sources.formats.dcp import check_pieces, pieces_in
+from milepost.sources.formats.dcp import METADATA, PIECES, check_pieces, pieces_in
 from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.megatron_files import (
     COMMON,
