@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from milepost.analysis.perplexity import TextPerplexity, comparability, read_perplexities, tasks_of
 from milepost.errors import MilepostError
@@ -29,9 +29,16 @@ def measure_perplexity(
     output_path: str | Path,
     text: str = "wikitext2",
     seqlen: int | None = None,
-    stride: int = 512,
+    stride: int | None = None,
     explain: bool = True,
-    **options: Any,
+    steps: str | None = None,
+    tokenizer: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: Literal["auto", "packed", "padded", "reference"] = "auto",
+    batch_size: str | int = "auto",
+    shard_tokens: int | None = None,
+    verbosity: str = "WARNING",
 ) -> Perplexities:
     """Perplexities of every checkpoint of `sources` on one text; what is stored is not computed again.
 
@@ -42,25 +49,32 @@ def measure_perplexity(
         output_path: the results folder, new or of an earlier call.
         text: `wikitext2` (the test split), `c4` (what the pruning papers take of it), or a text file.
         seqlen: tokens per window; None for 2,048, or the model's context where that is shorter.
-        stride: new tokens per sliding window.
+        stride: new tokens per sliding window; None for 512, or half of a window where that is shorter.
         explain: also measure what lies between the conventions (about twice the work), for `.gaps`.
-        options: `milepost.evaluate`'s, such as `steps`, `device`, `dtype`, `tokenizer`.
+        steps, tokenizer, device, dtype, engine, batch_size, shard_tokens, verbosity: as of
+            `milepost.evaluate`.
 
     Raises:
         MilepostError: something the caller can mend, with a hint; nothing has been written then.
     """
-    parameters: dict[str, Any] = {"text": _full(text), "stride": stride}
-    if seqlen is not None:
-        parameters["seqlen"] = seqlen
+    asked = {"text": _full(text), "seqlen": seqlen, "stride": stride}
+    parameters: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     results = evaluate(
         sources,
         tasks_of(parameters["text"], explain=explain),
         output_path=output_path,
         metadata=parameters,
-        **options,
+        steps=steps,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=dtype,
+        engine=engine,
+        batch_size=batch_size,
+        shard_tokens=shard_tokens,
+        verbosity=verbosity,
     )
     only = {*results.scored, *results.reused}
-    found = read_perplexities(results.path, text=parameters["text"], seqlen=seqlen, stride=stride, only=only)
+    found = read_perplexities(results.path, only=only)
     if not found and not results.failures:
         raise MilepostError(f"{output_path} has no perplexities", "run the same command again")
     return Perplexities(results=results, found=tuple(found), notes=tuple(comparability(found)))

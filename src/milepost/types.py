@@ -113,13 +113,18 @@ class Windows:
     whole_context: bool = False
     """Whether windows are as long as the model's context, whatever `size` is."""
     stride: int | None = None
-    """Sliding only: new tokens per window after the first."""
+    """Sliding only: new tokens per window after the first; None: `usual_stride`."""
     keep_tail: bool = False
     """Fixed only: whether what is left at the end is a window as well, a shorter one."""
     most: int | None = None
     """Fixed only: how many windows at most, from the start; None for all."""
     prefix: bool = False
     """Rolling only: whether the first token is predicted too, from the BOS (else EOS) token put before it."""
+
+
+def usual_stride(size: int) -> int:
+    """New tokens per sliding window of `size` tokens, if nobody says: 512, or half of a short window."""
+    return min(512, max(1, size // 2))
 
 
 @dataclass(frozen=True, slots=True)

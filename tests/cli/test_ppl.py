@@ -88,6 +88,18 @@ def test_the_results_are_shown_like_those_of_any_run(measured: dict[str, Any], r
     assert fixed == [model["conventions"]["fixed"]["value"] for model in measured["models"]]
 
 
+def test_the_length_that_is_meant_by_default_may_also_be_named(
+    tiny_llama: Path, text: Path, tmp_path: Path
+) -> None:
+    """Both ask the same, so that the second finds everything there."""
+    options = ("--text", text, "--no-explain", "-o", tmp_path / "out", "--json")
+    unnamed = milepost("ppl", tiny_llama, *options)
+    named = milepost("ppl", tiny_llama, "--seqlen", 256, *options)
+    assert (unnamed.status, named.status) == (0, 0), named.err
+    assert json.loads(unnamed.out) == json.loads(named.out)
+    assert "already scored" in named.err
+
+
 def test_two_models_stand_side_by_side(tiny_run: Path, text: Path, tmp_path: Path) -> None:
     models = (tiny_run / "checkpoint-10", tiny_run / "checkpoint-30")
     done = milepost("ppl", *models, "--text", text, *WINDOWS, "--no-explain", "-o", tmp_path / "out")

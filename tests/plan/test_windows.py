@@ -54,11 +54,24 @@ def test_fixed_windows_predict_all_but_their_first_tokens_and_the_tail(n: int, s
 def test_sliding_windows_predict_every_token_but_the_first_with_enough_before_it(
     n: int, size: int, data: st.DataObject
 ) -> None:
-    stride = data.draw(st.integers(1, size))
+    stride = data.draw(st.integers(1, size - 1))
     windows = sliding(n, size, stride)
     assert predicted(windows) == list(range(1, n))
     assert all(window.end - window.start <= size for window in windows)
     assert all(window.first - window.start >= size - stride for window in windows[1:])
+
+
+@given(n_tokens, sizes)
+def test_a_stride_as_long_as_the_window_gives_fixed_windows_with_the_tail(n: int, size: int) -> None:
+    assert sliding(n, size, size) == fixed(n, size, keep_tail=True)
+
+
+@given(n_tokens, sizes, st.data())
+def test_every_window_sees_a_token_before_what_it_predicts(n: int, size: int, data: st.DataObject) -> None:
+    stride = data.draw(st.integers(1, size))
+    kinds = [fixed(n, size, keep_tail=True), sliding(n, size, stride), rolling(n, size, prefix=False)]
+    for windows in [*kinds, rolling(n, size, prefix=True)]:
+        assert all(window.start < window.first < window.end for window in windows)
 
 
 def test_windows_are_the_usual_2048_tokens_or_the_models_context() -> None:
@@ -66,6 +79,12 @@ def test_windows_are_the_usual_2048_tokens_or_the_models_context() -> None:
     assert window_size("t", usual, 4096) == 2048
     assert window_size("t", usual, 1024) == 1024
     assert window_size("t", Windows(kind="rolling", size=512, whole_context=True), 1024) == 1024
+
+
+def test_windows_slide_by_512_tokens_or_half_of_a_short_window() -> None:
+    for size, stride in ((2048, 512), (1024, 512), (300, 150)):
+        assert cut("t", Windows(kind="sliding", size=size), 5000, 2048)[1].first == size
+        assert cut("t", Windows(kind="sliding", size=size), 5000, 2048)[1].start == stride
 
 
 def test_windows_longer_than_the_context_are_refused_with_the_length_that_works() -> None:

@@ -19,6 +19,7 @@ from milepost.store import open_results
 from milepost.store.answers import ModelAnswers, answers_of_plan
 from milepost.store.files import read_json
 from milepost.store.reading import checkpoint_records, runs_newest_first
+from milepost.types import usual_stride
 
 FIXED, STRIDED = "ppl_fixed", "ppl_strided"
 TAIL, ROLLING, CONTEXT, BOS = "ppl_fixed_tail", "ppl_rolling", "ppl_rolling_context", "ppl_rolling_bos"
@@ -142,29 +143,23 @@ def lm_eval_task(text: str) -> str:
 
 
 def read_perplexities(
-    path: Path,
-    *,
-    text: str | None = None,
-    seqlen: int | None = None,
-    stride: int | None = None,
-    only: Collection[str] | None = None,
+    path: Path, *, text: str | None = None, only: Collection[str] | None = None
 ) -> list[TextPerplexity]:
     """Every checkpoint's newest perplexities in a results folder, by series and step.
 
     Args:
         path: the results folder of `milepost ppl`, or of a run of the tasks that `tasks_of` names.
-        text, seqlen, stride: only of runs that asked for these; None for whatever was asked.
+        text: only on this one; None for the newest.
         only: `series/checkpoint` names; None for all.
 
     Raises:
         ResultsError: not a results folder, or a damaged record.
     """
     results = open_results(path)
-    asked = {"text": text, "seqlen": seqlen, "stride": stride}
     plans = {}
     for plan_id in dict.fromkeys(run["plan_id"] for run in runs_newest_first(results)):
         plan = read_json(results.plan_path(plan_id))
-        if _fits(plan, asked):
+        if _fits(plan, text):
             plans[plan_id] = plan
     found = []
     for record in checkpoint_records(results):
@@ -198,12 +193,11 @@ def comparability(found: Sequence[TextPerplexity]) -> list[str]:
     return notes
 
 
-def _fits(plan: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def _fits(plan: Mapping[str, Any], text: str | None) -> bool:
     described = plan["settings"]["tasks"]
     if FIXED not in described or not _needed(plan) <= set(described):
         return False
-    parameters = described[FIXED]["parameters"]
-    return all(value is None or parameters[name] == value for name, value in asked.items())
+    return text is None or text == described[FIXED]["parameters"]["text"]
 
 
 def _needed(plan: Mapping[str, Any]) -> set[str]:
@@ -230,7 +224,7 @@ def _perplexity(answers: ModelAnswers, plan: Mapping[str, Any]) -> TextPerplexit
         tokenizer_id=str(plan["tokenizer_id"]),
         text=text,
         seqlen=seqlen,
-        stride=int(parameters["stride"]),
+        stride=parameters["stride"] or usual_stride(seqlen),
         context=context,
         n_windows=len(fixed),
         n_words=units.n_words,
@@ -347,6 +341,8 @@ def _to_documents(units: _Sums, sizes: _Sizes, n_units: int, unit: str) -> list[
         (DOCUMENTS, "window/context", "each document by itself, with nothing but BOS before it"),
         (units.lm_eval, "join/detokenise", "documents detokenised"),
     ]
+    if sizes.seqlen == sizes.context:
+        by_token = [link for link in by_token if link[0] != CONTEXT]
     factors = []
     before = units.per_token(FIXED)
     for task, kind, change in by_token:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option(
     "--seqlen", type=int, help="Tokens per window; default: 2048, or the model's context if shorter."
 )
-@click.option("--stride", type=int, default=512, show_default=True, help="New tokens per sliding window.")
+@click.option(
+    "--stride", type=int, help="New tokens per sliding window; default: 512, or half a window if shorter."
+)
 @click.option(
     "-o",
     "--output-path",

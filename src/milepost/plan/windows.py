@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from milepost.errors import TaskError
-from milepost.types import Windows
+from milepost.types import Windows, usual_stride
 
 USUAL_SIZE = 2048
 """The window of most published fixed-window perplexities."""
@@ -81,16 +81,19 @@ def fixed(n_tokens: int, size: int, *, keep_tail: bool = False) -> list[Window]:
 
 
 def sliding(n_tokens: int, size: int, stride: int) -> list[Window]:
-    """Overlapping windows; every token but the first is predicted."""
+    """Overlapping windows; every token but the first is predicted.
+
+    With a stride as long as the windows they do not overlap, and none predicts its first token.
+    """
     found: list[Window] = []
-    predicted = 1
+    predicted = 0
     for start in range(0, n_tokens, stride):
         end = min(start + size, n_tokens)
-        found.append(Window(start, predicted, end))
+        found.append(Window(start, max(predicted, start + 1), end))
         predicted = end
         if end == n_tokens:
             break
-    return found
+    return [window for window in found if window.end > window.first]
 
 
 def rolling(n_tokens: int, size: int, *, prefix: bool) -> list[Window]:
@@ -105,13 +108,13 @@ def rolling(n_tokens: int, size: int, *, prefix: bool) -> list[Window]:
 
 
 def _stride(task: str, windows: Windows, size: int) -> int:
-    assert windows.stride is not None
-    if windows.stride > size:
+    stride = usual_stride(size) if windows.stride is None else windows.stride
+    if stride > size:
         raise TaskError(
-            f"{task}: a stride of {windows.stride} tokens would leave out some between windows of {size}",
+            f"{task}: a stride of {stride} tokens would leave out some between windows of {size}",
             f"pass --stride {size} or less (`milepost run`: --metadata '{{\"stride\": {size}}}')",
         )
-    return windows.stride
+    return stride
 
 
 def _smaller(seqlen: int) -> str:

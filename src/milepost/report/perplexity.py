@@ -104,7 +104,7 @@ def _explanation(one: TextPerplexity) -> RenderableType:
         if end.name == "bits_per_byte":
             parts.append(Text("the binary logarithm of byte_perplexity: log2(x) = ln(x) / ln(2)"))
         else:
-            parts.append(_factors(gap))
+            parts += [_factors(gap), Text(_by_kind(gap))]
         parts.append(Text())
     return Group(*parts)
 
@@ -122,6 +122,10 @@ def _factors(gap: Gap) -> Table:
     ratio = f"the two figures' ratio is {_times(gap.ln_ratio)}"
     made.add_row(f"= {_times(gap.ln_product)}", f"{gap.ln_product:+.5f}", "", ratio)
     return made
+
+
+def _by_kind(gap: Gap) -> str:
+    return "together: " + ", ".join(f"{kind} × {_times(ln)}" for kind, ln in gap.by_kind().items())
 
 
 def _times(ln: float) -> str:

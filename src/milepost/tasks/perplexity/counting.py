@@ -37,10 +37,10 @@ def each_token_once(doc: dict[str, Any], results: Sequence[float]) -> dict[str, 
 
 def sliding_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
     """As `each_token_once`, and beside it the figure of the guide of transformers, which weighs the mean of
-    each window but the first by one token less than it predicts."""
+    a window by one token less than its labels, also where all of them are predicted."""
     (loglikelihood,) = results
     n = doc["n_targets"]
-    weight = n if doc["window"] == 0 else n - 1
+    weight = n - 1 if doc["sees_more"] else n
     return {
         "token_perplexity": (loglikelihood, n),
         "guide_perplexity": (loglikelihood / n * weight, weight),

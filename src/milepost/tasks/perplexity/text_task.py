@@ -15,10 +15,9 @@ from lm_eval.api.task import ConfigurableTask
 
 from milepost.errors import TaskError
 from milepost.tasks.perplexity.texts import C4_WINDOWS, check_text, form_of, one_doc, read_text
-from milepost.types import Windows
+from milepost.types import Windows, usual_stride
 
 DEFAULT_TEXT = "wikitext2"
-DEFAULT_STRIDE = 512
 
 
 class TextTask(ConfigurableTask):
@@ -36,7 +35,7 @@ class TextTask(ConfigurableTask):
         """
         own = {key: value for key, value in config.items() if key not in ("class", "form", "windows")}
         self.parameters = _parameters(own.get("metadata") or {})
-        """What was asked for: text (a file by its full path), seqlen (None: the usual), stride."""
+        """What was asked for: text (a file by its full path), seqlen and stride (None: the usual)."""
         self.windows = _windows(config.get("windows"), self.parameters)
         self._file: Path | None = None
         source = form_of(self.parameters["text"], config["form"])
@@ -51,13 +50,20 @@ class TextTask(ConfigurableTask):
         else:
             self.dataset = {"test": one_doc(read_text(self._file))}
 
-    def window_docs(self, n_targets: npt.NDArray[np.int64]) -> list[tuple[int, dict[str, int]]]:
-        """Number and doc of each window, as `process_results` takes it.
+    def window_docs(self, n_targets: npt.NDArray[np.int64]) -> list[tuple[int, dict[str, Any]]]:
+        """Number and doc of each window, as `process_results` takes it: how many tokens it predicts, and
+        whether it sees what the window before it predicted.
 
         Args:
             n_targets: [W] tokens that each window predicts.
         """
-        return [(number, {"window": number, "n_targets": int(n)}) for number, n in enumerate(n_targets)]
+        size = int(n_targets[0]) + 1
+        stride = self.parameters["stride"] or usual_stride(size)
+        overlap = self.windows is not None and self.windows.kind == "sliding" and stride < size
+        return [
+            (number, {"n_targets": int(n), "sees_more": overlap and number > 0})
+            for number, n in enumerate(n_targets)
+        ]
 
 
 def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +71,8 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     file = check_text(text)
     return {
         "text": text if file is None else str(file),
-        "seqlen": None if given.get("seqlen") is None else _count(given, "seqlen", at_least=2),
-        "stride": _count({"stride": DEFAULT_STRIDE, **given}, "stride", at_least=1),
+        "seqlen": _count(given, "seqlen", at_least=2),
+        "stride": _count(given, "stride", at_least=1),
     }
 
 
@@ -85,8 +91,10 @@ def _windows(spec: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Window
     )
 
 
-def _count(given: Mapping[str, Any], name: str, *, at_least: int) -> int:
-    value = given[name]
+def _count(given: Mapping[str, Any], name: str, *, at_least: int) -> int | None:
+    value = given.get(name)
+    if value is None:
+        return None
     if type(value) is not int or value < at_least:
         raise TaskError(f"{name} is {value!r}", f"pass a number of tokens, {at_least} or more")
     return value
