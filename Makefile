@@ -11,8 +11,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/milepost demo
 
+# A file's tests stay in one process, as they share what was slow to make.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Fifty kills in one series and every other fault; says what happened in soak-report.json.
 soak: $(READY)

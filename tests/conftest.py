@@ -11,10 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from faults.zygote import Zygote
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = (REPOSITORY / os.environ.get("MILEPOST_SHARED", "../shared")).resolve()
@@ -99,6 +104,16 @@ def hub(shared: Path) -> str:
 def hub_env(hub: str) -> dict[str, str]:
     """Environment for a child process that uses the offline hub."""
     return dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Starts `milepost` in processes of its own, which have its imports already."""
+    from faults.zygote import Zygote
+
+    parent = Zygote()
+    yield parent
+    parent.end()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ N_KILLS = int(os.environ.get("MILEPOST_KILLS", "8"))
 SHARD_TOKENS = 130 if N_KILLS <= 8 else 16
 """Many kills need many shards, or the work is done before the last of them."""
 PLACES = ("mat", "log", "hill", "roof")
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    parent = Zygote()
-    yield parent
-    parent.end()
 
 
 @pytest.fixture(scope="session")

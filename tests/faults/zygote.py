@@ -56,13 +56,14 @@ class Zygote:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def start(self, *argv: str | Path, log: Path) -> Child:
-        """`milepost ARGV`, both of its outputs into `log`."""
-        pid = int(self.ask({"argv": [str(argument) for argument in argv], "log": str(log)}))
+    def start(self, *argv: str | Path, log: Path, before: str = "") -> Child:
+        """`milepost ARGV`, both of its outputs into `log`; `before` is Python code that it runs first."""
+        command = [str(argument) for argument in argv]
+        pid = int(self.ask({"argv": command, "log": str(log), "before": before}))
         return Child(pid, log, self)
 
-    def run(self, *argv: str | Path, log: Path) -> int:
-        return self.start(*argv, log=log).wait()
+    def run(self, *argv: str | Path, log: Path, before: str = "") -> int:
+        return self.start(*argv, log=log, before=before).wait()
 
     def ask(self, what: dict[str, object]) -> str:
         assert self._process.stdin is not None
@@ -96,11 +97,11 @@ def _serve() -> None:
             continue
         pid = os.fork()
         if pid == 0:
-            _become(asked["argv"], asked["log"])
+            _become(asked["argv"], asked["log"], asked["before"])
         print(pid, flush=True)
 
 
-def _become(argv: list[str], log: str) -> None:
+def _become(argv: list[str], log: str, before: str) -> None:
     from milepost.cli.main import main
 
     sys.argv = ["milepost", *argv]
@@ -108,6 +109,7 @@ def _become(argv: list[str], log: str) -> None:
     for stream in (1, 2):
         os.dup2(handle, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    exec(before, {})
     main()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cli.called import milepost as call
 from conftest import save_tiny_llama
+from faults.zygote import Zygote
 
 import milepost
 from milepost.store import read_measurements
@@ -270,27 +271,26 @@ def test_ctrl_c_exits_130_and_the_next_run_does_the_rest(
     assert figures(rest) == pytest.approx(figures(evaluate(tiny_run, output_path=tmp_path / "whole")))
 
 
+DYING = """
+import os, signal
+from milepost.store import files
+replace, done = os.replace, []
+def dying(old, new):
+    done.append(new)
+    if sum('scores' in str(path) for path in done) == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(old, new)
+files.os.replace = dying
+"""
+"""A process that is killed when it has written six score files and is about to name the seventh."""
+
+
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
-    evaluate: Evaluate, tiny_run: Path, tasks: Path, tmp_path: Path
+    evaluate: Evaluate, tiny_run: Path, tasks: Path, tmp_path: Path, zygote: Zygote
 ) -> None:
-    code = (
-        "import os, signal, sys, milepost\n"
-        "from milepost.store import files\n"
-        "source, tasks, out = sys.argv[1:]\n"
-        "replace, done = os.replace, []\n"
-        "def dying(old, new):\n"
-        "    done.append(new)\n"
-        "    if sum('scores' in str(path) for path in done) == 7:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    replace(old, new)\n"
-        "files.os.replace = dying\n"
-        "milepost.evaluate(source, 'farm', include_path=tasks, output_path=out, shard_tokens=99)\n"
-    )
-    out = tmp_path / "out"
-    killed = subprocess.run(
-        [sys.executable, "-c", code, tiny_run, tasks, out], capture_output=True, check=False
-    )
-    assert killed.returncode == -9
+    out, log = tmp_path / "out", tmp_path / "log"
+    asked = ["run", tiny_run, "-t", "farm", "--include-path", tasks, "--shard-tokens", "99", "-o", out]
+    assert zygote.run(*asked, log=log, before=DYING) == -9, log.read_text("utf-8")
     assert len(list((out / "store" / "scores").rglob("[!.]*.parquet"))) == 6
     rest = evaluate(tiny_run, "farm", shard_tokens=99)
     whole = evaluate(tiny_run, "farm", shard_tokens=99, output_path=tmp_path / "whole")
