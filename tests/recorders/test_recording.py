@@ -199,3 +199,15 @@ def test_a_recorder_that_is_not_installed_is_told_with_the_pip_line(
     with pytest.raises(RecorderError, match=f"{name} is not installed") as raised:
         check_recorder(name)
     assert raised.value.hint == f"pip install 'milepost[{name}]'"
+
+
+def test_one_recording_serves_several_runs_one_after_the_other(results: Path) -> None:
+    kept = Kept()
+    into = kept_in(kept)
+    hide(results, 300, 400)
+    record(results, into, [100, 200])
+    reveal(results, 300, 400)
+    record(results, into, [300, 400])
+    assert sorted(kept.curve) == TRUTH
+    assert kept.closed == len(kept.runs) == 2
+    assert len({run.run_id for run in kept.runs}) == 1

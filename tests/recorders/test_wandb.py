@@ -97,3 +97,31 @@ def test_nothing_left_this_machine(recorded: tuple[Path, str, list[object]]) -> 
 
 def files(results: Path) -> list[Path]:
     return sorted(results.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_a_server_that_does_not_answer_makes_it_offline_and_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    def login(**_: object) -> bool:
+        raise wandb.errors.AuthenticationError("connection\nrefused")
+
+    monkeypatch.setattr(wandb, "login", login)
+    results = write_results(tmp_path / "results", RISING[:1])
+    _record(results, STEPS[:1])
+    assert "offline, as wandb's server does not let you in (connection refused)" in capsys.readouterr().err
+    assert len(files(results)) == 1
+
+
+def test_what_log_has_returned_from_is_in_the_file_before_the_run_is_closed(tmp_path: Path) -> None:
+    from milepost.recorders.recorder import RecordedRun
+    from milepost.recorders.to_wandb import WandbRecorder
+
+    run = WandbRecorder(RecordedRun(project="p", run_id="early", name="n", folder=tmp_path, config={}))
+    try:
+        run.log(100, {"arc_easy/acc": 0.25}, [])
+        (path,) = files(tmp_path)
+        assert [(row["step"], row["arc_easy/acc"]) for row in history(path)] == [(100, 0.25)]
+    finally:
+        run.close()

@@ -1,17 +1,26 @@
 """wandb as a recorder: online where the user is logged in, else offline and saying so.
 
 wandb's own step only counts up and drops what comes late, so every figure carries its step as a metric,
-`step`, and all others are drawn over that one.
+`step`, and all others are drawn over that one. It keeps what is logged in memory for a while: `log` waits
+until wandb's file has it, so that a kill loses nothing that counts as recorded.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from milepost.recorders.recorder import RecordedRun, RecorderError, Table
+
+FLUSH_S = 0.1
+"""How often wandb writes to its file; by itself every 15 s."""
+STILL_S = 0.25
+"""The file has all of a call when it grew and then stood still for so long."""
+MOST_S = 5.0
+"""Longer is not waited for: the disk is slow, and the evaluation should not be."""
 
 OFFLINE_HINT = "set WANDB_MODE=offline to record to disk and `wandb sync` later"
 
@@ -26,14 +35,11 @@ class WandbRecorder:
 
         self._wandb = wandb
         mode, why = _mode(wandb)
+        self._disabled = mode == "disabled"
         try:
             self._run = _open(wandb, run, mode)
-        except wandb.errors.CommError as error:
-            said = " ".join(str(error).split())[:200]
-            mode, why = "offline", f"wandb's server does not answer ({said})"
-            self._run = _open(wandb, run, mode)
-        except wandb.errors.Error as error:
-            raise RecorderError(f"wandb: {' '.join(str(error).split())}", OFFLINE_HINT) from error
+        except (wandb.errors.Error, OSError) as error:
+            raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
         self.where = f"wandb: {self._place(mode, why)}"
@@ -46,16 +52,34 @@ class WandbRecorder:
             for table in tables
         }
         at = {} if step is None else {"step": step}
+        size = self._file_size()
         try:
             self._run.log({**at, **figures, **made})
         except (self._wandb.errors.Error, OSError) as error:
-            raise RecorderError(f"wandb: {error}", OFFLINE_HINT) from error
+            raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
+
+        self._wait_for_file(size)
 
     def close(self) -> None:
         try:
             self._run.finish()
         except (self._wandb.errors.Error, OSError) as error:
-            raise RecorderError(f"wandb: {error}", OFFLINE_HINT) from error
+            raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
+
+    def _file_size(self) -> int:
+        path = Path(self._run.dir).parent / f"run-{self._run.id}.wandb"
+        return path.stat().st_size if path.exists() else 0
+
+    def _wait_for_file(self, size: int) -> None:
+        began = grew = time.monotonic()
+        last = size
+        while time.monotonic() - began < MOST_S and not self._disabled:
+            now = self._file_size()
+            if now != last:
+                last, grew = now, time.monotonic()
+            if last != size and time.monotonic() - grew >= STILL_S:
+                return
+            time.sleep(FLUSH_S / 4)
 
     def _place(self, mode: str, why: str) -> str:
         if mode == "disabled":
@@ -71,9 +95,16 @@ def _mode(wandb: Any) -> tuple[str, str]:
     asked = wandb.setup().settings.mode
     if asked in ("offline", "dryrun", "disabled"):
         return ("disabled" if asked == "disabled" else "offline"), f"wandb's settings say ({asked})"
-    if wandb.login(prompt=False, verify=False):
-        return "online", ""
+    try:
+        if wandb.login(prompt=False, verify=True):
+            return "online", ""
+    except wandb.errors.Error as error:
+        return "offline", f"wandb's server does not let you in ({_short(error)})"
     return "offline", "you are not logged in"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _open(wandb: Any, run: RecordedRun, mode: str) -> Any:
@@ -99,5 +130,6 @@ def _open(wandb: Any, run: RecordedRun, mode: str) -> Any:
             x_disable_meta=True,
             x_disable_stats=True,
             x_save_requirements=False,
+            x_transaction_log_flush_interval=FLUSH_S,
         ),
     )
