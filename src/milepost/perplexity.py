@@ -33,6 +33,8 @@ def measure_perplexity(
     explain: bool = True,
     steps: str | None = None,
     tokenizer: str | None = None,
+    config: str | None = None,
+    base: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
     engine: Literal["auto", "packed", "padded", "reference"] = "auto",
@@ -51,7 +53,7 @@ def measure_perplexity(
         seqlen: tokens per window; None for 2,048, or the model's context where that is shorter.
         stride: new tokens per sliding window; None for 512, or half of a window where that is shorter.
         explain: also measure what lies between the conventions (about twice the work), for `.gaps`.
-        steps, tokenizer, device, dtype, engine, batch_size, shard_tokens, verbosity: as of
+        steps, tokenizer, config, base, device, dtype, engine, batch_size, shard_tokens, verbosity: as of
             `milepost.evaluate`.
 
     Raises:
@@ -66,6 +68,8 @@ def measure_perplexity(
         metadata=parameters,
         steps=steps,
         tokenizer=tokenizer,
+        config=config,
+        base=base,
         device=device,
         dtype=dtype,
         engine=engine,
