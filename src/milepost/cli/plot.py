@@ -10,6 +10,8 @@ import click
 from milepost.analysis import rows
 from milepost.analysis.selection import headline
 from milepost.cli.selection import results_argument, selection_options
+from milepost.errors import ResultsError
+from milepost.report.arranged import by_tokens, together
 from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.store import read_measurements
 from milepost.store.reading import LeftOut
@@ -26,6 +28,22 @@ from milepost.store.reading import LeftOut
     help="Where to write; .png, .svg or .html (one file, works offline).",
 )
 @selection_options
+@click.option(
+    "--kind",
+    type=click.Choice(["curves", "heatmap", "bars"]),
+    default="curves",
+    show_default=True,
+    help="curves: a panel per task; heatmap: tasks x steps; bars: first and last checkpoint of each task.",
+)
+@click.option(
+    "--together", "in_one", is_flag=True, help="All tasks in one panel, such as mmlu,mmlu_continuation."
+)
+@click.option(
+    "--tokens-per-step",
+    multiple=True,
+    metavar="[SERIES=]NUMBER",
+    help="Draw by tokens seen in place of steps, so that runs with other batches can be compared.",
+)
 @click.option("--title", help="Heading; by default the name of the training run.")
 @click.option("--log-x", is_flag=True, help="Steps on a log axis.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON.")
@@ -36,6 +54,9 @@ def command(
     metric: tuple[str, ...],
     series: tuple[str, ...],
     subjects: bool,
+    kind: str,
+    in_one: bool,
+    tokens_per_step: tuple[str, ...],
     title: str | None,
     log_x: bool,
     as_json: bool,
@@ -43,24 +64,57 @@ def command(
     """Draw the learning curves of RESULTS, the output folder of `milepost run`.
 
     A panel per task, a line per training run, with its 95 % band and the chance line. An accuracy axis spans
-    at least 0.2, so that noise does not look like progress.
+    at least 0.2, so that noise does not look like progress. --all has a panel for every subject.
+
+    \b
+    milepost plot results --kind heatmap -t 'mmlu_*' --all -o subjects.png
+    milepost plot results -t mmlu,mmlu_continuation --together -o forms.png
+    milepost plot results --tokens-per-step small=65536 --tokens-per-step large=262144 -o runs.png
     """
     check_target(output, CHART_SUFFIXES)
     left_out: list[LeftOut] = []
     measured = read_measurements(results, left_out)
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
 
+    tasks = list(dict.fromkeys(row.task for row in picked))
     from milepost.report.chart import curve, remarks
     from milepost.report.files import write_chart
     from milepost.report.left_out import left_out_notes
 
-    chart = curve(picked, title=title, log_x=log_x)
-    notices = [*remarks(picked, log_x=log_x), *write_chart(chart, output)]
-    notices += left_out_notes(left_out, {(row.series, row.task) for row in picked})
+    notices = left_out_notes(left_out, {(row.series, row.task) for row in picked})
+    if in_one:
+        runs = list(dict.fromkeys(row.series for row in picked))
+        title = title or (runs[0] if len(runs) == 1 else None)
+        picked = together(picked)
+    if tokens_per_step:
+        picked = by_tokens(picked, _tokens(tokens_per_step))
+    if kind == "curves":
+        counted = "tokens" if tokens_per_step else "step"
+        notices += remarks(picked, log_x=log_x)
+        notices += write_chart(curve(picked, title=title, log_x=log_x, x_title=counted), output)
+    else:
+        from milepost.report.first_last import first_last
+        from milepost.report.heat_map import heat_map
+
+        draw = heat_map if kind == "heatmap" else first_last
+        notices += write_chart(draw(picked, title=title), output)
     for notice in notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
-        tasks = list(dict.fromkeys(row.task for row in picked))
         click.echo(json.dumps({"path": str(output), "tasks": tasks, "notes": notices}))
     else:
         click.echo(f"wrote {output}")
+
+
+def _tokens(given: tuple[str, ...]) -> dict[str, float]:
+    """`65536` for all series, `NAME=65536` for one."""
+    found = {}
+    for text in given:
+        series, _, number = text.rpartition("=")
+        try:
+            found[series] = float(number.replace("_", ""))
+        except ValueError:
+            found[series] = 0.0
+        if not 0 < found[series] < float("inf"):
+            raise ResultsError(f"--tokens-per-step {text!r} is no number of tokens", "65536, or SERIES=65536")
+    return found

@@ -42,9 +42,12 @@ class Paper(NamedTuple):
     """No checkpoint has a step: they stand side by side under their names."""
     steps: tuple[int, ...]
     log_x: bool
+    x_title: str
 
 
-def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False) -> alt.ConcatChart:
+def curve(
+    rows: Sequence[Row], *, title: str | None = None, log_x: bool = False, x_title: str = "step"
+) -> alt.ConcatChart:
     """One chart of the rows: a panel for each task, metric and filter, in the order of the rows.
 
     Bands are 95 % intervals and break where a checkpoint has no value; a point without neighbours has an
@@ -54,6 +57,7 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
         rows: what to draw, every row of it; at least one.
         title: heading; by default the name of the series, or how many there are.
         log_x: steps on a log axis; step 0 is left out, unless there is no other.
+        x_title: what is counted along the x axis.
     """
     log_x = log_x and _reaches_beyond_0(rows)
     drawn = _drawable(rows, log_x=log_x)
@@ -67,9 +71,10 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
         by_name=all(row.step is None for row in drawn),
         steps=tuple(sorted({row.step for row in drawn if row.step is not None})),
         log_x=log_x,
+        x_title=x_title,
     )
     first_of_last_row = len(panels) - paper.size.columns
-    heading = title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
+    name = title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
     chart = alt.concat(
         *(
             _panel(of_panel, paper, f"panel-{i}", x_title=i >= first_of_last_row)
@@ -78,7 +83,7 @@ def curve(rows: Sequence[Row], *, title: str | None = None, log_x: bool = False)
         columns=paper.size.columns,
         spacing={"row": 26, "column": 22},
         title=_heading(
-            heading,
+            name,
             [each for of_panel in panels.values() for each in of_panel],
             remarks(rows, log_x=log_x),
             paper.size,
@@ -127,19 +132,22 @@ def _size(panels: int) -> Size:
     return Size(3 if panels <= 24 else 4, 300, 180)
 
 
-def _heading(heading: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
-    width = size.columns * size.width
+def heading(text: str, width: int, below: Sequence[str] = ()) -> alt.TitleParams:
+    """The title of a picture `width` pixels wide, with lines below it."""
     return alt.TitleParams(
-        text=wrapped(printable(heading), width // 9),
-        subtitle=[
-            " · ".join(_marks(drawn)),
-            *(line for note in notes for line in wrapped(note, width // 6)),
-        ],
+        text=wrapped(printable(text), width // 9),
+        subtitle=list(below),
         anchor="start",
         fontSize=16,
         subtitleFontSize=11,
         offset=14,
     )
+
+
+def _heading(text: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
+    width = size.columns * size.width
+    lines = [line for note in notes for line in wrapped(note, width // 6)]
+    return heading(text, width, [" · ".join(_marks(drawn)), *lines])
 
 
 def _marks(drawn: Iterable[Curve]) -> list[str]:
@@ -203,7 +211,7 @@ def _records(of: Curve) -> list[dict[str, Any]]:
             "value": row.value,
             "ci_low": row.ci_low,
             "ci_high": row.ci_high,
-            "figure": None if row.value is None else _figure(row),
+            "figure": None if row.value is None else figure_of(row),
             "docs": row.n,
             "alone": row.ci_low is not None and before is None and after is None,
             "best": len(of.measured) > 1 and row is of.best,
@@ -212,7 +220,8 @@ def _records(of: Curve) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(row: Row) -> str:
+def figure_of(row: Row) -> str:
+    """The row's value and interval as text; it has a value."""
     assert row.value is not None
     return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
 
@@ -253,9 +262,10 @@ def _x(paper: Paper, *, with_title: bool) -> alt.X:
         air = (last - first) * 0.025 or max(1.0, first * 0.1)
         ticks = linear_ticks(first, last) if last > first else [first]
         scale = alt.Scale(domain=[first - air, last + air], nice=False)
-    axis = alt.Axis(
-        title="step" if with_title else None, grid=False, values=ticks, labelExpr=_SI, labelOverlap=True
-    )
+    # Tokens are counted in billions, not in giga.
+    label = _SI if paper.x_title == "step" else f"replace({_SI}, 'G', 'B')"
+    title = paper.x_title if with_title else None
+    axis = alt.Axis(title=title, grid=False, values=ticks, labelExpr=label, labelOverlap=True)
     return alt.X("step:Q", scale=scale, axis=axis)
 
 
@@ -307,6 +317,6 @@ def _best_line(of: Curve) -> str:
         return "no value at any checkpoint"
     best = of.best if len(of.measured) > 1 else None
     if best is None:
-        return _figure(of.measured[0]) if len(of.measured) == 1 else ""
+        return figure_of(of.measured[0]) if len(of.measured) == 1 else ""
     where = f"step {best.step}" if best.step is not None else printable(best.checkpoint)
-    return f"best {_figure(best)} at {where}"
+    return f"best {figure_of(best)} at {where}"

@@ -1,0 +1,57 @@
+"""Rows arranged for a chart: several tasks in one panel, tokens in place of steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from milepost.analysis.row import Row
+from milepost.errors import ResultsError
+
+
+def together(rows: Sequence[Row]) -> list[Row]:
+    """One panel for all tasks, a line for each: multiple choice against cloze (`mmlu`, `mmlu_continuation`).
+
+    Raises:
+        ResultsError: the tasks are measured by different metrics, or there is only one.
+    """
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    metrics = list(dict.fromkeys((row.metric, row.filter) for row in rows))
+    if len(tasks) < 2:
+        raise ResultsError(f"{tasks[0]} alone cannot be drawn together", "name two tasks or more with --task")
+    if len(metrics) > 1:
+        names = ", ".join(metric for metric, _ in metrics)
+        raise ResultsError(f"these tasks have different metrics: {names}", "choose one with --metric")
+    several = len({row.series for row in rows}) > 1
+    panel = " and ".join(tasks)
+    return [
+        dataclasses.replace(
+            row, task=panel, series=f"{row.series}: {row.task}" if several else row.task, constant=None
+        )
+        for row in rows
+    ]
+
+
+def by_tokens(rows: Sequence[Row], tokens_per_step: Mapping[str, float]) -> list[Row]:
+    """Tokens seen in place of steps.
+
+    Args:
+        tokens_per_step: by series; under "" for those that are not named.
+
+    Raises:
+        ResultsError: a series whose tokens are not known, or a name that no series has.
+    """
+    series = list(dict.fromkeys(row.series for row in rows))
+    for name in tokens_per_step:
+        if name and name not in series:
+            raise ResultsError(f"--tokens-per-step: no series {name}", f"there are: {', '.join(series)}")
+    lacking = [name for name in series if name not in tokens_per_step and "" not in tokens_per_step]
+    if lacking:
+        raise ResultsError(
+            f"--tokens-per-step does not say how many {lacking[0]} sees", f"add {lacking[0]}=NUMBER"
+        )
+    scale = {name: tokens_per_step.get(name, tokens_per_step.get("", 0.0)) for name in series}
+    return [
+        row if row.step is None else dataclasses.replace(row, step=round(row.step * scale[row.series]))
+        for row in rows
+    ]

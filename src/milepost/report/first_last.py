@@ -1,0 +1,121 @@
+"""Bars of the first and the last checkpoint, task by task, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from milepost.analysis.row import Row
+from milepost.analysis.series import Curve, curves
+from milepost.report.axes import y_axis
+from milepost.report.chart import figure_of, heading
+from milepost.report.grid import figure_name
+from milepost.report.text import direction_arrow, printable
+from milepost.report.theme import LIGHT
+
+BAR_HEIGHT = 24
+"""Of a task: two bars and the air between tasks."""
+WIDTH = 520
+LABEL_PIXELS = 320
+COLOURS = ("#9ecae1", "#08519c")
+"""First light, last dark: they differ in grey as well."""
+
+
+def first_last(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatChart:
+    """A panel per series and metric; the task that gained most on top. With one checkpoint there is one bar.
+
+    Args:
+        rows: what to draw; at least one.
+        title: heading; by default the name of the series, or how many there are.
+    """
+    panels: dict[tuple[str, str, str], list[Curve]] = {}
+    for each in curves(rows):
+        if each.first is not None:
+            panels.setdefault((each.series, each.metric, each.filter), []).append(each)
+    series = list(dict.fromkeys(printable(row.series) for row in rows))
+    chart = alt.vconcat(
+        *(_panel(of, f"bars-{i}", name_series=len(series) > 1) for i, of in enumerate(panels.values())),
+        title=heading(title or (series[0] if len(series) == 1 else f"{len(series)} training runs"), WIDTH),
+        config=LIGHT,
+        padding=14,
+        spacing=30,
+    )
+    chart.datasets = {f"bars-{i}": _bars(of) for i, of in enumerate(panels.values())}
+    return chart
+
+
+def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerChart:
+    first = of_panel[0].rows[0]
+    tasks = [printable(each.task) for each in sorted(of_panel, key=_gain, reverse=True)]
+    shown = [row for each in of_panel for row in _ends(each)]
+    axis = y_axis(shown)
+    scale = alt.Scale(domain=[_foot(shown), axis.high], nice=False, zero=False)
+    when = ["first", "last"]
+    base = alt.Chart(alt.NamedData(name=data)).encode(
+        y=alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=LABEL_PIXELS, ticks=False)),
+        yOffset=alt.YOffset("when:N", sort=when, scale=alt.Scale(domain=when, paddingInner=0.1)),
+        tooltip=[alt.Tooltip("task:N"), alt.Tooltip("checkpoint:N"), alt.Tooltip("figure:N")],
+    )
+    bars = base.mark_bar().encode(
+        x=alt.X("low:Q", scale=scale, title=None, axis=alt.Axis(tickCount=6)),
+        x2="value",
+        color=alt.Color(
+            "when:N",
+            scale=alt.Scale(domain=when, range=list(COLOURS)),
+            legend=alt.Legend(title=None, orient="top", direction="horizontal"),
+        ),
+    )
+    ends = {"x": alt.X("ci_low:Q", scale=scale), "x2": "ci_high"}
+    intervals = [
+        base.mark_rule(strokeWidth=3.6, color="white").encode(**ends),  # so that it is seen on a dark bar
+        base.mark_rule(strokeWidth=1.4, color="#333333").encode(**ends),
+    ]
+    what = f"{figure_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
+    chance = next((each.chance for each in of_panel if each.chance is not None), None)
+    layers: list[alt.Chart] = [bars, *intervals]
+    if chance is not None:
+        level = alt.Chart(alt.Data(values=[{"chance": chance}]))
+        layers.append(level.mark_rule(style="chance").encode(x=alt.X("chance:Q", scale=scale)))
+        what += " · dashed: chance"
+    return alt.layer(*layers).properties(
+        width=WIDTH,
+        height=BAR_HEIGHT * len(tasks),
+        title=alt.TitleParams(text=f"{printable(first.series)} · {what}" if name_series else what),
+    )
+
+
+def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
+    foot = _foot([row for each in of_panel for row in _ends(each)])
+    return [
+        {
+            "task": printable(each.task),
+            "when": "first" if row is each.first and row is not each.last else "last",
+            "checkpoint": printable(row.checkpoint),
+            "low": foot,
+            "value": row.value,
+            "ci_low": row.ci_low,
+            "ci_high": row.ci_high,
+            "figure": figure_of(row),
+        }
+        for each in of_panel
+        for row in _ends(each)
+    ]
+
+
+def _foot(shown: Sequence[Row]) -> float:
+    """Where bars begin: at 0, so that their lengths compare, unless there are values below."""
+    return min(0.0, y_axis(shown).low)
+
+
+def _ends(of: Curve) -> list[Row]:
+    found = [row for row in (of.first, of.last) if row is not None]
+    return found if len(found) == 2 and found[0] is not found[1] else found[:1]
+
+
+def _gain(of: Curve) -> float:
+    first, last = of.first, of.last
+    if first is None or last is None or first.value is None or last.value is None:
+        return 0.0
+    return (last.value - first.value) * (-1.0 if first.higher_is_better is False else 1.0)

@@ -1,0 +1,117 @@
+"""A heat map: one row per task, one column per checkpoint, for as many tasks as MMLU has subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from milepost.analysis.metrics import value_range
+from milepost.analysis.row import Row
+from milepost.analysis.series import Curve, curves
+from milepost.report.chart import figure_of, heading
+from milepost.report.grid import figure_name
+from milepost.report.text import direction_arrow, printable
+from milepost.report.theme import LIGHT
+
+CELL_HEIGHT = 15
+WIDTH = 640
+LABEL_PIXELS = 320
+SMALLEST_SPAN = 0.2
+"""Of a bounded metric's range, as on the axis of a curve: noise must not look like progress here either."""
+
+
+def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatChart:
+    """A map per series and metric; tasks from the highest at the last checkpoint to the lowest.
+
+    Viridis runs from dark to light evenly, so that it reads in grey and by the colour-blind. A cell that was
+    not measured stays empty.
+
+    Args:
+        rows: what to draw; at least one.
+        title: heading; by default the name of the series, or how many there are.
+    """
+    maps: dict[tuple[str, str, str], list[Curve]] = {}
+    for each in curves(rows):
+        maps.setdefault((each.series, each.metric, each.filter), []).append(each)
+    series = list(dict.fromkeys(printable(row.series) for row in rows))
+    chart = alt.vconcat(
+        *(_map(of_map, f"map-{i}", name_series=len(series) > 1) for i, of_map in enumerate(maps.values())),
+        title=heading(title or (series[0] if len(series) == 1 else f"{len(series)} training runs"), WIDTH),
+        config=LIGHT,
+        padding=14,
+        spacing=30,
+        resolve=alt.Resolve(scale={"color": "independent"}),
+    )
+    chart.datasets = {f"map-{i}": _cells(of_map) for i, of_map in enumerate(maps.values())}
+    return chart
+
+
+def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
+    first = of_map[0].rows[0]
+    tasks = [printable(each.task) for each in sorted(of_map, key=_last_value, reverse=True)]
+    places = [_label(row) for row in of_map[0].rows]
+    what = f"{figure_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
+    legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
+    return (
+        alt.Chart(alt.NamedData(name=data))
+        .mark_rect()
+        .encode(
+            x=alt.X(
+                "checkpoint:O",
+                sort=places,
+                title="step",
+                scale=alt.Scale(domain=places),
+                axis=alt.Axis(labelAngle=-60 if len(places) > 12 else 0, labelOverlap=True, ticks=False),
+            ),
+            y=alt.Y(
+                "task:N",
+                sort=tasks,
+                title=None,
+                axis=alt.Axis(labelLimit=LABEL_PIXELS, labelOverlap=False, ticks=False),
+            ),
+            color=alt.Color(
+                "value:Q", scale=alt.Scale(scheme="viridis", domain=_span(of_map), clamp=True), legend=legend
+            ),
+            tooltip=[alt.Tooltip("task:N"), alt.Tooltip("checkpoint:N"), alt.Tooltip("figure:N")],
+        )
+        .properties(
+            width=WIDTH,
+            height=CELL_HEIGHT * len(tasks),
+            title=alt.TitleParams(text=f"{printable(first.series)} · {what}" if name_series else what),
+        )
+    )
+
+
+def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": printable(each.task),
+            "checkpoint": _label(row),
+            "value": row.value,
+            "figure": figure_of(row),
+        }
+        for each in of_map
+        for row in each.measured
+    ]
+
+
+def _span(of_map: Sequence[Curve]) -> list[float]:
+    """Ends of the colours: the values, widened to what an axis would show at least."""
+    values = [row.value for each in of_map for row in each.measured if row.value is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    lowest, highest = value_range(of_map[0].metric)
+    least = SMALLEST_SPAN * (highest - lowest if highest - lowest < float("inf") else abs(high) or 1.0)
+    missing = max(0.0, least - (high - low)) / 2
+    return [max(lowest, low - missing), min(highest, high + missing)]
+
+
+def _last_value(of: Curve) -> float:
+    value = of.last.value if of.last is not None else None
+    sign = -1.0 if of.rows[0].higher_is_better is False else 1.0
+    return float("-inf") if value is None else sign * value
+
+
+def _label(row: Row) -> str:
+    return printable(row.checkpoint) if row.step is None else str(row.step)
