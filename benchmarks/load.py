@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import markdown, write_result
+from common import markdown, peak_memory, write_result
 
 HIDDEN, FFN, HEADS, GROUPS, VOCABULARY = 2048, 5632, 32, 8, 50_176
 LAYER_BYTES = 2 * HIDDEN * (HIDDEN + 2 * HIDDEN * GROUPS // HEADS + HIDDEN + 3 * FFN)
@@ -81,13 +80,13 @@ def compare(folder: Path, rounds: int) -> list[dict[str, Any]]:
 def measure(reader: str, folder: Path) -> dict[str, float]:
     """What reading the checkpoint takes in this process."""
     read = _prepared(reader)
-    before, cpu, start = _peak_bytes(), time.process_time(), time.perf_counter()
-    kept = read(folder)
-    taken = time.perf_counter() - start
-    n_bytes = sum(path.stat().st_size for path in folder.rglob("*.pt"))
-    peak = _peak_bytes() - before
+    with peak_memory() as memory:
+        cpu, start = time.process_time(), time.perf_counter()
+        kept = read(folder)
+        taken = {"s": time.perf_counter() - start, "cpu_s": time.process_time() - cpu}
     del kept
-    return {"s": taken, "cpu_s": time.process_time() - cpu, "bytes": n_bytes, "peak_bytes": peak}
+    n_bytes = sum(path.stat().st_size for path in folder.rglob("*.pt"))
+    return {**taken, "bytes": n_bytes, "peak_bytes": (memory.mib or 0.0) * 2**20}
 
 
 def _prepared(reader: str) -> Callable[[Path], Any]:
@@ -119,10 +118,6 @@ def _load_with_torch(folder: Path) -> list[Any]:
 
     with torch.serialization.safe_globals([argparse.Namespace]):
         return [torch.load(path, weights_only=True) for path in sorted(folder.rglob("*.pt"))]
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _in_a_process(reader: str, folder: Path) -> dict[str, float]:

@@ -39,7 +39,7 @@ def test_the_speed_table_of_the_readmes_is_made_from_the_result_files(name: str)
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu_at_a_small_size() -> None:
-    shown = figures(run("gpu.py", "--small"))
+    shown = figures(run("gpu.py", "load.py", "--small"))
     assert shown["sets of weights"] == "3"
     assert shown["unique tokens"] == "168"
     assert float(shown["slice max difference"]) < 1e-4

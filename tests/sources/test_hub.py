@@ -329,3 +329,30 @@ def test_any_address_is_read_or_refused(text):
     address = HubAddress.parse(text)
     assert ".." not in address.subfolder.split("/")
     assert HubAddress.parse(str(address)) == address
+
+
+READ = """
+from milepost.weights import read_checkpoint, read_config
+for checkpoint in discover(SOURCE).checkpoints:
+    from milepost.sources import fetch_config
+    config = read_config(fetch_config(checkpoint), checkpoint.format)
+    sums = {file.name: file.sha256 for file in identify(checkpoint, CACHE).files}
+    weights = read_checkpoint(fetch(checkpoint, CACHE), checkpoint.format, sums)
+    print(checkpoint.name, checkpoint.step, checkpoint.format, config.num_hidden_layers, len(weights.tensors))
+"""
+
+
+@pytest.mark.parametrize(
+    ("run", "format"), [("llama_legacy_pp2_vpp2", "megatron"), ("gpt2_torch_dist_tp2_pp2", "megatron-dist")]
+)
+def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(server, shared, run, format):
+    shutil.copytree(
+        shared / "checkpoints" / "megatron" / run, server.models / "own" / "mega" / "main" / "save"
+    )
+    done = server.python(f"SOURCE = 'hf://own/mega/save'{READ}", endpoint=server.start())
+    assert done.returncode == 0, done.stderr[-1500:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:4] for line in lines] == [
+        [f"iter_{step:07d}", str(step), format, "4"] for step in (20, 40, 60)
+    ]
+    assert all(int(line[4]) > 10 for line in lines)
