@@ -36,8 +36,9 @@ BYTES_PER_ITEM = {
     "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1,
     "bool": 1, "complex32": 4, "complex64": 8, "complex128": 16,
+    "quint8": 1, "qint8": 1, "qint32": 4, "float4_e2m1fn_x2": 1,
 }  # fmt: skip
-"""Every dtype that can be read, by the name it has in torch."""
+"""Every dtype that a tensor may have, by the name it has in torch."""
 
 
 @dataclass(frozen=True, slots=True)

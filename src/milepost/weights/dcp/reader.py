@@ -67,10 +67,10 @@ def read_dcp_tensors(folder: Path, metadata: DcpMetadata, names: Iterable[str]) 
 
 def _load(folder: Path, metadata: DcpMetadata, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """What `torch.distributed.checkpoint.load` does in one process, but with our metadata."""
-    tensors = {name: _empty(metadata.tensors[name]) for name in names}
-    known = _as_torch(metadata, names)
     planner, reader = DefaultLoadPlanner(), FileSystemReader(folder)
     try:
+        tensors = {name: _empty(metadata.tensors[name]) for name in names}
+        known = _as_torch(metadata, names)
         planner.set_up_planner(dict(tensors), known, is_coordinator=True)
         reader.set_up_storage_reader(known, is_coordinator=True)
         reader.read_data(planner.create_local_plan(), planner).wait()
