@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from analysis.made import accuracy, measurement, mmlu, rising, write_results
 
+from milepost.analysis import rows
 from milepost.errors import MilepostError
 from milepost.recorders import check_recorder, open_recording
+from milepost.recorders.leaderboard import final_table
 from milepost.recorders.recorder import RecorderError
 from milepost.recorders.recording import Recording
 from milepost.store import open_results
@@ -88,8 +90,28 @@ def test_the_leaderboard_is_the_last_table_with_every_checkpoint(results: Path) 
     record(results, kept_in(kept), STEPS)
     step, figures, (table,) = kept.logged[-1]
     assert (step, dict(figures), table.name) == (400, {}, "leaderboard")
-    assert table.columns == ("checkpoint", "step", "arc_easy/acc")
-    assert [(row[1], row[2]) for row in table.rows] == TRUTH
+    assert table.columns == ("checkpoint", "step", "win rate", "mean rank", "arc_easy/acc")
+    assert sorted((row[1], row[-1]) for row in table.rows) == TRUTH
+
+
+def test_the_leaderboard_ranks_checkpoints_as_helm_ranks_models() -> None:
+    """By hand: of three checkpoints, 2 wins both columns; 1 and 3 share the other places, one tie."""
+    figures = {
+        "arc_easy": ({1: 0.2, 2: 0.5, 3: 0.4}, True),
+        "wikitext": ({1: 30.0, 2: 20.0, 3: 30.0}, False),
+    }
+    measured = [
+        measurement(task=task, step=step, value=value, higher_is_better=better)
+        for task, (values, better) in figures.items()
+        for step, value in values.items()
+    ]
+    table = final_table(rows(measured))
+    assert [row[1:4] for row in table.rows] == [[2, 1.0, 1.0], [3, 0.375, 2.25], [1, 0.125, 2.75]]
+
+
+def test_one_checkpoint_alone_has_no_rank() -> None:
+    (row,) = final_table(rows([measurement(task="arc_easy", step=1, value=0.5)])).rows
+    assert row == ["step-1", 1, None, None, 0.5]
 
 
 def test_subjects_are_in_the_table_and_groups_in_the_curves(tmp_path: Path) -> None:

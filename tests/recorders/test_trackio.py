@@ -60,7 +60,10 @@ def test_both_goes_are_one_run(rows: list[dict[str, Any]]) -> None:
 def test_subjects_and_leaderboard_are_tables(rows: list[dict[str, Any]]) -> None:
     assert sum("subjects" in row for row in rows) == len(STEPS)
     board = rows[-1]["leaderboard"]["_value"]
-    assert [line["arc_easy/acc"] for line in board] == [figure.value for figure in RISING]
+    assert sorted((line["step"], line["arc_easy/acc"]) for line in board) == [
+        (figure.step, figure.value) for figure in RISING
+    ]
+    assert board[0]["win rate"] == 1.0
 
 
 def test_two_results_folders_with_a_series_of_one_name_are_two_runs(tmp_path: Path) -> None:

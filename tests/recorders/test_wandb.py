@@ -80,8 +80,8 @@ def test_subjects_and_leaderboard_are_tables(recorded: tuple[Path, str, list[obj
     rows = [(path, row) for path in files(recorded[0]) for row in history(path)]
     path, last = rows[-1]
     board = json.loads((path.parent / "files" / last["leaderboard/path"]).read_text())
-    assert board["columns"] == ["checkpoint", "step", "arc_easy/acc"]
-    assert [line[1:] for line in board["data"]] == [[figure.step, figure.value] for figure in RISING]
+    assert board["columns"] == ["checkpoint", "step", "win rate", "mean rank", "arc_easy/acc"]
+    assert sorted([line[1], line[-1]] for line in board["data"]) == [[one.step, one.value] for one in RISING]
     assert sum("subjects/path" in row for _, row in rows) == len(STEPS)
 
 
