@@ -121,7 +121,7 @@ def _prompts(
     with Journal() as journal:
         plan = make_questions(
             TaskSettings(names=(name,), limit=docs),
-            tokenizer,
+            lambda: tokenizer,
             GPT2,
             MAX_LENGTH,
             shard_tokens=DEFAULT_SHARD_TOKENS,

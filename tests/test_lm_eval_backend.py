@@ -23,8 +23,13 @@ def both(hub: str, shared: Path) -> dict[str, dict[str, Any]]:
         found[model] = simple_evaluate(
             model=model,
             model_args=f"pretrained={folder},dtype=float32,device=cpu",
-            tasks=["arc_easy", "lambada_openai", "wikitext"],
-            samples={"arc_easy": [0, 1, 2, 3], "lambada_openai": [0, 1, 2, 3], "wikitext": [40, 41]},
+            tasks=["arc_easy", "lambada_openai", "wikitext", "squadv2"],
+            samples={
+                "arc_easy": [0, 1, 2, 3],
+                "lambada_openai": [0, 1, 2, 3],
+                "wikitext": [40, 41],
+                "squadv2": [0, 1, 2],
+            },
             task_manager=_manager(load_catalog()),
             bootstrap_iters=0,
         )
@@ -42,7 +47,9 @@ def test_every_answer_is_that_of_hf(both: dict[str, dict[str, Any]]) -> None:
     for task, samples in both["hf"]["samples"].items():
         for ours, theirs in zip(both["milepost"]["samples"][task], samples, strict=True):
             for (mine,), (expected,) in zip(ours["resps"], theirs["resps"], strict=True):
-                if isinstance(expected, float):
+                if isinstance(expected, str):
+                    assert mine == expected
+                elif isinstance(expected, float):
                     assert mine == pytest.approx(expected, rel=1e-6)
                 else:
                     assert mine[0] == pytest.approx(expected[0], abs=1e-4)

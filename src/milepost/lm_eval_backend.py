@@ -3,26 +3,30 @@
     import milepost.lm_eval_backend  # registers the model name `milepost`
     lm_eval.simple_evaluate(model="milepost", model_args="pretrained=gpt2,dtype=float32", tasks=["arc_easy"])
 
-or `milepost lm-eval run --model milepost --model_args pretrained=... --tasks ...`. Loading, tokenising and
-generating are lm_eval's own (`hf`); log-likelihoods come from the engine.
+or `milepost lm-eval run --model milepost --model_args pretrained=... --tasks ...`. Loading and tokenising are
+lm_eval's own (`hf`); log-likelihoods and texts come from the engines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from milepost.engine import build_engine
+from milepost.engine import build_engine, build_generator
 from milepost.engine.base import EngineName
 from milepost.errors import MilepostError
 from milepost.run.settings import resolve_device
-from milepost.types import Sequences
+from milepost.tasks.generation import read_generation, with_defaults
+from milepost.types import Generation, Sequences
+from milepost.weights import generation_defaults
 
 TokenPair = tuple[Any, list[int], list[int]]
 """(what was asked, context ids, continuation ids), as lm_eval hands requests to a model."""
@@ -30,7 +34,7 @@ TokenPair = tuple[Any, list[int], list[int]]
 
 @register_model("milepost")
 class MilepostLM(HFLM):
-    """lm_eval's Hugging Face model with Milepost's engine for `loglikelihood` and `loglikelihood_rolling`.
+    """lm_eval's Hugging Face model with Milepost's engines for log-likelihoods and `generate_until`.
 
     Takes the arguments of `hf`, and `engine` (auto, packed, padded, reference) and `batch_tokens` (tokens per
     forward pass; by default what fits). Without `device` the best there is.
@@ -58,6 +62,59 @@ class MilepostLM(HFLM):
             vocab_size=int(self.model.get_input_embeddings().weight.shape[0]),
             budget_tokens=batch_tokens,
         )
+
+        self._generator = build_generator(
+            engine,
+            self.model,
+            self.tokenizer,
+            vocab_size=int(self.model.get_input_embeddings().weight.shape[0]),
+            budget_tokens=batch_tokens,
+        )
+        self._defaults = generation_defaults(self.model.generation_config)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        found: list[str | None] = [None] * len(requests)
+        groups: dict[Generation, list[int]] = {}
+        for number, request in enumerate(requests):
+            asked = read_generation("generate_until", request.args[1], 1, seed=None)
+            groups.setdefault(with_defaults(asked, self._defaults, self.tokenizer.eos_token), []).append(
+                number
+            )
+        for generation, numbers in groups.items():
+            prompts = [self._prompt(requests[number].args[0], generation) for number in numbers]
+            for number, texts in zip(numbers, self._answers(prompts, generation), strict=True):
+                found[number] = texts
+                self.cache_hook.add_partial("generate_until", requests[number].args, texts)
+        return [text or "" for text in found]
+
+    def _answers(self, prompts: list[npt.NDArray[np.int32]], generation: Generation) -> list[str]:
+        """A text per prompt; lm_eval asks for several by repeating the prompt, so equal prompts draw on."""
+        if not generation.do_sample:
+            answers = self._generator.generate(prompts, generation)
+            return [texts[0] if texts else "" for texts in answers]
+        numbers_of: dict[bytes, list[int]] = {}
+        for number, prompt in enumerate(prompts):
+            numbers_of.setdefault(prompt.tobytes(), []).append(number)
+        most = max(len(numbers) for numbers in numbers_of.values())
+        different = [prompts[numbers[0]] for numbers in numbers_of.values()]
+        drawn = self._generator.generate(different, replace(generation, n_answers=most))
+        found = [""] * len(prompts)
+        for numbers, texts in zip(numbers_of.values(), drawn, strict=True):
+            for number, text in zip(numbers, texts or (), strict=False):
+                found[number] = text
+        return found
+
+    def _prompt(self, context: str, generation: Generation) -> npt.NDArray[np.int32]:
+        room = self.max_length - generation.max_new_tokens
+        if room < 1:
+            raise MilepostError(
+                f"texts of up to {generation.max_new_tokens} tokens are asked for, the model sees"
+                f" {self.max_length}",
+                "pass --gen_kwargs max_gen_toks=N with a smaller N",
+            )
+        ids, _ = self.tok_batch_encode([context], left_truncate_len=room)
+        prompt: npt.NDArray[np.int32] = ids[0].numpy().astype(np.int32)
+        return prompt
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         windows: list[TokenPair] = []

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "report": GROUND | {"store", "analysis"},
     "recorders": GROUND | {"store", "analysis"},
     "submission": GROUND | {"store", "analysis", "report", "tasks"},
-    "lm_eval_backend": GROUND | {"engine", "run"},
+    "lm_eval_backend": GROUND | {"engine", "run", "tasks", "weights"},
     "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
     "perplexity": GROUND | {"library", "analysis"},
     "watching": GROUND | {"store", "run", "watch", "analysis", "report", "recorders", "library"},

@@ -3,7 +3,7 @@
 from milepost.weights.bases import Bases
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config
-from milepost.weights.generation import read_generation_defaults
+from milepost.weights.generation import generation_defaults, read_generation_defaults
 from milepost.weights.live import LiveModel, auto_dtype
 from milepost.weights.megatron.tokenizer import tokenizer_folder
 from milepost.weights.tokenizer import load_tokenizer, tokenizer_id
@@ -15,6 +15,7 @@ __all__ = [
     "LiveModel",
     "auto_dtype",
     "context_length",
+    "generation_defaults",
     "load_tokenizer",
     "read_checkpoint",
     "read_config",

@@ -49,6 +49,11 @@ def read_generation_defaults(folder: Path, config: PretrainedConfig) -> Generati
         _warn_of_the_rest(given)
     else:
         settings = GenerationConfig.from_model_config(config)
+    return generation_defaults(settings)
+
+
+def generation_defaults(settings: GenerationConfig) -> GenerationDefaults:
+    """What matters here of transformers' own settings of a model."""
     eos: Any = settings.eos_token_id
     stop_tokens = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
     options = {name: getattr(settings, name, None) for name in OPTIONS}
