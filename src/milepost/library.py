@@ -135,6 +135,7 @@ def evaluate(
     shard_tokens: int | None = None,
     log_samples: bool = False,
     repair: bool = True,
+    ask: bool = False,
     reuse_plan: bool = True,
     record: str = "none",
     record_project: str = "milepost",
@@ -165,6 +166,7 @@ def evaluate(
         batch_size: tokens per forward pass, or `auto`.
         shard_tokens: tokens per unit of work and storage, shared ones counted once; None for the default.
         log_samples: also write lm_eval's own result and sample files.
+        ask: whether to ask on the terminal before a run that will take long; not asked by default.
         repair: whether a damaged file in the Hub's cache is fetched again; else the checkpoint is refused.
         reuse_plan: whether an unchanged plan of an earlier run may be taken from the cache.
         record: `trackio` or `wandb`, to write each checkpoint's figures there as well; or `none`.
@@ -212,6 +214,7 @@ def evaluate(
         shard_tokens=shard_tokens,
         log_samples=log_samples,
         repair=repair,
+        ask=ask,
         reuse_plan=reuse_plan,
     )
     recording = open_recording(record, record_project)

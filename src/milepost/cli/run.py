@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
 @click.option("--fresh-plan", is_flag=True, help="Build prompts and tokens anew, whatever is cached.")
 @click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
 @click.option("--verbosity", help="Log level by name; LMEVAL_LOG_LEVEL is respected too.")
+@click.option("--yes", is_flag=True, help="Begin a long run without asking; only a terminal is asked.")
 @click.option("--detach", "apart", is_flag=True, help="Go on without this terminal; a log says how it goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
@@ -170,6 +172,7 @@ def as_arguments(options: dict[str, Any]) -> dict[str, Any]:
         "metadata": _json_object("--metadata", metadata, '{"seqlen": 1024}') if metadata else None,
         "apply_chat_template": True if template == "true" else template or False,
         "reuse_plan": not given.pop("fresh_plan"),
+        "ask": not given.pop("yes") and sys.stdin.isatty() and sys.stderr.isatty(),
         "verbosity": level or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)],
         **given,
     }

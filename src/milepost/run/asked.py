@@ -46,6 +46,7 @@ def run_settings(
     shard_tokens: int | None = None,
     log_samples: bool = False,
     repair: bool = True,
+    ask: bool = False,
     reuse_plan: bool = True,
 ) -> RunSettings:
     """The settings that the arguments mean; each is explained at `library.evaluate`.
@@ -92,6 +93,7 @@ def run_settings(
         batch_tokens=_batch_tokens(batch_size),
         log_samples=log_samples,
         repair=repair,
+        ask=ask,
         reuse_plan=reuse_plan,
         quick=quick,
         **chosen,

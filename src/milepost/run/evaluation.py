@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from milepost.analysis.training import note_training
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
+from milepost.run.beforehand import Beforehand
 from milepost.run.command import command_line
 from milepost.run.estimate import Estimating, announce, expect
 from milepost.run.journal import Journal
@@ -117,7 +118,8 @@ def evaluate_series(
                 with show_progress(len(work), sum(left.values())) as progress:
                     watch = Stopwatch(Estimating(progress, left))
                     before_s = time.monotonic() - began
-                    runner.run(work, watch)
+                    beforehand = Beforehand(sum(left.values()), ask=settings.ask, aside=progress.aside)
+                    runner.run(work, watch, beforehand)
             finally:
                 told.end()
     except KeyboardInterrupt:

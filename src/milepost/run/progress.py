@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from milepost.types import Checkpoint
@@ -21,8 +21,16 @@ class Progress(Protocol):
     def finish(self, checkpoint: Checkpoint, what: str) -> None: ...
 
 
+class Display(Progress, Protocol):
+    """What is on the screen."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Off the screen while it lasts, so that something can be said and asked."""
+        ...
+
+
 @contextmanager
-def show_progress(n_checkpoints: int, n_tokens: int) -> Iterator[Progress]:
+def show_progress(n_checkpoints: int, n_tokens: int) -> Iterator[Display]:
     """The display that fits where stderr goes."""
     if sys.stderr.isatty():
         with _bars(n_tokens) as bars:
@@ -47,6 +55,9 @@ class Lines:
     def advance(self, tokens: int) -> None:
         """Nothing between checkpoints: a log file wants no thousand lines."""
 
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def finish(self, checkpoint: Checkpoint, what: str) -> None:
         self._done += 1
         now = time.monotonic()
@@ -64,7 +75,7 @@ class Lines:
 
 
 @contextmanager
-def _bars(n_tokens: int) -> Iterator[Progress]:
+def _bars(n_tokens: int) -> Iterator[Display]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -105,6 +116,14 @@ def _bars(n_tokens: int) -> Iterator[Progress]:
         def finish(self, checkpoint: Checkpoint, what: str) -> None:
             display.update(self._all, advance=self._left)
             display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {what}"))
+
+        @contextmanager
+        def aside(self) -> Iterator[None]:
+            display.stop()
+            try:
+                yield
+            finally:
+                display.start()
 
     with display:
         yield Bars()

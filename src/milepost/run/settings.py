@@ -47,6 +47,8 @@ class RunSettings:
     """Whether a damaged file in the Hub's cache is fetched again."""
     reuse_plan: bool = True
     """Whether a plan of an earlier run with the same questions may be taken from the cache."""
+    ask: bool = False
+    """Whether somebody is there to be asked before a long run begins."""
     quick: bool = False
     """Whether only the first, the middle and the last checkpoint of each series are asked."""
 

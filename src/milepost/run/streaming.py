@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
 from milepost.run.answering import Answerer
+from milepost.run.beforehand import Beforehand
 from milepost.run.journal import Journal
 from milepost.run.listening import Listener
 from milepost.run.outcome import Failure, Outcome
@@ -83,7 +84,7 @@ class Runner:
         self._fallback: str | None = None
         """The reason last told; known only once the engine has met real requests."""
 
-    def run(self, work: Sequence[_Item], progress: Progress) -> None:
+    def run(self, work: Sequence[_Item], progress: Progress, beforehand: Beforehand) -> None:
         """Evaluate every checkpoint; one that cannot be used is noted in the outcome, and the others go on.
 
         Checkpoints that other processes are at come last, shard by shard.
@@ -92,12 +93,14 @@ class Runner:
             ResultsError: the results folder cannot be read or written.
         """
         try:
-            left = self._pass(work, progress, share=False)
-            self._pass(left, progress, share=True)
+            left = self._pass(work, progress, beforehand, share=False)
+            self._pass(left, progress, beforehand, share=True)
         finally:
             self._leases.give_back_all()
 
-    def _pass(self, work: Sequence[_Item], progress: Progress, *, share: bool) -> list[_Item]:
+    def _pass(
+        self, work: Sequence[_Item], progress: Progress, beforehand: Beforehand, *, share: bool
+    ) -> list[_Item]:
         """Evaluate each; unless `share`, those that others are at are returned instead."""
         left = []
         for item, reading in read_ahead(work, functools.partial(self._read, share=share)):
@@ -105,7 +108,9 @@ class Runner:
             questions = self._questions[series.key]
             progress.start(checkpoint, questions.plan.n_tokens)
             try:
-                said = self._evaluate(series, checkpoint, questions, reading.result(), progress, share)
+                said = self._evaluate(
+                    series, checkpoint, questions, reading.result(), progress, beforehand, share
+                )
             except (CheckpointError, SourceError) as error:
                 self._fail(checkpoint, error.message)
                 said = f"cannot be used: {error.message}"
@@ -164,6 +169,7 @@ class Runner:
         questions: Questions,
         read: _Read,
         progress: Progress,
+        beforehand: Beforehand,
         share: bool,
     ) -> str | None:
         """What became of it in a few words; None where another process is at it and we do not share."""
@@ -182,7 +188,7 @@ class Runner:
             start = time.monotonic()
             n_shards = 0
             if target.missing_shards():
-                n_shards = self._score(series, checkpoint, target, read, progress, log)
+                n_shards = self._score(series, checkpoint, target, read, progress, beforehand, log)
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
             start = time.monotonic()
             missing = figures(target, questions, self._leases)
@@ -217,6 +223,7 @@ class Runner:
         target: Target,
         read: _Read,
         progress: Progress,
+        beforehand: Beforehand,
         log: logging.Logger,
     ) -> int:
         if self._settings.engine == "openai":
@@ -237,6 +244,7 @@ class Runner:
             "versions": versions(),
             "plan_id": target.plan.plan_id,
         }
+        beforehand.measure(answerer, target)
         start = time.monotonic()
         n_shards = score_shards(target, answerer, progress, self._leases, made)
         self._outcome.spent(checkpoint, time.monotonic() - start)

@@ -1,0 +1,108 @@
+"""A long run says what it will take before it begins, and asks where somebody is there to be asked."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.called import milepost as call
+
+from milepost.errors import MilepostError
+from milepost.run import beforehand
+from milepost.run.beforehand import Beforehand
+from run.own_tasks import write_tasks
+
+
+class Slow:
+    """Answers nothing, and takes its time: a second for each doc's first call, then one for each doc."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.asked = 0.0, []
+        monkeypatch.setattr(beforehand.time, "monotonic", lambda: self.now)
+
+    def answer(self, _task: Any, shard: Any) -> None:
+        self.asked.append(shard.last - shard.first)
+        self.now += 0.01 * (shard.last - shard.first)
+
+
+class Asked:
+    """As `scoring.Target`, with one shard of 40 docs of 3 requests, 30 tokens each."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        from milepost.plan.shards import Shard
+
+        class Task:
+            name = "farm"
+            doc_ids = np.repeat(np.arange(40), 3)
+
+            class encoded:
+                request_of = np.arange(120)
+
+            @staticmethod
+            def tokens_of(first: int, last: int) -> int:
+                return 10 * (last - first)
+
+        self.missing = [(Task, Shard("shard", 0, 120, 0, 120))]
+
+    def missing_shards(self) -> list[Any]:
+        return self.missing
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    yield
+
+
+def measure(n_tokens: int, slow: Slow, *, ask: bool = False) -> None:
+    Beforehand(n_tokens, ask=ask, aside=aside).measure(slow, Asked())  # type: ignore[arg-type]
+
+
+def test_a_long_run_is_measured_on_whole_docs_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Slow(monkeypatch)
+    measure(1_000_000, slow)
+    assert slow.asked == [3, 24, 96]
+    assert "about 17 min for what is not scored yet, as 32 docs of farm took 1.0 s" in capsys.readouterr().err
+
+
+def test_a_short_run_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Slow(monkeypatch)
+    measure(100_000, slow)
+    assert slow.asked == []
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("answer", ["\n", "y\n"])
+def test_who_is_there_is_asked_and_may_say_yes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    measure(1_000_000, Slow(monkeypatch), ask=True)
+    assert "go on?" in capsys.readouterr().err
+
+
+def test_who_says_no_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    with pytest.raises(MilepostError, match="not begun"):
+        measure(1_000_000, Slow(monkeypatch), ask=True)
+
+
+def test_a_run_measures_its_own_first_docs_and_scores_them_all_the_same(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beforehand, "FEW_TOKENS", 1)
+    monkeypatch.setattr(beforehand, "TOLD_S", 0.0)
+    tasks = write_tasks(tmp_path / "tasks")
+    called = call("run", tiny_llama, "-t", "where", "--include-path", tasks, "-o", tmp_path / "out", "--yes")
+    assert called.status == 0, called.err
+    assert "for what is not scored yet, as 8 docs of where took" in called.err
+    assert "acc" in called.out
