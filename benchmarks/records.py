@@ -28,6 +28,7 @@ import numpy.typing as npt
 from milepost.analysis.choices import doc_figures
 from milepost.analysis.figures import free_figures, habit_figures
 from milepost.analysis.habit import count_picks
+from milepost.analysis.training import note_training
 from milepost.run.choice_figures import ChoiceFigures
 from milepost.store import ResultsFolder
 from milepost.store.files import write_json
@@ -40,6 +41,7 @@ N_DOCS, N_SUBJECTS, N_CHECKPOINTS = 14_042, 57, 27
 LETTER_SHARES = (0.22945, 0.24655, 0.25509, 0.26891)
 """How often each letter is right in MMLU's test split."""
 NUMERICS = "float32-v1"
+USUAL = ("show", "show --all", "show --picks", "show --metric prob_right", "signal", "questions --forgotten")
 PLAN = "made-by-benchmarks-records"
 
 
@@ -148,6 +150,7 @@ def make(path: Path, *, n_docs: int = N_DOCS, checkpoints: int = N_CHECKPOINTS, 
     results.write_run(
         {"plan_id": PLAN, "series": ["made-500m"], "checkpoints": {"made-500m": names}, "versions": {}}
     )
+    note_training(path)
 
 
 def make_groups(tasks: Sequence[MadeTask]) -> dict[str, MadeGroup]:
@@ -300,7 +303,7 @@ def main() -> None:
         make(asked.results, n_docs=asked.docs, checkpoints=asked.checkpoints, scores=not asked.no_scores)
         print(f"made {asked.results} in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     if asked.measure is not None:
-        measure(asked.results, asked.measure or ["show", "show --all", "show --metric prob_right --all"])
+        measure(asked.results, asked.measure or USUAL)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def command(
     """
     check_target(output, CHART_SUFFIXES)
     left_out: list[LeftOut] = []
-    measured = read_measurements(results, left_out)
+    measured = read_measurements(results, left_out, free=bool(metric))
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
 
     tasks = list(dict.fromkeys(row.task for row in picked))

@@ -10,8 +10,8 @@ import click
 from milepost.analysis import rows
 from milepost.analysis.selection import headline, select
 from milepost.cli.selection import results_argument, selection_options, tell_left_out
-from milepost.store import read_measurements
-from milepost.store.reading import LeftOut
+from milepost.store import open_results
+from milepost.store.reading import Current, LeftOut, measurements_of, picks_of, read_current
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,10 +62,12 @@ def command(
         click.echo(origin_json(origins) if form == "json" else "\n".join(origin_lines(origins)))
         return
     left_out: list[LeftOut] = []
-    measured = read_measurements(results, left_out)
+    free = bool(metric) or form in ("json", "csv")
+    current = list(read_current(open_results(results), left_out, free=free))
+    measured = measurements_of(current)
     if picks:
         shown = headline(measured, tasks=task, series=series, subjects=subjects)
-        _show_picks(results, {(row.series, row.task) for row in shown}, as_json=form == "json")
+        _show_picks(current, {(row.series, row.task) for row in shown}, as_json=form == "json")
         return
     if form == "json" and summary:
         from milepost.analysis.training import read_training
@@ -106,13 +108,12 @@ def _show_summary(results: Path, measured: list[Measurement], picked: list[Row],
         console.print(part, crop=False, soft_wrap=True)
 
 
-def _show_picks(results: Path, wanted: set[tuple[str, str]], *, as_json: bool) -> None:
+def _show_picks(current: list[Current], wanted: set[tuple[str, str]], *, as_json: bool) -> None:
     from milepost.errors import ResultsError
     from milepost.report.picks import as_json as picks_json
     from milepost.report.picks import pick_tables
-    from milepost.store.reading import read_pick_counts
 
-    found = [each for each in read_pick_counts(results) if (each.series, each.task) in wanted]
+    found = [each for each in picks_of(current) if (each.series, each.task) in wanted]
     if not found:
         raise ResultsError(
             "there are no picks of these tasks",

@@ -24,15 +24,17 @@ HABIT_RAISES = ("acc", "acc_norm", "acc_tokens", "acc_bytes")
 """Metrics that a model can raise by a favourite answer alone."""
 
 
-def read_measurements(path: Path, left_out: list[LeftOut] | None = None) -> list[Measurement]:
+def read_measurements(
+    path: Path, left_out: list[LeftOut] | None = None, *, free: bool = True
+) -> list[Measurement]:
     """All current figures of a results folder, by series, step, then the order the tasks were asked in.
 
-    A task's figures that lm_eval does not give follow those that it does. `left_out` as in `read_current`.
+    A task's figures that lm_eval does not give follow those that it does. Arguments as of `read_current`.
 
     Raises:
         ResultsError: not a results folder, or a damaged record.
     """
-    return measurements_of(read_current(open_results(path), left_out))
+    return measurements_of(read_current(open_results(path), left_out, free=free))
 
 
 def read_pick_counts(path: Path) -> list[Picks]:
@@ -89,12 +91,15 @@ class LeftOut:
     task: str
 
 
-def read_current(results: ResultsFolder, left_out: list[LeftOut] | None = None) -> Iterator[Current]:
+def read_current(
+    results: ResultsFolder, left_out: list[LeftOut] | None = None, *, free: bool = True
+) -> Iterator[Current]:
     """The current figures by series, step, then task.
 
     Args:
         left_out: if given, what is not joined to them because it was asked otherwise (another limit, other
             examples) is added to it.
+        free: whether figures that lm_eval does not give are wanted: of large results they are most rows.
 
     Raises:
         ResultsError: a damaged record.
@@ -112,7 +117,7 @@ def read_current(results: ResultsFolder, left_out: list[LeftOut] | None = None) 
                     continue
                 record = read_json(path)
                 picks = record.get("choices", {}).get("picks", {})
-                for task, rows in _rows_by_task(record).items():
+                for task, rows in _rows_by_task(record, free).items():
                     if setting_of.setdefault(task, rows[0]["setting"]) == rows[0]["setting"]:
                         current = Current(series, checkpoint, plan_id, task, rows, picks.get(task))
                         found.setdefault((checkpoint["checkpoint"], task), current)
@@ -127,7 +132,7 @@ def read_current(results: ResultsFolder, left_out: list[LeftOut] | None = None) 
                     yield found[checkpoint["checkpoint"], task]
 
 
-def _rows_by_task(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _rows_by_task(record: dict[str, Any], free: bool) -> dict[str, list[dict[str, Any]]]:
     """lm_eval's rows of each task, then those that come free with its log-likelihoods."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in record["rows"]:
@@ -136,7 +141,7 @@ def _rows_by_task(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     bands = {
         task: (min(of["constant"]), max(of["constant"])) for task, of in choices.get("picks", {}).items()
     }
-    for task, figures in choices.get("figures", {}).items():
+    for task, figures in choices.get("figures", {}).items() if free else ():
         for metric, (value, stderr, n, chance) in figures.items():
             found[task].append(
                 {
