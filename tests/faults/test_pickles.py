@@ -83,6 +83,10 @@ PICKLES: dict[str, Callable[[Path, dict[str, torch.Tensor], Path], None]] = {
 }
 
 
+BESIDE = ("optimizer.pt", "rng_state.pth", "training_args.bin", "scheduler.pt")
+"""What a Trainer leaves beside the weights, and Milepost does not read."""
+
+
 def test_none_of_six_pickles_runs_and_each_is_named(tiny_run: Path, tmp_path: Path) -> None:
     traces, source = tmp_path / "traces", tmp_path / "run"
     traces.mkdir()
@@ -92,8 +96,9 @@ def test_none_of_six_pickles_runs_and_each_is_named(tiny_run: Path, tmp_path: Pa
         tensors = load_file(folder / "model.safetensors")
         (folder / "model.safetensors").unlink()
         make(folder / BIN, tensors, traces / name)
-    for other in ("optimizer.pt", "rng_state.pth", "training_args.bin", "scheduler.pt"):
-        saved(source / "checkpoint-1" / other, Bomb(traces / other))
+    for other in BESIDE:
+        saved(source / "checkpoint-1" / other, {"state": [0, Bomb(traces / other)]})
+    saved(source / "checkpoint-1" / "harmless.pt", {"state": [0, torch.ones(2)], "set": {1, 2}})
     for trace in traces.iterdir():  # saving must not count as running
         trace.unlink()
 
@@ -107,6 +112,9 @@ def test_none_of_six_pickles_runs_and_each_is_named(tiny_run: Path, tmp_path: Pa
     for reason in failed.values():
         assert re.search(r"pytorch_model(-00002-of-00002)?\.bin asks to run code \([\w.]*open\)", reason)
     assert "1 scored, 6 failed" in called.err
+    for other in BESIDE:
+        assert f"checkpoint-1: {other} would run code when loaded" in called.err
+    assert "harmless" not in called.err
 
 
 @pytest.mark.parametrize("name", PICKLES)

@@ -14,12 +14,16 @@ from transformers import PretrainedConfig
 from milepost.errors import CheckpointError
 from milepost.sources.local import find_config
 from milepost.sources.names import shown, some
+from milepost.sources.unread_pickles import unread_pickles
 from milepost.weights.asked import Asked
 from milepost.weights.config import read_config
 from milepost.weights.readers import READERS
 
 if TYPE_CHECKING:
     from milepost.weights.adapters import Base
+
+_HUGGING_FACE = frozenset({"safetensors", "bin"})
+"""Formats whose other files are nothing to the model; in those of trainers pickles are read, safely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ def read_checkpoint(
     config = found.config or config
     n_bytes = sum(tensor.nbytes for tensor in found.tensors.values())
     other_dtype = () if base is not None else _other_dtype(config, found.tensors)
-    warnings = (*found.warnings, *_oddities(found.tensors), *other_dtype)
+    pickles = unread_pickles(folder, set(found.file_of.values())) if format in _HUGGING_FACE else ()
+    warnings = (*found.warnings, *_oddities(found.tensors), *other_dtype, *pickles)
     return CheckpointWeights(folder, config, found.tensors, found.file_of, n_bytes, warnings)
 
 
