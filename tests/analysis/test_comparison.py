@@ -232,7 +232,7 @@ def test_equally_good_models_get_a_verdict_in_at_most_five_of_a_hundred_pairs() 
             )
             for _ in range(2)
         ]
-        found = compare_models(*models, resamples=999)
+        found = compare_models(*models, resamples=499)
         for one in found.tasks:
             alarms[one.task] += one.p_value < 0.05
         alarms["any"] += any(one.verdict != "not distinguishable" for one in found.tasks)

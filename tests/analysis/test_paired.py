@@ -149,7 +149,7 @@ def test_wrong_alarms_stay_below_five_percent(docs: int) -> None:
         right = generator.random((2, docs)) < ease
         scores = np.round(np.clip(ease + generator.normal(0, 0.2, (2, docs)), 0, 1), 2)
         wrong_alarms["mcnemar"] += compare_right(*right).p_value < ALPHA
-        wrong_alarms["bootstrap"] += paired_bootstrap(*scores, resamples=999).p_value < ALPHA
+        wrong_alarms["bootstrap"] += paired_bootstrap(*scores, resamples=499).p_value < ALPHA
     assert max(wrong_alarms.values()) <= 25, wrong_alarms
 
 

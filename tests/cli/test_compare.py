@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from run.own_tasks import write_tasks
 
 from cli.called import milepost
+from milepost.cli.compare import command
+from milepost.cli.run import as_arguments
+from milepost.library import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +85,10 @@ def test_bad_input_is_one_line_a_hint_and_status_2(
     assert message in done.err
     assert "hint: " in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_every_option_taken_over_from_run_is_an_argument_of_evaluate() -> None:
+    own = {"original", "others", "output_path", "perplexity", "examples", "as_json", "apart"}
+    given = command.make_context("compare", ["a", "b"]).params
+    arguments = as_arguments({name: value for name, value in given.items() if name not in own})
+    assert set(arguments) <= set(inspect.signature(evaluate).parameters)
