@@ -1,12 +1,12 @@
 """Our generator against lm_eval's own `generate_until` on real prompts: one process, one thread, in turns.
 
-    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-s 60] [--ablation]
+    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-s 180] [--ablation]
 
-A Llama with random weights writes nothing that ends. So it is trained for a minute on GSM8K's train answers
-first, enough to know that a question follows: the stop strings of the task then occur, and texts have very
-different lengths. Both sides get the same prompts and generation settings and stop by
-the same rules; lm_eval runs at the batch size that is fastest on a sample; of several rounds the fastest
-counts, for both. `same texts` counts the prompts that both continue with exactly the same text.
+A Llama with random weights writes nothing that ends. So it is trained for some minutes on GSM8K's train
+answers first, enough to know that a question follows: the stop strings of the task then occur, and texts have
+very different lengths. Both sides get the same prompts and generation settings and stop by the same rules;
+lm_eval runs at the batch size that is fastest on a sample; of several rounds the fastest counts, for both.
+`same texts` counts the prompts that both continue with exactly the same text.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--docs", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2, help="how often each side is measured")
-    parser.add_argument("--train-s", type=float, default=60.0, help="CPU seconds of training")
+    parser.add_argument("--train-s", type=float, default=180.0, help="CPU seconds of training")
     parser.add_argument("--batch-size", type=int, help="lm_eval's; default: the fastest on a sample")
     parser.add_argument("--ablation", action="store_true", help="ours only, with one switch off at a time")
     parser.add_argument("--dry", action="store_true", help="write no result file")

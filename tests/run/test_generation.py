@@ -1,6 +1,6 @@
 """Generative tasks give lm_eval's texts and figures, checkpoint by checkpoint, and go on where they ended.
 
-MILEPOST_GENERATION_DOCS sets how many docs of each task are compared with lm_eval (2; 50 takes some minutes).
+MILEPOST_GENERATION_DOCS sets how many docs of each task are compared with lm_eval (1; 50 takes some minutes).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from milepost.tasks.shortcuts import compiled_yaml
 from run.own_tasks import write_task
 
 TASKS = ["gsm8k", "gsm8k_cot", "squadv2"]
-LIMIT = int(os.environ.get("MILEPOST_GENERATION_DOCS", "2"))
+LIMIT = int(os.environ.get("MILEPOST_GENERATION_DOCS", "1"))
 
 
 # ---- parity -------------------------------------------------------------------------------------------
