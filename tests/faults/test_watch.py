@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from cli.called import milepost as milepost_cli
 
 import milepost
 from faults.zygote import Zygote
@@ -145,6 +147,35 @@ def test_a_megatron_run_is_followed_by_its_tracker(
         writer.wait()
     check_once_and_whole(results, run, {f"iter_00000{step}" for step in (20, 40, 60)})
     assert "cannot be used" not in said + log.read_text()
+
+
+def test_the_whole_story_from_a_megatron_run_to_a_leaderboard(
+    hub: str, zygote: Zygote, shared: Path, words: Path, tmp_path: Path
+) -> None:
+    """The commands of docs/watch.md, on real tasks: watch, record in trackio, rank beside others."""
+    run, results, log = tmp_path / "run", tmp_path / "results", tmp_path / "log"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", SLOW_COPY, shared / "checkpoints" / "megatron" / "gpt2_legacy_tp2", run]
+    )
+    watched = zygote.run(
+        "watch", run, "-t", "mmlu_anatomy,boolq,hellaswag", "-L", "4", "--tokenizer", words, "--until", "60",
+        "--settle", "1s", "--every", "1s", "--record", "trackio", "--record-project", tmp_path.name,
+        "--plot", tmp_path / "curve.png", "-o", results, log=log,
+    )  # fmt: skip
+    writer.wait()
+    assert watched == 0, log.read_text()
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
+    assert "trackio: recording to" in log.read_text()
+    recorded = list((results / "store" / "recorded").glob("trackio/*.json"))
+    assert len(recorded) == 1
+    published = tmp_path / "published.yaml"
+    published.write_text("Published-135M:\n  boolq: 0.61\n  hellaswag: {acc: 0.42}\n")
+    board = milepost_cli("leaderboard", results, "--baselines", published, "--json")
+    assert board.status == 0, board.err
+    names = {one["name"]: one for one in json.loads(board.out)["models"]}
+    assert names.keys() == {"run", "Published-135M"}
+    assert names["run"]["step"] == 60
+    assert set(names["run"]["scores"]) == {"mmlu_anatomy.acc", "boolq.acc", "hellaswag.acc"}
 
 
 def _visits(results: Path) -> dict[str, dict[str, str]]:
