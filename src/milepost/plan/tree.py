@@ -91,6 +91,7 @@ def build_tree(sequences: Sequences) -> Tree:
     Linear in tokens apart from the sort. The tree depends on the order of the sequences only through
     `wanted_sequence`.
     """
+    assert (sequences.n_targets < np.diff(sequences.starts)).all(), "a sequence's first token has no input"
     runs = _sorted_runs(sequences)
     offset = runs.offset
     parent = _parent_runs(runs.shared, runs.length)

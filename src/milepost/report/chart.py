@@ -74,7 +74,6 @@ def curve(
         x_title=x_title,
     )
     first_of_last_row = len(panels) - paper.size.columns
-    name = title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
     chart = alt.concat(
         *(
             _panel(of_panel, paper, f"panel-{i}", x_title=i >= first_of_last_row)
@@ -83,7 +82,7 @@ def curve(
         columns=paper.size.columns,
         spacing={"row": 26, "column": 22},
         title=_heading(
-            name,
+            name_of(drawn, title),
             [each for of_panel in panels.values() for each in of_panel],
             remarks(rows, log_x=log_x),
             paper.size,
@@ -130,6 +129,12 @@ def _size(panels: int) -> Size:
     if panels in (2, 4):
         return Size(2, 400, 240)
     return Size(3 if panels <= 24 else 4, 300, 180)
+
+
+def name_of(rows: Sequence[Row], title: str | None = None) -> str:
+    """What a picture of the rows is called: its title, else the name of the series, or how many there are."""
+    series = list(dict.fromkeys(printable(row.series) for row in rows))
+    return title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
 
 
 def heading(text: str, width: int, below: Sequence[str] = ()) -> alt.TitleParams:

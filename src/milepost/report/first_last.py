@@ -10,7 +10,7 @@ import altair as alt
 from milepost.analysis.row import Row
 from milepost.analysis.series import Curve, curves
 from milepost.report.axes import y_axis
-from milepost.report.chart import figure_of, heading
+from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
 from milepost.report.text import direction_arrow, printable
 from milepost.report.theme import LIGHT
@@ -34,10 +34,10 @@ def first_last(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatC
     for each in curves(rows):
         if each.first is not None:
             panels.setdefault((each.series, each.metric, each.filter), []).append(each)
-    series = list(dict.fromkeys(printable(row.series) for row in rows))
+    several = len({row.series for row in rows}) > 1
     chart = alt.vconcat(
-        *(_panel(of, f"bars-{i}", name_series=len(series) > 1) for i, of in enumerate(panels.values())),
-        title=heading(title or (series[0] if len(series) == 1 else f"{len(series)} training runs"), WIDTH),
+        *(_panel(of, f"bars-{i}", name_series=several) for i, of in enumerate(panels.values())),
+        title=heading(name_of(rows, title), WIDTH),
         config=LIGHT,
         padding=14,
         spacing=30,

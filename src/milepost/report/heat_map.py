@@ -10,7 +10,7 @@ import altair as alt
 from milepost.analysis.metrics import value_range
 from milepost.analysis.row import Row
 from milepost.analysis.series import Curve, curves
-from milepost.report.chart import figure_of, heading
+from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
 from milepost.report.text import direction_arrow, printable
 from milepost.report.theme import LIGHT
@@ -35,10 +35,10 @@ def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatCha
     maps: dict[tuple[str, str, str], list[Curve]] = {}
     for each in curves(rows):
         maps.setdefault((each.series, each.metric, each.filter), []).append(each)
-    series = list(dict.fromkeys(printable(row.series) for row in rows))
+    several = len({row.series for row in rows}) > 1
     chart = alt.vconcat(
-        *(_map(of_map, f"map-{i}", name_series=len(series) > 1) for i, of_map in enumerate(maps.values())),
-        title=heading(title or (series[0] if len(series) == 1 else f"{len(series)} training runs"), WIDTH),
+        *(_map(of_map, f"map-{i}", name_series=several) for i, of_map in enumerate(maps.values())),
+        title=heading(name_of(rows, title), WIDTH),
         config=LIGHT,
         padding=14,
         spacing=30,
