@@ -82,13 +82,17 @@ def read_training(results: Path, shown: Sequence[Row]) -> list[Trained]:
 def note_training(results: Path) -> None:
     """Keep what the headline curves show, so that `show` need not read docs, nor import what that takes.
 
+    Where nothing has changed since it was kept, nothing is done.
+
     Raises:
         ResultsError: a damaged record, or the disk is full.
     """
+    folder = open_results(results)
+    if read_note(folder):
+        return
     every = rows(read_measurements(results))
     if every:
-        trained = read_training(results, headline(every))
-        write_note(open_results(results), [_as_note(one) for one in trained])
+        write_note(folder, [_as_note(one) for one in read_training(results, headline(every))])
 
 
 def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:

@@ -192,10 +192,17 @@ def check_writable(path: Path) -> None:
             f"cannot write to {path}: {there} is not writable ({error.strerror})",
             "choose another --output-path",
         ) from error
-    if path.is_dir() and not has_results and any(path.iterdir()):
+    if path.is_dir() and not has_results and _holds_other_things(path):
         raise ResultsError(
             f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
         )
+
+
+def _holds_other_things(path: Path) -> bool:
+    """Whether there are files of somebody else; another process may be making a results folder right now."""
+    foreign = [entry for entry in path.iterdir() if not entry.name.startswith(".milepost")]
+    # The marker is the first of a results folder's files: what was seen before it is not of one.
+    return bool(foreign) and not (path / MARKER).exists()
 
 
 def open_results(path: Path) -> ResultsFolder:
