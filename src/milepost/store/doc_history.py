@@ -40,7 +40,7 @@ class DocHistory:
     def __init__(self, results: ResultsFolder) -> None:
         self._results = results
         self._of: dict[tuple[str, str], list[Current]] = {}
-        for each in read_current(results):
+        for each in read_current(results, free=False):
             self._of.setdefault((each.series, each.task), []).append(each)
         self._plans: dict[str, dict[str, Any]] = {}
         self._picks: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
