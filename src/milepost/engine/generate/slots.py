@@ -26,11 +26,11 @@ class Slots:
         Zero where nothing was written: a mask cannot hide what is no number.
         """
         if layer not in self._layers:
-            self._layers[layer] = tuple(  # type: ignore[assignment]
-                new.new_zeros(self.n_slots, new.shape[1], self.capacity, new.shape[-1])
-                for new in (key, value)
-            )
+            self._layers[layer] = self._empty_like(key), self._empty_like(value)
         return self._layers[layer]
+
+    def _empty_like(self, new: torch.Tensor) -> torch.Tensor:
+        return new.new_zeros(self.n_slots, new.shape[1], self.capacity, new.shape[-1])
 
     def move(self, source: int, target: int, length: int) -> None:
         """The first `length` tokens of one slot into another."""
