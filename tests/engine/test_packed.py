@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ import torch
 import transformers
 
 from engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
-from milepost.engine import registry
+from milepost.engine import packed, registry, trust
 from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.switches import Switches
-from milepost.plan.sequences import take
+from milepost.plan.sequences import longest, take
 from milepost.types import Sequences
 
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}
@@ -201,6 +202,30 @@ def test_longer_sequences_are_tried_again() -> None:
         patch.setitem(transformers.AttentionInterface._global_mapping, registry.NAME, forgets_the_window)
         engine.score(random_requests())
     assert "off the plain forward pass" in str(engine.fallback)
+
+
+def test_a_trial_on_the_longest_of_all_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def counted(*args: Any) -> trust.Verdict:
+        tried.append(longest(args[3]))
+        return trust.reason_against(*args)
+
+    monkeypatch.setattr(packed, "reason_against", counted)
+    model = tiny_model("llama")
+    every = random_requests()
+    by_length = np.argsort(np.diff(every.starts))
+    parts = [take(every, part) for part in np.array_split(by_length, 4)]
+    engine = PackedEngine(model, vocab_size=VOCAB, trial=every)
+    for part in parts:
+        close(engine.score(part), ReferenceEngine(model, vocab_size=VOCAB).score(part))
+    assert tried == [longest(every)]
+
+    untold = PackedEngine(model, vocab_size=VOCAB)
+    for part in parts:
+        untold.score(part)
+    assert tried[1:] == sorted({longest(part) for part in parts})
+    assert len(tried) > 2
 
 
 def test_the_models_own_attention_is_back_after_scoring() -> None:

@@ -68,8 +68,18 @@ def test_a_long_run_is_measured_on_whole_docs_and_told(
 ) -> None:
     slow = Slow(monkeypatch)
     measure(1_000_000, slow)
-    assert slow.asked == [3, 24, 96]
+    assert slow.asked == [3, 3, 24, 96]
     assert "about 17 min for what is not scored yet, as 32 docs of farm took 1.0 s" in capsys.readouterr().err
+
+
+def test_a_run_that_turns_out_short_is_measured_no_longer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(beforehand, "TOLD_S", 1001.0)  # 1 ms for each token
+    slow = Slow(monkeypatch)
+    measure(1_000_000, slow)
+    assert slow.asked == [3, 3]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_short_run_is_not_measured(

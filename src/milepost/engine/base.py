@@ -43,6 +43,7 @@ def build_engine(
     vocab_size: int,
     budget_tokens: int | None = None,
     switches: Switches | None = None,
+    trial: Sequences | None = None,
 ) -> Engine:
     """The engine of that name over a transformers causal LM.
 
@@ -52,6 +53,8 @@ def build_engine(
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the engine choose.
         switches: which optimisations of the packed engine are on; None for all of them.
+        trial: the packed engine is tried once on a few of these, the longest among them, before its first
+            scores; None has it tried whenever sequences come that are longer than any before.
     """
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
@@ -61,4 +64,6 @@ def build_engine(
         return ReferenceEngine(module, vocab_size=vocab_size)
     if name == "padded":
         return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)
-    return PackedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches)
+    return PackedEngine(
+        module, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches, trial=trial
+    )

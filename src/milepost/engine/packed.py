@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from milepost.engine.attention_cpu import TileRunner
@@ -19,12 +18,14 @@ from milepost.engine.inputs import check_tokens, sum_targets
 from milepost.engine.layouts import Layouts
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.padded import PaddedEngine
+from milepost.engine.products import wide_products
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.rows import DeferredHead
 from milepost.engine.split import SplitModel
 from milepost.engine.switches import Switches
 from milepost.engine.trust import reason_against, reason_from_config, text_config
 from milepost.plan.packs import Pack, Span, cut_packs, halves, make_pack
+from milepost.plan.sequences import longest
 
 if TYPE_CHECKING:
     from milepost.engine.registry import KeysAndValues, PackRunner
@@ -41,12 +42,14 @@ class PackedEngine:
         vocab_size: int,
         budget_tokens: int | None = None,
         switches: Switches | None = None,
+        trial: Sequences | None = None,
     ) -> None:
         self.model = SplitModel(module)
         self.vocab_size = vocab_size
         self.budget_tokens = budget_tokens or fitting_budget(module)
         self.switches = switches or Switches()
         self._given_budget = budget_tokens
+        self._trial = trial
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
         self._layouts = Layouts(share_prefixes=self.switches.share_prefixes)
         self._verified_length = 0
@@ -72,12 +75,13 @@ class PackedEngine:
 
     def _verify(self, sequences: Sequences) -> None:
         """A trial before the first scores, and again for longer sequences than any that were tried."""
-        longest = int(np.diff(sequences.starts).max(initial=0))
-        if self._padded is not None or longest <= self._verified_length:
+        if self._padded is not None or longest(sequences) <= self._verified_length:
             return
+        if self._trial is not None and longest(self._trial) >= longest(sequences):
+            sequences = self._trial
         verdict = reason_against(self._score_packed, self.model.module, self.vocab_size, sequences)
         if verdict.compared:
-            self._verified_length = longest
+            self._verified_length = longest(sequences)
         self._fall_back(verdict.reason)
 
     def _fall_back(self, reason: str | None) -> None:
@@ -90,6 +94,10 @@ class PackedEngine:
             )
 
     def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
+        with wide_products(self.model.module, wanted=self.switches.wide_products):
+            return self._score_packs(sequences, budget_tokens)
+
+    def _score_packs(self, sequences: Sequences, budget_tokens: int) -> Scores:
         tree, tiles = self._layouts.of(sequences)
         deepest = int(tree.pos.max(initial=0))
         runner = self._runner(budget_tokens, deepest)

@@ -20,3 +20,5 @@ class Switches:
     """Logits only where a target is scored. Off: at every token."""
     head_chunks: bool = True
     """Logits in chunks of the vocabulary that stay in the cache (CPU). Off: a row's logits at once."""
+    wide_products: bool = True
+    """Half-precision products in float32 where the processor has none of its own. Off: as torch does them."""

@@ -141,6 +141,19 @@ class Plan:
     def n_requests(self) -> int:
         return sum(task.encoded.n_requests for task in self.tasks)
 
+    def longest_scored(self) -> Sequences | None:
+        """What is scored of the shard that holds the longest such sequence; None where nothing is scored."""
+        most, found = 0, None
+        for task in self.tasks:
+            sequences = task.encoded.sequences
+            lengths = np.where(sequences.n_targets > 0, np.diff(sequences.starts), 0)
+            if lengths.max(initial=0) > most:
+                most, found = int(lengths.max()), (task, int(lengths.argmax()))
+        if found is None:
+            return None
+        task, place = found
+        return next(task.sequences_of(shard) for shard in task.shards if place < shard.last_sequence)
+
 
 def _task_id(name: str, shards: tuple[Shard, ...], docs: dict[str, list[Any]]) -> str:
     parts = ["milepost task 1", name, *(shard.shard_id for shard in shards)]

@@ -1,4 +1,4 @@
-"""Choosing among token sequences."""
+"""Choosing among token sequences, and how long they are."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def take(sequences: Sequences, chosen: npt.NDArray[np.int64]) -> Sequences:
         starts=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
         n_targets=sequences.n_targets[chosen],
     )
+
+
+def longest(sequences: Sequences) -> int:
+    """Tokens of the longest sequence; 0 where there is none."""
+    return int(np.diff(sequences.starts).max(initial=0))

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FEW_TOKENS = 200_000
 """Fewer than so many in all are not worth a measurement."""
 DOCS = (1, 8, 32)
-"""Answered one after the other; the last that was measured counts, so that what is done once does not."""
+"""Answered one after the other until it can be told, the first of them once before, so that what is done only
+once is not counted."""
 ENOUGH_S = 2.0
 TOLD_S = 60.0
 ASKED_S = 600.0
@@ -57,17 +58,17 @@ class Beforehand:
             return
         self._measured = True
         task, shard = missing[0]
-        seconds, tokens = 0.0, 1
+        answerer.answer(task, _first_docs(task, shard, DOCS[0]))
         for n_docs in DOCS:
             few = _first_docs(task, shard, n_docs)
             start = time.monotonic()
             answerer.answer(task, few)
-            seconds, tokens = time.monotonic() - start, task.tokens_of(few.first, few.last)
+            seconds = time.monotonic() - start
+            left_s = seconds / task.tokens_of(few.first, few.last) * self._n_tokens
+            if left_s < TOLD_S:
+                return  # more docs share more, so the whole will take less than that
             if seconds > ENOUGH_S or few.last == shard.last:
                 break
-        left_s = seconds / tokens * self._n_tokens
-        if left_s < TOLD_S:
-            return
         with self._aside():
             line = f"about {spell(left_s)} for what is not scored yet, as {n_docs} docs of {task.name} took"
             print(f"{line} {spell(seconds)}", file=sys.stderr, flush=True)

@@ -311,7 +311,13 @@ class Runner:
         name, budget_tokens = self._settings.engine, self._settings.batch_tokens
         assert name != "openai", "a server has its weights itself"
         return Answerer(
-            build_engine(name, model.module, vocab_size=model.vocab_size, budget_tokens=budget_tokens),
+            build_engine(
+                name,
+                model.module,
+                vocab_size=model.vocab_size,
+                budget_tokens=budget_tokens,
+                trial=self._questions[series.key].plan.longest_scored(),
+            ),
             build_generator(
                 name,
                 model.module,

@@ -115,8 +115,7 @@ def _builtin_catalog() -> Catalog:
         pass  # no index yet, or one of another version: made anew below
     catalog = _scan(root, strict=False)
     entries = [
-        [e.name, e.kind, e.path and str(Path(e.path).relative_to(root)), list(e.tags)]
-        for e in catalog.values()
+        [e.name, e.kind, e.path and e.path.removeprefix(f"{root}/"), list(e.tags)] for e in catalog.values()
     ]
     write_cache_file(kept, json.dumps({"stamp": stamp, "entries": entries}).encode())
     return catalog

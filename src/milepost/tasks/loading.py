@@ -34,7 +34,7 @@ from milepost.tasks.files import files_of, merged_key
 from milepost.tasks.generation import parse_gen_kwargs
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates, compiled_yaml, plain_output
-from milepost.tasks.squad import is_squad, load_metric
+from milepost.tasks.squad import asks_squad, load_metric
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -76,7 +76,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
         _set_fewshot(name, task, settings)
         _set_generation(task, settings)
         accept_fewshot_fields(task)
-    if any(is_squad(one) for task in tasks.values() for one in task.aggregation().values()):
+    if asks_squad(tasks.values()):
         load_metric()
     if settings.samples is not None:
         _check_samples(settings, tasks)
@@ -85,16 +85,35 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
 
 def _manager(catalog: Catalog, metadata: dict[str, Any] | None = None) -> lm_eval.tasks.TaskManager:
     manager = lm_eval.tasks.TaskManager(include_defaults=False, metadata=metadata)
-    manager._index = {
-        entry.name: Entry(
+    manager._index = _Index(catalog)
+    return manager
+
+
+class _Index(dict[str, Entry]):
+    """lm_eval's index of a catalog; an entry is made when it is asked for, as few of 14,000 ever are."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__()
+        self._catalog = catalog
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._catalog
+
+    def __missing__(self, name: str) -> Entry:
+        entry = self._catalog[name]
+        self[name] = Entry(
             name=entry.name,
             kind=Kind[entry.kind],
             yaml_path=Path(entry.path) if entry.path else None,
             tags=set(entry.tags),
         )
-        for entry in catalog.values()
-    }
-    return manager
+        return self[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 def _load(manager: lm_eval.tasks.TaskManager, names: list[str], data: Iterator[str]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def compute_metrics(loaded: LoadedTasks, responses: Mapping[str, Responses]) -> 
     docs: dict[str, DocMetrics] = {}
     missing: dict[str, int] = {}
     accumulated: dict[str, Any] = {}
-    with compiled_templates(loaded.settings), metric_loaded_once():
+    with compiled_templates(loaded.settings), metric_loaded_once(loaded.tasks.values()):
         for name, task in loaded.tasks.items():
             answers = responses[name]
             bad = answers.lacking()

@@ -9,11 +9,14 @@ Source: lm_eval/tasks/squadv2/task.py, `_squad_agg`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milepost.errors import TaskError
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
 
 AGGREGATION = "_squad_agg"
 MEANS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
@@ -28,9 +31,20 @@ def is_squad(aggregation: Callable[..., Any]) -> bool:
     return getattr(function, "__name__", "") == AGGREGATION
 
 
+def asks_squad(tasks: Iterable[ConfigurableTask]) -> bool:
+    """Whether one of the tasks aggregates by squad_v2."""
+    return any(is_squad(one) for task in tasks for one in task.aggregation().values())
+
+
 @contextmanager
-def metric_loaded_once() -> Iterator[None]:
-    """While it lasts `evaluate.load` remembers what it has loaded."""
+def metric_loaded_once(tasks: Iterable[ConfigurableTask]) -> Iterator[None]:
+    """While it lasts `evaluate.load` remembers what it has loaded, if one of the tasks asks for it.
+
+    Importing `evaluate` takes more than a second, and no other task's aggregation needs it.
+    """
+    if not asks_squad(tasks):
+        yield
+        return
     import evaluate
 
     original = evaluate.load

@@ -23,6 +23,7 @@ from milepost.engine.generate.stopping import Stops, TextCodec
 from milepost.engine.generate.switches import GenerateSwitches
 from milepost.engine.inputs import check_ids
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.products import wide_products
 from milepost.engine.registry import UnsupportedAttentionError, running
 from milepost.engine.split import SplitModel
 from milepost.engine.trust import text_config
@@ -108,7 +109,8 @@ class BatchedGenerator:
             if i * generation.n_answers + answer not in found
         ]:
             try:
-                _Batch(self, missing, generation, ended, watch, found).run()
+                with wide_products(self.model.module, wanted=self.switches.wide_products):
+                    _Batch(self, missing, generation, ended, watch, found).run()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.most_rows == 1:
                     raise

@@ -21,3 +21,5 @@ class GenerateSwitches:
     """The place of a row that left is taken by the next prompt. Off: when all rows have left."""
     incremental_stops: bool = True
     """Stop strings are looked for only after tokens that can complete one. Off: after every token."""
+    wide_products: bool = True
+    """Half-precision products in float32 where the processor has none of its own. Off: as torch does them."""

@@ -1,0 +1,39 @@
+"""Columns of Parquet files as arrays, without pandas and without pyarrow's compute functions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from milepost.store.tables import as_array, write_table
+
+
+@pytest.mark.parametrize("first", [0, 3, 8, 13])
+def test_bools_come_out_as_they_went_in_wherever_the_slice_begins(first: int) -> None:
+    said = np.random.default_rng(first).random(40) < 0.5
+    whole = pa.array(said)
+    assert as_array(whole[first:]).tolist() == said[first:].tolist()
+    assert as_array(whole[first : first + 5]).dtype == np.bool_
+    assert as_array(pa.chunked_array([whole[:first], whole[first:]])).tolist() == said.tolist()
+
+
+def test_no_rows_are_an_empty_array() -> None:
+    assert as_array(pa.array([], pa.bool_())).tolist() == []
+    assert as_array(pa.chunked_array([], pa.float32())).tolist() == []
+
+
+def test_reading_columns_imports_neither_pandas_nor_pyarrow_compute(tmp_path: Path) -> None:
+    write_table(tmp_path / "made.parquet", pa.table({"right": [True, False], "margin": [1.5, -2.0]}))
+    asked = (
+        "import sys, pathlib; from milepost.store.tables import as_array, read_table;"
+        f"table = read_table(pathlib.Path({str(tmp_path / 'made.parquet')!r}));"
+        "print(as_array(table['right']), as_array(table['margin']));"
+        "print([name for name in ('pandas', 'pyarrow.compute') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "[ True False] [ 1.5 -2. ]\n[]\n"
