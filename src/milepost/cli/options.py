@@ -13,10 +13,12 @@ def spell_with_dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
-def copied(command: click.Command, *, leaving_out: Collection[str]) -> Iterator[click.Parameter]:
+def copied(
+    command: click.Command, *, only: Collection[str] | None = None, leaving_out: Collection[str] = ()
+) -> Iterator[click.Parameter]:
     """The options of another command, which mean the same here; none of them is required."""
     for option in command.params:
-        if option.name not in leaving_out:
+        if option.name not in leaving_out and (only is None or option.name in only):
             own = copy.copy(option)
             own.required = False
             yield own

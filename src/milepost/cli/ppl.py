@@ -8,10 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from milepost.cli import run
+from milepost.cli.options import copied
 from milepost.cli.signals import stop_in_good_order
 
 if TYPE_CHECKING:
     from milepost.perplexity import Perplexities
+
+_AS_IN_RUN = frozenset(
+    {
+        "output_path",
+        "steps",
+        "tokenizer",
+        "config",
+        "base",
+        "device",
+        "dtype",
+        "batch_size",
+        "shard_tokens",
+        "verbose",
+    }
+)
 
 
 @click.command("ppl")
@@ -30,13 +47,6 @@ if TYPE_CHECKING:
     "--stride", type=int, help="New tokens per sliding window; default: 512, or half a window if shorter."
 )
 @click.option(
-    "-o",
-    "--output-path",
-    default="milepost-results",
-    show_default=True,
-    help="Results folder, new or of an earlier run.",
-)
-@click.option(
     "--explain/--no-explain",
     default=True,
     show_default=True,
@@ -44,26 +54,8 @@ if TYPE_CHECKING:
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png, .svg or .html.")
 @click.option(
-    "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
-)
-@click.option("--tokenizer", help="For checkpoints without one: a folder or Hub address.")
-@click.option("--config", metavar="FILE", help="A config in place of any that lies beside the checkpoints.")
-@click.option("--base", metavar="MODEL", help="What adapters change: a folder or Hub address.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32, float16 or bfloat16.")
-@click.option(
     "--engine", default="auto", show_default=True, help="auto, packed, padded or reference: same scores."
 )
-@click.option(
-    "-b",
-    "--batch-size",
-    default="auto",
-    show_default=True,
-    metavar="auto|TOKENS",
-    help="Tokens per forward pass.",
-)
-@click.option("--shard-tokens", type=int, help="Tokens per unit of work and storage.")
-@click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
 @click.option("--json", "as_json", is_flag=True, help="Print figures, gaps and factors as JSON.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Score one text under every convention of perplexity, and explain why the figures differ.
@@ -82,6 +74,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     """
     with stop_in_good_order():
         return _measure(sources, **options)
+
+
+command.params += copied(run.command, only=_AS_IN_RUN)
 
 
 def _measure(
