@@ -2,11 +2,12 @@
 
     python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-s 180] [--ablation]
 
-A Llama with random weights writes nothing that ends. So it is trained for some minutes on GSM8K's train
-answers first, enough to know that a question follows: the stop strings of the task then occur, and texts have
-very different lengths. Both sides get the same prompts and generation settings and stop by the same rules;
-lm_eval runs at the batch size that is fastest on a sample; of several rounds the fastest counts, for both.
-`same texts` counts the prompts that both continue with exactly the same text.
+A Llama with random weights writes nothing that ends. So for each task one is trained for some minutes on
+GSM8K's train answers first, enough to know that a question follows, as the task's prompts spell it: its stop
+strings then occur, and texts have very different lengths. Both sides get the same prompts and generation
+settings and stop by the same rules; lm_eval runs at the batch size that is fastest on a sample; of several
+rounds the fastest counts, for both. `same texts` counts the prompts that both continue with exactly the same
+text.
 """
 
 from __future__ import annotations
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 
     from milepost.types import Generation
 
-TASKS = ("gsm8k", "gsm8k_cot")
 BATCH_SIZES = (4, 8, 16, 32)
 SAMPLE = 16
 """Prompts on which lm_eval's batch size is chosen; the same size is used up to all of them."""
-NEXT_QUESTION = ("Question:", "Q:")
-"""What follows an answer in the prompts of the two tasks, and stops a text."""
+NEXT_QUESTION = {"gsm8k": "Question:", "gsm8k_cot": "Q:"}
+"""What follows an answer in the task's prompts, and stops a text."""
 TRAIN_TOKENS = 128
 TRAIN_ROWS = 2
 LEARNING_RATE = 4e-3
@@ -43,13 +43,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     with offline_hub():
         one_thread()
-        model, tokenizer, steps, loss = trained(options.shape, options.train_s)
-        tables = [measure(name, model, tokenizer, options) for name in options.tasks]
+        tables = [measure(name, options) for name in options.tasks]
     table = [row for rows in tables for row in rows]
     print("\n".join(markdown(table)))
     name = "-".join([options.shape, *(["ablation"] if options.ablation else []), *options.tasks])
-    result = {"rounds": options.rounds, "training steps": steps, "training loss": loss}
     if not options.dry:
+        result = {"rounds": options.rounds, "training s of each task": options.train_s}
         print(write_result("generate", name, result, table))
 
 
@@ -58,7 +57,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", choices=SHAPES, default="15M")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=NEXT_QUESTION, default=list(NEXT_QUESTION))
     parser.add_argument("--docs", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2, help="how often each side is measured")
     parser.add_argument("--train-s", type=float, default=180.0, help="CPU seconds of training")
@@ -68,8 +67,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def trained(shape: str, seconds: float) -> tuple[Any, Any, int, float]:
-    """(model, tokenizer, steps, last loss) of a Llama that has read GSM8K's answers for so many CPU seconds.
+def trained(shape: str, seconds: float, next_question: str) -> tuple[Any, Any]:
+    """(model, tokenizer) of a Llama that has read GSM8K's answers for so many CPU seconds.
 
     Each answer is followed by what begins the next question. Logits are taken of the tokens that occur only:
     with so small a body most of the time would go into the others.
@@ -80,14 +79,14 @@ def trained(shape: str, seconds: float) -> tuple[Any, Any, int, float]:
 
     tokenizer = AutoTokenizer.from_pretrained(GPT2)
     docs = load_dataset("openai/gsm8k", "main", split="train")
-    text = "".join(f" {doc['answer']}\n\n{NEXT_QUESTION[number % 2]}" for number, doc in enumerate(docs))
+    text = "".join(f" {doc['answer']}\n\n{next_question}" for doc in docs)
     tokens = torch.tensor(tokenizer(text, verbose=False)["input_ids"])
     used, labels = torch.unique(tokens, return_inverse=True)
     model = SHAPES[shape].build()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1)
     rng = np.random.default_rng(0)
     model.train()
-    start, steps, loss = time.process_time(), 0, torch.tensor(float("nan"))
+    start, steps = time.process_time(), 0
     while (spent := time.process_time() - start) < seconds:
         for group in optimizer.param_groups:
             warm = min(1.0, (steps + 1) / WARM_UP_STEPS)
@@ -101,11 +100,12 @@ def trained(shape: str, seconds: float) -> tuple[Any, Any, int, float]:
         optimizer.step()
         optimizer.zero_grad()
         steps += 1
-    return model.eval().requires_grad_(False), tokenizer, steps, loss.item()
+    return model.eval().requires_grad_(False), tokenizer
 
 
-def measure(name: str, model: Any, tokenizer: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one task."""
+    model, tokenizer = trained(options.shape, options.train_s, NEXT_QUESTION[name])
     contexts, gen_kwargs, prompts, generation = _prompts(name, tokenizer, options.docs)
     if options.ablation:
         return _ablation(name, model, tokenizer, prompts, generation, options)

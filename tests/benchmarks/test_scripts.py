@@ -56,7 +56,8 @@ def test_the_made_results_are_read_like_any_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["engine.py", "counts.py", "sweep.py", "host.py", "gpu.py", "records.py", "load.py"]
+    "script",
+    ["engine.py", "counts.py", "sweep.py", "host.py", "gpu.py", "generate.py", "records.py", "load.py"],
 )
 def test_every_script_says_what_it_measures(script: str) -> None:
     assert "usage:" in run(script, "--help")
