@@ -55,9 +55,35 @@ def test_the_made_results_are_read_like_any_others(tmp_path: Path) -> None:
     assert len([line for line in printed.splitlines() if line.startswith("| `")]) == 2
 
 
-@pytest.mark.parametrize(
-    "script",
-    ["engine.py", "counts.py", "sweep.py", "host.py", "gpu.py", "generate.py", "records.py", "load.py"],
-)
+@pytest.mark.hub
+def test_the_generation_benchmark_compares_the_same_texts(hub: str) -> None:
+    small = [
+        "--shape",
+        "tiny",
+        "--docs",
+        "3",
+        "--rounds",
+        "1",
+        "--batch-size",
+        "2",
+        "--train-s",
+        "1",
+        "--dry",
+    ]
+    head, _, row = [
+        line.strip("| ").split(" | ")
+        for line in run("generate.py", "--tasks", "gsm8k", *small).splitlines()
+        if line.startswith("|")
+    ]
+    shown = dict(zip(head, row, strict=True))
+    assert shown["prompts"] == shown["same texts"] == "3"
+    assert shown["generator"] == "batched"
+    assert float(shown["ratio"]) > 0
+
+
+SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if "ArgumentParser" in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_says_what_it_measures(script: str) -> None:
     assert "usage:" in run(script, "--help")
