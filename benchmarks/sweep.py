@@ -4,9 +4,10 @@
 
 Checkpoints of the 15M shape with random weights and the GPT-2 tokenizer are written to a temporary folder.
 Both sides are real command lines in processes of their own, with empty caches, float32, one thread; CPU
-seconds are those of their process trees. What one more checkpoint costs Milepost is the difference between
-runs over all of them and over one, each cold, spread over the others; for lm_eval it is the mean of the
-processes after the first.
+seconds are those of their process trees. They take turns: lm_eval on one checkpoint, Milepost on one,
+Milepost on all, and so on until lm_eval has had every checkpoint; medians count, so that a busy minute of the
+machine weighs on both alike. The loop of lm_eval takes its median for each checkpoint. What one more
+checkpoint costs Milepost is the difference between its runs over all and over one, spread over the others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from common import GPT2, SHAPES, markdown, offline_hub, write_result
@@ -53,29 +55,36 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run both sides and compare their accuracies."""
     run = _write_checkpoints(folder / "run", options)
-    theirs_s, theirs = [], {}
-    for checkpoint in run:
-        seconds = _lm_eval(checkpoint, folder / "lm_eval", _cold(folder / "lm_eval_cache"), options)
-        theirs_s.append(seconds)
-        theirs[checkpoint.name] = _lm_eval_accuracies(folder / "lm_eval" / checkpoint.name)
-    one_s, _ = _milepost(run[:1], folder / "one", _cold(folder / "one_cache"), options)
-    ours_s, ours = _milepost(run, folder / "all", _cold(folder / "all_cache"), options)
-    marginal_s = (ours_s - one_s) / (len(run) - 1)
-    their_marginal_s = sum(theirs_s[1:]) / (len(run) - 1)
+    each_lm_eval_s, each_one_s, each_all_s = [], [], []
+    theirs: dict[str, dict[str, float]] = {}
+    ours: dict[str, dict[str, float]] = {}
+    for number, checkpoint in enumerate(run):
+        turn = folder / f"turn-{number}"
+        # The loop's data are cold for its first process only.
+        environment = _cold(folder / "lm_eval_cache")
+        each_lm_eval_s.append(_lm_eval(checkpoint, turn / "lm_eval", environment, options))
+        theirs[checkpoint.name] = _lm_eval_accuracies(turn / "lm_eval" / checkpoint.name)
+        each_one_s.append(_milepost(run[:1], turn / "one", _cold(turn / "one_cache"), options)[0])
+        seconds, ours = _milepost(run, turn / "all", _cold(turn / "all_cache"), options)
+        each_all_s.append(seconds)
+    their_one_s, one_s, all_s = map(median, (each_lm_eval_s, each_one_s, each_all_s))
+    marginal_s = (all_s - one_s) / (len(run) - 1)
     return {
         "shape": options.shape,
         "checkpoints": len(run),
         "tasks": " ".join(options.tasks),
         "few-shot": options.num_fewshot,
-        "lm_eval s": sum(theirs_s),
-        "milepost s": ours_s,
-        "ratio": sum(theirs_s) / ours_s,
-        "lm_eval, one more s": their_marginal_s,
+        "lm_eval s": len(run) * their_one_s,
+        "milepost s": all_s,
+        "ratio": len(run) * their_one_s / all_s,
+        "lm_eval, one more s": their_one_s,
         "milepost, one more s": marginal_s,
-        "ratio of one more": their_marginal_s / marginal_s,
+        "ratio of one more": their_one_s / marginal_s,
         "milepost, one alone s": one_s,
         "same accuracies": ours == theirs,
-        "each lm_eval s": theirs_s,
+        "each lm_eval s": each_lm_eval_s,
+        "each milepost s": each_all_s,
+        "each alone s": each_one_s,
     }
 
 
