@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from milepost.analysis import Row, record, rows
 from milepost.analysis.selection import headline
+from milepost.analysis.series import with_gaps
 from milepost.errors import MilepostError
 from milepost.store import open_results, read_measurements
+from milepost.store.reading import without_figures
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class Results:
         """
         from milepost.report.terminal import TableView
 
-        return TableView(headline(self.rows(), tasks=tasks, metrics=metrics))
+        return TableView(self._shown(tasks, metrics))
 
     def plot(
         self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()
@@ -75,11 +77,16 @@ class Results:
         from milepost.report.chart import curve
         from milepost.report.files import write_chart
 
-        chart = curve(headline(self.rows(), tasks=tasks, metrics=metrics))
+        chart = curve(self._shown(tasks, metrics))
         if path is not None:
             for notice in write_chart(chart, Path(path)):
                 warnings.warn(notice, stacklevel=2)
         return chart
+
+    def _shown(self, tasks: Sequence[str], metrics: Sequence[str]) -> list[Row]:
+        every = self.rows()
+        picked = headline(every, tasks=tasks, metrics=metrics)
+        return with_gaps(picked, without_figures(self.path, every))
 
     def to_records(self) -> list[dict[str, Any]]:
         """The rows as `milepost show --json` prints them."""

@@ -246,6 +246,8 @@ class Measurement:
     constant: tuple[float, float] | None = None
     """Lowest and highest accuracy of always answering with the same position (A … D); None where the figure
     is no accuracy of multiple choice."""
+    fixed_choices: bool = False
+    """Whether every doc offers the same texts (A to D), so that a model can have a favourite among them."""
 
 
 class Estimate(NamedTuple):

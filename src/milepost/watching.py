@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from milepost.analysis import rows
-from milepost.analysis.selection import headline
-from milepost.analysis.training import Trained, note_training, read_training
+from milepost.analysis.training import Trained, note_training, read_headline_training
 from milepost.library import Results
-from milepost.store import open_results, read_measurements
+from milepost.store import open_results
 
 if TYPE_CHECKING:
     from milepost.run.listening import Listener
@@ -118,7 +116,7 @@ def is_at_plateau(results: Path) -> bool:
         ResultsError: a damaged record.
     """
     note_training(results)
-    curves = read_training(results, rows(headline(read_measurements(results))))
+    curves = read_headline_training(results)
     return bool(curves) and all(_has_stopped(one) for one in curves)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from milepost.analysis.questions import changes, chosen, totals
+from milepost.analysis.questions import Kind, changes, chosen, totals
 from milepost.store.pick_history import PickHistory
 
 
@@ -41,23 +41,38 @@ THROUGH = history(
 )
 
 
+def places(of: PickHistory, kind: Kind) -> list[int]:
+    """Columns of the history, of every doc of a kind."""
+    return [doc // 10 for _, doc in chosen([of], kind, of.right.size)]
+
+
 def test_learned_are_wrong_at_first_and_right_at_last_the_earliest_first() -> None:
-    assert chosen(THROUGH, "learned").tolist() == [0, 1]
+    assert places(THROUGH, "learned") == [0, 1]
 
 
 def test_forgotten_were_right_once_the_longest_known_first() -> None:
-    assert chosen(THROUGH, "forgotten").tolist() == [2, 5]
+    assert places(THROUGH, "forgotten") == [2, 5]
 
 
 def test_always_wrong_and_flips() -> None:
-    assert chosen(THROUGH, "always-wrong").tolist() == [3]
-    assert chosen(THROUGH, "flips").tolist() == [5]
-    assert chosen(THROUGH, "all").tolist() == [0, 1, 2, 3, 4, 5]
+    assert places(THROUGH, "always-wrong") == [3]
+    assert places(THROUGH, "flips") == [5]
+    assert places(THROUGH, "all") == [0, 1, 2, 3, 4, 5]
 
 
 def test_of_the_never_right_the_most_wrongly_answered_comes_first() -> None:
     wrong = history([[0, 0, 0]], [[-0.5, -3.0, -1.0]])
-    assert chosen(wrong, "always-wrong").tolist() == [1, 2, 0]
+    assert places(wrong, "always-wrong") == [1, 2, 0]
+
+
+def test_over_several_tasks_the_clearest_cases_come_first_whichever_their_task() -> None:
+    late = history([[0, 0], [0, 0], [0, 1]])
+    early = history([[0, 0], [0, 1], [0, 1]])
+    assert [(of is early, doc) for of, doc in chosen([late, early], "learned", 5)] == [
+        (True, 10),
+        (False, 10),
+    ]
+    assert len(chosen([late, early], "all", 3)) == 3
 
 
 def test_counts_per_step_are_against_the_checkpoint_before() -> None:
@@ -84,14 +99,14 @@ def test_every_doc_is_in_its_kinds_and_counts_add_up(right: np.ndarray) -> None:
     for before, after in itertools.pairwise(steps):
         assert after.right == before.right + after.learned - after.forgotten
     sums = totals(of)
-    assert len(chosen(of, "learned")) == sums.learned
-    assert len(chosen(of, "forgotten")) == sums.forgotten
-    assert len(chosen(of, "always-wrong")) == sums.always_wrong
-    assert set(chosen(of, "learned")) | set(chosen(of, "forgotten")) <= set(range(12))
+    assert len(places(of, "learned")) == sums.learned
+    assert len(places(of, "forgotten")) == sums.forgotten
+    assert len(places(of, "always-wrong")) == sums.always_wrong
+    assert set(places(of, "learned")) | set(places(of, "forgotten")) <= set(range(12))
 
 
 @given(st.integers(1, 5))
 def test_one_checkpoint_has_nothing_learned(n: int) -> None:
     alone = history([[1] * n])
-    assert len(chosen(alone, "learned")) == len(chosen(alone, "flips")) == 0
+    assert len(places(alone, "learned")) == len(places(alone, "flips")) == 0
     assert changes(alone)[0].learned == 0

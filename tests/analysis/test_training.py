@@ -14,6 +14,7 @@ from milepost.analysis import rows
 from milepost.analysis.selection import headline
 from milepost.analysis.training import Trained, ends, note_training, read_training
 from milepost.store import open_results, read_measurements
+from milepost.store.reading import measurements_of, read_current
 from milepost.store.training_note import read_note
 
 
@@ -26,7 +27,8 @@ def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(results: Path, **patterns: list[str]) -> list[Trained]:
-    return read_training(results, rows(headline(read_measurements(results), **patterns)))
+    current = list(read_current(open_results(results)))
+    return read_training(results, current, rows(headline(measurements_of(current), **patterns)))
 
 
 def test_groups_and_perplexities_have_a_progress(results: Path) -> None:

@@ -61,7 +61,14 @@ def test_stats_count_what_was_learned_and_forgotten(results: Path) -> None:
     rights = [one["right"] for one in where["steps"]]
     moved = [one["learned"] - one["forgotten"] for one in where["steps"]]
     assert [after - before for before, after in itertools.pairwise(rights)] == moved[1:]
-    assert "learned" in called("questions", results, "--stats").out
+    text = called("questions", results, "--stats").out
+    together, by_task = text.split("tiny-run: by task")
+    assert "tiny-run: 2 tasks" in together
+    rights = [one["right"] + other["right"] for one, other in zip(where["steps"], who["steps"], strict=True)]
+    assert [
+        int(line.split()[1]) for line in together.splitlines() if line.strip()[:2] in ("10", "20", "30")
+    ] == rights
+    assert {line.split()[0] for line in by_task.splitlines() if line.startswith("wh")} == {"where", "who"}
 
 
 def test_tokens_of_the_prompt_spell_it(results: Path) -> None:

@@ -69,6 +69,19 @@ def test_a_gap_is_a_point_without_value_so_that_line_and_band_break():
     ]
 
 
+def test_a_step_that_an_evenly_spaced_series_lacks_is_a_gap_and_said():
+    found = rows([accuracy(value=0.3, n=50, step=step) for step in (10, 20, 40, 50)])
+    drawn = records_of(curve(found).to_dict())
+    assert [(r["step"], r["value"]) for r in drawn] == [
+        (10, 0.3),
+        (20, 0.3),
+        (30, None),
+        (40, 0.3),
+        (50, 0.3),
+    ]
+    assert remarks(found) == ["gap, no figures: step 30"]
+
+
 def test_series_differ_in_colour_and_shape_and_dash():
     found = [accuracy(value=0.3, n=50, series=f"run-{i}", step=s) for i in range(9) for s in (1, 2)]
     (panel,) = spec_of(found)["concat"]

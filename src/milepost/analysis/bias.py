@@ -52,6 +52,12 @@ def position_name(place: int) -> str:
     return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
+def length_names(n: int) -> list[str]:
+    """What the ranks of n choices by length are called."""
+    between = ({2: "2nd", 3: "3rd"}.get(rank, f"{rank}th") for rank in range(2, n))
+    return ["shortest", *between, "longest"]
+
+
 def _shares(numbers: Sequence[float]) -> tuple[float, ...]:
     total = sum(numbers)
     return tuple(number / total if total else 0.0 for number in numbers)

@@ -9,6 +9,7 @@ Shapes: S checkpoints by step, D docs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,7 +83,7 @@ def compare_all(values: Values, weights: Values) -> Pairs:
     own = np.diag(products)
     variance = np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0) * n / max(n - 1, 1)
     difference, stderr = mean[None, :] - mean[:, None], np.sqrt(variance)
-    if np.isin(values, (0.0, 1.0)).all() and np.ptp(weights) == 0:
+    if ((values == 0) | (values == 1)).all() and np.ptp(weights) == 0:
         both = values @ values.T
         right = values.sum(axis=1)
         lost, gained = right[:, None] - both, right[None, :] - both
@@ -151,12 +152,11 @@ def _mcnemar(lost: Values, gained: Values) -> Values:
 
 def _two_sided(difference: Values, stderr: Values) -> Values:
     import numpy as np
-    from scipy.special import ndtr
 
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.abs(difference) / stderr
     z = np.where(difference == 0, 0.0, z)  # also where nothing differs
-    p: Values = 2 * ndtr(-z)
+    p: Values = np.vectorize(math.erfc, otypes=[np.float64])(z / math.sqrt(2))  # scipy: a third of a second
     return p
 
 

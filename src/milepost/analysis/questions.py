@@ -6,8 +6,9 @@ and forgotten come with a test whether one is more than the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from milepost.analysis.paired import mcnemar
 from milepost.store.pick_history import PickHistory
@@ -50,8 +51,10 @@ class Totals:
     """Exact McNemar between the first and the last checkpoint."""
 
 
-def chosen(history: PickHistory, kind: Kind) -> npt.NDArray[np.int64]:
-    """Places [n] of the docs of a kind, the clearest cases first.
+def chosen(histories: Sequence[PickHistory], kind: Kind, count: int) -> list[tuple[PickHistory, int]]:
+    """The first `count` docs of a kind over all tasks, as (task, doc's place in the split).
+
+    The clearest cases come first, whichever their task:
 
     - `learned`: wrong at the first checkpoint, right at the last; by how long it has been right without a
       break, then by the margin at the last.
@@ -60,32 +63,67 @@ def chosen(history: PickHistory, kind: Kind) -> npt.NDArray[np.int64]:
     - `always-wrong`: at every checkpoint; the most wrongly answered at the last first.
     - `flips`: changed between right and wrong at least twice; most often first (forgetting events as in
       Toneva et al., arXiv 1812.05159).
-    - `all`: in the order of the split.
+    - `all`: in the order of the tasks and of the split.
     """
     import numpy as np
 
+    cases = [_cases(history, kind) for history in histories]
+    task = np.repeat(np.arange(len(cases)), [len(case.place) for case in cases])
+    place = np.concatenate([case.place for case in cases])
+    first = np.concatenate([case.first for case in cases])
+    second = np.nan_to_num(np.concatenate([case.second for case in cases]))
+    order = np.lexsort((place, task, -second, -first))[:count]
+    return [(histories[task[one]], int(histories[task[one]].doc_id[place[one]])) for one in order]
+
+
+def together(histories: Sequence[PickHistory]) -> PickHistory | None:
+    """All docs of several tasks of a series as one history; None where their checkpoints are not the same."""
+    import numpy as np
+
+    if len({history.checkpoints for history in histories}) > 1:
+        return None
+    return replace(
+        histories[0],
+        task=f"{len(histories)} tasks",
+        doc_id=np.concatenate([history.doc_id for history in histories]),
+        pick=np.concatenate([history.pick for history in histories], axis=1),
+        right=np.concatenate([history.right for history in histories], axis=1),
+        margin=np.concatenate([history.margin for history in histories], axis=1),
+    )
+
+
+class _Cases(NamedTuple):
+    """Docs of a kind in one task, and how clear a case each is."""
+
+    place: npt.NDArray[np.int64]
+    """[n] columns of the history."""
+    first: npt.NDArray[Any]
+    """[n] the higher, the clearer."""
+    second: npt.NDArray[Any]
+    """[n] likewise, among those whose `first` is equal."""
+
+
+def _cases(history: PickHistory, kind: Kind) -> _Cases:
+    import numpy as np
+
     right, margin = history.right, history.margin.astype(np.float64)
-    if kind == "all":
-        return np.arange(right.shape[1])
     last = margin[-1]
+    nothing = np.zeros(right.shape[1])
+    mask: npt.NDArray[Any]
     keys: tuple[npt.NDArray[Any], npt.NDArray[Any]]
-    if kind == "learned":
-        mask = ~right[0] & right[-1]
-        keys = (_run_at_the_end(right), last)
+    if kind == "all":
+        mask, keys = np.ones(right.shape[1], dtype=bool), (nothing, nothing)
+    elif kind == "learned":
+        mask, keys = ~right[0] & right[-1], (_run_at_the_end(right), last)
     elif kind == "forgotten":
-        mask = right.any(axis=0) & ~right[-1]
-        keys = (_longest_run(right), margin.max(axis=0) - last)
+        mask, keys = right.any(axis=0) & ~right[-1], (_longest_run(right), margin.max(axis=0) - last)
     elif kind == "always-wrong":
-        mask = ~right.any(axis=0)
-        keys = (np.zeros(right.shape[1]), -last)
+        mask, keys = np.logical_not(right.any(axis=0)), (nothing, -last)
     else:
         changes = (right[1:] != right[:-1]).sum(axis=0)
-        mask = changes >= 2
-        keys = (changes, np.abs(np.diff(margin, axis=0)).sum(axis=0))
-    places = np.flatnonzero(mask)
-    order = np.lexsort((places, -np.nan_to_num(keys[1][places]), -keys[0][places]))
-    found: npt.NDArray[np.int64] = places[order]
-    return found
+        mask, keys = changes >= 2, (changes, np.abs(np.diff(margin, axis=0)).sum(axis=0))
+    place = np.flatnonzero(mask)
+    return _Cases(place, keys[0][place], keys[1][place])
 
 
 def changes(history: PickHistory) -> list[StepChange]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from milepost.analysis.row import Row
+from milepost.store.reading import Visited
+
+MOST_MISSING = 0.25
+"""Of an evenly spaced series, at most this share of its steps is missing; else it is not taken for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,16 @@ class Curve:
         """What always answering with the same position scores, at worst and at best."""
         return next((row.constant for row in self.rows if row.constant is not None), None)
 
+    @property
+    def in_band(self) -> bool:
+        """Whether a model that only changes its favourite letter would explain it: the 95 % interval of every
+        checkpoint reaches into the band of constant answers. Never where answers are texts of their own,
+        whose position cannot be a habit."""
+        if self.constant is None or not self.rows[0].fixed_choices:
+            return False
+        low, high = self.constant
+        return all(_end(row.ci_high, row) >= low and _end(row.ci_low, row) <= high for row in self.measured)
+
 
 def checkpoints(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Per series, one row for each of its checkpoints, by step; those without a step come last."""
@@ -77,12 +92,37 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
     ]
 
 
+def with_gaps(shown: Sequence[Row], gaps: Iterable[Visited]) -> list[Row]:
+    """The rows, and for each of their curves one without a value at every gap in its series."""
+    of_curve: dict[tuple[str, str, str, str], Row] = {}
+    for row in shown:
+        of_curve.setdefault((row.series, row.task, row.metric, row.filter), row)
+    places = list(gaps)
+    empty = (_gap(like, gap) for like in of_curve.values() for gap in places if gap.series == like.series)
+    return [*shown, *empty]
+
+
+def missing_steps(steps: Sequence[int]) -> list[int]:
+    """Steps that an evenly spaced series lacks, such as 6000 among 2000, 4000, 8000, 10000.
+
+    Args:
+        steps: in their order. Where more than a few would be missing, or the steps are no multiples of one
+            distance, the series is not evenly spaced and lacks none.
+    """
+    distances = [after - before for before, after in pairwise(steps)]
+    stride = min(distances, default=0)
+    if len(distances) < 3 or stride <= 0 or any(distance % stride for distance in distances):
+        return []
+    missing = [step for before, after in pairwise(steps) for step in range(before + stride, after, stride)]
+    return missing if len(missing) <= MOST_MISSING * len(steps) else []
+
+
 def _with_gaps(have: dict[str, Row], places: list[Row]) -> tuple[Row, ...]:
     like = next(iter(have.values()))
     return tuple(have.get(place.checkpoint) or _gap(like, place) for place in places)
 
 
-def _gap(like: Row, place: Row) -> Row:
+def _gap(like: Row, place: Row | Visited) -> Row:
     return dataclasses.replace(
         like,
         checkpoint=place.checkpoint,
@@ -102,3 +142,8 @@ def _place(row: Row) -> tuple[bool, int, str]:
 def _value(row: Row) -> float:
     assert row.value is not None
     return row.value
+
+
+def _end(of_interval: float | None, row: Row) -> float:
+    """An end of the row's interval; its value where it has none."""
+    return _value(row) if of_interval is None else of_interval

@@ -12,9 +12,6 @@ from milepost.analysis.metrics import is_proportion
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.types import Measurement, PickCounts, Picks
 
-NO_POSITION = ("acc_balanced",)
-"""Accuracies that no favourite position raises, so that the band of constant answers is nothing to them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSignal:
@@ -62,7 +59,6 @@ def task_signals(
         last: checkpoints at either end that are taken together, at most.
     """
     last_picks = {(each.series, each.task): each.counts for each in picks}
-    fixed = {key for key, counts in last_picks.items() if counts.fixed}
     places: dict[str, dict[str, None]] = {}
     of_task: dict[tuple[str, str], dict[tuple[str, str], _Curve]] = {}
     for each in measurements:
@@ -74,7 +70,7 @@ def task_signals(
     among: dict[str, dict[str, Points]] = {}
     for (series, task), own in kept.items():
         if own:
-            among.setdefault(task, {})[series] = own[0].points((series, task) in fixed)
+            among.setdefault(task, {})[series] = own[0].points()
     agreements = {task: agreement(of_series, last) for task, of_series in among.items()}
     return [
         _task_signal(own, list(places[series]), last_picks.get((series, task)), agreements[task], last)
@@ -99,10 +95,9 @@ class _Curve:
         n = self.known[-1].n
         return [each for each in self.known if each.n == n]
 
-    def points(self, fixed: bool) -> Points:
+    def points(self) -> Points:
         joined = self.joined
         first = joined[0]
-        banded = fixed and first.metric not in NO_POSITION
         return Points(
             steps=tuple(i if each.step is None else each.step for i, each in enumerate(joined)),
             values=tuple(each.value for each in joined if each.value is not None),
@@ -111,7 +106,7 @@ class _Curve:
             is_accuracy=is_proportion(first.metric),
             higher_is_better=bool(first.higher_is_better),
             chance=first.chance,
-            constant=first.constant if banded else None,
+            constant=first.constant if first.fixed_choices else None,
         )
 
 
@@ -122,12 +117,11 @@ def _task_signal(
     agree: Agreement | None,
     last: int,
 ) -> TaskSignal:
-    fixed = picks is not None and picks.fixed
     metrics = tuple(
         MetricSignal(
             metric=curve.known[0].metric,
             filter=curve.known[0].filter,
-            rating=rate(curve.points(fixed), last),
+            rating=rate(curve.points(), last),
         )
         for curve in own
     )

@@ -14,8 +14,9 @@ from milepost.analysis.progress import Progress, compare_all, progress, weighted
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import headline
 from milepost.analysis.series import Curve, curves
-from milepost.store import open_results, read_measurements
+from milepost.store import open_results
 from milepost.store.doc_history import DocHistory, Part
+from milepost.store.reading import Current, measurements_of, read_current
 from milepost.store.training_note import read_note, write_note
 from milepost.types import Measurement
 
@@ -47,6 +48,17 @@ class Trained:
         """The measured checkpoint at a place that `progress` names."""
         return self.curve.measured[place]
 
+    @property
+    def is_habit(self) -> bool:
+        """Whether a model that only changes its favourite letter would explain the whole curve: it lies in
+        the band of constant answers, and does not leave it at its end by more than luck."""
+        band, measured = self.curve.constant, self.curve.measured
+        if band is None or not self.curve.in_band or not measured:
+            return False
+        last = measured[-1].value
+        leaves = last is not None and last > band[1]
+        return not (leaves and self.progress is not None and self.progress.improved)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
@@ -57,26 +69,35 @@ class Ends:
     bottom: tuple[Row, ...]
 
 
-def read_training(results: Path, shown: Sequence[Row]) -> list[Trained]:
+def read_training(results: Path, current: Sequence[Current], shown: Sequence[Row]) -> list[Trained]:
     """What the curves among the rows show, in their order; those without a better and a worse are left out.
 
     What the last run noted (`note_training`) is taken from there, while it is still so.
+
+    Args:
+        results: the folder.
+        current: all of its current figures, as `read_current` gives them.
+        shown: some of them as rows.
 
     Raises:
         ResultsError: a damaged record.
     """
     wanted = [curve for curve in curves(shown) if curve.best is not None]
-    noted = {_name(entry): entry for entry in read_note(open_results(results))}
-    history: DocHistory | None = None
+    folder = open_results(results)
+    noted = {_name(entry): entry for entry in read_note(folder)}
+    history = DocHistory(folder, current, {curve.metric for curve in wanted})
     found = []
     for curve in wanted:
         entry = noted.get((curve.series, curve.task, curve.metric, curve.filter))
-        if entry is not None:
-            found.append(_from_note(curve, entry))
-            continue
-        history = history or DocHistory(open_results(results))
-        found.append(_trained(history, curve))
+        found.append(_trained(history, curve) if entry is None else _from_note(curve, entry))
     return found
+
+
+def read_headline_training(results: Path) -> list[Trained]:
+    """Likewise of the curves that `show` has unless asked for others; empty before the first figure."""
+    current = list(read_current(open_results(results), free=False))
+    every = rows(measurements_of(current))
+    return read_training(results, current, headline(every)) if every else []
 
 
 def note_training(results: Path) -> None:
@@ -90,9 +111,8 @@ def note_training(results: Path) -> None:
     folder = open_results(results)
     if read_note(folder):
         return
-    every = rows(read_measurements(results))
-    if every:
-        write_note(folder, [_as_note(one) for one in read_training(results, headline(every))])
+    if found := read_headline_training(results):
+        write_note(folder, [_as_note(one) for one in found])
 
 
 def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from milepost.analysis import rows
 from milepost.analysis.selection import headline
-from milepost.cli.selection import results_argument, selection_options
+from milepost.analysis.series import with_gaps
+from milepost.cli.selection import picks_among, results_argument, selection_options
 from milepost.errors import ResultsError
 from milepost.report.arranged import by_tokens, together
 from milepost.report.files import CHART_SUFFIXES, check_target
-from milepost.store import read_measurements
-from milepost.store.reading import LeftOut
+from milepost.store import open_results
+from milepost.store.reading import LeftOut, measurements_of, read_current, without_figures
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from milepost.analysis import Row
 
 
 @click.command()
@@ -30,10 +37,11 @@ from milepost.store.reading import LeftOut
 @selection_options
 @click.option(
     "--kind",
-    type=click.Choice(["curves", "heatmap", "bars"]),
+    type=click.Choice(["curves", "heatmap", "bars", "picks"]),
     default="curves",
     show_default=True,
-    help="curves: a panel per task; heatmap: tasks x steps; bars: first and last checkpoint of each task.",
+    help="curves: a panel per task; heatmap: tasks x steps; bars: first and last checkpoint of each task; "
+    "picks: which answers each checkpoint picks, by position and length.",
 )
 @click.option(
     "--together", "in_one", is_flag=True, help="All tasks in one panel, such as mmlu,mmlu_continuation."
@@ -73,37 +81,48 @@ def command(
     """
     check_target(output, CHART_SUFFIXES)
     left_out: list[LeftOut] = []
-    measured = read_measurements(results, left_out, free=bool(metric))
+    current = list(read_current(open_results(results), left_out, free=bool(metric)))
+    measured = measurements_of(current)
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
-
     tasks = list(dict.fromkeys(row.task for row in picked))
-    from milepost.report.chart import curve, remarks
     from milepost.report.files import write_chart
     from milepost.report.left_out import left_out_notes
 
     notices = left_out_notes(left_out, {(row.series, row.task) for row in picked})
-    if in_one:
-        runs = list(dict.fromkeys(row.series for row in picked))
-        title = title or (runs[0] if len(runs) == 1 else None)
-        picked = together(picked)
-    if tokens_per_step:
-        picked = by_tokens(picked, _tokens(tokens_per_step))
-    if kind == "curves":
-        counted = "tokens" if tokens_per_step else "step"
-        notices += remarks(picked, log_x=log_x)
-        notices += write_chart(curve(picked, title=title, log_x=log_x, x_title=counted), output)
-    else:
-        from milepost.report.first_last import first_last
-        from milepost.report.heat_map import heat_map
+    if kind == "picks":
+        from milepost.report.pick_bars import pick_bars
 
-        draw = heat_map if kind == "heatmap" else first_last
-        notices += write_chart(draw(picked, title=title), output)
+        chart: alt.TopLevelMixin = pick_bars(picks_among(current, picked), title=title)
+    else:
+        picked = with_gaps(picked, without_figures(results, measured))
+        if in_one:
+            runs = list(dict.fromkeys(row.series for row in picked))
+            title = title or (runs[0] if len(runs) == 1 else None)
+            picked = together(picked)
+        if tokens_per_step:
+            picked = by_tokens(picked, _tokens(tokens_per_step))
+        chart, said = _drawn(picked, kind, title, log_x, "tokens" if tokens_per_step else "step")
+        notices += said
+    notices += write_chart(chart, output)
     for notice in notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
         click.echo(json.dumps({"path": str(output), "tasks": tasks, "notes": notices}))
     else:
         click.echo(f"wrote {output}")
+
+
+def _drawn(
+    picked: list[Row], kind: str, title: str | None, log_x: bool, x_title: str
+) -> tuple[alt.TopLevelMixin, list[str]]:
+    """The picture, and what it does not or cannot show."""
+    from milepost.report.chart import curve, gaps, remarks
+    from milepost.report.first_last import first_last
+    from milepost.report.heat_map import heat_map
+
+    if kind == "curves":
+        return curve(picked, title=title, log_x=log_x, x_title=x_title), remarks(picked, log_x=log_x)
+    return (heat_map if kind == "heatmap" else first_last)(picked, title=title), gaps(picked)
 
 
 def _tokens(given: tuple[str, ...]) -> dict[str, float]:

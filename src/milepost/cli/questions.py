@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +13,9 @@ from milepost.errors import ResultsError
 if TYPE_CHECKING:
     from milepost.analysis.questions import Kind
     from milepost.store.pick_history import Asked, PickHistory
+
+    Question = tuple[PickHistory, Asked]
+    Pieces = list[list[str] | None]
 
 
 @click.command()
@@ -53,106 +55,91 @@ def command(
     if stats:
         _print_stats(histories, say_json)
         return
-    found = list(_chosen(results, histories, kind or "all", count, doc_id))
-    if doc_id and not any(asked for _, asked in found):
-        raise ResultsError(
-            f"none of these tasks has a doc {', '.join(map(str, doc_id))}",
-            f"{histories[0].task} has docs {histories[0].doc_id.min()} to {histories[0].doc_id.max()}",
-        )
-    pieces = _pieces(results, found) if as_tokens else {}
+    found = _found(results, histories, kind or "all", count, doc_id)
+    pieces: Pieces = _pieces(results, found) if as_tokens else [None] * len(found)
     if say_json:
         _print_json(found, pieces)
     else:
         _print(found, pieces, whole)
 
 
-def _chosen(
+def _found(
     results: Path, histories: list[PickHistory], kind: Kind, count: int, doc_ids: tuple[int, ...]
-) -> Iterator[tuple[PickHistory, list[Asked]]]:
-    """The docs asked for, or of each series the first `count` of a kind, task by task."""
+) -> list[Question]:
+    """The docs asked for, or of each series the first `count` of a kind."""
     from milepost.analysis.questions import chosen
     from milepost.store.pick_history import read_asked
 
-    room = dict.fromkeys((history.series for history in histories), count)
-    for history in histories:
-        if doc_ids:
-            there = set(history.doc_id.tolist())
-            wanted = [doc for doc in doc_ids if doc in there]
-        elif room[history.series]:
-            wanted = history.doc_id[chosen(history, kind)[: room[history.series]]].tolist()
-            room[history.series] -= len(wanted)
-        else:
-            continue
-        if wanted:
-            yield history, read_asked(results, history, wanted)
+    if doc_ids:
+        wanted = [(history, doc) for history in histories for doc in doc_ids if doc in history.doc_id]
+        _refuse_unknown(histories, set(doc_ids) - {doc for _, doc in wanted})
+    else:
+        wanted = [one for own in _by_series(histories).values() for one in chosen(own, kind, count)]
+    asked = read_asked(results, wanted)
+    return [(history, one) for (history, _), one in zip(wanted, asked, strict=True)]
 
 
-def _pieces(
-    results: Path, found: list[tuple[PickHistory, list[Asked]]]
-) -> dict[tuple[str, str, int], list[str]]:
+def _refuse_unknown(histories: list[PickHistory], lacking: set[int]) -> None:
+    if lacking:
+        first = histories[0]
+        raise ResultsError(
+            f"none of these tasks has a doc {', '.join(map(str, sorted(lacking)))}",
+            f"{first.task} has docs {first.doc_id.min()} to {first.doc_id.max()}",
+        )
+
+
+def _pieces(results: Path, found: list[Question]) -> Pieces:
+    """The tokens of each prompt."""
     from milepost.run.prompt_tokens import prompt_tokens
 
-    return {
-        (history.series, history.task, asked.doc_id): prompt_tokens(results, history.series, asked)
-        for history, docs in found
-        for asked in docs
-    }
+    return [prompt_tokens(results, history.series, asked) for history, asked in found]
 
 
 def _print_stats(histories: list[PickHistory], say_json: bool) -> None:
-    from milepost.analysis.questions import changes, totals
+    from milepost.analysis.questions import changes, together, totals
     from milepost.report import questions as report
 
-    counted = [(one, changes(one), totals(one)) for one in histories]
     if say_json:
-        click.echo(report.dumps([report.stats_as_json(*one) for one in counted]))
+        click.echo(report.dumps([report.stats_as_json(one, changes(one), totals(one)) for one in histories]))
         return
     from rich.console import Console
 
     console = Console(highlight=False)
-    for one in counted:
-        for part in report.stats(*one):
+    for series, own in _by_series(histories).items():
+        whole = together(own)
+        parts = [] if whole is None else [*report.stats(whole, changes(whole), totals(whole))]
+        if len(own) > 1:
+            parts += report.stats_by_task(series, [(one, totals(one)) for one in own])
+        for part in parts:
             console.print(part, crop=False)
 
 
-def _print_json(
-    found: list[tuple[PickHistory, list[Asked]]], pieces: dict[tuple[str, str, int], list[str]]
-) -> None:
+def _by_series(histories: list[PickHistory]) -> dict[str, list[PickHistory]]:
+    found: dict[str, list[PickHistory]] = {}
+    for history in histories:
+        found.setdefault(history.series, []).append(history)
+    return found
+
+
+def _print_json(found: list[Question], pieces: Pieces) -> None:
     from milepost.report import questions as report
 
-    records: list[dict[str, Any]] = [
-        record for history, asked in found for record in report.as_json(history, asked)
+    records = [
+        report.as_json(*one) | ({} if tokens is None else {"tokens": tokens})
+        for one, tokens in zip(found, pieces, strict=True)
     ]
-    for record in records:
-        tokens = pieces.get((record["series"], record["task"], record["doc_id"]))
-        if tokens is not None:
-            record["tokens"] = tokens
     click.echo(report.dumps(records))
 
 
-def _print(
-    found: list[tuple[PickHistory, list[Asked]]],
-    pieces: dict[tuple[str, str, int], list[str]],
-    whole: bool,
-) -> None:
+def _print(found: list[Question], pieces: Pieces, whole: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
     from milepost.report import questions as report
-    from milepost.report.text import printable
 
     console = Console(highlight=False)
-    for history, docs in found:
-        for asked in docs:
-            for part in report.question(history, asked, whole=whole):
-                console.print(part, soft_wrap=True)
-            tokens = pieces.get((history.series, history.task, asked.doc_id))
-            if tokens is not None:
-                console.print(
-                    Text(f"{len(tokens)} tokens: " + "|".join(map(printable, tokens))), soft_wrap=True
-                )
-                console.print()
-    if any(docs for _, docs in found):
-        console.print(Text(report.LEGEND, style="dim"), soft_wrap=True)
-    else:
-        console.print("no such question")
+    several = len({history.series for history, _ in found}) > 1
+    for (history, asked), tokens in zip(found, pieces, strict=True):
+        for part in report.question(history, asked, tokens=tokens, whole=whole, name_series=several):
+            console.print(part, soft_wrap=True)
+    console.print(Text(report.LEGEND, style="dim") if found else "no such question", soft_wrap=True)

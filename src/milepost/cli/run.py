@@ -196,10 +196,7 @@ def print_results(results: Results, as_json: bool) -> None:
     elif records:
         from rich.console import Console
 
-        from milepost.analysis.selection import headline
-        from milepost.report.terminal import print_table
-
-        print_table(headline(results.rows()), Console(highlight=False))
+        Console(highlight=False).print(results.table(), crop=False)
     for name, reason in results.failures.items():
         click.echo(f"failed: {_plain(name)}: {_plain(reason)}", err=True)
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from milepost.store.reading import LeftOut
-from milepost.types import Measurement
+from milepost.errors import ResultsError
+from milepost.store.reading import Current, LeftOut, picks_of
+from milepost.types import Measurement, Picks
 
 results_argument = click.argument("results", type=click.Path(path_type=Path))
 
@@ -48,3 +49,20 @@ def tell_left_out(left_out: Sequence[LeftOut], shown: Sequence[Measurement]) -> 
 
     for note in left_out_notes(left_out, {(each.series, each.task) for each in shown}):
         click.echo(f"note: {note}", err=True)
+
+
+def picks_among(current: Sequence[Current], shown: Sequence[Measurement]) -> list[Picks]:
+    """The picks of the tasks that are shown.
+
+    Raises:
+        ResultsError: none of them has any.
+    """
+    wanted = {(each.series, each.task) for each in shown}
+    found = [each for each in picks_of(current) if (each.series, each.task) in wanted]
+    if not found:
+        raise ResultsError(
+            "there are no picks of these tasks",
+            "only multiple-choice tasks have them; results of an earlier version get them from the same "
+            "`milepost run` again, without scoring anything",
+        )
+    return found

@@ -9,15 +9,17 @@ import click
 
 from milepost.analysis import rows
 from milepost.analysis.selection import headline, select
-from milepost.cli.selection import results_argument, selection_options, tell_left_out
+from milepost.analysis.series import with_gaps
+from milepost.cli.selection import picks_among, results_argument, selection_options, tell_left_out
 from milepost.store import open_results
-from milepost.store.reading import Current, LeftOut, measurements_of, picks_of, read_current
+from milepost.store.reading import LeftOut, measurements_of, read_current, without_figures
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from milepost.analysis import Row
-    from milepost.types import Measurement
+    from milepost.store.reading import Current
+    from milepost.types import Measurement, Picks
 
 
 @click.command()
@@ -67,14 +69,14 @@ def command(
     measured = measurements_of(current)
     if picks:
         shown = headline(measured, tasks=task, series=series, subjects=subjects)
-        _show_picks(current, {(row.series, row.task) for row in shown}, as_json=form == "json")
+        _show_picks(picks_among(current, shown), as_json=form == "json")
         return
     if form == "json" and summary:
         from milepost.analysis.training import read_training
         from milepost.report.training_table import as_json as training_json
 
         curves = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
-        click.echo(training_json(read_training(results, curves)))
+        click.echo(training_json(read_training(results, current, curves)))
         return
     if form in ("json", "csv"):
         from milepost.report.tidy import as_csv, as_json
@@ -83,6 +85,7 @@ def command(
         click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
         return
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
+    picked = with_gaps(picked, without_figures(results, measured))
     tell_left_out(left_out, picked)
     if form == "markdown":
         from milepost.report.markdown import markdown
@@ -96,30 +99,24 @@ def command(
     console = Console(highlight=False)
     print_table(picked, console)
     if summary is not False:
-        _show_summary(results, measured, picked, console)
+        _show_summary(results, current, measured, picked, console)
 
 
-def _show_summary(results: Path, measured: list[Measurement], picked: list[Row], console: Console) -> None:
+def _show_summary(
+    results: Path, current: list[Current], measured: list[Measurement], picked: list[Row], console: Console
+) -> None:
     from milepost.analysis.training import ends, read_training
     from milepost.report.training_table import training
 
     console.print()
-    for part in training(read_training(results, picked), ends(measured, picked)):
+    for part in training(read_training(results, current, picked), ends(measured, picked)):
         console.print(part, crop=False, soft_wrap=True)
 
 
-def _show_picks(current: list[Current], wanted: set[tuple[str, str]], *, as_json: bool) -> None:
-    from milepost.errors import ResultsError
+def _show_picks(found: list[Picks], *, as_json: bool) -> None:
     from milepost.report.picks import as_json as picks_json
     from milepost.report.picks import pick_tables
 
-    found = [each for each in picks_of(current) if (each.series, each.task) in wanted]
-    if not found:
-        raise ResultsError(
-            "there are no picks of these tasks",
-            "only multiple-choice tasks have them; results of an earlier version get them from the same "
-            "`milepost run` again, without scoring anything",
-        )
     if as_json:
         click.echo(picks_json(found))
         return

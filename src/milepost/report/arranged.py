@@ -1,4 +1,4 @@
-"""Rows arranged for a chart: several tasks in one panel, tokens in place of steps."""
+"""Rows arranged for a chart: several tasks in one panel, tokens in place of steps, gaps where steps lack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from milepost.analysis.row import Row
+from milepost.analysis.series import checkpoints, missing_steps, with_gaps
 from milepost.errors import ResultsError
+from milepost.store.reading import Visited
 
 
 def together(rows: Sequence[Row]) -> list[Row]:
@@ -30,6 +32,16 @@ def together(rows: Sequence[Row]) -> list[Row]:
         )
         for row in rows
     ]
+
+
+def with_missing_steps(rows: Sequence[Row]) -> list[Row]:
+    """Rows without a value where an evenly spaced series has no checkpoint, so that no line runs over it."""
+    missing = [
+        Visited(series, f"step {step}", step)
+        for series, places in checkpoints(rows).items()
+        for step in missing_steps([place.step for place in places if place.step is not None])
+    ]
+    return with_gaps(rows, missing)
 
 
 def by_tokens(rows: Sequence[Row], tokens_per_step: Mapping[str, float]) -> list[Row]:

@@ -12,10 +12,13 @@ import altair as alt
 
 from milepost.analysis.row import Row
 from milepost.analysis.series import Curve, curves
+from milepost.report.arranged import with_missing_steps
 from milepost.report.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.grid import figure_name
+from milepost.report.left_out import listed
 from milepost.report.text import direction_arrow, plus_minus, printable, wrapped
 from milepost.report.theme import DASHES, LIGHT, PALETTE, SHAPES
+from milepost.types import Picks
 
 NO_CURVE = "one checkpoint: no curve"
 
@@ -59,6 +62,7 @@ def curve(
         log_x: steps on a log axis; step 0 is left out, unless there is no other.
         x_title: what is counted along the x axis.
     """
+    rows = with_missing_steps(rows)
     log_x = log_x and _reaches_beyond_0(rows)
     drawn = _drawable(rows, log_x=log_x)
     panels: dict[tuple[str, str, str], list[Curve]] = {}
@@ -102,15 +106,22 @@ def curve(
 def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
     """What a chart of the rows does not show or cannot show, one line each."""
     steps = {(row.series, row.checkpoint): row.step for row in rows}
-    said = []
-    if len(steps) == 1:
-        said.append(NO_CURVE)
+    said = gaps(rows)
     without = [name for (_, name), step in steps.items() if step is None]
     if without and len(without) < len(steps):
         said.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
     if log_x and 0 in steps.values() and _reaches_beyond_0(rows):
         said.append("not drawn, a log axis has no place for it: step 0")
     return said
+
+
+def gaps(rows: Sequence[Row]) -> list[str]:
+    """What any picture of the rows lacks, one line each: a curve, or checkpoints of one."""
+    places = {(row.series, row.checkpoint): False for row in with_missing_steps(rows)}
+    places |= {(row.series, row.checkpoint): True for row in rows if row.n}
+    lacking = [name for (_, name), is_measured in places.items() if not is_measured]
+    said = [NO_CURVE] if list(places.values()).count(True) == 1 else []
+    return [*said, f"gap, no figures: {listed(lacking)}"] if lacking else said
 
 
 def _reaches_beyond_0(rows: Sequence[Row]) -> bool:
@@ -131,7 +142,7 @@ def _size(panels: int) -> Size:
     return Size(3 if panels <= 24 else 4, 300, 180)
 
 
-def name_of(rows: Sequence[Row], title: str | None = None) -> str:
+def name_of(rows: Sequence[Row | Picks], title: str | None = None) -> str:
     """What a picture of the rows is called: its title, else the name of the series, or how many there are."""
     series = list(dict.fromkeys(printable(row.series) for row in rows))
     return title or (series[0] if len(series) == 1 else f"{len(series)} training runs")

@@ -10,6 +10,7 @@ import altair as alt
 from milepost.analysis.metrics import value_range
 from milepost.analysis.row import Row
 from milepost.analysis.series import Curve, curves
+from milepost.report.arranged import with_missing_steps
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
 from milepost.report.text import direction_arrow, printable
@@ -33,7 +34,7 @@ def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatCha
         title: heading; by default the name of the series, or how many there are.
     """
     maps: dict[tuple[str, str, str], list[Curve]] = {}
-    for each in curves(rows):
+    for each in curves(with_missing_steps(rows)):
         maps.setdefault((each.series, each.metric, each.filter), []).append(each)
     several = len({row.series for row in rows}) > 1
     chart = alt.vconcat(

@@ -25,12 +25,13 @@ def left_out_notes(left_out: Sequence[LeftOut], shown: Collection[tuple[str, str
     for (series, task), names in checkpoints.items():
         tasks.setdefault((series, tuple(names)), []).append(task)
     return [
-        f"{_names(of)}: {_names(names)} of {printable(series)} not joined, measured with other settings "
+        f"{listed(of)}: {listed(names)} of {printable(series)} not joined, measured with other settings "
         "(limit, examples, prompts) than the newest run"
         for (series, names), of in tasks.items()
     ]
 
 
-def _names(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     said = ", ".join(map(printable, names[:NAMED]))
     return said if len(names) <= NAMED else f"{said} and {len(names) - NAMED} more"

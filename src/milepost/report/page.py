@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import headline, select
-from milepost.analysis.series import checkpoints
+from milepost.analysis.series import checkpoints, with_gaps
 from milepost.report.files import check_target, vegalite_version, write_file
 from milepost.report.grid import Grid, grids, legend
 from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
 from milepost.report.text import printable
 from milepost.report.theme import DARK, LIGHT
 from milepost.store import read_measurements, read_settings
+from milepost.store.reading import without_figures
 from milepost.version import __version__
 
 if TYPE_CHECKING:
     import altair as alt
     from jinja2 import Template
+
+    from milepost.store.reading import Visited
 
 
 def write_report(results: Path, out: Path, *, title: str | None = None) -> list[str]:
@@ -39,7 +42,7 @@ def write_report(results: Path, out: Path, *, title: str | None = None) -> list[
     """
     check_target(out, (".html",))
     every = select(rows(read_measurements(results)))
-    page, notices = _report(every, read_settings(results), title)
+    page, notices = _report(every, without_figures(results, every), read_settings(results), title)
     write_file(out, page.encode())
     return notices
 
@@ -50,17 +53,20 @@ def chart_page(chart: alt.TopLevelMixin) -> str:
     return _page(title="".join(spec["title"]["text"]), spec=spec)
 
 
-def _report(every: list[Row], settings: Mapping[str, Any], title: str | None) -> tuple[str, list[str]]:
+def _report(
+    every: list[Row], gaps: Sequence[Visited], settings: Mapping[str, Any], title: str | None
+) -> tuple[str, list[str]]:
     from milepost.report.chart import curve, remarks
 
-    main = headline(every)
+    of_main = headline(every)
+    main = with_gaps(of_main, gaps)
     tables = grids(main)
     page = _page(
         title=title or ", ".join(grid.series for grid in tables),
         spec=curve(main).to_dict(),
         summary=_summary(every),
         main_tables=tables,
-        all_tables=grids(every) if len(every) > len(main) else [],
+        all_tables=grids(with_gaps(every, gaps)) if len(every) > len(of_main) else [],
         legend=legend(tables),
         facts=facts(settings),
         asked_tasks=asked_tasks(settings),

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.bias import position_name
+from milepost.analysis.paired import holm
 from milepost.analysis.questions import StepChange, Totals
+from milepost.report.picks import Whole
 from milepost.report.text import printable
 from milepost.store.pick_history import Asked, PickHistory
 
@@ -27,14 +29,24 @@ LEGEND = (
 )
 
 
-def question(history: PickHistory, asked: Asked, *, whole: bool = False) -> Iterator[RenderableType]:
+def question(
+    history: PickHistory,
+    asked: Asked,
+    *,
+    tokens: Sequence[str] | None = None,
+    whole: bool = False,
+    name_series: bool = False,
+) -> Iterator[RenderableType]:
     """One doc: prompt, choices, and the strips.
 
     Args:
+        tokens: the first choice's prompt as the model's tokens, to be shown as well.
         whole: the whole prompt, few-shot examples and all.
+        name_series: say which training run it is.
     """
     place = history.doc_id.tolist().index(asked.doc_id)
-    yield Text(f"{printable(history.task)}, doc {asked.doc_id}", style="bold")
+    series = f"{printable(history.series)}: " if name_series else ""
+    yield Text(f"{series}{printable(history.task)}, doc {asked.doc_id}", style="bold")
     contexts = {context for context, _ in asked.requests}
     if len(contexts) == 1:
         yield _prompt(asked.requests[0][0], whole)
@@ -43,18 +55,14 @@ def question(history: PickHistory, asked: Asked, *, whole: bool = False) -> Iter
         text = continuation if len(contexts) == 1 else context + continuation
         yield _choice(position, text, position in asked.right, position == last_pick)
     yield from _strips(history, place)
+    if tokens is not None:
+        yield Text(f"{len(tokens)} tokens: {'|'.join(map(printable, tokens))}")
     yield Text()
 
 
 def stats(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> Iterator[RenderableType]:
     """Learned and forgotten at each step, and over the whole series."""
-    made = Table(
-        title=Text(f"{printable(history.series)}: {printable(history.task)}", style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
+    made = _table(f"{history.series}: {history.task}")
     for heading in ("step", "right", "learned", "forgotten", "p"):
         made.add_column(heading, justify="right", no_wrap=True)
     for number, change in enumerate(changes):
@@ -72,27 +80,23 @@ def stats(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -
     yield Text()
 
 
-def as_json(history: PickHistory, asked: Sequence[Asked]) -> list[dict[str, Any]]:
-    """Docs as data."""
-    places = {doc: place for place, doc in enumerate(history.doc_id.tolist())}
-    return [_record(history, one, places[one.doc_id]) for one in asked]
+def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -> Iterator[RenderableType]:
+    """Learned and forgotten over the whole series, a line per task."""
+    made = _table(f"{series}: by task")
+    made.add_column("task", no_wrap=True)
+    for heading in ("docs", "always right", "always wrong", "learned", "forgotten", "p Holm"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    adjusted = holm([of.p_value for _, of in of_tasks])
+    for (history, of), p_value in zip(of_tasks, adjusted, strict=True):
+        counts = (of.docs, of.always_right, of.always_wrong, of.learned, of.forgotten)
+        made.add_row(Text(printable(history.task)), *map(str, counts), f"{p_value:.2g}")
+    yield Whole(made)
+    yield Text()
 
 
-def stats_as_json(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> dict[str, Any]:
-    """The figures of `stats` as data."""
-    return {
-        "series": history.series,
-        "task": history.task,
-        **asdict(totals),
-        "steps": [asdict(change) for change in changes],
-    }
-
-
-def dumps(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _record(history: PickHistory, asked: Asked, place: int) -> dict[str, Any]:
+def as_json(history: PickHistory, asked: Asked) -> dict[str, Any]:
+    """One doc as data."""
+    place = history.doc_id.tolist().index(asked.doc_id)
     steps = zip(
         history.checkpoints,
         history.steps,
@@ -118,6 +122,30 @@ def _record(history: PickHistory, asked: Asked, place: int) -> dict[str, Any]:
             for checkpoint, step, pick, right, margin in steps
         ],
     }
+
+
+def stats_as_json(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> dict[str, Any]:
+    """The figures of `stats` as data."""
+    return {
+        "series": history.series,
+        "task": history.task,
+        **asdict(totals),
+        "steps": [asdict(change) for change in changes],
+    }
+
+
+def dumps(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(printable(title), style="bold"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
 
 
 def _prompt(context: str, whole: bool) -> Text:

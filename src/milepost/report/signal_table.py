@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.agreement import Agreement
-from milepost.analysis.bias import Bias, position_name
+from milepost.analysis.bias import Bias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
 from milepost.report.grid import figure_name
 from milepost.report.picks import Whole
@@ -24,7 +24,8 @@ LEGEND = (
     "ρ: Spearman of step and value, positive where it gets better; lag 1: autocorrelation; chance: distance "
     "of the last checkpoints from it, in standard errors; SNR: change over the noise of these checkpoints; "
     "gain: last against first checkpoints, in standard errors; picks: the last checkpoint's favourite "
-    "position and the entropy of its picks; clearest: the metric of the same docs that gains most"
+    "position and the entropy of its picks, or where answers differ in length its favourite length and how "
+    "many right answers have it; clearest: the metric of the same docs that gains most"
 )
 SEVERAL = (
     "τ: Kendall's tau of the order of the series at consecutive steps; order: share of pairs that already "
@@ -104,7 +105,11 @@ def _cells(of: TaskSignal, *, several: bool) -> Iterator[str]:
 def _habit(of: Bias | None) -> str:
     if of is None:
         return "–"
-    favourite = max(range(len(of.picked)), key=lambda place: of.picked[place])
+    if of.by_length:
+        rank = max(range(len(of.by_length)), key=of.by_length.__getitem__)
+        name = length_names(len(of.by_length))[rank]
+        return f"{name} {of.by_length[rank]:.0%}, right {of.right_by_length[rank]:.0%}"
+    favourite = max(range(len(of.picked)), key=of.picked.__getitem__)
     return f"{position_name(favourite)} {of.picked[favourite]:.0%}, {of.entropy_bits:.2f} bits"
 
 

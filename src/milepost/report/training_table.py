@@ -86,10 +86,12 @@ def _cells(one: Trained) -> list[str]:
 def remark(one: Trained) -> str:
     """The most important of what a curve shows, in a few words."""
     shown = one.progress
-    if shown is None:
-        return "" if len(one.curve.measured) > 1 else "one checkpoint only"
-    if is_habit(one):
+    if len(one.curve.measured) < 2:
+        return "one checkpoint only"
+    if one.is_habit:
         return "inside the constant-answer band, no improvement shown"
+    if shown is None:
+        return ""
     if shown.plateau_since == 0:
         return "no improvement shown"
     said = ["improved"] if shown.improved else []
@@ -98,15 +100,6 @@ def remark(one: Trained) -> str:
     if shown.plateau_since is not None:
         said.append(f"no checkpoint since {_label(one.row(shown.plateau_since))} is better than it")
     return ", ".join(said)
-
-
-def is_habit(one: Trained) -> bool:
-    """Whether the whole curve lies where a model that only changes its favourite letter would be."""
-    band = one.curve.constant
-    if band is None:
-        return False
-    low, high = band
-    return all(low <= row.value <= high for row in one.curve.measured if row.value is not None)
 
 
 def _extremes(one: Trained) -> tuple[Row, Row]:
@@ -186,6 +179,8 @@ def _record(one: Trained) -> dict[str, Any]:
         if shown is None or shown.plateau_since is None
         else _point(one.row(shown.plateau_since)),
         "regressed": None if shown is None else shown.regressed,
+        "inside_constant_answer_band": one.is_habit,
+        "remark": remark(one),
     }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from milepost.store.files import read_json
 from milepost.store.folder import ResultsFolder
 from milepost.store.picks import read_picks
-from milepost.store.reading import Current, read_current
+from milepost.store.reading import Current
 from milepost.store.tables import as_array, read_table
 
 PICKED = {
@@ -35,19 +35,22 @@ class Part(NamedTuple):
 
 
 class DocHistory:
-    """Reads docs' values of any figure of a results folder; each file once."""
+    """Reads docs' values of figures of a results folder; each file once.
 
-    def __init__(self, results: ResultsFolder) -> None:
+    Args:
+        results: the folder.
+        current: its current figures, as `read_current` gives them.
+        metrics: those that will be asked for.
+    """
+
+    def __init__(self, results: ResultsFolder, current: Iterable[Current], metrics: Collection[str]) -> None:
         self._results = results
+        self._columns = tuple(column for metric, column in PICKED.items() if metric in metrics)
         self._of: dict[tuple[str, str], list[Current]] = {}
-        for each in read_current(results, free=False):
+        for each in current:
             self._of.setdefault((each.series, each.task), []).append(each)
         self._plans: dict[str, dict[str, Any]] = {}
         self._picks: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
-
-    def current(self) -> Mapping[tuple[str, str], Sequence[Current]]:
-        """(series, task or group) to its checkpoints that have figures, by step."""
-        return self._of
 
     def parts(self, series: str, task: str, metric: str, filter_name: str) -> list[Part] | None:
         """The tasks that a figure is made of; None where the docs' values are not there for every checkpoint.
@@ -82,8 +85,7 @@ class DocHistory:
         file = each.plan_id, each.checkpoint["model_id"], each.checkpoint["numerics"]
         if file not in self._picks:
             path = self._results.picks_path(*file)
-            columns = tuple(PICKED.values())
-            self._picks[file] = read_picks(path, columns) if path.exists() else {}
+            self._picks[file] = read_picks(path, self._columns) if path.exists() else {}
         return self._picks[file]
 
     def _stored(self, each: Current, task: str, metric: str, filter_name: str) -> Any:

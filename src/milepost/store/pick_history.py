@@ -87,30 +87,42 @@ def read_histories(path: Path, tasks: Sequence[str] = (), series: Sequence[str] 
     return _read(results, choosing)
 
 
-def read_asked(path: Path, history: PickHistory, docs: Sequence[int]) -> list[Asked]:
-    """Docs (by their place in the split), in the order given.
+def read_asked(path: Path, wanted: Sequence[tuple[PickHistory, int]]) -> list[Asked]:
+    """Docs as the model saw them, in the order given; each task's files are read once.
+
+    Args:
+        path: the results folder of the histories.
+        wanted: a task through a series, and the doc's place in the split.
 
     Raises:
         ResultsError: a damaged record.
     """
+    results = open_results(path)
+    docs_of: dict[str, list[int]] = {}
+    for history, doc in wanted:
+        docs_of.setdefault(history.task_id, []).append(doc)
+    found = {task_id: _read_docs(results, task_id, docs) for task_id, docs in docs_of.items()}
+    return [found[history.task_id][doc] for history, doc in wanted]
+
+
+def _read_docs(results: ResultsFolder, task_id: str, docs: Sequence[int]) -> dict[int, Asked]:
     import json
 
-    results = open_results(path)
-    choices = read_table(results.choices_path(history.task_id))
-    table = read_table(results.docs_path(history.task_id))
-    place = {doc: row for row, doc in enumerate(table["doc_id"].to_pylist())}
-    arguments = [table["arguments"][place[doc]].as_py() for doc in docs]
-    of_doc: dict[int, list[bool]] = {}
+    choices = read_table(results.choices_path(task_id))
+    table = read_table(results.docs_path(task_id))
+    row_of = {doc: row for row, doc in enumerate(table["doc_id"].to_pylist())}
+    rights: dict[int, list[bool]] = {}
     for doc, right in zip(choices["doc_id"].to_pylist(), choices["right"].to_pylist(), strict=True):
-        of_doc.setdefault(doc, []).append(right)
-    return [
-        Asked(
+        rights.setdefault(doc, []).append(right)
+    found = {}
+    for doc in docs:
+        given = json.loads(table["arguments"][row_of[doc]].as_py())
+        found[doc] = Asked(
             doc_id=doc,
-            requests=tuple((one[0], one[1]) for one in json.loads(given)[: len(of_doc[doc])]),
-            right=tuple(position for position, right in enumerate(of_doc[doc]) if right),
+            requests=tuple((one[0], one[1]) for one in given[: len(rights[doc])]),
+            right=tuple(position for position, right in enumerate(rights[doc]) if right),
         )
-        for doc, given in zip(docs, arguments, strict=True)
-    ]
+    return found
 
 
 def _read(results: ResultsFolder, choosing: dict[tuple[str, str], list[Current]]) -> list[PickHistory]:

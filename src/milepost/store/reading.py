@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from milepost.store.files import read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
@@ -82,6 +82,14 @@ class Current:
     """`PickCounts` as a mapping; None where the task is no multiple choice, or the model gave NaN."""
 
 
+class Visited(NamedTuple):
+    """A checkpoint that a run has come to, whether or not it has figures."""
+
+    series: str
+    checkpoint: str
+    step: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A task of a checkpoint that only has figures of other settings than the newest run's."""
@@ -138,9 +146,6 @@ def _rows_by_task(record: dict[str, Any], free: bool) -> dict[str, list[dict[str
     for row in record["rows"]:
         found.setdefault(row["task"], []).append(row)
     choices = record.get("choices", {})
-    bands = {
-        task: (min(of["constant"]), max(of["constant"])) for task, of in choices.get("picks", {}).items()
-    }
     for task, figures in choices.get("figures", {}).items() if free else ():
         for metric, (value, stderr, n, chance) in figures.items():
             found[task].append(
@@ -155,10 +160,11 @@ def _rows_by_task(record: dict[str, Any], free: bool) -> dict[str, list[dict[str
                     "higher_is_better": choices["higher_is_better"][metric],
                 }
             )
-    for task, band in bands.items():
+    for task, picks in choices.get("picks", {}).items():
+        band = min(picks["constant"]), max(picks["constant"])
         for row in found[task]:
             if row["metric"] in HABIT_RAISES:
-                row["constant"] = band
+                row |= {"constant": band, "fixed_choices": picks["fixed"]}
     return found
 
 
@@ -225,6 +231,22 @@ def scored_checkpoints(path: Path) -> set[tuple[str, str]]:
     return {(m.series, m.checkpoint) for m in read_measurements(path)}
 
 
+def without_figures(path: Path, measured: Iterable[Measurement]) -> list[Visited]:
+    """The checkpoints that a run has come to and that none of the figures are of: gaps in their series.
+
+    They could not be used, or were asked otherwise than the newest run.
+
+    Args:
+        measured: all current figures, as `read_measurements` gives them.
+
+    Raises:
+        ResultsError: not a results folder, or a damaged record.
+    """
+    have = {(one.series, one.checkpoint) for one in measured}
+    visits = (Visited(one["series"], one["checkpoint"], one["step"]) for one in _visits(open_results(path)))
+    return [visit for visit in visits if (visit.series, visit.checkpoint) not in have]
+
+
 def runs_folder(results: ResultsFolder) -> Path:
     """Where it is noted what was asked, a file per run and plan."""
     return results.path / "store" / "runs"
@@ -243,13 +265,18 @@ def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str
     """Checkpoint records by series, in the order of steps; series in the order they were asked for."""
     order = {series: None for run in reversed(runs) for series in run["series"]}
     found: dict[str, list[dict[str, Any]]] = {series: [] for series in order}
-    for path in sorted((results.path / "store" / "checkpoints").glob("*/*.json")):
-        record = read_json(path)
+    for record in _visits(results):
         if record.get("model_id"):
             found.setdefault(record["series"], []).append(record)
     for records in found.values():
         records.sort(key=_place)
     return found
+
+
+def _visits(results: ResultsFolder) -> Iterator[dict[str, Any]]:
+    """The record of each checkpoint's last visit; it has no model where the checkpoint could not be used."""
+    for path in sorted((results.path / "store" / "checkpoints").glob("*/*.json")):
+        yield read_json(path)
 
 
 def _place(record: dict[str, Any]) -> tuple[bool, int, str]:
@@ -276,4 +303,5 @@ def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str,
         parents=tuple(row["parents"]),
         num_fewshot=row["num_fewshot"],
         constant=tuple(row["constant"]) if row.get("constant") else None,
+        fixed_choices=row.get("fixed_choices", False),
     )

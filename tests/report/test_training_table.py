@@ -1,0 +1,56 @@
+"""What is said of a curve, on curves of the store's own kind and on a published one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from analysis.made import accuracy, rising, write_results
+from cli.called import milepost
+
+from milepost.types import Measurement
+
+
+@pytest.fixture
+def published(shared: Path) -> dict[str, Any]:
+    curves: dict[str, Any] = json.loads((shared / "curves.json").read_text("utf-8"))
+    return curves
+
+
+def as_measured(task: str, percent: dict[str, float], n: int, **known: Any) -> list[Measurement]:
+    return [
+        accuracy(task=task, step=int(step), value=value / 100, n=n, **known)
+        for step, value in percent.items()
+    ]
+
+
+def test_the_published_mmlu_curve_is_told_as_a_habit_by_show_and_signal(
+    published: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its lowest value, 22.83 %, is below what always answering A scores, but not by more than luck."""
+    shares = published["mmlu_answer_share"].values()
+    percent, n = published["mmlu_multiple_choice_percent"], published["mmlu_multiple_choice_n"]
+    letters = as_measured("mmlu", percent, n, constant=(min(shares), max(shares)), fixed_choices=True)
+    cloze = as_measured(
+        "fill_in", published["mmlu_fill_in_percent"], published["mmlu_fill_in_n"], chance=None
+    )
+    results = write_results(tmp_path / "results", [*letters, *cloze])
+    said = "inside the constant-answer band, no improvement shown"
+    assert said in milepost("show", results).out
+    (told,) = [line for line in milepost("signal", results).out.splitlines() if line.startswith("mmlu")]
+    assert f"at chance: {said}" in told
+    (real,) = [line for line in milepost("signal", results).out.splitlines() if line.startswith("fill_in")]
+    assert "watch: improves" in real
+    summary = json.loads(milepost("show", results, "--summary", "--json").out)
+    assert [(one["task"], one["inside_constant_answer_band"]) for one in summary] == [
+        ("mmlu", True),
+        ("fill_in", False),
+    ]
+    assert summary[0]["remark"] == said
+
+
+def test_cloze_at_chance_is_not_told_as_a_favourite_letter(tmp_path: Path) -> None:
+    flat = rising("cloze", [1, 2, 3, 4], low=0.25, high=0.25, n=1000, constant=(0.24, 0.26))
+    assert "constant-answer band" not in milepost("show", write_results(tmp_path / "results", flat)).out
