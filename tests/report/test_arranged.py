@@ -20,6 +20,12 @@ def test_tasks_together_are_lines_of_one_panel() -> None:
     assert list(dict.fromkeys(row.series for row in arranged)) == ["mmlu", "mmlu_continuation"]
 
 
+def test_the_band_of_the_task_with_letters_stays() -> None:
+    letters = rising("mmlu", STEPS, low=0.25, high=0.26, n=1000, constant=(0.22, 0.27), fixed_choices=True)
+    cloze = rising("mmlu_continuation", STEPS, low=0.3, high=0.6, n=1000, constant=(0.1, 0.9))
+    assert {row.constant for row in together(rows([*letters, *cloze]))} == {(0.22, 0.27)}
+
+
 def test_of_several_runs_the_lines_name_the_run_too() -> None:
     other = rising("mmlu", STEPS, low=0.25, high=0.26, n=1000, series="other")
     names = {row.series for row in together(rows([*LETTERS, *CLOZE, *other]))}

@@ -37,7 +37,7 @@ def bars(chart: Any) -> list[dict[str, dict[str, float]]]:
     return found
 
 
-def test_a_bar_has_the_share_of_each_position_and_the_last_one_that_of_the_right_answers() -> None:
+def test_a_bar_has_the_share_of_each_position_and_the_first_one_that_of_the_right_answers() -> None:
     (panel,) = bars(pick_bars([picks(LETTERS), picks(LETTERS._replace(picked=[5, 5, 0]), step=20)]))
     assert panel == {
         "10": {"A": 0.1, "B": 0.9, "C": 0.0},
@@ -57,10 +57,10 @@ def test_where_choices_differ_in_length_there_is_a_panel_by_length() -> None:
 def test_bars_add_up_to_one_even_where_a_doc_has_several_right_answers() -> None:
     (panel,) = bars(pick_bars([picks(LETTERS._replace(right=[10, 10, 5]), step=None)]))
     assert all(sum(shares.values()) == pytest.approx(1.0) for shares in panel.values())
-    assert list(panel) == ["main", "right"]
+    assert list(panel) == ["right", "main"]
 
 
 def test_each_task_of_each_run_has_its_own_panel() -> None:
     every = [picks(LETTERS, series=run, task=task) for run in ("a", "b") for task in ("one", "two")]
     spec = pick_bars(every).to_dict()
-    assert [panel["title"]["text"] for panel in spec["vconcat"]] == ["a: one", "a: two", "b: one", "b: two"]
+    assert [panel["title"]["text"] for panel in spec["concat"]] == ["a: one", "a: two", "b: one", "b: two"]

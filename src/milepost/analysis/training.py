@@ -48,17 +48,6 @@ class Trained:
         """The measured checkpoint at a place that `progress` names."""
         return self.curve.measured[place]
 
-    @property
-    def is_habit(self) -> bool:
-        """Whether a model that only changes its favourite letter would explain the whole curve: it lies in
-        the band of constant answers, and does not leave it at its end by more than luck."""
-        band, measured = self.curve.constant, self.curve.measured
-        if band is None or not self.curve.in_band or not measured:
-            return False
-        last = measured[-1].value
-        leaves = last is not None and last > band[1]
-        return not (leaves and self.progress is not None and self.progress.improved)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:

@@ -14,6 +14,8 @@ from milepost.store.reading import Visited
 def together(rows: Sequence[Row]) -> list[Row]:
     """One panel for all tasks, a line for each: multiple choice against cloze (`mmlu`, `mmlu_continuation`).
 
+    The band of constant answers is that of the tasks that offer letters, if they have the same.
+
     Raises:
         ResultsError: the tasks are measured by different metrics, or there is only one.
     """
@@ -25,10 +27,12 @@ def together(rows: Sequence[Row]) -> list[Row]:
         names = ", ".join(metric for metric, _ in metrics)
         raise ResultsError(f"these tasks have different metrics: {names}", "choose one with --metric")
     several = len({row.series for row in rows}) > 1
-    panel = " and ".join(tasks)
+    panel = f"{', '.join(tasks[:-1])} and {tasks[-1]}"
+    bands = {row.constant for row in rows if row.fixed_choices}
+    band = bands.pop() if len(bands) == 1 else None
     return [
         dataclasses.replace(
-            row, task=panel, series=f"{row.series}: {row.task}" if several else row.task, constant=None
+            row, task=panel, series=f"{row.series}: {row.task}" if several else row.task, constant=band
         )
         for row in rows
     ]

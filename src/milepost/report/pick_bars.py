@@ -14,8 +14,8 @@ from milepost.report.theme import LIGHT
 from milepost.types import Picks
 
 RIGHT = "right"
-"""The last bar: how the right answers are spread. What a model that knows them all would pick."""
-WIDTH, HEIGHT = 520, 170
+"""The first bar: how the right answers are spread. What a model that knows them all would pick."""
+COLUMNS, WIDTH, HEIGHT = 2, 400, 170
 
 
 class _Panel(NamedTuple):
@@ -30,7 +30,7 @@ class _Panel(NamedTuple):
     """Per bar, of each of its parts."""
 
 
-def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.VConcatChart:
+def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.ConcatChart:
     """A panel per series and task, and a second one by length where its choices differ in length.
 
     Viridis runs from dark to light evenly, so that the parts are told apart in grey as well.
@@ -48,13 +48,14 @@ def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.VConca
         for (series, task), steps in of_task.items()
         for panel in _panels(f"{series}: {task}" if several else task, steps)
     ]
-    chart = alt.vconcat(
+    chart = alt.concat(
         *(_bars(panel, f"picks-{i}") for i, panel in enumerate(panels)),
+        columns=COLUMNS,
         title=heading(name_of(picks, title), WIDTH, [f"bar `{RIGHT}`: how the right answers are spread"]),
         config=LIGHT,
         padding=14,
         spacing=26,
-        resolve=alt.Resolve(scale={"color": "independent"}),
+        resolve=alt.Resolve(scale={"color": "independent"}, legend={"color": "independent"}),
     )
     chart.datasets = {f"picks-{i}": _records(panel) for i, panel in enumerate(panels)}
     return chart
@@ -62,14 +63,14 @@ def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.VConca
 
 def _panels(name: str, steps: Sequence[Picks]) -> list[_Panel]:
     shares = [bias(each.counts) for each in steps]
-    places = [*(each.checkpoint if each.step is None else str(each.step) for each in steps), RIGHT]
+    places = [RIGHT, *(each.checkpoint if each.step is None else str(each.step) for each in steps)]
     known = sum(shares[-1].right) or 1.0
     right = [share / known for share in shares[-1].right]  # several right answers in one doc count each
     positions = [position_name(place) for place in range(len(right))]
     title = printable(name)
-    found = [_Panel(title, "position", places, positions, [*(list(of.picked) for of in shares), right])]
+    found = [_Panel(title, "position", places, positions, [right, *(list(of.picked) for of in shares)])]
     if ranks := len(shares[-1].by_length):
-        lengths = [*(list(of.by_length) for of in shares), list(shares[-1].right_by_length)]
+        lengths = [list(shares[-1].right_by_length), *(list(of.by_length) for of in shares)]
         found.append(_Panel(title, "length", places, length_names(ranks), lengths))
     return found
 

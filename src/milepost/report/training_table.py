@@ -88,7 +88,7 @@ def remark(one: Trained) -> str:
     shown = one.progress
     if len(one.curve.measured) < 2:
         return "one checkpoint only"
-    if one.is_habit:
+    if one.curve.in_band:
         return "inside the constant-answer band, no improvement shown"
     if shown is None:
         return ""
@@ -179,7 +179,7 @@ def _record(one: Trained) -> dict[str, Any]:
         if shown is None or shown.plateau_since is None
         else _point(one.row(shown.plateau_since)),
         "regressed": None if shown is None else shown.regressed,
-        "inside_constant_answer_band": one.is_habit,
+        "inside_constant_answer_band": curve.in_band,
         "remark": remark(one),
     }
 
