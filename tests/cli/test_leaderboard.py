@@ -60,14 +60,18 @@ def test_a_step_and_the_best_checkpoint_can_be_chosen(results: Path) -> None:
         for row in json.loads(called("show", results, "--json", "--task", "prose").out)
         if row["metric"] == "word_perplexity" and row["series"] == "tiny-run"
     }
-    best = board(results, "--tasks", "prose", "--at", "best", "--exclude", "tiny-llama")["models"][0]
+    shown = board(results, "--tasks", "prose", "--at", "best", "--exclude", "tiny-llama")
+    assert "chosen by the very docs" in shown["notes"][0]
+    best = shown["models"][0]
     assert best["checkpoint"] == min(perplexities, key=lambda name: perplexities[name])
 
 
 def test_published_figures_stand_beside_them_without_intervals(results: Path, tmp_path: Path) -> None:
     baselines = tmp_path / "published.yaml"
-    baselines.write_text("Perfect:\n  farm: 1.0\n  prose: {word_perplexity: 1.5}\n")
-    first = board(results, "--baselines", baselines)["models"][0]
+    baselines.write_text("Perfect:\n  source: a paper\n  farm: 1.0\n  prose: {word_perplexity: 1.5}\n")
+    shown = board(results, "--baselines", baselines)
+    assert "Perfect: published at a paper" in shown["notes"]
+    first = shown["models"][0]
     assert first["name"] == "Perfect"
     assert first["win_rate"] == {"value": 1.0, "ci_low": None, "ci_high": None}
     assert first["normalised"]["value"] == 1.0

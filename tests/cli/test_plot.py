@@ -8,6 +8,7 @@ import pytest
 from analysis.made import accuracy, measurement, mmlu, write_results
 
 from cli.called import milepost
+from milepost.store.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,25 @@ def test_one_checkpoint_is_drawn_and_said(tmp_path):
     assert plotted.status == 0
     assert plotted.err == "note: one checkpoint: no curve\n"
     assert "one checkpoint: no curve" in (tmp_path / "curve.html").read_text("utf-8")
+
+
+def test_a_checkpoint_that_could_not_be_used_is_a_gap_in_picture_and_table(tmp_path):
+    measured = [accuracy(value=0.5, n=100, step=step) for step in (10, 30, 70)]
+    results = write_results(tmp_path / "results", measured)
+    record = {"series": "run", "checkpoint": "step-50", "step": 50, "model_id": None, "failure": "no config"}
+    write_json(results / "store" / "checkpoints" / "run" / "step-50.json", record)
+    plotted = milepost("plot", results, "-o", tmp_path / "curve.svg")
+    assert plotted.err == "note: gap, no figures: step-50\n"
+    lines = milepost("show", results, "--no-summary").out.splitlines()
+    assert [line.split()[-1] for line in lines if line.split()[:1] == ["50"]] == ["–"]
+    assert len(json.loads(milepost("show", results, "--json").out)) == 3
+
+
+def test_picks_are_drawn_where_there_are_any(results, tmp_path):
+    plotted = milepost("plot", results, "--kind", "picks", "-o", tmp_path / "picks.svg")
+    assert plotted.status == 2
+    assert "there are no picks of these tasks" in plotted.err
+    assert not (tmp_path / "picks.svg").exists()
 
 
 @pytest.mark.parametrize(

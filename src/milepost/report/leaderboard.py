@@ -14,8 +14,8 @@ from milepost.analysis.leaderboard.board import Summary
 from milepost.report.grid import figure_name
 from milepost.report.markdown import escaped
 from milepost.report.page import template
-from milepost.report.picks import Whole
 from milepost.report.text import NOT_MEASURED, direction_arrow, number, printable
+from milepost.report.wide import Wide
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -85,7 +85,7 @@ def terminal(board: Leaderboard) -> RenderableType:
         )
     for line in text.lines:
         made.add_row(*(Text(cell) for cell in line))
-    return Group(Whole(made), Text(), *(Text(note, style="dim") for note in text.notes))
+    return Group(Wide(made), Text(), *(Text(note, style="dim") for note in text.notes))
 
 
 def markdown(board: Leaderboard) -> str:

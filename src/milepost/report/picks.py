@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.bias import Bias, bias, position_name
 from milepost.report.text import printable
+from milepost.report.wide import Wide
 from milepost.types import Picks
 
 LEGEND = (
@@ -21,17 +21,6 @@ LEGEND = (
 )
 LENGTHS = "s, ..., l: % of picks that are the shortest, ..., the longest choice of their doc"
 MOST_LENGTHS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A table that runs over the edge of a narrow window rather than shorten its numbers."""
-
-    table: Table
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        needed = self.table.__rich_measure__(console, options.update_width(10_000)).maximum
-        yield from console.render(self.table, options.update_width(max(options.max_width, needed)))
 
 
 def as_json(picks: Sequence[Picks]) -> str:
@@ -63,7 +52,7 @@ def pick_tables(picks: Sequence[Picks]) -> Iterator[RenderableType]:
     for each in picks:
         of_task.setdefault((each.series, each.task), []).append(each)
     for (series, task), steps in of_task.items():
-        yield Whole(_table(f"{series}: {task}", steps))
+        yield Wide(_table(f"{series}: {task}", steps))
         yield Text()
     lengths = any(bias(each.counts).by_length for each in picks)
     yield Text(f"{LEGEND}; {LENGTHS}" if lengths else LEGEND, style="dim")

@@ -16,8 +16,8 @@ from rich.text import Text
 from milepost.analysis.bias import position_name
 from milepost.analysis.paired import holm
 from milepost.analysis.questions import StepChange, Totals
-from milepost.report.picks import Whole
 from milepost.report.text import printable
+from milepost.report.wide import Wide
 from milepost.store.pick_history import Asked, PickHistory
 
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -90,7 +90,7 @@ def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -
     for (history, of), p_value in zip(of_tasks, adjusted, strict=True):
         counts = (of.docs, of.always_right, of.always_wrong, of.learned, of.forgotten)
         made.add_row(Text(printable(history.task)), *map(str, counts), f"{p_value:.2g}")
-    yield Whole(made)
+    yield Wide(made)
     yield Text()
 
 

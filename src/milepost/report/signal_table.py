@@ -16,8 +16,8 @@ from milepost.analysis.agreement import Agreement
 from milepost.analysis.bias import Bias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
 from milepost.report.grid import figure_name
-from milepost.report.picks import Whole
 from milepost.report.text import printable
+from milepost.report.wide import Wide
 
 VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoints")
 LEGEND = (
@@ -49,7 +49,7 @@ def signal_tables(signals: Sequence[TaskSignal], *, most: int | None = None) -> 
         of_series.setdefault(each.series, []).append(each)
     for series, own in of_series.items():
         ordered = sorted(own, key=_place)
-        yield Whole(_table(series, ordered[:most]))
+        yield Wide(_table(series, ordered[:most]))
         yield Text(_summary(own))
         if most is not None and len(ordered) > most:
             yield Text(f"{len(ordered) - most} more with --all", style="dim")

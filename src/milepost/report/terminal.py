@@ -13,9 +13,7 @@ from rich.text import Text
 
 from milepost.analysis.row import Row
 from milepost.report.grid import Cell, Column, Grid, grids, legend
-
-_BETWEEN_COLUMNS = 3
-"""Cells that SIMPLE_HEAD and its padding leave between two columns."""
+from milepost.report.wide import BETWEEN_COLUMNS
 
 
 def table(rows: Sequence[Row], *, width: int = 120) -> list[Table]:
@@ -63,7 +61,7 @@ def _fitting(grid: Grid, width: int) -> list[list[Column]]:
     parts: list[list[Column]] = [[]]
     left = room
     for column in grid.columns:
-        needed = _width(column) + _BETWEEN_COLUMNS
+        needed = _width(column) + BETWEEN_COLUMNS
         if parts[-1] and needed > left:
             parts.append([])
             left = room
@@ -73,7 +71,7 @@ def _fitting(grid: Grid, width: int) -> list[list[Column]]:
 
 
 def _total_width(part: Table) -> int:
-    return sum((column.width or 0) + _BETWEEN_COLUMNS for column in part.columns)
+    return sum((column.width or 0) + BETWEEN_COLUMNS for column in part.columns)
 
 
 def _width_of_steps(grid: Grid) -> int:

@@ -14,8 +14,8 @@ from rich.text import Text
 from milepost.analysis.row import Row
 from milepost.analysis.training import Ends, Trained
 from milepost.report.grid import figure_name
-from milepost.report.picks import Whole
 from milepost.report.text import NOT_MEASURED, direction_arrow, number, plus_minus, printable
+from milepost.report.wide import Wide
 
 NAMED = 4
 """So many checkpoints are named; more are counted."""
@@ -32,7 +32,7 @@ def training(trained: Sequence[Trained], ends: Sequence[Ends] = ()) -> Iterator[
         if len(one.curve.measured) > 1:
             of_series.setdefault(one.curve.series, []).append(one)
     for series, curves in of_series.items():
-        yield Whole(_table(series, curves))
+        yield Wide(_table(series, curves))
         yield Text()
     for group in ends:
         yield _ends(group)
@@ -92,12 +92,12 @@ def remark(one: Trained) -> str:
         return "inside the constant-answer band, no improvement shown"
     if shown is None:
         return ""
-    if shown.plateau_since == 0:
+    if shown.plateau_since == 0 and not shown.improved:
         return "no improvement shown"
     said = ["improved"] if shown.improved else []
     if shown.regressed:
         said.append("worse than its best")
-    if shown.plateau_since is not None:
+    if shown.plateau_since:  # 0: told by the test of last against first alone
         said.append(f"no checkpoint since {_label(one.row(shown.plateau_since))} is better than it")
     return ", ".join(said)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
@@ -21,13 +20,12 @@ from milepost.report.comparison.tables import (
     uncounted,
 )
 from milepost.report.text import printable
+from milepost.report.wide import BETWEEN_COLUMNS, columns_in_parts
 
 _LESS = ("metric", "relative", "p")
 """Columns that only the files have: a terminal is narrow."""
 _MOST_LEFT_OUT = 4
 """Lines; the report has them all."""
-_BETWEEN_COLUMNS = 3
-"""Cells that SIMPLE_HEAD and its padding leave between two columns."""
 _STYLES = {"worse": "red", "better": "green", "different": "yellow"}
 
 
@@ -71,7 +69,7 @@ def _print(table: TextTable, console: Console) -> None:
         max(cell_len(cell) for cell in (name, *(row[place] for row in table.rows)))
         for place, name in enumerate(table.columns)
     ]
-    parts = _parts(widths, console.width)
+    parts = columns_in_parts(widths, console.width)
     for number, part in enumerate(parts, start=1):
         which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
         made = Table(
@@ -90,17 +88,6 @@ def _print(table: TextTable, console: Console) -> None:
         for row, verdict in zip(table.rows, verdicts, strict=True):
             made.add_row(*(Text(row[place]) for place in part), style=_STYLES.get(verdict or "", ""))
         # A column that is wider than the window runs over its edge: cut figures would mislead.
-        width = sum(widths[place] + _BETWEEN_COLUMNS for place in part)
+        width = sum(widths[place] + BETWEEN_COLUMNS for place in part)
         console.print(made, crop=False, width=max(console.width, width))
         console.print()
-
-
-def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns that fit beside the first one, in their order."""
-    parts = [[0]]
-    for place in range(1, len(widths)):
-        used = sum(widths[one] + _BETWEEN_COLUMNS for one in parts[-1])
-        if len(parts[-1]) > 1 and used + widths[place] > room:
-            parts.append([0])
-        parts[-1].append(place)
-    return parts
