@@ -61,6 +61,14 @@ def test_free_figures_are_shown_by_name_and_exported(results: Path, tmp_path: Pa
     assert ",letters,acc_balanced,none,0.35," in (tmp_path / "all.csv").read_text("utf-8")
 
 
+def test_only_the_free_figures_asked_for_are_read_but_a_mistyped_one_finds_its_neighbours(
+    results: Path,
+) -> None:
+    assert {row.metric for row in read_measurements(results, free=("prob_*",))} == {"acc", "prob_right"}
+    assert {row.metric for row in read_measurements(results, free=())} == {"acc"}
+    assert "nearest: prob_right" in milepost("show", results, "--metric", "prob_rigth").err
+
+
 def test_the_chart_draws_the_band_where_there_is_one(results: Path) -> None:
     spec = curve(rows(read_measurements(results)[:1])).to_json()
     assert '"lowest": 0.2' in spec

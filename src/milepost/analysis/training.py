@@ -84,7 +84,7 @@ def read_training(results: Path, current: Sequence[Current], shown: Sequence[Row
 
 def read_headline_training(results: Path) -> list[Trained]:
     """Likewise of the curves that `show` has unless asked for others; empty before the first figure."""
-    current = list(read_current(open_results(results), free=False))
+    current = list(read_current(open_results(results), free=()))
     every = rows(measurements_of(current))
     return read_training(results, current, headline(every)) if every else []
 

@@ -81,7 +81,7 @@ def command(
     """
     check_target(output, CHART_SUFFIXES)
     left_out: list[LeftOut] = []
-    current = list(read_current(open_results(results), left_out, free=bool(metric)))
+    current = list(read_current(open_results(results), left_out, free=metric))
     measured = measurements_of(current)
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
     tasks = list(dict.fromkeys(row.task for row in picked))

@@ -12,7 +12,7 @@ from milepost.analysis.selection import headline, select
 from milepost.analysis.series import with_gaps
 from milepost.cli.selection import picks_among, results_argument, selection_options, tell_left_out
 from milepost.store import open_results
-from milepost.store.reading import LeftOut, measurements_of, read_current, without_figures
+from milepost.store.reading import EVERY, LeftOut, measurements_of, read_current, without_figures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,7 @@ def command(
         click.echo(origin_json(origins) if form == "json" else "\n".join(origin_lines(origins)))
         return
     left_out: list[LeftOut] = []
-    free = bool(metric) or form in ("json", "csv")
+    free = metric or (EVERY if form in ("json", "csv") else ())
     current = list(read_current(open_results(results), left_out, free=free))
     measured = measurements_of(current)
     if picks:

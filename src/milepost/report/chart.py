@@ -325,6 +325,7 @@ def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.Title
         subtitle=wrapped(" · ".join(filter(None, (what, best))), round(paper.size.width / 5.4)),
         frame="group",
         offset=6,
+        limit=paper.size.width,  # a name that is spelt out, for want of a font, must not push panels apart
     )
 
 

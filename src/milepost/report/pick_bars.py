@@ -107,7 +107,9 @@ def _bars(panel: _Panel, data: str) -> alt.Chart:
         .properties(
             width=WIDTH,
             height=HEIGHT,
-            title=alt.TitleParams(text=panel.title, subtitle=f"picks by {panel.by}", frame="group"),
+            title=alt.TitleParams(
+                text=panel.title, subtitle=f"picks by {panel.by}", frame="group", limit=WIDTH
+            ),
         )
     )
 

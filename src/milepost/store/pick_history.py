@@ -69,7 +69,7 @@ def read_histories(path: Path, tasks: Sequence[str] = (), series: Sequence[str] 
         ResultsError: nothing matches, no match is a multiple-choice task, or a damaged record.
     """
     results = open_results(path)
-    current = [each for each in read_current(results, free=False) if each.rows[0]["kind"] == "task"]
+    current = [each for each in read_current(results, free=()) if each.rows[0]["kind"] == "task"]
     _check_some(current, "series", {each.series for each in current}, series)
     named = {name for each in current for name in (each.task, *each.rows[0]["parents"])}
     _check_some(current, "task", named, tasks)

@@ -7,8 +7,9 @@ and are not mixed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,15 @@ FAILURE = "failure"
 """The entry of a checkpoint's record that says why its last visit failed."""
 
 
+EVERY = ("*",)
+"""The pattern of all figures."""
+
 HABIT_RAISES = ("acc", "acc_norm", "acc_tokens", "acc_bytes")
 """Metrics that a model can raise by a favourite answer alone."""
 
 
 def read_measurements(
-    path: Path, left_out: list[LeftOut] | None = None, *, free: bool = True
+    path: Path, left_out: list[LeftOut] | None = None, *, free: Sequence[str] = EVERY
 ) -> list[Measurement]:
     """All current figures of a results folder, by series, step, then the order the tasks were asked in.
 
@@ -100,14 +104,15 @@ class LeftOut:
 
 
 def read_current(
-    results: ResultsFolder, left_out: list[LeftOut] | None = None, *, free: bool = True
+    results: ResultsFolder, left_out: list[LeftOut] | None = None, *, free: Sequence[str] = EVERY
 ) -> Iterator[Current]:
     """The current figures by series, step, then task.
 
     Args:
         left_out: if given, what is not joined to them because it was asked otherwise (another limit, other
             examples) is added to it.
-        free: whether figures that lm_eval does not give are wanted: of large results they are most rows.
+        free: names or patterns of the figures wanted that lm_eval does not give: of large results they are
+            most rows. Where a pattern matches none of them all are given, as it may be mistyped.
 
     Raises:
         ResultsError: a damaged record.
@@ -140,14 +145,16 @@ def read_current(
                     yield found[checkpoint["checkpoint"], task]
 
 
-def _rows_by_task(record: dict[str, Any], free: bool) -> dict[str, list[dict[str, Any]]]:
+def _rows_by_task(record: dict[str, Any], free: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """lm_eval's rows of each task, then those that come free with its log-likelihoods."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in record["rows"]:
         found.setdefault(row["task"], []).append(row)
     choices = record.get("choices", {})
-    for task, figures in choices.get("figures", {}).items() if free else ():
-        for metric, (value, stderr, n, chance) in figures.items():
+    wanted = _wanted(choices.get("higher_is_better", {}), free)
+    for task, figures in choices.get("figures", {}).items() if wanted else ():
+        for metric in filter(wanted.__contains__, figures):
+            value, stderr, n, chance = figures[metric]
             found[task].append(
                 {
                     **found[task][0],
@@ -166,6 +173,11 @@ def _rows_by_task(record: dict[str, Any], free: bool) -> dict[str, list[dict[str
             if row["metric"] in HABIT_RAISES:
                 row |= {"constant": band, "fixed_choices": picks["fixed"]}
     return found
+
+
+def _wanted(names: Collection[str], patterns: Sequence[str]) -> set[str]:
+    hits = [{name for name in names if fnmatchcase(name, pattern)} for pattern in patterns]
+    return set().union(*hits) if all(hits) else set(names)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
