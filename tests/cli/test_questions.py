@@ -99,3 +99,14 @@ def test_what_is_not_there_is_one_line_and_a_hint(results: Path, options: list[s
     assert done.status == 2
     assert message in done.err
     assert "hint: " in done.err
+
+
+def test_one_checkpoint_is_said_to_be_one(tiny_llama: Path, tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path)
+    milepost.evaluate(tiny_llama, "where", output_path=tmp_path / "out", include_path=tasks, engine="padded")
+    for option in ("--learned", "--forgotten", "--flips", "--stats"):
+        assert "one checkpoint only" in called("questions", tmp_path / "out", option).out
+    (told,) = [
+        line for line in called("questions", tmp_path / "out", "--stats").out.splitlines() if ": " in line
+    ][:1]
+    assert told.strip().endswith(": where")

@@ -80,6 +80,8 @@ def together(histories: Sequence[PickHistory]) -> PickHistory | None:
     """All docs of several tasks of a series as one history; None where their checkpoints are not the same."""
     import numpy as np
 
+    if len(histories) == 1:
+        return histories[0]
     if len({history.checkpoints for history in histories}) > 1:
         return None
     return replace(

@@ -59,8 +59,10 @@ def command(
     pieces: Pieces = _pieces(results, found) if as_tokens else [None] * len(found)
     if say_json:
         _print_json(found, pieces)
-    else:
+    elif found:
         _print(found, pieces, whole)
+    else:
+        click.echo(_nothing(histories))
 
 
 def _found(
@@ -142,4 +144,11 @@ def _print(found: list[Question], pieces: Pieces, whole: bool) -> None:
     for (history, asked), tokens in zip(found, pieces, strict=True):
         for part in report.question(history, asked, tokens=tokens, whole=whole, name_series=several):
             console.print(part, soft_wrap=True)
-    console.print(Text(report.LEGEND, style="dim") if found else "no such question", soft_wrap=True)
+    console.print(Text(report.LEGEND, style="dim"), soft_wrap=True)
+
+
+def _nothing(histories: list[PickHistory]) -> str:
+    from milepost.report.questions import ONE_CHECKPOINT
+
+    several = any(len(history.checkpoints) > 1 for history in histories)
+    return "no such question" if several else ONE_CHECKPOINT

@@ -28,6 +28,8 @@ LEGEND = (
     "choice minus that of the best wrong one, in nats; * right, > what the last checkpoint picks"
 )
 
+ONE_CHECKPOINT = "one checkpoint only: nothing can have been learned or forgotten yet"
+
 
 def question(
     history: PickHistory,
@@ -72,6 +74,9 @@ def stats(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -
         )
         made.add_row(label, str(change.right), *moved)
     yield made
+    if len(changes) == 1:
+        yield Text(ONE_CHECKPOINT)
+        return
     yield Text(
         f"of {totals.docs:,} docs: always right {totals.always_right:,}, always wrong "
         f"{totals.always_wrong:,}, learned {totals.learned:,}, forgotten {totals.forgotten:,}; "
