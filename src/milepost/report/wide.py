@@ -23,9 +23,8 @@ class Wide:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = options.max_width if console.is_terminal else 10_000
-        widths = [_width(console, self.table, place) for place in range(len(self.table.columns))]
-        parts = columns_in_parts(widths, room)
+        every = list(range(len(self.table.columns)))
+        parts = _parts(console, self.table, options.max_width) if console.is_terminal else [every]
         for number, part in enumerate(parts, start=1):
             shown = self.table if len(parts) == 1 else _part(self.table, part, f" ({number} of {len(parts)})")
             needed = shown.__rich_measure__(console, options.update_width(10_000)).maximum
@@ -43,6 +42,10 @@ def columns_in_parts(widths: Sequence[int], room: int) -> list[list[int]]:
             parts.append([0])
         parts[-1].append(place)
     return parts
+
+
+def _parts(console: Console, table: Table, room: int) -> list[list[int]]:
+    return columns_in_parts([_width(console, table, place) for place in range(len(table.columns))], room)
 
 
 def _width(console: Console, table: Table, place: int) -> int:
