@@ -143,6 +143,7 @@ def evaluate(
     log_samples: bool = False,
     repair: bool = True,
     ask: bool = False,
+    models_after: int = 0,
     reuse_plan: bool = True,
     record: str = "none",
     record_project: str = "milepost",
@@ -174,6 +175,8 @@ def evaluate(
         shard_tokens: tokens per unit of work and storage, shared ones counted once; None for the default.
         log_samples: also write lm_eval's own result and sample files.
         ask: whether to ask on the terminal before a run that will take long; not asked by default.
+        models_after: how many further models will be asked the same in calls to come; counted in what is said
+            of the time it takes.
         repair: whether a damaged file in the Hub's cache is fetched again; else the checkpoint is refused.
         reuse_plan: whether an unchanged plan of an earlier run may be taken from the cache.
         record: `trackio` or `wandb`, to write each checkpoint's figures there as well; or `none`.
@@ -222,6 +225,7 @@ def evaluate(
         log_samples=log_samples,
         repair=repair,
         ask=ask,
+        models_after=models_after,
         reuse_plan=reuse_plan,
     )
     recording = open_recording(record, record_project)

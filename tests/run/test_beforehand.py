@@ -3,55 +3,57 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cli.called import milepost as call
 
 from milepost.errors import MilepostError
+from milepost.plan.shards import Shard
 from milepost.run import beforehand
 from milepost.run.beforehand import Beforehand
 from run.own_tasks import write_tasks
 
 
 class Slow:
-    """Answers nothing, and takes its time: a second for each doc's first call, then one for each doc."""
+    """Answers nothing, and takes its time: 10 ms for each request, or as many as `pace` says."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.asked = 0.0, []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pace: Mapping[str, float] | None = None) -> None:
+        self.now = 0.0
+        self.asked: list[int] = []
+        self._pace = pace or {}
         monkeypatch.setattr(beforehand.time, "monotonic", lambda: self.now)
 
-    def answer(self, _task: Any, shard: Any) -> None:
+    def answer(self, task: Any, shard: Any) -> None:
         self.asked.append(shard.last - shard.first)
-        self.now += 0.01 * (shard.last - shard.first)
+        self.now += self._pace.get(task.name, 0.01) * (shard.last - shard.first)
 
 
 class Asked:
-    """As `scoring.Target`, with one shard of 40 docs of 3 requests, 30 tokens each."""
+    """As `scoring.Target`: for each task one shard of 40 docs of 3 requests, 10 tokens each."""
 
-    def __init__(self) -> None:
-        import numpy as np
-
-        from milepost.plan.shards import Shard
-
-        class Task:
-            name = "farm"
-            doc_ids = np.repeat(np.arange(40), 3)
-
-            class encoded:
-                request_of = np.arange(120)
-
-            @staticmethod
-            def tokens_of(first: int, last: int) -> int:
-                return 10 * (last - first)
-
-        self.missing = [(Task, Shard("shard", 0, 120, 0, 120))]
+    def __init__(self, *names: str) -> None:
+        self.missing = [(Task(name), Shard("shard", 0, 120, 0, 120)) for name in names]
 
     def missing_shards(self) -> list[Any]:
         return self.missing
+
+
+class Task:
+    doc_ids = np.repeat(np.arange(40), 3)
+
+    class encoded:
+        request_of = np.arange(120)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def tokens_of(self, first: int, last: int) -> int:
+        return 10 * (last - first)
 
 
 @contextmanager
@@ -59,8 +61,9 @@ def aside() -> Iterator[None]:
     yield
 
 
-def measure(n_tokens: int, slow: Slow, *, ask: bool = False) -> None:
-    Beforehand(n_tokens, ask=ask, aside=aside).measure(slow, Asked())  # type: ignore[arg-type]
+def measure(n_tokens: int, slow: Slow, *names: str, ask: bool = False) -> None:
+    asked = Asked(*(names or ("farm",)))
+    Beforehand(n_tokens, ask=ask, aside=aside).measure(slow, asked)  # type: ignore[arg-type]
 
 
 def test_a_long_run_is_measured_on_whole_docs_and_told(
@@ -70,6 +73,24 @@ def test_a_long_run_is_measured_on_whole_docs_and_told(
     measure(1_000_000, slow)
     assert slow.asked == [3, 3, 24, 96]
     assert "about 17 min for what is not scored yet, as 32 docs of farm took 1.0 s" in capsys.readouterr().err
+
+
+def test_each_of_the_largest_tasks_is_measured_for_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Slow(monkeypatch, {"texts": 0.09})
+    measure(1_000_000, slow, "texts", "farm")
+    assert slow.asked == [3, 3, 3, 3, 24, 24]
+    # 9 ms for each token of one half, 1 ms of the other
+    told = "about 83 min for what is not scored yet, as 8 docs of texts took 2.2 s, 8 docs of farm took 0.2 s"
+    assert told in capsys.readouterr().err
+
+
+def test_many_tasks_are_not_all_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    measure(1_000_000, slow, *(f"subject-{number}" for number in range(57)))
+    assert slow.asked[: 2 * beforehand.MOST_TASKS] == [3] * 2 * beforehand.MOST_TASKS
+    assert slow.asked[2 * beforehand.MOST_TASKS] == 24
 
 
 def test_a_run_that_turns_out_short_is_measured_no_longer(

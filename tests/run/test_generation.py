@@ -256,6 +256,21 @@ def test_texts_that_cannot_be_asked_for_are_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_continuous_batching_is_refused_what_it_cannot_do_before_any_work(
+    tiny_llama: Path, tasks: Path, tmp_path: Path
+) -> None:
+    drawn = run(tiny_llama, "tell,guess", tasks, tmp_path / "out", "--engine", "hf-continuous")
+    assert drawn.status == 2
+    assert "--engine hf-continuous is greedy only, and guess draws its texts" in drawn.err
+    penalised = run(
+        tiny_llama, "tell", tasks, tmp_path / "out", "--engine", "hf-continuous",
+        "--gen-kwargs", "repetition_penalty=1.2",
+    )  # fmt: skip
+    assert penalised.status == 2
+    assert "does not know repetition_penalty, which tell asks for" in penalised.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_empty_list_of_stop_strings_is_told_and_texts_are_full(
     tiny_llama: Path, tasks: Path, tmp_path: Path
 ) -> None:

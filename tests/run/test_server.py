@@ -111,6 +111,25 @@ def test_a_server_is_found_before_anything_is_written(
     assert not out.exists()
 
 
+def test_options_that_a_server_does_not_know_are_not_left_out_in_silence(
+    tiny_llama: Path, tasks: Path, model: tuple[Any, Any], tmp_path: Path
+) -> None:
+    with serving(*model) as served:
+        options = ("--gen-kwargs", "no_repeat_ngram_size=2")
+        refused = from_server(tiny_llama, "tell", tasks, tmp_path / "out", served.url, *options)
+        assert not (tmp_path / "out").exists()
+        drawn = ("--gen-kwargs", "do_sample=true,temperature=0.5,top_p=1.0,repetition_penalty=1.5")
+        taken = from_server(tiny_llama, "tell", tasks, tmp_path / "out", served.url, *drawn)
+    assert refused.status == 2
+    assert "--engine openai does not know no_repeat_ngram_size, which tell asks for" in refused.err
+    assert "no_repeat_ngram_size=0" in refused.err
+    assert taken.status == 0, taken.err
+    asked = served.asked[-1]
+    assert {name: asked[name] for name in ("temperature", "top_p", "top_k", "repetition_penalty")} == {
+        "temperature": 0.5, "top_p": 1.0, "top_k": 50, "repetition_penalty": 1.5,
+    }  # fmt: skip
+
+
 def test_nobody_at_the_address_is_told(
     tiny_llama: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def run_settings(
     log_samples: bool = False,
     repair: bool = True,
     ask: bool = False,
+    models_after: int = 0,
     reuse_plan: bool = True,
 ) -> RunSettings:
     """The settings that the arguments mean; each is explained at `library.evaluate`.
@@ -94,6 +95,7 @@ def run_settings(
         log_samples=log_samples,
         repair=repair,
         ask=ask,
+        models_after=models_after,
         reuse_plan=reuse_plan,
         quick=quick,
         **chosen,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from milepost.run.answering import Answerer
     from milepost.run.scoring import Target
 
+    Shards = Sequence[tuple[TaskPlan, Shard]]
+
 FEW_TOKENS = 200_000
 """Fewer than so many in all are not worth a measurement."""
+MOST_TASKS = 4
+"""Measured are the tasks with most tokens; the others are taken to go at their pace."""
 DOCS = (1, 8, 32)
 """Answered one after the other until it can be told, the first of them once before, so that what is done only
 once is not counted."""
@@ -57,23 +61,67 @@ class Beforehand:
         if self._measured or not missing:
             return
         self._measured = True
-        task, shard = missing[0]
-        answerer.answer(task, _first_docs(task, shard, DOCS[0]))
+        samples = [_Sample(answerer, shards) for shards in _largest_tasks(missing)]
+        n_sampled = sum(one.n_tokens for one in samples)
         for n_docs in DOCS:
-            few = _first_docs(task, shard, n_docs)
-            start = time.monotonic()
-            answerer.answer(task, few)
-            seconds = time.monotonic() - start
-            left_s = seconds / task.tokens_of(few.first, few.last) * self._n_tokens
+            for one in samples:
+                one.take(n_docs)
+            left_s = sum(one.seconds_of_all for one in samples) * self._n_tokens / n_sampled
             if left_s < TOLD_S:
                 return  # more docs share more, so the whole will take less than that
-            if seconds > ENOUGH_S or few.last == shard.last:
+            if sum(one.seconds for one in samples) > ENOUGH_S or all(one.is_whole for one in samples):
                 break
         with self._aside():
-            line = f"about {spell(left_s)} for what is not scored yet, as {n_docs} docs of {task.name} took"
-            print(f"{line} {spell(seconds)}", file=sys.stderr, flush=True)
+            told = ", ".join(str(one) for one in samples)
+            print(f"about {spell(left_s)} for what is not scored yet, as {told}", file=sys.stderr, flush=True)
             if self._ask and left_s >= ASKED_S:
                 _ask_leave()
+
+
+class _Sample:
+    """The first docs of a task, answered to see how long that takes."""
+
+    def __init__(self, answerer: Answerer, shards: Shards) -> None:
+        self._answerer = answerer
+        self._task, self._shard = shards[0]
+        self.n_tokens = sum(task.tokens_of(shard.first, shard.last) for task, shard in shards)
+        """Of all that the docs stand for."""
+        self._few = _first_docs(self._task, self._shard, DOCS[0])
+        self.seconds = 0.0
+        answerer.answer(self._task, self._few)
+
+    def take(self, n_docs: int) -> None:
+        self._few = _first_docs(self._task, self._shard, n_docs)
+        start = time.monotonic()
+        self._answerer.answer(self._task, self._few)
+        self.seconds = time.monotonic() - start
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there are no more docs in the shard."""
+        return self._few.last == self._shard.last
+
+    @property
+    def seconds_of_all(self) -> float:
+        return self.seconds / self._task.tokens_of(self._few.first, self._few.last) * self.n_tokens
+
+    def __str__(self) -> str:
+        n_docs = len(np.unique(self._task.doc_ids[self._few.first : self._few.last]))
+        docs = "1 doc" if n_docs == 1 else f"{n_docs} docs"
+        return f"{docs} of {self._task.name} took {spell(self.seconds)}"
+
+
+def _largest_tasks(missing: Shards) -> list[Shards]:
+    """The missing shards of the tasks with most tokens, task by task, in the order of the plan."""
+    of_task: dict[str, list[tuple[TaskPlan, Shard]]] = {}
+    for task, shard in missing:
+        of_task.setdefault(task.name, []).append((task, shard))
+
+    def n_tokens(name: str) -> int:
+        return sum(task.tokens_of(shard.first, shard.last) for task, shard in of_task[name])
+
+    largest = sorted(of_task, key=n_tokens)[-MOST_TASKS:]
+    return [shards for name, shards in of_task.items() if name in largest]
 
 
 def _first_docs(task: TaskPlan, shard: Shard, n_docs: int) -> Shard:

@@ -28,7 +28,7 @@ from milepost.run.progress import show_progress
 from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
-from milepost.run.server import check_served
+from milepost.run.server import check_engine
 from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.streaming import Runner
 from milepost.sources import Given, discover_all
@@ -87,13 +87,13 @@ def evaluate_series(
     series = _prepare(found, settings, journal)
     questions = _questions_by_tokenizer(series, settings, journal)
     journal.say_collected()
-    if settings.engine == "openai":
-        check_served(settings, [checkpoint for one in series for checkpoint in one.checkpoints])
+    work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
+    plans = [one.plan for one in questions.values()]
+    check_engine(settings, [checkpoint for _, checkpoint in work], plans)
     results = ResultsFolder.create(settings.output_path)
     outcome = Outcome(results)
     for one in series:
         outcome.failed += [Failure(checkpoint, reason) for checkpoint, reason in one.refused]
-    work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
     expected = {
         checkpoint: expect(results.path, one, checkpoint, questions[one.key].plan, settings)
         for one, checkpoint in work
@@ -118,7 +118,8 @@ def evaluate_series(
                 with show_progress(len(work), sum(left.values())) as progress:
                     watch = Stopwatch(Estimating(progress, left))
                     before_s = time.monotonic() - began
-                    beforehand = Beforehand(sum(left.values()), ask=settings.ask, aside=progress.aside)
+                    in_all = sum(left.values()) * (1 + settings.models_after)
+                    beforehand = Beforehand(in_all, ask=settings.ask, aside=progress.aside)
                     runner.run(work, watch, beforehand)
             finally:
                 told.end()
@@ -127,8 +128,8 @@ def evaluate_series(
         raise
     note_training(results.path)
     if settings.quick:
-        plans = [one.plan for one in expected.values()]
-        outcome.full_job = whole_job(settings, outcome, plans, watch, before_s, usable(everything))
+        asked = [one.plan for one in expected.values()]
+        outcome.full_job = whole_job(settings, outcome, asked, watch, before_s, usable(everything))
     return outcome
 
 

@@ -103,7 +103,7 @@ def whole_job(
     n_tokens = 0.0
     for task in plan.tasks:
         asked, there_are = sizes[task.name]
-        n_tokens += len(task.encoded.sequences.tokens) * there_are / asked
+        n_tokens += task.n_tokens * there_are / asked
     tokens_per_s = measured.n_tokens / max(measured.scoring_s, 1e-9)
     n_all = sum(n_checkpoints.values())
     full = replace(settings, quick=False, tasks=replace(settings.tasks, limit=None))

@@ -1,21 +1,33 @@
-"""A run whose answers come from a server: what must be true of it, and who answers."""
+"""Engines with conditions: what must be true of a run that asks for one, and who answers for a server."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from milepost.engine.generate.abilities import check_able
 from milepost.errors import MilepostError
+from milepost.plan.plan import Plan
 from milepost.run.answering import Answerer
 from milepost.run.settings import RunSettings
 from milepost.types import Checkpoint
 
 
-def check_served(settings: RunSettings, checkpoints: Sequence[Checkpoint]) -> None:
-    """Whether one checkpoint is asked for, and somebody serves it.
+def check_engine(settings: RunSettings, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:
+    """Whether the engine asked for can answer these plans; of a server, whether it is there.
 
     Raises:
-        MilepostError: several checkpoints, nobody at `--base-url`, or no such model there.
+        MilepostError: a task's texts cannot be had of it; several checkpoints for one server, nobody at
+            `--base-url`, or no such model there.
     """
+    for plan in plans:
+        for task in plan.tasks:
+            for generation in task.generations.settings:
+                check_able(settings.engine, generation, task.name)
+    if settings.engine == "openai":
+        _check_served(settings, checkpoints)
+
+
+def _check_served(settings: RunSettings, checkpoints: Sequence[Checkpoint]) -> None:
     if len(checkpoints) != 1:
         raise MilepostError(
             f"a server holds one model, and SOURCE stands for {len(checkpoints)} checkpoints",

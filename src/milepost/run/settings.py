@@ -49,6 +49,8 @@ class RunSettings:
     """Whether a plan of an earlier run with the same questions may be taken from the cache."""
     ask: bool = False
     """Whether somebody is there to be asked before a long run begins."""
+    models_after: int = 0
+    """How many further models will be asked the same by other runs; an estimate of time counts them too."""
     quick: bool = False
     """Whether only the first, the middle and the last checkpoint of each series are asked."""
 

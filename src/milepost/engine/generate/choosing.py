@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers.generation import logits_process
 
+from milepost.engine.generate.abilities import effective_options
 from milepost.types import Generation
 
 if TYPE_CHECKING:
@@ -32,11 +33,6 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
     "eta_cutoff": logits_process.EtaLogitsWarper,
 }
 """transformers' own, in the order in which it applies them."""
-NEUTRAL: dict[str, tuple[float, ...]] = {
-    "repetition_penalty": (1.0,), "no_repeat_ngram_size": (0,), "top_k": (0,), "top_p": (1.0,),
-    "typical_p": (1.0,), "epsilon_cutoff": (0.0,), "eta_cutoff": (0.0,),
-}  # fmt: skip
-"""Values that switch an option off."""
 
 
 def dice(generation: Generation, prompt: npt.NDArray[np.int32], answer: int) -> np.random.Generator:
@@ -50,7 +46,7 @@ class Chooser:
     """Chooses as one `Generation` says."""
 
     def __init__(self, generation: Generation) -> None:
-        options = {name: value for name, value in generation.options if value not in NEUTRAL.get(name, ())}
+        options = effective_options(generation)
         self.needs_history = any(name in PENALTIES for name in options)
         self._penalties = [make(options[name]) for name, make in PENALTIES.items() if name in options]
         self._drawn = generation.do_sample

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from milepost.engine.generate.choosing import NEUTRAL
+from milepost.engine.generate.abilities import check_able
 from milepost.engine.generate.stopping import Stops, TextCodec
 from milepost.engine.inputs import check_ids
 from milepost.errors import MilepostError
@@ -53,12 +53,7 @@ class ContinuousGenerator:
         """
         for prompt in prompts:
             check_ids(prompt, self.vocab_size)
-        options = [name for name, value in generation.options if value not in NEUTRAL.get(name, ())]
-        if generation.do_sample or options:
-            what = "draws its texts" if generation.do_sample else f"asks for {', '.join(options)}"
-            raise MilepostError(
-                f"the engine hf-continuous is greedy only, and a task {what}", "use --engine auto for it"
-            )
+        check_able(self.name, generation)
         if not prompts:
             return []
         stops = Stops(self.codec, generation)

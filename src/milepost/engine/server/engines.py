@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milepost.engine.generate.abilities import OPTIONS, check_able
 from milepost.engine.server.client import RefusedError, ServerClient
 from milepost.errors import MilepostError
 from milepost.types import Scores
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 Logprobs = list[tuple[float, bool]]
 """Per token of a prompt but the first: its log-probability in nats, and whether none is likelier."""
-
-SAMPLING = ("top_p", "top_k", "min_p", "repetition_penalty")
-"""Options that vLLM and SGLang know by transformers' names."""
 
 
 class ServerEngine:
@@ -124,8 +122,9 @@ class ServerGenerator:
         """See `engine.generate.base.Generator`.
 
         Raises:
-            MilepostError: the server is gone or refuses.
+            MilepostError: the server is gone or refuses, or the task asks for what it does not know.
         """
+        check_able(self.name, generation)
         settings = _settings(generation)
 
         def ask(one: tuple[list[int], int]) -> str:
@@ -148,12 +147,12 @@ class ServerGenerator:
 
 
 def _settings(generation: Generation) -> dict[str, Any]:
-    options = {name: value for name, value in generation.options if name in SAMPLING}
+    """Neutral values are said as well: a server may have others by default."""
     return {
         "max_tokens": generation.max_new_tokens,
         "temperature": generation.temperature if generation.do_sample else 0,
         **({"stop": list(generation.until)} if generation.until else {}),
-        **options,
+        **{name: value for name, value in generation.options if name in OPTIONS[ServerGenerator.name]},
     }
 
 
