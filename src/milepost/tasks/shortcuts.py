@@ -12,6 +12,8 @@ Source: lm_eval/utils.py `apply_template`; huggingface_hub/repocard.py.
 from __future__ import annotations
 
 import functools
+import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +60,34 @@ def compiled_yaml() -> Iterator[None]:
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """While it lasts datasets draws no progress bars, unless on a terminal: a log file wants none."""
+    """While it lasts datasets draws no progress bars, unless on a terminal: a log file wants none.
+
+    Nor does lm_eval warn of what nobody need act on (`_NO_NEWS`).
+    """
+    loggers = [logging.getLogger(name) for name in ("lm_eval.config.task", "lm_eval.api.task")]
+    for one in loggers:
+        one.addFilter(_is_news)
+    try:
+        with _no_progress_bars():
+            yield
+    finally:
+        for one in loggers:
+            one.removeFilter(_is_news)
+
+
+_NO_NEWS = re.compile(
+    r"None: No `generation_kwargs`|.* is defined, but (aggregation|higher_is_better) is not"
+)
+"""The first is said of classes without a name, such as squadv2's, whose requests say themselves how a text is
+asked for, whatever lm_eval makes up here; the second wherever a metric is counted as it always is."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return _NO_NEWS.match(record.getMessage()) is None
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled() or sys.stderr.isatty():

@@ -63,6 +63,9 @@ def load_metric() -> Any:
     """
     import evaluate
 
+    bars = evaluate.utils.logging
+    were_on = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()  # of 4 kB
     try:
         return evaluate.load("squad_v2")
     except (OSError, ImportError) as error:
@@ -71,6 +74,9 @@ def load_metric() -> Any:
             f"the metric evaluate-metric/squad_v2 cannot be had: {said}",
             "check HF_ENDPOINT; squadv2 takes its metric from there, as in lm_eval",
         ) from error
+    finally:
+        if were_on:
+            bars.enable_progress_bar()
 
 
 def values_of_docs(pairs: Sequence[Pair]) -> dict[str, list[float | None]]:
