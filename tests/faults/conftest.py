@@ -20,7 +20,7 @@ PLACES = ("mat", "log", "hill", "roof")
 
 @pytest.fixture(scope="session")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tasks of own YAML, `where` and `who`, of 64 docs each."""
+    """Tasks of own YAML: `where` and `who` score 64 docs each, `tell` has 16 texts written."""
     folder = tmp_path_factory.mktemp("questions")
     docs = [
         {"text": f"{number} times the {animal} and the {other} sat on the", "places": list(PLACES)}
@@ -34,14 +34,22 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     write_task(folder, "where", docs, config | {"doc_to_text": "{{text}}"})
     write_task(folder, "who", docs, config | {"doc_to_text": "say: {{text}}"})
+    texts: dict[str, Any] = {
+        "output_type": "generate_until",
+        "doc_to_text": "{{text}}",
+        "doc_to_target": "{{places[0]}}",
+        "generation_kwargs": {"until": ["."], "max_gen_toks": 8, "do_sample": False},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    write_task(folder, "tell", docs[::4], texts)
     return folder
 
 
 @pytest.fixture(scope="session")
 def asked(tiny_run: Path, questions: Path) -> list[str]:
-    """The arguments of `milepost run`, but for the results folder: 3 checkpoints of 32 shards, or 128."""
+    """The arguments of `milepost run`, but for the results folder: 3 checkpoints of 38 shards, or 144."""
     return [
-        "run", str(tiny_run), "-t", "where,who", "--include-path", str(questions),
+        "run", str(tiny_run), "-t", "where,tell,who", "--include-path", str(questions),
         "--shard-tokens", str(SHARD_TOKENS), "--engine", "padded",
     ]  # fmt: skip
 

@@ -10,10 +10,16 @@ from milepost.store.tables import read_table
 
 
 def contents(results: Path) -> dict[str, Any]:
-    """Every record of scores and figures, by its path; how and when it was made is left out."""
+    """Every record of scores and figures, by its path; how and when it was made is left out.
+
+    NaN, which a text has for a log-likelihood, becomes None: it is not even equal to itself.
+    """
     store = results / "store"
     tables = {
-        str(path.relative_to(store)): read_table(path).to_pydict()
+        str(path.relative_to(store)): {
+            name: [None if value != value else value for value in values]
+            for name, values in read_table(path).to_pydict().items()
+        }
         for path in sorted(store.rglob("*.parquet"))
     }
     figures = {
