@@ -112,7 +112,9 @@ def test_thirty_short_windows_show_what_blocks_cost_and_not_what_the_smallest_we
 def test_the_perplexity_on_wikitext_names_its_convention(record: dict[str, Any]) -> None:
     (windows,) = (one for one in record["variants"][0]["tasks"] if one["task"] == "ppl_fixed")
     assert record["original"]["wikitext_ppl"] == pytest.approx(windows["original"])
-    assert "disjoint windows" in record["original"]["wikitext_ppl_convention"]
+    convention = record["original"]["wikitext_ppl_convention"]
+    assert "disjoint windows" in convention
+    assert "only the first 30, as --limit says" in convention
 
 
 def test_every_file_is_there_with_its_keys(compared: Compared, out: Path, original: Path) -> None:
@@ -176,6 +178,24 @@ def test_two_results_are_compared_without_running_anything(
     assert again.failures == {}
 
 
+def test_zeros_are_counted_of_results_whose_weights_are_in_the_cache(
+    compared: Compared, out: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from milepost.library import evaluate
+
+    results = evaluate(
+        "hf://tiny/english-4m@step-1600", "arc_easy", output_path=tmp_path / "hub", limit=5, device="cpu"
+    ).path
+    for here, sparsity in ((True, pytest.approx(0, abs=1e-4)), (False, None)):
+        if not here:
+            monkeypatch.setattr("milepost.comparing.is_fetched", lambda checkpoint: False)
+        compare(results, out / "pruned", output_path=tmp_path / "report")
+        model = json.loads((tmp_path / "report" / "original_model_results.json").read_text("utf-8"))
+        assert model["sparsity"] == sparsity
+    told = (tmp_path / "report" / "comparison_report.md").read_text("utf-8")
+    assert "its weights are not here; name hf://tiny/english-4m@step-1600" in told.replace("\\", "")
+
+
 def test_other_limits_are_compared_over_the_common_docs(
     compared: Compared, original: Path, own_tasks: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -212,6 +232,60 @@ def test_what_one_model_has_is_kept_when_the_other_fails(
     assert [path.name for path in found.files] == ["original_model_results.json"]
     kept = json.loads(found.files[0].read_text("utf-8"))
     assert kept["tasks"]["arc_easy"]["acc"] is not None
+
+
+def test_what_one_model_has_is_written_before_the_next_begins(
+    compared: Compared, original: Path, own_tasks: Path, out: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Also where the next ends in something that nobody has foreseen."""
+    kept = tmp_path / "kept"
+
+    def fall_over(*_: object) -> None:
+        raise RuntimeError("the machine has run out of something")
+
+    def say(line: str) -> None:
+        if line.startswith("pruned: "):
+            monkeypatch.setattr("milepost.comparing._run", fall_over)
+
+    shutil.copytree(out / "original", kept / "original")
+    options = {**OPTIONS, "include_path": own_tasks, "say": say}
+    with pytest.raises(RuntimeError, match="run out of something"):
+        compare(
+            original, original.parent / "pruned", "arc_easy,gsm8k_text,ppl_fixed", output_path=kept, **options
+        )
+    assert [path.name for path in kept.glob("*.json")] == ["original_model_results.json"]
+
+
+def test_leave_is_asked_once_and_the_estimate_is_of_all_models(
+    compared: Compared, original: Path, out: Path, tmp_path: Path, monkeypatch
+) -> None:
+    from milepost import library
+
+    evaluate, asked = library.evaluate, []
+
+    def noted(*arguments: Any, **options: Any) -> library.Results:
+        asked.append((options["ask"], options["models_after"]))
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(library, "evaluate", noted)
+    compare(
+        original,
+        [out / "original", original.parent / "pruned"],
+        "arc_easy",
+        output_path=tmp_path / "out",
+        **{**OPTIONS, "limit": 5, "ask": True},
+    )
+    assert asked == [(True, 1), (False, 0)]
+
+
+def test_one_server_is_not_taken_for_two_models(original: Path, tmp_path: Path) -> None:
+    with pytest.raises(MilepostError, match="a server holds one model, and 2 are to be run") as caught:
+        compare(
+            original, original, "arc_easy", output_path=tmp_path / "out",
+            engine="openai", base_url="http://127.0.0.1:9/v1",
+        )  # fmt: skip
+    assert "compare the RESULTS" in str(caught.value.hint)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

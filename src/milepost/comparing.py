@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,7 +24,7 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
-from milepost.sources import Given, discover, fetch, identify
+from milepost.sources import Given, discover, fetch, identify, is_fetched
 from milepost.store import read_settings
 from milepost.store.answers import ModelAnswers, read_answers
 from milepost.store.files import cannot_write
@@ -103,6 +103,8 @@ def compare(
     beside = Given(config=config, base=options.get("base"))
     given = _understand([str(one) for one in named], beside, has_tasks=bool(names or options.get("suite")))
     _check_folder(folder)
+    to_run = [one for one in given if one.results is None]
+    _check_engine(options.get("engine"), len(to_run))
     failures: dict[str, str] = {}
     models = []
     for one in given:
@@ -110,14 +112,19 @@ def compare(
         try:
             place, checkpoint = one.results, one.checkpoint
             if place is None:
-                place, checkpoint = _run(one, names, folder / one.role, perplexity, options, failures)
+                asked = _of_all(options, after=len(to_run) - to_run.index(one) - 1, first=one is to_run[0])
+                place, checkpoint = _run(one, names, folder / one.role, perplexity, asked, failures)
             models.append(_reported(one, place, checkpoint, names, say))
         except (SourceError, CheckpointError, TokenizerError, ResultsError) as error:
             if one.results is not None or len(given) == len(failures) + 1:
                 raise
             failures[one.role] = error.message
+            continue
+        if one in to_run:  # kept whatever becomes of the others
+            _write(folder, _model_file(models[-1]))
     study = _study(models, examples)
-    return Compared(study, tuple(_write(folder, models, study)), failures)
+    files = [_model_file(model) for model in models]
+    return Compared(study, tuple(_write(folder, *files, *_reports(study))), failures)
 
 
 # ---- what was given ------------------------------------------------------------------------------------
@@ -168,7 +175,20 @@ def _check_folder(folder: Path) -> None:
         raise ResultsError(f"{folder} is {what}", "choose another folder for --output-path")
 
 
+def _check_engine(engine: str | None, to_run: int) -> None:
+    if engine == "openai" and to_run > 1:
+        raise MilepostError(
+            f"a server holds one model, and {to_run} are to be run",
+            "run each with `milepost run --engine openai` and a server of its own, then compare the RESULTS",
+        )
+
+
 # ---- measuring -----------------------------------------------------------------------------------------
+
+
+def _of_all(options: Mapping[str, Any], *, after: int, first: bool) -> dict[str, Any]:
+    """Options of one of several runs: the first says how long all of them take, and asks leave for all."""
+    return {**options, "models_after": after, "ask": first and options.get("ask", False)}
 
 
 def _run(
@@ -242,9 +262,9 @@ def _sparsity(given: _Named, answers: ModelAnswers) -> Sparsity | str:
     source = given.source
     try:
         if source is None:
-            if answers.source.startswith("hf://"):
-                return f"its weights are on the Hub; name {answers.source} instead of the results to have it"
             source = discover(answers.source).checkpoints[-1]
+            if not is_fetched(source):
+                return f"its weights are not here; name {answers.source} instead of its results to fetch them"
         identity = identify(source, cache_folder())
         if identity.model_id != answers.model_id:
             return f"{answers.source} holds other weights by now"
@@ -292,24 +312,34 @@ def _study(models: Sequence[ReportedModel], examples: int) -> Study | None:
     return Study(original=first, variants=tuple(variants))
 
 
-def _write(folder: Path, models: Sequence[ReportedModel], study: Study | None) -> list[Path]:
+def _model_file(model: ReportedModel) -> tuple[str, str]:
+    from milepost.report.comparison.records import model_record
+
+    return f"{model.role}_model_results.json", _json(model_record(model))
+
+
+def _reports(study: Study | None) -> Iterator[tuple[str, str]]:
     from milepost.report.comparison.markdown import comparison_markdown
     from milepost.report.comparison.page import comparison_page
-    from milepost.report.comparison.records import comparison_record, model_record
+    from milepost.report.comparison.records import comparison_record
+
+    if study is not None:
+        yield "comparison_results.json", _json(comparison_record(study))
+        yield "comparison_report.md", comparison_markdown(study)
+        yield "comparison_report.html", comparison_page(study)
+
+
+def _write(folder: Path, *files: tuple[str, str]) -> list[Path]:
+    """Files as (name, text)."""
     from milepost.report.files import write_file
 
-    texts = {f"{model.role}_model_results.json": _json(model_record(model)) for model in models}
-    if study is not None:
-        texts["comparison_results.json"] = _json(comparison_record(study))
-        texts["comparison_report.md"] = comparison_markdown(study)
-        texts["comparison_report.html"] = comparison_page(study)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    for name, text in texts.items():
+    for name, text in files:
         write_file(folder / name, text.encode())
-    return [folder / name for name in texts]
+    return [folder / name for name, _ in files]
 
 
 def _json(record: dict[str, Any]) -> str:

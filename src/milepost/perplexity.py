@@ -40,6 +40,7 @@ def measure_perplexity(
     engine: Literal["auto", "packed", "padded", "reference"] = "auto",
     batch_size: str | int = "auto",
     shard_tokens: int | None = None,
+    ask: bool = False,
     verbosity: str = "WARNING",
 ) -> Perplexities:
     """Perplexities of every checkpoint of `sources` on one text; what is stored is not computed again.
@@ -53,7 +54,7 @@ def measure_perplexity(
         seqlen: tokens per window; None for 2,048, or the model's context where that is shorter.
         stride: new tokens per sliding window; None for 512, or half of a window where that is shorter.
         explain: also measure what lies between the conventions (about twice the work), for `.gaps`.
-        steps, tokenizer, config, base, device, dtype, engine, batch_size, shard_tokens, verbosity: as of
+        steps, tokenizer, config, base, device, dtype, engine, batch_size, shard_tokens, ask, verbosity: as of
             `milepost.evaluate`.
 
     Raises:
@@ -75,6 +76,7 @@ def measure_perplexity(
         engine=engine,
         batch_size=batch_size,
         shard_tokens=shard_tokens,
+        ask=ask,
         verbosity=verbosity,
     )
     only = {*results.scored, *results.reused}

@@ -20,6 +20,8 @@ def task(
     values: Sequence[Any],
     figure: float | None = None,
     docs: Sequence[str] | None = None,
+    prompts: Sequence[str] | None = None,
+    generation: Mapping[str, Any] | None = None,
     parents: tuple[str, ...] = (),
     version: str = "1.0",
     num_fewshot: int = 0,
@@ -37,6 +39,8 @@ def task(
         measurements=(own,),
         doc_hashes=hashes,
         doc_ids=tuple(range(len(values))),
+        prompt_hashes=hashes if prompts is None else tuple(prompts),
+        generation=generation or {},
         values={(metric, "none"): list(values)},
     )
 

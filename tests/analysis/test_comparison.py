@@ -98,6 +98,20 @@ def test_docs_are_matched_by_their_hash_whatever_their_order_and_number() -> Non
     assert "a: 150 docs in common of 200 and 150" in found.notes
 
 
+def test_what_differs_in_how_a_task_was_asked_is_told() -> None:
+    prompts = ["other words"] * 3 + [f"a-{i}" for i in range(3, 200)]
+    before = right("a", RIGHT, generation={"until": ["\n"], "max_gen_toks": 64})
+    after = right("a", WORSE, prompts=prompts, generation={"until": ["\n"]}, version="2.0", num_fewshot=5)
+    assert compare_models(model(before), model(after, model_id="1" * 64)).notes == (
+        "a: version 1.0 of the task against version 2.0",
+        "a: 0-shot against 5-shot",
+        "a: texts with max_gen_toks 64 against not set",
+        "a: 200 docs in common of 200 and 200",
+        "a: 3 of the 200 docs in common with other prompts",
+    )
+    assert compare_models(model(before), model(before, model_id="1" * 64)).notes == ()
+
+
 def test_docs_that_occur_twice_are_matched_once_each() -> None:
     before = right("a", [True, False, True], docs=["x", "x", "y"])
     after = right("a", [True, True, True, True], docs=["y", "x", "x", "x"])

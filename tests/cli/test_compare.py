@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,28 @@ def test_bad_input_is_one_line_a_hint_and_status_2(
     assert message in done.err
     assert "hint: " in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_detached_comparison_leaves_a_log_beside_its_report(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["compare", f"{results}@10", str(results), "-o", str(out), "--detach", "--json"]
+    started = subprocess.run(
+        [sys.executable, "-m", "milepost", *words], capture_output=True, check=True, text=True
+    )
+    log = Path(json.loads(started.stdout)["log"])
+    assert log.parent == out
+    end = time.monotonic() + 600
+    while "comparison_report.html" not in log.read_text("utf-8"):
+        assert time.monotonic() < end, log.read_text("utf-8")
+        time.sleep(0.2)
+    assert sorted(path.suffix for path in out.iterdir()) == [
+        ".html",
+        ".json",
+        ".json",
+        ".json",
+        ".log",
+        ".md",
+    ]
 
 
 def test_every_option_taken_over_from_run_is_an_argument_of_evaluate() -> None:

@@ -100,6 +100,29 @@ def test_the_length_that_is_meant_by_default_may_also_be_named(
     assert "already scored" in named.err
 
 
+def test_a_measurement_can_go_on_without_the_terminal(
+    tiny_llama: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from milepost.cli import detach
+
+    started: list[list[str]] = []
+
+    class Process:
+        pid = 4711
+
+        def __init__(self, words: list[str], **_: object) -> None:
+            started.append(words)
+
+    monkeypatch.setattr(detach.subprocess, "Popen", Process)
+    done = milepost("ppl", tiny_llama, "--text", text, "--detach", "-o", tmp_path / "out")
+    assert done.status == 0, done.err
+    assert "process 4711 goes on" in done.out
+    assert f"milepost status {tmp_path / 'out'}" in done.out
+    (words,) = started
+    assert words[1:4] == ["-m", "milepost", "ppl"]
+    assert "--detach" not in words
+
+
 def test_two_models_stand_side_by_side(tiny_run: Path, text: Path, tmp_path: Path) -> None:
     models = (tiny_run / "checkpoint-10", tiny_run / "checkpoint-30")
     done = milepost("ppl", *models, "--text", text, *WINDOWS, "--no-explain", "-o", tmp_path / "out")

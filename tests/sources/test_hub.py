@@ -70,7 +70,7 @@ PREAMBLE = """
 import json, sys
 from pathlib import Path
 from milepost.errors import MilepostError
-from milepost.sources import discover, fetch, hub_requests, identify, tokenizer_location
+from milepost.sources import discover, fetch, hub_requests, identify, is_fetched, tokenizer_location
 hub_requests._PAUSES_S = (0.01,) * 6
 CACHE = Path(__import__("os").environ["HF_HOME"]) / "digests"
 def attempt(work):
@@ -153,6 +153,14 @@ def test_only_the_files_that_are_needed_are_downloaded(server):
     snapshot = Path(fetched.stdout.strip()).parent
     there = {str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.is_file()}
     assert there == {"config.json", "iter_1/config.json", "iter_1/model.safetensors"}
+
+
+def test_whether_there_is_anything_to_download_is_known_beforehand(server):
+    code = (
+        f"(one,) = discover('{RUN}@step-25').checkpoints\nprint(is_fetched(one), fetch(one), is_fetched(one))"
+    )
+    before, _, after = server.python(code, endpoint=server.start()).stdout.split()
+    assert (before, after) == ("False", "True")
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ Three families of tests, each with Holm's adjustment of its own: one figure for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from milepost.analysis.doc_values import DocValues, read_values
 from milepost.analysis.intervals import Interval
@@ -369,18 +370,33 @@ def _notes(
     if dtypes[0] != dtypes[1]:
         yield f"computed in {dtypes[0]} and in {dtypes[1]}"
     for name, common in matched.docs.items():
-        yield from _differences(original.tasks[name], other.tasks[name], len(common.original))
+        for difference in _differences(original.tasks[name], other.tasks[name], common):
+            yield f"{name}: {difference}"
 
 
-def _differences(original: TaskAnswers, other: TaskAnswers, n_common: int) -> Iterable[str]:
-    name = original.name
+def _differences(original: TaskAnswers, other: TaskAnswers, common: CommonDocs) -> Iterable[str]:
+    """In how a task was asked."""
     if original.version != other.version:
-        yield f"{name}: version {original.version} of the task against version {other.version}"
+        yield f"version {original.version} of the task against version {other.version}"
     if original.num_fewshot != other.num_fewshot:
-        yield f"{name}: {original.num_fewshot}-shot against {other.num_fewshot}-shot"
-    sizes = len(original.doc_hashes), len(other.doc_hashes)
-    if n_common and sizes != (n_common, n_common):
-        yield f"{name}: {n_common} docs in common of {sizes[0]} and {sizes[1]}"
+        yield f"{original.num_fewshot}-shot against {other.num_fewshot}-shot"
+    for key in sorted({*original.generation, *other.generation}):
+        asked = [_asked(task.generation, key) for task in (original, other)]
+        if asked[0] != asked[1]:
+            yield f"texts with {key} {asked[0]} against {asked[1]}"
+    sizes, n = (len(original.doc_hashes), len(other.doc_hashes)), len(common.original)
+    if n and (sizes != (n, n) or original.version != other.version):
+        yield f"{n} docs in common of {sizes[0]} and {sizes[1]}"
+    reworded = sum(
+        original.prompt_hashes[i] != other.prompt_hashes[j]
+        for i, j in zip(common.original, common.other, strict=True)
+    )
+    if reworded:
+        yield f"{reworded} of the {n} docs in common with other prompts"
+
+
+def _asked(generation: Mapping[str, Any], key: str) -> str:
+    return json.dumps(generation[key], ensure_ascii=False) if key in generation else "not set"
 
 
 def _label(task: str, metric: str, filter: str) -> str:

@@ -37,9 +37,10 @@ def command(output: Path, as_json: bool) -> int:
         click.echo(json.dumps(_record(made), indent=1))
     else:
         _print(made, output)
-    for name, reason in made.results.failures.items():
+    failures = {**made.results.failures, **made.pruned.failures}
+    for name, reason in failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)
-    return 1 if made.results.failures else 0
+    return 1 if failures else 0
 
 
 def _record(made: Demonstration) -> dict[str, object]:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.store import ResultsFolder
+from milepost.store.files import cannot_write
 
 OPTION = "--detach"
 
@@ -21,16 +21,20 @@ class Detached:
     log: Path
 
 
-def detach(output_path: Path) -> Detached:
-    """Start this very command line again, without `--detach`, with its output in the results folder.
+def detach(folder: Path) -> Detached:
+    """Start this very command line again, without `--detach`, with its output in a file of `folder`.
 
     Raises:
-        ResultsError: the results folder cannot be made.
+        StorageError: the folder cannot be written.
     """
-    results = ResultsFolder.create(output_path)
-    log = results.path / time.strftime("run-%Y%m%dT%H%M%S.log")
+    log = folder / time.strftime("run-%Y%m%dT%H%M%S.log")
     words = [word for word in sys.argv[1:] if word != OPTION]
-    with log.open("ab") as output:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        output = log.open("ab")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with output:
         process = subprocess.Popen(
             [sys.executable, "-m", "milepost", *words],
             stdin=subprocess.DEVNULL,

@@ -27,6 +27,8 @@ _AS_IN_RUN = frozenset(
         "batch_size",
         "shard_tokens",
         "verbose",
+        "yes",
+        "apart",
     }
 )
 
@@ -72,6 +74,8 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     milepost ppl runs/my-500m --text wikitext2 --seqlen 2048 -o results
     milepost ppl original pruned --no-explain
     """
+    if options.pop("apart"):
+        return run.go_on_detached(Path(options["output_path"]), options["as_json"])
     with stop_in_good_order():
         return _measure(sources, **options)
 
@@ -80,7 +84,7 @@ command.params += copied(run.command, only=_AS_IN_RUN)
 
 
 def _measure(
-    sources: tuple[str, ...], *, plot: Path | None, verbose: int, as_json: bool, **options: Any
+    sources: tuple[str, ...], *, plot: Path | None, verbose: int, yes: bool, as_json: bool, **options: Any
 ) -> int:
     from milepost.perplexity import measure_perplexity
 
@@ -89,7 +93,7 @@ def _measure(
 
         check_target(plot, CHART_SUFFIXES)
     level = ("WARNING", "INFO", "DEBUG")[min(verbose, 2)]
-    measured = measure_perplexity(sources, verbosity=level, **options)
+    measured = measure_perplexity(sources, verbosity=level, ask=run.may_ask(yes), **options)
     if as_json:
         click.echo(_as_json(measured))
     else:

@@ -148,16 +148,25 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 
 
 def go_on_detached(output_path: Path, as_json: bool) -> int:
-    """Start this command line again without its terminal, and say how to follow it."""
+    """Start this command line again without its terminal, with a log in the results folder."""
+    from milepost.store import ResultsFolder
+
+    ResultsFolder.create(output_path)
+    return detached(output_path, as_json, f"how far:      milepost status {output_path}")
+
+
+def detached(folder: Path, as_json: bool, *more: str) -> int:
+    """Start this command line again without its terminal, with a log in `folder`; say how to follow it."""
     from milepost.cli.detach import detach
 
-    started = detach(output_path)
+    started = detach(folder)
     if as_json:
         click.echo(json.dumps({"pid": started.pid, "log": str(started.log)}))
         return 0
     click.echo(f"process {started.pid} goes on without this terminal")
     click.echo(f"follow it:    tail -f {started.log}")
-    click.echo(f"how far:      milepost status {output_path}")
+    for line in more:
+        click.echo(line)
     click.echo(f"end it:       kill {started.pid}   (the same command goes on from there)")
     return 0
 
@@ -172,10 +181,15 @@ def as_arguments(options: dict[str, Any]) -> dict[str, Any]:
         "metadata": _json_object("--metadata", metadata, '{"seqlen": 1024}') if metadata else None,
         "apply_chat_template": True if template == "true" else template or False,
         "reuse_plan": not given.pop("fresh_plan"),
-        "ask": not given.pop("yes") and sys.stdin.isatty() and sys.stderr.isatty(),
+        "ask": may_ask(given.pop("yes")),
         "verbosity": level or ("WARNING", "INFO", "DEBUG")[min(verbose, 2)],
         **given,
     }
+
+
+def may_ask(yes: bool) -> bool:
+    """Whether somebody is there to be asked before a long run, and wants to be."""
+    return not yes and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:

@@ -57,6 +57,8 @@ def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "examples in the prompt", asked.get("num_fewshot")
     yield "docs per task", asked.get("limit")
     yield "docs chosen", asked.get("samples")
+    yield "generation_kwargs changed", asked.get("gen_kwargs")
+    yield "parameters of tasks", dict(asked.get("metadata") or ())
     yield "chat template", asked.get("apply_chat_template") or None
     yield "system instruction", asked.get("system_instruction")
     yield "seeds", asked.get("seeds")

@@ -4,7 +4,7 @@ Imports neither torch nor huggingface_hub until a SOURCE needs them.
 """
 
 from milepost.sources.discover import discover, discover_all
-from milepost.sources.fetch import fetch, fetch_config
+from milepost.sources.fetch import fetch, fetch_config, is_fetched
 from milepost.sources.given import Given
 from milepost.sources.identity import FileDigest, Identity, identify
 from milepost.sources.steps import Steps
@@ -20,5 +20,6 @@ __all__ = [
     "fetch",
     "fetch_config",
     "identify",
+    "is_fetched",
     "tokenizer_location",
 ]

@@ -47,15 +47,31 @@ def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    format = format_named(checkpoint.format)
-    assert format is not None  # else it had a problem
-    patterns = format.downloads
+    patterns = _downloads(checkpoint)
     asked = _Asked(shown(checkpoint.source), CheckpointError, cache_dir, repair)
     wanted = _wanted(location, (*patterns, *_DESCRIPTIONS), _DESCRIPTIONS)
     folder = _make_local(location, wanted, asked) / location.subfolder
     if not any(path for pattern in patterns for path in folder.glob(pattern)):
         raise CheckpointError(f"{asked.what}: its weights are not in {shown(str(folder))}")
     return folder
+
+
+def is_fetched(checkpoint: Checkpoint) -> bool:
+    """Whether `fetch` would have nothing to download; of an adapter, neither for its base."""
+    location = checkpoint.location
+    if checkpoint.base is not None and not is_fetched(checkpoint.base):
+        return False
+    if checkpoint.problem or isinstance(location, Path):
+        return True
+    wanted = _wanted(location, (*_downloads(checkpoint), *_DESCRIPTIONS), _DESCRIPTIONS)
+    return not _missing(location, wanted)
+
+
+def _downloads(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Patterns of the weight files of a checkpoint without a problem."""
+    format = format_named(checkpoint.format)
+    assert format is not None  # else it had a problem
+    return format.downloads
 
 
 def fetch_config(checkpoint: Checkpoint) -> Path:
@@ -104,8 +120,8 @@ def _wanted(location: HubLocation, here: Sequence[str], above: Sequence[str]) ->
 
 def _make_local(location: HubLocation, wanted: Mapping[str, HubFile], asked: _Asked) -> Path:
     """Download what is not in the cache, and once more what is damaged there; the folder of the snapshot."""
-    snapshot = cache_folder_of(location.repo_id) / "snapshots" / location.commit
-    missing = [path for path in wanted if not (snapshot / path).is_file()]
+    snapshot = _snapshot(location)
+    missing = _missing(location, wanted)
     if missing:
         _download(location, missing, asked)
     damaged = damaged_files(snapshot, wanted, asked.cache_dir)
@@ -119,6 +135,14 @@ def _make_local(location: HubLocation, wanted: Mapping[str, HubFile], asked: _As
         raise _damage_error(snapshot, damaged, asked)
     _remember_revision(location)
     return snapshot
+
+
+def _snapshot(location: HubLocation) -> Path:
+    return cache_folder_of(location.repo_id) / "snapshots" / location.commit
+
+
+def _missing(location: HubLocation, wanted: Mapping[str, HubFile]) -> list[str]:
+    return [path for path in wanted if not (_snapshot(location) / path).is_file()]
 
 
 def _download(location: HubLocation, paths: Sequence[str], asked: _Asked) -> None:

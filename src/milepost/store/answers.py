@@ -41,6 +41,10 @@ class TaskAnswers:
     text has no doc of its own."""
     doc_ids: tuple[int, ...]
     """[D] places in the split."""
+    prompt_hashes: tuple[str, ...]
+    """[D] lm_eval's hash of the prompt that each doc was asked with."""
+    generation: Mapping[str, Any]
+    """How texts were asked for (`generation_kwargs`); empty where none were."""
     values: Mapping[tuple[str, str], Sequence[Any]]
     """(metric, filter) to [D] what each doc contributes: a number, or what lm_eval aggregates (a
     log-likelihood and its number of words), or None where the doc does not count. Empty where the model gave
@@ -216,6 +220,8 @@ def _task(
         measurements=tuple(figures),
         doc_hashes=tuple(_hashes(docs, described.get("output_type"))),
         doc_ids=tuple(doc_ids),
+        prompt_hashes=tuple(docs["prompt_hash"].to_pylist()),
+        generation=_generation(json.loads(docs["arguments"][0].as_py())),
         values=_values(read_table(path), doc_ids) if has_numbers else {},
     )
 
@@ -225,6 +231,11 @@ def _hashes(docs: pa.Table, output_type: str | None) -> list[str]:
     if output_type != "loglikelihood_rolling":
         return hashes
     return [f"{doc}-{text}" for doc, text in zip(hashes, docs["prompt_hash"].to_pylist(), strict=True)]
+
+
+def _generation(arguments: Sequence[Sequence[Any]]) -> Mapping[str, Any]:
+    """The second argument of a request for a text, which all docs of a task have in common."""
+    return next((one[1] for one in arguments if len(one) > 1 and isinstance(one[1], dict)), {})
 
 
 def _values(table: pa.Table, doc_ids: Sequence[int]) -> dict[tuple[str, str], list[Any]]:

@@ -71,11 +71,17 @@ def _wikitext(model: ReportedModel) -> tuple[float | None, str | None]:
     """The perplexity on wikitext-2, and by which convention; windows may be those of another text."""
     asked = model.settings.get("plan", {}).get("settings", {}).get("asked", {})
     other_text = dict(asked.get("metadata") or {}).get("text", "wikitext2") != "wikitext2"
-    values = {(one.task, one.metric): one.value for one in model.answers.measurements}
+    found = {(one.task, one.metric): one for one in model.answers.measurements}
     for (task, metric), convention in WIKITEXT_CONVENTIONS.items():
-        if values.get((task, metric)) is not None and not (task == "ppl_fixed" and other_text):
-            return values[task, metric], convention
+        figure = found.get((task, metric))
+        if figure is not None and figure.value is not None and not (task == "ppl_fixed" and other_text):
+            return figure.value, convention + _part(figure.n, asked.get("limit"))
     return None, None
+
+
+def _part(n: int, limit: float | None) -> str:
+    """What is to be said of a figure that a limit cut short."""
+    return f"; only the first {n}, as --limit says" if limit is not None and (limit < 1 or n == limit) else ""
 
 
 def comparison_record(study: Study) -> dict[str, Any]:
@@ -91,7 +97,11 @@ def comparison_record(study: Study) -> dict[str, Any]:
 def _short(study: Study, model: ReportedModel) -> dict[str, Any]:
     full = model_record(model)
     kept = "model_path role sparsity wikitext_ppl wikitext_ppl_convention n_parameters bytes_on_disk model_id"
-    return {"name": study.label(model), **{key: full[key] for key in kept.split()}}
+    return {
+        "name": study.label(model),
+        **{key: full[key] for key in kept.split()},
+        "patterns": None if model.sparsity is None else model.sparsity.patterns,
+    }
 
 
 def _variant(study: Study, variant: Variant) -> dict[str, Any]:
