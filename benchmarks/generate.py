@@ -134,7 +134,7 @@ def _prompts(
             defaults=GenerationDefaults(stop_tokens=(tokenizer.eos_token_id,)),
         ).plan
     (task,) = plan.tasks
-    asked = [json.loads(arguments)[0] for arguments in task.docs.columns()["arguments"]]
+    asked = [json.loads(arguments)[0] for arguments in task.docs.table()["arguments"].to_pylist()]
     prompts = []
     for shard in task.shards:
         found = shard_sequences(task.encoded, shard)

@@ -115,5 +115,5 @@ def test_a_plan_survives_saving(tmp_path: Path) -> None:
     loaded = load_plan(tmp_path / "plan")
     assert loaded.plan_id == plan.plan_id
     assert loaded.tasks[0].shards == task.shards
-    assert loaded.tasks[0].docs.columns() == docs
+    assert loaded.tasks[0].docs.table().to_pydict() == docs
     assert not list(tmp_path.glob(".*"))

@@ -16,13 +16,14 @@ from analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
-GROUND = {"types", "errors", "version", "cache"}
+GROUND = {"types", "errors", "version", "cache", "arrow"}
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "version": set(),
     "cache": {"errors"},
+    "arrow": set(),
     "sources": GROUND,
     "weights": GROUND | {"sources"},
     "tasks": GROUND,

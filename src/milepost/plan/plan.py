@@ -11,16 +11,20 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from milepost.arrow import as_array, read_parquet
 from milepost.plan.choices import choices_of
 from milepost.plan.encode import EncodedTask
 from milepost.plan.sequences import take
 from milepost.plan.shards import Generations, Shard, cut_into_shards, shard_sequences
 from milepost.types import Choices, Generation, Offer, Request, Sequences
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens")
 
@@ -38,13 +42,10 @@ class Docs:
         self._columns = columns
         self._path = path
 
-    def columns(self) -> dict[str, list[Any]]:
-        if self._columns is not None:
-            return self._columns
-        import pyarrow.parquet as pq
+    def table(self) -> pa.Table:
+        import pyarrow as pa
 
-        columns: dict[str, list[Any]] = pq.read_table(self._path).to_pydict()
-        return columns
+        return pa.table(self._columns) if self._path is None else read_parquet(self._path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,11 @@ class Plan:
     def n_requests(self) -> int:
         return sum(task.encoded.n_requests for task in self.tasks)
 
+    @property
+    def asks_texts(self) -> bool:
+        """Whether some request is a prompt to be continued."""
+        return any(task.generations.settings for task in self.tasks)
+
     def longest_scored(self) -> Sequences | None:
         """What is scored of the shard that holds the longest such sequence; None where nothing is scored."""
         most, found = 0, None
@@ -172,20 +178,24 @@ def save_plan(plan: Plan, folder: Path) -> None:
     entries = []
     for number, task in enumerate(plan.tasks):
         sequences = task.encoded.sequences
-        columns = {
-            "tokens": {"token": sequences.tokens},
-            "sequences": {
-                "length": np.diff(sequences.starts),
-                "n_targets": sequences.n_targets,
-                "request": task.encoded.request_of,
-            },
-            "requests": {"kind": task.kinds, "doc_id": task.doc_ids, "generation": task.generations.of},
-            "docs": task.docs.columns(),
+        tables = {
+            "tokens": pa.table({"token": sequences.tokens}),
+            "sequences": pa.table(
+                {
+                    "length": np.diff(sequences.starts),
+                    "n_targets": sequences.n_targets,
+                    "request": task.encoded.request_of,
+                }
+            ),
+            "requests": pa.table(
+                {"kind": task.kinds, "doc_id": task.doc_ids, "generation": task.generations.of}
+            ),
+            "docs": task.docs.table(),
         }
         if task.choices is not None:
-            columns["choices"] = {name: getattr(task.choices, name) for name in CHOICE_COLUMNS}
-        for name, table in columns.items():
-            pq.write_table(pa.table(table), temporary / f"{number}.{name}.parquet", compression="zstd")
+            tables["choices"] = pa.table({name: getattr(task.choices, name) for name in CHOICE_COLUMNS})
+        for name, table in tables.items():
+            pq.write_table(table, temporary / f"{number}.{name}.parquet", compression="zstd")
         entries.append(
             {
                 "name": task.name,
@@ -217,35 +227,33 @@ def load_plan(folder: Path) -> Plan:
     Raises:
         OSError, ValueError, KeyError: there is none, or it is damaged.
     """
-    import pyarrow.parquet as pq
-
     head = json.loads((folder / "plan.json").read_text("utf-8"))
     tasks = []
     for number, entry in enumerate(head["tasks"]):
         tables = {
-            name: pq.read_table(folder / f"{number}.{name}.parquet", memory_map=True)
+            name: read_parquet(folder / f"{number}.{name}.parquet")
             for name in ("tokens", "sequences", "requests")
         }
-        lengths = tables["sequences"]["length"].to_numpy()
+        lengths = as_array(tables["sequences"]["length"])
         tasks.append(
             TaskPlan(
                 name=entry["name"],
                 task_id=entry["task_id"],
                 encoded=EncodedTask(
                     sequences=Sequences(
-                        tokens=tables["tokens"]["token"].to_numpy(),
+                        tokens=as_array(tables["tokens"]["token"]),
                         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-                        n_targets=tables["sequences"]["n_targets"].to_numpy(),
+                        n_targets=as_array(tables["sequences"]["n_targets"]),
                     ),
-                    request_of=tables["sequences"]["request"].to_numpy(),
+                    request_of=as_array(tables["sequences"]["request"]),
                     n_requests=entry["n_requests"],
                     n_truncated=entry["n_truncated"],
                 ),
-                kinds=tables["requests"]["kind"].to_numpy(),
-                doc_ids=tables["requests"]["doc_id"].to_numpy(),
+                kinds=as_array(tables["requests"]["kind"]),
+                doc_ids=as_array(tables["requests"]["doc_id"]),
                 generations=Generations(
                     tuple(_generation(one) for one in entry["generations"]),
-                    tables["requests"]["generation"].to_numpy(),
+                    as_array(tables["requests"]["generation"]),
                 ),
                 n_docs=entry["n_docs"],
                 docs=Docs(path=folder / f"{number}.docs.parquet"),
@@ -270,9 +278,7 @@ def _generation(entry: dict[str, Any]) -> Generation:
 
 
 def _load_choices(path: Path, fixed: bool | None) -> Choices | None:
-    import pyarrow.parquet as pq
-
     if fixed is None:
         return None
-    table = pq.read_table(path)
-    return Choices(**{name: table[name].to_numpy() for name in CHOICE_COLUMNS}, fixed=fixed)
+    table = read_parquet(path)
+    return Choices(**{name: as_array(table[name]) for name in CHOICE_COLUMNS}, fixed=fixed)

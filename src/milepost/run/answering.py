@@ -37,7 +37,8 @@ class Answerer:
     """A model behind its engines."""
 
     engine: Engine
-    generator: Generator
+    generator: Generator | None
+    """None where no text is asked for."""
 
     def answer(self, task: TaskPlan, shard: Shard) -> Answers:
         """Raises: MilepostError for a token id that the model does not have."""
@@ -53,6 +54,7 @@ class Answerer:
             loglikelihood[asked < 0], greedy[asked < 0] = sums[asked < 0], firsts[asked < 0]
         sequences = shard_sequences(task.encoded, shard)
         generated: Texts = [None] * n_requests
+        assert self.generator is not None
         for number, generation in enumerate(task.generations.settings):
             wanted = np.flatnonzero(asked[request_of] == number)
             prompts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in wanted]
@@ -80,7 +82,7 @@ class Answerer:
         return self._used(any((of < 0).any() for of in asked), any((of >= 0).any() for of in asked))
 
     def _used(self, scores: bool, texts: bool) -> list[Engine | Generator]:
-        return [*([self.engine] if scores else []), *([self.generator] if texts else [])]
+        return [*([self.engine] if scores else []), *([self.generator] if texts and self.generator else [])]
 
 
 def _by_request(

@@ -279,7 +279,7 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
         for task in plan.tasks
     ]
     for task in lacking:
-        results.write_docs(task.task_id, task.docs.columns())
+        results.write_docs(task.task_id, task.docs.table())
     write_json(
         path,
         {

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
@@ -76,7 +76,7 @@ class Runner:
         self._leases = Leases(results, worker)
         self._model: LiveModel | None = None
         self._bases: Bases | None = None
-        self._tokenizer: Any = None
+        self._tokenizer_id: str | None = None
         """Of the series that the live model belongs to."""
         self._dtype = ""
         """What the live model was asked to compute in."""
@@ -293,13 +293,13 @@ class Runner:
         if (
             self._model is None
             or self._answerer is None
-            or self._tokenizer is not series.tokenizer
+            or self._tokenizer_id != series.tokenizer_id
             or self._dtype != dtype
             or self._model.accepts(weights) is not None
         ):
             self._model = self._answerer = None  # frees the old module before the new one is made
             self._model, self._dtype = LiveModel.build(weights, dtype=dtype, device=self._device), dtype
-            self._tokenizer = series.tokenizer
+            self._tokenizer_id = series.tokenizer_id
             self._answerer = self._build_answerer(self._model, series)
         else:
             self._model.copy_from(weights)
@@ -310,19 +310,21 @@ class Runner:
 
         name, budget_tokens = self._settings.engine, self._settings.batch_tokens
         assert name != "openai", "a server has its weights itself"
-        return Answerer(
-            build_engine(
-                name,
-                model.module,
-                vocab_size=model.vocab_size,
-                budget_tokens=budget_tokens,
-                trial=self._questions[series.key].plan.longest_scored(),
-            ),
-            build_generator(
-                name,
-                model.module,
-                series.tokenizer,
-                vocab_size=model.vocab_size,
-                budget_tokens=budget_tokens,
-            ),
+        plan = self._questions[series.key].plan
+        engine = build_engine(
+            name,
+            model.module,
+            vocab_size=model.vocab_size,
+            budget_tokens=budget_tokens,
+            trial=plan.longest_scored(),
         )
+        if not plan.asks_texts:
+            return Answerer(engine, None)
+        generator = build_generator(
+            name,
+            model.module,
+            series.tokenizer,
+            vocab_size=model.vocab_size,
+            budget_tokens=budget_tokens,
+        )
+        return Answerer(engine, generator)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from milepost.arrow import as_array
 from milepost.store.files import read_json
 from milepost.store.folder import ResultsFolder
 from milepost.store.picks import read_picks
 from milepost.store.reading import Current
-from milepost.store.tables import as_array, read_table
+from milepost.store.tables import read_table
 
 PICKED = {
     "acc": "right",

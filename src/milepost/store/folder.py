@@ -38,6 +38,7 @@ from milepost.store.tables import read_table, write_table
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
 FORMAT_VERSION = 1
 MARKER = "milepost.json"
@@ -138,11 +139,9 @@ class ResultsFolder:
     def picks_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
         return self.path / "store" / "picks" / plan_id / f"{model_id}-{numerics}.parquet"
 
-    def write_docs(self, task_id: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    def write_docs(self, task_id: str, table: pa.Table) -> None:
         """Docs and prompts of one task, once."""
-        import pyarrow as pa
-
-        write_table(self.docs_path(task_id), pa.table(dict(columns)))
+        write_table(self.docs_path(task_id), table)
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         """lm_eval's metrics of each doc of one task at one checkpoint."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.store.tables import as_array, read_made, read_table, write_table
+from milepost.arrow import as_array
+from milepost.store.tables import read_made, read_table, write_table
 from milepost.types import Choices
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from milepost.store.files import check_name, damaged, record_name, write_atomica
 from milepost.store.seal import OPEN, is_sealed, seal
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pyarrow as pa
 
 CHECKSUM_KEY = "milepost"
@@ -61,23 +60,6 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns=columns)
     except (OSError, pa.ArrowException, ResultsError) as error:
         raise damaged(path, error) from error
-
-
-def as_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
-    """A column of numbers or bools without nulls as an array.
-
-    pyarrow's own `to_numpy` imports pandas, and its `cast` all of pyarrow.compute, which take longer than
-    reading a million docs.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if pa.types.is_boolean(array.type):
-        bits = np.unpackbits(np.frombuffer(array.buffers()[1] or b"", dtype=np.uint8), bitorder="little")
-        return bits[array.offset : array.offset + len(array)].astype(np.bool_)
-    numbers: npt.NDArray[Any] = np.from_dlpack(array)
-    return numbers
 
 
 def read_made(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Columns of Parquet files as arrays, without pandas and without pyarrow's compute functions."""
+"""Columns of Arrow tables as arrays, without pandas and without pyarrow's compute functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from milepost.store.tables import as_array, write_table
+from milepost.arrow import as_array
+from milepost.store.tables import write_table
 
 
 @pytest.mark.parametrize("first", [0, 3, 8, 13])
@@ -30,8 +31,10 @@ def test_no_rows_are_an_empty_array() -> None:
 def test_reading_columns_imports_neither_pandas_nor_pyarrow_compute(tmp_path: Path) -> None:
     write_table(tmp_path / "made.parquet", pa.table({"right": [True, False], "margin": [1.5, -2.0]}))
     asked = (
-        "import sys, pathlib; from milepost.store.tables import as_array, read_table;"
-        f"table = read_table(pathlib.Path({str(tmp_path / 'made.parquet')!r}));"
+        "import sys, pathlib; from milepost.arrow import as_array, read_parquet;"
+        "from milepost.store.tables import read_table;"
+        f"path = pathlib.Path({str(tmp_path / 'made.parquet')!r}); table = read_table(path);"
+        "assert read_parquet(path).equals(table);"
         "print(as_array(table['right']), as_array(table['margin']));"
         "print([name for name in ('pandas', 'pyarrow.compute') if name in sys.modules])"
     )
