@@ -56,10 +56,13 @@ def build_engine(
         trial: the packed engine is tried once on a few of these, the longest among them, before its first
             scores; None has it tried whenever sequences come that are longer than any before.
     """
+    from milepost.engine.memory import keep_freed_memory
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
     from milepost.engine.reference import ReferenceEngine
 
+    if next(module.parameters()).device.type == "cpu":
+        keep_freed_memory()
     if name == "reference":
         return ReferenceEngine(module, vocab_size=vocab_size)
     if name == "padded":
