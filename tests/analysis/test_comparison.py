@@ -63,6 +63,16 @@ def test_percentages_are_right_or_wrong_too() -> None:
     assert one.smallest > 1
 
 
+def test_of_docs_that_are_all_wrong_the_difference_is_in_the_unit_of_the_task() -> None:
+    none_right = task("a", metric="HasAns_exact", values=[0.0] * 5)
+    one = only(compare_models(model(none_right), model(none_right)).tasks)
+    assert one.interval.high == pytest.approx(39.6, abs=0.1)
+    assert (
+        only(compare_models(model(right("a", [False] * 5)), model(right("a", [False] * 5))).tasks).smallest
+        <= 1
+    )
+
+
 def test_f1_is_tested_by_the_bootstrap_over_the_docs_that_count() -> None:
     before = [0.5, 0.25, None, 1.0] * 20
     after = [0.4, 0.2, None, 1.0] * 20

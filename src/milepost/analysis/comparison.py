@@ -176,6 +176,8 @@ class _Pair(NamedTuple):
     other: DocValues
     strata: npt.NDArray[np.int64] | None
     docs: DocCount
+    in_percent: bool = False
+    """Whether a right doc counts 100, as in squadv2: of docs that are all wrong the values do not say it."""
 
 
 class _Matched:
@@ -222,7 +224,9 @@ class _Matched:
         if not np.allclose(before.weights[counts], after.weights[counts]):
             return Uncompared(label, "the two results weigh the same docs differently")
         places = np.flatnonzero(counts)
-        return _Pair(before.of(places), after.of(places), None, count._replace(common=len(places)))
+        in_percent = any(one.metric == "HasAns_exact" for one in original.measurements)
+        docs = count._replace(common=len(places))
+        return _Pair(before.of(places), after.of(places), None, docs, in_percent)
 
     def _of_group(self, group: GroupAnswers, figure: Measurement) -> _Pair | Uncompared:
         import numpy as np
@@ -322,6 +326,8 @@ def _right_is(pair: _Pair) -> float | None:
     if not pair.original.is_mean:
         return None
     both = np.concatenate([pair.original.values, pair.other.values])
+    if not both.any():
+        return 100.0 if pair.in_percent else 1.0
     return next((top for top in (1.0, 100.0) if bool(np.isin(both, (0.0, top)).all())), None)
 
 
