@@ -164,7 +164,10 @@ def test_a_text_of_one_endless_word_has_no_perplexity_per_word_but_all_others(
     gap = next(gap for gap in model["gaps"] if gap["to"] == "word_perplexity")
     assert gap["ratio"] is None
     assert gap["ln_product"] == pytest.approx(gap["ln_ratio"], rel=1e-9)
-    assert "e^" in milepost("ppl", tiny_llama, "--text", path, *WINDOWS, "-o", tmp_path / "out").out
+    printed = milepost("ppl", tiny_llama, "--text", path, *WINDOWS, "-o", tmp_path / "out").out
+    assert "e^" in printed
+    assert "tiny-llama: fixed windows" in printed
+    assert "tiny-llama tiny-llama" not in printed
 
 
 @pytest.mark.parametrize(

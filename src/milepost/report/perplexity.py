@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-from milepost.report.text import plus_minus, printable
+from milepost.report.text import model_name, plus_minus, printable
 
 LABELS = {
     "fixed": "fixed windows",
@@ -50,7 +50,7 @@ def view(found: Sequence[TextPerplexity]) -> RenderableType:
 
 
 def _name(one: TextPerplexity) -> str:
-    return printable(f"{one.series} {one.checkpoint}")
+    return model_name(one.series, one.checkpoint)
 
 
 def _heading(one: TextPerplexity) -> str:

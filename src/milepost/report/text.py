@@ -71,3 +71,8 @@ def _is_control(char: str) -> bool:
 
 def _spelt(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def model_name(series: str, checkpoint: str) -> str:
+    """Series and checkpoint; one of them where they are the same, as for a folder that is a model."""
+    return printable(series if series == checkpoint else f"{series} {checkpoint}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost.analysis.comparison import Comparison
 from milepost.report.comparison.examples import Examples
-from milepost.report.text import printable
+from milepost.report.text import model_name
 from milepost.store.answers import ModelAnswers
 from milepost.types import Sparsity
 
@@ -30,8 +30,7 @@ class ReportedModel:
     @property
     def name(self) -> str:
         """Series and checkpoint; one of them where they are the same."""
-        series, checkpoint = self.answers.series, self.answers.checkpoint
-        return printable(series if series == checkpoint else f"{series} {checkpoint}")
+        return model_name(self.answers.series, self.answers.checkpoint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
