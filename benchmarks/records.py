@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from milepost.analysis.choices import doc_figures
 from milepost.analysis.figures import free_figures, habit_figures
@@ -131,7 +132,7 @@ def make(path: Path, *, n_docs: int = N_DOCS, checkpoints: int = N_CHECKPOINTS, 
     tasks = make_tasks(n_docs)
     groups = make_groups(tasks)
     for task in tasks:
-        results.write_docs(task.task_id, dict(_docs(task)))
+        results.write_docs(task.task_id, pa.table(dict(_docs(task))))
         write_choices(results.choices_path(task.task_id), task.choices)
     write_json(results.plan_path(PLAN), _plan(tasks))
     for i in range(checkpoints):
