@@ -135,7 +135,7 @@ def _read(results: ResultsFolder, choosing: dict[tuple[str, str], list[Current]]
             if each.picks is not None:
                 tasks_of.setdefault(_file(each), set()).add(task)
     arrays = {
-        file: read_picks(results.picks_path(*file), COLUMNS, sorted(tasks))
+        file: read_picks(results.picks_path(*file), COLUMNS, tasks)
         for file, tasks in tasks_of.items()
     }
     plans = {each.plan_id for found in choosing.values() for each in found}

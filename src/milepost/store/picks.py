@@ -6,7 +6,7 @@ task of the plan, task after task: one file per checkpoint, so that a series is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def write_picks(
 
 
 def read_picks(
-    path: Path, columns: Sequence[str], tasks: Sequence[str] | None = None
+    path: Path, columns: Sequence[str], tasks: Collection[str] | None = None
 ) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """By task, in the order of the plan: `doc_id` and the columns asked for, as arrays [D].
 
