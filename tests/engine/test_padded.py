@@ -79,8 +79,12 @@ def test_equal_inputs_are_computed_once() -> None:
 def test_the_budget_does_not_change_scores(budget: int) -> None:
     model = tiny_model("qwen2")
     sequences = random_requests(seed=2)
-    small = PaddedEngine(model, vocab_size=VOCAB, budget_tokens=budget).score(sequences)
-    close(small, PaddedEngine(model, vocab_size=VOCAB, budget_tokens=500).score(sequences), 1e-5)
+    expected = PaddedEngine(model, vocab_size=VOCAB, budget_tokens=500).score(sequences)
+    batches: list[tuple[int, int]] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, args: batches.append(tuple(args[0].shape)))
+    close(PaddedEngine(model, vocab_size=VOCAB, budget_tokens=budget).score(sequences), expected, 1e-5)
+    assert batches
+    assert all(n_rows == 1 or n_rows * length <= budget for n_rows, length in batches)
 
 
 def test_order_comes_back_as_it_was_given() -> None:

@@ -12,8 +12,8 @@ from milepost.analysis.series import Curve, curves
 from milepost.report.axes import y_axis
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
+from milepost.report.panels import stacked
 from milepost.report.text import direction_arrow, printable
-from milepost.report.theme import LIGHT
 
 BAR_HEIGHT = 24
 """Of a task: two bars and the air between tasks."""
@@ -30,20 +30,9 @@ def first_last(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatC
         rows: what to draw; at least one.
         title: heading; by default the name of the series, or how many there are.
     """
-    panels: dict[tuple[str, str, str], list[Curve]] = {}
-    for each in curves(rows):
-        if each.first is not None:
-            panels.setdefault((each.series, each.metric, each.filter), []).append(each)
+    found = [each for each in curves(rows) if each.first is not None]
     several = len({row.series for row in rows}) > 1
-    chart = alt.vconcat(
-        *(_panel(of, f"bars-{i}", name_series=several) for i, of in enumerate(panels.values())),
-        title=heading(name_of(rows, title), WIDTH),
-        config=LIGHT,
-        padding=14,
-        spacing=30,
-    )
-    chart.datasets = {f"bars-{i}": _bars(of) for i, of in enumerate(panels.values())}
-    return chart
+    return stacked(found, _panel, _bars, name_series=several, title=heading(name_of(rows, title), WIDTH))
 
 
 def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerChart:

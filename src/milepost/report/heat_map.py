@@ -13,8 +13,8 @@ from milepost.analysis.series import Curve, curves
 from milepost.report.arranged import with_missing_steps
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
+from milepost.report.panels import stacked
 from milepost.report.text import direction_arrow, printable
-from milepost.report.theme import LIGHT
 
 CELL_HEIGHT = 15
 WIDTH = 640
@@ -33,20 +33,16 @@ def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatCha
         rows: what to draw; at least one.
         title: heading; by default the name of the series, or how many there are.
     """
-    maps: dict[tuple[str, str, str], list[Curve]] = {}
-    for each in curves(with_missing_steps(rows)):
-        maps.setdefault((each.series, each.metric, each.filter), []).append(each)
-    several = len({row.series for row in rows}) > 1
-    chart = alt.vconcat(
-        *(_map(of_map, f"map-{i}", name_series=several) for i, of_map in enumerate(maps.values())),
+    found = curves(with_missing_steps(rows))
+    own_colours = alt.Resolve(scale={"color": "independent"})
+    return stacked(
+        found,
+        _map,
+        _cells,
+        name_series=len({row.series for row in rows}) > 1,
         title=heading(name_of(rows, title), WIDTH),
-        config=LIGHT,
-        padding=14,
-        spacing=30,
-        resolve=alt.Resolve(scale={"color": "independent"}),
+        resolve=own_colours,
     )
-    chart.datasets = {f"map-{i}": _cells(of_map) for i, of_map in enumerate(maps.values())}
-    return chart
 
 
 def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:

@@ -134,10 +134,7 @@ def _read(results: ResultsFolder, choosing: dict[tuple[str, str], list[Current]]
         for each in found:
             if each.picks is not None:
                 tasks_of.setdefault(_file(each), set()).add(task)
-    arrays = {
-        file: read_picks(results.picks_path(*file), COLUMNS, tasks)
-        for file, tasks in tasks_of.items()
-    }
+    arrays = {file: read_picks(results.picks_path(*file), COLUMNS, tasks) for file, tasks in tasks_of.items()}
     plans = {each.plan_id for found in choosing.values() for each in found}
     task_ids = {
         (plan_id, one["name"]): str(one["task_id"])
