@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import orjson
+
 from milepost.errors import ResultsError, StorageError
 from milepost.store.processes import PROCESS_NAME, this_process
 from milepost.store.seal import OPEN, is_sealed, seal
@@ -84,7 +86,7 @@ def read_json(path: Path) -> Any:
     try:
         data = path.read_bytes()
         is_sealed(data)
-        value = json.loads(data)
+        value = orjson.loads(data)
         if isinstance(value, dict):
             value.pop(CHECKSUM, None)
             check_name(path, value.pop(NAME, None))

@@ -84,7 +84,7 @@ def write_picks(
     table["doc_id"] = np.concatenate([doc_ids[task] for task in tasks])
     for name, dtype in PICK_COLUMNS.items():
         table[name] = np.concatenate([columns[task][name] for task in tasks]).astype(dtype)
-    write_table(path, pa.table(table))
+    write_table(path, pa.table(table), compression="lz4")
 
 
 def read_picks(

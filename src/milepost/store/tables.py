@@ -21,8 +21,13 @@ NAME_KEY = "milepost.record"
 PARQUET_END = b"PAR1"
 
 
-def write_table(path: Path, table: pa.Table, made: Mapping[str, Any] | None = None) -> None:
+def write_table(
+    path: Path, table: pa.Table, made: Mapping[str, Any] | None = None, *, compression: str = "zstd"
+) -> None:
     """One Parquet file, atomically; `made` is kept as JSON in its metadata.
+
+    Args:
+        compression: `lz4` for numbers that are read of a whole series at once: half the time of `zstd`.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -31,7 +36,10 @@ def write_table(path: Path, table: pa.Table, made: Mapping[str, Any] | None = No
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+    # A dictionary of numbers is larger than they are, and takes most of the time that writing them does.
+    words = (pa.types.is_dictionary, pa.types.is_string)
+    of_words = [one.name for one in table.schema if any(kind(one.type) for kind in words)]
+    with pq.ParquetWriter(sink, table.schema, compression=compression, use_dictionary=of_words) as writer:
         writer.write_table(table)
         told = {MADE_KEY: json.dumps(made or {}), CHECKSUM_KEY: OPEN.decode()}
         if name := record_name(path):
