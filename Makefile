@@ -33,9 +33,11 @@ clean:
 	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# `pip install --group` came with pip 25.1, so pip itself is brought up to date first.
+# `pip install --group` came with pip 25.1, so pip itself is brought up to date first. What is only linked to pip
+# does not compile, and under PYTHONDONTWRITEBYTECODE (containers set it) every command would do so again.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	$(BIN)/python -m compileall -q src
 	touch $@
