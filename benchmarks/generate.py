@@ -1,8 +1,8 @@
 """Our generator against lm_eval's own `generate_until` on real prompts: one process, one thread, in turns.
 
-    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-s 100] [--ablation]
+    python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-steps 150] [--ablation]
 
-A Llama with random weights writes nothing that ends. So for each task one is trained for some minutes on
+A Llama with random weights writes nothing that ends. So for each task one is trained for a minute or two on
 GSM8K's train answers first, enough to know that a question follows, as the task's prompts spell it: its stop
 strings then occur, and texts have very different lengths. Both sides get the same prompts and generation
 settings and stop by the same rules; lm_eval runs at the batch size that is fastest on a sample; of several
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     print("\n".join(markdown(table)))
     name = "-".join([options.shape, *(["ablation"] if options.ablation else []), *options.tasks])
     if not options.dry:
-        result = {"rounds": options.rounds, "training s of each task": options.train_s}
+        result = {"rounds": options.rounds, "training steps of each task": options.train_steps}
         print(write_result("generate", name, result, table))
 
 
@@ -65,15 +64,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=NEXT_QUESTION, default=list(NEXT_QUESTION))
     parser.add_argument("--docs", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2, help="how often each side is measured")
-    parser.add_argument("--train-s", type=float, default=100.0, help="CPU seconds of training per task")
+    parser.add_argument("--train-steps", type=int, default=150, help="of each task's model")
     parser.add_argument("--batch-size", type=int, help="lm_eval's; default: the fastest on a sample")
     parser.add_argument("--ablation", action="store_true", help="ours only, with one switch off at a time")
     parser.add_argument("--dry", action="store_true", help="write no result file")
     return parser.parse_args(arguments)
 
 
-def trained(shape: str, seconds: float, next_question: str) -> tuple[Any, Any]:
-    """(model, tokenizer) of a Llama that has read GSM8K's shortest answers for so many CPU seconds.
+def trained(shape: str, steps: int, next_question: str) -> tuple[Any, Any]:
+    """(model, tokenizer) of a Llama that has read GSM8K's shortest answers for so many steps.
 
     Each answer is followed by what begins the next question. Logits are taken of the tokens that occur only:
     with so small a body most of the time would go into the others.
@@ -95,11 +94,10 @@ def trained(shape: str, seconds: float, next_question: str) -> tuple[Any, Any]:
         model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )
     model.train()
-    start, steps = time.process_time(), 0
-    while (spent := time.process_time() - start) < seconds:
+    for step in range(steps):
         for group in optimizer.param_groups:
-            warm = min(1.0, (steps + 1) / WARM_UP_STEPS)
-            group["lr"] = LEARNING_RATE * warm * max(0.1, 1 - spent / seconds)
+            warm = min(1.0, (step + 1) / WARM_UP_STEPS)
+            group["lr"] = LEARNING_RATE * warm * max(0.1, 1 - step / steps)
         place = rng.integers(0, len(tokens) - TRAIN_TOKENS - 1, TRAIN_ROWS)[:, None] + np.arange(TRAIN_TOKENS)
         hidden = model.model(tokens[place]).last_hidden_state
         logits = hidden @ model.get_input_embeddings().weight[used].T
@@ -108,13 +106,12 @@ def trained(shape: str, seconds: float, next_question: str) -> tuple[Any, Any]:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        steps += 1
     return model.eval().requires_grad_(False), tokenizer
 
 
 def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of one task."""
-    model, tokenizer = trained(options.shape, options.train_s, NEXT_QUESTION[name])
+    model, tokenizer = trained(options.shape, options.train_steps, NEXT_QUESTION[name])
     contexts, gen_kwargs, prompts, generation = _prompts(name, tokenizer, options.docs)
     if options.ablation:
         return _ablation(name, model, tokenizer, prompts, generation, options)

@@ -67,7 +67,7 @@ def test_the_generation_benchmark_compares_the_same_texts(hub: str) -> None:
         "--batch-size",
         "2",
         "--train-s",
-        "1",
+        "3",
         "--dry",
     ]
     head, _, row = [

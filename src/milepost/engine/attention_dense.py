@@ -37,3 +37,44 @@ def attend_densely(
     log_total = logits.logsumexp(-1)
     weights = torch.exp(logits - log_total[..., None]).to(value.dtype)
     return weights @ value, log_total
+
+
+def attend_few(
+    query: torch.Tensor,
+    key_columns: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scale: float,
+    softcap: float | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of a few queries [B, N, L, D] to many keys, which are read from memory once.
+
+    A query or three against a thousand keys is bound by reading them; the flash kernel takes a quarter longer
+    for it than two batched products, whose first wants the keys as columns.
+
+    Args:
+        key_columns: [B, N, D, K].
+        value: [B, N, K, D].
+        mask: [B N, L, K] in float32, 0 or -inf; no query is masked from all keys.
+        softcap: of the logits (gemma2).
+
+    Returns:
+        output [B, N, L, D] and the natural log of the softmax's denominator [B, N, L] in float32.
+    """
+    shape, dtype = query.shape, query.dtype
+    if query.device.type == "cpu":
+        # Few processors multiply half precision, and a part of the keys in float32 stays in the cache.
+        query, key_columns, value = query.float(), key_columns.float(), value.float()
+    query, key_columns, value = query.flatten(0, 1), key_columns.flatten(0, 1), value.flatten(0, 1)
+    if softcap is None and query.dtype == mask.dtype:
+        logits = torch.baddbmm(mask, query, key_columns, alpha=scale)
+    else:
+        logits = torch.bmm(query, key_columns).float() * scale
+        if softcap is not None:
+            logits = torch.tanh(logits / softcap) * softcap
+        logits += mask
+    largest = logits.amax(-1, keepdim=True)
+    weights = logits.sub_(largest).exp_()
+    total = weights.sum(-1, keepdim=True)
+    output = torch.bmm(weights.to(value.dtype), value).div_(total)
+    return output.view(shape).to(dtype), (total.log_() + largest).view(shape[:3])

@@ -9,18 +9,23 @@ tokens of a slot, P of the prefix, K keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
-from milepost.engine.attention_dense import attend_densely, flash_kernel
+from milepost.engine.attention_dense import attend_densely, attend_few, flash_kernel
 
 if TYPE_CHECKING:
     from milepost.engine.generate.slots import Slots
 
 Partial = tuple[torch.Tensor, torch.Tensor]
 """Output [B, N, L, D] of attention to some of the keys, and its log-sum-exp [B, N, L]."""
+
+ROWS_TOGETHER = 8
+"""Rows of a step in one attention call on a CPU: all 32 take half as long again, as they read what only the
+longest has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,16 @@ class PromptReading:
     ) -> torch.Tensor:  # fmt: skip
         """See `registry.AttentionBackend`."""
         self.layers.append(layer)
-        keys, values = self.slots.layer(layer, key, value)
+        self.slots.layer(layer, key, value)
         outputs = []
         for span in self.spans:
-            n, stop = span.n_copied, span.n_copied + span.stop - span.start
-            for slots, new in ((keys, key), (values, value)):
-                slots[span.slot, :, :n] = slots[span.donor, :, :n]
-                slots[span.slot, :, n:stop] = new[0, :, span.start : span.stop]
-            own = slice(span.slot, span.slot + 1)
-            query_row = query[:, :, span.start : span.stop]
-            partial = _causal(query_row, keys[own, :, :stop], values[own, :, :stop], scale, window, softcap)
+            row = slice(span.start, span.stop)
+            query_row, keys, values = query[:, :, row], key[0, :, row], value[0, :, row]
+            if span.n_copied:
+                copied = self.slots.read(layer, span.donor, span.n_copied)
+                keys, values = torch.cat([copied[0], keys], 1), torch.cat([copied[1], values], 1)
+            self.slots.write(layer, span.slot, 0, keys, values)
+            partial = _causal(query_row, keys[None], values[None], scale, window, softcap)
             outputs.append(self._with_prefix(layer, query_row, partial, scale, softcap))
         return torch.cat(outputs, dim=2).transpose(1, 2)
 
@@ -100,12 +105,14 @@ class Step:
     """One new token of each of the first B slots."""
 
     slots: Slots
-    lengths: torch.Tensor
+    lengths: Sequence[int]
     """[B] tokens of its own that each row has in its slot already."""
-    longest: int
-    """The largest of them."""
+    in_parts: bool = True
+    """See `GenerateSwitches.attend_in_parts`."""
     layers: list[int] = field(default_factory=list)
-    _masks: dict[tuple[int | None, int], torch.Tensor] = field(default_factory=dict)
+    _places: tuple[torch.Tensor, torch.Tensor] | None = None
+    """[B] each row's slot, and its new token's place in it."""
+    _together: dict[tuple[int | None, int, int], list[_Together]] = field(default_factory=dict)
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float,
@@ -115,17 +122,27 @@ class Step:
         self.layers.append(layer)
         n_rows, heads, groups = query.shape[2], key.shape[1], query.shape[1] // key.shape[1]
         keys, values = self.slots.layer(layer, key, value)
-        row = torch.arange(n_rows, device=key.device)
-        keys[row, :, self.lengths] = key[0].transpose(0, 1)
-        values[row, :, self.lengths] = value[0].transpose(0, 1)
+        if self._places is None:
+            device = key.device
+            self._places = torch.arange(n_rows, device=device), torch.tensor(self.lengths, device=device)
+        row, place = self._places
+        keys[row, :, :, place] = key[0].transpose(0, 1)
+        values[row, :, place] = value[0].transpose(0, 1)
         query_BNGD = query[0].transpose(0, 1).reshape(n_rows, heads, groups, -1)
-        mask = self._mask(window, groups, query)
-        n_keys = self.longest + 1
-        own = _attend(
-            query_BNGD, keys[:n_rows, :, :n_keys], values[:n_rows, :, :n_keys], mask, scale, softcap
-        )
+        parts = [
+            attend_few(
+                query_BNGD[some.rows],
+                keys[some.rows, ..., : some.n_keys],
+                values[some.rows, :, : some.n_keys],
+                some.mask,
+                scale,
+                softcap,
+            )
+            for some in self._those_together(window, heads, groups, key.device)
+        ]
         if layer not in self.slots.prefix:
-            return own[0].reshape(1, n_rows, heads * groups, -1)
+            return torch.cat([output for output, _ in parts]).reshape(1, n_rows, heads * groups, -1)
+        own = torch.cat([output for output, _ in parts]), torch.cat([log_total for _, log_total in parts])
         stacked = query_BNGD.transpose(0, 1).reshape(1, heads, n_rows * groups, -1)
         output, log_total = _attend(stacked, *self.slots.prefix[layer], None, scale, softcap)
         above = (
@@ -134,17 +151,48 @@ class Step:
         )
         return _merge(own, above).reshape(1, n_rows, heads * groups, -1)
 
-    def _mask(self, window: int | None, groups: int, like: torch.Tensor) -> torch.Tensor:
-        if (window, groups) not in self._masks:
-            place = torch.arange(self.longest + 1, device=like.device)
-            last = self.lengths[:, None]
-            seen_BK = place <= last
-            if window is not None:
-                seen_BK &= place > last - window
-            mask_BK = torch.zeros(seen_BK.shape, dtype=like.dtype, device=like.device)
-            mask_BK.masked_fill_(~seen_BK, float("-inf"))
-            self._masks[window, groups] = mask_BK[:, None, None].expand(-1, 1, groups, -1).contiguous()
-        return self._masks[window, groups]
+    def _those_together(
+        self, window: int | None, heads: int, groups: int, device: torch.device
+    ) -> list[_Together]:
+        kind = window, heads, groups
+        if kind not in self._together:
+            n_rows = len(self.lengths)
+            n_together = ROWS_TOGETHER if self.in_parts and device.type == "cpu" else n_rows
+            self._together[kind] = [
+                _Together.of(self.lengths, slice(first, min(first + n_together, n_rows)), *kind, device)
+                for first in range(0, n_rows, n_together)
+            ]
+        return self._together[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """Rows in neighbouring slots whose attention is one call, as long as the longest of them needs."""
+
+    rows: slice
+    n_keys: int
+    mask: torch.Tensor
+    """[rows N, G, n_keys], 0 or -inf."""
+
+    @classmethod
+    def of(
+        cls,
+        lengths: Sequence[int],
+        rows: slice,
+        window: int | None,
+        heads: int,
+        groups: int,
+        device: torch.device,
+    ) -> _Together:
+        last = torch.tensor(lengths[rows], device=device)[:, None]
+        n_keys = max(lengths[rows]) + 1
+        place = torch.arange(n_keys, device=device)
+        seen_BK = place <= last
+        if window is not None:
+            seen_BK &= place > last - window
+        mask_BK = torch.zeros(seen_BK.shape, device=device).masked_fill_(~seen_BK, float("-inf"))
+        mask_BNGK = mask_BK[:, None, None].expand(-1, heads, groups, -1)
+        return cls(rows, n_keys, mask_BNGK.reshape(-1, groups, n_keys))
 
 
 def _causal(

@@ -17,6 +17,7 @@ import torch
 from milepost.engine.budget import SHARE_OF_FREE, fitting_budget, free_bytes
 from milepost.engine.generate.attention import PrefixReading, PromptReading, Span, Step
 from milepost.engine.generate.choosing import Chooser, dice
+from milepost.engine.generate.likeliest import likeliest
 from milepost.engine.generate.rows import LEAST_SHARED, Row, in_order, n_common, n_common_of_all
 from milepost.engine.generate.slots import Slots
 from milepost.engine.generate.stopping import Stops, TextCodec
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 Watch = Callable[[list[Row], torch.Tensor], None]
 
-MOST_ROWS = {"cpu": 32, "cuda": 256, "mps": 64}
+MOST_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
 """More rows make a step's matrix products no faster."""
 
 
@@ -241,21 +242,14 @@ class _Batch:
         """One more token of every active row."""
         rows = self._active
         lengths = [row.n_kept for row in rows]
-        step = Step(
-            self._slots, torch.tensor(lengths, device=self._generator.model.device), longest=max(lengths)
-        )
+        step = Step(self._slots, lengths, self._generator.switches.attend_in_parts)
         tokens = [max(0, row.tokens[-1]) for row in rows]
         places = [row.n_shared + length for row, length in zip(rows, lengths, strict=True)]
         self._choose(rows, self._generator.forward(step, tokens, places))
         self._generator.n_steps += 1
 
     def _choose(self, rows: list[Row], hidden_BD: torch.Tensor) -> None:
-        logits_BV = self._generator.model.logits(hidden_BD)
-        if self._watch is not None:
-            self._watch(rows, logits_BV)
-        histories = [row.history() for row in rows] if self._chooser.needs_history else []
-        chosen = self._chooser.choose(logits_BV, histories, [row.draws for row in rows])
-        for row, token in zip(rows, chosen.tolist(), strict=True):
+        for row, token in zip(rows, self._next_tokens(rows, hidden_BD), strict=True):
             row.tokens.append(token)
             if row.number in self._found:
                 continue  # it goes on only because finished rows are kept
@@ -263,6 +257,20 @@ class _Batch:
                 self._found[row.number] = None
             elif self._ended(row.tokens):
                 self._found[row.number] = list(row.tokens)
+
+    def _next_tokens(self, rows: list[Row], hidden_BD: torch.Tensor) -> list[int]:
+        """The token of each row, -1 where the model gave NaN."""
+        model, generator = self._generator.model, self._generator
+        parts = (
+            model.n_columns if hidden_BD.device.type == "cpu" and generator.switches.head_in_parts else None
+        )
+        if parts is not None and self._watch is None and self._chooser.takes_likeliest:
+            return likeliest(model, hidden_BD, parts).tolist()
+        logits_BV = model.logits(hidden_BD)
+        if self._watch is not None:
+            self._watch(rows, logits_BV)
+        histories = [row.history() for row in rows] if self._chooser.needs_history else []
+        return self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
 
     def _leave(self) -> None:
         """Let rows go whose texts have ended; the last ones move into their slots."""

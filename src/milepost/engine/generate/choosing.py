@@ -51,6 +51,8 @@ class Chooser:
         self._penalties = [make(options[name]) for name, make in PENALTIES.items() if name in options]
         self._drawn = generation.do_sample
         self._temperature = generation.temperature
+        self.takes_likeliest = not self._penalties and not self._drawn
+        """Whether nothing but the largest logit counts."""
         self._filters = [make(options[name]) for name, make in FILTERS.items() if name in options]
 
     def choose(

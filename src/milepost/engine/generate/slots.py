@@ -21,22 +21,34 @@ class Slots:
         nothing."""
 
     def layer(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values [S, N, C, D] of a layer whose new ones look like `key` and `value` [1, N, T, D].
+        """Keys [S, N, D, C], as columns for `attend_few`, and values [S, N, C, D] of a layer.
 
-        Zero where nothing was written: a mask cannot hide what is no number.
+        Their types are those of the new ones, `key` and `value` [1, N, T, D]. Zero where nothing was written:
+        a mask cannot hide what is no number.
         """
         if layer not in self._layers:
-            self._layers[layer] = self._empty_like(key), self._empty_like(value)
+            shape = self.n_slots, key.shape[1], key.shape[-1], self.capacity
+            self._layers[layer] = (
+                key.new_zeros(shape),
+                value.new_zeros(*shape[:2], self.capacity, value.shape[-1]),
+            )
         return self._layers[layer]
 
-    def _empty_like(self, new: torch.Tensor) -> torch.Tensor:
-        return new.new_zeros(self.n_slots, new.shape[1], self.capacity, new.shape[-1])
+    def write(self, layer: int, slot: int, start: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Tokens of one row, keys and values [N, L, D], from a place of its slot on."""
+        keys, values = self._layers[layer]
+        keys[slot, :, :, start : start + key.shape[1]] = key.transpose(1, 2)
+        values[slot, :, start : start + value.shape[1]] = value
+
+    def read(self, layer: int, slot: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first tokens of a row: keys and values [N, L, D]."""
+        keys, values = self._layers[layer]
+        return keys[slot, :, :, :length].transpose(1, 2), values[slot, :, :length]
 
     def move(self, source: int, target: int, length: int) -> None:
         """The first `length` tokens of one slot into another."""
-        for kept in self._layers.values():
-            for tensor in kept:
-                tensor[target, :, :length] = tensor[source, :, :length]
+        for layer in self._layers:
+            self.write(layer, target, 0, *self.read(layer, source, length))
 
     def clear(self, slot: int) -> None:
         """Forget a slot whose values are no numbers."""

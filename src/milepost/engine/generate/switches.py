@@ -19,6 +19,10 @@ class GenerateSwitches:
     """A row leaves as soon as its text has ended. Off: when those of all rows have."""
     refill: bool = True
     """The place of a row that left is taken by the next prompt. Off: when all rows have left."""
+    attend_in_parts: bool = True
+    """On a CPU a step's attention is a call per eight rows, each as long as it needs. Off: one for all."""
+    head_in_parts: bool = True
+    """On a CPU the likeliest token is found a part of the vocabulary at a time. Off: all logits at once."""
     incremental_stops: bool = True
     """Stop strings are looked for only after tokens that can complete one. Off: after every token."""
     wide_products: bool = True

@@ -83,7 +83,7 @@ class TrustedGenerator:
         longest = max(len(prompt) for prompt in prompts)
         if longest <= self._verified_length:
             return
-        verdict = _try(batched, self._module, _probes(prompts), generation)
+        verdict = _try(batched, _probes(prompts), generation)
         if verdict.compared:
             self._verified_length = longest
         if verdict.reason is not None:
@@ -108,7 +108,6 @@ def _probes(prompts: Sequence[npt.NDArray[np.int32]]) -> list[npt.NDArray[np.int
 @torch.inference_mode()
 def _try(
     batched: BatchedGenerator,
-    module: torch.nn.Module,
     probes: list[npt.NDArray[np.int32]],
     generation: Generation,
 ) -> Verdict:
@@ -133,14 +132,14 @@ def _try(
         if isinstance(error, MilepostError) or is_out_of_memory(error):
             raise
         return Verdict(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", compared=True)
-    allowed = TOLERANCE_NATS.get(next(module.parameters()).dtype, 0.4)
+    allowed = TOLERANCE_NATS.get(next(batched.model.module.parameters()).dtype, 0.4)
     compared = False
     for number, (probe, text) in enumerate(zip(probes, tokens, strict=True)):
         if text is None:
             continue
         whole_1T = torch.from_numpy(np.append(probe, np.asarray(text[:-1], dtype=np.int32)).astype(np.int64))
-        logits_BTV = module(whole_1T[None].to(batched.model.device), use_cache=False).logits
-        expected_NV = logits_BTV[0, -len(text) :].float().log_softmax(-1)
+        hidden_1TD = batched.model.hidden(whole_1T[None].to(batched.model.device))
+        expected_NV = batched.model.logits(hidden_1TD[0, -len(text) :]).float().log_softmax(-1)
         found_NV = torch.stack(seen[number][: len(text)]).log_softmax(-1)
         likeliest = expected_NV.topk(min(LIKELIEST, expected_NV.shape[1]), -1)
         off = (found_NV.gather(1, likeliest.indices) - likeliest.values).abs().max().item()

@@ -1,0 +1,47 @@
+"""The likeliest token found in parts against the largest of all logits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.models import VOCAB, tiny_model
+from milepost.engine.generate import likeliest as parts
+from milepost.engine.generate.likeliest import likeliest
+from milepost.engine.split import SplitModel
+
+
+@pytest.fixture(autouse=True)
+def narrow_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "COLUMNS_PER_PART", 7)
+
+
+@pytest.fixture
+def model() -> SplitModel:
+    split = SplitModel(tiny_model("llama"))
+    assert split.n_columns == VOCAB > 7
+    return split
+
+
+@torch.inference_mode()
+def test_it_is_where_the_largest_of_all_logits_is(model: SplitModel) -> None:
+    hidden_TD = model.hidden(torch.arange(40)[None])[0]
+    expected = model.logits(hidden_TD).argmax(-1)
+    assert likeliest(model, hidden_TD, VOCAB).tolist() == expected.tolist()
+    assert len(set(expected.tolist())) > 7
+
+
+@torch.inference_mode()
+def test_of_equal_logits_the_first_counts_in_a_part_and_across_parts(model: SplitModel) -> None:
+    weight = torch.zeros_like(model.module.get_output_embeddings().weight)
+    weight[[3, 5, 30]] = 1.0
+    model.module.get_output_embeddings().weight = torch.nn.Parameter(weight)
+    assert likeliest(model, torch.ones(2, weight.shape[1]), VOCAB).tolist() == [3, 3]
+
+
+@torch.inference_mode()
+def test_a_row_of_nan_has_none_and_leaves_the_others_theirs(model: SplitModel) -> None:
+    hidden_TD = model.hidden(torch.arange(3)[None])[0].clone()
+    hidden_TD[1] = float("nan")
+    expected = model.logits(hidden_TD).argmax(-1).tolist()
+    assert likeliest(model, hidden_TD, VOCAB).tolist() == [expected[0], -1, expected[2]]
