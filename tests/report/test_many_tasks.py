@@ -59,6 +59,14 @@ def test_bars_begin_at_zero_so_that_lengths_compare() -> None:
     assert {bar["low"] for bar in data(first_last(SUBJECTS))} == {0.0}
 
 
+def test_each_task_has_the_chance_line_of_its_own_number_of_choices() -> None:
+    two = rows(
+        rising("four", [1, 2], low=0.3, high=0.6, n=100, chance=0.25)
+        + rising("two", [1, 2], low=0.5, high=0.6, n=100, chance=0.5)
+    )
+    assert {(bar["task"], bar["chance"]) for bar in data(first_last(two))} == {("four", 0.25), ("two", 0.5)}
+
+
 def test_the_task_that_gained_most_is_on_top_whatever_is_better() -> None:
     up = rows(
         rising("up", [1, 2], low=0.2, high=0.9, n=1000) + rising("flat", [1, 2], low=0.5, high=0.5, n=1000)

@@ -62,11 +62,15 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
         base.mark_rule(strokeWidth=1.4, color="#333333").encode(**ends),
     ]
     what = f"{figure_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
-    chance = next((each.chance for each in of_panel if each.chance is not None), None)
     layers: list[alt.Chart] = [bars, *intervals]
-    if chance is not None:
-        level = alt.Chart(alt.Data(values=[{"chance": chance}]))
-        layers.append(level.mark_rule(style="chance").encode(x=alt.X("chance:Q", scale=scale)))
+    if any(each.chance is not None for each in of_panel):
+        # As high as its task's row: tasks with other numbers of choices have another chance.
+        level = alt.Chart(alt.NamedData(name=data)).encode(
+            x=alt.X("chance:Q", scale=scale),
+            y=alt.Y("task:N", sort=tasks, title=None, bandPosition=0),
+            y2=alt.Y2("task:N", bandPosition=1),
+        )
+        layers.append(level.transform_filter("isValid(datum.chance)").mark_rule(style="chance"))
         what += " · dashed: chance"
     return alt.layer(*layers).properties(
         width=WIDTH,
@@ -86,6 +90,7 @@ def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
             "value": row.value,
             "ci_low": row.ci_low,
             "ci_high": row.ci_high,
+            "chance": each.chance,
             "figure": figure_of(row),
         }
         for each in of_panel
