@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,9 @@ def test_a_measurement_can_go_on_without_the_terminal(
 
         def __init__(self, words: list[str], **_: object) -> None:
             started.append(words)
+
+        def wait(self, seconds: float) -> int:
+            raise subprocess.TimeoutExpired("milepost", seconds)
 
     monkeypatch.setattr(detach.subprocess, "Popen", Process)
     done = milepost("ppl", tiny_llama, "--text", text, "--detach", "-o", tmp_path / "out")

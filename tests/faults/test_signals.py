@@ -116,3 +116,17 @@ def test_a_detached_run_outlives_the_terminal_and_leaves_a_log(
         time.sleep(0.2)
     assert contents(results) == contents(uninterrupted)
     assert "tiny-run checkpoint-30: scored" in log.read_text("utf-8")
+
+
+def test_what_is_mistyped_is_told_before_the_run_is_left_to_itself(asked: list[str], tmp_path: Path) -> None:
+    words = ["where,no_such_task" if word.startswith("where,") else word for word in asked]
+    started = subprocess.run(
+        [sys.executable, "-m", "milepost", *words, "-o", str(tmp_path / "results"), "--detach"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert started.returncode == 2
+    assert "no_such_task" in started.stderr
+    assert started.stdout == ""
+    assert not (tmp_path / "results").exists()

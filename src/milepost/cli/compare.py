@@ -52,7 +52,7 @@ def command(original: str, others: tuple[str, ...], output_path: Path, **options
     """
     as_json = options.pop("as_json")
     if options.pop("apart"):
-        return run.detached(output_path, as_json)
+        return run.detached(output_path, as_json, is_new=not output_path.exists())
     with stop_in_good_order():
         return _compare(original, others, output_path, options, as_json)
 

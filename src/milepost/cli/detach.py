@@ -11,6 +11,8 @@ from pathlib import Path
 from milepost.store.files import cannot_write
 
 OPTION = "--detach"
+EARLY_S = 3.0
+"""So long we watch whether it goes on at all: a mistyped name is found in less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Detached:
 
     pid: int
     log: Path
+    status: int | None
+    """Its exit status if it has ended already, else None."""
 
 
 def detach(folder: Path) -> Detached:
@@ -42,4 +46,8 @@ def detach(folder: Path) -> Detached:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Detached(process.pid, log)
+    try:
+        status = process.wait(EARLY_S)
+    except subprocess.TimeoutExpired:
+        status = None
+    return Detached(process.pid, log, status)

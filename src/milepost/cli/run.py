@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,15 +152,26 @@ def go_on_detached(output_path: Path, as_json: bool) -> int:
     """Start this command line again without its terminal, with a log in the results folder."""
     from milepost.store import ResultsFolder
 
+    is_new = not output_path.exists()
     ResultsFolder.create(output_path)
-    return detached(output_path, as_json, f"how far:      milepost status {output_path}")
+    more = f"how far:      milepost status {output_path}"
+    return detached(output_path, as_json, more, is_new=is_new)
 
 
-def detached(folder: Path, as_json: bool, *more: str) -> int:
-    """Start this command line again without its terminal, with a log in `folder`; say how to follow it."""
+def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
+    """Start this command line again without its terminal, with a log in `folder`; say how to follow it.
+
+    If it does not get far, what it said and its exit status are ours, and a folder that `is_new` goes again.
+    """
     from milepost.cli.detach import detach
 
     started = detach(folder)
+    if started.status:
+        click.echo(started.log.read_text("utf-8"), nl=False, err=True)
+        started.log.unlink()
+        if is_new and started.status == MilepostError.exit_code:
+            shutil.rmtree(folder)
+        return started.status
     if as_json:
         click.echo(json.dumps({"pid": started.pid, "log": str(started.log)}))
         return 0
