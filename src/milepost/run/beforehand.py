@@ -30,8 +30,8 @@ FEW_TOKENS = 200_000
 MOST_TASKS = 4
 """Measured are the tasks with most tokens; the others are taken to go at their pace."""
 DOCS = (1, 8, 32)
-"""Answered one after the other until it can be told, the first of them once before, so that what is done only
-once is not counted."""
+"""Answered one after the other until it can be told; the first once before, so that what is done only once is
+not counted."""
 ENOUGH_S = 2.0
 TOLD_S = 60.0
 ASKED_S = 600.0
@@ -62,6 +62,10 @@ class Beforehand:
             return
         self._measured = True
         samples = [_Sample(answerer, shards) for shards in _largest_tasks(missing)]
+        for one in samples:
+            # A model is tried out once for log-likelihoods, but for texts on each task's prompts.
+            if one is samples[0] or one.asks_texts:
+                one.take(DOCS[0])
         n_sampled = sum(one.n_tokens for one in samples)
         for n_docs in DOCS:
             for one in samples:
@@ -86,9 +90,12 @@ class _Sample:
         self._task, self._shard = shards[0]
         self.n_tokens = sum(task.tokens_of(shard.first, shard.last) for task, shard in shards)
         """Of all that the docs stand for."""
-        self._few = _first_docs(self._task, self._shard, DOCS[0])
+        self._few = self._shard
         self.seconds = 0.0
-        answerer.answer(self._task, self._few)
+
+    @property
+    def asks_texts(self) -> bool:
+        return bool(self._task.generations.settings)
 
     def take(self, n_docs: int) -> None:
         self._few = _first_docs(self._task, self._shard, n_docs)
