@@ -155,8 +155,8 @@ def test_heavy_libraries_are_imported_only_where_they_belong(library: str) -> No
 
 
 def test_the_plan_knows_neither_tensors_nor_data_sets() -> None:
-    """Only numpy and its file format, so that a plan can be made and read where no model runs."""
-    allowed = {"numpy", "pyarrow", "milepost", *sys.stdlib_module_names}
+    """Only numpy, its file format and JSON, so that a plan can be made and read where no model runs."""
+    allowed = {"numpy", "orjson", "pyarrow", "milepost", *sys.stdlib_module_names}
     strangers = {
         module.split(".")[0] for room, module, _, for_types in IMPORTS if room == "plan" and not for_types
     } - allowed

@@ -14,10 +14,11 @@ task are encoded both ways and compared as well.
 from __future__ import annotations
 
 import bisect
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
+
+import orjson
 
 CUT = re.compile(r"(?<=\S\n)(?=[A-Za-z])")
 
@@ -32,7 +33,7 @@ KNOWN_WORDS = frozenset({GPT2_WORDS, *(CL100K_WORDS % digits for digits in ("", 
 
 def can_be_cut(backend: Any) -> bool:
     """Whether `CUT` is safe for a `tokenizers.Tokenizer`; told from its own description of itself."""
-    told = json.loads(backend.to_str())
+    told = orjson.loads(backend.to_str())
     if told["model"].get("type") != "BPE" or told["model"].get("dropout"):
         return False
     if told.get("normalizer") not in (None, {"type": "NFC"}):

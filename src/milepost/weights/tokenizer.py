@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from milepost.errors import TokenizerError
@@ -56,7 +57,7 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Any:
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        spec = json.loads(backend.to_str())
+        spec = orjson.loads(backend.to_str())
         return {key: value for key, value in spec.items() if key not in {"truncation", "padding"}}
     added = {index: repr(token) for index, token in tokenizer.added_tokens_decoder.items()}
     return {"vocabulary": tokenizer.get_vocab(), "added": added}
