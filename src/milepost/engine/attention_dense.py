@@ -46,7 +46,8 @@ def attend_few(
     mask: torch.Tensor,
     scale: float,
     softcap: float | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    merged: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Attention of a few queries [B, N, L, D] to many keys, which are read from memory once.
 
     A query or three against a thousand keys is bound by reading them; the flash kernel takes a quarter longer
@@ -57,9 +58,10 @@ def attend_few(
         value: [B, N, K, D].
         mask: [B N, L, K] in float32, 0 or -inf; no query is masked from all keys.
         softcap: of the logits (gemma2).
+        merged: whether the second of what is returned is needed.
 
     Returns:
-        output [B, N, L, D] and the natural log of the softmax's denominator [B, N, L] in float32.
+        output [B, N, L, D] and the natural log of the softmax's denominator [B, N, L] in float32, or None.
     """
     shape, dtype = query.shape, query.dtype
     if query.device.type == "cpu":
@@ -73,8 +75,5 @@ def attend_few(
         if softcap is not None:
             logits = torch.tanh(logits / softcap) * softcap
         logits += mask
-    largest = logits.amax(-1, keepdim=True)
-    weights = logits.sub_(largest).exp_()
-    total = weights.sum(-1, keepdim=True)
-    output = torch.bmm(weights.to(value.dtype), value).div_(total)
-    return output.view(shape).to(dtype), (total.log_() + largest).view(shape[:3])
+    output = torch.bmm(logits.softmax(-1).to(value.dtype), value).view(shape).to(dtype)
+    return output, logits.logsumexp(-1).view(shape[:3]) if merged else None

@@ -137,12 +137,14 @@ class Step:
                 some.mask,
                 scale,
                 softcap,
+                merged=layer in self.slots.prefix,
             )
             for some in self._those_together(window, heads, groups, key.device)
         ]
         if layer not in self.slots.prefix:
             return torch.cat([output for output, _ in parts]).reshape(1, n_rows, heads * groups, -1)
-        own = torch.cat([output for output, _ in parts]), torch.cat([log_total for _, log_total in parts])
+        log_totals = [log_total for _, log_total in parts if log_total is not None]
+        own = torch.cat([output for output, _ in parts]), torch.cat(log_totals)
         stacked = query_BNGD.transpose(0, 1).reshape(1, heads, n_rows * groups, -1)
         output, log_total = _attend(stacked, *self.slots.prefix[layer], None, scale, softcap)
         above = (
