@@ -169,8 +169,8 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     if started.status:
         click.echo(started.log.read_text("utf-8"), nl=False, err=True)
         started.log.unlink()
-        if is_new and started.status == MilepostError.exit_code:
-            shutil.rmtree(folder)
+        if is_new and not any((folder / "store").rglob("*.*")):
+            shutil.rmtree(folder)  # another process may have begun to use it meanwhile
         return started.status
     if as_json:
         click.echo(json.dumps({"pid": started.pid, "log": str(started.log)}))

@@ -260,12 +260,10 @@ class _Batch:
 
     def _next_tokens(self, rows: list[Row], hidden_BD: torch.Tensor) -> list[int]:
         """The token of each row, -1 where the model gave NaN."""
-        model, generator = self._generator.model, self._generator
-        parts = (
-            model.n_columns if hidden_BD.device.type == "cpu" and generator.switches.head_in_parts else None
-        )
-        if parts is not None and self._watch is None and self._chooser.takes_likeliest:
-            return likeliest(model, hidden_BD, parts).tolist()
+        model = self._generator.model
+        in_parts = self._generator.switches.head_in_parts and hidden_BD.device.type == "cpu"
+        if in_parts and model.n_columns and self._watch is None and self._chooser.takes_likeliest:
+            return likeliest(model, hidden_BD, model.n_columns).tolist()
         logits_BV = model.logits(hidden_BD)
         if self._watch is not None:
             self._watch(rows, logits_BV)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from milepost.engine.split import SplitModel
 
 COLUMNS_PER_PART = 3072
+"""Twice those of `engine.rows`, as rows are few here and the calls of the model's head count for more."""
 
 
 def likeliest(model: SplitModel, hidden_BD: torch.Tensor, n_columns: int) -> torch.Tensor:
@@ -27,7 +28,7 @@ def likeliest(model: SplitModel, hidden_BD: torch.Tensor, n_columns: int) -> tor
     parts = [
         model.logits(hidden_BD, slice(first, min(first + COLUMNS_PER_PART, n_columns))) for first in firsts
     ]
-    # Where in its part a token is is looked for in the part that has it only: that search is a slow one.
+    # Only the part that has the largest logit is searched for its place, as that search is a slow one.
     largest_B, part_B = torch.stack([logits_BC.amax(-1) for logits_BC in parts]).max(0)
     found_B = torch.empty_like(part_B)
     for part in part_B.unique().tolist():
