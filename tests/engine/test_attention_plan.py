@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,19 +19,19 @@ from milepost.plan.tree import build_tree
 SEQUENCES = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=24), min_size=1, max_size=20)
 
 
-def seen(plan: AttentionPlan, n_tokens: int, n_keys: int) -> np.ndarray:
-    """[T, C + T] how often a row meets a key, counted through the places that results are read from."""
+def seen(plan: AttentionPlan, n_keys: int) -> np.ndarray:
+    """[R, C + T] how often a query meets a key, counted through the places that results are read from."""
     meetings = []
     for call in plan.tile_calls:
-        for tile in range(len(call.rows)):
-            for n in range(call.rows.shape[1]):
+        for tile in range(len(call.queries)):
+            for n in range(call.queries.shape[1]):
                 keys = call.keys[tile]
                 visible = keys[: n + 1] if call.allowed is None else keys[call.allowed[tile, n]]
                 meetings.append(np.bincount(visible, minlength=n_keys))
-    counts = np.array(meetings)[plan.place].reshape(n_tokens, n_keys)
+    counts = np.array(meetings).reshape(-1, n_keys)[plan.place]
     for path in plan.path_passes:
-        for row in path.rows:
-            counts[row] += np.bincount(path.keys, minlength=n_keys)
+        for query in path.queries:
+            counts[query] += np.bincount(path.keys, minlength=n_keys)
     return counts
 
 
@@ -51,8 +53,9 @@ def expected(pack: Pack, window: int | None) -> np.ndarray:
     batch_tiles=st.booleans(),
     shortest_path=st.integers(1, 6),
     shortest_causal=st.integers(1, 12),
+    random=st.none() | st.randoms(use_true_random=False),
 )
-def test_every_row_meets_each_of_its_keys_once(
+def test_every_query_meets_each_of_its_keys_once(
     sequences: list[list[int]],
     budget: int,
     tile_tokens: int,
@@ -61,6 +64,7 @@ def test_every_row_meets_each_of_its_keys_once(
     batch_tiles: bool,
     shortest_path: int,
     shortest_causal: int,
+    random: Random | None,
 ) -> None:
     tree = build_tree(pack_up([(tokens, 1) for tokens in sequences]))
     tiles = cut_tiles(tree, tile_tokens=tile_tokens, join_tokens=4)
@@ -69,9 +73,17 @@ def test_every_row_meets_each_of_its_keys_once(
         patch.setattr(attention_plan, "SHORTEST_CAUSAL_CALL", shortest_causal)
         for span in cut_packs(tree, tiles, budget):
             pack = make_pack(tree, tiles, span)
-            plan = plan_attention(pack, window=window, cascade=cascade, batch_tiles=batch_tiles)
-            counts = seen(plan, len(pack), len(pack.key_end))
-            np.testing.assert_array_equal(counts, expected(pack, window))
+            rows = np.arange(len(pack))
+            if random is not None:
+                rows = np.array(sorted(random.sample(range(len(pack)), random.randint(1, len(pack)))))
+            plan = plan_attention(
+                pack,
+                rows=None if random is None else rows,
+                window=window,
+                cascade=cascade,
+                batch_tiles=batch_tiles,
+            )
+            np.testing.assert_array_equal(seen(plan, len(pack.key_end)), expected(pack, window)[rows])
 
 
 def test_similar_tiles_share_a_call_and_unlike_ones_do_not() -> None:
@@ -82,5 +94,5 @@ def test_similar_tiles_share_a_call_and_unlike_ones_do_not() -> None:
     (span,) = cut_packs(tree, tiles, 10**6)
     pack = make_pack(tree, tiles, span)
     calls = plan_attention(pack).tile_calls
-    assert sorted(len(call.rows) for call in calls) == [3, 4]
+    assert sorted(len(call.queries) for call in calls) == [3, 4]
     assert len(plan_attention(pack, batch_tiles=False).tile_calls) == len(lengths)

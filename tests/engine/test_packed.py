@@ -13,11 +13,12 @@ import torch
 import transformers
 
 from engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
-from milepost.engine import packed, registry, trust
+from milepost.engine import packed, registry
 from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.switches import Switches
+from milepost.engine.trust import Trial
 from milepost.plan.sequences import longest, take
 from milepost.types import Sequences
 
@@ -51,6 +52,7 @@ def test_packed_equals_reference_or_says_why_it_is_not_used(architecture: str) -
         assert "does not let its attention be replaced" in str(engine.fallback)
     else:
         assert (engine.name, engine.fallback) == ("packed", None)
+        assert engine.switches.narrow_last_layer
 
 
 @pytest.mark.parametrize("architecture", LONG)
@@ -74,6 +76,37 @@ def test_budget_order_and_threads_do_not_change_scores() -> None:
     shuffled = PackedEngine(model, vocab_size=VOCAB).score(take(sequences, order))
     np.testing.assert_allclose(shuffled.loglikelihood, expected.loglikelihood[order], atol=1e-5, rtol=0)
     np.testing.assert_array_equal(shuffled.greedy, expected.greedy[order])
+
+
+def test_the_last_layer_runs_where_a_target_is_scored() -> None:
+    model = tiny_model("llama")
+    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=16)
+    prefix = list(range(4, 26))
+    sequences = pack_up([([*prefix, 33, 34], 1), ([*prefix, 35, 36], 1), ([*prefix, 35, 37], 1)])
+    engine.score(sequences)
+    ran: dict[str, list[int]] = {"first": [], "last": []}
+    for name, layer in zip(ran, model.model.layers, strict=True):
+        layer.mlp.register_forward_pre_hook(lambda _, args, name=name: ran[name].append(args[0].shape[1]))
+    engine.score(sequences)
+    assert ran == {"first": [16, 8], "last": [1, 2]}
+
+
+def test_a_last_layer_that_wants_all_rows_gets_them() -> None:
+    model = tiny_model("llama")
+    sequences = random_requests()
+    expected = ReferenceEngine(model, vocab_size=VOCAB).score(sequences)
+    entered: list[int] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, args: entered.append(args[0].shape[1]))
+
+    def only_all(_: Any, args: tuple[torch.Tensor]) -> None:
+        if args[0].shape[1] != entered[-1]:
+            raise ValueError("not all rows")
+
+    model.model.layers[-1].mlp.register_forward_pre_hook(only_all)
+    engine = PackedEngine(model, vocab_size=VOCAB)
+    close(engine.score(sequences), expected, 2e-5)
+    assert engine.name == "packed"
+    assert not engine.switches.narrow_last_layer
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Switches)])
@@ -114,11 +147,11 @@ def test_out_of_memory_halves_the_pack_and_changes_no_score(
     expected = engine.score(sequences)
     run, sizes = TileRunner.run, []
 
-    def scarce(self: TileRunner, pack, above):
+    def scarce(self: TileRunner, pack, above, rows):
         sizes.append(len(pack))
         if len(pack) > 90:
             raise error
-        return run(self, pack, above)
+        return run(self, pack, above, rows)
 
     monkeypatch.setattr(TileRunner, "run", scarce)
     close(engine.score(sequences), expected, 1e-5)
@@ -207,11 +240,11 @@ def test_longer_sequences_are_tried_again() -> None:
 def test_a_trial_on_the_longest_of_all_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def counted(*args: Any) -> trust.Verdict:
-        tried.append(longest(args[3]))
-        return trust.reason_against(*args)
+    def counted(module: Any, vocab_size: int, sequences: Sequences) -> Trial:
+        tried.append(longest(sequences))
+        return Trial(module, vocab_size, sequences)
 
-    monkeypatch.setattr(packed, "reason_against", counted)
+    monkeypatch.setattr(packed, "Trial", counted)
     model = tiny_model("llama")
     every = random_requests()
     by_length = np.argsort(np.diff(every.starts))

@@ -5,46 +5,66 @@ without repeating keys). Rows are gathered and put back by precomputed indices, 
 handful of torch calls, however many tiles the pack has.
 
 Shapes: T tokens, C context, H query heads, N key heads, G = H / N, D head size; B, L, K as in
-`attention_plan`.
+`attention_plan`; R rows as queries: all T but in the last layer.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from milepost.engine.attention_dense import attend_densely, flash_kernel
 from milepost.engine.attention_plan import AttentionPlan, plan_attention
+from milepost.engine.last_layer import KeysTakenError, only_at
 from milepost.engine.registry import running
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from milepost.engine.registry import KeysAndValues
     from milepost.engine.split import SplitModel
     from milepost.engine.switches import Switches
     from milepost.plan.packs import Pack
 
 
+MOST_NARROW_ROWS = 0.25
+"""The share of a pack's rows that the last layer is narrowed to; for more, running it twice gains little."""
+
+
 class TileRunner:
     """Runs packs of any size, on any device (fast on the CPU). Keys and values above are [C, N, D]."""
 
-    def __init__(self, model: SplitModel, switches: Switches) -> None:
+    def __init__(self, model: SplitModel, switches: Switches, n_layers: int) -> None:
         self.model = model
         self.switches = switches
         self.layers: list[int] = []
+        self._last_layer = model.last_layer(n_layers) if switches.narrow_last_layer else None
 
     def run(
-        self, pack: Pack, above: dict[int, KeysAndValues]
+        self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
         """See `registry.PackRunner`."""
+        attention = TileAttention(pack=pack, above=above, switches=self.switches)
         tokens = torch.from_numpy(pack.tokens)[None].to(self.model.device)
         positions = torch.from_numpy(pack.positions)[None].to(self.model.device)
-        attention = TileAttention(pack=pack, above=above, switches=self.switches)
-        with running(attention, self.model.module):
+        wanted_R = torch.from_numpy(rows).to(self.model.device)
+        with running(attention, self.model.module), self._narrowed(len(pack), wanted_R, attention):
             hidden_TD = self.model.hidden(tokens, position_ids=positions)[0]
         self.layers = attention.layers
-        return hidden_TD, attention.kept
+        return hidden_TD[wanted_R], attention.kept
+
+    def _narrowed(
+        self, n_tokens: int, wanted_R: torch.Tensor, attention: TileAttention
+    ) -> AbstractContextManager[None]:
+        if self._last_layer is None or len(wanted_R) > MOST_NARROW_ROWS * n_tokens:
+            return nullcontext()
+        # Layers are better off with a row that nobody wants than with none.
+        rows_R = wanted_R if len(wanted_R) else wanted_R.new_zeros(1)
+        return only_at(rows_R, self._last_layer, attention)
 
 
 @dataclass(slots=True)
@@ -58,7 +78,13 @@ class TileAttention:
     kept: dict[int, KeysAndValues] = field(default_factory=dict)
     """The same for the pack that starts where this one stops; filled layer by layer."""
     layers: list[int] = field(default_factory=list)
-    """Every call's layer, in order."""
+    """Every layer whose keys and values were given, in order."""
+    keys_only: bool = False
+    """Whether a call ends as soon as its keys and values are known, by a `KeysTakenError`."""
+    rows: npt.NDArray[np.int64] | None = None
+    """[R] the pack rows that calls give queries of, who look at the keys of the call before; None for all."""
+    _visible: tuple[torch.Tensor, torch.Tensor, list[int]] | None = None
+    """Of the last call with keys for all rows: keys, values, and which of them are no numbers."""
     _calls: dict[tuple[object, ...], _Indexed] = field(default_factory=dict)
 
     def attend(
@@ -73,26 +99,35 @@ class TileAttention:
         softcap: float | None,
     ) -> torch.Tensor:
         """See `registry.AttentionBackend`."""
-        self.layers.append(layer)
-        query_THD = query[0].transpose(0, 1).contiguous()
-        key_CND, value_CND = self._with_context(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
-        poisoned = self._remove_poison(key_CND, value_CND)
+        if self.rows is None or self._visible is None:
+            self.layers.append(layer)
+            key_CND, value_CND = self._with_context(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
+            self._visible = key_CND, value_CND, self._remove_poison(key_CND, value_CND)
+        if self.keys_only:
+            raise KeysTakenError
+        key_CND, value_CND, poisoned = self._visible
+        query_RHD = query[0].transpose(0, 1).contiguous()
         if window is not None and window > int(self.pack.positions.max(initial=0)):
             window = None
         flash = query.device.type == "cpu" and softcap is None and key.shape[-1] == value.shape[-1]
         groups = query.shape[1] // key.shape[1]
         indexed = self._indexed(window, key.shape[1], groups, flash, query.device, query.dtype)
-        output_FD, log_total_F = _attend_tiles(indexed, query_THD, key_CND, value_CND, scale, softcap)
-        output_THD = output_FD.index_select(0, indexed.place).view(*query_THD.shape[:2], -1)
+        output_FD, log_total_F = _attend_tiles(indexed, query_RHD, key_CND, value_CND, scale, softcap)
+        output_RHD = output_FD.index_select(0, indexed.place).view(*query_RHD.shape[:2], -1)
         if indexed.paths:
-            log_total_TH = log_total_F.index_select(0, indexed.place).view(query_THD.shape[:2])
+            log_total_RH = log_total_F.index_select(0, indexed.place).view(query_RHD.shape[:2])
         for path in indexed.paths:
             _merge_path(
-                path, indexed.flash, query_THD, key_CND, value_CND, scale, softcap, output_THD, log_total_TH
+                path, indexed.flash, query_RHD, key_CND, value_CND, scale, softcap, output_RHD, log_total_RH
             )
-        for row in poisoned:
-            output_THD[max(0, row - len(self.pack.context)) : self.pack.key_end[row]] = torch.nan
-        return output_THD[None]
+        for key_row in poisoned:
+            output_RHD[self._seeing(key_row)] = torch.nan
+        return output_RHD[None]
+
+    def _seeing(self, key_row: int) -> slice:
+        """The queries that see a key."""
+        first, stop = max(0, key_row - len(self.pack.context)), int(self.pack.key_end[key_row])
+        return slice(first, stop) if self.rows is None else slice(*np.searchsorted(self.rows, [first, stop]))
 
     def _remove_poison(self, key_CND: torch.Tensor, value_CND: torch.Tensor) -> list[int]:
         """Sets keys and values that are no numbers to 0, in place, and returns their key rows.
@@ -128,10 +163,11 @@ class TileAttention:
         device: torch.device,
         dtype: torch.dtype,
     ) -> _Indexed:
-        name = (window, heads, groups, flash, dtype)
+        name = (self.rows is None, window, heads, groups, flash, dtype)
         if name not in self._calls:
             plan = plan_attention(
                 self.pack,
+                rows=self.rows,
                 window=window,
                 causal_calls=flash,
                 cascade=self.switches.cascade,
@@ -143,7 +179,7 @@ class TileAttention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TileIndex:
-    """A tile call as indices into [T * N, G * D] queries and [C * N, D] keys."""
+    """A tile call as indices into [R * N, G * D] queries and [C * N, D] keys."""
 
     shape: tuple[int, int, int]
     """B, L, K."""
@@ -158,11 +194,11 @@ class _PathIndex:
     """A path pass as indices."""
 
     rows: torch.Tensor | slice
-    """[n] pack rows; a slice where they are neighbours."""
+    """[n] of the queries; a slice where they are neighbours."""
     queries: torch.Tensor
     keys: torch.Tensor
     place: torch.Tensor
-    """[n * H] where each row's heads stand in the kernel's output."""
+    """[n * H] where each query's heads stand in the kernel's output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +211,7 @@ class _Indexed:
     tiles: list[_TileIndex]
     paths: list[_PathIndex]
     place: torch.Tensor
-    """[T * H] where each row's heads stand among the kernels' outputs, one after the other."""
+    """[R * H] where each query's heads stand among the kernels' outputs, one after the other."""
 
 
 def _index(
@@ -183,24 +219,24 @@ def _index(
 ) -> _Indexed:
     tiles, paths = [], []
     for call in plan.tile_calls:
-        rows_BL, keys_BK = torch.from_numpy(call.rows), torch.from_numpy(call.keys)
+        queries_BL, keys_BK = torch.from_numpy(call.queries), torch.from_numpy(call.keys)
         mask = None
         if call.allowed is not None:
             allowed_BLGK = torch.from_numpy(call.allowed)[:, :, None].expand(-1, -1, groups, -1)
-            allowed = allowed_BLGK.reshape(len(call.rows), 1, -1, call.keys.shape[1]).to(device)
+            allowed = allowed_BLGK.reshape(len(call.queries), 1, -1, call.keys.shape[1]).to(device)
             mask = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(
                 ~allowed, float("-inf")
             )
         tiles.append(
             _TileIndex(
-                shape=(*call.rows.shape, call.keys.shape[1]),
-                queries=_by_head(rows_BL, heads).to(device),
+                shape=(*call.queries.shape, call.keys.shape[1]),
+                queries=_by_head(queries_BL, heads).to(device),
                 keys=_by_head(keys_BK, heads).to(device),
                 mask=mask,
             )
         )
     for path in plan.path_passes:
-        rows = torch.from_numpy(path.rows)
+        rows = torch.from_numpy(path.queries)
         together = len(rows) == int(rows[-1] - rows[0]) + 1
         paths.append(
             _PathIndex(
@@ -219,15 +255,15 @@ def _by_head(rows_BL: torch.Tensor, heads: int) -> torch.Tensor:
     return (rows_BL[:, None, :] * heads + torch.arange(heads)[None, :, None]).reshape(-1)
 
 
-def _head_places(places_T: torch.Tensor, heads: int, groups: int) -> torch.Tensor:
-    """[T * H] from the order (row, group, key head) of the kernel's output to (row, key head, group)."""
+def _head_places(places_R: torch.Tensor, heads: int, groups: int) -> torch.Tensor:
+    """[R * H] from the order (row, group, key head) of the kernel's output to (row, key head, group)."""
     head = torch.arange(heads)[:, None] + torch.arange(groups)[None, :] * heads
-    return (places_T[:, None] * heads * groups + head.reshape(-1)[None]).reshape(-1)
+    return (places_R[:, None] * heads * groups + head.reshape(-1)[None]).reshape(-1)
 
 
 def _attend_tiles(
     indexed: _Indexed,
-    query_THD: torch.Tensor,
+    query_RHD: torch.Tensor,
     key_CND: torch.Tensor,
     value_CND: torch.Tensor,
     scale: float,
@@ -238,7 +274,7 @@ def _attend_tiles(
     heads, groups = indexed.heads, indexed.groups
     for tile in indexed.tiles:
         n_tiles, n_rows, n_keys = tile.shape
-        query = _gather(query_THD, tile.queries, groups).view(n_tiles, heads, n_rows * groups, -1)
+        query = _gather(query_RHD, tile.queries, groups).view(n_tiles, heads, n_rows * groups, -1)
         key = _gather(key_CND, tile.keys, 1).view(n_tiles, heads, n_keys, -1)
         value = _gather(value_CND, tile.keys, 1).view(n_tiles, heads, n_keys, -1)
         if tile.mask is None:
@@ -255,25 +291,25 @@ def _attend_tiles(
 def _merge_path(
     path: _PathIndex,
     flash: bool,
-    query_THD: torch.Tensor,
+    query_RHD: torch.Tensor,
     key_CND: torch.Tensor,
     value_CND: torch.Tensor,
     scale: float,
     softcap: float | None,
-    output_THD: torch.Tensor,
-    log_total_TH: torch.Tensor,
+    output_RHD: torch.Tensor,
+    log_total_RH: torch.Tensor,
 ) -> None:
     """Adds what the rows see in their path to what they saw in their tiles, in place."""
-    n_heads, heads = query_THD.shape[1], key_CND.shape[1]
-    query = _gather(query_THD, path.queries, n_heads // heads).view(1, heads, -1, query_THD.shape[-1])
+    n_heads, heads = query_RHD.shape[1], key_CND.shape[1]
+    query = _gather(query_RHD, path.queries, n_heads // heads).view(1, heads, -1, query_RHD.shape[-1])
     key = _gather(key_CND, path.keys, 1).view(1, heads, -1, key_CND.shape[-1])
     value = _gather(value_CND, path.keys, 1).view(1, heads, -1, value_CND.shape[-1])
     output, log_total = attend_densely(query, key, value, None, scale, softcap, flash)
     output = output.transpose(1, 2).reshape(-1, output.shape[-1]).index_select(0, path.place)
     log_total = log_total.transpose(1, 2).reshape(-1).index_select(0, path.place)
-    own_nHD, own_total_nH = output_THD[path.rows], log_total_TH[path.rows]
+    own_nHD, own_total_nH = output_RHD[path.rows], log_total_RH[path.rows]
     share_nH = torch.sigmoid(log_total.view_as(own_total_nH) - own_total_nH)
-    output_THD[path.rows] = own_nHD.lerp(output.view_as(own_nHD), share_nH[..., None].to(own_nHD.dtype))
+    output_RHD[path.rows] = own_nHD.lerp(output.view_as(own_nHD), share_nH[..., None].to(own_nHD.dtype))
 
 
 def _gather(rows_THD: torch.Tensor, index: torch.Tensor, groups: int) -> torch.Tensor:

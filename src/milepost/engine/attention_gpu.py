@@ -19,6 +19,9 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from milepost.engine.registry import running
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from milepost.engine.registry import KeysAndValues
     from milepost.engine.split import SplitModel
     from milepost.plan.packs import Pack
@@ -53,9 +56,9 @@ class FlexRunner:
         self.layers: list[int] = []
 
     def run(
-        self, pack: Pack, above: dict[int, KeysAndValues]
+        self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
-        """Hidden states [len(pack), D], and the keys and values [1, N, C, D] that the next pack needs."""
+        """See `registry.PackRunner`; keys and values are [1, N, C, D]."""
         self._load(pack, above)
         self.layers = []
         with running(self, self.model.module):
@@ -64,7 +67,7 @@ class FlexRunner:
             )[0]
         self._warm = True
         kept = {layer: (key.clone(), value.clone()) for layer, (key, value) in self._kept.items()}
-        return hidden_TD[: len(pack)], kept
+        return hidden_TD[torch.from_numpy(rows).to(hidden_TD.device)], kept
 
     def attend(
         self,

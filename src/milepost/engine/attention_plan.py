@@ -5,7 +5,8 @@ need a mask, and the tile's path, which all rows of the tile see in full. A shor
 keys; a long one is attended to in a pass of its own, once for all rows below it, and the two results are
 merged by their log-sum-exp. Tiles of similar size share a call, padded only there.
 
-Shapes: T tokens and C context of the pack (see `plan.packs`), B tiles in a call, L rows and K keys of each.
+Shapes: T tokens and C context of the pack (see `plan.packs`), R of its rows as queries (all T but in the
+last layer), B tiles in a call, L queries and K keys of each.
 """
 
 from __future__ import annotations
@@ -32,39 +33,40 @@ MOST_PADDING = 1.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileCall:
-    """Rows that attend to keys near them, several tiles at a time."""
+    """Queries that attend to keys near them, several tiles at a time."""
 
-    rows: Ints
-    """[B, L] pack rows; a tile shorter than L repeats its last row."""
+    queries: Ints
+    """[B, L] 0 .. R - 1; a tile with fewer than L repeats its last one."""
     keys: Ints
     """[B, K] key rows; a tile with fewer keys repeats its last one, which `allowed` hides."""
     allowed: npt.NDArray[np.bool_] | None
-    """[B, L, K] which row sees which key; None where it is plain causal (then B = 1 and L = K)."""
+    """[B, L, K] which query sees which key; None where it is plain causal (then B = 1 and L = K)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathPass:
-    """Rows that all see the same path in full."""
+    """Queries that all see the same path in full."""
 
-    rows: Ints
-    """[N] pack rows, ascending."""
+    queries: Ints
+    """[N] 0 .. R - 1, ascending."""
     keys: Ints
     """[P] key rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionPlan:
-    """The calls of one layer; together they give every row all of its keys exactly once."""
+    """The calls of one layer; together they give every query all of its keys exactly once."""
 
     tile_calls: list[TileCall]
     path_passes: list[PathPass]
     place: Ints
-    """[T] where each pack row's result stands among the flattened (B, L) rows of the tile calls in order."""
+    """[R] where each query's result stands among the flattened (B, L) queries of the tile calls in order."""
 
 
 def plan_attention(
     pack: Pack,
     *,
+    rows: Ints | None = None,
     window: int | None = None,
     causal_calls: bool = True,
     cascade: bool = True,
@@ -74,89 +76,113 @@ def plan_attention(
 
     Args:
         pack: the pack.
+        rows: [R] the pack rows that are queries, ascending; None for all.
         window: a row sees only keys less than this many positions before it (transformers'
             `sliding_window`); None for all.
         causal_calls: whether the kernel has a causal mode to be used for long unbranched tiles.
         cascade: whether long paths get a pass of their own. With a window they never do: few keys are left.
         batch_tiles: whether tiles of similar size share a call.
     """
-    length = pack.tile_stop - pack.tile_start
+    rows = np.arange(len(pack)) if rows is None else rows
+    first, stop = np.searchsorted(rows, pack.tile_start), np.searchsorted(rows, pack.tile_stop)
+    n_queries, length = stop - first, pack.tile_stop - pack.tile_start
     path_length = np.diff(pack.path_starts)[pack.tile_path]
     if window is not None:
         path_length = np.minimum(path_length, window - 1)
     alone = pack.tile_causal & (length >= SHORTEST_CAUSAL_CALL) & causal_calls & (window is None)
-    alone &= cascade | (path_length == 0)
+    alone &= (cascade | (path_length == 0)) & (n_queries == length)
     apart = (alone | (path_length >= SHORTEST_PATH_PASS)) & (path_length > 0) & cascade & (window is None)
     joined = np.where(apart, 0, path_length)
 
-    calls = [_causal_call(pack, k) for k in np.flatnonzero(alone).tolist()]
-    for tiles in _similar_tiles(length, length + joined, ~alone, batch_tiles):
-        calls.append(_masked_call(pack, tiles, joined, window))
+    tiles = _Tiles(pack=pack, rows=rows, first=first, stop=stop, joined=joined, window=window)
+    calls = [tiles.causal_call(k) for k in np.flatnonzero(alone).tolist()]
+    for similar in _similar_tiles(n_queries, length + joined, ~alone & (n_queries > 0), batch_tiles):
+        calls.append(tiles.masked_call(similar))
     return AttentionPlan(
-        tile_calls=calls,
-        path_passes=_path_passes(pack, apart),
-        place=_places(len(pack), calls),
+        tile_calls=calls, path_passes=tiles.path_passes(apart), place=_places(len(rows), calls)
     )
 
 
-def _similar_tiles(length: Ints, n_keys: Ints, included: npt.NDArray[np.bool_], together: bool) -> list[Ints]:
+def _similar_tiles(
+    n_queries: Ints, n_keys: Ints, included: npt.NDArray[np.bool_], together: bool
+) -> list[Ints]:
     """Groups of tiles to be padded to the largest of each group."""
-    order = np.lexsort((length, n_keys))[::-1]
+    order = np.lexsort((n_queries, n_keys))[::-1]
     order = order[included[order]]
     if not together:
         return [order[i : i + 1] for i in range(len(order))]
     groups: list[Ints] = []
-    first, area, rows, keys = 0, 0, 0, 0
-    for i, (n, k) in enumerate(zip(length[order].tolist(), n_keys[order].tolist(), strict=True)):
-        padded = max(rows, n) * max(keys, k) * (i - first + 1)
+    first, area, queries, keys = 0, 0, 0, 0
+    for i, (n, k) in enumerate(zip(n_queries[order].tolist(), n_keys[order].tolist(), strict=True)):
+        padded = max(queries, n) * max(keys, k) * (i - first + 1)
         if i > first and padded > MOST_PADDING * (area + n * k):
             groups.append(order[first:i])
-            first, area, rows, keys = i, 0, 0, 0
-        area, rows, keys = area + n * k, max(rows, n), max(keys, k)
+            first, area, queries, keys = i, 0, 0, 0
+        area, queries, keys = area + n * k, max(queries, n), max(keys, k)
     if len(order):
         groups.append(order[first:])
     return groups
 
 
-def _causal_call(pack: Pack, tile: int) -> TileCall:
-    rows = np.arange(pack.tile_start[tile], pack.tile_stop[tile])
-    return TileCall(rows=rows[None], keys=rows[None] + len(pack.context), allowed=None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tiles:
+    """A pack's tiles and their queries."""
+
+    pack: Pack
+    rows: Ints
+    """[R] the pack row of each query."""
+    first: Ints
+    """Of each tile, its first query."""
+    stop: Ints
+    """Of each tile, the first query after it."""
+    joined: Ints
+    """Of each tile, how many keys of its path join its own."""
+    window: int | None
+
+    def causal_call(self, tile: int) -> TileCall:
+        keys = np.arange(self.pack.tile_start[tile], self.pack.tile_stop[tile]) + len(self.pack.context)
+        return TileCall(queries=self._queries(tile)[None], keys=keys[None], allowed=None)
+
+    def masked_call(self, tiles: Ints) -> TileCall:
+        pack, n_context = self.pack, len(self.pack.context)
+        start, path = pack.tile_start[tiles], self.joined[tiles]
+        n_queries, n_keys = self.stop[tiles] - self.first[tiles], pack.tile_stop[tiles] - start + path
+        nth_query = np.minimum(np.arange(n_queries.max()), n_queries[:, None] - 1)
+        queries = self.first[tiles][:, None] + nth_query
+        rows = self.rows[queries]
+        nth = np.arange(n_keys.max())
+        keys = n_context + start[:, None] + np.minimum(nth, n_keys[:, None] - 1) - path[:, None]
+        path_stop = pack.path_starts[pack.tile_path[tiles] + 1]
+        in_path = nth < path[:, None]
+        keys[in_path] = pack.path_rows[(path_stop[:, None] - path[:, None] + nth)[in_path]]
+        own_row = keys - n_context
+        allowed = own_row[:, None, :] <= rows[:, :, None]
+        allowed &= rows[:, :, None] < pack.key_end[keys][:, None, :]
+        allowed &= (nth < n_keys[:, None])[:, None, :]
+        if self.window is not None:
+            key_position = np.concatenate([np.arange(n_context), pack.positions])[keys]
+            allowed &= pack.positions[rows][:, :, None] - key_position[:, None, :] < self.window
+        return TileCall(queries=queries, keys=keys, allowed=allowed)
+
+    def path_passes(self, apart: npt.NDArray[np.bool_]) -> list[PathPass]:
+        pack, passes = self.pack, []
+        for path in np.unique(pack.tile_path[apart]).tolist():
+            tiles = np.flatnonzero(apart & (pack.tile_path == path)).tolist()
+            queries = np.concatenate([self._queries(tile) for tile in tiles])
+            if len(queries):
+                keys = pack.path_rows[pack.path_starts[path] : pack.path_starts[path + 1]]
+                passes.append(PathPass(queries=queries, keys=keys))
+        return passes
+
+    def _queries(self, tile: int) -> Ints:
+        return np.arange(self.first[tile], self.stop[tile])
 
 
-def _masked_call(pack: Pack, tiles: Ints, joined: Ints, window: int | None) -> TileCall:
-    n_context = len(pack.context)
-    start, stop, path = pack.tile_start[tiles], pack.tile_stop[tiles], joined[tiles]
-    n_rows, n_keys = stop - start, stop - start + path
-    rows = start[:, None] + np.minimum(np.arange(n_rows.max()), n_rows[:, None] - 1)
-    nth = np.arange(n_keys.max())
-    keys = n_context + start[:, None] + np.minimum(nth, n_keys[:, None] - 1) - path[:, None]
-    path_stop = pack.path_starts[pack.tile_path[tiles] + 1]
-    in_path = nth < path[:, None]
-    keys[in_path] = pack.path_rows[(path_stop[:, None] - path[:, None] + nth)[in_path]]
-    own_row = keys - n_context
-    allowed = (own_row[:, None, :] <= rows[:, :, None]) & (rows[:, :, None] < pack.key_end[keys][:, None, :])
-    allowed &= (nth < n_keys[:, None])[:, None, :]
-    if window is not None:
-        key_position = np.concatenate([np.arange(n_context), pack.positions])[keys]
-        allowed &= pack.positions[rows][:, :, None] - key_position[:, None, :] < window
-    return TileCall(rows=rows, keys=keys, allowed=allowed)
-
-
-def _path_passes(pack: Pack, apart: npt.NDArray[np.bool_]) -> list[PathPass]:
-    passes = []
-    for path in np.unique(pack.tile_path[apart]).tolist():
-        tiles = np.flatnonzero(apart & (pack.tile_path == path)).tolist()
-        rows = np.concatenate([np.arange(pack.tile_start[k], pack.tile_stop[k]) for k in tiles])
-        keys = pack.path_rows[pack.path_starts[path] : pack.path_starts[path + 1]]
-        passes.append(PathPass(rows=rows, keys=keys))
-    return passes
-
-
-def _places(n_tokens: int, calls: list[TileCall]) -> Ints:
-    place = np.empty(n_tokens, dtype=np.int64)
+def _places(n_queries: int, calls: list[TileCall]) -> Ints:
+    place = np.empty(n_queries, dtype=np.int64)
     done = 0
     for call in calls:
-        flat = call.rows.ravel()  # a row repeated as padding has the same result wherever it stands
+        flat = call.queries.ravel()  # one repeated as padding has the same result wherever it stands
         place[flat] = done + np.arange(len(flat))
         done += len(flat)
     return place

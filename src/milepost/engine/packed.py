@@ -7,8 +7,10 @@ packs, so that the head works on full blocks of rows.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from milepost.engine.attention_cpu import TileRunner
@@ -23,8 +25,8 @@ from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.rows import DeferredHead
 from milepost.engine.split import SplitModel
 from milepost.engine.switches import Switches
-from milepost.engine.trust import reason_against, reason_from_config, text_config
-from milepost.plan.packs import Pack, Span, cut_packs, halves, make_pack
+from milepost.engine.trust import Trial, reason_from_config, text_config
+from milepost.plan.packs import Span, cut_packs, halves, make_pack
 from milepost.plan.sequences import longest
 
 if TYPE_CHECKING:
@@ -79,7 +81,12 @@ class PackedEngine:
             return
         if self._trial is not None and longest(self._trial) >= longest(sequences):
             sequences = self._trial
-        verdict = reason_against(self._score_packed, self.model.module, self.vocab_size, sequences)
+        trial = Trial(self.model.module, self.vocab_size, sequences)
+        verdict = trial.verdict(self._score_packed)
+        if verdict.reason is not None and self.switches.narrow_last_layer:
+            # What goes furthest into the model's own code is given up first.
+            self.switches = replace(self.switches, narrow_last_layer=False)
+            verdict = trial.verdict(self._score_packed)
         if verdict.compared:
             self._verified_length = longest(sequences)
         self._fall_back(verdict.reason)
@@ -107,8 +114,9 @@ class PackedEngine:
         while waiting:
             span = waiting.pop()
             pack = make_pack(tree, tiles, span)
+            rows = pack.needed if self.switches.needed_head else np.arange(len(pack))
             try:
-                hidden_TD, kept = runner.run(pack, above)
+                hidden_RD, kept = runner.run(pack, above, rows)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(pack) == 1:
                     raise
@@ -117,7 +125,8 @@ class PackedEngine:
                 continue
             self._check_layers(runner)
             above = kept
-            self._collect(head, pack, hidden_TD)
+            target_row = pack.target_row if self.switches.needed_head else pack.needed[pack.target_row]
+            head.add(hidden_RD, target_row, pack.target, pack.sequence)
         return sum_targets(len(sequences), *head.finish())
 
     @property
@@ -126,7 +135,7 @@ class PackedEngine:
 
     def _runner(self, budget_tokens: int, deepest: int) -> PackRunner:
         if not self._on_gpu:
-            return TileRunner(self.model, self.switches)
+            return TileRunner(self.model, self.switches, self._n_layers)
         # A power of two, so that the next sequences find the compiled body of these.
         n_context = 1 << max(deepest, 1).bit_length()
         if (budget_tokens, n_context) not in self._flex_runners:
@@ -143,13 +152,6 @@ class PackedEngine:
             raise UnsupportedAttentionError(
                 f"its attention was called {len(runner.layers)} times for {self._n_layers} layers"
             )
-
-    def _collect(self, head: DeferredHead, pack: Pack, hidden_TD: torch.Tensor) -> None:
-        if self.switches.needed_head:
-            needed = torch.from_numpy(pack.needed).to(hidden_TD.device)
-            head.add(hidden_TD[needed], pack.target_row, pack.target, pack.sequence)
-        else:
-            head.add(hidden_TD, pack.needed[pack.target_row], pack.target, pack.sequence)
 
     def _halved(self, spans: list[Span]) -> list[Span]:
         """The packs that are still to run, none larger than half of the first one, which did not fit."""

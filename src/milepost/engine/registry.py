@@ -17,6 +17,9 @@ import torch
 from transformers import AttentionInterface
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from milepost.plan.packs import Pack
 
 NAME = "milepost_packed"
@@ -64,16 +67,17 @@ class PackRunner(Protocol):
     """The layers whose attention was called in the last run, in order."""
 
     def run(
-        self, pack: Pack, above: dict[int, KeysAndValues]
+        self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
         """One forward pass.
 
         Args:
             pack: what to run.
             above: keys and values of its context by layer, as the run of the pack before returned them.
+            rows: [R] which of its rows are wanted, ascending.
 
         Returns:
-            hidden states [T, D] of its tokens, and what the pack that starts where it stops needs.
+            hidden states [R, D] of those, and what the pack that starts where it stops needs.
         """
         ...
 

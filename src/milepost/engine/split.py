@@ -40,6 +40,12 @@ class SplitModel:
         """Columns of the logits, where `logits` can be asked for some of them only; else None."""
         return None if self._last_linear is None else self._last_linear.out_features
 
+    def last_layer(self, n_layers: int) -> torch.nn.Module | None:
+        """The last of the body's layers; None where it has no list of that many."""
+        parts = [] if self._body is None else self._body.modules()
+        lists = [part for part in parts if isinstance(part, torch.nn.ModuleList) and len(part) == n_layers]
+        return lists[0][-1] if len(lists) == 1 else None
+
     @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
@@ -72,7 +78,7 @@ class SplitModel:
             assert output_type is not None
             return output_type(last_hidden_state=hidden_RD[None])
 
-        with _forward_replaced(self._body, hand_back), self._only_columns(columns):
+        with forward_replaced(self._body, hand_back), self._only_columns(columns):
             logits_RV: torch.Tensor = self.module(placeholder, use_cache=False).logits[0]
         return logits_RV
 
@@ -83,7 +89,7 @@ class SplitModel:
             yield
             return
         weight, bias = linear.weight[columns], None if linear.bias is None else linear.bias[columns]
-        with _forward_replaced(linear, lambda hidden: torch.nn.functional.linear(hidden, weight, bias)):
+        with forward_replaced(linear, lambda hidden: torch.nn.functional.linear(hidden, weight, bias)):
             yield
 
     @torch.inference_mode()
@@ -116,7 +122,8 @@ class SplitModel:
 
 
 @contextmanager
-def _forward_replaced(part: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def forward_replaced(part: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within it, `part` does what `forward` does."""
     part.forward = forward  # on the instance, over the class's method
     try:
         yield

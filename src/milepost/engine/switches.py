@@ -18,6 +18,8 @@ class Switches:
     """Tiles of similar size in one attention call. Off: one call per tile."""
     needed_head: bool = True
     """Logits only where a target is scored. Off: at every token."""
+    narrow_last_layer: bool = True
+    """The last layer only where a target is scored, past its keys and values (CPU). Off: at every token."""
     head_chunks: bool = True
     """Logits in chunks of the vocabulary that stay in the cache (CPU). Off: a row's logits at once."""
     wide_products: bool = True

@@ -57,36 +57,30 @@ def text_config(module: torch.nn.Module) -> Any:
     return config.get_text_config(decoder=True)
 
 
-def reason_against(
-    score_packed: Callable[[Sequences, int], Scores],
-    module: torch.nn.Module,
-    vocab_size: int,
-    sequences: Sequences,
-) -> Verdict:
-    """Compares a few of the requests, cut into several packs, with the plain forward pass.
+class Trial:
+    """A few of the requests that are about to be scored, and what the plain forward pass makes of them."""
 
-    Args:
-        score_packed: scores sequences with a given budget of tokens per pack.
-        module: the model.
-        vocab_size: its tokens.
-        sequences: what is about to be scored.
-    """
-    probes = take(sequences, _probes(sequences))
-    plain = PaddedEngine(module, vocab_size=vocab_size, budget_tokens=1).score(probes)
-    try:
-        packed = score_packed(probes, max(1, len(probes.tokens) // 3))
-    except Exception as error:
-        # Whatever goes wrong in a trial is a reason not to use what was tried, and it is told.
-        if isinstance(error, MilepostError) or is_out_of_memory(error):
-            raise
-        return Verdict(_one_line(error), compared=True)
-    dtype = next(module.parameters()).dtype
-    allowed = TOLERANCE_NATS.get(dtype, 0.4) * np.sqrt(probes.n_targets)
-    comparable = np.isfinite(plain.loglikelihood)
-    off = np.abs(packed.loglikelihood - plain.loglikelihood)[comparable]
-    if (~(off <= allowed[comparable])).any():
-        return Verdict(f"its scores are {off.max():.2g} nats off the plain forward pass", compared=True)
-    return Verdict(None, compared=bool(comparable.any()))
+    def __init__(self, module: torch.nn.Module, vocab_size: int, sequences: Sequences) -> None:
+        self._probes = take(sequences, _probes(sequences))
+        plain = PaddedEngine(module, vocab_size=vocab_size, budget_tokens=1).score(self._probes)
+        self._plain = plain.loglikelihood
+        tolerance = TOLERANCE_NATS.get(next(module.parameters()).dtype, 0.4)
+        self._allowed = tolerance * np.sqrt(self._probes.n_targets)
+
+    def verdict(self, score_packed: Callable[[Sequences, int], Scores]) -> Verdict:
+        """Of a function that scores sequences with a budget of tokens per pack; they are cut into several."""
+        try:
+            packed = score_packed(self._probes, max(1, len(self._probes.tokens) // 3))
+        except Exception as error:
+            # Whatever goes wrong in a trial is a reason not to use what was tried, and it is told.
+            if isinstance(error, MilepostError) or is_out_of_memory(error):
+                raise
+            return Verdict(_one_line(error), compared=True)
+        comparable = np.isfinite(self._plain)
+        off = np.abs(packed.loglikelihood - self._plain)[comparable]
+        if (~(off <= self._allowed[comparable])).any():
+            return Verdict(f"its scores are {off.max():.2g} nats off the plain forward pass", compared=True)
+        return Verdict(None, compared=bool(comparable.any()))
 
 
 def _probes(sequences: Sequences) -> npt.NDArray[np.int64]:

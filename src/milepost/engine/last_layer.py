@@ -1,0 +1,65 @@
+"""The last layer of a pack only at the rows whose logits are wanted.
+
+Of the other rows nobody reads more than the last layer's keys and values. So the layer runs twice: over all
+rows as far as its attention, which takes keys and values and stops it, then over the wanted rows alone, whose
+attention looks at what was taken. All else in a layer works row by row in the models that the packed engine
+can run; `trust` tries that, as it tries the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from milepost.engine.registry import UnsupportedAttentionError
+from milepost.engine.split import forward_replaced
+
+if TYPE_CHECKING:
+    from milepost.engine.attention_cpu import TileAttention
+
+
+class KeysTakenError(Exception):
+    """The attention has the last layer's keys and values: no more of that pass is wanted."""
+
+
+@contextmanager
+def only_at(rows: torch.Tensor, layer: torch.nn.Module, attention: TileAttention) -> Iterator[None]:
+    """Within it `layer` computes its hidden states [1, T, D] at `rows` [R] only; elsewhere they are 0."""
+    forward = layer.forward
+
+    def narrow(hidden_1TD: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        n_tokens = hidden_1TD.shape[1]
+        attention.keys_only = True
+        try:
+            forward(hidden_1TD, *others, **named)
+        except KeysTakenError:
+            pass
+        else:
+            raise UnsupportedAttentionError("its last layer has no attention")
+        finally:
+            attention.keys_only = False
+        attention.rows = rows.cpu().numpy()
+        hidden_1RD = forward(
+            hidden_1TD[:, rows],
+            *(_at(rows, n_tokens, value) for value in others),
+            **{name: _at(rows, n_tokens, value) for name, value in named.items()},
+        )
+        # Some bodies give what they return the shape of what went in.
+        return torch.zeros_like(hidden_1TD).index_copy_(1, rows, hidden_1RD)
+
+    with forward_replaced(layer, narrow):
+        yield
+
+
+def _at(rows: torch.Tensor, n_tokens: int, value: Any) -> Any:
+    """The same of what a layer is told about each token: positions, and what is computed from them."""
+    if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[1] == n_tokens:
+        return value[:, rows]
+    if isinstance(value, torch.Tensor) and value.shape == (n_tokens,):
+        return value[rows]
+    if isinstance(value, tuple | list):
+        return type(value)(_at(rows, n_tokens, item) for item in value)
+    return value
