@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from milepost.arrow import as_array
+from milepost.arrow import as_array, as_column
 from milepost.store.tables import write_table
 
 
@@ -26,6 +26,13 @@ def test_bools_come_out_as_they_went_in_wherever_the_slice_begins(first: int) ->
 def test_no_rows_are_an_empty_array() -> None:
     assert as_array(pa.array([], pa.bool_())).tolist() == []
     assert as_array(pa.chunked_array([], pa.float32())).tolist() == []
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float32"])
+def test_an_array_is_the_column_that_pyarrow_makes_of_it(dtype: str) -> None:
+    array = np.random.default_rng(0).integers(0, 2, 41).astype(dtype)
+    for part in (array, array[::2], array[:0]):
+        assert as_column(part).equals(pa.array(part))
 
 
 def test_reading_columns_imports_neither_pandas_nor_pyarrow_compute(tmp_path: Path) -> None:

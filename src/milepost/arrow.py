@@ -1,4 +1,4 @@
-"""Columns of Arrow tables as numpy arrays, and Parquet files, without what pyarrow imports on the way."""
+"""Arrow columns as numpy arrays and back, and Parquet files, without what pyarrow imports on the way."""
 
 from __future__ import annotations
 
@@ -40,3 +40,13 @@ def as_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
         return bits[array.offset : array.offset + len(array)].astype(np.bool_)
     numbers: npt.NDArray[Any] = np.from_dlpack(array)
     return numbers
+
+
+def as_column(array: npt.NDArray[Any]) -> pa.Array:
+    """An array [N] of numbers or bools as a column; pyarrow's own `array` imports pandas."""
+    import numpy as np
+    import pyarrow as pa
+
+    of_bits = array.dtype == np.bool_
+    data = np.packbits(array, bitorder="little") if of_bits else np.ascontiguousarray(array)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, pa.py_buffer(data)])

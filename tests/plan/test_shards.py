@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +112,7 @@ def test_a_plan_survives_saving(tmp_path: Path) -> None:
     docs = {"doc_id": [0, 1], "doc_hash": ["a", "b"], "target_hash": ["c", "d"]}
     task = TaskPlan.build("t", requests, docs, encoded, 6)
     plan = Plan(tasks=(task,), tokenizer_id="x", max_length=8, settings={"counting": {"v": 1}})
-    save_plan(plan, tmp_path / "plan")
+    save_plan(plan, tmp_path / "plan", lambda task, path: pq.write_table(task.docs.table(), path))
     loaded = load_plan(tmp_path / "plan")
     assert loaded.plan_id == plan.plan_id
     assert loaded.tasks[0].shards == task.shards

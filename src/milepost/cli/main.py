@@ -69,15 +69,20 @@ def milepost() -> None:
     """
 
 
-def main() -> None:
-    """Entry point; turns errors that a person can mend into a line, a hint and an exit code."""
-    # Read when the libraries are imported, later. Threads that spin while they wait make matrix products ten
+def prepare_process() -> None:
+    """Settings of this process that must be there before the libraries are imported."""
+    # Threads that spin while they wait make matrix products ten
     # times slower on a busy machine; and a progress bar for each data file says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # A million objects, modules and plans, are made at the start and stay. Python would look through them for
     # cycles 1,800 times, a tenth of the start's time, and find next to none.
     gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
+
+
+def main() -> None:
+    """Entry point; turns errors that a person can mend into a line, a hint and an exit code."""
+    prepare_process()
     try:
         status = milepost(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,12 +41,13 @@ class Docs:
 
     def __init__(self, columns: dict[str, list[Any]] | None = None, path: Path | None = None) -> None:
         self._columns = columns
-        self._path = path
+        self.path = path
+        """The Parquet file that has them; None where they were made just now."""
 
     def table(self) -> pa.Table:
         import pyarrow as pa
 
-        return pa.table(self._columns) if self._path is None else read_parquet(self._path)
+        return pa.table(self._columns) if self.path is None else read_parquet(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +169,12 @@ def _task_id(name: str, shards: tuple[Shard, ...], docs: dict[str, list[Any]]) -
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def save_plan(plan: Plan, folder: Path) -> None:
-    """Write the plan into `folder`, which appears whole or not at all."""
+def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], None]) -> None:
+    """Write the plan into `folder`, which appears whole or not at all.
+
+    Args:
+        write_docs: writes a task's docs as a Parquet file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -190,12 +196,12 @@ def save_plan(plan: Plan, folder: Path) -> None:
             "requests": pa.table(
                 {"kind": task.kinds, "doc_id": task.doc_ids, "generation": task.generations.of}
             ),
-            "docs": task.docs.table(),
         }
         if task.choices is not None:
             tables["choices"] = pa.table({name: getattr(task.choices, name) for name in CHOICE_COLUMNS})
         for name, table in tables.items():
             pq.write_table(table, temporary / f"{number}.{name}.parquet", compression="zstd")
+        write_docs(task, temporary / f"{number}.docs.parquet")
         entries.append(
             {
                 "name": task.name,

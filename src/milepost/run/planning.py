@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.cache import cache_folder
+from milepost.errors import StorageError
 from milepost.plan.encode import encode
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
 from milepost.plan.text import cut_text
 from milepost.run.journal import Journal
+from milepost.store.folder import docs_name
+from milepost.store.tables import write_table
 from milepost.tasks.settings import TaskSettings
 from milepost.types import GenerationDefaults
 
@@ -226,10 +229,15 @@ def _from_cache(folder: Path) -> Plan | None:
         return None  # none there, or damaged: it is made again
 
 
+def _write_docs(task: TaskPlan, path: Path) -> None:
+    """As the record of them that a results folder keeps, so that each folder is given a copy."""
+    write_table(path, task.docs.table(), name=docs_name(task.task_id))
+
+
 def _to_cache(plan: Plan, data: list[dict[str, Any]], folder: Path) -> None:
     try:
-        save_plan(plan, folder)
+        save_plan(plan, folder, _write_docs)
         (folder / "data.json").write_text(json.dumps(data), "utf-8")
-    except OSError as error:
+    except (OSError, StorageError) as error:
         logger.info("the plan is not kept for later runs: %s", error)
         shutil.rmtree(folder, ignore_errors=True)

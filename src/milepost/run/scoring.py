@@ -20,7 +20,7 @@ from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.leases import Leases
 from milepost.store.picks import write_choices
-from milepost.store.tables import looks_whole
+from milepost.store.tables import copy_table, looks_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,7 +279,8 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
         for task in plan.tasks
     ]
     for task in lacking:
-        results.write_docs(task.task_id, task.docs.table())
+        if task.docs.path is None or not copy_table(task.docs.path, results.docs_path(task.task_id)):
+            results.write_docs(task.task_id, task.docs.table())
     write_json(
         path,
         {

@@ -46,6 +46,11 @@ STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """What a disk says that is full, read-only or broken."""
 
 
+def docs_name(task_id: str) -> str:
+    """The record of a task's docs and prompts, in every folder the same."""
+    return f"docs/{task_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class ResultsFolder:
     """One results folder; create it with `ResultsFolder.create`, open it with `open_results`."""
@@ -119,7 +124,7 @@ class ResultsFolder:
     # ---- docs and metrics -----------------------------------------------------------------------------
 
     def docs_path(self, task_id: str) -> Path:
-        return self.path / "store" / "docs" / f"{task_id}.parquet"
+        return self.path / "store" / f"{docs_name(task_id)}.parquet"
 
     def doc_metrics_path(self, task_id: str, model_id: str, numerics: str) -> Path:
         return self.path / "store" / "doc_metrics" / task_id / f"{model_id}-{numerics}.parquet"

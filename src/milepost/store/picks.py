@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.arrow import as_array
+from milepost.arrow import as_array, as_column
 from milepost.store.tables import read_made, read_table, write_table
 from milepost.types import Choices
 
@@ -47,7 +47,7 @@ def write_choices(path: Path, choices: Choices) -> None:
     """
     import pyarrow as pa
 
-    table = pa.table({name: getattr(choices, name) for name in CHOICE_COLUMNS})
+    table = pa.table({name: as_column(getattr(choices, name)) for name in CHOICE_COLUMNS})
     write_table(path, table, {"fixed": choices.fixed})
 
 
