@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from milepost import weights
 from milepost.errors import SourceError, TokenizerError
 from milepost.run.series import PreparedSeries, prepare_series
 from milepost.run.settings import RunSettings
@@ -47,6 +48,17 @@ def test_what_most_have_is_what_the_series_is(own_run: Path) -> None:
     assert checkpoint.step == 10
     assert "max_position_embeddings" in reason
     assert series.max_length == 256
+
+
+def test_equal_tokenizers_are_loaded_once(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = weights.load_tokenizer
+    monkeypatch.setattr(weights, "load_tokenizer", lambda folder: loaded.append(folder.name) or load(folder))
+    assert prepared(own_run).refused == ()
+    assert len(loaded) == 1
+    change_config(own_run / "checkpoint-20", max_position_embeddings=256, transformers_version="other")
+    assert prepared(own_run).refused == ()
+    assert len(loaded) == 3  # files differ, and only loading tells that the tokenizer does not
 
 
 def test_of_equally_many_the_earliest_count(own_run: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from milepost.errors import TokenizerError
-from milepost.weights import load_tokenizer, tokenizer_id
+from milepost.weights import files_id, load_tokenizer, tokenizer_id
 
 
 @pytest.fixture
@@ -61,3 +61,20 @@ def test_files_that_make_no_tokenizer_are_refused_with_what_to_do(folder, text):
         load_tokenizer(folder)
     assert str(folder) in refusal.value.message
     assert "--tokenizer" in refusal.value.hint
+
+
+def test_folders_that_differ_in_weights_only_have_one_tokenizer_by_their_files(folder, tiny_llama):
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    (folder / "trainer_state.json").write_text("{}")
+    assert files_id(folder) == files_id(tiny_llama)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tokenizer.json", "config.json", "new.vocab", "chat_template.jinja", "more_chat_templates/a.jinja"],
+)
+def test_any_file_that_may_be_a_tokenizers_tells_folders_apart(folder, tiny_llama, name):
+    (folder / name).parent.mkdir(exist_ok=True)
+    with (folder / name).open("a") as file:
+        file.write(" ")
+    assert files_id(folder) != files_id(tiny_llama)

@@ -71,8 +71,8 @@ def milepost() -> None:
 
 def prepare_process() -> None:
     """Settings of this process that must be there before the libraries are imported."""
-    # Threads that spin while they wait make matrix products ten times slower on a busy machine; and a progress
-    # bar for each data file says nothing.
+    # Threads that spin while they wait make matrix products ten times slower on a busy machine; and a
+    # progress bar for each data file says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # A million objects, modules and plans, are made at the start and stay. Python would look through them for

@@ -173,9 +173,11 @@ def _tokenizer(
 
     Checkpoints with another are refused, those without use it.
     """
-    from milepost.weights import load_tokenizer, tokenizer_folder, tokenizer_id
+    from milepost.weights import files_id, load_tokenizer, tokenizer_folder, tokenizer_id
 
     found: dict[Path, tuple[Any, str]] = {}
+    loaded: dict[str, tuple[Any, str]] = {}
+    """By their files: each checkpoint has a copy, and loading one takes half a second."""
     id_of: dict[Checkpoint, str] = {}
     problem: TokenizerError | None = None
     for checkpoint in list(configs):
@@ -188,8 +190,11 @@ def _tokenizer(
             continue
         try:
             if folder not in found:
-                tokenizer = load_tokenizer(folder)
-                found[folder] = tokenizer, tokenizer_id(tokenizer)
+                files = files_id(folder)
+                if files not in loaded:
+                    tokenizer = load_tokenizer(folder)
+                    loaded[files] = tokenizer, tokenizer_id(tokenizer)
+                found[folder] = loaded[files]
             id_of[checkpoint] = found[folder][1]
         except TokenizerError as error:
             problem = problem or error

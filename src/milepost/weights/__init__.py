@@ -6,7 +6,7 @@ from milepost.weights.config import ContextLength, context_length, read_config
 from milepost.weights.generation import generation_defaults, read_generation_defaults
 from milepost.weights.live import LiveModel, auto_dtype
 from milepost.weights.megatron.tokenizer import tokenizer_folder
-from milepost.weights.tokenizer import load_tokenizer, tokenizer_id
+from milepost.weights.tokenizer import files_id, load_tokenizer, tokenizer_id
 
 __all__ = [
     "Bases",
@@ -15,6 +15,7 @@ __all__ = [
     "LiveModel",
     "auto_dtype",
     "context_length",
+    "files_id",
     "generation_defaults",
     "load_tokenizer",
     "read_checkpoint",

@@ -16,6 +16,17 @@ from milepost.sources.names import first_line, shown
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _FLAGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "legacy", "clean_up_tokenization_spaces")
 
+_OTHER_ENDS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".npz", ".h5", ".msgpack", ".onnx", ".gguf",
+    ".index.json", ".md", ".metadata",
+)  # fmt: skip
+_OTHER_FILES = frozenset(
+    {"trainer_state.json", "generation_config.json", "adapter_config.json", "SHA256SUMS"}
+)
+
+_LARGEST_FILE = 100 * 2**20
+"""Bytes; a larger one is no tokenizer's, and is not read to find that out."""
+
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a local folder, loaded as lm_eval's hf model does (models/huggingface.py).
@@ -34,6 +45,20 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise TokenizerError(f"there is no tokenizer in {shown(str(folder))}", _HINT)
     return tokenizer
+
+
+def files_id(folder: Path) -> str:
+    """64 hex digits; equal only where two folders give the same tokenizer, told without loading either.
+
+    Of every file but those that surely have no part in it, since each tokenizer class reads its own.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((*folder.glob("*"), *folder.glob("*_chat_templates/*"))):
+        if path.is_file() and path.name not in _OTHER_FILES and not path.name.endswith(_OTHER_ENDS):
+            too_large = path.stat().st_size > _LARGEST_FILE
+            content = str(path) if too_large else hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()!r} {content}\n".encode())
+    return digest.hexdigest()
 
 
 def tokenizer_id(tokenizer: PreTrainedTokenizerBase) -> str:
