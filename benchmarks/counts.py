@@ -21,11 +21,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--save", type=Path, metavar="FOLDER")
+    parser.add_argument("--dry", action="store_true", help="write no result file")
     options = parser.parse_args(arguments)
     with offline_hub():
         table = [row(name, options.save) for name in options.tasks]
     print("\n".join(markdown(table)))
-    print(write_result("counts", "real-tasks", {}, table))
+    if not options.dry:
+        print(write_result("counts", "real-tasks", {}, table))
 
 
 def row(name: str, save: Path | None) -> dict[str, Any]:

@@ -56,6 +56,20 @@ def test_the_made_results_are_read_like_any_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.hub
+def test_of_real_tasks_no_token_is_planned_more_than_once(hub: str) -> None:
+    rows = [
+        [cell.replace(",", "") for cell in line.strip("| ").split(" | ")]
+        for line in run("counts.py", "--dry", "--tasks", "arc-easy", "piqa").splitlines()
+        if line.startswith("|")
+    ]
+    grouped, unique = rows[0].index("grouped"), rows[0].index("unique")
+    assert {row[0]: (row[grouped], row[unique]) for row in rows[2:]} == {
+        "arc-easy": ("260178", "84555"),
+        "piqa": ("129869", "82281"),
+    }
+
+
+@pytest.mark.hub
 def test_the_generation_benchmark_compares_the_same_texts(hub: str) -> None:
     small = [
         "--shape",
