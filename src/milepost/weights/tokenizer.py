@@ -55,10 +55,18 @@ def files_id(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted((*folder.glob("*"), *folder.glob("*_chat_templates/*"))):
         if path.is_file() and path.name not in _OTHER_FILES and not path.name.endswith(_OTHER_ENDS):
-            too_large = path.stat().st_size > _LARGEST_FILE
-            content = str(path) if too_large else hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(folder).as_posix()!r} {content}\n".encode())
+            digest.update(f"{path.relative_to(folder).as_posix()!r} {_content(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _content(path: Path) -> str:
+    """Equal for equal content; of a file that is not read, its own path, which no other has."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            return str(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return str(path)  # loading the tokenizer says what is wrong with it, if it is wanted
 
 
 def tokenizer_id(tokenizer: PreTrainedTokenizerBase) -> str:
