@@ -38,10 +38,13 @@ MOST_NARROW_ROWS = 0.25
 class TileRunner:
     """Runs packs of any size, on any device (fast on the CPU). Keys and values above are [C, N, D]."""
 
-    def __init__(self, model: SplitModel, switches: Switches, n_layers: int) -> None:
+    def __init__(
+        self, model: SplitModel, switches: Switches, n_layers: int, most_narrow: float = MOST_NARROW_ROWS
+    ) -> None:
         self.model = model
         self.switches = switches
         self.layers: list[int] = []
+        self._most_narrow = most_narrow
         self._last_layer = model.last_layer(n_layers) if switches.narrow_last_layer else None
 
     def run(
@@ -60,7 +63,7 @@ class TileRunner:
     def _narrowed(
         self, n_tokens: int, wanted_R: torch.Tensor, attention: TileAttention
     ) -> AbstractContextManager[None]:
-        if self._last_layer is None or len(wanted_R) > MOST_NARROW_ROWS * n_tokens:
+        if self._last_layer is None or len(wanted_R) > self._most_narrow * n_tokens:
             return nullcontext()
         # Layers are better off with a row that nobody wants than with none.
         rows_R = wanted_R if len(wanted_R) else wanted_R.new_zeros(1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.attention_cpu import TileRunner
+from milepost.engine.attention_cpu import MOST_NARROW_ROWS, TileRunner
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.budget import fitting_budget
 from milepost.engine.inputs import check_tokens, sum_targets
@@ -55,6 +55,7 @@ class PackedEngine:
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
         self._layouts = Layouts(share_prefixes=self.switches.share_prefixes)
         self._verified_length = 0
+        self._trying = False
         self._padded: PaddedEngine | None = None
         self._flex_runners: dict[tuple[int, int], FlexRunner] = {}
         self._fall_back(reason_from_config(module))
@@ -82,11 +83,11 @@ class PackedEngine:
         if self._trial is not None and longest(self._trial) >= longest(sequences):
             sequences = self._trial
         trial = Trial(self.model.module, self.vocab_size, sequences)
-        verdict = trial.verdict(self._score_packed)
+        verdict = trial.verdict(self._try_packed)
         if verdict.reason is not None and self.switches.narrow_last_layer:
             # What goes furthest into the model's own code is given up first.
             self.switches = replace(self.switches, narrow_last_layer=False)
-            verdict = trial.verdict(self._score_packed)
+            verdict = trial.verdict(self._try_packed)
         if verdict.compared:
             self._verified_length = longest(sequences)
         self._fall_back(verdict.reason)
@@ -99,6 +100,13 @@ class PackedEngine:
                 budget_tokens=self._given_budget,
                 fallback=f"the packed engine is not used: {reason}",
             )
+
+    def _try_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
+        self._trying = True
+        try:
+            return self._score_packed(sequences, budget_tokens)
+        finally:
+            self._trying = False
 
     def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
         with wide_products(self.model.module, wanted=self.switches.wide_products):
@@ -135,7 +143,9 @@ class PackedEngine:
 
     def _runner(self, budget_tokens: int, deepest: int) -> PackRunner:
         if not self._on_gpu:
-            return TileRunner(self.model, self.switches, self._n_layers)
+            # A trial narrows every pack, as it may be another one that scoring narrows.
+            most_narrow = 1.0 if self._trying else MOST_NARROW_ROWS
+            return TileRunner(self.model, self.switches, self._n_layers, most_narrow)
         # A power of two, so that the next sequences find the compiled body of these.
         n_context = 1 << max(deepest, 1).bit_length()
         if (budget_tokens, n_context) not in self._flex_runners:
