@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
+from milepost.types import Sequences
 
 
 def test_reference_equals_a_loss_computed_by_transformers() -> None:
@@ -42,6 +45,23 @@ def test_padded_equals_reference(architecture: str) -> None:
     padded = PaddedEngine(model, vocab_size=VOCAB, budget_tokens=300)
     close(padded.score(sequences), ReferenceEngine(model, vocab_size=VOCAB).score(sequences))
     assert padded.model.is_split
+
+
+@pytest.mark.parametrize("name", ["packed", "padded", "reference"])
+def test_a_stream_scores_each_shard_as_it_is_scored_alone_and_takes_none_early(name: EngineName) -> None:
+    engine = build_engine(name, tiny_model("llama"), vocab_size=VOCAB)
+    shards = [random_requests(seed) for seed in range(3)]
+    taken: list[int] = []
+
+    def one_by_one() -> Iterator[Sequences]:
+        for number, shard in enumerate(shards):
+            taken.append(number)
+            yield shard
+
+    for number, scores in enumerate(engine.score_stream(one_by_one())):
+        close(scores, engine.score(shards[number]))
+        assert engine.joins_shards or taken[-1] == number
+    assert taken == [0, 1, 2]
 
 
 def test_a_model_that_cannot_be_taken_apart_is_run_whole() -> None:

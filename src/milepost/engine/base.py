@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import torch
 
     from milepost.engine.switches import Switches
@@ -27,6 +29,12 @@ class Engine(Protocol):
         when the first sequences are scored."""
         ...
 
+    @property
+    def joins_shards(self) -> bool:
+        """Whether `score_stream` computes several shards in one forward pass, so that it is faster than
+        `score` shard by shard. Scores then come later than their shard was taken."""
+        ...
+
     def score(self, sequences: Sequences) -> Scores:
         """Log-likelihoods of the sequences' targets, in their order, on the CPU.
 
@@ -34,6 +42,33 @@ class Engine(Protocol):
             MilepostError: a token id that the model does not have.
         """
         ...
+
+    def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
+        """Score several shards as one stream of full packs.
+
+        Shards are taken from the iterable only when the next pack has room for them. Each shard's scores are
+        yielded in the given order, as soon as they are complete; they are the same numbers as those of
+        `score` shard by shard. Between two of them the module is as it was, so that others may use it.
+
+        Raises:
+            MilepostError: a token id that the model does not have.
+        """
+        ...
+
+
+class ShardByShard:
+    """The stream of an engine that gains nothing from seeing several shards at once."""
+
+    joins_shards = False
+
+    def score(self, sequences: Sequences) -> Scores:
+        """See `Engine.score`."""
+        raise NotImplementedError
+
+    def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
+        """See `Engine.score_stream`: one shard is scored when its scores are asked for."""
+        for shard in shards:
+            yield self.score(shard)
 
 
 def build_engine(

@@ -15,6 +15,7 @@ import torch
 
 from milepost.engine.attention_cpu import MOST_NARROW_ROWS, TileRunner
 from milepost.engine.attention_gpu import FlexRunner
+from milepost.engine.base import ShardByShard
 from milepost.engine.budget import fitting_budget
 from milepost.engine.inputs import check_tokens, sum_targets
 from milepost.engine.layouts import Layouts
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from milepost.types import Scores, Sequences
 
 
-class PackedEngine:
+class PackedEngine(ShardByShard):
     """Packs of unique tokens where the model can be trusted with them, padded batches where not."""
 
     def __init__(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from milepost.engine.base import ShardByShard
 from milepost.engine.inputs import Inputs, check_tokens, distinct_inputs, sum_targets
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.rows import score_rows
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET_TOKENS = {"cpu": 2048, "cuda": 32_768, "mps": 8192}
 
 
-class PaddedEngine:
+class PaddedEngine(ShardByShard):
     """Different inputs once, in right-padded batches; the head only where a target is scored."""
 
     name = "padded"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from milepost.engine.base import ShardByShard
 from milepost.engine.inputs import check_tokens
 from milepost.types import Scores
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from milepost.types import Sequences
 
 
-class ReferenceEngine:
+class ReferenceEngine(ShardByShard):
     """One sequence at a time through the model's own forward, all logits, float32 log-softmax."""
 
     name = "reference"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milepost.engine.base import ShardByShard
 from milepost.engine.generate.abilities import OPTIONS, check_able
 from milepost.engine.server.client import RefusedError, ServerClient
 from milepost.errors import MilepostError
@@ -27,7 +28,7 @@ Logprobs = list[tuple[float, bool]]
 """Per token of a prompt but the first: its log-probability in nats, and whether none is likelier."""
 
 
-class ServerEngine:
+class ServerEngine(ShardByShard):
     """Scores sequences by the prompt log-probabilities of a server."""
 
     name = "openai"
