@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
+from milepost import fastjson
 
 CUT = re.compile(r"(?<=\S\n)(?=[A-Za-z])")
 
@@ -33,7 +33,7 @@ KNOWN_WORDS = frozenset({GPT2_WORDS, *(CL100K_WORDS % digits for digits in ("", 
 
 def can_be_cut(backend: Any) -> bool:
     """Whether `CUT` is safe for a `tokenizers.Tokenizer`; told from its own description of itself."""
-    told = orjson.loads(backend.to_str())
+    told = fastjson.loads(backend.to_str())
     if told["model"].get("type") != "BPE" or told["model"].get("dropout"):
         return False
     if told.get("normalizer") not in (None, {"type": "NFC"}):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +19,16 @@ from milepost.errors import MilepostError, TokenizerError
 from milepost.run.chat import choose_chat_template
 from milepost.run.series import PreparedSeries
 from milepost.run.settings import RunSettings
+from milepost.run.versions import installed_version
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.digests import sha256_of
 from milepost.sources.formats import BIN, SAFETENSORS
 from milepost.sources.local import find_config
 from milepost.types import Checkpoint, GenerationDefaults, Series
+from milepost.version import __version__
 
 _FORM = 1
-_READERS = ("milepost", "transformers", "tokenizers")
+_READERS = ("transformers", "tokenizers")
 _DESCRIBES = (".json", ".jinja", ".model", ".tiktoken", ".txt")
 """Ends of the names of files that a tokenizer or a config is read from; weights have others."""
 
@@ -94,7 +95,7 @@ def _usable(series: Series) -> tuple[Checkpoint, ...]:
 
 def _note(series: Series, settings: RunSettings) -> Path | None:
     """Where it is kept: named by the content of every file that was read, and by who reads it."""
-    told: list[Any] = [_FORM, [importlib.metadata.version(name) for name in _READERS]]
+    told: list[Any] = [_FORM, [__version__, *(installed_version(name) for name in _READERS)]]
     told.append(settings.tasks.apply_chat_template)
     plain = {SAFETENSORS.name, BIN.name}
     try:

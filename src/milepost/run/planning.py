@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import logging
 import shutil
@@ -24,6 +23,7 @@ from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
 from milepost.plan.text import cut_text
 from milepost.run.journal import Journal
+from milepost.run.versions import versions
 from milepost.store.folder import docs_name
 from milepost.store.tables import write_table
 from milepost.tasks.settings import TaskSettings
@@ -162,13 +162,6 @@ def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:
         kind: [getattr(tokenizer, f"{kind}_token", None), str(getattr(tokenizer, f"{kind}_token_id", None))]
         for kind in ("pad", "eos", "bos")
     }
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of what a score depends on."""
-    names = ("milepost", "lm_eval", "torch", "transformers", "tokenizers", "datasets")
-    return {name: importlib.metadata.version(name) for name in names}
 
 
 def _render_chat(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:

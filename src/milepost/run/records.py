@@ -13,9 +13,9 @@ from milepost.errors import CheckpointError
 from milepost.plan.plan import Plan
 from milepost.run.command import command_line
 from milepost.run.outcome import Failure
-from milepost.run.planning import versions
 from milepost.run.scoring import Target, write_plan_record
 from milepost.run.settings import RunSettings
+from milepost.run.versions import versions
 from milepost.sources import identify
 from milepost.store import ResultsFolder
 from milepost.store.files import cannot_write, is_intact, read_json, write_json

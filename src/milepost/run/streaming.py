@@ -16,7 +16,7 @@ from milepost.run.beforehand import Beforehand
 from milepost.run.journal import Journal
 from milepost.run.listening import Listener
 from milepost.run.outcome import Failure, Outcome
-from milepost.run.planning import Questions, versions
+from milepost.run.planning import Questions
 from milepost.run.progress import Progress
 from milepost.run.reading import read_ahead
 from milepost.run.records import log_head, note_failure, note_visit
@@ -24,6 +24,7 @@ from milepost.run.scoring import Target, figures, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.server import connect
 from milepost.run.settings import RunSettings, resolve_device
+from milepost.run.versions import versions
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases

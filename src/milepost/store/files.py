@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
+from milepost import fastjson
 from milepost.errors import ResultsError, StorageError
 from milepost.store.processes import PROCESS_NAME, this_process
 from milepost.store.seal import OPEN, is_sealed, seal
@@ -86,7 +85,7 @@ def read_json(path: Path) -> Any:
     try:
         data = path.read_bytes()
         is_sealed(data)
-        value = orjson.loads(data)
+        value = fastjson.loads(data)
         if isinstance(value, dict):
             value.pop(CHECKSUM, None)
             check_name(path, value.pop(NAME, None))

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import orjson
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from milepost import fastjson
 from milepost.errors import TokenizerError
 from milepost.sources.names import first_line, shown
 
@@ -90,7 +90,7 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Any:
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        spec = orjson.loads(backend.to_str())
+        spec = fastjson.loads(backend.to_str())
         return {key: value for key, value in spec.items() if key not in {"truncation", "padding"}}
     added = {index: repr(token) for index, token in tokenizer.added_tokens_decoder.items()}
     return {"vocabulary": tokenizer.get_vocab(), "added": added}
