@@ -32,7 +32,7 @@ def graph_only(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
 def test_flex_equals_reference(architecture: str, graph_only: list[int]) -> None:
     model = tiny_model(architecture)
-    sequences = random_requests(seed=8, n=20)
+    sequences = random_requests(seed=8, n=100)
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=128)
     close(engine.score(sequences), ReferenceEngine(model, vocab_size=VOCAB).score(sequences), 2e-5)
     assert (engine.name, engine.fallback) == ("packed", None)

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from milepost.engine.memory import OWN_SETTINGS
+from milepost.engine.memory import OWN_SETTINGS, is_out_of_memory
 
 FAULTS = """
 import resource, torch
@@ -51,3 +52,46 @@ def test_a_layer_that_runs_again_gets_its_memory_back_without_page_faults() -> N
 def test_settings_of_ones_own_are_left_alone(name: str) -> None:
     value = "glibc.malloc.tcache_count=7" if name == "GLIBC_TUNABLES" else "131072"
     assert said(FAULTS.format(keep=True), **{name: value})[0] == "False"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: out of memory",
+        "MPS backend out of memory (MPS allocated: 8 GB)",
+        "[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: can't allocate memory",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cusparse error: CUSPARSE_STATUS_ALLOC_FAILED",
+        "HIP error: hipErrorOutOfMemory",
+    ],
+)
+def test_every_library_s_words_for_no_memory_are_known(text: str) -> None:
+    assert is_out_of_memory(RuntimeError(text))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "No valid triton configs. OutOfMemoryError: out of resource: triton_tem_fused_0 Required: 153600"
+            " Hardware limit: 101376 Reducing block sizes or `num_stages` may help."
+        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        ValueError("out of memory"),
+    ],
+)
+def test_other_failures_are_not_taken_for_a_want_of_memory(error: Exception) -> None:
+    assert not is_out_of_memory(error)
+
+
+def test_exceptions_that_stand_for_no_memory_need_no_words() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("?"))
+    assert is_out_of_memory(MemoryError())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import re
 import sys
 
 import torch
@@ -17,13 +18,25 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 """glibc takes no larger one."""
 
 
+SHORT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cudaErrorMemoryAllocation|hipErrorOutOfMemory"
+    r"|CU[A-Z]+_STATUS_\w*ALLOC|CU[A-Z]+_STATUS_NOT_INITIALIZED",
+    re.IGNORECASE,
+)
+"""How torch's allocators and CUDA's libraries say it. cuBLAS and cuDNN are not initialised where their first
+handle finds no memory for its workspace."""
+TOO_LARGE_A_KERNEL = "out of resource"
+"""Triton says this beside `OutOfMemoryError` where a kernel wants more shared memory than the card
+has; it wants as much of it for a smaller pack."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that an allocation failed (CUDA, MPS, or torch's CPU allocator)."""
+    """Whether an exception says that an allocation failed: CUDA, its libraries, MPS, or on a CPU."""
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )
+    if not isinstance(error, RuntimeError) or TOO_LARGE_A_KERNEL in str(error):
+        return False
+    return SHORT_OF_MEMORY.search(str(error)) is not None
 
 
 @functools.cache

@@ -39,7 +39,7 @@ class ReferenceEngine(ShardByShard):
             targets_n = tokens_T[-n:]
             logits_nV = self.module(tokens_T[None, :-1], use_cache=False).logits[0, -n:].float()
             logprobs_n = logits_nV.log_softmax(-1).gather(1, targets_n[:, None])
-            total = logprobs_n.double().sum().item()
+            total = logprobs_n.cpu().double().sum().item()  # MPS has no doubles
             finite = np.isfinite(total)
             loglikelihood[i] = total if finite else np.nan
             greedy[i] = finite and bool((logits_nV.argmax(-1) == targets_n).all())

@@ -60,7 +60,8 @@ class SplitModel:
             return logits_BTV
         body: Any = self._body
         if compiled:
-            self._compiled = self._compiled or torch.compile(body, dynamic=False)
+            if self._compiled is None:  # a compiled module has no truth value
+                self._compiled = torch.compile(body, dynamic=False)
             body = self._compiled
         output = body(input_ids_BT, use_cache=False, **arguments)
         self._output_type = type(output)
