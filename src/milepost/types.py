@@ -230,7 +230,7 @@ class Measurement:
     metric: str
     filter: str
     value: float | None
-    """None where the model gave no number (NaN logits)."""
+    """None where it could not be computed, such as with NaN logits."""
     stderr: float | None
     n: int
     """Docs behind the figure."""
@@ -248,6 +248,8 @@ class Measurement:
     is no accuracy of multiple choice."""
     fixed_choices: bool = False
     """Whether every doc offers the same texts (A to D), so that a model can have a favourite among them."""
+    reason: str | None = None
+    """Why there is no value."""
 
 
 class Estimate(NamedTuple):

@@ -16,6 +16,7 @@ from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard
 from milepost.run.choice_figures import choice_figures
+from milepost.run.shortcomings import may_be_mended, shortcomings
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.leases import Leases
@@ -76,6 +77,8 @@ class Target:
             record = read_json(self.metrics_path)
         except ResultsError:
             return False
+        if may_be_mended(record):
+            return False  # a filter or metric raised: another try costs little and may succeed
         missing = record["missing"]
         offering = [task for task in self.plan.tasks if task.choices is not None]
         if offering and "choices" not in record:
@@ -104,10 +107,9 @@ class Target:
                     logger.warning("%s is damaged; its %s requests are scored again", path, task.name)
                     path.unlink(missing_ok=True)
 
-    def missing_answers(self) -> dict[str, int]:
-        """Of a model with stored figures: tasks without any because it gave NaN, and how often it did."""
-        missing: dict[str, int] = read_json(self.metrics_path)["missing"]
-        return missing
+    def shortcomings(self) -> str | None:
+        """Of a model with stored figures: which are None and why; None if all were computed."""
+        return shortcomings(read_json(self.metrics_path))
 
     @property
     def metrics_path(self) -> Path:
@@ -154,8 +156,11 @@ def _score_shard(
     )
 
 
-def figures(target: Target, questions: Questions, leases: Leases) -> dict[str, int]:
-    """See that a fully scored checkpoint has its figures, by one process; returns the NaN answers by task.
+def figures(target: Target, questions: Questions, leases: Leases) -> str | None:
+    """See that a fully scored checkpoint has its figures, by one process.
+
+    Returns:
+        Which figures could not be computed and why; None if all were.
 
     Raises:
         ResultsError: a stored shard is damaged, or the disk is full.
@@ -166,15 +171,12 @@ def figures(target: Target, questions: Questions, leases: Leases) -> dict[str, i
                 return write_figures(target, questions)
         if not ours:
             time.sleep(LOOK_AGAIN_S)
-    return target.missing_answers()
+    return target.shortcomings()
 
 
-def write_figures(target: Target, questions: Questions) -> dict[str, int]:
-    """lm_eval's figures of a fully scored checkpoint, stored; returns the NaN answers by task.
-
-    Raises:
-        ResultsError: a stored shard is damaged, or the disk is full.
-    """
+def write_figures(target: Target, questions: Questions) -> str | None:
+    """Compute and store lm_eval's figures of a fully scored checkpoint. Returns and raises as `figures`."""
+    from milepost.tasks.guarded import as_records
     from milepost.tasks.metrics import Responses, compute_metrics
 
     responses = {}
@@ -202,16 +204,15 @@ def write_figures(target: Target, questions: Questions) -> dict[str, int]:
     tables_path = target.results.lm_eval_tables_path(target.plan.plan_id)
     if not is_intact(tables_path):
         write_json(tables_path, {k: v for k, v in tables.items() if k not in PER_CHECKPOINT})
-    write_json(
-        target.metrics_path,
-        {
-            "rows": [{**row, "setting": settings[row["task"]]} for row in evaluation.rows],
-            "choices": choices.as_json(evaluation.rows),
-            "missing": evaluation.missing,
-            "lm_eval": {key: tables[key] for key in PER_CHECKPOINT if key in tables},
-        },
-    )
-    return evaluation.missing
+    record = {
+        "rows": [{**row, "setting": settings[row["task"]]} for row in evaluation.rows],
+        "choices": choices.as_json(evaluation.rows),
+        "missing": evaluation.missing,
+        "reasons": as_records(evaluation.reasons),
+        "lm_eval": {key: tables[key] for key in PER_CHECKPOINT if key in tables},
+    }
+    write_json(target.metrics_path, record)
+    return shortcomings(record)
 
 
 def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:

@@ -180,7 +180,7 @@ class Runner:
         if read.problem is not None:
             raise read.problem
         if not target.missing_shards() and target.has_metrics():
-            return self._judge(checkpoint, target, target.missing_answers(), n_shards=0)
+            return self._judge(checkpoint, target, target.shortcomings(), n_shards=0)
         if target.missing_shards() and (read.busy or (not share and self._leases.others_at(target.unit))):
             return None
         path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
@@ -192,19 +192,21 @@ class Runner:
                 n_shards = self._score(series, checkpoint, target, read, progress, beforehand, log)
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
             start = time.monotonic()
-            missing = figures(target, questions, self._leases)
+            lacking = figures(target, questions, self._leases)
             self._outcome.spent(checkpoint, time.monotonic() - start)
             log.info("figures computed in %.1f s", time.monotonic() - start)
-        return self._judge(checkpoint, target, missing, n_shards)
+        return self._judge(checkpoint, target, lacking, n_shards)
 
-    def _judge(self, checkpoint: Checkpoint, target: Target, missing: dict[str, int], n_shards: int) -> str:
-        """Count the checkpoint to where it belongs, tell who listens, and say so in a few words."""
+    def _judge(self, checkpoint: Checkpoint, target: Target, lacking: str | None, n_shards: int) -> str:
+        """Count the checkpoint to where it belongs, tell who listens, and say so in a few words.
+
+        Args:
+            lacking: the figures that could not be computed, with the reasons.
+        """
         self._listener.figures(target.plan.plan_id, checkpoint)
-        if missing:
-            named = ", ".join(f"{task} ({n})" for task, n in missing.items())
-            reason = f"the model gave NaN for some requests; no figures for {named}"
-            self._fail(checkpoint, reason)
-            return reason
+        if lacking:
+            self._fail(checkpoint, lacking)
+            return lacking
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
         return "scored" if n_shards else "already scored"
 

@@ -316,4 +316,5 @@ def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str,
         num_fewshot=row["num_fewshot"],
         constant=tuple(row["constant"]) if row.get("constant") else None,
         fixed_choices=row.get("fixed_choices", False),
+        reason=row.get("reason"),
     )

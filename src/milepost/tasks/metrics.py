@@ -1,5 +1,6 @@
 """Answers to figures, by lm_eval's own code: filters, per-doc metrics, aggregation, group weighting.
 
+A figure that cannot be computed is left out with its reason (`guarded`), and all others are computed.
 Only the standard errors that lm_eval bootstraps (perplexity and other non-means: 100,000 resamples of the
 whole task, minutes for LAMBADA) or does not give at all (word_perplexity) are computed here, see `stderr`.
 Source: lm_eval/evaluator.py `evaluate` after the model has answered; lm_eval/evaluator_utils.py.
@@ -8,8 +9,8 @@ Source: lm_eval/evaluator.py `evaluate` after the model has answered; lm_eval/ev
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +18,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from lm_eval.api.instance import Instance
-from lm_eval.api.metrics import mean
-from lm_eval.evaluator_utils import EvalAcc, _collect_results, aggregate_groups, get_sample_size
+from lm_eval.api.metrics import mean, nanmean
+from lm_eval.api.task import Task
+from lm_eval.evaluator_utils import EvalAcc, get_sample_size
 from lm_eval.utils import handle_non_serializable
 
 from milepost.tasks.chance import chance_levels
+from milepost.tasks.guarded import (
+    DocError,
+    NoFigure,
+    Reasons,
+    aggregate,
+    aggregate_groups,
+    aggregation_of,
+    apply_filters,
+    doc_values,
+)
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.perplexity.text_task import TextTask
 from milepost.tasks.requests import true_doc_id
 from milepost.tasks.shortcuts import compiled_templates
 from milepost.tasks.squad import is_squad, metric_loaded_once, values_of_docs
 from milepost.tasks.stderr import standard_error
+
+logger = logging.getLogger("milepost.tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +95,50 @@ class Evaluation:
     lm_eval: dict[str, Any]
     """`results`, `groups`, `configs`, ... as lm_eval's own results file has them."""
     missing: dict[str, int]
-    """Tasks without figures, because the model gave NaN, with the number of such requests."""
+    """Tasks without figures to the number of requests that the model gave NaN for; 0 where a filter or the
+    counting of a doc raised an exception."""
+    reasons: list[NoFigure]
+    """Why figures are None, less those of the tasks whose requests have NaN."""
+
+
+RawMetrics = dict[tuple[str, str], list[Any]]
+"""(metric, filter) to the values of the docs that have the metric."""
 
 
 def compute_metrics(loaded: LoadedTasks, responses: Mapping[str, Responses]) -> Evaluation:
     """Figures of every task and group from a checkpoint's answers.
 
     A task with a NaN answer has no figures (value None): a number that leaves out what the model could not
-    answer would look like a result.
+    answer would look like a result. Likewise a task of which one doc cannot be counted, and a single metric
+    that cannot be computed; `Evaluation.reasons` says why.
     """
     docs: dict[str, DocMetrics] = {}
     missing: dict[str, int] = {}
-    accumulated: dict[str, Any] = {}
+    raw: dict[str, RawMetrics] = {}
+    reasons = Reasons()
     with compiled_templates(loaded.settings), metric_loaded_once(loaded.tasks.values()):
-        for name, task in loaded.tasks.items():
+        for name in loaded.tasks:
             answers = responses[name]
             bad = answers.lacking()
             if bad:
                 missing[name] = bad
                 continue
-            docs[name], raw = _score_docs(loaded, name, answers)
-            accumulated[name] = {"task": task, "raw_metrics": raw, "logged_samples": []}
-        results = _collect_results(accumulated, loaded.groups, bootstrap_iters=0)
-    _fill_standard_errors(results, accumulated, docs)
-    results = aggregate_groups(results)
-    tables = json.loads(json.dumps(results._to_eval_results(), default=handle_non_serializable))
-    return Evaluation(_rows(loaded, results, missing, docs), docs, tables, missing)
+            docs[name], raw[name] = _score_docs(loaded, name, answers, reasons)
+            if not docs[name].doc_id:
+                del docs[name], raw[name]
+                missing[name] = 0
+        results = aggregate(loaded, raw, reasons)
+    _fill_standard_errors(loaded, results, raw, docs, reasons)
+    aggregate_groups(results, _groups_lacking(loaded, missing), reasons)
+    tables = _without_nan(json.loads(json.dumps(results._to_eval_results(), default=handle_non_serializable)))
+    rows = _rows(loaded, results, missing, docs, raw, reasons)
+    return Evaluation(rows, docs, tables, missing, reasons.noted)
 
 
 def _score_docs(
-    loaded: LoadedTasks, name: str, answers: Responses
-) -> tuple[DocMetrics, dict[tuple[str, str], list[Any]]]:
+    loaded: LoadedTasks, name: str, answers: Responses, reasons: Reasons
+) -> tuple[DocMetrics, RawMetrics]:
+    """Filter and count the answers of one task; no docs where no filter's answers could be counted."""
     task, settings = loaded.tasks[name], loaded.settings
     samples = settings.samples_of(name)
     if isinstance(task, TextTask) and task.windows is not None:
@@ -130,30 +157,90 @@ def _score_docs(
                 for r in range(start, end)
             ]
         )
-    flat = [instance for group in instances for instance in group]
-    for pipeline in task._filters:
-        pipeline.apply(flat)
+    raw: RawMetrics = {}
+    rows: list[_DocRow] = []
+    for key in apply_filters(task, [instance for group in instances for instance in group], reasons):
+        broken: dict[str, Exception] = {}
+        own: list[_DocRow] = []
+        try:
+            for (doc_id, doc), group in zip(iterator, instances, strict=True):
+                own.append(_doc_row(task, true_doc_id(doc_id, samples), doc, group, key, broken))
+        except DocError as error:
+            reasons.note(name, None, key, error)
+            continue
+        for metric, raised in broken.items():
+            reasons.note(name, metric, key, raised)
+        for row in own:
+            for metric in broken:
+                row.values.pop(metric, None)
+            for metric, value in row.values.items():
+                raw.setdefault((metric, key), []).append(value)
+        rows += own
+    return _doc_metrics(task, rows, reasons), raw
 
-    raw: dict[tuple[str, str], list[Any]] = defaultdict(list)
-    table = DocMetrics([], [], defaultdict(list), [], {})
-    for key in flat[0].filtered_resps:
-        for (doc_id, doc), group in zip(iterator, instances, strict=True):
-            filtered = [instance.filtered_resps[key] for instance in group]
-            values = task.process_results(doc, filtered)
-            table.doc_id.append(true_doc_id(doc_id, samples))
-            table.filter.append(key)
-            table.filtered.append(json.dumps(filtered, default=handle_non_serializable))
-            for metric, value in values.items():
-                raw[(metric, key)].append(value)
-                column = table.metrics[metric]
-                column += [None] * (len(table.doc_id) - 1 - len(column))
-                column.append(value)
-    for column in table.metrics.values():
-        column += [None] * (len(table.doc_id) - len(column))
-    squad = [metric for metric in table.metrics if is_squad(task.aggregation().get(metric, mean))]
+
+@dataclass(frozen=True, slots=True)
+class _DocRow:
+    """What one doc counts in the metrics of one filter."""
+
+    doc_id: int
+    filter: str
+    filtered: str
+    values: dict[str, Any]
+
+
+def _doc_row(
+    task: Task, doc_id: int, doc: Any, instances: list[Instance], key: str, broken: dict[str, Exception]
+) -> _DocRow:
+    """Raises: DocError if none of the metrics can be computed."""
+    try:
+        filtered = [instance.filtered_resps[key] for instance in instances]
+        raised: dict[str, Exception] = {}
+        values = dict(doc_values(task, doc, filtered, raised))
+        text = json.dumps(filtered, default=handle_non_serializable)
+    except Exception as error:
+        raise DocError(doc_id, error) from error
+    for metric, reason in raised.items():
+        broken.setdefault(metric, DocError(doc_id, reason))
+    return _DocRow(doc_id, key, text, values)
+
+
+def _doc_metrics(task: Task, rows: list[_DocRow], reasons: Reasons) -> DocMetrics:
+    metrics = dict.fromkeys(metric for row in rows for metric in row.values)
+    columns: dict[str, list[Any]] = {metric: [row.values.get(metric) for row in rows] for metric in metrics}
+    values: dict[str, list[float | None]] = {}
+    squad = [metric for metric in metrics if is_squad(aggregation_of(task, metric))]
     if squad:
-        table.values.update(values_of_docs(table.metrics[squad[0]]))
-    return table, raw
+        try:
+            values = values_of_docs(columns[squad[0]])
+        except Exception as error:  # the aggregations raise it as well: each of the metrics has its reason
+            logger.debug("%s: no values of docs", task.task_name, exc_info=error)
+    return DocMetrics(
+        [row.doc_id for row in rows],
+        [row.filter for row in rows],
+        columns,
+        [row.filtered for row in rows],
+        values,
+    )
+
+
+def _groups_lacking(loaded: LoadedTasks, missing: Mapping[str, int]) -> dict[str, str]:
+    """Groups with a task that has no figures, to the name of the first such task."""
+    found = {}
+    for name, group in loaded.groups.items():
+        lacking = [task.task_name for task in group.get_all_tasks() if task.task_name in missing]
+        if lacking:
+            found[name] = lacking[0]
+    return found
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON with null in place of the numbers that it cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    return [_without_nan(one) for one in value] if isinstance(value, list) else value
 
 
 def _instance(
@@ -183,24 +270,40 @@ def _responses(answers: Responses, r: int, repeats: int) -> list[Any]:
 
 
 def _fill_standard_errors(
-    results: EvalAcc, accumulated: dict[str, Any], docs: Mapping[str, DocMetrics]
+    loaded: LoadedTasks,
+    results: EvalAcc,
+    raw: Mapping[str, RawMetrics],
+    docs: Mapping[str, DocMetrics],
+    reasons: Reasons,
 ) -> None:
-    for name, gathered in accumulated.items():
-        aggregations = gathered["task"].aggregation()
-        for (metric, key), items in gathered["raw_metrics"].items():
-            aggregation = aggregations.get(metric, mean)
-            if is_squad(aggregation):
-                own = [value for value in docs[name].values.get(metric, ()) if value is not None]
-                error = standard_error(mean, own)
-            else:
-                error = standard_error(aggregation, items)
+    """Add the standard error of every figure that there is; one that cannot be computed is left out."""
+    for name, of in raw.items():
+        for (metric, key), items in of.items():
+            error = None
+            if reasons.of(name, metric, key) is None:
+                try:
+                    error = _standard_error(loaded.tasks[name], metric, items, docs[name])
+                except Exception as raised:
+                    logger.debug("%s %s: no standard error", name, metric, exc_info=raised)
             results.metrics[name][f"{metric}_stderr,{key}"] = "N/A" if error is None else error
 
 
+def _standard_error(task: Task, metric: str, items: list[Any], docs: DocMetrics) -> float | None:
+    aggregation = aggregation_of(task, metric)
+    if is_squad(aggregation):
+        return standard_error(mean, [value for value in docs.values.get(metric, ()) if value is not None])
+    return standard_error(aggregation, items)
+
+
 def _rows(
-    loaded: LoadedTasks, results: EvalAcc, missing: dict[str, int], docs: Mapping[str, DocMetrics]
+    loaded: LoadedTasks,
+    results: EvalAcc,
+    missing: dict[str, int],
+    docs: Mapping[str, DocMetrics],
+    raw: Mapping[str, RawMetrics],
+    reasons: Reasons,
 ) -> list[dict[str, Any]]:
-    chances = {name: chance_levels(loaded, name) for name in loaded.tasks}
+    chances = {name: _chances(loaded, name) for name in loaded.tasks}
     rows: list[dict[str, Any]] = []
     for name in _display_order(loaded):
         group = loaded.groups.get(name)
@@ -208,12 +311,8 @@ def _rows(
         lacking = [leaf for leaf in leaves if leaf in missing]
         figures = results.metrics.get(name, {})
         higher = _higher_is_better(loaded, leaves)
-        for metric, key in _metric_keys(loaded, name, figures, results):
+        for metric, key in _metric_keys(loaded, name, figures, reasons):
             value = None if lacking else _number(figures.get(f"{metric},{key}"))
-            counts = figures.get("sample_count", {})
-            n = int(counts.get(f"{metric},{key}", figures.get("sample_len", 0)))
-            if name in docs and metric in docs[name].values:
-                n = sum(own is not None for own in docs[name].values[metric])
             rows.append(
                 {
                     "task": name,
@@ -221,7 +320,7 @@ def _rows(
                     "filter": key,
                     "value": value,
                     "stderr": None if value is None else _number(figures.get(f"{metric}_stderr,{key}")),
-                    "n": n,
+                    "n": _n_docs(loaded, leaves, metric, key, docs, raw),
                     "chance": _chance(chances, leaves, metric, group, results),
                     "higher_is_better": higher.get(metric),
                     "kind": "group" if group else "task",
@@ -230,7 +329,52 @@ def _rows(
                     "num_fewshot": _common([loaded.tasks[leaf].get_config("num_fewshot") for leaf in leaves]),
                 }
             )
+            if value is None:
+                reason = _reason(name, leaves, metric, key, missing, reasons)
+                rows[-1] |= {"reason": reason} if reason else {}
     return rows
+
+
+def _chances(loaded: LoadedTasks, name: str) -> Mapping[str, float]:
+    try:
+        return chance_levels(loaded, name)
+    except Exception as error:  # a template or function of the task that raises: its figures say so
+        logger.debug("%s: no chance level", name, exc_info=error)
+        return {}
+
+
+def _reason(
+    name: str, leaves: list[str], metric: str, key: str, missing: Mapping[str, int], reasons: Reasons
+) -> str | None:
+    """Why a task or group has no such figure."""
+    for leaf in leaves:
+        own = "" if leaf == name else f"{leaf}: "
+        if missing.get(leaf):
+            return f"{own}the model gave NaN for {missing[leaf]} requests"
+        if reason := reasons.of(leaf, metric, key):
+            return own + reason
+    return reasons.of(name, metric, key)
+
+
+def _n_docs(
+    loaded: LoadedTasks,
+    leaves: list[str],
+    metric: str,
+    key: str,
+    docs: Mapping[str, DocMetrics],
+    raw: Mapping[str, RawMetrics],
+) -> int:
+    """Docs behind a figure: those that have the metric, which need not be all docs of the tasks."""
+    n = 0
+    for leaf in leaves:
+        items = raw.get(leaf, {}).get((metric, key), [])
+        if leaf in docs and metric in docs[leaf].values:
+            n += sum(own is not None for own in docs[leaf].values[metric])
+        elif items and aggregation_of(loaded.tasks[leaf], metric) is nanmean:
+            n += int(np.count_nonzero(~np.isnan(np.asarray(items, dtype=float))))
+        else:
+            n += len(items)
+    return n
 
 
 def _display_order(loaded: LoadedTasks) -> list[str]:
@@ -254,24 +398,30 @@ def _display_order(loaded: LoadedTasks) -> list[str]:
 
 
 def _metric_keys(
-    loaded: LoadedTasks, name: str, figures: Mapping[str, Any], results: EvalAcc
+    loaded: LoadedTasks, name: str, figures: Mapping[str, Any], reasons: Reasons
 ) -> list[tuple[str, str]]:
-    """(metric, filter) pairs of a task or group, in lm_eval's order; without figures, those it would have."""
+    """(metric, filter) pairs of a task or group, in lm_eval's order, also of what could not be computed."""
     found = [
         (metric, key)
         for metric, key in (pair.rsplit(",", 1) for pair in figures if "," in pair)
         if not metric.endswith("_stderr")
     ]
-    if found:
-        return found
     if name in loaded.groups:
-        return [
+        return found or [
             (aggregated.metric, key)
             for aggregated in loaded.groups[name].aggregate_metric_list or []
             for key in (aggregated.filter_list or ["none"])
         ]
     task = loaded.tasks[name]
-    return [(metric, pipeline.name) for pipeline in task._filters for metric in task.aggregation()]
+    every = [(metric, pipeline.name) for pipeline in task._filters for metric in task.aggregation()]
+    if not found:
+        return every
+    lost = reasons.metrics_of(name)
+    return found + [
+        (metric, key)
+        for metric, key in every
+        if (metric, key) not in found and any(m in (None, metric) and k in (None, key) for m, k in lost)
+    ]
 
 
 def _higher_is_better(loaded: LoadedTasks, leaves: list[str]) -> dict[str, bool | None]:
