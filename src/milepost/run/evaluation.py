@@ -204,8 +204,9 @@ def _check_vocabulary(series: PreparedSeries, plan: Plan) -> None:
     largest = max((int(task.encoded.sequences.tokens.max(initial=0)) for task in plan.tasks), default=0)
     if largest >= series.vocab_size:
         raise TokenizerError(
-            f"{series.name}: the tokenizer gives token id {largest}, the model knows {series.vocab_size}",
-            "pass the tokenizer the model was trained with: --tokenizer PATH",
+            f"{series.name}: the tokenizer gives token id {largest}, the model has {series.vocab_size} rows",
+            "if tokens were added in training, save the model after resize_token_embeddings (an adapter with "
+            "save_embedding_layers=True); else pass its own tokenizer: --tokenizer PATH",
         )
 
 

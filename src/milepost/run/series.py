@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.chat import choose_chat_template
 from milepost.run.settings import RunSettings
-from milepost.sources import fetch_config
+from milepost.sources import fetch, fetch_config
 from milepost.sources.names import in_order
 from milepost.types import Checkpoint, GenerationDefaults, Series
 
@@ -146,11 +146,14 @@ def prepare_series(series: Series, settings: RunSettings, plan: Plan | None = No
 def _read_config(
     checkpoint: Checkpoint, configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]
 ) -> None:
-    from milepost.weights import read_config
+    from milepost.weights import read_config, rows_after_merging
 
     try:
         source = checkpoint.base or checkpoint
-        configs[checkpoint] = read_config(fetch_config(source), source.format, checkpoint.config)
+        config = read_config(fetch_config(source), source.format, checkpoint.config)
+        if checkpoint.base is not None:  # tokens may have been added with the adapter
+            config.get_text_config().vocab_size = rows_after_merging(fetch(checkpoint), config)
+        configs[checkpoint] = config
     except CheckpointError as error:
         refused[checkpoint] = error.message
 

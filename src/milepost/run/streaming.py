@@ -33,7 +33,7 @@ from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
     from milepost.weights import Bases, CheckpointWeights, LiveModel
-    from milepost.weights.adapters import Base
+    from milepost.weights.bases import Base
 
 logger = logging.getLogger("milepost.run")
 
@@ -141,7 +141,7 @@ class Runner:
             sums = {file.name: file.sha256 for file in identity.files}
             base = self._base_of(checkpoint)
             weights = read_checkpoint(
-                folder, checkpoint.format, sums, config_file=checkpoint.config, base=base
+                folder, checkpoint.format, sums, config_file=checkpoint.config, base=base, merge=False
             )
             if identify(checkpoint, cache_folder()) != identity:
                 raise CheckpointError(f"{checkpoint.source} changed while it was being read")
@@ -288,12 +288,15 @@ class Runner:
     ) -> tuple[LiveModel, Answerer]:
         if read.weights is None:
             raise CheckpointError(f"{checkpoint.name}: its scores were removed while the run was under way")
-        for warning in read.weights.warnings:
-            log.warning("%s: %s", checkpoint.name, warning)
+        from milepost.weights import merged
+
         start = time.monotonic()
-        model, answerer = self._take_in(read.weights, target.dtype, series)
+        weights = merged(read.weights)  # here, because the background must not make modules
+        for warning in weights.warnings:
+            log.warning("%s: %s", checkpoint.name, warning)
+        model, answerer = self._take_in(weights, target.dtype, series)
         # The module has them; only the next checkpoint's stay in memory beside it.
-        read.weights.tensors.clear()
+        weights.tensors.clear()
         log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
         return model, answerer
 

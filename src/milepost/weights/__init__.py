@@ -6,7 +6,9 @@ from milepost.weights.config import ContextLength, context_length, read_config
 from milepost.weights.generation import generation_defaults, read_generation_defaults
 from milepost.weights.live import LiveModel, auto_dtype
 from milepost.weights.megatron.tokenizer import tokenizer_folder
+from milepost.weights.merging import merged
 from milepost.weights.tokenizer import files_id, load_tokenizer, tokenizer_id
+from milepost.weights.vocabulary import rows_after_merging
 
 __all__ = [
     "Bases",
@@ -18,9 +20,11 @@ __all__ = [
     "files_id",
     "generation_defaults",
     "load_tokenizer",
+    "merged",
     "read_checkpoint",
     "read_config",
     "read_generation_defaults",
+    "rows_after_merging",
     "tokenizer_folder",
     "tokenizer_id",
 ]

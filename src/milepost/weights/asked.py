@@ -15,7 +15,8 @@ from milepost.sources.digests import check_read, sha256_now
 from milepost.sources.names import shown
 
 if TYPE_CHECKING:
-    from milepost.weights.adapters import Base
+    from milepost.weights.adapters import Adapter
+    from milepost.weights.bases import Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Asked:
     sha256: Mapping[str, str]
     """By path in the folder, what each weight file must hash to; files without an entry are not checked."""
     base: Base | None = None
-    """For an adapter: the model it changes, in memory."""
+    """For an adapter: the model it changes."""
 
     def check_hashes(self) -> None:
         """Read every file that has an entry, and refuse one that is not what was identified.
@@ -55,6 +56,8 @@ class Found:
     config: PretrainedConfig | None = None
     """The config, where the weights say more of it than its file; None leaves it as it is."""
     warnings: tuple[str, ...] = ()
+    adapter: Adapter | None = None
+    """How the tensors, which are an adapter's own, are merged into its base; None for whole models."""
 
 
 def check_tied(folder: Path, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]) -> None:

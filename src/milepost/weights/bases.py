@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers import PretrainedConfig, PreTrainedModel
+
 from milepost.sources import fetch, identify
 from milepost.types import Checkpoint
-from milepost.weights.adapters import Base
-from milepost.weights.checkpoint import read_checkpoint
+from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.module import load_module
+from milepost.weights.process_state import PROCESS_STATE
+
+
+class Base:
+    """The model that adapters change. Its module is made when the first of them is merged."""
+
+    def __init__(self, weights: CheckpointWeights) -> None:
+        self.config: PretrainedConfig = weights.config
+        self._weights = weights
+        self._module: PreTrainedModel | None = None
+
+    @property
+    def module(self) -> PreTrainedModel:
+        """On the CPU, in float32, never changed.
+
+        Raises:
+            CheckpointError: the base's weights do not fit its config.
+        """
+        with PROCESS_STATE:
+            if self._module is None:
+                self._module = load_module(self._weights, "float32")
+                self._weights.tensors.clear()
+            return self._module
 
 
 class Bases:
@@ -21,7 +45,9 @@ class Bases:
         """How many times a base was read."""
 
     def of(self, checkpoint: Checkpoint, cache_dir: Path, *, repair: bool = True) -> Base:
-        """The model at a checkpoint, in memory; read only if it is another one than the last time.
+        """The model at a checkpoint; read only if it is another one than the last time.
+
+        Only files are read, so it may run in a thread; the module is made when an adapter is merged.
 
         Args:
             cache_dir, repair: as in `sources.fetch`.
@@ -35,7 +61,7 @@ class Bases:
             sums = {file.name: file.sha256 for file in identity.files}
             folder = fetch(checkpoint, cache_dir, repair=repair)
             weights = read_checkpoint(folder, checkpoint.format, sums, config_file=checkpoint.config)
-            self._base = Base(weights.config, load_module(weights, "float32"))
+            self._base = Base(weights)
             self._model_id = identity.model_id
             self.n_read += 1
         return self._base

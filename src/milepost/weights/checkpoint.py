@@ -20,7 +20,8 @@ from milepost.weights.config import read_config
 from milepost.weights.readers import READERS
 
 if TYPE_CHECKING:
-    from milepost.weights.adapters import Base
+    from milepost.weights.adapters import Adapter
+    from milepost.weights.bases import Base
 
 _HUGGING_FACE = frozenset({"safetensors", "bin"})
 """Formats whose other files are nothing to the model; in those of trainers pickles are read, safely."""
@@ -39,6 +40,8 @@ class CheckpointWeights:
     n_bytes: int
     warnings: tuple[str, ...] = ()
     """What is odd but may be meant: matrices of zeros, NaN or Inf, another dtype than the config's."""
+    adapter: Adapter | None = None
+    """Given, the tensors are an adapter's own, which `milepost.weights.merging.merged` makes a model of."""
 
     def file_with(self, tensor: str) -> str:
         """Path of the file with a tensor, for messages; if none has it, of the only file or of the folder."""
@@ -54,8 +57,9 @@ def read_checkpoint(
     *,
     config_file: Path | None = None,
     base: Base | None = None,
+    merge: bool = True,
 ) -> CheckpointWeights:
-    """Read and check a checkpoint. Touches no global state, so it may run in a thread, ahead of its turn.
+    """Read and check a checkpoint. Only files are read, so it may run in a thread, ahead of its turn.
 
     Args:
         folder: as `milepost.sources.fetch` returns it.
@@ -64,6 +68,8 @@ def read_checkpoint(
             identified is then the one in memory, whatever happened to the files in between.
         config_file: a config in place of the checkpoint's own.
         base: for an adapter, the model it changes, as `milepost.weights.bases` gives it.
+        merge: whether to merge an adapter at once, which makes modules: for the main thread only. Else
+            `milepost.weights.merged` is to be called there with what this returns.
 
     Raises:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
@@ -88,8 +94,16 @@ def read_checkpoint(
     n_bytes = sum(tensor.nbytes for tensor in found.tensors.values())
     other_dtype = () if base is not None else _other_dtype(config, found.tensors)
     pickles = unread_pickles(folder, set(found.file_of.values())) if format in _HUGGING_FACE else ()
-    warnings = (*found.warnings, *_oddities(found.tensors), *other_dtype, *pickles)
-    return CheckpointWeights(folder, config, found.tensors, found.file_of, n_bytes, warnings)
+    odd = () if found.adapter is not None else oddities(found.tensors)
+    warnings = (*found.warnings, *odd, *other_dtype, *pickles)
+    weights = CheckpointWeights(
+        folder, config, found.tensors, found.file_of, n_bytes, warnings, found.adapter
+    )
+    if not merge or found.adapter is None:
+        return weights
+    from milepost.weights.merging import merged
+
+    return merged(weights)
 
 
 def _other_dtype(config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
@@ -109,8 +123,8 @@ def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _oddities(tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
-    """One pass over the data. A bias of zeros is how training begins; a matrix of zeros is not."""
+def oddities(tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
+    """Matrices of zeros, NaN and Inf; a bias of zeros is how training begins, a matrix of zeros is not."""
     zero, not_finite = [], []
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():

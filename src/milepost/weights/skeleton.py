@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown
+from milepost.weights.process_state import PROCESS_STATE
 
 
 def expected_tensors(folder: Path, config: PretrainedConfig) -> dict[str, torch.Tensor]:
@@ -21,16 +22,21 @@ def expected_tensors(folder: Path, config: PretrainedConfig) -> dict[str, torch.
     Raises:
         CheckpointError: naming the folder: the config makes no model.
     """
+    module = skeleton(folder, config)
+    state: dict[str, torch.Tensor] = module.state_dict()
+    prefix = f"{module.base_model_prefix}."
+    return state | {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def skeleton(folder: Path, config: PretrainedConfig) -> PreTrainedModel:
+    """The module of this config, made without memory for its weights. Raises as `expected_tensors`."""
     try:
         with quiet(), torch.device("meta"):
-            module = class_for(config)(config)
+            return class_for(config)(config)
     except Exception as error:  # each architecture fails on a config of wrong values in its own way
         raise CheckpointError(
             f"{shown(str(folder))} has a config that makes no model: {first_line(error)}"
         ) from error
-    state: dict[str, torch.Tensor] = module.state_dict()
-    prefix = f"{module.base_model_prefix}."
-    return state | {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -43,14 +49,18 @@ def class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its table of missing weights: we raise instead."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
+    """Make a module without transformers' progress bar and its table of missing weights: we raise instead.
+
+    One thread at a time, since both switches, and most of what is done here, hold for the whole process.
+    """
+    with PROCESS_STATE:
+        level = transformers_logging.get_verbosity()
+        bars = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            transformers_logging.set_verbosity(level)
+            if bars:
+                transformers_logging.enable_progress_bar()
