@@ -86,6 +86,7 @@ def test_equal_inputs_are_computed_once() -> None:
     model = tiny_model("llama")
     seen: list[tuple[int, ...]] = []
     engine = PaddedEngine(model, vocab_size=VOCAB)
+    engine.score(pack_up([([9, 8, 7, 6, 5], 1)]))  # tried
     model.model.embed_tokens.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
     context = [4, 5, 6, 7]
     scores = engine.score(
@@ -102,6 +103,7 @@ def test_the_budget_does_not_change_scores(budget: int) -> None:
     expected = PaddedEngine(model, vocab_size=VOCAB, budget_tokens=500).score(sequences)
     batches: list[tuple[int, int]] = []
     model.model.embed_tokens.register_forward_pre_hook(lambda _, args: batches.append(tuple(args[0].shape)))
+    # Its trial keeps to the budget as well.
     close(PaddedEngine(model, vocab_size=VOCAB, budget_tokens=budget).score(sequences), expected, 1e-5)
     assert batches
     assert all(n_rows == 1 or n_rows * length <= budget for n_rows, length in batches)
@@ -167,6 +169,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_score(
 
 def test_other_errors_are_not_mistaken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = PaddedEngine(tiny_model("llama"), vocab_size=VOCAB)
+    engine.score(random_requests())  # tried
 
     def broken(tokens: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("shapes cannot be multiplied")

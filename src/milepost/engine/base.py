@@ -88,20 +88,40 @@ def build_engine(
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the engine choose.
         switches: which optimisations of the packed engine are on; None for all of them.
-        trial: the packed engine is tried once on a few of these, the longest among them, before its first
-            scores; None has it tried whenever sequences come that are longer than any before.
+        trial: an engine is tried once on a few of these, the longest among them, before its first scores;
+            None has it tried whenever sequences come that are longer than any before.
     """
+    from milepost.engine.by_length import ByLengthEngine, cut
     from milepost.engine.memory import keep_freed_memory
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
+    from milepost.engine.positions import length_switch
     from milepost.engine.reference import ReferenceEngine
+    from milepost.plan.sequences import longest
 
     if next(module.parameters()).device.type == "cpu":
         keep_freed_memory()
     if name == "reference":
         return ReferenceEngine(module, vocab_size=vocab_size)
-    if name == "padded":
-        return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens)
-    return PackedEngine(
-        module, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches, trial=trial
+
+    def build(trial: Sequences | None) -> Engine:
+        if name == "padded":
+            return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens, trial=trial)
+        return PackedEngine(
+            module, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches, trial=trial
+        )
+
+    switch = length_switch(module)
+    if switch is None or (trial is not None and longest(trial) - 1 <= switch.tokens):
+        return build(trial)
+    return ByLengthEngine(
+        build(None if trial is None else cut(trial, switch.tokens)),
+        PaddedEngine(
+            module,
+            vocab_size=vocab_size,
+            budget_tokens=budget_tokens,
+            trial=trial,
+            longer_than=switch.tokens,
+        ),
+        switch,
     )

@@ -21,12 +21,13 @@ from milepost.engine.inputs import check_tokens, sum_targets
 from milepost.engine.layouts import Layouts
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.padded import PaddedEngine
+from milepost.engine.positions import fresh_positions
 from milepost.engine.products import wide_products
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.rows import DeferredHead
 from milepost.engine.split import SplitModel
 from milepost.engine.switches import Switches
-from milepost.engine.trust import Trial, reason_from_config, text_config
+from milepost.engine.trust import Trial, reason_from_config, reason_from_positions, text_config
 from milepost.plan.packs import Span, cut_packs, halves, make_pack
 from milepost.plan.sequences import longest
 
@@ -63,7 +64,7 @@ class PackedEngine(ShardByShard):
 
     @property
     def name(self) -> str:
-        return "padded" if self._padded else "packed"
+        return self._padded.name if self._padded else "packed"
 
     @property
     def fallback(self) -> str | None:
@@ -73,6 +74,7 @@ class PackedEngine(ShardByShard):
     def score(self, sequences: Sequences) -> Scores:
         check_tokens(sequences, self.vocab_size)
         self._verify(sequences)
+        fresh_positions(self.model.module)
         if self._padded is not None:
             return self._padded.score(sequences)
         return self._score_packed(sequences, self.budget_tokens)
@@ -83,6 +85,10 @@ class PackedEngine(ShardByShard):
             return
         if self._trial is not None and longest(self._trial) >= longest(sequences):
             sequences = self._trial
+        reason = reason_from_positions(self.model.module, longest(sequences) - 1)
+        if reason is not None:
+            self._fall_back(reason)
+            return
         trial = Trial(self.model.module, self.vocab_size, sequences)
         verdict = trial.verdict(self._try_packed)
         if verdict.reason is not None and self.switches.narrow_last_layer:
@@ -100,6 +106,7 @@ class PackedEngine(ShardByShard):
                 vocab_size=self.vocab_size,
                 budget_tokens=self._given_budget,
                 fallback=f"the packed engine is not used: {reason}",
+                trial=self._trial,
             )
 
     def _try_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:

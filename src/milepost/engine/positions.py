@@ -1,0 +1,93 @@
+"""Where a model's positions depend on how long the longest sequence of a batch is, and what it keeps of that.
+
+transformers' dynamic rotary embeddings look at the largest position of a call: `longrope` (Phi-3) takes its
+long factors for all rows once it passes `original_max_position_embeddings`; `dynamic` (NTK) computes new
+frequencies for each greatest length so far, and keeps them for the calls after. So the score of a sequence
+depends on its company and on what came before. Source: transformers/modeling_rope_utils.py (5.23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+ORIGINAL = "original_inv_freq"
+BOUNDARY_WORDS = ("position", "window", "chunk", "block", "seq_len", "length")
+"""A number in a config whose name has one of these may be a length at which a layer changes what it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class LengthSwitch:
+    """A rotary embedding that changes with the longest sequence of a call."""
+
+    tokens: int
+    """Up to so many tokens, a sequence's positions do not depend on its company."""
+    kind: str
+    """`longrope` or `dynamic`, as the config says."""
+
+
+def length_switch(module: torch.nn.Module) -> LengthSwitch | None:
+    """The first length at which a model's rotary embedding changes; None where it never does."""
+    config: Any = getattr(module, "config", None)
+    if config is None:
+        return None
+    config = config.get_text_config(decoder=True)
+    found = []
+    for rope in _rope_settings(getattr(config, "rope_parameters", None)):
+        kind = str(rope.get("rope_type") or rope.get("type") or "")
+        if kind == "longrope":
+            limit = rope.get("original_max_position_embeddings") or getattr(
+                config, "original_max_position_embeddings", None
+            )
+        elif "dynamic" in kind:
+            limit = getattr(config, "max_position_embeddings", None)
+        else:
+            continue
+        found.append(LengthSwitch(int(limit or 0), kind))
+    return min(found, key=lambda switch: switch.tokens, default=None)
+
+
+def boundaries(module: torch.nn.Module) -> list[int]:
+    """Lengths in tokens at which any layer of a model may change what it does, ascending."""
+    config: Any = getattr(module, "config", None)
+    if config is None:
+        return []
+    return sorted(set(_lengths_in(config.get_text_config(decoder=True).to_dict())))
+
+
+def fresh_positions(module: torch.nn.Module) -> None:
+    """Forget the lengths that a model has met, so that its next call computes what its first one would."""
+    for part in module.modules():
+        for name in [name for name in (*vars(part), *part._buffers) if name.endswith(ORIGINAL)]:
+            _restore(part, name.removesuffix(ORIGINAL))
+
+
+def _restore(part: Any, prefix: str) -> None:
+    original, now = getattr(part, prefix + ORIGINAL), getattr(part, f"{prefix}inv_freq", None)
+    kept = f"{prefix}max_seq_len_cached" if hasattr(part, f"{prefix}max_seq_len_cached") else None
+    first = getattr(part, "original_max_seq_len", None)
+    if now is None or kept is None or first is None or getattr(part, kept) == first:
+        return
+    part.register_buffer(f"{prefix}inv_freq", original.to(now.device, copy=True), persistent=False)
+    setattr(part, kept, first)
+
+
+def _rope_settings(settings: Any) -> Iterator[Mapping[str, Any]]:
+    """The settings of one rotary embedding, or of each of several by type of layer."""
+    if not isinstance(settings, Mapping):
+        return
+    if "rope_type" in settings or "type" in settings:
+        yield settings
+    for inner in settings.values():
+        yield from _rope_settings(inner)
+
+
+def _lengths_in(settings: Mapping[str, Any]) -> Iterator[int]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _lengths_in(value)
+        elif isinstance(value, int) and value > 1 and any(word in name for word in BOUNDARY_WORDS):
+            yield value
