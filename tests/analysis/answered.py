@@ -34,6 +34,8 @@ def task(
     return TaskAnswers(
         name=name,
         task_id=name,
+        docs_id=name,
+        counted_id=name,
         version=version,
         num_fewshot=num_fewshot,
         measurements=(own,),

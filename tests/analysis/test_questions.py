@@ -20,7 +20,7 @@ def history(right: list[list[int]], margin: list[list[float]] | None = None) -> 
     return PickHistory(
         series="run",
         task="task",
-        task_id="task",
+        docs_id="task",
         checkpoints=tuple(f"step-{step}" for step in range(len(table))),
         steps=tuple(range(len(table))),
         doc_id=np.arange(table.shape[1]) * 10,

@@ -19,6 +19,7 @@ from lm_eval.models.huggingface import HFLM
 
 import milepost
 from milepost.store import open_results
+from milepost.store.folder import counted_id_of
 from milepost.store.tables import read_table
 from milepost.tasks.catalog import load_catalog
 from milepost.tasks.loading import _manager
@@ -106,8 +107,8 @@ def test_the_files_have_lm_evals_keys(theirs: dict[str, Any], ours: milepost.Res
 
 def test_each_doc_of_squadv2_has_its_own_number(ours: milepost.Results) -> None:
     (plan,) = (path for path in (ours.path / "store/plans").glob("*.json") if "lm_eval" not in path.name)
-    task_id = next(t["task_id"] for t in json.loads(plan.read_text())["tasks"] if t["name"] == "squadv2")
-    (path,) = (ours.path / "store/doc_metrics" / task_id).glob("*.parquet")
+    (task,) = (t for t in json.loads(plan.read_text())["tasks"] if t["name"] == "squadv2")
+    (path,) = (ours.path / "store/doc_metrics" / counted_id_of(task)).glob("*.parquet")
     table = read_table(path)
     shown = {row.metric: row for row in ours.rows() if row.task == "squadv2"}
     for metric in ("f1", "NoAns_exact"):

@@ -21,13 +21,22 @@ from milepost.arrow import as_array, read_parquet
 from milepost.plan.choices import choices_of
 from milepost.plan.encode import EncodedTask
 from milepost.plan.sequences import take
-from milepost.plan.shards import Generations, Shard, cut_into_shards, shard_sequences
+from milepost.plan.shards import (
+    Generations,
+    Shard,
+    cut_into_shards,
+    shard_sequences,
+    without_tokenizer,
+)
 from milepost.types import Choices, Generation, Offer, Request, Sequences
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens")
+
+FIGURES_VERSION = 2
+"""Counts up when Milepost computes other figures from the same answers; they are computed anew then."""
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 
@@ -56,7 +65,9 @@ class TaskPlan:
 
     name: str
     task_id: str
-    """Names what is asked and of which docs."""
+    """Names what is asked and of which docs: tasks with the same one are comparable."""
+    docs_id: str
+    """Names the docs as they are stored: prompts and choices too, whatever their tokens."""
     encoded: EncodedTask
     kinds: npt.NDArray[np.int8]
     """[R] index into KINDS."""
@@ -100,13 +111,16 @@ class TaskPlan:
         encoded: EncodedTask,
         shard_tokens: int,
         offers: list[Offer] | None = None,
+        tokenizer_id: str = "",
     ) -> TaskPlan:
         doc_ids = np.asarray([request.doc_id for request in requests], dtype=np.int64)
         generations = Generations.of_requests(request.generation for request in requests)
-        shards = cut_into_shards(encoded, doc_ids, shard_tokens, generations)
+        shards = cut_into_shards(encoded, doc_ids, shard_tokens, generations, tokenizer_id)
+        task_id = _task_id(name, shards, docs)
         return cls(
             name=name,
-            task_id=_task_id(name, shards, docs),
+            task_id=task_id,
+            docs_id=_docs_id(task_id, docs, offers),
             encoded=encoded,
             kinds=np.asarray([KINDS.index(request.kind) for request in requests], dtype=np.int8),
             doc_ids=doc_ids,
@@ -130,10 +144,22 @@ class Plan:
 
     @property
     def plan_id(self) -> str:
-        """Names the questions and how their answers are counted (`settings["counting"]`)."""
-        counted = json.dumps(self.settings["counting"], sort_keys=True)
-        parts = [self.tokenizer_id, str(self.max_length), counted, *(task.task_id for task in self.tasks)]
+        """Names the questions, how their answers are counted and shown, and the versions of who counts."""
+        named = [self.settings["counting"], self.settings.get("configs"), self.counted_by]
+        parts = [self.tokenizer_id, str(self.max_length), json.dumps(named, sort_keys=True)]
+        parts += [part for task in self.tasks for part in (task.task_id, task.docs_id)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    @property
+    def counted_by(self) -> list[Any]:
+        """Versions of what computes figures: lm_eval's, and that of Milepost's own figures."""
+        return [self.settings.get("versions", {}).get("lm_eval"), FIGURES_VERSION]
+
+    def counting_id(self, task: TaskPlan) -> str:
+        """Names how one task's docs are counted; with the task's id it names what each doc counts."""
+        counting = self.settings["counting"].get("tasks", {}).get(task.name)
+        told = json.dumps([counting, self.counted_by], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
     def n_tokens(self) -> int:
@@ -164,9 +190,17 @@ class Plan:
 
 
 def _task_id(name: str, shards: tuple[Shard, ...], docs: dict[str, list[Any]]) -> str:
-    parts = ["milepost task 1", name, *(shard.shard_id for shard in shards)]
+    parts = ["milepost task 1", name, *(without_tokenizer(shard.shard_id) for shard in shards)]
     parts += [*docs["doc_hash"], *docs["target_hash"]]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _docs_id(task_id: str, docs: dict[str, list[Any]], offers: list[Offer] | None) -> str:
+    digest = hashlib.sha256(b"milepost docs 1\0" + task_id.encode())
+    for column in sorted(docs):
+        digest.update(json.dumps([column, docs[column]], default=str).encode())
+    digest.update(json.dumps([asdict(offer) for offer in offers or ()], default=str).encode())
+    return digest.hexdigest()[:32]
 
 
 def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], None]) -> None:
@@ -206,6 +240,7 @@ def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], N
             {
                 "name": task.name,
                 "task_id": task.task_id,
+                "docs_id": task.docs_id,
                 "n_docs": task.n_docs,
                 "generations": [asdict(one) for one in task.generations.settings],
                 "n_requests": task.encoded.n_requests,
@@ -245,6 +280,7 @@ def load_plan(folder: Path) -> Plan:
             TaskPlan(
                 name=entry["name"],
                 task_id=entry["task_id"],
+                docs_id=entry["docs_id"],
                 encoded=EncodedTask(
                     sequences=Sequences(
                         tokens=as_array(tables["tokens"]["token"]),

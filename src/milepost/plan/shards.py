@@ -2,7 +2,8 @@
 
 A shard is named by what it asks (token ids, targets, which sequences make a request, how texts are to be
 generated), so the same questions
-have the same name in every run and a changed prompt, tokenizer or context length has another.
+have the same name in every run and a changed prompt, tokenizer or context length has another. The text that
+generated ids stand for depends on the tokenizer, which the name of a shard that asks for texts has too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ DEFAULT_SHARD_TOKENS = 262_144
 5-shot has 1,901,435 unique tokens in one piece, 1,942,689 in shards of this size, 2,031,322 in shards of
 65,536."""
 
+_OF_TOKENIZER = "-t"
 
 GENERATED_TOKEN_COST = 4
 """A token that is generated costs about as much as so many that are read: it is a forward pass of its own."""
@@ -65,6 +67,7 @@ def cut_into_shards(
     doc_ids: npt.NDArray[np.int64],
     shard_tokens: int = DEFAULT_SHARD_TOKENS,
     generations: Generations | None = None,
+    tokenizer_id: str = "",
 ) -> tuple[Shard, ...]:
     """Shards of about `shard_tokens` tokens, in the order of the task's docs; none is empty.
 
@@ -74,6 +77,7 @@ def cut_into_shards(
     Args:
         doc_ids: [R] the doc of each request; requests of one doc stay together.
         generations: how texts are to be generated, where the task asks for any.
+        tokenizer_id: of the tokenizer, which a generated text depends on and a log-likelihood does not.
     """
     new_tokens = _new_tokens(encoded.sequences)
     request_tokens = np.bincount(encoded.request_of, weights=new_tokens, minlength=encoded.n_requests)
@@ -88,8 +92,16 @@ def cut_into_shards(
     for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
         lo, hi = np.searchsorted(encoded.request_of, [first, last]).tolist()
         texts = _texts_asked(generations, first, last)
-        shards.append(Shard(_shard_id(encoded, first, last, lo, hi, texts), first, last, lo, hi))
+        shard_id = _shard_id(encoded, first, last, lo, hi, texts)
+        if texts and tokenizer_id:
+            shard_id = f"{shard_id}{_OF_TOKENIZER}{tokenizer_id[:12]}"
+        shards.append(Shard(shard_id, first, last, lo, hi))
     return tuple(shards)
+
+
+def without_tokenizer(shard_id: str) -> str:
+    """The part of a shard's name that says what is asked, whatever the tokenizer."""
+    return shard_id.partition(_OF_TOKENIZER)[0]
 
 
 def shard_sequences(encoded: EncodedTask, shard: Shard) -> Sequences:

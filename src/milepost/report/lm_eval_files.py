@@ -19,6 +19,7 @@ from typing import Any
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, open_results
 from milepost.store.files import read_json, write_atomically
+from milepost.store.folder import counted_id_of, docs_id_of
 from milepost.store.reading import current_records
 from milepost.store.tables import read_table
 
@@ -74,9 +75,9 @@ def _export_one(folder: ResultsFolder, out: Path, plan_id: str, record: dict[str
 
 def _samples(folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """One entry per doc and filter, in lm_eval's order and with its spelling of numbers as strings."""
-    docs = {row["doc_id"]: row for row in read_table(folder.docs_path(task["task_id"])).to_pylist()}
+    docs = {row["doc_id"]: row for row in read_table(folder.docs_path(docs_id_of(task))).to_pylist()}
     responses = _responses(folder, task, record, docs)
-    path = folder.doc_metrics_path(task["task_id"], record["model_id"], record["numerics"])
+    path = folder.doc_metrics_path(counted_id_of(task), record["model_id"], record["numerics"])
     for row in read_table(path).to_pylist():
         doc = docs[row["doc_id"]]
         figures = {

@@ -32,7 +32,7 @@ from milepost.types import GenerationDefaults
 if TYPE_CHECKING:
     from milepost.tasks.requests import TaskRequests
 
-PLAN_FORMAT = 7
+PLAN_FORMAT = 8
 
 logger = logging.getLogger("milepost.run")
 
@@ -102,7 +102,7 @@ def _build(
     defaults: GenerationDefaults,
 ) -> tuple[Plan, Any, list[dict[str, Any]] | None]:
     with journal.timed("imported lm_eval"):
-        from milepost.tasks.describe import data_used, describe_counting, describe_tasks
+        from milepost.tasks.describe import data_used, describe_counting, describe_tasks, digest_of_configs
         from milepost.tasks.generation import with_defaults
         from milepost.tasks.loading import load_tasks
         from milepost.tasks.requests import build_requests
@@ -121,7 +121,7 @@ def _build(
                 for one in asked.requests
             ]
             asked = replace(asked, requests=requests)
-            tasks.append(_task_plan(asked, encoder, max_length, settings.limit, shard_tokens))
+            tasks.append(_task_plan(asked, encoder, max_length, settings.limit, shard_tokens, tokenizer_id))
     plan = Plan(
         tasks=tuple(tasks),
         tokenizer_id=tokenizer_id,
@@ -130,6 +130,7 @@ def _build(
             "asked": _plain_settings(settings),
             "versions": versions(),
             "counting": describe_counting(loaded),
+            "configs": digest_of_configs(loaded),
             "tasks": describe_tasks(loaded),
             "tokenizer": _special_tokens(tokenizer),
         },
@@ -145,7 +146,12 @@ def _build(
 
 
 def _task_plan(
-    asked: TaskRequests, encoder: StringEncoder, max_length: int, limit: float | None, shard_tokens: int
+    asked: TaskRequests,
+    encoder: StringEncoder,
+    max_length: int,
+    limit: float | None,
+    shard_tokens: int,
+    tokenizer_id: str,
 ) -> TaskPlan:
     first = asked.requests[0]
     if first.windows is not None:
@@ -153,7 +159,7 @@ def _task_plan(
         return TaskPlan.build(asked.task, text.requests, text.docs, text.encoded, shard_tokens)
     encoded = encode(asked.task, asked.requests, encoder, max_length)
     docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
-    return TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens, asked.offers)
+    return TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens, asked.offers, tokenizer_id)
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:
@@ -224,7 +230,7 @@ def _from_cache(folder: Path) -> Plan | None:
 
 def _write_docs(task: TaskPlan, path: Path) -> None:
     """As the record of them that a results folder keeps, so that each folder is given a copy."""
-    write_table(path, task.docs.table(), name=docs_name(task.task_id))
+    write_table(path, task.docs.table(), name=docs_name(task.docs_id))
 
 
 def _to_cache(plan: Plan, data: list[dict[str, Any]], folder: Path) -> None:

@@ -19,6 +19,7 @@ from milepost.run.choice_figures import choice_figures
 from milepost.run.shortcomings import may_be_mended, shortcomings
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
+from milepost.store.folder import counted_id
 from milepost.store.leases import Leases
 from milepost.store.picks import write_choices
 from milepost.store.tables import copy_table, looks_whole
@@ -86,9 +87,7 @@ class Target:
         if any(task.name not in missing for task in offering) and not looks_whole(self.picks_path):
             return False
         return all(
-            task.name in missing
-            or looks_whole(self.results.doc_metrics_path(task.task_id, self.model_id, self.numerics))
-            for task in self.plan.tasks
+            task.name in missing or looks_whole(self.doc_metrics_path(task)) for task in self.plan.tasks
         )
 
     def drop_damaged(self) -> None:
@@ -110,6 +109,10 @@ class Target:
     def shortcomings(self) -> str | None:
         """Of a model with stored figures: which are None and why; None if all were computed."""
         return shortcomings(read_json(self.metrics_path))
+
+    def doc_metrics_path(self, task: TaskPlan) -> Path:
+        counted = counted_id(task.task_id, self.plan.counting_id(task))
+        return self.results.doc_metrics_path(counted, self.model_id, self.numerics)
 
     @property
     def metrics_path(self) -> Path:
@@ -194,8 +197,8 @@ def write_figures(target: Target, questions: Questions) -> str | None:
     settings = _settings_of(target.plan)
     for task in target.plan.tasks:
         if task.name in evaluation.docs:
-            path = target.results.doc_metrics_path(task.task_id, target.model_id, target.numerics)
-            target.results.write_doc_metrics(path, _columns(evaluation.docs[task.name]))
+            columns = _columns(evaluation.docs[task.name])
+            target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
     logs = {name: answers.loglikelihood for name, answers in responses.items()}
     choices = choice_figures(questions.loaded(), target.plan.tasks, logs)
     if choices.docs:
@@ -261,16 +264,18 @@ def _digest(*parts: Any) -> str:
 def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
     """What was asked, for people and for readers without lm_eval; once per plan."""
     path = results.plan_path(plan.plan_id)
-    lacking = [task for task in plan.tasks if not looks_whole(results.docs_path(task.task_id))]
+    lacking = [task for task in plan.tasks if not looks_whole(results.docs_path(task.docs_id))]
     for task in plan.tasks:
-        if task.choices is not None and not looks_whole(results.choices_path(task.task_id)):
-            write_choices(results.choices_path(task.task_id), task.choices)
+        if task.choices is not None and not looks_whole(results.choices_path(task.docs_id)):
+            write_choices(results.choices_path(task.docs_id), task.choices)
     if is_intact(path) and not lacking:
         return
     tasks = [
         {
             "name": task.name,
             "task_id": task.task_id,
+            "docs_id": task.docs_id,
+            "counting_id": plan.counting_id(task),
             "n_docs": task.n_docs,
             "n_requests": task.encoded.n_requests,
             "n_truncated": task.encoded.n_truncated,
@@ -280,8 +285,8 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
         for task in plan.tasks
     ]
     for task in lacking:
-        if task.docs.path is None or not copy_table(task.docs.path, results.docs_path(task.task_id)):
-            results.write_docs(task.task_id, task.docs.table())
+        if task.docs.path is None or not copy_table(task.docs.path, results.docs_path(task.docs_id)):
+            results.write_docs(task.docs_id, task.docs.table())
     write_json(
         path,
         {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
 from milepost.store.files import read_json
-from milepost.store.folder import ResultsFolder, open_results
+from milepost.store.folder import ResultsFolder, counted_id_of, docs_id_of, open_results
 from milepost.store.reading import as_measurement, checkpoint_records, runs_newest_first
 from milepost.store.tables import read_table
 from milepost.types import Measurement
@@ -32,6 +32,10 @@ class TaskAnswers:
 
     name: str
     task_id: str
+    docs_id: str
+    """Names the record of its docs."""
+    counted_id: str
+    """Names the record of what its docs count."""
     version: str
     num_fewshot: int | None
     measurements: tuple[Measurement, ...]
@@ -143,9 +147,9 @@ def read_doc_answers(model: ModelAnswers, task: str, filter: str, doc_ids: Seque
     Raises:
         ResultsError: a damaged record.
     """
-    results, task_id = ResultsFolder(model.results), model.tasks[task].task_id
-    docs = _by_doc(read_table(results.docs_path(task_id)), doc_ids)
-    answers = read_table(results.doc_metrics_path(task_id, model.model_id, model.numerics))
+    results, asked = ResultsFolder(model.results), model.tasks[task]
+    docs = _by_doc(read_table(results.docs_path(asked.docs_id)), doc_ids)
+    answers = read_table(results.doc_metrics_path(asked.counted_id, model.model_id, model.numerics))
     filtered = _by_doc(answers.filter([one == filter for one in answers["filter"].to_pylist()]), doc_ids)
     return [
         DocAnswer(
@@ -208,13 +212,15 @@ def _task(
     figures: Sequence[Measurement],
 ) -> TaskAnswers:
     described = plan["settings"]["tasks"][task["name"]]
-    docs = read_table(results.docs_path(task["task_id"]))
+    docs = read_table(results.docs_path(docs_id_of(task)))
     doc_ids = docs["doc_id"].to_pylist()
     has_numbers = any(figure.value is not None for figure in figures)
-    path = results.doc_metrics_path(task["task_id"], record["model_id"], record["numerics"])
+    path = results.doc_metrics_path(counted_id_of(task), record["model_id"], record["numerics"])
     return TaskAnswers(
         name=task["name"],
         task_id=task["task_id"],
+        docs_id=docs_id_of(task),
+        counted_id=counted_id_of(task),
         version=str(described.get("version", "")),
         num_fewshot=described.get("num_fewshot"),
         measurements=tuple(figures),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from milepost.arrow import as_array
 from milepost.store.files import read_json
-from milepost.store.folder import ResultsFolder
+from milepost.store.folder import ResultsFolder, counted_id_of
 from milepost.store.picks import read_picks
 from milepost.store.reading import Current
 from milepost.store.tables import read_table
@@ -90,13 +90,12 @@ class DocHistory:
         return self._picks[file]
 
     def _stored(self, each: Current, task: str, metric: str, filter_name: str) -> Any:
-        task_id = next(
-            (one["task_id"] for one in self._plan(each.plan_id)["tasks"] if one["name"] == task), None
-        )
-        if task_id is None:
+        tasks = self._plan(each.plan_id)["tasks"]
+        counted = next((counted_id_of(one) for one in tasks if one["name"] == task), None)
+        if counted is None:
             return None
         model = each.checkpoint["model_id"], each.checkpoint["numerics"]
-        path = self._results.doc_metrics_path(task_id, *model)
+        path = self._results.doc_metrics_path(counted, *model)
         if not path.exists():
             return None
         table = read_table(path)

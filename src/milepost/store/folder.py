@@ -7,12 +7,12 @@
         runs/<time>-<pid>.json                      what was asked, which plan, which checkpoints
         plans/<plan_id>.json                        settings, tasks, groups, shards
         plans/<plan_id>.lm_eval.json                lm_eval's task configs, for its result files
-        docs/<task_id>.parquet                      docs and prompts, once per task
+        docs/<docs_id>.parquet                      docs and prompts, once per task
         checkpoints/<series>/<checkpoint>.json      which model a name stands for now
         scores/<model_id>/<numerics>/<shard>.parquet   log-likelihoods: the costly part
         metrics/<plan_id>/<model_id>-<numerics>.json   lm_eval's figures
-        doc_metrics/<task_id>/<model_id>-<numerics>.parquet
-        choices/<task_id>.parquet                   what a multiple-choice task offers, once per task
+        doc_metrics/<task_id>-<counting_id>/<model_id>-<numerics>.parquet
+        choices/<docs_id>.parquet                   what a multiple-choice task offers, once per task
         picks/<plan_id>/<model_id>-<numerics>.parquet  what the model made of it, doc by doc
 
 A score file is named by what produced it (weights, token ids, numerics): it is never overwritten, and that it
@@ -46,9 +46,25 @@ STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """What a disk says that is full, read-only or broken."""
 
 
-def docs_name(task_id: str) -> str:
+def docs_name(docs_id: str) -> str:
     """The record of a task's docs and prompts, in every folder the same."""
-    return f"docs/{task_id}"
+    return f"docs/{docs_id}"
+
+
+def docs_id_of(task: Mapping[str, Any]) -> str:
+    """The name of a task's docs, from the task's entry in the record of a plan."""
+    docs_id: str = task.get("docs_id", task["task_id"])  # as it was named by the first versions
+    return docs_id
+
+
+def counted_id_of(task: Mapping[str, Any]) -> str:
+    """The name of what a task's docs count, likewise; it says which docs and how they are counted."""
+    return counted_id(task["task_id"], task.get("counting_id"))
+
+
+def counted_id(task_id: str, counting_id: str | None) -> str:
+    """The name of what a task's docs count; the first versions' had no `counting_id`."""
+    return task_id if counting_id is None else f"{task_id}-{counting_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +139,12 @@ class ResultsFolder:
 
     # ---- docs and metrics -----------------------------------------------------------------------------
 
-    def docs_path(self, task_id: str) -> Path:
-        return self.path / "store" / f"{docs_name(task_id)}.parquet"
+    def docs_path(self, docs_id: str) -> Path:
+        return self.path / "store" / f"{docs_name(docs_id)}.parquet"
 
-    def doc_metrics_path(self, task_id: str, model_id: str, numerics: str) -> Path:
-        return self.path / "store" / "doc_metrics" / task_id / f"{model_id}-{numerics}.parquet"
+    def doc_metrics_path(self, counted: str, model_id: str, numerics: str) -> Path:
+        """Where it lies what each doc counts; `counted` is as `counted_id_of` gives it."""
+        return self.path / "store" / "doc_metrics" / counted / f"{model_id}-{numerics}.parquet"
 
     def metrics_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
         return self.path / "store" / "metrics" / plan_id / f"{model_id}-{numerics}.json"
@@ -138,15 +155,15 @@ class ResultsFolder:
     def lm_eval_tables_path(self, plan_id: str) -> Path:
         return self.path / "store" / "plans" / f"{plan_id}.lm_eval.json"
 
-    def choices_path(self, task_id: str) -> Path:
-        return self.path / "store" / "choices" / f"{task_id}.parquet"
+    def choices_path(self, docs_id: str) -> Path:
+        return self.path / "store" / "choices" / f"{docs_id}.parquet"
 
     def picks_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
         return self.path / "store" / "picks" / plan_id / f"{model_id}-{numerics}.parquet"
 
-    def write_docs(self, task_id: str, table: pa.Table) -> None:
+    def write_docs(self, docs_id: str, table: pa.Table) -> None:
         """Docs and prompts of one task, once."""
-        write_table(self.docs_path(task_id), table)
+        write_table(self.docs_path(docs_id), table)
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         """lm_eval's metrics of each doc of one task at one checkpoint."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
 from milepost.store.files import read_json
-from milepost.store.folder import ResultsFolder, open_results
+from milepost.store.folder import ResultsFolder, docs_id_of, open_results
 from milepost.store.picks import read_picks
 from milepost.store.reading import Current, read_current
 from milepost.store.tables import read_table
@@ -31,7 +31,8 @@ class PickHistory:
 
     series: str
     task: str
-    task_id: str
+    docs_id: str
+    """Names the records of its docs and choices."""
     checkpoints: tuple[str, ...]
     """[S]"""
     steps: tuple[int | None, ...]
@@ -100,16 +101,16 @@ def read_asked(path: Path, wanted: Sequence[tuple[PickHistory, int]]) -> list[As
     results = open_results(path)
     docs_of: dict[str, list[int]] = {}
     for history, doc in wanted:
-        docs_of.setdefault(history.task_id, []).append(doc)
-    found = {task_id: _read_docs(results, task_id, docs) for task_id, docs in docs_of.items()}
-    return [found[history.task_id][doc] for history, doc in wanted]
+        docs_of.setdefault(history.docs_id, []).append(doc)
+    found = {docs_id: _read_docs(results, docs_id, docs) for docs_id, docs in docs_of.items()}
+    return [found[history.docs_id][doc] for history, doc in wanted]
 
 
-def _read_docs(results: ResultsFolder, task_id: str, docs: Sequence[int]) -> dict[int, Asked]:
+def _read_docs(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dict[int, Asked]:
     import json
 
-    choices = read_table(results.choices_path(task_id))
-    table = read_table(results.docs_path(task_id))
+    choices = read_table(results.choices_path(docs_id))
+    table = read_table(results.docs_path(docs_id))
     row_of = {doc: row for row, doc in enumerate(table["doc_id"].to_pylist())}
     rights: dict[int, list[bool]] = {}
     for doc, right in zip(choices["doc_id"].to_pylist(), choices["right"].to_pylist(), strict=True):
@@ -136,8 +137,8 @@ def _read(results: ResultsFolder, choosing: dict[tuple[str, str], list[Current]]
                 tasks_of.setdefault(_file(each), set()).add(task)
     arrays = {file: read_picks(results.picks_path(*file), COLUMNS, tasks) for file, tasks in tasks_of.items()}
     plans = {each.plan_id for found in choosing.values() for each in found}
-    task_ids = {
-        (plan_id, one["name"]): str(one["task_id"])
+    docs_ids = {
+        (plan_id, one["name"]): docs_id_of(one)
         for plan_id in plans
         for one in read_json(results.plan_path(plan_id))["tasks"]
     }
@@ -149,7 +150,7 @@ def _read(results: ResultsFolder, choosing: dict[tuple[str, str], list[Current]]
             PickHistory(
                 series=series,
                 task=task,
-                task_id=task_ids[answered[-1].plan_id, task],
+                docs_id=docs_ids[answered[-1].plan_id, task],
                 checkpoints=tuple(each.checkpoint["checkpoint"] for each in answered),
                 steps=tuple(each.checkpoint["step"] for each in answered),
                 doc_id=own[0]["doc_id"],

@@ -1,6 +1,6 @@
 """What a multiple-choice task offers, and what each checkpoint picked, doc by doc.
 
-`choices/<task_id>.parquet` has a row per choice; `picks/<plan_id>/<model>.parquet` a row per doc of every
+`choices/<docs_id>.parquet` has a row per choice; `picks/<plan_id>/<model>.parquet` a row per doc of every
 task of the plan, task after task: one file per checkpoint, so that a series is read in a blink.
 """
 

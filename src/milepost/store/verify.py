@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 from milepost.errors import ResultsError
 from milepost.store.files import read_json, write_json
-from milepost.store.folder import FORMAT_VERSION, MARKER, ResultsFolder, open_results
+from milepost.store.folder import (
+    FORMAT_VERSION,
+    MARKER,
+    ResultsFolder,
+    counted_id_of,
+    docs_id_of,
+    open_results,
+)
 from milepost.store.reading import runs_folder
 from milepost.store.seal import is_sealed
 from milepost.store.sweep import leftovers
@@ -147,11 +154,11 @@ class _Look:
         for task in plan["tasks"]:
             for shard_id, _, _ in task["shards"]:
                 yield self._results.score_path(model_id, numerics, shard_id)
-            yield self._results.docs_path(task["task_id"])
+            yield self._results.docs_path(docs_id_of(task))
             if task["name"] in chosen:
-                yield self._results.choices_path(task["task_id"])
+                yield self._results.choices_path(docs_id_of(task))
             if task["name"] not in unanswered:
-                yield self._results.doc_metrics_path(task["task_id"], model_id, numerics)
+                yield self._results.doc_metrics_path(counted_id_of(task), model_id, numerics)
 
     def command_for(self, path: Path) -> str | None:
         """The command of the newest run whose plan the record belongs to."""
@@ -163,9 +170,9 @@ class _Look:
                 "plans": path.name.startswith(plan_id),
                 "metrics": path.parent.name == plan_id,
                 "picks": path.parent.name == plan_id,
-                "docs": any(task["task_id"] == path.stem for task in tasks),
-                "choices": any(task["task_id"] == path.stem for task in tasks),
-                "doc_metrics": any(task["task_id"] == path.parent.name for task in tasks),
+                "docs": any(docs_id_of(task) == path.stem for task in tasks),
+                "choices": any(docs_id_of(task) == path.stem for task in tasks),
+                "doc_metrics": any(counted_id_of(task) == path.parent.name for task in tasks),
                 "scores": any(shard[0] == path.stem for task in tasks for shard in task["shards"]),
             }
             if belongs.get(kind, False):
@@ -203,7 +210,7 @@ class _Look:
 
     @cached_property
     def _docs_of_task(self) -> dict[str, int]:
-        return {task["task_id"]: task["n_docs"] for plan in self._plans.values() for task in plan["tasks"]}
+        return {docs_id_of(task): task["n_docs"] for plan in self._plans.values() for task in plan["tasks"]}
 
 
 def is_sealed_file(path: Path) -> bool:

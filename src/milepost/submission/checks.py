@@ -9,6 +9,7 @@ from typing import Any
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder
 from milepost.store.files import read_json
+from milepost.store.folder import docs_id_of
 from milepost.store.status import read_status
 from milepost.store.tables import read_table
 from milepost.store.verify import verify
@@ -82,7 +83,7 @@ def refuse_leaks(
             unchecked.append(CHAT)
             continue
         for task, config in _with_examples(results, plan_id, plan):
-            docs = read_table(results.docs_path(task["task_id"])).to_pylist()
+            docs = read_table(results.docs_path(docs_id_of(task))).to_pylist()
             leaks = find_leaks(docs, _layout(config))
             if leaks and (draws_from_what_it_scores(config) or not allow_shared):
                 raise _leaked(task["name"], leaks, config)

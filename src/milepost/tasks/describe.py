@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from typing import Any
 
 import lm_eval.api.task
@@ -10,6 +12,7 @@ from lm_eval.utils import handle_non_serializable
 
 from milepost.tasks.data import data_state
 from milepost.tasks.loading import LoadedTasks
+from milepost.tasks.own_code import digest_of_code
 from milepost.tasks.perplexity.text_task import TextTask
 
 
@@ -19,6 +22,34 @@ def describe_counting(loaded: LoadedTasks) -> dict[str, Any]:
         "tasks": {name: _counting(task) for name, task in loaded.tasks.items()},
         "groups": {name: _plain(_without_source(group.to_dict())) for name, group in loaded.groups.items()},
     }
+
+
+def digest_of_configs(loaded: LoadedTasks) -> str:
+    """A hash of everything that lm_eval's result files and tables say of tasks and groups."""
+    told = {
+        "tasks": {name: [_shown(task), len(task.eval_docs)] for name, task in loaded.tasks.items()},
+        "groups": {name: _without_source(group.to_dict()) for name, group in loaded.groups.items()},
+        "described": describe_tasks(loaded),
+    }
+    text = json.dumps(told, sort_keys=True, default=_as_text)
+    return hashlib.sha256(_ADDRESS.sub("", text).encode()).hexdigest()[:16]
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Where a Python object happens to lie in memory."""
+
+
+def _as_text(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
+
+
+def _shown(task: lm_eval.api.task.Task) -> dict[str, Any]:
+    """The task's config, less where its data lie on this machine."""
+    config = _without_source(task.dump_config())
+    own = config.get("dataset_kwargs")
+    if isinstance(own, dict):
+        config["dataset_kwargs"] = {key: value for key, value in own.items() if key != "data_files"}
+    return config
 
 
 def describe_tasks(loaded: LoadedTasks) -> dict[str, dict[str, Any]]:
@@ -56,6 +87,9 @@ def data_used(loaded: LoadedTasks) -> list[dict[str, Any]] | None:
 
 
 def _counting(task: lm_eval.api.task.Task) -> Any:
+    source = (task.get_config("metadata") or {}).get("config_source")
+    own_code = any(callable(value) for value in vars(task.config).values())
+    code = digest_of_code(str(source)) if source and own_code else None
     config = _without_source(task.dump_config())
     return _plain(
         {
@@ -65,6 +99,7 @@ def _counting(task: lm_eval.api.task.Task) -> Any:
                 key: config.get(key)
                 for key in ("metric_list", "filter_list", "repeats", "process_results", "doc_to_choice")
             },
+            **({"code": code} if code else {}),
         }
     )
 
