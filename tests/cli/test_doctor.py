@@ -20,7 +20,7 @@ from sources.folders import safetensors
 from cli.called import Called, milepost
 from milepost.doctor import disk, machine, mirror
 
-CHECKS = ["python", "torch", "device", "lm_eval", "mirror", "clock", "cached files", "disk: results",
+CHECKS = ["python", "torch", "device", "gpu", "lm_eval", "mirror", "clock", "cached files", "disk: results",
           "disk: cache", "disk: Hub cache"]  # fmt: skip
 COMMIT = "0" * 40
 SHA256 = "ab" * 32

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "plan": GROUND,
     "engine": GROUND | {"plan"},
     "store": GROUND,
-    "doctor": GROUND | {"sources"},
+    "doctor": GROUND | {"sources", "engine"},
     "run": GROUND | STAGES | {"analysis"},
     "watch": GROUND | {"sources", "store", "run"},
     "analysis": GROUND | {"store"},

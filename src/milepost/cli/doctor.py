@@ -23,7 +23,8 @@ _WIDTH = len("warning") + 1
 def command(results: Path | None, deep: bool, as_json: bool) -> int:
     """Look for what would keep a run from working, and say what to do about it.
 
-    Python, torch, device, lm_eval, the mirror (HF_ENDPOINT) and its speed, the clock, broken files in the Hub
+    Python, torch, device, what compiled attention needs on a GPU (Triton, a C compiler, Python.h, a small
+    kernel that is tried), lm_eval, the mirror (HF_ENDPOINT) and its speed, the clock, broken files in the Hub
     cache, disk space for RESULTS and the caches. Changes nothing. Exit status 1 when something is broken.
 
     \b

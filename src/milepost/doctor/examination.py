@@ -7,6 +7,7 @@ from pathlib import Path
 
 from milepost.doctor.disk import check_disk
 from milepost.doctor.finding import Finding
+from milepost.doctor.gpu import check_gpu
 from milepost.doctor.hub_cache import check_hub_cache
 from milepost.doctor.machine import check_device, check_lm_eval, check_python, check_torch
 from milepost.doctor.mirror import check_mirror
@@ -22,6 +23,7 @@ def examine(results: Path | None = None, *, deep: bool = False) -> Iterator[Find
     yield check_python()
     yield check_torch()
     yield from check_device()
+    yield from check_gpu()
     yield check_lm_eval()
     yield from check_mirror()
     yield from check_hub_cache(deep=deep)

@@ -84,12 +84,18 @@ def _gpu(number: int) -> Finding:
 
     try:
         free, total = torch.cuda.mem_get_info(number)
-        name = torch.cuda.get_device_name(number)
+        properties = torch.cuda.get_device_properties(number)
     except RuntimeError as error:
         return Finding(
             "device", "broken", f"cuda:{number} does not answer: {str(error).splitlines()[0]}", "nvidia-smi"
         )
-    told = f"cuda:{number}, {name}, {in_units(total)} of memory, {in_units(free)} free"
+    capability = f"{properties.major}.{properties.minor}"
+    shared = getattr(properties, "shared_memory_per_block_optin", None)
+    told = f"cuda:{number}, {properties.name}, compute capability {capability}"
+    told += "" if shared is None else f", {in_units(shared)} of shared memory a block"
+    told += f", {in_units(total)} of memory, {in_units(free)} free"
+    if properties.major < 8:
+        told += "; without bfloat16"
     if free < total / 2:
         return Finding("device", "warning", told, "another program uses it (nvidia-smi)")
     return Finding("device", "ok", told)
