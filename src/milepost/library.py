@@ -37,6 +37,8 @@ class Results:
     """`series/checkpoint` of what the run computed."""
     reused: tuple[str, ...] = ()
     """`series/checkpoint` of what was there already, or has the weights of another checkpoint."""
+    without_metrics: tuple[str, ...] = ()
+    """`series/checkpoint` of those of both whose metrics are left for later."""
     full_job: FullJob | None = None
     """Of a quick test: how long the whole job would take."""
 
@@ -117,6 +119,8 @@ def evaluate(
     *,
     output_path: str | Path,
     suite: str | None = None,
+    plan: str | Path | None = None,
+    scores_only: bool = False,
     quick: bool = False,
     num_fewshot: int | None = None,
     limit: float | None = None,
@@ -156,6 +160,9 @@ def evaluate(
         tasks: lm_eval task, group or tag names, comma-separated or a sequence; glob patterns work.
         output_path: the results folder, new or of an earlier call.
         suite: a named list of tasks, asked before `tasks`: `early`, `smollm2`, `pruning` or `helm-lite`.
+        plan: a folder that `save_plan` wrote, in place of tasks and of what changes their prompts.
+        scores_only: store the scores and leave the metrics for a later call, `compute_metrics` or
+            `milepost metrics`; they are also left where lm_eval is not installed.
         quick: a test of the job: the first, the middle and the last checkpoint, 100 docs of each task.
         num_fewshot, limit, samples, seed, apply_chat_template, fewshot_as_multiturn, system_instruction,
             include_path: as in lm_eval.
@@ -199,6 +206,8 @@ def evaluate(
         tasks,
         output_path=output_path,
         suite=suite,
+        plan=plan,
+        scores_only=scores_only,
         quick=quick,
         num_fewshot=num_fewshot,
         limit=limit,
@@ -231,15 +240,45 @@ def evaluate(
     recording = open_recording(record, record_project)
     with Journal(parse_level(verbosity)) as journal:
         outcome = evaluate_run(settings, journal, recording)
-        if log_samples:
+        if log_samples and not settings.leaves_metrics:
             _write_lm_eval_files(outcome)
     return Results(
         outcome.results.path,
         failures={_name(failure.checkpoint): failure.reason for failure in outcome.failed},
         scored=tuple(_name(checkpoint) for checkpoint in outcome.scored),
         reused=tuple(_name(checkpoint) for checkpoint in outcome.reused),
+        without_metrics=tuple(_name(checkpoint) for checkpoint in outcome.without_metrics),
         full_job=outcome.full_job,
     )
+
+
+def save_plan(
+    sources: str | Path | Sequence[str | Path],
+    tasks: str | Sequence[str],
+    folder: str | Path,
+    *,
+    verbosity: str = "WARNING",
+    **options: Any,
+) -> None:
+    """Save the questions that `evaluate` would ask, as token ids, to be asked where lm_eval is not installed.
+
+    Reads configs and tokenizers, and no weights.
+
+    Args:
+        sources, tasks: as of `evaluate`.
+        folder: where to; `evaluate(..., plan=folder)` and `milepost.run.score_plan` take it.
+        options: as of `evaluate`; what does not change a prompt has no effect.
+
+    Raises:
+        MilepostError: something the caller can mend, with a hint.
+    """
+    from milepost.run.asked import run_settings
+    from milepost.run.evaluation import save_run_plan
+    from milepost.run.journal import Journal, parse_level
+
+    settings = run_settings(sources, tasks, output_path=folder, **options)
+    with Journal(parse_level(verbosity)) as journal:
+        save_run_plan(settings, journal, Path(folder))
 
 
 def _name(checkpoint: Checkpoint) -> str:

@@ -125,6 +125,23 @@ if TYPE_CHECKING:
     help="Also record each checkpoint's figures there, one run per series; without a name, in trackio.",
 )
 @click.option("--record-project", default="milepost", show_default=True, help="The recorder's project.")
+@click.option(
+    "--save-plan",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Only save the questions as token ids, to be asked where lm_eval is not installed.",
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Ask what --save-plan saved, in place of --tasks.",
+)
+@click.option(
+    "--scores-only",
+    is_flag=True,
+    help="Store scores and no metrics, as where lm_eval is missing; `milepost metrics` computes them later.",
+)
 @click.option("--fresh-plan", is_flag=True, help="Build prompts and tokens anew, whatever is cached.")
 @click.option("-v", "verbose", count=True, help="Say what is done and how long it takes; -vv for everything.")
 @click.option("--verbosity", help="Log level by name; LMEVAL_LOG_LEVEL is respected too.")
@@ -142,6 +159,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     milepost run 'hf://org/name@step-*' --steps 2000:200000:2000 -t hellaswag
     """
     as_json = options.pop("as_json")
+    plan_folder = options.pop("save_plan")
+    if plan_folder is not None:
+        return _save_plan(sources, plan_folder, options)
     if options.pop("apart"):
         return go_on_detached(Path(options["output_path"]), as_json)
     with stop_in_good_order():
@@ -214,6 +234,21 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> in
     return 1 if results.failures else 0
 
 
+_OF_SCORING = ("output_path", "log_samples", "record", "record_project", "apart")
+
+
+def _save_plan(sources: tuple[str, ...], folder: Path, options: dict[str, Any]) -> int:
+    from milepost.library import save_plan
+
+    given = {name: value for name, value in options.items() if name not in _OF_SCORING}
+    arguments = as_arguments(given)
+    save_plan(sources, arguments.pop("tasks"), folder, **arguments)
+    click.echo(
+        f"plan saved in {folder}; ask it with:  milepost run SOURCE --plan {folder} -o RESULTS", err=True
+    )
+    return 0
+
+
 def print_results(results: Results, as_json: bool) -> None:
     """The figures on standard output; what failed, and how much was done, on standard error."""
     records = results.to_records()
@@ -228,6 +263,12 @@ def print_results(results: Results, as_json: bool) -> None:
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
     said = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
     click.echo(f"{said}; results in {results.path}", err=True)
+    if results.without_metrics:
+        click.echo(
+            f"{len(results.without_metrics)} have scores and no metrics yet; compute them where lm_eval is"
+            f" installed:  milepost metrics {_plain(str(results.path))}",
+            err=True,
+        )
 
 
 def _say_full_job(job: FullJob) -> None:

@@ -13,7 +13,7 @@ from milepost.cli import run
 from milepost.cli.options import copied
 from milepost.cli.signals import stop_in_good_order
 
-_OF_RUN_ALONE = frozenset({"sources", "quick", "log_samples"})
+_OF_RUN_ALONE = frozenset({"sources", "quick", "log_samples", "plan", "save_plan", "scores_only"})
 """Of `milepost run`'s options, those that make no sense here; all others mean the same."""
 AT_PLATEAU = 3
 """Exit status of a watch that `--stop-when` ended."""

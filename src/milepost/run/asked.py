@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
 from milepost.run.quick import QUICK_DOCS
+from milepost.run.saved_plan import read_saved_plan
 from milepost.run.settings import RunEngineName, RunSettings
 from milepost.sources import Steps
 from milepost.tasks.settings import Seeds, TaskSettings
@@ -21,6 +22,8 @@ def run_settings(
     *,
     output_path: str | Path,
     suite: str | None = None,
+    plan: str | Path | None = None,
+    scores_only: bool = False,
     quick: bool = False,
     num_fewshot: int | None = None,
     limit: float | None = None,
@@ -61,10 +64,10 @@ def run_settings(
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     names = [*(listed.tasks if listed else ()), *([tasks] if isinstance(tasks, str) else tasks)]
     chosen: dict[str, Any] = {} if shard_tokens is None else {"shard_tokens": shard_tokens}
-    return RunSettings(
-        sources=tuple(str(source) for source in given),
-        tasks=TaskSettings(
-            names=tuple(name.strip() for listed in names for name in listed.split(",") if name.strip()),
+
+    def asked(names: Iterable[str]) -> TaskSettings:
+        return TaskSettings(
+            names=tuple(names),
             suite=suite,
             shots=listed.shots if listed else (),
             num_fewshot=num_fewshot,
@@ -80,7 +83,19 @@ def run_settings(
             include_path=Path(include_path) if include_path is not None else None,
             metadata=tuple(sorted((metadata or {}).items())),
             allow_task_code=allow_task_code,
-        ),
+        )
+
+    every = [name.strip() for listed in names for name in listed.split(",") if name.strip()]
+    if plan is not None and (every or quick or chosen or asked("-") != TaskSettings(names=("-",))):
+        raise MilepostError(
+            "a saved plan says itself what is asked",
+            "leave out --plan, or --tasks and what changes their prompts",
+        )
+    return RunSettings(
+        sources=tuple(str(source) for source in given),
+        tasks=asked(every) if plan is None else read_saved_plan(Path(plan)).settings,
+        plan=None if plan is None else Path(plan),
+        scores_only=scores_only,
         output_path=Path(output_path),
         steps=Steps.parse(steps) if steps is not None else None,
         tokenizer=tokenizer,

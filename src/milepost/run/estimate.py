@@ -66,7 +66,8 @@ def expect(
     target = Target(results, plan, model_id, series.dtype_of(checkpoint, settings.asked_dtype))
     missing = target.missing_shards()
     n_tokens = sum(task.tokens_of(shard.first, shard.last) for task, shard in missing)
-    return Expected(plan, n_tokens, not missing and target.has_metrics())
+    has_metrics = settings.leaves_metrics or target.has_metrics()
+    return Expected(plan, n_tokens, not missing and has_metrics)
 
 
 def announce(work: Iterable[Expected], folder: Path) -> None:

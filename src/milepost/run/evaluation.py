@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from milepost.analysis.training import note_training
 from milepost.errors import TokenizerError
@@ -27,10 +28,12 @@ from milepost.run.planning import Questions, make_questions
 from milepost.run.progress import show_progress
 from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
+from milepost.run.saved_plan import check_plan_fits, read_saved_plan, write_saved_plan
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
 from milepost.run.server import check_engine
 from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.streaming import Runner
+from milepost.run.versions import can_compute_metrics
 from milepost.sources import Given, discover_all
 from milepost.store import ResultsFolder
 from milepost.store.folder import check_writable
@@ -55,6 +58,19 @@ def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | N
     return evaluate_series(found, settings, journal, listener)
 
 
+def save_run_plan(settings: RunSettings, journal: Journal, folder: Path) -> Plan:
+    """Save in `folder` the plan of what `settings` asks; no weights are read and nothing is scored.
+
+    Raises:
+        MilepostError: the command is wrong, no checkpoint is usable, or the folder cannot be written.
+    """
+    check_tasks(settings.tasks)
+    series = _prepare(find_series(settings), settings, journal, None)
+    questions = _questions_by_tokenizer(series, settings, journal, None)
+    journal.say_collected()
+    return write_saved_plan({one.plan.plan_id: one.plan for one in questions.values()}.values(), folder)
+
+
 def check_run(settings: RunSettings) -> None:
     """What can be told to be wrong before any checkpoint is looked for.
 
@@ -62,7 +78,8 @@ def check_run(settings: RunSettings) -> None:
         MilepostError: the results folder cannot be written, a task is not known.
     """
     check_writable(settings.output_path)
-    check_tasks(settings.tasks)
+    if settings.plan is None and can_compute_metrics():
+        check_tasks(settings.tasks)
 
 
 def find_series(settings: RunSettings, sources: Sequence[str] = ()) -> tuple[Series, ...]:
@@ -84,8 +101,9 @@ def evaluate_series(
     found = [first_middle_last(one) for one in everything] if settings.quick else everything
     if settings.device != "auto":
         resolve_device(settings.device)
-    series = _prepare(found, settings, journal)
-    questions = _questions_by_tokenizer(series, settings, journal)
+    saved = None if settings.plan is None else read_saved_plan(settings.plan)
+    series = _prepare(found, settings, journal, saved)
+    questions = _questions_by_tokenizer(series, settings, journal, saved)
     journal.say_collected()
     work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
     plans = [one.plan for one in questions.values()]
@@ -126,14 +144,18 @@ def evaluate_series(
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
-    note_training(results.path)
+    if not settings.leaves_metrics:
+        note_training(results.path)
     if settings.quick:
         asked = [one.plan for one in expected.values()]
         outcome.full_job = whole_job(settings, outcome, asked, watch, before_s, usable(everything))
     return outcome
 
 
-def _prepare(found: Sequence[Series], settings: RunSettings, journal: Journal) -> list[PreparedSeries]:
+def _prepare(
+    found: Sequence[Series], settings: RunSettings, journal: Journal, saved: Questions | None
+) -> list[PreparedSeries]:
+    plan = None if saved is None else saved.plan
     with journal.timed("looked at configs and tokenizers"):
         known = [recall_series(one, settings) for one in found]
     if not all(known):
@@ -141,8 +163,8 @@ def _prepare(found: Sequence[Series], settings: RunSettings, journal: Journal) -
     prepared = []
     with journal.timed("read those that an earlier run had not"):
         for one, recalled in zip(found, known, strict=True):
-            prepared.append(recalled or prepare_series(one, settings))
-            if recalled is None:
+            prepared.append(recalled or prepare_series(one, settings, plan))
+            if recalled is None and plan is None:
                 remember_series(one, settings, prepared[-1])
     return prepared
 
@@ -155,11 +177,14 @@ def _import_weights(journal: Journal) -> None:
 
 
 def _questions_by_tokenizer(
-    series: Sequence[PreparedSeries], settings: RunSettings, journal: Journal
+    series: Sequence[PreparedSeries], settings: RunSettings, journal: Journal, saved: Questions | None
 ) -> dict[QuestionsKey, Questions]:
     questions: dict[QuestionsKey, Questions] = {}
     for one in series:
-        if one.key not in questions:
+        if saved is not None:
+            check_plan_fits(saved.plan, one)
+            questions[one.key] = saved
+        elif one.key not in questions:
             questions[one.key] = make_questions(
                 settings.tasks,
                 one.load_tokenizer,

@@ -28,6 +28,8 @@ class Outcome:
     scored: list[Checkpoint] = field(default_factory=list)
     reused: list[Checkpoint] = field(default_factory=list)
     """Complete before the run began, or the same weights as another checkpoint."""
+    without_metrics: list[Checkpoint] = field(default_factory=list)
+    """Those of both whose metrics are left for later."""
     failed: list[Failure] = field(default_factory=list)
     scoring_s: dict[Checkpoint, float] = field(default_factory=dict)
     """Seconds spent on what grows with the number of docs: scores and figures."""

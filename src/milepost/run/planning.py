@@ -16,14 +16,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.cache import cache_folder
-from milepost.errors import StorageError
+from milepost.cache import cache_folder, write_cache_file
+from milepost.errors import MilepostError, StorageError
 from milepost.plan.encode import encode
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
 from milepost.plan.text import cut_text
 from milepost.run.journal import Journal
-from milepost.run.versions import versions
+from milepost.run.versions import can_compute_metrics, versions
 from milepost.store.folder import docs_name
 from milepost.store.tables import write_table
 from milepost.tasks.settings import TaskSettings
@@ -42,7 +42,8 @@ class Questions:
 
     def __init__(self, plan: Plan, settings: TaskSettings, loaded: Any | None) -> None:
         self.plan = plan
-        self._settings = settings
+        self.settings = settings
+        """What the plan was made of."""
         self._loaded = loaded
 
     def loaded(self) -> Any:
@@ -50,7 +51,7 @@ class Questions:
         if self._loaded is None:
             from milepost.tasks.loading import load_tasks
 
-            self._loaded = load_tasks(self._settings)
+            self._loaded = load_tasks(self.settings)
         return self._loaded
 
 
@@ -75,13 +76,17 @@ def make_questions(
         TaskError, TokenizerError: see `tasks.loading.load_tasks` and `plan.encode.encode`.
     """
     defaults = defaults or GenerationDefaults()
-    key = _key(settings, tokenizer_id, max_length, shard_tokens, defaults)
+    asked = [PLAN_FORMAT, _plain_settings(settings), tokenizer_id, max_length, shard_tokens, asdict(defaults)]
+    if not can_compute_metrics():
+        return Questions(_newest_saved(asked), settings, None)
+    key = _key(asked, settings)
     folder = cache_folder() / "plans" / key
     if reuse:
         with journal.timed("looked for a plan of an earlier run"):
             plan = _from_cache(folder)
         if plan is not None:
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
+            _note_newest(asked, key)
             return Questions(plan, settings, None)
     plan, loaded, data = _build(
         settings, load_tokenizer(), tokenizer_id, max_length, shard_tokens, journal, defaults
@@ -89,6 +94,7 @@ def make_questions(
     journal.say_collected()
     if data is not None:
         _to_cache(plan, data, folder)
+        _note_newest(asked, key)
     return Questions(plan, settings, loaded)
 
 
@@ -195,20 +201,41 @@ def _plain_settings(settings: TaskSettings) -> dict[str, Any]:
     return plain
 
 
-def _key(
-    settings: TaskSettings,
-    tokenizer_id: str,
-    max_length: int,
-    shard_tokens: int,
-    defaults: GenerationDefaults,
-) -> str:
+def _note_newest(asked: list[Any], key: str) -> None:
+    """Remember which plan was made last for what is asked, for `_newest_saved`."""
+    note = _newest_note(asked)
+    if not note.is_file() or note.read_text("utf-8") != key:
+        write_cache_file(note, key.encode())
+
+
+def _newest_saved(asked: list[Any]) -> Plan:
+    """The plan of an earlier run for the same questions, where lm_eval is missing and none can be made.
+
+    Whether task files or data have changed since cannot be told without lm_eval.
+
+    Raises:
+        MilepostError: there is none.
+    """
+    try:
+        return load_plan(cache_folder() / "plans" / _newest_note(asked).read_text("utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        raise MilepostError(
+            "lm_eval is not installed here, and no plan of these questions is saved",
+            "make it where lm_eval is (`milepost run ... --save-plan FOLDER`) and pass --plan FOLDER here",
+        ) from error
+
+
+def _newest_note(asked: list[Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "plans" / f"{digest[:32]}.newest"
+
+
+def _key(asked: list[Any], settings: TaskSettings) -> str:
     from milepost.tasks.files import task_files
 
     relevant = {k: v for k, v in versions().items() if k in ("lm_eval", "datasets", "tokenizers")}
     digest = hashlib.sha256()
-    head = [PLAN_FORMAT, relevant, _plain_settings(settings), tokenizer_id, max_length, shard_tokens]
-    head.append(asdict(defaults))
-    digest.update(json.dumps(head, sort_keys=True).encode())
+    digest.update(json.dumps([relevant, *asked], sort_keys=True).encode())
     for path in task_files(settings):
         digest.update(f"\0{path}\0".encode())
         digest.update(path.read_bytes())
@@ -228,14 +255,14 @@ def _from_cache(folder: Path) -> Plan | None:
         return None  # none there, or damaged: it is made again
 
 
-def _write_docs(task: TaskPlan, path: Path) -> None:
+def write_docs(task: TaskPlan, path: Path) -> None:
     """As the record of them that a results folder keeps, so that each folder is given a copy."""
     write_table(path, task.docs.table(), name=docs_name(task.docs_id))
 
 
 def _to_cache(plan: Plan, data: list[dict[str, Any]], folder: Path) -> None:
     try:
-        save_plan(plan, folder, _write_docs)
+        save_plan(plan, folder, write_docs)
         (folder / "data.json").write_text(json.dumps(data), "utf-8")
     except (OSError, StorageError) as error:
         logger.info("the plan is not kept for later runs: %s", error)

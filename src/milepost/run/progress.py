@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Display(Progress, Protocol):
 @contextmanager
 def show_progress(n_checkpoints: int, n_tokens: int) -> Iterator[Display]:
     """The display that fits where stderr goes."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
         with _bars(n_tokens) as bars:
             yield bars
     else:

@@ -19,6 +19,8 @@ from milepost.types import Checkpoint, GenerationDefaults, Series
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from milepost.plan.plan import Plan
+
 logger = logging.getLogger("milepost.run")
 
 Key = TypeVar("Key", bound=Hashable)
@@ -85,10 +87,13 @@ class PreparedSeries:
         return self.tokenizer_id, self.max_length, self.generation
 
 
-def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
+def prepare_series(series: Series, settings: RunSettings, plan: Plan | None = None) -> PreparedSeries:
     """Read config and tokenizer of every checkpoint, no weights; set aside those that do not fit the others.
 
     What most checkpoints have is what the series is; of equally many, what the earliest have.
+
+    Args:
+        plan: a saved plan: a series without any tokenizer is taken to have the plan's.
 
     Raises:
         SourceError: no checkpoint of the series can be used.
@@ -112,8 +117,13 @@ def prepare_series(series: Series, settings: RunSettings) -> PreparedSeries:
         if differing:
             refused[checkpoint] = f"is not of the series' shape: it differs in {', '.join(differing)}"
             del configs[checkpoint]
-    folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, settings.tokenizer)
-    choose_chat_template(tokenizer, settings.tasks.apply_chat_template)
+    try:
+        folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, settings.tokenizer)
+        choose_chat_template(tokenizer, settings.tasks.apply_chat_template)
+    except TokenizerError:
+        if plan is None or plan.asks_texts or settings.tokenizer is not None or not configs:
+            raise
+        folder, tokenizer, tokenizer_id = fetch_config(next(iter(configs))), None, plan.tokenizer_id
     config = next(iter(configs.values()))
     from milepost.weights import context_length
 

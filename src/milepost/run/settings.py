@@ -8,6 +8,7 @@ from typing import Literal
 
 from milepost.errors import MilepostError
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
+from milepost.run.versions import can_compute_metrics
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 
@@ -51,6 +52,10 @@ class RunSettings:
     """Whether somebody is there to be asked before a long run begins."""
     models_after: int = 0
     """How many further models will be asked the same by other runs; an estimate of time counts them too."""
+    plan: Path | None = None
+    """A folder with a saved plan: its questions are asked, and `tasks` are those it was made for."""
+    scores_only: bool = False
+    """Whether metrics are left for later; they are also left where lm_eval is not installed."""
     quick: bool = False
     """Whether only the first, the middle and the last checkpoint of each series are asked."""
 
@@ -74,6 +79,11 @@ class RunSettings:
             raise MilepostError(
                 f"--shard-tokens {self.shard_tokens} is not positive", "the default is sensible"
             )
+
+    @property
+    def leaves_metrics(self) -> bool:
+        """Whether this run stores scores and computes no metrics from them."""
+        return self.scores_only or not can_compute_metrics()
 
     @property
     def asked_dtype(self) -> str:

@@ -181,6 +181,8 @@ class Runner:
             raise read.problem
         if not target.missing_shards() and target.has_metrics():
             return self._judge(checkpoint, target, target.shortcomings(), n_shards=0)
+        if not target.missing_shards() and self._settings.leaves_metrics:
+            return self._leave_metrics(checkpoint, n_shards=0)
         if target.missing_shards() and (read.busy or (not share and self._leases.others_at(target.unit))):
             return None
         path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
@@ -191,6 +193,8 @@ class Runner:
             if target.missing_shards():
                 n_shards = self._score(series, checkpoint, target, read, progress, beforehand, log)
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
+            if self._settings.leaves_metrics:
+                return self._leave_metrics(checkpoint, n_shards)
             start = time.monotonic()
             lacking = figures(target, questions, self._leases)
             self._outcome.spent(checkpoint, time.monotonic() - start)
@@ -209,6 +213,12 @@ class Runner:
             return lacking
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
         return "scored" if n_shards else "already scored"
+
+    def _leave_metrics(self, checkpoint: Checkpoint, n_shards: int) -> str:
+        """Count a checkpoint that has all its scores and whose metrics another run computes."""
+        (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
+        self._outcome.without_metrics.append(checkpoint)
+        return "scored, metrics later" if n_shards else "already scored, metrics later"
 
     @functools.cached_property
     def _device(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,25 @@ class TaskSettings:
             raise MilepostError("--limit and --samples exclude each other", "pass one of them")
         if self.num_fewshot is not None and self.num_fewshot < 0:
             raise MilepostError(f"--num-fewshot {self.num_fewshot} is negative", "pass 0 or more")
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> TaskSettings:
+        """The settings that a plan's record holds as JSON (`asked`)."""
+        lists = {
+            name: tuple((task, tuple(value) if name == "samples" else value) for task, value in plain[name])
+            for name in ("shots", "samples", "metadata")
+            if plain.get(name) is not None
+        }
+        path = plain.get("include_path")
+        return cls(
+            **{
+                **plain,
+                **lists,
+                "names": tuple(plain["names"]),
+                "seeds": Seeds(**plain["seeds"]),
+                "include_path": None if path is None else Path(path),
+            }
+        )
 
     @property
     def trusts_task_files(self) -> bool:

@@ -1,0 +1,97 @@
+"""`python -m milepost.run.score_plan PLAN WEIGHTS OUT`: a saved plan and a folder of weights in, scores out.
+
+Needs torch, transformers, safetensors, numpy and pyarrow, neither lm_eval nor the command line's libraries.
+PLAN is what `milepost run ... --save-plan PLAN` wrote, WEIGHTS one checkpoint or a folder of them, OUT a
+results folder. `milepost metrics OUT` computes the metrics where lm_eval is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from milepost.errors import MilepostError
+from milepost.run.evaluation import evaluate_run
+from milepost.run.journal import Journal
+from milepost.run.outcome import Outcome
+from milepost.run.saved_plan import read_saved_plan
+from milepost.run.settings import DTYPES, ENGINES, RunEngineName, RunSettings
+
+
+def score_plan(
+    plan: Path,
+    weights: Sequence[str | Path],
+    out: Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: RunEngineName = "auto",
+    batch_tokens: int | None = None,
+    tokenizer: str | None = None,
+    verbosity: int = logging.WARNING,
+) -> Outcome:
+    """Score a saved plan with every checkpoint of `weights`; what `out` has is not scored again.
+
+    Args:
+        plan: a folder that `--save-plan` wrote.
+        weights: checkpoints, or folders of them.
+        out: the results folder, new or of an earlier run.
+        device, dtype, engine, batch_tokens, tokenizer: as of `RunSettings`.
+        verbosity: a logging level.
+
+    Raises:
+        MilepostError: something the caller can mend; nothing has been written then.
+    """
+    settings = RunSettings(
+        sources=tuple(str(one) for one in weights),
+        tasks=read_saved_plan(plan).settings,
+        plan=plan,
+        output_path=out,
+        device=device,
+        dtype=dtype,
+        engine=engine,
+        batch_tokens=batch_tokens,
+        tokenizer=tokenizer,
+        scores_only=True,
+    )
+    with Journal(verbosity) as journal:
+        return evaluate_run(settings, journal)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, 1 where a checkpoint failed, 2 for what the caller can mend, 130 for an interrupt."""
+    parser = argparse.ArgumentParser(prog="python -m milepost.run.score_plan", description=__doc__)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("weights", nargs="+")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto", choices=DTYPES)
+    parser.add_argument("--engine", default="auto", choices=[one for one in ENGINES if one != "openai"])
+    parser.add_argument("--batch-tokens", type=int)
+    parser.add_argument("--tokenizer")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    given = vars(parser.parse_args(arguments))
+    level = logging.INFO if given.pop("verbose") else logging.WARNING
+    try:
+        outcome = score_plan(**given, verbosity=level)
+    except MilepostError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    for failure in outcome.failed:
+        print(f"failed: {failure.checkpoint.name}: {failure.reason}", file=sys.stderr)
+    print(
+        f"{len(outcome.scored)} scored, {len(outcome.reused)} already scored, {len(outcome.failed)} failed;"
+        f" scores in {outcome.results.path}"
+    )
+    return 1 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Tile sizes of FlexAttention's kernel: the memory formula against assembled kernels, and the choice."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from milepost.engine.kernel_options import (
+    SHARED_BYTES,
+    Card,
+    KernelOptions,
+    kernel_options,
+    reason_without_kernel,
+    shared_bytes,
+)
+
+ASSEMBLED = Path(__file__).with_name("assembled_kernels.csv")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+HEADS = range(16, 257)
+CARDS = [Card.named(capability) for capability in SHARED_BYTES]
+
+
+class Assembled(NamedTuple):
+    capability: tuple[int, int]
+    dtype: torch.dtype
+    head: int
+    options: KernelOptions
+    shared: int
+    stack: int | None
+
+
+def assembled() -> Iterator[Assembled]:
+    with ASSEMBLED.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield Assembled(
+                divmod(int(row["capability"]), 10),
+                getattr(torch, row["dtype"]),
+                int(row["head"]),
+                KernelOptions(*(int(row[key]) for key in ("M", "N", "stages", "warps"))),
+                int(row["shared"]),
+                int(row["stack"]) if row["stack"] else None,
+            )
+
+
+def test_no_assembled_kernel_takes_more_shared_memory_than_the_formula_says() -> None:
+    rows = list(assembled())
+    assert len(rows) > 100
+    off = [
+        (row, found)
+        for row in rows
+        if not row.shared
+        <= (found := shared_bytes(row.options, row.head, row.dtype, row.capability))
+        <= 1.25 * row.shared + 2048
+    ]
+    assert off == []
+
+
+TORCHS_OWN = [
+    # Compute capability, dtype, head size, torch's tile, bytes of the kernel that Inductor generated.
+    ((8, 6), torch.bfloat16, 64, KernelOptions(128, 64, 3, 4), 50_176),
+    ((8, 6), torch.bfloat16, 128, KernelOptions(128, 64, 3, 8), 99_328),
+    ((8, 6), torch.bfloat16, 256, KernelOptions(32, 64, 3, 4), 153_600),
+    ((8, 6), torch.float32, 128, KernelOptions(128, 32, 3, 4), 148_480),
+    ((9, 0), torch.bfloat16, 64, KernelOptions(128, 128, 3, 4), 116_736),
+    ((9, 0), torch.bfloat16, 128, KernelOptions(128, 64, 3, 8), 132_096),
+    ((9, 0), torch.bfloat16, 256, KernelOptions(64, 32, 3, 4), 132_608),
+    ((12, 0), torch.bfloat16, 64, KernelOptions(128, 64, 2, 4), 33_280),
+    ((12, 0), torch.bfloat16, 128, KernelOptions(128, 64, 2, 8), 66_048),
+    ((12, 0), torch.bfloat16, 256, KernelOptions(32, 64, 2, 4), 87_040),
+    ((12, 0), torch.float32, 128, KernelOptions(128, 32, 2, 4), 115_456),
+]
+
+
+@pytest.mark.parametrize(("capability", "dtype", "head", "options", "measured"), TORCHS_OWN)
+def test_of_torchs_own_tiles_the_formula_knows_which_fit_a_card(
+    capability: tuple[int, int], dtype: torch.dtype, head: int, options: KernelOptions, measured: int
+) -> None:
+    found, limit = shared_bytes(options, head, dtype, capability), SHARED_BYTES[capability]
+    assert measured <= found <= 1.05 * measured + 2048
+    assert (found <= limit) == (measured <= limit)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_head_from_16_to_256_has_a_kernel_that_fits(card: Card, dtype: torch.dtype) -> None:
+    for head in HEADS:
+        found = kernel_options(head, dtype, card)
+        if dtype == torch.bfloat16 and card.capability < (8, 0):
+            assert (found, reason_without_kernel(head, dtype, card) is None) == ([], False)
+            continue
+        assert found, f"heads of {head}"
+        assert reason_without_kernel(head, dtype, card) is None
+        for options in found:
+            assert shared_bytes(options, head, dtype, card.capability) <= card.shared_bytes
+
+
+def test_what_comes_first_was_assembled_for_every_kind_of_card_and_spills_next_to_nothing() -> None:
+    seen = {(row.capability, row.dtype, row.head, row.options): row for row in assembled()}
+    spilled = {}
+    for capability, dtype, head, _ in list(seen):
+        first = kernel_options(head, dtype, Card.named(capability))[0]
+        assert (capability, dtype, head, first) in seen, f"assemble {first} for {capability} {dtype} {head}"
+        spilled[capability, dtype, head] = seen[capability, dtype, head, first].stack or 0
+    assert max(spilled.values()) <= 1024, max(spilled.items(), key=lambda item: item[1])
+
+
+def test_heads_of_64_get_tiles_of_64_on_every_card_with_tensor_cores() -> None:
+    firsts = {kernel_options(64, torch.bfloat16, card)[0] for card in CARDS if card.capability >= (8, 0)}
+    assert firsts == {KernelOptions(64, 64, 3, 4)}
+
+
+def test_options_are_as_flex_attention_takes_them() -> None:
+    assert KernelOptions(64, 32, 3, 4).for_flex() == {
+        "BLOCK_M": 64,
+        "BLOCK_N": 32,
+        "num_stages": 3,
+        "num_warps": 4,
+    }
+
+
+@pytest.mark.parametrize("mask_block", [16, 32, 64, 128])
+def test_tiles_divide_the_blocks_of_the_mask(mask_block: int) -> None:
+    for dtype in DTYPES:
+        found = kernel_options(64, dtype, Card.named((8, 6)), mask_block=mask_block)
+        assert found
+        assert all(mask_block % options.block_m == mask_block % options.block_n == 0 for options in found)
+
+
+@pytest.mark.parametrize(
+    ("head", "dtype", "card", "reason"),
+    [
+        (8, torch.float16, Card.named((8, 6)), "heads of 8 are smaller than a kernel's 16"),
+        (64, torch.bfloat16, Card.named((7, 0)), "compute capability 7.0 has no bfloat16"),
+        (64, torch.float16, Card.named((6, 1)), "Triton generates no code for compute capability 6.1"),
+        (64, torch.float64, Card.named((9, 0)), "FlexAttention has no kernel for float64"),
+        (
+            2048,
+            torch.float32,
+            Card.named((7, 5)),
+            "heads of 2048 need 264,192 bytes of shared memory of a multiprocessor's 65,536",
+        ),
+    ],
+)
+def test_where_there_is_no_kernel_the_reason_is_told(
+    head: int, dtype: torch.dtype, card: Card, reason: str
+) -> None:
+    assert kernel_options(head, dtype, card) == []
+    assert reason_without_kernel(head, dtype, card) == reason
+
+
+def test_a_card_says_its_own_limit_and_an_unknown_one_gets_the_least() -> None:
+    class Properties:
+        shared_memory_per_block_optin = 77_000
+
+    assert Card.named((8, 6), Properties()).shared_bytes == 77_000
+    assert Card.named((13, 0)).shared_bytes == 49_152
+
+
+def test_values_may_have_another_head_size_than_keys() -> None:
+    card = Card.named((8, 6))
+    narrow, wide = (
+        shared_bytes(KernelOptions(64, 64, 2, 4), 192, torch.float16, card.capability, value_size=size)
+        for size in (128, 192)
+    )
+    assert narrow < wide
+    assert kernel_options(192, torch.float16, card, value_size=8) == []
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0)])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_where_triton_is_at_hand_the_chosen_kernels_are_assembled_and_fit(
+    capability: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("triton", reason="no triton here to assemble kernels with (pip install triton)")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernels = flex_kernel()
+    card = Card.named(capability)
+    for head, extras in ((32, {"window": 1024}), (64, {}), (80, {"softcap": 50.0}), (128, {}), (256, {})):
+        first = kernel_options(head, getattr(torch, dtype), card)[0]
+        kernel = kernels.assemble(
+            capability[0] * 10 + capability[1],
+            dtype,
+            head,
+            (first.block_m, first.block_n),
+            first.num_stages,
+            first.num_warps,
+            **extras,
+        )
+        expected = shared_bytes(first, head, getattr(torch, dtype), capability)
+        assert kernel.metadata.shared <= expected <= card.shared_bytes, head
+
+
+def flex_kernel() -> ModuleType:
+    """The benchmarks' kernel, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("flex_kernel", BENCHMARKS / "flex_kernel.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["flex_kernel"] = module
+    spec.loader.exec_module(module)
+    return module
