@@ -89,7 +89,7 @@ def test_equal_checkpoints_are_all_as_good() -> None:
 def test_a_doc_that_is_not_known_everywhere_is_left_out() -> None:
     values, weights = weighted([(np.array([[1.0, np.nan], [0.0, 1.0]]), 1.0), (np.ones((2, 2)), 0.5)])
     assert values.tolist() == [[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
-    assert weights.tolist() == [1.0, 0.5, 0.5]
+    assert weights.tolist() == [2.0, 0.5, 0.5]  # the first task still counts 2 of 3
 
 
 def test_intervals_of_the_gain_cover_it_95_times_in_100() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from milepost.analysis.doc_values import DocValues, read_values
+from milepost.analysis.doc_values import DocValues, plainly, read_values
 from milepost.analysis.intervals import Interval
 from milepost.analysis.matching import CommonDocs, common_docs
 from milepost.analysis.paired import (
@@ -27,7 +27,6 @@ from milepost.analysis.paired import (
     flips,
     holm,
     paired_bootstrap,
-    plainly,
 )
 from milepost.store.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from milepost.analysis.doc_values import plainly
 from milepost.analysis.intervals import NO_INTERVAL, Z95, Interval
 
 if TYPE_CHECKING:
@@ -125,11 +126,6 @@ def _proportions_stderr(changed: Flips, n: int) -> float:
 
 
 # ---- any other figure ----------------------------------------------------------------------------------
-
-
-def plainly(mean: Any) -> Any:
-    """The mean itself, as the figure that is reported."""
-    return mean
 
 
 def paired_bootstrap(

@@ -163,11 +163,17 @@ def _two_sided(difference: Values, stderr: Values) -> Values:
 def weighted(parts: Sequence[tuple[Values, float]]) -> tuple[Values, Values]:
     """[S, D] and [D] of several tasks set side by side, a task's docs all weighing the same.
 
-    A doc that is not known (NaN) at some checkpoint is left out at all.
+    A doc that is not known (NaN) at some checkpoint is left out at all; the others of its task weigh more, so
+    that the task's share in the mean stays what it is.
     """
     import numpy as np
 
-    values = np.concatenate([of_task for of_task, _ in parts], axis=1)
-    weights = np.concatenate([np.full(of_task.shape[1], weight) for of_task, weight in parts])
-    known = np.isfinite(values).all(axis=0)
-    return values[:, known], weights[known]
+    kept, weights = [], []
+    for of_task, weight in parts:
+        known = np.isfinite(of_task).all(axis=0)
+        if known.any():
+            kept.append(of_task[:, known])
+            weights.append(np.full(int(known.sum()), weight * known.size / known.sum()))
+    if not kept:
+        return np.empty((len(parts[0][0]), 0)), np.empty(0)
+    return np.concatenate(kept, axis=1), np.concatenate(weights)

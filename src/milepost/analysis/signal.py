@@ -54,17 +54,33 @@ class Points:
     is_accuracy: bool = True
     """Whether values are shares of docs answered right."""
     higher_is_better: bool = True
+    is_ratio: bool = False
+    """Whether equal ratios mean equal progress, as for perplexities: then logarithms are judged."""
     chance: float | None = None
     constant: tuple[float, float] | None = None
     """Accuracy of always answering A, always B, ...: the lowest and the highest. Give it only where a model
     can have a favourite, because every doc offers the same texts."""
 
+    def judged(self) -> npt.NDArray[np.float64]:
+        """[N] what is judged: the values, or their logarithms."""
+        values = np.asarray(self.values, dtype=np.float64)
+        return np.log(values) if self._in_logs else values
+
+    def in_unit(self, judged: float) -> float:
+        """A mean of what is judged in the figure's own unit: of logarithms the geometric mean."""
+        return math.exp(judged) if self._in_logs else judged
+
     def errors(self) -> npt.NDArray[np.float64]:
-        """[N] standard errors; 0 where none is known."""
+        """[N] standard errors of what is judged; 0 where none is known."""
         if self.stderr:
-            return np.asarray([error or 0.0 for error in self.stderr])
+            errors = np.asarray([error or 0.0 for error in self.stderr])
+            return errors / np.asarray(self.values) if self._in_logs else errors
         shares = np.clip(np.asarray(self.values), 0.0, 1.0)
         return np.sqrt(shares * (1 - shares) / self.n)
+
+    @property
+    def _in_logs(self) -> bool:
+        return self.is_ratio and min(self.values) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +91,7 @@ class Rating:
     last: int
     """How many checkpoints at either end are taken together: k."""
     start: float
-    """Mean of the first k."""
+    """Mean of the first k; of a perplexity the geometric one."""
     level: float
     """Mean of the last k."""
     spearman: float | None
@@ -88,7 +104,7 @@ class Rating:
     """What training changed over the noise of the last k checkpoints: |level - start| / their standard
     deviation. Signal and Noise's ratio needs several models; with one, the signal is the model's own way."""
     gain_sigmas: float
-    """(level - start) in standard errors; see `rate`."""
+    """(level - start) in standard errors, of a perplexity as logarithms; see `rate`."""
     in_band: bool
     """Whether every checkpoint's 95 % interval reaches into the band of constant answers."""
     verdict: Verdict
@@ -119,6 +135,8 @@ def rate(points: Points, last: int = LAST) -> Rating:
       own; for figures such as bits per byte the docs' own spread is common to both ends and cancels;
     - Spearman's correlation of step and value, times sqrt(N - 1), is above 1.645.
 
+    A perplexity is judged by its logarithm, whose noise does not shrink as the perplexity falls.
+
     At chance is what does not rise above the chance level, nor, where the docs offer the same letters, above
     the best constant answer: neither at its end (1.96 standard errors) nor anywhere (3, for the best of
     many). To watch is what is above and moves. The rest is too noisy at this scale.
@@ -128,7 +146,7 @@ def rate(points: Points, last: int = LAST) -> Rating:
         last: k, at most; never more than half of the checkpoints.
     """
     sign = 1.0 if points.higher_is_better else -1.0
-    values = np.asarray(points.values, dtype=np.float64)
+    values = points.judged()
     errors = points.errors()
     n = len(values)
     k = max(1, min(last, n // 2))
@@ -138,8 +156,8 @@ def rate(points: Points, last: int = LAST) -> Rating:
     draft = Rating(
         n_checkpoints=n,
         last=k,
-        start=start,
-        level=level,
+        start=points.in_unit(start),
+        level=points.in_unit(level),
         spearman=None if trend is None else sign * trend,
         autocorrelation=autocorrelation(values),
         from_chance=_from_chance(points, level, errors),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
 from milepost.analysis.bias import Bias, bias
-from milepost.analysis.metrics import is_proportion
+from milepost.analysis.log_scale import Named
+from milepost.analysis.metrics import is_proportion, is_ratio_scale
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.types import Measurement, PickCounts, Picks
 
@@ -49,7 +50,11 @@ class TaskSignal:
 
 
 def task_signals(
-    measurements: Sequence[Measurement], picks: Sequence[Picks], last: int = LAST
+    measurements: Sequence[Measurement],
+    picks: Sequence[Picks],
+    last: int = LAST,
+    *,
+    ratios: Collection[Named] = (),
 ) -> list[TaskSignal]:
     """Rate every task and group of every series, in the order of the measurements, which are by step.
 
@@ -57,6 +62,7 @@ def task_signals(
         measurements: all metrics of the tasks to be rated.
         picks: of the same series, by step; of more tasks than these if need be.
         last: checkpoints at either end that are taken together, at most.
+        ratios: figures that are to be judged as logarithms, besides those known by name.
     """
     last_picks = {(each.series, each.task): each.counts for each in picks}
     places: dict[str, dict[str, None]] = {}
@@ -65,7 +71,9 @@ def task_signals(
         places.setdefault(each.series, {})[each.checkpoint] = None
         if each.higher_is_better is not None:
             metrics = of_task.setdefault((each.series, each.task), {})
-            metrics.setdefault((each.metric, each.filter), _Curve()).add(each)
+            named = each.series, each.task, each.metric, each.filter
+            curve = metrics.setdefault((each.metric, each.filter), _Curve(is_ratio=named in ratios))
+            curve.add(each)
     kept = {key: [curve for curve in own.values() if curve.known] for key, own in of_task.items()}
     among: dict[str, dict[str, Points]] = {}
     for (series, task), own in kept.items():
@@ -82,8 +90,9 @@ def task_signals(
 class _Curve:
     """One metric through a series: what was measured, by step."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_ratio: bool) -> None:
         self.known: list[Measurement] = []
+        self.is_ratio = is_ratio
 
     def add(self, measured: Measurement) -> None:
         if measured.value is not None and math.isfinite(measured.value):
@@ -105,6 +114,7 @@ class _Curve:
             stderr=tuple(each.stderr for each in joined),
             is_accuracy=is_proportion(first.metric),
             higher_is_better=bool(first.higher_is_better),
+            is_ratio=self.is_ratio or is_ratio_scale(first.metric),
             chance=first.chance,
             constant=first.constant if first.fixed_choices else None,
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.analysis.doc_values import Figure, perplexity, plainly, read_values
+from milepost.analysis.doc_values import DocValues, as_numbers, is_mean_better_higher, plainly, read_curve
 from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.progress import Progress, compare_all, progress, weighted
 from milepost.analysis.row import Row, rows
@@ -135,20 +134,26 @@ def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:
 
 def _trained(history: DocHistory, curve: Curve) -> Trained:
     measured = curve.measured
-    parts = history.parts(curve.series, curve.task, curve.metric, curve.filter) if len(measured) > 1 else None
-    read = None if parts is None else _as_means(parts, measured)
+    read = _as_means(_parts(history, curve), measured) if len(measured) > 1 else None
     if read is None:
         return Trained(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
-    values, weights, figure = read
-    higher = bool(curve.rows[0].higher_is_better) if figure is plainly else True
-    shown = progress(compare_all(values, weights), higher_is_better=higher)
-    first = measured[0].value or 0.0
+    import numpy as np
+
+    higher = is_mean_better_higher(read[0].figure, higher_is_better=bool(curve.rows[0].higher_is_better))
+    values = np.stack([one.values for one in read])
+    shown = progress(compare_all(values, read[0].weights), higher_is_better=higher)
     return Trained(
         curve=curve,
         progress=shown,
         gain=_difference(measured),
-        gain_interval=_in_unit(shown.gain_interval, figure, first),
+        gain_interval=_in_unit(shown.gain_interval, read[0]),
     )
+
+
+def _parts(history: DocHistory, curve: Curve) -> list[Part]:
+    """The docs behind a curve at the checkpoints that have the figure; empty where they are not known."""
+    names = {row.checkpoint for row in curve.measured}
+    return history.parts(curve.series, curve.task, curve.metric, curve.filter, names) or []
 
 
 def _as_note(trained: Trained) -> dict[str, Any]:
@@ -184,40 +189,54 @@ def _difference(measured: Sequence[Row]) -> float | None:
     return measured[-1].value - measured[0].value
 
 
-def _as_means(parts: Sequence[Part], measured: Sequence[Row]) -> tuple[Values, Values, Figure] | None:
-    """[S, D] values and [D] weights, and how their mean becomes the figure; None where it is no such mean."""
+def _as_means(parts: Sequence[Part], measured: Sequence[Row]) -> list[DocValues] | None:
+    """[S] the figure at each checkpoint as a mean over the docs that all have; None where it is no mean."""
     import numpy as np
 
-    if any(len(part.values) != len(measured) for part in parts):
+    if not parts or any(len(part.values) != len(measured) for part in parts):
         return None
-    found = []
-    figure: Figure = plainly
-    for part in parts:
-        if all(isinstance(one, np.ndarray) for one in part.values):
-            found.append((np.stack(part.values), part.weight))
-            continue
-        if len(parts) > 1:
-            return None  # a group of perplexities has no mean over docs
-        read = [_read(one, row) for one, row in zip(part.values, measured, strict=True)]
-        known = [one for one in read if one is not None]
-        if len(known) < len(read):
+    stored = [row.value for row in measured if row.value is not None]
+    if len(parts) == 1:
+        read = read_curve(parts[0].values, stored)
+        if read is None:
             return None
-        figure = known[0].figure
-        values, weights = np.stack([one.values for one in known]), known[0].weights
-        counts = np.isfinite(values).all(axis=0)
-        return values[:, counts], weights[counts], figure
-    values, weights = weighted(found)
-    return (values, weights, figure) if values.shape[1] else None
+        values, weights, figure = np.stack([one.values for one in read]), read[0].weights, read[0].figure
+        if any(not np.array_equal(one.weights, weights) for one in read):
+            return None
+    else:
+        tasks = [_of_group(part) for part in parts]
+        known = [one for one in tasks if one is not None]
+        if len(known) < len(tasks):
+            return None
+        values, weights = weighted(known)
+        figure = plainly
+        if not weights.size:
+            return None
+        if not np.allclose(values @ weights / weights.sum(), stored, rtol=1e-6, atol=1e-12):
+            return None
+    counts = np.isfinite(values).all(axis=0)
+    if not counts.any():
+        return None
+    return [DocValues(row[counts], weights[counts], figure) for row in values]
 
 
-def _read(raw: Any, row: Row) -> Any:
-    return None if row.value is None else read_values(list(raw), row.value)
+def _of_group(part: Part) -> tuple[Values, float] | None:
+    """A task's docs in its group's mean; None where they are no plain numbers, so that it is no such mean."""
+    import numpy as np
+
+    numbers = [as_numbers(one) for one in part.values]
+    known = [one for one in numbers if one is not None]
+    return (np.stack(known), part.weight) if len(known) == len(numbers) else None
 
 
-def _in_unit(interval: Interval, figure: Figure, first: float) -> Interval:
-    """From a difference of means to one of figures; a perplexity moves by a factor."""
-    if interval.low is None or interval.high is None or figure is plainly:
+def _in_unit(interval: Interval, first: DocValues) -> Interval:
+    """From a difference of means to one of figures, seen from the first checkpoint."""
+    import numpy as np
+
+    if interval.low is None or interval.high is None:
         return interval
-    if figure is perplexity:
-        return Interval(first * (math.exp(-interval.high) - 1), first * (math.exp(-interval.low) - 1))
-    return Interval(-interval.high / math.log(2), -interval.low / math.log(2))
+    mean = np.average(first.values, weights=first.weights)
+    ends = interval.low, interval.high
+    with np.errstate(over="ignore"):
+        moved = [float(first.figure(mean + end) - first.figure(mean)) for end in ends]
+    return Interval(min(moved), max(moved)) if np.isfinite(moved).all() else NO_INTERVAL

@@ -46,12 +46,14 @@ def command(
     beyond its noise. at chance: it is not above these. too noisy at this scale: what moves cannot be told
     from noise. Formulas and papers are in docs/signal.md.
     """
+    from milepost.analysis.log_scale import on_log_scale
     from milepost.analysis.task_signal import task_signals
 
     left_out: list[LeftOut] = []
-    current = list(read_current(open_results(results), left_out))
+    folder = open_results(results)
+    current = list(read_current(folder, left_out))
     picked = select(measurements_of(current), tasks=task, series=series)
-    signals = task_signals(picked, picks_of(current), last)
+    signals = task_signals(picked, picks_of(current), last, ratios=on_log_scale(folder, current))
     tell_left_out(left_out, picked)
     if as_json:
         from milepost.report.signal_table import as_json as signal_json

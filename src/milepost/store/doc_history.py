@@ -53,13 +53,18 @@ class DocHistory:
         self._plans: dict[str, dict[str, Any]] = {}
         self._picks: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
 
-    def parts(self, series: str, task: str, metric: str, filter_name: str) -> list[Part] | None:
+    def parts(
+        self, series: str, task: str, metric: str, filter_name: str, checkpoints: Collection[str]
+    ) -> list[Part] | None:
         """The tasks that a figure is made of; None where the docs' values are not there for every checkpoint.
+
+        Args:
+            checkpoints: names of those that are wanted, such as all that have the figure.
 
         Raises:
             ResultsError: a damaged record.
         """
-        every = self._of[series, task]
+        every = [each for each in self._of[series, task] if each.checkpoint["checkpoint"] in checkpoints]
         if every[0].rows[0]["kind"] == "task":
             values = [self._task(each, task, metric, filter_name) for each in every]
             return None if any(one is None for one in values) else [Part(values, 1.0)]
@@ -100,7 +105,12 @@ class DocHistory:
             return None
         table = read_table(path)
         rows = [row for row, name in enumerate(table["filter"].to_pylist()) if name == filter_name]
-        for column, read in ((f"metric:{metric}", None), (f"json:{metric}", json.loads)):
+        # A doc's own number wins over what lm_eval aggregates, as in `store.answers`.
+        for column, read in (
+            (f"value:{metric}", None),
+            (f"metric:{metric}", None),
+            (f"json:{metric}", json.loads),
+        ):
             if column in table.column_names:
                 whole = table[column].to_pylist() if read or table[column].null_count else None
                 if whole is None:
