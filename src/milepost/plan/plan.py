@@ -91,6 +91,10 @@ class TaskPlan:
             self._sequences[shard.shard_id] = sequences
         return self._sequences[shard.shard_id]
 
+    def asks_texts(self, shard: Shard) -> bool:
+        """Whether some request of a shard is a prompt to be continued."""
+        return bool((self.generations.of[shard.first : shard.last] >= 0).any())
+
     @property
     def n_tokens(self) -> int:
         """Tokens read and, at most, generated, before anything is shared."""

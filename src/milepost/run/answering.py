@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +63,22 @@ class Answerer:
             for i, texts in zip(wanted, self.generator.generate(prompts, generation), strict=True):
                 generated[request_of[i]] = texts
         return Answers(loglikelihood, greedy, generated)
+
+    @property
+    def joins_shards(self) -> bool:
+        """Whether `answer_joined` is faster than `answer` shard by shard."""
+        return self.engine.joins_shards
+
+    def answer_joined(self, shards: Sequence[tuple[TaskPlan, Shard]]) -> abc.Generator[Answers, None, None]:
+        """The answers of shards that ask for no texts, in their order, each when it is complete.
+
+        Raises:
+            MilepostError: a token id that the model does not have.
+        """
+        found = self.engine.score_stream(task.sequences_of(shard) for task, shard in shards)
+        for (task, shard), scores in zip(shards, found, strict=True):
+            request_of = requests_of(task.encoded, shard)
+            yield Answers(*_by_request(scores, request_of, shard.last - shard.first), None)
 
     def name_for(self, task: TaskPlan, shard: Shard) -> str:
         """Which engines answer a shard, for its record."""

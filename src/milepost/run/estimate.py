@@ -92,13 +92,14 @@ class Estimating:
         self._shown = shown
         self._expected = n_tokens
         self._left = sum(n_tokens.values())
+        self._at: Checkpoint | None = None
         self._of_this = 0
         self._measured = 0
         self._began = 0.0
         self._said = False
 
     def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-        self._of_this = min(tokens, self._expected[checkpoint])
+        self._at, self._of_this = checkpoint, min(tokens, self._expected[checkpoint])
         if not self._measured:
             self._began = time.monotonic()
         self._shown.start(checkpoint, self._of_this)
@@ -115,8 +116,14 @@ class Estimating:
                 _say(f"{speed:,.0f} tokens/s: about {spell(self._left / speed)} for what is not scored yet")
         self._shown.advance(tokens)
 
-    def finish(self, checkpoint: Checkpoint, what: str) -> None:
+    def leave(self) -> None:
         self._left -= self._of_this
+        self._at, self._of_this = None, 0
+        self._shown.leave()
+
+    def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        if self._at == checkpoint:
+            self.leave()
         self._shown.finish(checkpoint, what)
 
 

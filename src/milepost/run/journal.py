@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,29 +45,35 @@ class _Repeats(logging.Handler):
     warnings, which all come through one line of `logging`, and ours are alike when they are equal.
     """
 
-    def __init__(self, say: logging.Handler) -> None:
+    def __init__(self, say: logging.Handler, threads: Set[int]) -> None:
+        """`threads` are those whose warnings are counted and said apart."""
         super().__init__()
         self._say = say
+        self._threads = threads
         self._alike: dict[tuple[object, ...], list[logging.LogRecord]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno != logging.WARNING:
             self._pass_on(record)
-        elif record.name == "py.warnings" or record.name.startswith("milepost"):
-            self._alike.setdefault((record.getMessage(),), []).append(record)
+            return
+        of = record.thread if record.thread in self._threads else None
+        if record.name == "py.warnings" or record.name.startswith("milepost"):
+            self._alike.setdefault((of, record.getMessage()), []).append(record)
         else:
-            self._alike.setdefault((record.pathname, record.lineno), []).append(record)
+            self._alike.setdefault((of, record.pathname, record.lineno), []).append(record)
 
-    def say_counted(self) -> list[str]:
-        """Pass each warning on once, with its count; returns what was said."""
+    def say_counted(self, thread: int | None = None) -> list[str]:
+        """Pass on the warnings of one of the threads, or of all others, once each with its count."""
         said = []
-        for first, *others in self._alike.values():
+        with self.lock or nullcontext():
+            keys = [key for key in self._alike if key[0] == thread]
+            counted = [self._alike.pop(key) for key in keys]
+        for first, *others in counted:
             message = (first.getMessage().strip().splitlines() or [""])[0]
             if others:
                 message = f"{message} (and {len(others)} more like it)"
             said.append(message)
             self._pass_on(warning_record(message, first.name))
-        self._alike.clear()
         return said
 
     def _pass_on(self, record: logging.LogRecord) -> None:
@@ -100,7 +107,9 @@ class Journal:
         self._screen = logging.StreamHandler(sys.stderr)
         self._screen.setFormatter(_ScreenFormatter())
         self._screen.setLevel(self._level)
-        self._repeats = _Repeats(self._screen)
+        self._aside: set[int] = set()
+        """Threads that write a log of their own."""
+        self._repeats = _Repeats(self._screen, self._aside)
         self._taken: list[_TakenOver] = []
         self._python_warnings = warnings.catch_warnings()
         self._record_factory: Callable[..., logging.LogRecord] = logging.LogRecord
@@ -154,16 +163,24 @@ class Journal:
         logger.info("%s: %.1f s (%.1f s CPU)", what, wall, cpu)
 
     @contextmanager
-    def evaluation_log(self, path: Path) -> Iterator[logging.Logger]:
+    def evaluation_log(self, path: Path, *, aside: bool = False) -> Iterator[logging.Logger]:
         """A logger that writes one checkpoint's `evaluation.log`.
 
         Warnings come at its end, once each, with those of the preparation.
+
+        Args:
+            aside: the block goes on with an earlier checkpoint on a thread of its own: what this thread says,
+                and nothing else, is added to that checkpoint's log.
         """
+        thread = threading.get_ident() if aside else None
+        if thread is not None:
+            self._aside.add(thread)
         path.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(path, encoding="utf-8")
         file.setFormatter(logging.Formatter(FORMAT))
         file.setLevel(min(self._level, logging.INFO))
         file.addFilter(lambda record: record.levelno != logging.WARNING or not record.lineno)
+        file.addFilter(lambda record: (record.thread if record.thread in self._aside else None) == thread)
         for taken in self._taken:
             taken.library.addHandler(file)
         try:
@@ -171,9 +188,12 @@ class Journal:
         finally:
             for taken in self._taken:
                 taken.library.removeHandler(file)
-            for message in [*self._prepared, *self._repeats.say_counted()]:
+            prepared = [] if aside else self._prepared
+            for message in [*prepared, *self._repeats.say_counted(thread)]:
                 file.handle(warning_record(message))
             file.close()
+            if thread is not None:
+                self._aside.discard(thread)
 
 
 class _DiscreetRecord(logging.LogRecord):

@@ -32,9 +32,8 @@ class Outcome:
     """Those of both whose metrics are left for later."""
     failed: list[Failure] = field(default_factory=list)
     scoring_s: dict[Checkpoint, float] = field(default_factory=dict)
-    """Seconds spent on what grows with the number of docs: scores and figures."""
+    """Seconds spent on what grows with the number of docs: here on scores."""
+    metrics_s: dict[Checkpoint, float] = field(default_factory=dict)
+    """And on metrics, which are computed while the next checkpoint is scored."""
     full_job: FullJob | None = None
     """Of a quick test: what the whole would take."""
-
-    def spent(self, checkpoint: Checkpoint, seconds: float) -> None:
-        self.scoring_s[checkpoint] = self.scoring_s.get(checkpoint, 0.0) + seconds

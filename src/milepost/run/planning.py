@@ -54,6 +54,12 @@ class Questions:
             self._loaded = load_tasks(self.settings)
         return self._loaded
 
+    def need_main_thread(self) -> bool:
+        """Whether code that tasks bring along keeps their metrics from being computed in another thread."""
+        from milepost.tasks.main_thread import needs_main_thread
+
+        return needs_main_thread(self.loaded())
+
 
 def make_questions(
     settings: TaskSettings,

@@ -19,7 +19,13 @@ class Progress(Protocol):
 
     def advance(self, tokens: int) -> None: ...
 
-    def finish(self, checkpoint: Checkpoint, what: str) -> None: ...
+    def leave(self) -> None:
+        """The checkpoint that was started last has its scores; its metrics may come later."""
+        ...
+
+    def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        """What became of a checkpoint, perhaps after others were started; leaves it if nobody did."""
+        ...
 
 
 class Display(Progress, Protocol):
@@ -48,10 +54,13 @@ class Lines:
         self._n_tokens = n_tokens
         self._done = self._of_this = self._tokens_done = 0
         self._began = self._this = time.monotonic()
+        self._at: Checkpoint | None = None
+        self._took_s: dict[Checkpoint, float] = {}
+        """Of those that were left and are not finished."""
 
     def start(self, checkpoint: Checkpoint, tokens: int) -> None:
         self._this = time.monotonic()
-        self._of_this = tokens
+        self._at, self._of_this = checkpoint, tokens
 
     def advance(self, tokens: int) -> None:
         """Nothing between checkpoints: a log file wants no thousand lines."""
@@ -59,17 +68,24 @@ class Lines:
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def leave(self) -> None:
+        if self._at is not None:
+            self._took_s[self._at] = time.monotonic() - self._this
+            self._tokens_done += self._of_this
+            self._at = None
+
     def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        if self._at == checkpoint:
+            self.leave()
         self._done += 1
         now = time.monotonic()
-        self._tokens_done += self._of_this
         left = max(0, self._n_tokens - self._tokens_done)
         eta = ""
         if left and self._tokens_done:
             eta = f", about {spell((now - self._began) / self._tokens_done * left)} left"
         print(
             f"[{self._done}/{self._n}] {checkpoint.series} {checkpoint.name}: {what},"
-            f" {spell(now - self._this)}{eta}",
+            f" {spell(self._took_s.pop(checkpoint))}{eta}",
             file=sys.stderr,
             flush=True,
         )
@@ -103,9 +119,10 @@ def _bars(n_tokens: int) -> Iterator[Display]:
             self._all = display.add_task("all checkpoints", total=n_tokens)
             self._one = display.add_task("", total=None, visible=False)
             self._left = 0
+            self._at: Checkpoint | None = None
 
         def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-            self._left = tokens
+            self._at, self._left = checkpoint, tokens
             name = f"{checkpoint.series} {checkpoint.name}"
             display.update(self._one, description=name, total=tokens, completed=0, visible=True)
 
@@ -114,8 +131,13 @@ def _bars(n_tokens: int) -> Iterator[Display]:
             display.update(self._one, advance=tokens)
             display.update(self._all, advance=tokens)
 
-        def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        def leave(self) -> None:
             display.update(self._all, advance=self._left)
+            self._at, self._left = None, 0
+
+        def finish(self, checkpoint: Checkpoint, what: str) -> None:
+            if self._at == checkpoint:
+                self.leave()
             display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {what}"))
 
         @contextmanager

@@ -62,21 +62,29 @@ class Stopwatch:
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
         self._began = self._this = time.monotonic()
+        self._at: Checkpoint | None = None
         self._tokens = 0
         self.laps: dict[Checkpoint, tuple[float, int]] = {}
-        """Seconds, and tokens scored by this process, of each checkpoint it scored something of."""
+        """Seconds until it had its scores, and tokens scored by this process, of each checkpoint that it
+        scored something of."""
 
     def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-        self._this, self._tokens = time.monotonic(), 0
+        self._at, self._this, self._tokens = checkpoint, time.monotonic(), 0
         self._shown.start(checkpoint, tokens)
 
     def advance(self, tokens: int) -> None:
         self._tokens += tokens
         self._shown.advance(tokens)
 
+    def leave(self) -> None:
+        if self._at is not None and self._tokens:
+            self.laps[self._at] = time.monotonic() - self._this, self._tokens
+        self._at = None
+        self._shown.leave()
+
     def finish(self, checkpoint: Checkpoint, what: str) -> None:
-        if self._tokens:
-            self.laps[checkpoint] = time.monotonic() - self._this, self._tokens
+        if self._at == checkpoint:
+            self.leave()
         self._shown.finish(checkpoint, what)
 
 
@@ -124,13 +132,17 @@ def usable(series: Sequence[Series]) -> dict[str, int]:
 def _pace(watch: Stopwatch, outcome: Outcome, before_s: float) -> _Pace | None:
     """The middle of what was measured; None where nothing was scored."""
     laps = [(s, outcome.scoring_s[c], n) for c, (s, n) in watch.laps.items() if c in outcome.scoring_s]
+    # Metrics are computed beside the scoring of the next checkpoint: they only count where they take longer.
+    metrics_s = [outcome.metrics_s[c] for c in watch.laps if c in outcome.metrics_s]
     if not laps:
         return None
     warm = laps[1:] or laps
     return _Pace(
         before_s=before_s,
         fixed_s=statistics.median(max(0.0, whole - scoring) for whole, scoring, _ in warm),
-        scoring_s=statistics.median(scoring for _, scoring, _ in warm),
+        scoring_s=max(
+            statistics.median(scoring for _, scoring, _ in warm), statistics.median(metrics_s or [0.0])
+        ),
         n_tokens=round(statistics.median(n for _, _, n in warm)),
     )
 

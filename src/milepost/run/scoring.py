@@ -6,8 +6,10 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard
 from milepost.run.choice_figures import choice_figures
+from milepost.run.record_writer import RecordWriter
 from milepost.run.shortcomings import may_be_mended, shortcomings
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
@@ -124,39 +127,79 @@ class Target:
 
 
 def score_shards(
-    target: Target, answerer: Answerer, progress: Progress, leases: Leases, made: Mapping[str, Any]
+    target: Target,
+    answerer: Answerer,
+    progress: Progress,
+    leases: Leases,
+    made: Mapping[str, Any],
+    share: bool = False,
 ) -> int:
     """Score and store the shards that are not there yet; how many this process did.
 
-    A shard is written once it is complete, so an interrupt costs at most the one under way. Shards that
-    other processes have under way are left to them, and waited for in case they do not come.
+    A shard is written once it is complete, so an interrupt costs at most those under way: one, or where the
+    engine joins shards those that a pass of it holds parts of. Shards that other processes have under way are
+    left to them, and waited for in case they do not come.
 
     Args:
         made: kept with each shard, to say how it came about.
+        share: take one shard at a time, so that other processes can take others.
     """
     n_scored = 0
     while missing := target.missing_shards():
         n_now = 0
+        if answerer.joins_shards and not share:
+            joined = [(task, shard) for task, shard in missing if not task.asks_texts(shard)]
+            n_now += _score_joined(target, answerer, joined, progress, leases, made)
+            missing = [(task, shard) for task, shard in missing if task.asks_texts(shard)]
         for task, shard in missing:
             with leases.hold(target.unit + shard.shard_id) as ours:
                 if ours and not looks_whole(target.score_path(shard)):
-                    _score_shard(target, answerer, task, shard, made)
+                    answers = answerer.answer(task, shard)
+                    path, note = target.score_path(shard), _note(answerer, task, shard, made)
+                    target.results.write_scores(
+                        path, answers.loglikelihood, answers.greedy, note, generated=answers.generated
+                    )
                     n_now += 1
                     progress.advance(task.tokens_of(shard.first, shard.last))
         n_scored += n_now
-        if not n_now:
+        if target.missing_shards() and not n_now:
             time.sleep(LOOK_AGAIN_S)
     return n_scored
 
 
-def _score_shard(
-    target: Target, answerer: Answerer, task: TaskPlan, shard: Shard, made: Mapping[str, Any]
-) -> None:
-    answers = answerer.answer(task, shard)
-    note = {**made, "engine": answerer.name_for(task, shard), "time": time.time()}
-    target.results.write_scores(
-        target.score_path(shard), answers.loglikelihood, answers.greedy, note, generated=answers.generated
-    )
+def _score_joined(
+    target: Target,
+    answerer: Answerer,
+    missing: Sequence[tuple[TaskPlan, Shard]],
+    progress: Progress,
+    leases: Leases,
+    made: Mapping[str, Any],
+) -> int:
+    """Score those of the shards that nobody else has as one stream; each is stored when it is complete.
+
+    They are all leased before the first is scored, as a pass of the engine has parts of several. Each lease
+    is given back when its shard is stored, the rest however this ends.
+    """
+    with ExitStack() as every:
+        ours: list[tuple[TaskPlan, Shard, ExitStack]] = []
+        for task, shard in missing:
+            lease = every.enter_context(ExitStack())
+            free = lease.enter_context(leases.hold(target.unit + shard.shard_id))
+            if free and not looks_whole(target.score_path(shard)):
+                ours.append((task, shard, lease))
+        writer = every.enter_context(RecordWriter())
+        joined = answerer.answer_joined([(task, shard) for task, shard, _ in ours])
+        answers = every.enter_context(closing(joined))
+        for (task, shard, lease), found in zip(ours, answers, strict=True):
+            path, note = target.score_path(shard), _note(answerer, task, shard, made)
+            content = partial(target.results.scores_bytes, path, found.loglikelihood, found.greedy, note)
+            writer.write(path, content, then=lease.close)
+            progress.advance(task.tokens_of(shard.first, shard.last))
+    return len(ours)
+
+
+def _note(answerer: Answerer, task: TaskPlan, shard: Shard, made: Mapping[str, Any]) -> dict[str, Any]:
+    return {**made, "engine": answerer.name_for(task, shard), "time": time.time()}
 
 
 def figures(target: Target, questions: Questions, leases: Leases) -> str | None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from milepost.cache import cache_folder
-from milepost.errors import CheckpointError, MilepostError, SourceError
+from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError, StorageError
 from milepost.run.answering import Answerer
 from milepost.run.beforehand import Beforehand
 from milepost.run.journal import Journal
 from milepost.run.listening import Listener
+from milepost.run.metrics_worker import Computed, Computing, MetricsWorker
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.planning import Questions
 from milepost.run.progress import Progress
 from milepost.run.reading import read_ahead
 from milepost.run.records import log_head, note_failure, note_visit
-from milepost.run.scoring import Target, figures, score_shards
+from milepost.run.scoring import Target, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.server import connect
 from milepost.run.settings import RunSettings, resolve_device
@@ -54,6 +56,17 @@ class _Read:
 _Item = tuple[PreparedSeries, Checkpoint]
 
 
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A checkpoint that the run has moved on from, and what is still to be done about it."""
+
+    checkpoint: Checkpoint
+    settle: Callable[[], str]
+    """Count it to where it belongs, tell who listens, and return what became of it in a few words."""
+    is_ready: Callable[[], bool] = lambda: True
+    """Whether that need not wait for its metrics."""
+
+
 class Runner:
     """Holds the one live model while checkpoints stream through it."""
 
@@ -82,20 +95,26 @@ class Runner:
         self._dtype = ""
         """What the live model was asked to compute in."""
         self._answerer: Answerer | None = None
+        self._metrics = MetricsWorker(journal, self._leases)
+        self._unsettled: deque[_Scored] = deque()
+        """In the order in which they are to be told of."""
         self._fallback: str | None = None
         """The reason last told; known only once the engine has met real requests."""
 
     def run(self, work: Sequence[_Item], progress: Progress, beforehand: Beforehand) -> None:
         """Evaluate every checkpoint; one that cannot be used is noted in the outcome, and the others go on.
 
-        Checkpoints that other processes are at come last, shard by shard.
+        Checkpoints that other processes are at come last, shard by shard. Metrics of one are computed while
+        the next is scored; what is said and told of them comes in order, from this thread.
 
         Raises:
             ResultsError: the results folder cannot be read or written.
         """
         try:
-            left = self._pass(work, progress, beforehand, share=False)
-            self._pass(left, progress, beforehand, share=True)
+            with self._metrics:
+                left = self._pass(work, progress, beforehand, share=False)
+                self._pass(left, progress, beforehand, share=True)
+                self._settle(progress, wait=True)
         finally:
             self._leases.give_back_all()
 
@@ -109,17 +128,24 @@ class Runner:
             questions = self._questions[series.key]
             progress.start(checkpoint, questions.plan.n_tokens)
             try:
-                said = self._evaluate(
+                scored = self._evaluate(
                     series, checkpoint, questions, reading.result(), progress, beforehand, share
                 )
             except (CheckpointError, SourceError) as error:
-                self._fail(checkpoint, error.message)
-                said = f"cannot be used: {error.message}"
-            if said is None:
+                scored = _Scored(checkpoint, functools.partial(self._refuse, checkpoint, error))
+            if scored is None:
                 left.append(item)
-            else:
-                progress.finish(checkpoint, said)
+                continue
+            progress.leave()
+            self._unsettled.append(scored)
+            self._settle(progress)
         return left
+
+    def _settle(self, progress: Progress, *, wait: bool = False) -> None:
+        """Finish with the checkpoints whose metrics are there, in order; with all of them if `wait`."""
+        while self._unsettled and (wait or self._unsettled[0].is_ready()):
+            scored = self._unsettled.popleft()
+            progress.finish(scored.checkpoint, scored.settle())
 
     def _read(self, item: _Item, *, share: bool) -> _Read:
         """In the background: which model this is, and its tensors where something is left to score."""
@@ -172,17 +198,19 @@ class Runner:
         progress: Progress,
         beforehand: Beforehand,
         share: bool,
-    ) -> str | None:
-        """What became of it in a few words; None where another process is at it and we do not share."""
+    ) -> _Scored | None:
+        """See that it has scores, and begin with its metrics; None where another process is at it and we do
+        not share."""
         target = self._target(series, checkpoint, read.identity)
         # Before anything else: from now on the name stands for this model, and no longer for another one.
         note_visit(self._results, checkpoint, target)
         if read.problem is not None:
             raise read.problem
         if not target.missing_shards() and target.has_metrics():
-            return self._judge(checkpoint, target, target.shortcomings(), n_shards=0)
+            known = Computed(target.shortcomings(), seconds=0.0)
+            return _Scored(checkpoint, lambda: self._judge(checkpoint, target, known, n_shards=0))
         if not target.missing_shards() and self._settings.leaves_metrics:
-            return self._leave_metrics(checkpoint, n_shards=0)
+            return _Scored(checkpoint, lambda: self._leave_metrics(checkpoint, n_shards=0))
         if target.missing_shards() and (read.busy or (not share and self._leases.others_at(target.unit))):
             return None
         path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
@@ -191,26 +219,39 @@ class Runner:
             start = time.monotonic()
             n_shards = 0
             if target.missing_shards():
-                n_shards = self._score(series, checkpoint, target, read, progress, beforehand, log)
+                n_shards = self._score(series, checkpoint, target, read, progress, beforehand, log, share)
             log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
-            if self._settings.leaves_metrics:
-                return self._leave_metrics(checkpoint, n_shards)
-            start = time.monotonic()
-            lacking = figures(target, questions, self._leases)
-            self._outcome.spent(checkpoint, time.monotonic() - start)
-            log.info("figures computed in %.1f s", time.monotonic() - start)
-        return self._judge(checkpoint, target, lacking, n_shards)
+        if self._settings.leaves_metrics:
+            return _Scored(checkpoint, lambda: self._leave_metrics(checkpoint, n_shards))
+        computing = self._metrics.compute(target, questions, path)
+        return _Scored(
+            checkpoint,
+            lambda: self._judge_when_computed(checkpoint, target, computing, n_shards),
+            computing.is_ready,
+        )
 
-    def _judge(self, checkpoint: Checkpoint, target: Target, lacking: str | None, n_shards: int) -> str:
-        """Count the checkpoint to where it belongs, tell who listens, and say so in a few words.
+    def _judge_when_computed(
+        self, checkpoint: Checkpoint, target: Target, computing: Computing, n_shards: int
+    ) -> str:
+        try:
+            computed = computing.result()
+        except StorageError:
+            raise  # nothing more can be stored, of no checkpoint
+        except ResultsError as error:
+            return self._refuse(checkpoint, error)
+        except Exception:
+            logger.error("metrics of %s %s:", checkpoint.series, checkpoint.name)
+            raise
+        return self._judge(checkpoint, target, computed, n_shards)
 
-        Args:
-            lacking: the figures that could not be computed, with the reasons.
-        """
+    def _judge(self, checkpoint: Checkpoint, target: Target, computed: Computed, n_shards: int) -> str:
+        """Count a checkpoint that has metrics, tell who listens, and say so in a few words."""
+        if computed.seconds:
+            self._outcome.metrics_s[checkpoint] = computed.seconds
         self._listener.figures(target.plan.plan_id, checkpoint)
-        if lacking:
-            self._fail(checkpoint, lacking)
-            return lacking
+        if computed.lacking:
+            self._fail(checkpoint, computed.lacking)
+            return computed.lacking
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
         return "scored" if n_shards else "already scored"
 
@@ -219,6 +260,11 @@ class Runner:
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
         self._outcome.without_metrics.append(checkpoint)
         return "scored, metrics later" if n_shards else "already scored, metrics later"
+
+    def _refuse(self, checkpoint: Checkpoint, error: MilepostError) -> str:
+        """Count a checkpoint that cannot be used."""
+        self._fail(checkpoint, error.message)
+        return f"cannot be used: {error.message}"
 
     @functools.cached_property
     def _device(self) -> str:
@@ -238,6 +284,7 @@ class Runner:
         progress: Progress,
         beforehand: Beforehand,
         log: logging.Logger,
+        share: bool,
     ) -> int:
         if self._settings.engine == "openai":
             answerer, n_parameters, device = connect(self._settings), None, self._settings.base_url
@@ -259,8 +306,10 @@ class Runner:
         }
         beforehand.measure(answerer, target)
         start = time.monotonic()
-        n_shards = score_shards(target, answerer, progress, self._leases, made)
-        self._outcome.spent(checkpoint, time.monotonic() - start)
+        settling = _Settling(progress, functools.partial(self._settle, progress))
+        n_shards = score_shards(target, answerer, settling, self._leases, made, share)
+        spent = self._outcome.scoring_s
+        spent[checkpoint] = spent.get(checkpoint, 0.0) + time.monotonic() - start
         fallback = answerer.fallback(target.plan)
         if fallback and fallback != self._fallback:
             self._fallback = fallback
@@ -344,3 +393,24 @@ class Runner:
             budget_tokens=budget_tokens,
         )
         return Answerer(engine, generator)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settling:
+    """A `Progress` that passes everything on, and after each shard sees to the checkpoints before."""
+
+    shown: Progress
+    settle: Callable[[], None]
+
+    def start(self, checkpoint: Checkpoint, tokens: int) -> None:
+        self.shown.start(checkpoint, tokens)
+
+    def advance(self, tokens: int) -> None:
+        self.shown.advance(tokens)
+        self.settle()
+
+    def leave(self) -> None:
+        self.shown.leave()
+
+    def finish(self, checkpoint: Checkpoint, what: str) -> None:
+        self.shown.finish(checkpoint, what)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,8 +39,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, sync_folder: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` when the block ends; nothing is left of it if that fails.
+
+    Args:
+        sync_folder: whether its name is on the disk, too, when this returns.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -53,13 +56,36 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if sync_folder:
+            _sync_folder(path.parent)
     except OSError as error:
         _remove_if_possible(temporary)
         raise cannot_write(path, error) from error
     except BaseException:
         _remove_if_possible(temporary)
         raise
+
+
+def write_together(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Several files, each whole or not there, as `write_atomically`; a folder is synced once for all of its.
+
+    They appear in their order.
+
+    Raises:
+        StorageError: the disk is full or a folder cannot be written; those before the file that failed stand.
+    """
+    folders: dict[Path, None] = {}
+    try:
+        for path, data in files:
+            with atomic_file(path, sync_folder=False) as file:
+                file.write(data)
+            folders[path.parent] = None
+    finally:
+        for folder in folders:
+            try:
+                _sync_folder(folder)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:

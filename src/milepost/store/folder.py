@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
-from milepost.store.files import cannot_write, read_json, safe_name, write_json
+from milepost.store.files import cannot_write, read_json, safe_name, write_atomically, write_json
 from milepost.store.processes import this_process
-from milepost.store.tables import read_table, write_table
+from milepost.store.tables import read_table, table_bytes, write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +104,23 @@ class ResultsFolder:
         *,
         generated: Sequence[Sequence[str] | None] | None = None,
     ) -> None:
-        """One shard: a row per request, in the order of the plan; `made` says by what, where and when.
+        """Write one shard. Arguments as of `scores_bytes`.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        write_atomically(path, self.scores_bytes(path, loglikelihood, greedy, made, generated=generated))
+
+    def scores_bytes(
+        self,
+        path: Path,
+        loglikelihood: npt.NDArray[np.float64],
+        greedy: npt.NDArray[np.bool_],
+        made: Mapping[str, Any] | None = None,
+        *,
+        generated: Sequence[Sequence[str] | None] | None = None,
+    ) -> bytes:
+        """The file of one shard: a row per request, in the order of the plan; `made` says by what and when.
 
         Args:
             generated: the texts of each request, None for one that was scored; None where none was asked for.
@@ -114,7 +130,7 @@ class ResultsFolder:
         columns: dict[str, Any] = {"loglikelihood": loglikelihood, "greedy": greedy}
         if generated is not None:
             columns["generated"] = pa.array(generated, type=pa.list_(pa.string()))
-        write_table(path, pa.table(columns), made)
+        return table_bytes(path, pa.table(columns), made)
 
     def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """Log-likelihood (nats) and greedy flag of each request of a shard; NaN where a text was asked for.

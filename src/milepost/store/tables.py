@@ -29,14 +29,27 @@ def write_table(
     name: str | None = None,
     compression: str = "zstd",
 ) -> None:
-    """One Parquet file, atomically; `made` is kept as JSON in its metadata.
+    """One Parquet file, atomically. Arguments as of `table_bytes`.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    write_atomically(path, table_bytes(path, table, made, name=name, compression=compression))
+
+
+def table_bytes(
+    path: Path,
+    table: pa.Table,
+    made: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
+    compression: str = "zstd",
+) -> bytes:
+    """The sealed Parquet file that belongs at `path`; `made` is kept as JSON in its metadata.
 
     Args:
         name: the record that it is; by default what its path says.
         compression: `lz4` for numbers that are read of a whole series at once: half the time of `zstd`.
-
-    Raises:
-        StorageError: the disk is full or the folder cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -51,7 +64,7 @@ def write_table(
         if name := name or record_name(path):
             told[NAME_KEY] = name
         writer.add_key_value_metadata(told)
-    write_atomically(path, seal(sink.getvalue().to_pybytes()))
+    return seal(sink.getvalue().to_pybytes())
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class LoadedTasks:
     settings: TaskSettings
     tasks: dict[str, lm_eval.api.task.Task]
     groups: dict[str, lm_eval.api.group.Group]
+    kept_docs: dict[str, list[tuple[int, Any]]] = field(default_factory=dict, repr=False, compare=False)
+    """By task, what `docs.docs_of` has read."""
+    kept_chances: dict[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
+    """By task, what `chance.chance_levels` has computed."""
 
     def parents_of(self, name: str) -> tuple[str, ...]:
         """The groups that `name` stands in, outermost first."""

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean, nanmean
 from lm_eval.api.task import Task
-from lm_eval.evaluator_utils import EvalAcc, get_sample_size
+from lm_eval.evaluator_utils import EvalAcc
 from lm_eval.utils import handle_non_serializable
 
 from milepost.tasks.chance import chance_levels
+from milepost.tasks.docs import docs_of
 from milepost.tasks.guarded import (
     DocError,
     NoFigure,
@@ -145,7 +146,7 @@ def _score_docs(
         samples = None
         iterator = task.window_docs(answers.n_targets)
     else:
-        iterator = list(task.doc_iterator(limit=get_sample_size(task, settings.limit), samples=samples))
+        iterator = docs_of(loaded, name)
     bounds = np.searchsorted(answers.doc_ids, [true_doc_id(i, samples) for i, _ in iterator])
     ends = [*bounds[1:], len(answers.doc_ids)]
     repeats = task.get_config("repeats") or 1
