@@ -60,17 +60,24 @@ def build_generator(
         budget_tokens: tokens in one forward pass; None lets the generator choose.
         switches: which optimisations of the batched generator are on; None for all of them.
     """
-    from milepost.engine.generate.continuous import ContinuousGenerator
-    from milepost.engine.generate.padded import PaddedGenerator
+    from milepost.engine.generate.by_length import ByLengthGenerator
     from milepost.engine.generate.reference import ReferenceGenerator
     from milepost.engine.generate.trusted import TrustedGenerator
+    from milepost.engine.positions import length_switch
 
-    if name == "hf-continuous":
-        return ContinuousGenerator(module, codec, vocab_size=vocab_size)
     if name == "reference":
         return ReferenceGenerator(module, codec, vocab_size=vocab_size)
-    if name == "padded":
-        return PaddedGenerator(module, codec, vocab_size=vocab_size)
-    return TrustedGenerator(
-        module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches
-    )
+
+    def begin(first: str) -> TrustedGenerator:
+        return TrustedGenerator(
+            module,
+            codec,
+            vocab_size=vocab_size,
+            first=first,
+            budget_tokens=budget_tokens,
+            switches=switches,
+        )
+
+    generator = begin(name if name in ("padded", "hf-continuous") else "batched")
+    switch = length_switch(module)
+    return generator if switch is None else ByLengthGenerator(generator, begin("equal lengths"), switch)

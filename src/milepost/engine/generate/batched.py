@@ -8,7 +8,7 @@ model's own code with our attention in it (`registry`). A row that has ended lea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +20,10 @@ from milepost.engine.generate.choosing import Chooser, dice
 from milepost.engine.generate.likeliest import likeliest
 from milepost.engine.generate.rows import LEAST_SHARED, Row, in_order, n_common, n_common_of_all
 from milepost.engine.generate.slots import Slots
-from milepost.engine.generate.stopping import Stops, TextCodec
 from milepost.engine.generate.switches import GenerateSwitches
-from milepost.engine.inputs import check_ids
+from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.positions import fresh_positions
 from milepost.engine.products import wide_products
 from milepost.engine.registry import UnsupportedAttentionError, running
 from milepost.engine.split import SplitModel
@@ -32,15 +32,14 @@ from milepost.engine.trust import text_config
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
-
-Watch = Callable[[list[Row], torch.Tensor], None]
 
 MOST_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
 """More rows make a step's matrix products no faster."""
 
 
-class BatchedGenerator:
+class BatchedGenerator(TextsFromTokens):
     """For models whose attention can be replaced; whether one is, `trusted` finds out."""
 
     name = "batched"
@@ -65,41 +64,18 @@ class BatchedGenerator:
         self.n_steps = 0
         """Forward passes that generated a token of each row, for measuring."""
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
-        self._stops: dict[Generation, Stops] = {}
-
-    @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
-    ) -> list[list[str] | None]:
-        """See `base.Generator`."""
-        if not prompts:
-            return []
-        stops = self._stops_of(generation)
-        tokens = self.tokens(prompts, generation, stops.ended)
-        texts = [None if own is None else stops.text(own) for own in tokens]
-        n = generation.n_answers
-        found: list[list[str] | None] = []
-        for first in range(0, len(texts), n):
-            whole = [text for text in texts[first : first + n] if text is not None]
-            found.append(whole if len(whole) == n else None)
-        return found
+        self.incremental_stops = self.switches.incremental_stops
 
     @torch.inference_mode()
     def tokens(
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
         generation: Generation,
-        ended: Callable[[Sequence[int]], bool],
+        ended: Ended,
         watch: Watch | None = None,
     ) -> list[list[int] | None]:
-        """Token ids of the texts, prompt by prompt; None where the model gave NaN.
-
-        Args:
-            ended: whether a text has ended with the last of these tokens.
-            watch: told the logits [B, V] that the next token of each row is chosen by.
-        """
-        for prompt in prompts:
-            check_ids(prompt, self.vocab_size)
+        """See `TextsFromTokens`."""
+        fresh_positions(self.model.module)
         n_shared = n_common_of_all(prompts) if self._shares_prefix(prompts, generation) else 0
         order = in_order(prompts, sort=self.switches.sort_by_length)
         found: dict[int, list[int] | None] = {}
@@ -149,13 +125,6 @@ class BatchedGenerator:
         longest = max(len(prompt) for prompt in prompts) + generation.max_new_tokens
         return self.switches.share_prefix and (window is None or window >= longest)
 
-    def _stops_of(self, generation: Generation) -> Stops:
-        if generation not in self._stops:
-            self._stops[generation] = Stops(
-                self.codec, generation, incremental=self.switches.incremental_stops
-            )
-        return self._stops[generation]
-
 
 class _Batch:
     """Rows going through the model, until all have ended."""
@@ -165,7 +134,7 @@ class _Batch:
         generator: BatchedGenerator,
         rows: Sequence[Row],
         generation: Generation,
-        ended: Callable[[Sequence[int]], bool],
+        ended: Ended,
         watch: Watch | None,
         found: dict[int, list[int] | None],
     ) -> None:
@@ -266,7 +235,7 @@ class _Batch:
             return likeliest(model, hidden_BD, model.n_columns).tolist()
         logits_BV = model.logits(hidden_BD)
         if self._watch is not None:
-            self._watch(rows, logits_BV)
+            self._watch([row.number for row in rows], logits_BV)
         histories = [row.history() for row in rows] if self._chooser.needs_history else []
         return self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
 

@@ -14,14 +14,14 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from milepost.engine.generate.abilities import check_able
-from milepost.engine.generate.stopping import Stops, TextCodec
-from milepost.engine.inputs import check_ids
+from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
 
 PAGE_TOKENS = {"cpu": 64, "cuda": 256}
@@ -31,7 +31,7 @@ NO_TOKEN = -1
 """As an end-of-text token: none."""
 
 
-class ContinuousGenerator:
+class ContinuousGenerator(TextsFromTokens):
     """A manager of transformers per call; the module must let its attention be replaced."""
 
     name = "hf-continuous"
@@ -51,23 +51,27 @@ class ContinuousGenerator:
         Raises:
             MilepostError: the task draws its texts or penalises tokens, or the model cannot be run so.
         """
-        for prompt in prompts:
-            check_ids(prompt, self.vocab_size)
         check_able(self.name, generation)
-        if not prompts:
-            return []
-        stops = Stops(self.codec, generation)
+        return super().generate(prompts, generation)
+
+    def tokens(
+        self,
+        prompts: Sequence[npt.NDArray[np.int32]],
+        generation: Generation,
+        ended: Ended,
+        watch: Watch | None = None,
+    ) -> list[list[int] | None]:
+        """See `TextsFromTokens`; there are no logits to watch."""
         before = self.module.config._attn_implementation
         try:
             with torch.no_grad():
-                tokens = self._tokens(prompts, generation, stops)
+                return self._tokens(prompts, generation, ended)
         finally:
             self.module.set_attn_implementation(before)
-        return [[stops.text(own)] for own in tokens]
 
     def _tokens(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation, stops: Stops
-    ) -> list[list[int]]:
+        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation, ended: Ended
+    ) -> list[list[int] | None]:
         found: dict[int, list[int]] = {}
         seen = [0] * len(prompts)
         with self.module.continuous_batching_context_manager(
@@ -92,7 +96,7 @@ class ContinuousGenerator:
                         f"transformers' continuous batching gave up: {output.error}", "use --engine auto"
                     )
                 if number not in found:
-                    length = _end(output.generated_tokens, seen[number], stops)
+                    length = _end(output.generated_tokens, seen[number], ended)
                     seen[number] = len(output.generated_tokens)
                     if length is not None or output.is_finished():
                         found[number] = list(output.generated_tokens[:length])
@@ -122,8 +126,8 @@ class ContinuousGenerator:
         )
 
 
-def _end(tokens: Sequence[int], seen: int, stops: Stops) -> int | None:
+def _end(tokens: Sequence[int], seen: int, ended: Ended) -> int | None:
     """How many tokens the text has, if it has ended with one of those that are new."""
     return next(
-        (length for length in range(max(1, seen + 1), len(tokens) + 1) if stops.ended(tokens[:length])), None
+        (length for length in range(max(1, seen + 1), len(tokens) + 1) if ended(tokens[:length])), None
     )

@@ -6,20 +6,21 @@ What is ours: where a text ends, and which token is next (`stopping`, `choosing`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from milepost.engine.generate.choosing import Chooser, dice
-from milepost.engine.generate.stopping import Stops, TextCodec
-from milepost.engine.inputs import check_ids
+from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.positions import fresh_positions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
 
 MOST_ROWS = {"cpu": 16, "cuda": 64, "mps": 16}
@@ -27,10 +28,11 @@ PAD = 0
 """Which token pads is of no account: a mask hides it."""
 
 
-class PaddedGenerator:
-    """Batches of prompts of similar length; one prompt at a time where a model keeps a running state."""
+class PaddedGenerator(TextsFromTokens):
+    """Batches of prompts of similar length, or of one length each where padding would count."""
 
     name = "padded"
+    fallback: str | None = None
 
     def __init__(
         self,
@@ -38,73 +40,87 @@ class PaddedGenerator:
         codec: TextCodec,
         *,
         vocab_size: int,
-        fallback: str | None = None,
+        equal_lengths: bool = False,
+        most_rows: int | None = None,
     ) -> None:
+        """`equal_lengths`: nothing is padded. `most_rows`: prompts in a batch."""
         self.module: Any = module
         self.codec = codec
         self.vocab_size = vocab_size
-        self.fallback = fallback
+        self.equal_lengths = equal_lengths
         self.device = next(module.parameters()).device
-        # Padding would go into the state.
-        stateful = getattr(module, "_is_stateful", False)
-        self.most_rows = 1 if stateful else MOST_ROWS.get(self.device.type, 16)
+        self.most_rows = most_rows or MOST_ROWS.get(self.device.type, 16)
 
     @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
-    ) -> list[list[str] | None]:
-        """See `base.Generator`."""
-        for prompt in prompts:
-            check_ids(prompt, self.vocab_size)
-        stops = Stops(self.codec, generation)
+    def tokens(
+        self,
+        prompts: Sequence[npt.NDArray[np.int32]],
+        generation: Generation,
+        ended: Ended,
+        watch: Watch | None = None,
+    ) -> list[list[int] | None]:
+        """See `TextsFromTokens`."""
         wanted = [(i, answer) for i in range(len(prompts)) for answer in range(generation.n_answers)]
-        wanted.sort(key=lambda one: -len(prompts[one[0]]))
-        found: dict[tuple[int, int], str | None] = {}
+        longest_first = sorted(wanted, key=lambda one: -len(prompts[one[0]]))
+        found: dict[tuple[int, int], list[int] | None] = {}
         done = 0
-        while done < len(wanted):
-            batch = wanted[done : done + self.most_rows]
+        while done < len(longest_first):
+            batch = longest_first[done : done + self.most_rows]
+            if self.equal_lengths:
+                width = len(prompts[batch[0][0]])
+                batch = [one for one in batch if len(prompts[one[0]]) == width]
+            choice = _Choice(
+                Chooser(generation),
+                [max(len(prompts[i]) for i, _ in batch) - len(prompts[i]) for i, _ in batch],
+                [dice(generation, prompts[i], answer) for i, answer in batch],
+                [i * generation.n_answers + answer for i, answer in batch],
+                watch,
+            )
             try:
-                found |= dict(zip(batch, self._texts(prompts, batch, generation, stops), strict=True))
+                own = self.run([prompts[i] for i, _ in batch], generation.max_new_tokens, choice, ended)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.most_rows == 1:
+                if not is_out_of_memory(error) or len(batch) == 1:
                     raise
                 self.most_rows = max(1, len(batch) // 2)
                 continue
+            found |= dict(zip(batch, own, strict=True))
             done += len(batch)
-        answers = [[found[i, answer] for answer in range(generation.n_answers)] for i in range(len(prompts))]
-        return [None if None in texts else [str(text) for text in texts] for texts in answers]
+        return [found[one] for one in wanted]
 
-    def _texts(
+    def run(
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
-        batch: Sequence[tuple[int, int]],
-        generation: Generation,
-        stops: Stops,
-    ) -> list[str | None]:
-        width = max(len(prompts[i]) for i, _ in batch)
-        tokens_BT = np.full((len(batch), width), PAD, dtype=np.int64)
-        seen_BT = np.zeros((len(batch), width), dtype=np.int64)
-        for b, (i, _) in enumerate(batch):
-            tokens_BT[b, width - len(prompts[i]) :] = prompts[i]
-            seen_BT[b, width - len(prompts[i]) :] = 1
-        choice = _Choice(
-            Chooser(generation),
-            [width - len(prompts[i]) for i, _ in batch],
-            [dice(generation, prompts[i], answer) for i, answer in batch],
-        )
-        ends = _Ends(stops, width, choice)
+        max_new_tokens: int,
+        choice: _Choice,
+        ended: Ended,
+    ) -> list[list[int] | None]:
+        """One batch."""
+        width = max(len(prompt) for prompt in prompts)
+        tokens_BT = np.full((len(prompts), width), PAD, dtype=np.int64)
+        seen_BT = np.zeros((len(prompts), width), dtype=np.int64)
+        for b, prompt in enumerate(prompts):
+            tokens_BT[b, width - len(prompt) :] = prompt
+            seen_BT[b, width - len(prompt) :] = 1
+        ends = _Ends(ended, width, choice)
+        fresh_positions(self.module)
         out_BT = self.module.generate(
             torch.from_numpy(tokens_BT).to(self.device),
             attention_mask=torch.from_numpy(seen_BT).to(self.device),
-            generation_config=_plain_config(generation.max_new_tokens, no_token=self.vocab_size),
+            generation_config=_plain_config(max_new_tokens, no_token=self.vocab_size),
             logits_processor=[choice],
             stopping_criteria=[ends],
         )
-        texts: list[str | None] = []
-        for b, tokens in enumerate(out_BT[:, width:].tolist()):
-            length = ends.length[b]
-            texts.append(None if choice.broken[b] else stops.text(tokens[:length]))
-        return texts
+        return [
+            None if choice.broken[b] else tokens[: ends.length[b]]
+            for b, tokens in enumerate(out_BT[:, width:].tolist())
+        ]
+
+    @torch.inference_mode()
+    def logits_along(self, prompt: npt.NDArray[np.int32], tokens: Sequence[int]) -> torch.Tensor:
+        """[N, V] the logits before each of N given tokens of a text, in float32."""
+        given = _Given(tokens)
+        self.run([prompt], len(tokens), _Choice(given, [0], [], [0]), lambda own: len(own) >= len(tokens))
+        return torch.stack(given.logits)
 
 
 def _plain_config(max_new_tokens: int, no_token: int) -> GenerationConfig:
@@ -121,17 +137,62 @@ def _plain_config(max_new_tokens: int, no_token: int) -> GenerationConfig:
     )
 
 
+class _Chooses(Protocol):
+    """What is used of a `Chooser`."""
+
+    needs_history: bool
+
+    def choose(
+        self,
+        logits_BV: torch.Tensor,
+        histories: Sequence[npt.NDArray[np.int64]],
+        draws: Sequence[np.random.Generator],
+    ) -> npt.NDArray[np.int64]: ...
+
+
+class _Given:
+    """Takes the tokens it was given, for one row, and keeps the logits."""
+
+    needs_history = False
+
+    def __init__(self, tokens: Sequence[int]) -> None:
+        self._tokens = tokens
+        self.logits: list[torch.Tensor] = []
+
+    def choose(
+        self,
+        logits_BV: torch.Tensor,
+        histories: Sequence[npt.NDArray[np.int64]],
+        draws: Sequence[np.random.Generator],
+    ) -> npt.NDArray[np.int64]:
+        """See `Chooser.choose`."""
+        self.logits.append(logits_BV[0].float())
+        return np.array([self._tokens[len(self.logits) - 1]])
+
+
 class _Choice(LogitsProcessor):
     """Leaves only the token that the chooser takes."""
 
-    def __init__(self, chooser: Chooser, padding: list[int], draws: list[np.random.Generator]) -> None:
+    def __init__(
+        self,
+        chooser: _Chooses,
+        padding: list[int],
+        draws: list[np.random.Generator],
+        numbers: list[int],
+        watch: Watch | None = None,
+    ) -> None:
+        """`numbers`: of the answers, as `watch` is told them."""
         self._chooser = chooser
         self._padding = padding
         self._draws = draws
+        self._numbers = numbers
+        self._watch = watch
         self.broken = [False] * len(padding)
         """Rows for which the model gave NaN."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if self._watch is not None:
+            self._watch(self._numbers, scores)
         histories = []
         if self._chooser.needs_history:
             histories = [
@@ -147,14 +208,14 @@ class _Choice(LogitsProcessor):
 class _Ends(StoppingCriteria):
     """Stops rows whose texts have ended, and remembers after how many tokens."""
 
-    def __init__(self, stops: Stops, width: int, choice: _Choice) -> None:
-        self._stops = stops
+    def __init__(self, ended: Ended, width: int, choice: _Choice) -> None:
+        self._ended = ended
         self._width = width
         self._choice = choice
         self.length: list[int | None] = [None] * len(choice.broken)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         for b, tokens in enumerate(input_ids[:, self._width :].tolist()):
-            if self.length[b] is None and (self._choice.broken[b] or self._stops.ended(tokens)):
+            if self.length[b] is None and (self._choice.broken[b] or self._ended(tokens)):
                 self.length[b] = len(tokens)
         return torch.tensor([length is not None for length in self.length], device=input_ids.device)

@@ -1,4 +1,9 @@
-"""The generator that is obviously right: one prompt, every token by a plain forward pass of all before it."""
+"""The generator that is obviously right: one prompt, every token by a plain forward pass of all before it.
+
+A model whose positions change with the length (`engine.positions`) is the exception: the keys that a cache
+holds then depend on when they were made, and lm_eval's texts come from such a cache. There it is what
+transformers' `generate` writes to one prompt, by a model that has seen nothing before.
+"""
 
 from __future__ import annotations
 
@@ -9,58 +14,83 @@ import numpy as np
 import torch
 
 from milepost.engine.generate.choosing import Chooser, dice
-from milepost.engine.generate.stopping import Stops, TextCodec
-from milepost.engine.inputs import check_ids
+from milepost.engine.generate.padded import PaddedGenerator
+from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
+from milepost.engine.positions import length_switch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
 
 
-class ReferenceGenerator:
-    """No cache, no batch, every stop string looked for after every token."""
+class ReferenceGenerator(TextsFromTokens):
+    """No batch, every stop string looked for after every token; a cache only where texts depend on it."""
 
     name = "reference"
     fallback: str | None = None
+    incremental_stops = False
 
     def __init__(self, module: torch.nn.Module, codec: TextCodec, *, vocab_size: int) -> None:
         self.module = module
         self.codec = codec
         self.vocab_size = vocab_size
+        self._cached = (
+            None
+            if length_switch(module) is None
+            else PaddedGenerator(module, codec, vocab_size=vocab_size, most_rows=1)
+        )
 
     @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
-    ) -> list[list[str] | None]:
-        """See `base.Generator`."""
-        stops = Stops(self.codec, generation, incremental=False)
+    def tokens(
+        self,
+        prompts: Sequence[npt.NDArray[np.int32]],
+        generation: Generation,
+        ended: Ended,
+        watch: Watch | None = None,
+    ) -> list[list[int] | None]:
+        """See `TextsFromTokens`."""
+        if self._cached is not None:
+            return self._cached.tokens(prompts, generation, ended, watch)
         chooser = Chooser(generation)
-        found: list[list[str] | None] = []
+        found: list[list[int] | None] = []
         for prompt in prompts:
-            check_ids(prompt, self.vocab_size)
-            texts = [self._text(prompt, n, generation, stops, chooser) for n in range(generation.n_answers)]
-            whole = [text for text in texts if text is not None]
-            found.append(whole if len(whole) == len(texts) else None)
+            for answer in range(generation.n_answers):
+                draws = dice(generation, prompt, answer)
+                found.append(self._answer(prompt, chooser, draws, ended, watch, len(found)))
         return found
 
-    def _text(
+    def _answer(
         self,
         prompt: npt.NDArray[np.int32],
-        answer: int,
-        generation: Generation,
-        stops: Stops,
         chooser: Chooser,
-    ) -> str | None:
-        draws = dice(generation, prompt, answer)
+        draws: np.random.Generator,
+        ended: Ended,
+        watch: Watch | None,
+        number: int,
+    ) -> list[int] | None:
         device = next(self.module.parameters()).device
         history = prompt.astype(np.int64)
         tokens: list[int] = []
-        while not tokens or not stops.ended(tokens):
+        while not tokens or not ended(tokens):
             logits_BTV = self.module(torch.from_numpy(history)[None].to(device), use_cache=False).logits
+            if watch is not None:
+                watch([number], logits_BTV[:, -1])
             (token,) = chooser.choose(logits_BTV[:, -1], [history], [draws]).tolist()
             if token < 0:
                 return None
             tokens.append(token)
             history = np.append(history, token)
-        return stops.text(tokens)
+        return tokens
+
+    @torch.inference_mode()
+    def logits_along(self, prompt: npt.NDArray[np.int32], tokens: Sequence[int]) -> torch.Tensor:
+        """[N, V] the logits before each of N given tokens of a text, in float32."""
+        if self._cached is not None:
+            return self._cached.logits_along(prompt, tokens)
+        device = next(self.module.parameters()).device
+        history = np.concatenate([prompt, np.asarray(tokens[:-1], dtype=np.int32)]).astype(np.int64)
+        logits_BTV = self.module(torch.from_numpy(history)[None].to(device), use_cache=False).logits
+        logits_NV: torch.Tensor = logits_BTV[0, -len(tokens) :].float()
+        return logits_NV

@@ -1,39 +1,48 @@
-"""The batched generator where a model can be trusted with it, transformers' own `generate` where not.
+"""The fastest generator that proves itself on a model, and why it is no faster one.
 
-As in `engine.trust`: the model must declare that its attention can be replaced, ask it for nothing unknown,
-call it once per layer, and give for a few of the very prompts the logits of its plain forward pass.
+The chain ends in `reference`, which needs no proof: batched (or transformers' continuous batching), padded,
+batches of one length, one prompt at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
 from milepost.engine.generate.batched import BatchedGenerator
+from milepost.engine.generate.continuous import ContinuousGenerator
 from milepost.engine.generate.padded import PaddedGenerator
-from milepost.engine.generate.rows import Row
-from milepost.engine.memory import is_out_of_memory
-from milepost.engine.trust import TOLERANCE_NATS, Verdict, reason_from_config
-from milepost.errors import MilepostError
+from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.generate.trial import TextTrial
+from milepost.engine.inputs import check_ids
+from milepost.engine.trust import reason_from_config, reason_from_positions
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
+    import torch
 
     from milepost.engine.generate.stopping import TextCodec
     from milepost.engine.generate.switches import GenerateSwitches
+    from milepost.engine.generate.texts import TextsFromTokens
     from milepost.types import Generation
 
-TRIAL_TOKENS = 3
-LIKELIEST = 8
-"""So many of the likeliest next tokens are compared."""
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One link of the chain."""
+
+    make: Callable[[], TextsFromTokens]
+    refused: str
+    """How the reason against it begins."""
+    mixes_lengths: bool
+    reason: str | None = None
+    """What speaks against it without a trial."""
 
 
 class TrustedGenerator:
-    """Tries itself on a model before its first texts, and again for longer prompts than any tried before."""
+    """Tries itself on a model before its first texts, and again for longer ones than any tried before."""
 
     def __init__(
         self,
@@ -41,109 +50,109 @@ class TrustedGenerator:
         codec: TextCodec,
         *,
         vocab_size: int,
+        first: str = "batched",
         budget_tokens: int | None = None,
         switches: GenerateSwitches | None = None,
     ) -> None:
+        """`first`: where the chain begins: `hf-continuous`, `batched`, `padded` or `equal lengths`."""
         self._module = module
         self._codec = codec
         self._vocab_size = vocab_size
         self._verified_length = 0
-        self._padded: PaddedGenerator | None = None
-        self._batched: BatchedGenerator | None = None
-        reason = reason_from_config(module)
-        if reason is not None:
-            self._fall_back(reason)
-        else:
-            self._batched = BatchedGenerator(
-                module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches
+        self._reasons: list[str] = []
+
+        def padded(*, equal_lengths: bool = False, most_rows: int | None = None) -> PaddedGenerator:
+            return PaddedGenerator(
+                module, codec, vocab_size=vocab_size, equal_lengths=equal_lengths, most_rows=most_rows
             )
+
+        chain = {
+            "hf-continuous": _Candidate(
+                lambda: ContinuousGenerator(module, codec, vocab_size=vocab_size),
+                "hf-continuous is not used",
+                mixes_lengths=True,
+            ),
+            "batched": _Candidate(
+                lambda: BatchedGenerator(
+                    module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches
+                ),
+                "the batched generator is not used",
+                mixes_lengths=True,
+                reason=reason_from_config(module),
+            ),
+            "padded": _Candidate(
+                padded,
+                "batches are of one length only",
+                mixes_lengths=True,
+                reason="padding would go into its state" if getattr(module, "_is_stateful", False) else None,
+            ),
+            "equal lengths": _Candidate(
+                lambda: padded(equal_lengths=True), "prompts are continued one at a time", mixes_lengths=False
+            ),
+            "one at a time": _Candidate(
+                lambda: padded(most_rows=1), "the padded generator is not used", mixes_lengths=False
+            ),
+        }
+        links = list(chain)
+        self._waiting = [chain[link] for link in links[links.index(first) :]]
+        self._generator: TextsFromTokens | None = None
+        self._next(0)
 
     @property
     def name(self) -> str:
-        return "padded" if self._padded else "batched"
+        return str(getattr(self._generator, "name", ""))
 
     @property
     def fallback(self) -> str | None:
-        return self._padded.fallback if self._padded else None
+        return "; ".join(self._reasons) or None
 
     def generate(
         self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
     ) -> list[list[str] | None]:
         """See `base.Generator`."""
-        if self._batched is not None and prompts:
-            self._verify(self._batched, prompts, generation)
-        if self._padded is not None:
-            return self._padded.generate(prompts, generation)
-        assert self._batched is not None
-        return self._batched.generate(prompts, generation)
+        for prompt in prompts:
+            check_ids(prompt, self._vocab_size)
+        if not prompts:
+            return []
+        self._verify(prompts, generation)
+        assert self._generator is not None
+        return self._generator.generate(prompts, generation)
 
-    def _verify(
-        self, batched: BatchedGenerator, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
-    ) -> None:
-        longest = max(len(prompt) for prompt in prompts)
-        if longest <= self._verified_length:
-            return
-        verdict = _try(batched, _probes(prompts), generation)
-        if verdict.compared:
-            self._verified_length = longest
-        if verdict.reason is not None:
-            self._fall_back(verdict.reason)
-            self._batched = None
+    def _verify(self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation) -> None:
+        longest = max(len(prompt) for prompt in prompts) + generation.max_new_tokens
+        while self._waiting and longest > self._verified_length:
+            candidate = self._waiting[0]
+            reason = reason_from_positions(self._module, longest) if candidate.mixes_lengths else None
+            if reason is None:
+                trial = TextTrial(
+                    self._module,
+                    self._codec,
+                    self._vocab_size,
+                    prompts,
+                    generation,
+                    equal_lengths=not candidate.mixes_lengths,
+                )
+                assert self._generator is not None
+                reason, compared = trial.verdict(self._generator)
+                if reason is None:
+                    if compared:
+                        self._verified_length = longest
+                    return
+            self._refuse(reason)
+            self._next(longest)
 
-    def _fall_back(self, reason: str) -> None:
-        self._padded = PaddedGenerator(
-            self._module,
-            self._codec,
-            vocab_size=self._vocab_size,
-            fallback=f"the batched generator is not used: {reason}",
+    def _next(self, longest: int) -> None:
+        """Make the first of the chain that nothing speaks against so far."""
+        while self._waiting and self._waiting[0].reason is not None:
+            self._refuse(self._waiting[0].reason)
+        self._generator = (
+            self._waiting[0].make()
+            if self._waiting
+            else ReferenceGenerator(self._module, self._codec, vocab_size=self._vocab_size)
         )
 
-
-def _probes(prompts: Sequence[npt.NDArray[np.int32]]) -> list[npt.NDArray[np.int32]]:
-    """The longest prompt, for windows and limits of position; its neighbour, for sharing."""
-    longest = int(np.argmax([len(prompt) for prompt in prompts]))
-    return [prompts[i] for i in (longest, longest + 1 if longest + 1 < len(prompts) else 0)]
-
-
-@torch.inference_mode()
-def _try(
-    batched: BatchedGenerator,
-    probes: list[npt.NDArray[np.int32]],
-    generation: Generation,
-) -> Verdict:
-    """Compares the logits of a few tokens with the plain forward pass of prompt and text in one."""
-    asked = replace(
-        generation,
-        do_sample=False,
-        options=(),
-        n_answers=1,
-        max_new_tokens=min(TRIAL_TOKENS, generation.max_new_tokens),
-    )
-    seen: dict[int, list[torch.Tensor]] = {}
-
-    def watch(rows: list[Row], logits_BV: torch.Tensor) -> None:
-        for row, logits_V in zip(rows, logits_BV.float(), strict=True):
-            seen.setdefault(row.number, []).append(logits_V)
-
-    try:
-        tokens = batched.tokens(probes, asked, lambda text: len(text) >= asked.max_new_tokens, watch)
-    except Exception as error:
-        # Whatever goes wrong in a trial is a reason not to use what was tried, and it is told.
-        if isinstance(error, MilepostError) or is_out_of_memory(error):
-            raise
-        return Verdict(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", compared=True)
-    allowed = TOLERANCE_NATS.get(next(batched.model.module.parameters()).dtype, 0.4)
-    compared = False
-    for number, (probe, text) in enumerate(zip(probes, tokens, strict=True)):
-        if text is None:
-            continue
-        whole_1T = torch.from_numpy(np.append(probe, np.asarray(text[:-1], dtype=np.int32)).astype(np.int64))
-        hidden_1TD = batched.model.hidden(whole_1T[None].to(batched.model.device))
-        expected_NV = batched.model.logits(hidden_1TD[0, -len(text) :]).float().log_softmax(-1)
-        found_NV = torch.stack(seen[number][: len(text)]).log_softmax(-1)
-        likeliest = expected_NV.topk(min(LIKELIEST, expected_NV.shape[1]), -1)
-        off = (found_NV.gather(1, likeliest.indices) - likeliest.values).abs().max().item()
-        if not off <= allowed:
-            return Verdict(f"its logits are {off:.2g} nats off the plain forward pass", compared=True)
-        compared = True
-    return Verdict(None, compared=compared)
+    def _refuse(self, reason: str) -> None:
+        candidate = self._waiting.pop(0)
+        said = f"{candidate.refused}: {reason}"
+        # Where several steps down have one reason, the last of them says it.
+        self._reasons = [earlier for earlier in self._reasons if not earlier.endswith(f": {reason}")] + [said]
