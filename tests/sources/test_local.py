@@ -223,10 +223,10 @@ def test_a_dangling_link_counts_as_a_missing_file(tmp_path):
     shard = folder / "model-00001-of-00002.safetensors"
     shard.unlink()
     shard.symlink_to(tmp_path / "gone")
-    assert only(folder).problem == "missing: model-00001-of-00002.safetensors"
+    assert only(folder).problem == "model-00001-of-00002.safetensors is a link to a file that is not there"
 
 
-def test_a_save_that_has_only_begun_is_listed_and_training_state_is_not_a_checkpoint(tmp_path):
+def test_a_save_that_has_only_begun_is_listed_and_training_state_alone_lacks_weights(tmp_path):
     run = tmp_path / "run"
     model(run / "step-1")
     (run / "step-2").mkdir()
@@ -243,6 +243,7 @@ def test_a_save_that_has_only_begun_is_listed_and_training_state_is_not_a_checkp
         "step-1": None,
         "step-2": "no weights in it yet",
         "step-3": "no weights in it yet",
+        "step-4": "weights are missing: there is only training state (optimizer.pt)",
         "tmp-checkpoint-5": "still being written",
     }
 

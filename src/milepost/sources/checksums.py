@@ -11,6 +11,7 @@ from pathlib import Path
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
+from milepost.sources.regular import read_regular
 
 ALL_SUMS = "SHA256SUMS"
 _OWN_SUM = ".sha256"
@@ -52,8 +53,7 @@ def check_promise(file: Path, sha256: str) -> None:
 
 def _sums_in(path: Path) -> dict[str, str]:
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES).decode("utf-8", "surrogateescape")
+        text = read_regular(path, _MAX_BYTES).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error
     sums = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
+from milepost.sources.regular import read_regular
 
 _MAX_BYTES = 50_000_000
 _MAX_DEPTH = 50
@@ -21,9 +22,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """
     name = shown(str(path))
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise CheckpointError(f"{name} is {path.stat().st_size} bytes long, which no config is")
-        config = json.loads(path.read_bytes())
+        config = json.loads(read_regular(path, _MAX_BYTES))
     except OSError as error:
         raise CheckpointError(f"{name} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

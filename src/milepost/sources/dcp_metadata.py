@@ -19,6 +19,7 @@ from typing import Any
 from milepost.errors import CheckpointError
 from milepost.sources.formats.dcp import METADATA
 from milepost.sources.names import first_line, shown, some
+from milepost.sources.regular import open_regular
 
 _CHECKPOINT = "torch.distributed.checkpoint"
 _RECORDS = {
@@ -102,7 +103,7 @@ def read_dcp_metadata(folder: Path) -> DcpMetadata:
 def _read(path: Path, signature: tuple[int, ...]) -> DcpMetadata:
     """Remembered while the file is what it was: a checkpoint is looked at several times in a run."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             loaded = _Unpickler(file).load()
     except OSError:
         raise

@@ -17,6 +17,7 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
+from milepost.sources.regular import open_regular
 
 _BLOCK_BYTES = 1 << 22
 _SETTLED_S = 2.0
@@ -96,7 +97,7 @@ def check_read(path: Path, found: str, expected: str) -> None:
 
 def _read(path: Path) -> tuple[str, list[int]]:
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path, buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest(), _signature(path)

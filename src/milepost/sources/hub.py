@@ -13,16 +13,16 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from milepost.errors import SourceError
-from milepost.sources.formats import Layout, format_named
-from milepost.sources.formats.format import CONFIG
+from milepost.sources.formats import Layout
 from milepost.sources.given import NOTHING, Given
 from milepost.sources.hub_address import HubAddress
-from milepost.sources.hub_listing import commit_of, contents_of, list_files, list_revisions
+from milepost.sources.hub_contents import hub_layout
+from milepost.sources.hub_listing import commit_of, list_files, list_revisions
 from milepost.sources.hub_requests import is_offline
-from milepost.sources.layout import recognise
 from milepost.sources.listing_memory import HubFile
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
 from milepost.sources.run import Run, ordered
+from milepost.sources.weightless import why_no_weights
 from milepost.types import Checkpoint, HubLocation
 
 _LISTING_THREADS = 8
@@ -48,11 +48,12 @@ def find_on_hub(source: str, given: Given = NOTHING) -> Run:
     revisions = _revisions(address)
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
         listings = list(pool.map(lambda commit: list_files(address.repo_id, commit), revisions.values()))
-    folders = [
-        folder
-        for (revision, commit), files in zip(revisions.items(), listings, strict=True)
-        for folder in _folders(address, revision, commit, files, given)
-    ]
+        found = pool.map(
+            lambda revision, files: _folders(address, revision, revisions[revision], files, given),
+            revisions,
+            listings,
+        )
+        folders = [folder for inner in found for folder in inner]
     if not folders:
         raise _nothing_found(address, source, listings)
     checkpoints = [_checkpoint(address, folder, given, alone=len(folders) == 1) for folder in folders]
@@ -78,30 +79,34 @@ def _folders(
     address: HubAddress, revision: str, commit: str, files: Mapping[str, HubFile], given: Given
 ) -> list[_Folder]:
     """The folders with weights that the address means in one revision."""
+
+    def layout_in(folder: str) -> Layout | None:
+        return hub_layout(
+            HubLocation(repo_id=address.repo_id, revision=revision, commit=commit, subfolder=folder), given
+        )
+
     if is_pattern(address.subfolder):
         wanted = [name for name in _all_folders(files) if _matches(name, address.subfolder)]
-    elif _layout(files, address.subfolder, given) is not None:
+    elif layout_in(address.subfolder) is not None:
         wanted = [address.subfolder]
     else:
         inside = PurePosixPath(address.subfolder)
         wanted = [name for name in _all_folders(files) if PurePosixPath(name).parent == inside]
-    found = [(name, _layout(files, name, given)) for name in wanted]
+        if not any(layout_in(name) for name in wanted):
+            wanted = [address.subfolder]
+    found = [(name, layout_in(name) or _without_weights(files, name, revision)) for name in wanted]
     return [_Folder(revision, commit, name, layout) for name, layout in found if layout is not None]
 
 
-def _layout(files: Mapping[str, HubFile], folder: str, given: Given) -> Layout | None:
-    """What a folder of a revision holds; shards are checked by the numbers in their names."""
-    contents = contents_of(files, folder)
-    layout = recognise(contents)
-    above = PurePosixPath(folder).parent / CONFIG
-    if layout is None or layout.problem or CONFIG in contents.files or (folder and str(above) in files):
-        return layout
-    format = format_named(layout.format)
-    if given.config is not None or (format is not None and not format.needs_config):
-        return layout
-    where = "in the folder and in the one above" if folder else "in the repository"
-    problem = f"{CONFIG} is missing, {where}; --config FILE gives one"
-    return Layout(layout.format, layout.weight_files, layout.size_bytes, problem)
+def _without_weights(files: Mapping[str, HubFile], folder: str, revision: str) -> Layout | None:
+    """What a folder or branch named like a checkpoint lacks; None where it is something else."""
+    if not names_a_step(PurePosixPath(folder).name if folder else revision):
+        return None
+    prefix = f"{folder}/" if folder else ""
+    inside = {path[len(prefix) :] for path in files if path.startswith(prefix)}
+    here = {path for path in inside if "/" not in path}
+    problem = why_no_weights(here, {path.split("/")[0] for path in inside - here})
+    return None if problem is None else Layout("unknown", problem=problem)
 
 
 def _checkpoint(address: HubAddress, folder: _Folder, given: Given, *, alone: bool) -> Checkpoint:

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from milepost.errors import SourceError
-from milepost.sources.formats import Contents
 from milepost.sources.hub_names import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub_requests import ask_hub, is_offline
 from milepost.sources.listing_memory import HubFile, recall_listing, remember_listing
@@ -67,20 +66,6 @@ def list_files(repo_id: str, commit: str) -> Mapping[str, HubFile]:
         files = _listed(repo_id, commit)
         remember_listing(repo_id, commit, files)
     return files
-
-
-def contents_of(files: Mapping[str, HubFile], folder: str) -> Contents:
-    """A folder of a revision, as far as its listing tells."""
-    prefix = f"{folder}/" if folder else ""
-    inside = {path[len(prefix) :]: file.size for path, file in files.items() if path.startswith(prefix)}
-
-    def directly_in(name: str) -> dict[str, int]:
-        below = f"{name}/" if name else ""
-        found = {path[len(below) :]: size for path, size in inside.items() if path.startswith(below)}
-        return {path: size for path, size in found.items() if "/" not in path}
-
-    folders = {name.split("/")[0] for name in inside if "/" in name}
-    return Contents(files=directly_in(""), folders=folders, inside=directly_in)
 
 
 def _listed(repo_id: str, commit: str) -> dict[str, HubFile]:

@@ -14,6 +14,10 @@ from milepost.sources.digests import sha256_of
 from milepost.sources.links import hub_cache_around
 from milepost.sources.listing_memory import HubFile
 from milepost.sources.names import shown
+from milepost.sources.regular import read_regular
+
+_MAX_GIT_BYTES = 100_000_000
+"""Larger files are kept in large-file storage; the Hub's own limit is a tenth of it."""
 
 
 def damaged_files(snapshot: Path, wanted: Mapping[str, HubFile], cache_dir: Path | None) -> dict[str, str]:
@@ -52,7 +56,7 @@ def damage_of(path: Path, published: HubFile, cache_dir: Path | None) -> str | N
 
 def git_id(path: Path) -> str:
     """Git's id of a file's content (a blob), in hex. For the small files that are kept in git."""
-    content = path.read_bytes()
+    content = read_regular(path, _MAX_GIT_BYTES)
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 

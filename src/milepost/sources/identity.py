@@ -25,8 +25,8 @@ from milepost.sources.formats.format import CONFIG
 from milepost.sources.formats.huggingface import WEIGHT_NAMES
 from milepost.sources.formats.peft import ADAPTER_CONFIG
 from milepost.sources.given import Given
-from milepost.sources.hub_listing import contents_of, list_files
-from milepost.sources.layout import recognise
+from milepost.sources.hub_contents import hub_layout
+from milepost.sources.hub_listing import list_files
 from milepost.sources.listing_memory import HubFile
 from milepost.sources.local import find_config, inspect_folder
 from milepost.sources.names import shown
@@ -100,7 +100,7 @@ def _in_folder(checkpoint: Checkpoint, folder: Path, cache_dir: Path) -> _Found:
 
 
 def _on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> _Found:
-    weights = _weight_files(list_files(location.repo_id, location.commit), location, checkpoint)
+    weights = _weight_files(location, checkpoint)
     if any(file.sha256 is None for file in weights.values()):  # small enough to be kept in git
         folder = fetch(checkpoint)
         return folder, _digests_in(folder, weights, cache_dir)
@@ -122,15 +122,14 @@ def _description(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _weight_files(
-    listed: Mapping[str, HubFile], location: HubLocation, checkpoint: Checkpoint
-) -> dict[str, HubFile]:
-    layout = recognise(contents_of(listed, location.subfolder))
+def _weight_files(location: HubLocation, checkpoint: Checkpoint) -> dict[str, HubFile]:
+    layout = hub_layout(location, Given(config=checkpoint.config))
     if layout is None or layout.problem:
         raise CheckpointError(
             f"{shown(checkpoint.source)}: {layout.problem if layout else 'no weights in it'}"
         )
     prefix = f"{location.subfolder}/" if location.subfolder else ""
+    listed = list_files(location.repo_id, location.commit)
     return {name: listed[prefix + name] for name in layout.weight_files}
 
 

@@ -1,6 +1,7 @@
 """What a folder of files is: which checkpoint format, which weight files, and what is missing.
 
-Works on names and sizes alone, so that a folder on disk and a listing of the Hub are judged by one rule.
+Works on names, sizes and an index of shards, so that a folder on disk and one
+on the Hub are judged by one rule.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from collections.abc import Collection
 
 from milepost.sources.formats import FORMATS, Contents, Layout
-from milepost.sources.formats.format import CONFIG
+from milepost.sources.formats.format import CONFIG, Unreadable
 from milepost.sources.formats.peft import ADAPTER_CONFIG
 
 TOKENIZER_FILES = (
@@ -27,12 +28,12 @@ _UNFINISHED = re.compile(r"(?:^\.?tmp|\.(?:incomplete|tmp|part|partial|lock)$)")
 
 
 def recognise(contents: Contents) -> Layout | None:
-    """Say what a folder holds; None where nothing in it looks like a checkpoint's weights.
-
-    Shards are checked against the index where `contents.read` gives it, else against their own numbers.
-    """
-    found = (format.recognise(contents) for format in FORMATS)
-    return next((layout for layout in found if layout is not None), None)
+    """Say what a folder holds; None where nothing in it looks like a checkpoint's weights."""
+    try:
+        found = (format.recognise(contents) for format in FORMATS)
+        return next((layout for layout in found if layout is not None), None)
+    except Unreadable as error:
+        return Layout("unknown", problem=str(error))
 
 
 def has_tokenizer(names: Collection[str]) -> bool:

@@ -18,6 +18,11 @@ def leads_out(path: Path) -> bool:
     return not any(target.is_relative_to(place) for place in (folder, hub_cache_around(folder)) if place)
 
 
+def is_dangling(path: Path) -> bool:
+    """Whether a link leads to nothing: a disk that is not mounted, a cache that was pruned, or itself."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
 def hub_cache_around(folder: Path) -> Path | None:
     """`.../models--org--name` for a resolved folder inside one of its snapshots; None elsewhere."""
     for place in folder.parents:

@@ -20,19 +20,20 @@ from pathlib import Path
 
 from milepost.errors import SourceError
 from milepost.sources.formats import Contents, Layout, format_named
-from milepost.sources.formats.format import CONFIG
+from milepost.sources.formats.format import CONFIG, Unreadable
 from milepost.sources.given import NOTHING, Given
 from milepost.sources.layout import is_read, looks_unfinished, recognise
-from milepost.sources.links import leads_out
+from milepost.sources.links import is_dangling, leads_out
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
+from milepost.sources.regular import irregular, read_regular
 from milepost.sources.run import Run, ordered
 from milepost.sources.trackers import last_finished
+from milepost.sources.weightless import is_training_state, why_no_weights
 from milepost.types import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
 _PLAIN_NAMES = ("checkpoint", "checkpoints")
 """Folders within a run that trainers such as torchtitan save into."""
-_MAX_INDEX_BYTES = 100_000_000
 
 
 def find_local(source: str, given: Given = NOTHING) -> tuple[Run, ...]:
@@ -50,6 +51,8 @@ def find_local(source: str, given: Given = NOTHING) -> tuple[Run, ...]:
         )
     if is_pattern(source):
         return _runs_matching(path, source, given)
+    if is_dangling(path):
+        raise SourceError(f"{shown(source)} is a link to {shown(os.readlink(path))}, which is not there")
     raise SourceError(f"{shown(source)} does not exist", _hint_for_missing(path, source))
 
 
@@ -58,6 +61,8 @@ def inspect_folder(folder: Path, given: Given = NOTHING) -> Layout | None:
 
     None where nothing in it looks like weights. Reads headers and the index, no tensor data.
     """
+    if is_dangling(folder):
+        return None
     try:
         return _inspect(folder, given)
     except OSError as error:  # no permission, or the run deleted it while we looked
@@ -70,10 +75,15 @@ def _inspect(folder: Path, given: Given) -> Layout | None:
         files=_sizes(entries),
         folders=[entry.name for entry in entries if entry.is_dir()],
         inside=lambda name: _sizes(os.scandir(folder / name)),
-        read=lambda name: _read_small(folder / name),
+        read=lambda name, limit: _read(folder / name, limit),
     )
     layout = recognise(contents)
-    if layout is None or layout.problem:
+    if layout is None:
+        return None
+    files = [entry.name for entry in entries if not entry.is_dir()]
+    if what := _irregular(folder, files, layout.weight_files):
+        return replace(layout, problem=what)
+    if layout.problem:
         return layout
     format = format_named(layout.format)
     assert format is not None
@@ -84,7 +94,18 @@ def _inspect(folder: Path, given: Given) -> Layout | None:
 
 
 def _sizes(entries: Iterable[os.DirEntry[str]]) -> dict[str, int]:
-    return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    """Name and size of everything but folders; of what is no file (a pipe, a link to nothing), 0."""
+    return {
+        entry.name: entry.stat().st_size if entry.is_file() else 0 for entry in entries if not entry.is_dir()
+    }
+
+
+def _irregular(folder: Path, names: Iterable[str], weight_files: tuple[str, ...]) -> str | None:
+    """A file we would read that is a named pipe, a device or a link to nothing."""
+    for name in (*weight_files, *(name for name in names if is_read(name))):
+        if what := irregular(folder / name):
+            return f"{shown(name)} is {what}" + (", not a file" if not what.startswith("a link") else "")
+    return None
 
 
 def find_config(folder: Path) -> Path | None:
@@ -108,6 +129,8 @@ def _run_in(folder: Path, source: str, given: Given) -> Run:
     for inner in (folder / name for name in _PLAIN_NAMES):
         if inner.is_dir() and _checkpoints_in(inner, source, given):
             return _run_in(inner, source, given)
+    if reason := _why_no_weights(folder):
+        raise SourceError(f"there is no checkpoint in {shown(source)}: {reason}", _hint_for_empty(folder))
     raise SourceError(f"there is no checkpoint in {shown(source)}", _hint_for_empty(folder))
 
 
@@ -127,13 +150,14 @@ def _single(folder: Path, layout: Layout, source: str, given: Given) -> Run:
 
 
 def _runs_matching(pattern: Path, source: str, given: Given) -> tuple[Run, ...]:
-    folders = [Path(match) for match in sorted(glob.glob(str(pattern))) if os.path.isdir(match)]
+    matches = map(Path, sorted(glob.glob(str(pattern))))
+    folders = [match for match in matches if match.is_dir() or is_dangling(match)]
     if not folders:
         raise SourceError(f"{shown(source)} matches no folder", _hint_for_missing(pattern, source))
     runs: list[Run] = []
     members: dict[Path, list[Checkpoint]] = {}
     for folder in folders:
-        inner = _checkpoints_in(folder, source, given)
+        inner = [] if is_dangling(folder) else _checkpoints_in(folder, source, given)
         if any(_TRAINER_FOLDER.fullmatch(one.name) for one in inner):
             runs.append(_run_in(folder, source, given))
         elif found := _member(folder, folder.parent.name, given):
@@ -153,12 +177,20 @@ def _runs_matching(pattern: Path, source: str, given: Given) -> tuple[Run, ...]:
 
 def _checkpoints_in(folder: Path, source: str, given: Given = NOTHING) -> list[Checkpoint]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+        names = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if (entry.is_dir() or is_dangling(folder / entry.name)) and entry.name[0] != "."
+        )
     except OSError as error:
         raise SourceError(f"{shown(source)} cannot be read: {error.strerror}") from error
     found = [_member(folder / name, folder.name, given) for name in names]
     missing = _tracked_but_gone(folder, names)
-    return _without_aliases([one for one in (*found, missing) if one is not None])
+    every = [one for one in (*found, missing) if one is not None]
+    with_weights = {one.step for one in every if not _is_unfinished(one)}
+    return _without_aliases(
+        [one for one in every if one.step not in with_weights or not is_training_state(one.problem)]
+    )
 
 
 def _tracked_but_gone(folder: Path, names: Collection[str]) -> Checkpoint | None:
@@ -177,15 +209,25 @@ def _member(folder: Path, series: str, given: Given) -> Checkpoint | None:
     """The folder as a checkpoint of a run; None where it is something else (logs, training state)."""
     layout = inspect_folder(folder, given)
     if layout is None and names_a_step(folder.name):
-        entries = list(os.scandir(folder))
-        files = [entry.name for entry in entries if not entry.is_dir()]
-        if looks_unfinished(files, [entry.name for entry in entries if entry.is_dir()]):
-            layout = Layout("unknown", problem="no weights in it yet")
+        problem = (
+            "is a link to a folder that is not there" if is_dangling(folder) else _why_no_weights(folder)
+        )
+        layout = None if problem is None else Layout("unknown", problem=problem)
     if layout is None:
         return None
     if folder.name.startswith(("tmp-", "tmp_")) or folder.name.endswith((".tmp", ".partial", ".incomplete")):
         layout = replace(layout, problem="still being written")
     return _checkpoint(folder, layout, series, given)
+
+
+def _why_no_weights(folder: Path) -> str | None:
+    """What a folder without weights lacks; None where it looks like something else than a checkpoint."""
+    entries = list(os.scandir(folder))
+    files = [entry.name for entry in entries if not entry.is_dir()]
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    if names_a_step(folder.name) and looks_unfinished(files, folders):
+        return "no weights in it yet"
+    return why_no_weights(files, folders)
 
 
 def _checkpoint(folder: Path, layout: Layout, series: str, given: Given) -> Checkpoint:
@@ -212,9 +254,11 @@ def _is_unfinished(checkpoint: Checkpoint) -> bool:
     return checkpoint.format == "unknown"
 
 
-def _read_small(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_MAX_INDEX_BYTES)
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        return read_regular(path, limit)
+    except OSError as error:
+        raise Unreadable(f"{shown(path.name)} cannot be read: {error.strerror or error}") from error
 
 
 def _config_problem(folder: Path) -> str | None:

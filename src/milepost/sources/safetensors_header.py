@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
+from milepost.sources.regular import open_regular
 
 _MAX_HEADER_BYTES = 100_000_000
 """The format's own limit."""
@@ -56,7 +57,7 @@ def read_header(path: Path) -> Header:
         CheckpointError: the file cannot be read, is cut short, or its header contradicts itself.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             n_file = os.fstat(file.fileno()).st_size
             length = file.read(8)
             n_header = int.from_bytes(length, "little")

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown
+from milepost.sources.regular import open_regular
 
 _STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
@@ -103,7 +104,7 @@ def read_archive(path: Path, allowed: Collection[str] = ()) -> Any:
     """
     name = shown(str(path))
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             records = _records(file, os.fstat(file.fileno()).st_size)
             return _unpickle(file, records, frozenset(allowed))
     except OSError as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.sources.formats.format import is_plain
+from milepost.sources.regular import read_regular
 
 _MAX_BYTES = 4096
 
@@ -33,8 +34,7 @@ def last_finished(run: Path) -> Tracked | None:
     """
     for name, folder_of in _TRACKERS.items():
         if (run / name).is_file():
-            with (run / name).open("rb") as file:
-                text = file.read(_MAX_BYTES).decode("utf-8", "replace").strip()
+            text = read_regular(run / name, _MAX_BYTES).decode("utf-8", "replace").strip()
             folder = folder_of(text)
             return Tracked(name, folder) if is_plain(folder) and folder.isprintable() else None
     return None

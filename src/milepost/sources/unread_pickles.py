@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from milepost.sources.names import shown
+from milepost.sources.regular import open_regular
 
 _ENDS = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _MAX_PICKLE_BYTES = 1 << 28
@@ -50,15 +51,16 @@ def _names_in(path: Path) -> Iterator[str]:
 
 
 def _pickle_in(path: Path) -> bytes:
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
+    with open_regular(path) as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
             return file.read(_MAX_PICKLE_BYTES)
-    with zipfile.ZipFile(path) as archive:
-        name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-        if name is None:
-            return b""
-        with archive.open(name) as file:
-            return file.read(_MAX_PICKLE_BYTES)
+        with zipfile.ZipFile(file) as archive:
+            name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+            if name is None:
+                return b""
+            with archive.open(name) as member:
+                return member.read(_MAX_PICKLE_BYTES)
 
 
 def _runs_code(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
+from milepost.sources.regular import open_regular
 
 _ZIP = b"PK\3\4"
 
@@ -33,7 +34,7 @@ def check_zip(path: Path) -> None:
         CheckpointError: naming the file; also where it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             cut_short = file.read(len(_ZIP)) == _ZIP and not zipfile.is_zipfile(file)
     except OSError as error:
         raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error

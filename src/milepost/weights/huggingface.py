@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.huggingface import WEIGHT_NAMES, WeightNames, shards_in_index
+from milepost.sources.formats.huggingface import MAX_INDEX_BYTES, WEIGHT_NAMES, WeightNames, shards_in_index
 from milepost.sources.names import shown, some
+from milepost.sources.regular import read_regular
 from milepost.weights.asked import Asked, Found
 from milepost.weights.read_bin import read_bin
 from milepost.weights.read_safetensors import read_safetensors
@@ -36,7 +37,7 @@ def read_huggingface(asked: Asked) -> Found:
 def _read_shards(folder: Path, names: WeightNames, sums: Mapping[str, str]) -> Found:
     index = folder / names.index
     try:
-        weight_map, problem = shards_in_index(names.index, index.read_bytes())
+        weight_map, problem = shards_in_index(names.index, read_regular(index, MAX_INDEX_BYTES))
     except OSError as error:
         raise CheckpointError(f"{shown(str(index))} cannot be read: {error.strerror}") from error
     if problem:

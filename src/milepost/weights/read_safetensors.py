@@ -7,14 +7,16 @@ evaluation, and one that it truncates would kill the process.
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
 from milepost.errors import CheckpointError
 from milepost.sources.digests import check_read
 from milepost.sources.names import shown
+from milepost.sources.regular import open_regular
 from milepost.sources.safetensors_header import TensorEntry, read_header
 
 _DTYPES = {
@@ -37,7 +39,7 @@ def read_safetensors(path: Path, sha256: str | None = None) -> dict[str, torch.T
     header = read_header(path)
     data = torch.empty(header.data_bytes, dtype=torch.uint8)
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path, buffering=0) as file:
             file.seek(header.data_begin)
             _fill(data.numpy().data, file)
     except OSError as error:
@@ -49,10 +51,10 @@ def read_safetensors(path: Path, sha256: str | None = None) -> dict[str, torch.T
     return {name: _tensor(data, entry) for name, entry in header.tensors.items()}
 
 
-def _fill(buffer: memoryview, file: io.FileIO) -> None:
+def _fill(buffer: memoryview, file: BinaryIO) -> None:
     position = 0
     while position < len(buffer):
-        n_read = file.readinto(buffer[position:])
+        n_read = os.readv(file.fileno(), [buffer[position:]])
         if not n_read:
             raise OSError("it became shorter while it was read")
         position += n_read

@@ -17,6 +17,7 @@ import torch
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
+from milepost.sources.regular import open_regular
 from milepost.sources.torch_archive import StoredTensor, read_archive
 
 _BLOCK_BYTES = 1 << 20
@@ -145,13 +146,11 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
         CheckpointError: it cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_regular(path, buffering=0)
     except OSError as error:
         raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror}") from error
-    try:
-        yield OpenArchive(path, descriptor)
-    finally:
-        os.close(descriptor)
+    with file:
+        yield OpenArchive(path, file.fileno())
 
 
 def read_whole(path: Path, allowed: Collection[str] = ()) -> Any:

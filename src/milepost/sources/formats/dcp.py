@@ -18,6 +18,8 @@ PIECES = ".distcp"
 _MEGATRON = "common.pt"
 _TITAN_TENSOR = b"tok_embeddings.weight"
 """The input embedding, as torchtitan calls it and transformers does not."""
+_MAX_BYTES = 1 << 28
+"""Of `.metadata`; that of a model with 100,000 tensors has some 50 MB."""
 _TRAINER = "trainer_state.json"
 _TRAINER_FOLDER = "pytorch_model_fsdp_0"
 """Where accelerate puts the model of an FSDP run with sharded state dicts."""
@@ -69,18 +71,15 @@ def _recognise_dcp(contents: Contents) -> Layout | None:
 
 
 def _recognise_torchtitan(contents: Contents) -> Layout | None:
-    """As DCP, and with torchtitan's names in it. From a listing alone it is not told apart from plain DCP."""
-    if _MEGATRON in contents.files or METADATA not in contents.files or contents.read is None:
+    """As DCP, and with torchtitan's names in it."""
+    if _MEGATRON in contents.files or METADATA not in contents.files:
         return None
-    return pieces_in(contents, "torchtitan") if _TITAN_TENSOR in contents.read(METADATA) else None
+    return pieces_in(contents, "torchtitan") if _TITAN_TENSOR in contents.read(METADATA, _MAX_BYTES) else None
 
 
 def _has_pieces(files: Iterable[str]) -> bool:
     return any(name == METADATA or name.endswith(PIECES) for name in files)
 
 
-_DOWNLOADS = (METADATA, f"*{PIECES}", f"{_TRAINER_FOLDER}/{METADATA}", f"{_TRAINER_FOLDER}/*{PIECES}")
-DCP = Format(name="dcp", recognise=_recognise_dcp, downloads=_DOWNLOADS, check=check_pieces)
-TORCHTITAN = Format(
-    name="torchtitan", recognise=_recognise_torchtitan, downloads=_DOWNLOADS, check=check_pieces
-)
+DCP = Format(name="dcp", recognise=_recognise_dcp, check=check_pieces)
+TORCHTITAN = Format(name="torchtitan", recognise=_recognise_torchtitan, check=check_pieces)

@@ -64,10 +64,4 @@ def _check(folder: Path, layout: Layout) -> str | None:
         return error.message.replace(shown(f"{folder}/"), "")
 
 
-_STATES = (f"*{MODEL_STATES}", f"*{OPTIM_STATES}")
-DEEPSPEED = Format(
-    name="deepspeed",
-    recognise=_recognise,
-    downloads=(*_STATES, *(f"global_step*/{states}" for states in _STATES)),
-    check=_check,
-)
+DEEPSPEED = Format(name="deepspeed", recognise=_recognise, check=_check)

@@ -21,8 +21,12 @@ class Contents:
     """Names of its sub-folders."""
     inside: Callable[[str], Mapping[str, int]]
     """Name and size of every file directly in the sub-folder of this name."""
-    read: Callable[[str], bytes] | None = None
-    """Gives the bytes of a small file; None where only a listing is known."""
+    read: Callable[[str, int], bytes]
+    """Gives the bytes of a file of at most so many; raises `Unreadable`."""
+
+
+class Unreadable(Exception):
+    """A small file that decides what a folder is cannot be read; says so in words for a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,12 @@ class Format:
     """As `Checkpoint.format` and `milepost list` have it."""
     recognise: Callable[[Contents], Layout | None]
     """What a folder of this format holds and lacks, from names and sizes; None where it is of another."""
-    downloads: tuple[str, ...]
-    """Shell patterns of paths in the folder: what is fetched from the Hub besides config.json."""
     check: Callable[[Path, Layout], str | None]
     """On disk: what the heads and ends of the files say is wrong; reads no tensor data."""
     needs_config: bool = True
     """Whether it takes a config.json, beside the weights, above them or given by the user."""
     describing: tuple[str, ...] = ()
-    """Patterns of the files, besides config.json, that tell the model's config."""
+    """Shell patterns of the files that are fetched from the Hub with the weights, besides config.json."""
 
 
 def complete(files: Mapping[str, int], format: str, weights: tuple[str, ...]) -> Layout:

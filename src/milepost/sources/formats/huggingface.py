@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from milepost.sources.formats.format import Contents, Format, Layout, complete, is_plain
+from milepost.sources.formats.format import Contents, Format, Layout, Unreadable, complete, is_plain
 from milepost.sources.names import shown
 from milepost.sources.safetensors_header import read_header
 from milepost.sources.wholeness import check_zip, first_refusal
 
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
+MAX_INDEX_BYTES = 1 << 25
+"""An index of 100,000 tensors has some 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class WeightNames:
     single: str
     index: str
     shard: re.Pattern[str]
+    """What shards are called where there is no index to say it."""
 
 
 WEIGHT_NAMES = (
@@ -31,13 +33,13 @@ WEIGHT_NAMES = (
         "safetensors",
         "model.safetensors",
         "model.safetensors.index.json",
-        re.compile(r"model-\d{5}-of-\d{5}\.safetensors"),
+        re.compile(r"(?:model|pytorch_model|model\.safetensors)-\d+-of-\d+\.safetensors"),
     ),
     WeightNames(
         "bin",
         "pytorch_model.bin",
         "pytorch_model.bin.index.json",
-        re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin"),
+        re.compile(r"(?:model|pytorch_model|pytorch_model\.bin)-\d+-of-\d+\.bin"),
     ),
 )
 """In order of preference: a folder with both is read as safetensors."""
@@ -82,26 +84,13 @@ def _sharded(contents: Contents, names: WeightNames, shards: list[str]) -> Layou
     if names.index not in files:
         size = sum(files[name] for name in shards)
         return Layout(names.format, tuple(shards), size, f"{names.index} is missing")
-    if contents.read is None:
-        wanted = _numbered(shards)
-    else:
-        weight_map, problem = shards_in_index(names.index, contents.read(names.index))
-        if problem:
-            return Layout(names.format, tuple(shards), sum(files[name] for name in shards), problem)
-        wanted = sorted(set(weight_map.values()))
-    if not wanted:
-        return Layout(names.format, (), 0, "the shards are missing")
-    return complete(files, names.format, tuple(wanted))
-
-
-def _numbered(shards: list[str]) -> list[str]:
-    """All the shards that the numbers in the names of those present promise."""
-    wanted = set(shards)
-    for name in shards:
-        if form := _SHARD.search(name):
-            head, tail, total = name[: form.start()], name[form.end() :], int(form.group(2))
-            wanted |= {f"{head}-{i:05d}-of-{total:05d}.{tail}" for i in range(1, total + 1)}
-    return sorted(wanted)
+    try:
+        weight_map, problem = shards_in_index(names.index, contents.read(names.index, MAX_INDEX_BYTES))
+    except Unreadable as error:
+        weight_map, problem = {}, str(error)
+    if problem:
+        return Layout(names.format, tuple(shards), sum(files[name] for name in shards), problem)
+    return complete(files, names.format, tuple(sorted(set(weight_map.values()))))
 
 
 def _check_safetensors(folder: Path, layout: Layout) -> str | None:
@@ -116,8 +105,8 @@ SAFETENSORS, BIN = (
     Format(
         name=names.format,
         recognise=partial(_recognise, names=names),
-        downloads=(names.single, names.single.replace(".", "-*-of-*."), names.index),
         check=check,
+        describing=(names.index,),
     )
     for names, check in zip(WEIGHT_NAMES, (_check_safetensors, _check_bin), strict=True)
 )

@@ -85,7 +85,6 @@ def _check_torch_dist(folder: Path, layout: Layout) -> str | None:
 MEGATRON = Format(
     name=_LEGACY,
     recognise=_recognise_legacy,
-    downloads=(f"mp_rank_*/{RANK_FILE}",),
     check=_check_legacy,
     needs_config=False,
     describing=(f"mp_rank_00/{RANK_FILE}", f"mp_rank_00_000/{RANK_FILE}"),
@@ -93,7 +92,6 @@ MEGATRON = Format(
 TORCH_DIST = Format(
     name=_TORCH_DIST,
     recognise=_recognise_torch_dist,
-    downloads=(METADATA, f"*{PIECES}", COMMON),
     check=_check_torch_dist,
     needs_config=False,
     describing=(COMMON, METADATA),

@@ -28,7 +28,6 @@ def _check(folder: Path, layout: Layout) -> str | None:
 PEFT = Format(
     name="peft",
     recognise=_recognise,
-    downloads=(ADAPTER_CONFIG, *ADAPTER_FILES),
     check=_check,
     needs_config=False,
     describing=(ADAPTER_CONFIG,),

@@ -20,10 +20,12 @@ from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.formats.megatron import MEGATRON_FORMATS
 from milepost.sources.megatron_files import Settings, read_settings
 from milepost.sources.names import first_line, shown
+from milepost.sources.regular import read_regular
 from milepost.types import Checkpoint
 from milepost.weights.tokenizer import load_tokenizer
 
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
+_MAX_BYTES = 100 * 2**20
 _SPACES = normalizers.Replace(" ", "▁")
 _PROBES = (
     "A first line.\n\tAnd a second,  indented one: 1,024 × 0.5 = 512?",
@@ -140,7 +142,7 @@ def _bytes_of(settings: Settings, argument: str) -> bytes:
     if found is None or not found.is_file():
         raise TokenizerError(f"the {argument} of its args is not here: {shown(named)}", _HINT)
     try:
-        return found.read_bytes()
+        return read_regular(found, _MAX_BYTES)
     except OSError as error:
         raise TokenizerError(f"{shown(str(found))} cannot be read: {error.strerror}", _HINT) from error
 
