@@ -61,3 +61,13 @@ def test_picks_are_added_up_and_constant_answers_weighted() -> None:
     found = group_picks(loaded(weight_by_size=True), picks)["both"]
     assert (found.n, found.picked, found.right) == (40, [10, 20, 10], [16, 15, 9])
     assert found.constant == pytest.approx([0.4, (0.6 * 10 + 0.3 * 30) / 40])
+
+
+def test_tasks_of_one_doc_each_have_no_spread_to_be_pooled() -> None:
+    """`-L 1`: every task has one doc, and lm_eval's pooled error divides by docs less tasks."""
+    figures = {name: {"acc_balanced": Estimate(1.0, 0.5, 1, 0.25)} for name in ("small", "large")}
+    sizes = {"small": 1, "large": 1}
+    weighed = group_figures(loaded(weight_by_size=True), figures, sizes)["both"]["acc_balanced"]
+    assert (weighed.value, weighed.stderr, weighed.n) == (1.0, None, 2)
+    alike = group_figures(loaded(weight_by_size=False), figures, sizes)["both"]["acc_balanced"]
+    assert alike.stderr == pytest.approx(0.5**0.5 / 2)

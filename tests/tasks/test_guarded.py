@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from milepost.run.shortcomings import may_be_mended, shortcomings
 from milepost.tasks.guarded import as_records
@@ -47,8 +48,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def evaluate(folder: Path, tasks: dict[str, dict[str, Any]], loglikelihood: float = -1.0) -> Evaluation:
-    """Figures of tasks of our own, each request answered alike."""
+def evaluate(
+    folder: Path,
+    tasks: dict[str, dict[str, Any]],
+    loglikelihood: float = -1.0,
+    names: tuple[str, ...] = (),
+) -> Evaluation:
+    """Figures of tasks of our own (or of what is named), each request answered alike."""
     responses = {}
     for name, config in tasks.items():
         path = write_task(folder, name, DOCS, config)
@@ -63,7 +69,7 @@ def evaluate(folder: Path, tasks: dict[str, dict[str, Any]], loglikelihood: floa
             greedy=np.ones(len(doc_ids), dtype=bool),
             n_targets=np.ones(len(doc_ids), dtype=np.int64),
         )
-    settings = TaskSettings(names=tuple(tasks), include_path=folder, allow_task_code=True)
+    settings = TaskSettings(names=names or tuple(tasks), include_path=folder, allow_task_code=True)
     return compute_metrics(load_tasks(settings), responses)
 
 
@@ -167,3 +173,18 @@ def test_only_reasons_of_faults_are_told() -> None:
     assert shortcomings({"missing": {"t": 0}}) is None
     many = [{**expected, "kind": "raised", "metric": f"m{i}"} for i in range(5)]
     assert str(shortcomings({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more figures)")
+
+
+def test_a_group_whose_tasks_lack_its_metric_says_so_and_what_they_have(folder: Path) -> None:
+    """Like lm_eval's mmlu_flan_cot_zeroshot, which aggregates `acc` of tasks that have `exact_match`."""
+    aggregated = [{"metric": "f1"}, {"metric": "acc"}, {"metric": "acc", "filter_list": ["strict"]}]
+    group = {"group": "both", "task": ["words"], "aggregate_metric_list": aggregated}
+    (folder / "both.yaml").write_text(yaml.safe_dump(group))
+    found = evaluate(folder, {"words": LOGLIKELIHOOD}, names=("both",))
+    rows = {(row["metric"], row["filter"]): row for row in found.rows if row["task"] == "both"}
+    assert rows["acc", "none"]["value"] == 1.0
+    assert "reason" not in rows["acc", "none"]
+    for lacking in (("f1", "none"), ("acc", "strict")):
+        assert rows[lacking]["value"] is None
+        assert rows[lacking]["reason"] == "none of its tasks has this metric; they have perplexity, acc"
+    assert shortcomings({"missing": found.missing, "reasons": as_records(found.reasons)}) is None

@@ -6,9 +6,12 @@ from collections.abc import Collection, Sequence
 
 from milepost.report.text import printable
 from milepost.store.reading import LeftOut
+from milepost.types import Measurement
 
 NAMED = 3
 """Names of one kind that are spelt out; of the rest there is a number."""
+MOST_REASONS = 5
+"""Lines of missing figures."""
 
 
 def left_out_notes(left_out: Sequence[LeftOut], shown: Collection[tuple[str, str]]) -> list[str]:
@@ -29,6 +32,21 @@ def left_out_notes(left_out: Sequence[LeftOut], shown: Collection[tuple[str, str
         "(limit, examples, prompts) than the newest run"
         for (series, names), of in tasks.items()
     ]
+
+
+def reason_notes(rows: Sequence[Measurement]) -> list[str]:
+    """A line for each reason why figures among the rows are missing, with the figures it holds for."""
+    places: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row.value is None and row.reason:
+            figure = row.metric if row.filter in ("", "none") else f"{row.metric} ({row.filter})"
+            places.setdefault((row.reason, figure), {})[row.task] = None
+    notes = [
+        f"no {printable(figure)} of {listed(list(tasks))}: {printable(reason)}"
+        for (reason, figure), tasks in places.items()
+    ]
+    more = len(notes) - MOST_REASONS
+    return [*notes[:MOST_REASONS], f"{more} more figures are missing"] if more > 0 else notes
 
 
 def listed(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from milepost.analysis.row import Row
 from milepost.report.grid import Cell, Column, Grid, grids, legend
+from milepost.report.left_out import reason_notes
 from milepost.report.wide import BETWEEN_COLUMNS
 
 
@@ -40,6 +41,8 @@ class TableView:
             yield from console.render(part, options.update_width(max(options.max_width, _total_width(part))))
             yield Text()
         yield Text(legend(grids(self.rows)), style="dim")
+        for note in reason_notes(self.rows):
+            yield Text(f"note: {note}", style="dim")
 
 
 def print_table(rows: Sequence[Row], console: Console) -> None:

@@ -69,8 +69,10 @@ def _mean(parts: Sequence[Estimate], sizes: Sequence[int], weigh: bool) -> Estim
         return Estimate(None, None, n, chance)
     errors = [part.stderr for part in parts if part.stderr is not None]
     stderr = None
-    if len(errors) == len(parts):
-        stderr = float(pooled_sample_stderr(errors, sizes) if weigh else unweighted_mean_stderr(errors))
+    if len(errors) == len(parts) and not weigh:
+        stderr = float(unweighted_mean_stderr(errors))
+    elif len(errors) == len(parts) and sum(sizes) > len(sizes):  # one doc each have no spread to be pooled
+        stderr = float(pooled_sample_stderr(errors, sizes))
     return Estimate(float(aggregate_subtask_metrics(values, sizes, weigh)), stderr, n, chance)
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from lm_eval.api.group import Group
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean, nanmean
 from lm_eval.api.task import Task
@@ -186,10 +187,38 @@ def aggregate_groups(results: EvalAcc, lacking: Mapping[str, str], reasons: Reas
         except Exception as error:
             reasons.note(group.name, None, None, error)
             own = {"alias": group.alias or group.name, "name": group.name}
+        for metric, key in () if group.name in lacking else _without_task(group, own):
+            has = ", ".join(_metrics_of(group, results)) or "no figures"
+            reasons.expect(group.name, metric, key, f"none of its tasks has this metric; they have {has}")
         if group.name in lacking:
             own = {key: math.nan if "," in key else value for key, value in own.items()}
         results.metrics[group.name] = own
         results.versions[group.name] = group.version
+
+
+def _without_task(group: Group, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(metric, filter) of what a group is to aggregate and lm_eval found in none of its tasks."""
+    for wanted in group.aggregate_metric_list or ():
+        if wanted.filter_list is None:
+            if not any(key.startswith(f"{wanted.metric},") for key in own):
+                yield wanted.metric, "none"
+        else:
+            for name in wanted.filter_list:
+                if f"{wanted.metric},{name}" not in own:
+                    yield wanted.metric, name
+
+
+def _metrics_of(group: Group, results: EvalAcc) -> list[str]:
+    """The figures of a group's tasks, as `metric (filter)`."""
+    keys = dict.fromkeys(
+        key for task in group.get_all_tasks() for key in results.metrics.get(task.task_name, {})
+    )
+    pairs = (key.rsplit(",", 1) for key in keys if "," in key)
+    return [
+        metric if filter_name == "none" else f"{metric} ({filter_name})"
+        for metric, filter_name in pairs
+        if not metric.endswith("_stderr")
+    ]
 
 
 def aggregation_of(task: Task, metric: str) -> Callable[[Any], Any]:

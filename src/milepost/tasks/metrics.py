@@ -408,11 +408,12 @@ def _metric_keys(
         if not metric.endswith("_stderr")
     ]
     if name in loaded.groups:
-        return found or [
+        listed = [
             (aggregated.metric, key)
             for aggregated in loaded.groups[name].aggregate_metric_list or []
             for key in (aggregated.filter_list or ["none"])
         ]
+        return found + [pair for pair in listed if reasons.of(name, *pair)] if found else listed
     task = loaded.tasks[name]
     every = [(metric, pipeline.name) for pipeline in task._filters for metric in task.aggregation()]
     if not found:
