@@ -26,12 +26,18 @@ from milepost.types import Checkpoint, Series
 from milepost.version import __version__
 
 if TYPE_CHECKING:
-    from milepost.library import Results, evaluate
+    from milepost.api.compare import compare
+    from milepost.api.evaluate import evaluate, save_plan
+    from milepost.api.perplexity import measure_perplexity
+    from milepost.api.results import Results, open_results
+    from milepost.api.watch import watch
+    from milepost.run.config import EvalConfig
     from milepost.sources import Steps, discover
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "EvalConfig",
     "MilepostError",
     "Results",
     "ResultsError",
@@ -41,15 +47,26 @@ __all__ = [
     "TaskError",
     "TokenizerError",
     "__version__",
+    "compare",
     "discover",
     "evaluate",
+    "measure_perplexity",
+    "open_results",
+    "save_plan",
+    "watch",
 ]
 
 _LATER = {
-    "Results": "milepost.library",
-    "evaluate": "milepost.library",
+    "EvalConfig": "milepost.run.config",
+    "Results": "milepost.api.results",
     "Steps": "milepost.sources",
+    "compare": "milepost.api.compare",
     "discover": "milepost.sources",
+    "evaluate": "milepost.api.evaluate",
+    "measure_perplexity": "milepost.api.perplexity",
+    "open_results": "milepost.api.results",
+    "save_plan": "milepost.api.evaluate",
+    "watch": "milepost.api.watch",
 }
 
 

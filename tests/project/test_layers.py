@@ -16,7 +16,7 @@ from analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
-GROUND = {"types", "errors", "version", "cache", "arrow", "fastjson"}
+GROUND = {"types", "errors", "version", "cache", "arrow", "fastjson", "options"}
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "types": set(),
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "cache": {"errors"},
     "arrow": set(),
     "fastjson": set(),
+    "options": {"errors"},
     "sources": GROUND,
     "weights": GROUND | {"sources"},
     "tasks": GROUND,
@@ -33,29 +34,23 @@ MAY_IMPORT = {
     "store": GROUND,
     "doctor": GROUND | {"sources", "engine"},
     "run": GROUND | STAGES | {"analysis"},
-    "watch": GROUND | {"sources", "store", "run"},
+    "watching": GROUND | {"sources", "store", "run"},
     "analysis": GROUND | {"store"},
     "report": GROUND | {"store", "analysis"},
     "recorders": GROUND | {"store", "analysis"},
     "submission": GROUND | {"store", "analysis", "report", "tasks"},
     "lm_eval_backend": GROUND | {"engine", "run", "tasks", "weights"},
-    "library": GROUND | STAGES | {"run", "watch", "analysis", "report", "recorders"},
-    "perplexity": GROUND | {"library", "analysis"},
-    "watching": GROUND | {"store", "run", "watch", "analysis", "report", "recorders", "library"},
-    "comparing": GROUND | STAGES | {"run", "analysis", "report", "library"},
-    "demo": GROUND | {"library", "analysis", "report", "comparing"},
+    "api": GROUND | STAGES | {"run", "watching", "analysis", "report", "recorders"},
+    "demo": GROUND | {"api", "analysis", "report"},
     "cli": GROUND
     | STAGES
     | {
         "doctor",
         "run",
-        "watch",
+        "watching",
         "analysis",
         "report",
-        "library",
-        "perplexity",
-        "comparing",
-        "watching",
+        "api",
         "demo",
     }
     | {"lm_eval_backend", "submission"},

@@ -8,12 +8,12 @@ import pytest
 
 from milepost import evaluate
 from milepost.run import estimate
+from milepost.run.config import EvalConfig
 from milepost.run.estimate import Estimating, expect
 from milepost.run.journal import Journal
 from milepost.run.planning import make_questions
 from milepost.run.progress import Lines
 from milepost.run.series import prepare_series
-from milepost.run.settings import RunSettings
 from milepost.sources import discover
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Checkpoint
@@ -63,7 +63,7 @@ def test_a_short_run_is_told_nothing(
 def test_what_is_stored_already_is_no_work_to_come(tiny_run: Path, tmp_path: Path) -> None:
     tasks, out = write_tasks(tmp_path / "tasks"), tmp_path / "out"
     evaluate(tiny_run, "where", include_path=tasks, output_path=out, steps="10")
-    settings = RunSettings(
+    settings = EvalConfig(
         sources=(str(tiny_run),),
         tasks=TaskSettings(names=("where",), include_path=tasks),
         output_path=out,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from milepost.run.config import EvalConfig
 from milepost.run.known_series import recall_series, remember_series
 from milepost.run.series import PreparedSeries, prepare_series
-from milepost.run.settings import RunSettings
 from milepost.sources import discover
 from milepost.tasks.settings import TaskSettings
 
@@ -23,9 +23,9 @@ def own_run(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return shutil.copytree(tiny_run, tmp_path / "run")
 
 
-def settings_for(run: Path, **given: str) -> RunSettings:
+def settings_for(run: Path, **given: str) -> EvalConfig:
     tasks = TaskSettings(names=("piqa",))
-    return RunSettings(sources=(str(run),), tasks=tasks, output_path=run / "out", **given)
+    return EvalConfig(sources=(str(run),), tasks=tasks, output_path=run / "out", **given)
 
 
 def remembered(run: Path) -> PreparedSeries:

@@ -133,11 +133,11 @@ def run_with(
     listener: Heard, source: Path, tasks: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> tuple[Any, list[str]]:
     """The outcome, and the words about each checkpoint on stderr."""
-    from milepost.run.asked import run_settings
+    from milepost.run.config import EvalConfig
     from milepost.run.evaluation import evaluate_run
     from milepost.run.journal import Journal
 
-    settings = run_settings(source, "where", include_path=tasks, output_path=out)
+    settings = EvalConfig.from_options(source, "where", include_path=tasks, output_path=out)
     with Journal() as journal:
         outcome = evaluate_run(settings, journal, listener)
     lines = capsys.readouterr().err.splitlines()

@@ -11,8 +11,8 @@ import torch
 from cli.called import milepost as call
 
 import milepost
+from milepost.api.perplexity import measure_perplexity
 from milepost.errors import TaskError
-from milepost.perplexity import measure_perplexity
 from milepost.tasks.perplexity import texts
 
 SEQLEN, STRIDE = 64, 24

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.library import evaluate
+from milepost.api.evaluate import evaluate
 from milepost.run.progress import Lines
 from milepost.run.quick import QUICK_DOCS, Stopwatch, first_middle_last
 from milepost.types import Checkpoint, Series

@@ -13,8 +13,8 @@ from cli.called import milepost as call
 from without import WITHOUT
 
 import milepost
+from milepost.api.evaluate import save_plan
 from milepost.errors import MilepostError
-from milepost.library import save_plan
 from milepost.store import open_results
 from milepost.store.files import read_json
 from milepost.store.tables import read_made

@@ -10,8 +10,8 @@ import pytest
 
 from milepost import weights
 from milepost.errors import SourceError, TokenizerError
+from milepost.run.config import EvalConfig
 from milepost.run.series import PreparedSeries, prepare_series
-from milepost.run.settings import RunSettings
 from milepost.sources import discover
 from milepost.tasks.settings import TaskSettings
 
@@ -22,7 +22,7 @@ def own_run(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def prepared(run: Path, **given: str) -> PreparedSeries:
-    settings = RunSettings(
+    settings = EvalConfig(
         sources=(str(run),), tasks=TaskSettings(names=("piqa",)), output_path=run / "out", **given
     )
     return prepare_series(discover(str(run)), settings)

@@ -9,7 +9,7 @@ import pytest
 from cli.called import milepost as call
 from engine.completions import ECHO, NO_LOGPROBS, PROMPT_LOGPROBS, serving
 
-from milepost.library import Results
+from milepost.api.results import Results
 from run.own_tasks import write_task, write_tasks
 
 

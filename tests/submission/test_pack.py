@@ -13,7 +13,7 @@ import pytest
 from cli.called import Called, milepost
 from run.own_tasks import ANIMALS, PLACES, write_task
 
-from milepost.library import evaluate
+from milepost.api.evaluate import evaluate
 from milepost.store import open_results
 from milepost.store.verify import verify
 

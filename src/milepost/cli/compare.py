@@ -9,13 +9,8 @@ from typing import Any
 import click
 
 from milepost.cli import run
-from milepost.cli.options import copied
+from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.signals import stop_in_good_order
-
-_OF_RUN_ALONE = frozenset(
-    {"sources", "output_path", "steps", "quick", "log_samples", "record", "record_project"}
-)
-"""Of `milepost run`'s options, those that make no sense here; all others mean the same."""
 
 
 @click.command("compare")
@@ -38,6 +33,8 @@ _OF_RUN_ALONE = frozenset(
 @click.option(
     "--examples", type=click.IntRange(min=0), default=3, show_default=True, help="Docs to show, each way."
 )
+@evaluation_options("compare")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
 def command(original: str, others: tuple[str, ...], output_path: Path, **options: Any) -> int:
     """What did pruning cost? Compare models with ORIGINAL, doc by doc, and write a report.
 
@@ -57,13 +54,10 @@ def command(original: str, others: tuple[str, ...], output_path: Path, **options
         return _compare(original, others, output_path, options, as_json)
 
 
-command.params += copied(run.command, leaving_out=_OF_RUN_ALONE)
-
-
 def _compare(
     original: str, others: tuple[str, ...], output_path: Path, options: dict[str, Any], as_json: bool
 ) -> int:
-    from milepost.comparing import compare
+    from milepost.api.compare import compare
     from milepost.report.text import printable
 
     compared = compare(

@@ -9,28 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milepost.cli import run
-from milepost.cli.options import copied
+from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.signals import stop_in_good_order
 
 if TYPE_CHECKING:
-    from milepost.perplexity import Perplexities
-
-_AS_IN_RUN = frozenset(
-    {
-        "output_path",
-        "steps",
-        "tokenizer",
-        "config",
-        "base",
-        "device",
-        "dtype",
-        "batch_size",
-        "shard_tokens",
-        "verbose",
-        "yes",
-        "apart",
-    }
-)
+    from milepost.api.perplexity import Perplexities
 
 
 @click.command("ppl")
@@ -58,6 +41,7 @@ _AS_IN_RUN = frozenset(
 @click.option(
     "--engine", default="auto", show_default=True, help="auto, packed, padded or reference: same scores."
 )
+@evaluation_options("ppl", leaving_out={"engine"})
 @click.option("--json", "as_json", is_flag=True, help="Print figures, gaps and factors as JSON.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Score one text under every convention of perplexity, and explain why the figures differ.
@@ -80,20 +64,14 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
         return _measure(sources, **options)
 
 
-command.params += copied(run.command, only=_AS_IN_RUN)
-
-
-def _measure(
-    sources: tuple[str, ...], *, plot: Path | None, verbose: int, yes: bool, as_json: bool, **options: Any
-) -> int:
-    from milepost.perplexity import measure_perplexity
+def _measure(sources: tuple[str, ...], *, plot: Path | None, as_json: bool, **options: Any) -> int:
+    from milepost.api.perplexity import measure_perplexity
 
     if plot is not None:
         from milepost.report.files import CHART_SUFFIXES, check_target
 
         check_target(plot, CHART_SUFFIXES)
-    level = ("WARNING", "INFO", "DEBUG")[min(verbose, 2)]
-    measured = measure_perplexity(sources, verbosity=level, ask=run.may_ask(yes), **options)
+    measured = measure_perplexity(sources, **run.as_arguments(options))
     if as_json:
         click.echo(_as_json(measured))
     else:

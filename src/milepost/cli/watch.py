@@ -10,11 +10,9 @@ from typing import Any
 import click
 
 from milepost.cli import run
-from milepost.cli.options import copied
+from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.signals import stop_in_good_order
 
-_OF_RUN_ALONE = frozenset({"sources", "quick", "log_samples", "plan", "save_plan", "scores_only"})
-"""Of `milepost run`'s options, those that make no sense here; all others mean the same."""
 AT_PLATEAU = 3
 """Exit status of a watch that `--stop-when` ended."""
 
@@ -57,6 +55,8 @@ AT_PLATEAU = 3
     metavar="FILE",
     help="Draw the curves again after each checkpoint: .png, .svg or .html.",
 )
+@evaluation_options("watch")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Evaluate the checkpoints of a training run as they become complete.
 
@@ -75,12 +75,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
         return _watch(sources, options, as_json)
 
 
-command.params += copied(run.command, leaving_out=_OF_RUN_ALONE)
-
-
 def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
-    from milepost.watch import Ended, parse_duration
-    from milepost.watching import watch
+    from milepost.api.watch import watch
+    from milepost.watching import Ended, parse_duration
 
     every, settle = options.pop("every"), options.pop("settle")
     watched = watch(

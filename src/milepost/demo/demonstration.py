@@ -21,9 +21,9 @@ from milepost.demo.world import make_world
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
-    from milepost.comparing import Compared
+    from milepost.api.compare import Compared
+    from milepost.api.results import Results
     from milepost.demo.training import Progress, Recipe
-    from milepost.library import Results
 
 SEED = 0
 RECIPE_FILE = "recipe.json"
@@ -59,7 +59,7 @@ def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None 
     Raises:
         MilepostError: the folder cannot be written, or holds a model of another recipe.
     """
-    from milepost.library import evaluate
+    from milepost.api.evaluate import evaluate
 
     tasks, model = folder / "tasks", folder / "tiny-llama"
     lessons = prepare_lessons(make_world(SEED), SEED)
@@ -93,7 +93,7 @@ def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None 
 
 
 def _prune_and_compare(folder: Path, model: Path, results: Results, say: Callable[[str], None]) -> Compared:
-    from milepost.comparing import compare
+    from milepost.api.compare import compare
     from milepost.demo.pruning import KEPT, OF, prune_copy
 
     last = max(model.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +36,16 @@ ENOUGH_S = 2.0
 TOLD_S = 60.0
 ASKED_S = 600.0
 """From so long a run on a person is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class LongRun:
+    """What the caller wants of a run that takes long."""
+
+    ask: bool = False
+    """Whether a person at the terminal is asked before it begins."""
+    models_after: int = 0
+    """Further models that the caller will ask the same; the estimate counts their time too."""
 
 
 class Beforehand:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.plan.plan import Plan
+from milepost.run.config import EvalConfig
 from milepost.run.progress import Progress, spell
 from milepost.run.scoring import Target
 from milepost.run.series import PreparedSeries
-from milepost.run.settings import RunSettings
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json
 from milepost.types import Checkpoint
@@ -55,7 +55,7 @@ class Expected:
 
 
 def expect(
-    folder: Path, series: PreparedSeries, checkpoint: Checkpoint, plan: Plan, settings: RunSettings
+    folder: Path, series: PreparedSeries, checkpoint: Checkpoint, plan: Plan, settings: EvalConfig
 ) -> Expected:
     """Without looking at the weights, so it is an estimate: they may have been overwritten since."""
     results = ResultsFolder(folder)

@@ -17,8 +17,9 @@ from pathlib import Path
 from milepost.analysis.training import note_training
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
-from milepost.run.beforehand import Beforehand
-from milepost.run.command import command_line
+from milepost.run.beforehand import Beforehand, LongRun
+from milepost.run.config import EvalConfig
+from milepost.run.device import resolve_device
 from milepost.run.estimate import Estimating, announce, expect
 from milepost.run.journal import Journal
 from milepost.run.known_series import recall_series, remember_series
@@ -31,7 +32,6 @@ from milepost.run.records import note_failure, write_records
 from milepost.run.saved_plan import check_plan_fits, read_saved_plan, write_saved_plan
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
 from milepost.run.server import check_engine
-from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.streaming import Runner
 from milepost.run.versions import can_compute_metrics
 from milepost.sources import Given, discover_all
@@ -46,7 +46,12 @@ from milepost.types import Series
 logger = logging.getLogger("milepost.run")
 
 
-def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | None = None) -> Outcome:
+def evaluate_run(
+    settings: EvalConfig,
+    journal: Journal,
+    listener: Listener | None = None,
+    long_run: LongRun | None = None,
+) -> Outcome:
     """Do what `settings` asks; `listener` is told of each checkpoint that has figures.
 
     Raises:
@@ -55,10 +60,10 @@ def evaluate_run(settings: RunSettings, journal: Journal, listener: Listener | N
     check_run(settings)
     with journal.timed("found the checkpoints"):
         found = find_series(settings)
-    return evaluate_series(found, settings, journal, listener)
+    return evaluate_series(found, settings, journal, listener, long_run)
 
 
-def save_run_plan(settings: RunSettings, journal: Journal, folder: Path) -> Plan:
+def save_run_plan(settings: EvalConfig, journal: Journal, folder: Path) -> Plan:
     """Save in `folder` the plan of what `settings` asks; no weights are read and nothing is scored.
 
     Raises:
@@ -71,7 +76,7 @@ def save_run_plan(settings: RunSettings, journal: Journal, folder: Path) -> Plan
     return write_saved_plan({one.plan.plan_id: one.plan for one in questions.values()}.values(), folder)
 
 
-def check_run(settings: RunSettings) -> None:
+def check_run(settings: EvalConfig) -> None:
     """What can be told to be wrong before any checkpoint is looked for.
 
     Raises:
@@ -82,7 +87,7 @@ def check_run(settings: RunSettings) -> None:
         check_tasks(settings.tasks)
 
 
-def find_series(settings: RunSettings, sources: Sequence[str] = ()) -> tuple[Series, ...]:
+def find_series(settings: EvalConfig, sources: Sequence[str] = ()) -> tuple[Series, ...]:
     """The checkpoints that are there now, of all sources or of some.
 
     Raises:
@@ -93,7 +98,11 @@ def find_series(settings: RunSettings, sources: Sequence[str] = ()) -> tuple[Ser
 
 
 def evaluate_series(
-    found: Sequence[Series], settings: RunSettings, journal: Journal, listener: Listener | None = None
+    found: Sequence[Series],
+    settings: EvalConfig,
+    journal: Journal,
+    listener: Listener | None = None,
+    long_run: LongRun | None = None,
 ) -> Outcome:
     """Do what `settings` asks of these checkpoints only. Raises as `evaluate_run`."""
     began = time.monotonic()
@@ -121,7 +130,7 @@ def evaluate_series(
         _import_weights(journal)
         device = resolve_device(settings.device)
     try:
-        with Worker(results, {"command": command_line(settings)}) as worker:
+        with Worker(results, {"command": settings.command_line()}) as worker:
             sweep(results)
             names = {one.name: [checkpoint.name for checkpoint in one.asked] for one in series}
             write_records(results, _by_plan(series, questions), names, settings, device)
@@ -136,8 +145,9 @@ def evaluate_series(
                 with show_progress(len(work), sum(left.values())) as progress:
                     watch = Stopwatch(Estimating(progress, left))
                     before_s = time.monotonic() - began
-                    in_all = sum(left.values()) * (1 + settings.models_after)
-                    beforehand = Beforehand(in_all, ask=settings.ask, aside=progress.aside)
+                    caller = long_run or LongRun()
+                    in_all = sum(left.values()) * (1 + caller.models_after)
+                    beforehand = Beforehand(in_all, ask=caller.ask, aside=progress.aside)
                     runner.run(work, watch, beforehand)
             finally:
                 told.end()
@@ -153,7 +163,7 @@ def evaluate_series(
 
 
 def _prepare(
-    found: Sequence[Series], settings: RunSettings, journal: Journal, saved: Questions | None
+    found: Sequence[Series], settings: EvalConfig, journal: Journal, saved: Questions | None
 ) -> list[PreparedSeries]:
     plan = None if saved is None else saved.plan
     with journal.timed("looked at configs and tokenizers"):
@@ -177,7 +187,7 @@ def _import_weights(journal: Journal) -> None:
 
 
 def _questions_by_tokenizer(
-    series: Sequence[PreparedSeries], settings: RunSettings, journal: Journal, saved: Questions | None
+    series: Sequence[PreparedSeries], settings: EvalConfig, journal: Journal, saved: Questions | None
 ) -> dict[QuestionsKey, Questions]:
     questions: dict[QuestionsKey, Questions] = {}
     for one in series:
@@ -191,7 +201,7 @@ def _questions_by_tokenizer(
                 one.tokenizer_id,
                 one.max_length,
                 shard_tokens=settings.shard_tokens,
-                reuse=settings.reuse_plan,
+                reuse=not settings.fresh_plan,
                 journal=journal,
                 defaults=one.generation,
             )

@@ -17,8 +17,8 @@ from typing import Any
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import MilepostError, TokenizerError
 from milepost.run.chat import choose_chat_template
+from milepost.run.config import EvalConfig
 from milepost.run.series import PreparedSeries
-from milepost.run.settings import RunSettings
 from milepost.run.versions import installed_version
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.digests import sha256_of
@@ -33,7 +33,7 @@ _DESCRIBES = (".json", ".jinja", ".model", ".tiktoken", ".txt")
 """Ends of the names of files that a tokenizer or a config is read from; weights have others."""
 
 
-def recall_series(series: Series, settings: RunSettings) -> PreparedSeries | None:
+def recall_series(series: Series, settings: EvalConfig) -> PreparedSeries | None:
     """What `remember_series` was given for these very files; None where it was given nothing."""
     note = _note(series, settings)
     if note is None:
@@ -61,7 +61,7 @@ def recall_series(series: Series, settings: RunSettings) -> PreparedSeries | Non
         return None  # never seen, or cut short
 
 
-def remember_series(series: Series, settings: RunSettings, read: PreparedSeries) -> None:
+def remember_series(series: Series, settings: EvalConfig, read: PreparedSeries) -> None:
     """Keep what was read of a series for `recall_series`."""
     if read.checkpoints != _usable(series) or (note := _note(series, settings)) is None:
         return
@@ -93,7 +93,7 @@ def _usable(series: Series) -> tuple[Checkpoint, ...]:
     return tuple(one for one in series.checkpoints if one.problem is None)
 
 
-def _note(series: Series, settings: RunSettings) -> Path | None:
+def _note(series: Series, settings: EvalConfig) -> Path | None:
     """Where it is kept: named by the content of every file that was read, and by who reads it."""
     told: list[Any] = [_FORM, [__version__, *(installed_version(name) for name in _READERS)]]
     told.append(settings.tasks.apply_chat_template)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +43,21 @@ def _tokenizer(results: Path, series: str) -> tuple[Any, int]:
     from milepost.weights import load_tokenizer, tokenizer_folder
 
     settings = read_settings(results)
-    words = shlex.split(settings["command"])
-    override = words[words.index("--tokenizer") + 1] if "--tokenizer" in words else None
+    override = _tokenizer_option(settings)
     source = checkpoints_of(open_results(results), series)[-1]["source"]
     found = discover(source)
     if not found.checkpoints:
         raise SourceError(f"{source} is not there any more", "prompts as tokens need its tokenizer")
     return load_tokenizer(tokenizer_folder(found.checkpoints[-1], override)), settings["plan"]["max_length"]
+
+
+def _tokenizer_option(run: Mapping[str, Any]) -> str | None:
+    """Return the `--tokenizer` of a run; records without a config have only its command line."""
+    if "config" in run:
+        given: str | None = run["config"].get("tokenizer")
+        return given
+    words = shlex.split(run["command"])
+    return words[words.index("--tokenizer") + 1] if "--tokenizer" in words else None
 
 
 def _text(tokenizer: Any, token: int) -> str:

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from milepost.plan.plan import Plan
-from milepost.run.command import command_line
+from milepost.run.config import EvalConfig
 from milepost.run.outcome import Outcome
 from milepost.run.progress import Progress
-from milepost.run.settings import RunSettings
 from milepost.store import ResultsFolder
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.types import Checkpoint, Series
@@ -89,7 +88,7 @@ class Stopwatch:
 
 
 def whole_job(
-    settings: RunSettings,
+    settings: EvalConfig,
     outcome: Outcome,
     plans: Sequence[Plan],
     watch: Stopwatch,
@@ -120,7 +119,7 @@ def whole_job(
         n_docs=sum(sizes[task.name][1] for task in plan.tasks),
         seconds=measured.before_s + n_all * (measured.fixed_s + n_tokens / tokens_per_s),
         tokens_per_s=tokens_per_s,
-        command=command_line(full),
+        command=full.command_line(),
     )
 
 

@@ -11,10 +11,9 @@ from typing import Any
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError
 from milepost.plan.plan import Plan
-from milepost.run.command import command_line
+from milepost.run.config import EvalConfig
 from milepost.run.outcome import Failure
 from milepost.run.scoring import Target, write_plan_record
-from milepost.run.settings import RunSettings
 from milepost.run.versions import versions
 from milepost.sources import identify
 from milepost.store import ResultsFolder
@@ -51,7 +50,7 @@ def write_records(
     results: ResultsFolder,
     groups: dict[str, tuple[Plan, list[str]]],
     checkpoints: dict[str, list[str]],
-    settings: RunSettings,
+    settings: EvalConfig,
     device: str | None,
 ) -> None:
     """What is asked now, unless the folder's newest records say just that.
@@ -69,7 +68,8 @@ def write_records(
             "plan_id": plan_id,
             "series": names,
             "checkpoints": {name: checkpoints[name] for name in names},
-            "command": command_line(settings),
+            "command": settings.command_line(),
+            "config": settings.to_json(),
             "sources": list(settings.sources),
             "dtype": settings.dtype,
             "device": device,
@@ -105,7 +105,7 @@ def _drop_damaged(results: ResultsFolder) -> None:
 
 
 def log_head(
-    log: logging.Logger, checkpoint: Checkpoint, target: Target, settings: RunSettings, device: str
+    log: logging.Logger, checkpoint: Checkpoint, target: Target, settings: EvalConfig, device: str
 ) -> None:
     """Begin a checkpoint's `evaluation.log` with everything its figures depend on."""
     log.info("checkpoint %s of %s: %s", checkpoint.name, checkpoint.series, checkpoint.source)

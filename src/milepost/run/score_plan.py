@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from milepost.errors import MilepostError
+from milepost.run.config import DTYPES, ENGINES, EngineChoice, EvalConfig
 from milepost.run.evaluation import evaluate_run
 from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
 from milepost.run.saved_plan import read_saved_plan
-from milepost.run.settings import DTYPES, ENGINES, RunEngineName, RunSettings
 
 
 def score_plan(
@@ -28,7 +28,7 @@ def score_plan(
     *,
     device: str = "auto",
     dtype: str = "auto",
-    engine: RunEngineName = "auto",
+    engine: EngineChoice = "auto",
     batch_tokens: int | None = None,
     tokenizer: str | None = None,
     verbosity: int = logging.WARNING,
@@ -39,13 +39,13 @@ def score_plan(
         plan: a folder that `--save-plan` wrote.
         weights: checkpoints, or folders of them.
         out: the results folder, new or of an earlier run.
-        device, dtype, engine, batch_tokens, tokenizer: as of `RunSettings`.
+        device, dtype, engine, batch_tokens, tokenizer: as of `EvalConfig`.
         verbosity: a logging level.
 
     Raises:
         MilepostError: something the caller can mend; nothing has been written then.
     """
-    settings = RunSettings(
+    settings = EvalConfig(
         sources=tuple(str(one) for one in weights),
         tasks=read_saved_plan(plan).settings,
         plan=plan,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.chat import choose_chat_template
-from milepost.run.settings import RunSettings
+from milepost.run.config import EvalConfig
 from milepost.sources import fetch, fetch_config
 from milepost.sources.names import in_order
 from milepost.types import Checkpoint, GenerationDefaults, Series
@@ -87,7 +87,7 @@ class PreparedSeries:
         return self.tokenizer_id, self.max_length, self.generation
 
 
-def prepare_series(series: Series, settings: RunSettings, plan: Plan | None = None) -> PreparedSeries:
+def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = None) -> PreparedSeries:
     """Read config and tokenizer of every checkpoint, no weights; set aside those that do not fit the others.
 
     What most checkpoints have is what the series is; of equally many, what the earliest have.

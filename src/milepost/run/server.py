@@ -8,11 +8,11 @@ from milepost.engine.generate.abilities import check_able
 from milepost.errors import MilepostError
 from milepost.plan.plan import Plan
 from milepost.run.answering import Answerer
-from milepost.run.settings import RunSettings
+from milepost.run.config import EvalConfig
 from milepost.types import Checkpoint
 
 
-def check_engine(settings: RunSettings, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:
+def check_engine(settings: EvalConfig, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:
     """Whether the engine asked for can answer these plans; of a server, whether it is there.
 
     Raises:
@@ -27,7 +27,7 @@ def check_engine(settings: RunSettings, checkpoints: Sequence[Checkpoint], plans
         _check_served(settings, checkpoints)
 
 
-def _check_served(settings: RunSettings, checkpoints: Sequence[Checkpoint]) -> None:
+def _check_served(settings: EvalConfig, checkpoints: Sequence[Checkpoint]) -> None:
     if len(checkpoints) != 1:
         raise MilepostError(
             f"a server holds one model, and SOURCE stands for {len(checkpoints)} checkpoints",
@@ -36,7 +36,7 @@ def _check_served(settings: RunSettings, checkpoints: Sequence[Checkpoint]) -> N
     connect(settings)
 
 
-def connect(settings: RunSettings) -> Answerer:
+def connect(settings: EvalConfig) -> Answerer:
     """The served model in place of one in memory."""
     from milepost.engine.server.client import ServerClient
     from milepost.engine.server.engines import ServerEngine, ServerGenerator

@@ -14,6 +14,8 @@ from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError, StorageError
 from milepost.run.answering import Answerer
 from milepost.run.beforehand import Beforehand
+from milepost.run.config import EvalConfig
+from milepost.run.device import resolve_device
 from milepost.run.journal import Journal
 from milepost.run.listening import Listener
 from milepost.run.metrics_worker import Computed, Computing, MetricsWorker
@@ -25,7 +27,6 @@ from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.server import connect
-from milepost.run.settings import RunSettings, resolve_device
 from milepost.run.versions import versions
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
@@ -72,7 +73,7 @@ class Runner:
 
     def __init__(
         self,
-        settings: RunSettings,
+        settings: EvalConfig,
         results: ResultsFolder,
         questions: dict[QuestionsKey, Questions],
         journal: Journal,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
+from milepost.options import json_object, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +45,117 @@ class Seeds:
             )
         return cls(*values)
 
+    def __str__(self) -> str:
+        return ",".join(str(seed) for seed in (self.python, self.numpy, self.torch, self.fewshot))
+
+
+_metadata = json_object("--metadata", '{"seqlen": 1024}')
+
+
+def _task_names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Comma-separated names, in one string or several, as single names."""
+    listed = [given] if isinstance(given, str) else given
+    return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
+
+
+def _samples(given: Any) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+    example = '{"arc_easy": [0, 1, 2]}'
+    parsed = json_object("--samples", example)(given)
+    if parsed is None:
+        return None
+    for ids in parsed.values():
+        if isinstance(ids, str) or not all(type(number) is int for number in ids):
+            raise MilepostError("--samples must map task names to lists of doc ids", example)
+    return tuple((task, tuple(ids)) for task, ids in parsed.items())
+
+
+def _chat_template(given: bool | str | None) -> bool | str:
+    return True if given == "true" else given or False
+
+
+def _gen_kwargs(given: str | Mapping[str, Any] | None) -> str | None:
+    return json.dumps(dict(given)) if isinstance(given, Mapping) else given
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
     """The tasks and how they are to be asked, in lm_eval's terms and with its defaults."""
 
-    names: tuple[str, ...]
-    num_fewshot: int | None = None
-    suite: str | None = None
-    """The named list that the first of the names come from."""
+    names: tuple[str, ...] = option(
+        name="tasks",
+        short="-t",
+        metavar="TASK,...",
+        multiple=True,
+        help="lm_eval task, group or tag names; globs work.",
+        parse=_task_names,
+        dump=",".join,
+    )
+    suite: str | None = option(
+        None, metavar="NAME", help="A named list of tasks: early, smollm2, pruning or helm-lite."
+    )
+    """The first of the names come from it."""
+    num_fewshot: int | None = option(
+        None, short="-f", kind=int, help="Examples in the prompt; default: the task's own."
+    )
     shots: tuple[tuple[str, int], ...] = ()
     """(task, examples in the prompt) of the suite, for tasks that `num_fewshot` says nothing of."""
-    limit: float | None = None
-    """Docs per task: a count, or below 1 a share of the task's docs."""
-    samples: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+    limit: float | None = option(
+        None, short="-L", kind=float, help="Docs per task: a count, or a share below 1."
+    )
+    samples: tuple[tuple[str, tuple[int, ...]], ...] | None = option(
+        None,
+        short="-E",
+        help="JSON: doc ids by task, for example '{\"arc_easy\": [0, 2]}', or a file with it.",
+        parse=_samples,
+        dump=lambda samples: None if samples is None else {task: list(ids) for task, ids in samples},
+    )
     """(task, doc ids) pairs; only these docs, and all docs of tasks not named."""
-    seeds: Seeds = Seeds()
-    apply_chat_template: bool | str = False
-    fewshot_as_multiturn: bool | None = None
+    seeds: Seeds = option(
+        Seeds(),
+        name="seed",
+        shows_default=True,
+        help="python,numpy,torch,fewshot; or one for all.",
+        parse=Seeds.parse,
+        dump=str,
+    )
+    apply_chat_template: bool | str = option(
+        False,
+        flag_value="true",
+        metavar="[NAME]",
+        help="Ask through the tokenizer's chat template.",
+        parse=_chat_template,
+    )
+    fewshot_as_multiturn: bool | None = option(
+        None,
+        kind=bool,
+        flag_value="true",
+        help="Few-shot examples as a conversation; on with a chat template.",
+    )
     """None: on with a chat template, off without, as in lm_eval's command line."""
-    system_instruction: str | None = None
-    gen_kwargs: str | None = None
-    """Changes to the tasks' `generation_kwargs`, as lm_eval's `--gen_kwargs`: JSON or `key=value,...`."""
-    include_path: Path | None = None
-    metadata: tuple[tuple[str, Any], ...] = ()
-    """Parameters of tasks that have some, as of lm_eval's `--metadata`: for `ppl_*` text, seqlen, stride."""
-    allow_task_code: bool = False
-    """Whether YAML of `include_path` may import and run Python (`!function`, `class`, templates)."""
+    system_instruction: str | None = option(None, help="Text put before every prompt.")
+    gen_kwargs: str | None = option(
+        None,
+        metavar="KEY=VALUE,...",
+        help="Change the tasks' generation_kwargs, as in lm_eval; JSON works.",
+        parse=_gen_kwargs,
+    )
+    include_path: Path | None = option(
+        None,
+        is_path=True,
+        help="Folder with YAML tasks of your own.",
+        parse=lambda given: None if given is None else Path(given),
+        dump=lambda path: None if path is None else str(path),
+    )
+    metadata: tuple[tuple[str, Any], ...] = option(
+        (),
+        help="JSON: parameters of tasks, for example '{\"seqlen\": 1024}' for ppl_fixed, or a file.",
+        parse=lambda given: tuple(sorted((_metadata(given) or {}).items())),
+        dump=lambda pairs: dict(pairs) or None,
+    )
+    """As of lm_eval's `--metadata`: for `ppl_*` text, seqlen, stride."""
+    allow_task_code: bool = option(
+        False, is_flag=True, help="Let YAML of --include-path run Python (`!function`)."
+    )
 
     def __post_init__(self) -> None:
         if not self.names:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from milepost.store.leases import Leases
     from milepost.types import Checkpoint
 
-logger = logging.getLogger("milepost.watch")
+logger = logging.getLogger("milepost.watching")
 
 
 class Command:

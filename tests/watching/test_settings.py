@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from milepost.errors import MilepostError
-from milepost.run.settings import RunSettings
+from milepost.run.config import EvalConfig
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
-from milepost.watch.settings import WatchSettings, parse_duration
+from milepost.watching.settings import WatchSettings, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
 
 def settings(**given: object) -> WatchSettings:
     steps = given.pop("steps", None)
-    run = RunSettings(
+    run = EvalConfig(
         sources=("run",),
         tasks=TaskSettings(names=("arc_easy",)),
         output_path=Path("out"),

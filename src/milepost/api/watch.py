@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from milepost.analysis.training import Trained, note_training, read_headline_training
-from milepost.library import Results
+from milepost.api.results import Results
+from milepost.run.beforehand import LongRun
+from milepost.run.config import EvalConfig, check_options
 from milepost.store import open_results
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from milepost.run.config import EvalOptions
     from milepost.run.listening import Listener
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
     from milepost.types import Checkpoint
-    from milepost.watch import Ended
+    from milepost.watching import Ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,6 @@ def watch(
     sources: str | Path | Sequence[str | Path],
     tasks: str | Sequence[str] = (),
     *,
-    output_path: str | Path,
     every_s: float | None = None,
     settle_s: float = 5.0,
     until: int | None = None,
@@ -40,17 +44,15 @@ def watch(
     execute: str | None = None,
     stop_when: Literal["plateau"] | None = None,
     plot: str | Path | None = None,
-    record: str = "none",
-    record_project: str = "milepost",
-    verbosity: str = "WARNING",
+    ask: bool = False,
     say: Callable[[str], None] = lambda line: None,
-    **asked: Any,
+    **options: Unpack[EvalOptions],
 ) -> Watched:
     """Evaluate checkpoints as they become complete; an interrupt ends it, and the same call goes on.
 
     Args:
         sources: folders, which need not be there yet, or Hub addresses.
-        tasks, output_path, record, record_project, verbosity: as `library.evaluate`.
+        tasks: as of `milepost.evaluate`.
         every_s: look at least this often; None for a sensible time. Changes on local disks are seen at once.
         settle_s: a checkpoint is touched once nothing in it has changed for so long.
         until: the step to end at; None for the last of `steps`, or never.
@@ -58,29 +60,32 @@ def watch(
         execute: a shell command to run after each checkpoint; see `watch.execute.Command`.
         stop_when: `plateau` ends the watch once no curve shows an improvement any more.
         plot: a picture of the curves (.png, .svg or .html) that is drawn again after each checkpoint.
-        say: told in a line what is waited for, and what became of each checkpoint.
-        asked: further arguments of `library.evaluate`.
+        ask: whether to ask at the terminal before an evaluation that takes long.
+        say: called with a line that says what is waited for, or what became of a checkpoint.
+        options: as of `milepost.evaluate`; those of `milepost watch`.
 
     Raises:
         MilepostError: the command is wrong; nothing has been written then.
     """
     from milepost.recorders import open_recording
     from milepost.report.files import CHART_SUFFIXES, check_target
-    from milepost.run.asked import run_settings
     from milepost.run.journal import Journal, parse_level
     from milepost.run.listening import Several
-    from milepost.watch import WatchSettings, watch_run
-    from milepost.watch.execute import Command
+    from milepost.watching import WatchSettings, watch_run
+    from milepost.watching.execute import Command
 
+    check_options("watch", options)
+    config = EvalConfig.from_options(sources, tasks, **options)
     settings = WatchSettings(
-        run=run_settings(sources, tasks, output_path=output_path, **asked),
+        run=config,
+        long_run=LongRun(ask=ask),
         every_s=every_s,
         settle_s=settle_s,
         until=until,
         order=order,
     )
     listeners: list[Listener] = []
-    recording = open_recording(record, record_project)
+    recording = open_recording(config.record, config.record_project)
     if recording is not None:
         listeners.append(recording)
     if plot is not None:
@@ -88,8 +93,8 @@ def watch(
         listeners.append(_Picture(Path(plot)))
     if execute is not None:
         listeners.append(Command(execute))
-    folder = Path(output_path)
-    with Journal(parse_level(verbosity)) as journal:
+    folder = config.output_path
+    with Journal(parse_level(config.verbosity)) as journal:
         report = watch_run(
             settings,
             journal,

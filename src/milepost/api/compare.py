@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.api.evaluate import evaluate_config
 from milepost.cache import cache_folder
 from milepost.errors import (
     CheckpointError,
@@ -24,6 +25,8 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
+from milepost.run.beforehand import LongRun
+from milepost.run.config import EvalConfig, check_options
 from milepost.sources import Given, discover, fetch, identify, is_fetched
 from milepost.store import read_settings
 from milepost.store.answers import ModelAnswers, read_answers
@@ -31,7 +34,10 @@ from milepost.store.files import cannot_write
 from milepost.store.folder import MARKER
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from milepost.report.comparison.study import ReportedModel, Study
+    from milepost.run.config import EvalOptions, ModelOptions
     from milepost.types import Checkpoint, Sparsity
 
 logger = logging.getLogger("milepost.run")
@@ -74,7 +80,8 @@ def compare(
     perplexity: bool = True,
     examples: int = 3,
     say: Callable[[str], None] = logger.info,
-    **options: Any,
+    ask: bool = False,
+    **options: Unpack[ModelOptions],
 ) -> Compared:
     """Compare models doc by doc and write the report to `output_path`.
 
@@ -85,22 +92,24 @@ def compare(
 
     Args:
         original, others: what to compare, and with what.
-        tasks: as in `evaluate`; needed where something is run. Of RESULTS only these are compared.
+        tasks: as of `milepost.evaluate`; needed where something is run. Of RESULTS only these are compared.
         output_path: a folder, new or of an earlier call.
         perplexity: whether models that are run are scored on wikitext-2 as well, as lm_eval does (`wikitext`)
             and as the pruning papers do (`ppl_fixed`).
         examples: how many docs lost, and gained, are shown of each task.
         say: called with a line whenever something begins.
-        options: as in `evaluate`.
+        ask: whether to ask at the terminal before runs that take long, once for all models.
+        options: as of `milepost.evaluate`; those of `milepost compare`.
 
     Raises:
         MilepostError: something the caller can mend, with a hint; nothing has been written then.
     """
+    check_options("compare", options)
     folder = Path(output_path)
     named = [original, *([others] if isinstance(others, str | Path) else others)]
     names = _task_names(tasks)
-    config = None if options.get("config") is None else Path(options["config"])
-    beside = Given(config=config, base=options.get("base"))
+    config = options.get("config")
+    beside = Given(config=None if config is None else Path(config), base=options.get("base"))
     given = _understand([str(one) for one in named], beside, has_tasks=bool(names or options.get("suite")))
     _check_folder(folder)
     to_run = [one for one in given if one.results is None]
@@ -112,8 +121,12 @@ def compare(
         try:
             place, checkpoint = one.results, one.checkpoint
             if place is None:
-                asked = _of_all(options, after=len(to_run) - to_run.index(one) - 1, first=one is to_run[0])
-                place, checkpoint = _run(one, names, folder / one.role, perplexity, asked, failures)
+                # The first run says how long all of them take, and asks leave for all.
+                after = len(to_run) - to_run.index(one) - 1
+                long_run = LongRun(ask=ask and one is to_run[0], models_after=after)
+                place, checkpoint = _run(
+                    one, names, folder / one.role, perplexity, options, long_run, failures
+                )
             models.append(_reported(one, place, checkpoint, names, say))
         except (SourceError, CheckpointError, TokenizerError, ResultsError) as error:
             if one.results is not None or len(given) == len(failures) + 1:
@@ -186,26 +199,22 @@ def _check_engine(engine: str | None, to_run: int) -> None:
 # ---- measuring -----------------------------------------------------------------------------------------
 
 
-def _of_all(options: Mapping[str, Any], *, after: int, first: bool) -> dict[str, Any]:
-    """Options of one of several runs: the first says how long all of them take, and asks leave for all."""
-    return {**options, "models_after": after, "ask": first and options.get("ask", False)}
-
-
 def _run(
     given: _Named,
     tasks: Sequence[str],
     place: Path,
     perplexity: bool,
-    options: dict[str, Any],
+    options: ModelOptions,
+    long_run: LongRun,
     failures: dict[str, str],
 ) -> tuple[Path, str]:
     """Evaluate a model; where its results are, and under which name."""
-    from milepost.library import evaluate
-
     assert given.source is not None
     added = [task for task in PERPLEXITY_TASKS if perplexity and task not in tasks]
     try:
-        results = evaluate(given.source.source, [*tasks, *added], output_path=place, **options)
+        complete: EvalOptions = {**options, "output_path": place}
+        config = EvalConfig.from_options(given.source.source, [*tasks, *added], **complete)
+        results = evaluate_config(config, long_run)
     except TaskError as error:
         if any(task in error.message for task in added):
             raise TaskError(error.message, "--no-perplexity goes without wikitext") from error

@@ -19,16 +19,16 @@ from milepost.run.listening import Listener
 from milepost.run.outcome import Outcome
 from milepost.sources.bases import HUB_SCHEME
 from milepost.types import Checkpoint, Series
-from milepost.watch.readiness import Look, Readiness, look_at
-from milepost.watch.settings import WatchSettings
-from milepost.watch.waiting import Waiter
+from milepost.watching.readiness import Look, Readiness, look_at
+from milepost.watching.settings import WatchSettings
+from milepost.watching.waiting import Waiter
 
 HUB_EVERY_S = 300.0
 """How often the Hub is asked for new revisions, unasked."""
 LONGEST_NAP_S = 1.0
 """Between looks while something is still being written."""
 
-logger = logging.getLogger("milepost.watch")
+logger = logging.getLogger("milepost.watching")
 
 
 class Ended(enum.Enum):
@@ -192,7 +192,8 @@ class _Watcher:
     def _evaluate(self, ready: list[Series]) -> None:
         looks = {one.source: look_at(one) for series in ready for one in series.checkpoints}
         try:
-            outcome = evaluate_series(ready, self._settings.run, self._journal, self._listener)
+            settings = self._settings
+            outcome = evaluate_series(ready, settings.run, self._journal, self._listener, settings.long_run)
         except SourceError as error:  # none of them has a config or weights that can be read
             for series in ready:
                 for checkpoint in series.checkpoints:

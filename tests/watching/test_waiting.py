@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.watch.waiting import Waiter, is_on_a_network_disk
+from milepost.watching.waiting import Waiter, is_on_a_network_disk
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -11,15 +11,15 @@ import pytest
 from run.own_tasks import write_task
 
 from milepost.errors import SourceError, TaskError
+from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
 from milepost.run.listening import Nobody
-from milepost.run.settings import RunSettings
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Checkpoint
-from milepost.watch import Ended, WatchSettings, watch_run
-from milepost.watch.execute import Command
-from milepost.watch.watcher import Report
+from milepost.watching import Ended, WatchSettings, watch_run
+from milepost.watching.execute import Command
+from milepost.watching.watcher import Report
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def watch(
 ) -> Report:
     steps = given.pop("steps", None)
     settings = WatchSettings(
-        run=RunSettings(
+        run=EvalConfig(
             sources=(str(run),),
             tasks=TaskSettings(names=("where",), include_path=questions),
             output_path=run.parent / "results",
@@ -161,7 +161,7 @@ def test_a_second_watch_scores_nothing_again(tiny_run: Path, questions: Path, tm
 def test_a_plateau_ends_the_watch(tiny_run: Path, questions: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
     settings = WatchSettings(
-        run=RunSettings(
+        run=EvalConfig(
             sources=(str(run),),
             tasks=TaskSettings(names=("where",), include_path=questions),
             output_path=tmp_path / "results",
@@ -175,7 +175,7 @@ def test_a_plateau_ends_the_watch(tiny_run: Path, questions: Path, tmp_path: Pat
 
 def test_an_unknown_task_is_refused_before_anything_is_waited_for(tmp_path: Path) -> None:
     settings = WatchSettings(
-        run=RunSettings(
+        run=EvalConfig(
             sources=(str(tmp_path / "later"),),
             tasks=TaskSettings(names=("no_such_task",)),
             output_path=tmp_path / "results",
@@ -188,7 +188,7 @@ def test_an_unknown_task_is_refused_before_anything_is_waited_for(tmp_path: Path
 
 def test_a_repository_that_is_not_there_is_not_waited_for(hub: str, tmp_path: Path) -> None:
     settings = WatchSettings(
-        run=RunSettings(
+        run=EvalConfig(
             sources=("hf://nobody/nothing@step-*",),
             tasks=TaskSettings(names=("arc_easy",)),
             output_path=tmp_path / "results",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from milepost.types import Checkpoint, HubLocation
-from milepost.watch.readiness import PATIENCE, Readiness
+from milepost.watching.readiness import PATIENCE, Readiness
 
 SETTLE_S = 5.0
 

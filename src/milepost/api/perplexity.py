@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from milepost.analysis.perplexity import TextPerplexity, comparability, read_perplexities, tasks_of
+from milepost.api.evaluate import evaluate_config
 from milepost.errors import MilepostError
-from milepost.library import Results, evaluate
+from milepost.run.beforehand import LongRun
+from milepost.run.config import EvalConfig, check_options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from milepost.api.results import Results
+    from milepost.run.config import EvalOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +34,12 @@ class Perplexities:
 def measure_perplexity(
     sources: str | Path | Sequence[str | Path],
     *,
-    output_path: str | Path,
     text: str = "wikitext2",
     seqlen: int | None = None,
     stride: int | None = None,
     explain: bool = True,
-    steps: str | None = None,
-    tokenizer: str | None = None,
-    config: str | None = None,
-    base: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    engine: Literal["auto", "packed", "padded", "reference"] = "auto",
-    batch_size: str | int = "auto",
-    shard_tokens: int | None = None,
     ask: bool = False,
-    verbosity: str = "WARNING",
+    **options: Unpack[EvalOptions],
 ) -> Perplexities:
     """Perplexities of every checkpoint of `sources` on one text; what is stored is not computed again.
 
@@ -49,40 +47,26 @@ def measure_perplexity(
 
     Args:
         sources: as of `milepost.evaluate`.
-        output_path: the results folder, new or of an earlier call.
         text: `wikitext2` (the test split), `c4` (what the pruning papers take of it), or a text file.
         seqlen: tokens per window; None for 2,048, or the model's context where that is shorter.
         stride: new tokens per sliding window; None for 512, or half of a window where that is shorter.
         explain: also measure what lies between the conventions (about twice the work), for `.gaps`.
-        steps, tokenizer, config, base, device, dtype, engine, batch_size, shard_tokens, ask, verbosity: as of
-            `milepost.evaluate`.
+        ask: whether to ask at the terminal before a run that takes long.
+        options: as of `milepost.evaluate`; those of `milepost ppl`.
 
     Raises:
         MilepostError: something the caller can mend, with a hint; nothing has been written then.
     """
     asked = {"text": _full(text), "seqlen": seqlen, "stride": stride}
     parameters: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    results = evaluate(
-        sources,
-        tasks_of(parameters["text"], explain=explain),
-        output_path=output_path,
-        metadata=parameters,
-        steps=steps,
-        tokenizer=tokenizer,
-        config=config,
-        base=base,
-        device=device,
-        dtype=dtype,
-        engine=engine,
-        batch_size=batch_size,
-        shard_tokens=shard_tokens,
-        ask=ask,
-        verbosity=verbosity,
-    )
+    check_options("ppl", options)
+    given: EvalOptions = {**options, "metadata": parameters}
+    config = EvalConfig.from_options(sources, tasks_of(parameters["text"], explain=explain), **given)
+    results = evaluate_config(config, LongRun(ask=ask))
     only = {*results.scored, *results.reused}
     found = read_perplexities(results.path, only=only)
     if not found and not results.failures:
-        raise MilepostError(f"{output_path} has no perplexities", "run the same command again")
+        raise MilepostError(f"{results.path} has no perplexities", "run the same command again")
     return Perplexities(results=results, found=tuple(found), notes=tuple(comparability(found)))
 
 

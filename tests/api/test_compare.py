@@ -12,8 +12,11 @@ import pytest
 from huggingface_hub import snapshot_download
 from weights.pruned import blocks, magnitude, n_of_m, prune
 
-from milepost.comparing import Compared, compare
+from milepost.api.compare import Compared, compare
+from milepost.api.results import Results
 from milepost.errors import MilepostError
+from milepost.run.beforehand import LongRun
+from milepost.run.config import EvalConfig
 
 TEXTS = """\
 task: gsm8k_text
@@ -181,14 +184,14 @@ def test_two_results_are_compared_without_running_anything(
 def test_zeros_are_counted_of_results_whose_weights_are_in_the_cache(
     compared: Compared, out: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    from milepost.library import evaluate
+    from milepost.api.evaluate import evaluate
 
     results = evaluate(
         "hf://tiny/english-4m@step-1600", "arc_easy", output_path=tmp_path / "hub", limit=5, device="cpu"
     ).path
     for here, sparsity in ((True, pytest.approx(0, abs=1e-4)), (False, None)):
         if not here:
-            monkeypatch.setattr("milepost.comparing.is_fetched", lambda checkpoint: False)
+            monkeypatch.setattr("milepost.api.compare.is_fetched", lambda checkpoint: False)
         compare(results, out / "pruned", output_path=tmp_path / "report")
         model = json.loads((tmp_path / "report" / "original_model_results.json").read_text("utf-8"))
         assert model["sparsity"] == sparsity
@@ -245,7 +248,7 @@ def test_what_one_model_has_is_written_before_the_next_begins(
 
     def say(line: str) -> None:
         if line.startswith("pruned: "):
-            monkeypatch.setattr("milepost.comparing._run", fall_over)
+            monkeypatch.setattr("milepost.api.compare._run", fall_over)
 
     shutil.copytree(out / "original", kept / "original")
     options = {**OPTIONS, "include_path": own_tasks, "say": say}
@@ -259,15 +262,15 @@ def test_what_one_model_has_is_written_before_the_next_begins(
 def test_leave_is_asked_once_and_the_estimate_is_of_all_models(
     compared: Compared, original: Path, out: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    from milepost import library
+    import milepost.api.compare as module
 
-    evaluate, asked = library.evaluate, []
+    run, asked = module.evaluate_config, []
 
-    def noted(*arguments: Any, **options: Any) -> library.Results:
-        asked.append((options["ask"], options["models_after"]))
-        return evaluate(*arguments, **options)
+    def noted(config: EvalConfig, long_run: LongRun) -> Results:
+        asked.append((long_run.ask, long_run.models_after))
+        return run(config, long_run)
 
-    monkeypatch.setattr(library, "evaluate", noted)
+    monkeypatch.setattr(module, "evaluate_config", noted)
     compare(
         original,
         [out / "original", original.parent / "pruned"],
@@ -331,7 +334,7 @@ def test_models_with_different_tokenizers_are_compared_by_docs_and_per_byte(
 def test_results_without_a_common_doc_are_refused(
     compared: Compared, original: Path, own_tasks: Path, out: Path, tmp_path: Path
 ) -> None:
-    from milepost.library import evaluate
+    from milepost.api.evaluate import evaluate
 
     evaluate(
         original,

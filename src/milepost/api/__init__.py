@@ -1,0 +1,1 @@
+"""The library: the commands as functions, and `Results`; `milepost` exports the names."""

@@ -1,0 +1,111 @@
+"""Options as dataclass fields: one declaration for the library's argument, the command line and the help."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from milepost.errors import MilepostError
+
+KEY = "option"
+"""Where a field's metadata holds its `Option`."""
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How one setting is named, parsed and explained."""
+
+    name: str
+    """The library's argument; the command line writes it `--name`, with dashes."""
+    help: str
+    kind: type = str
+    """Type of the value on the command line."""
+    is_flag: bool = False
+    """Whether the option has no value: given means True."""
+    short: str | None = None
+    """Short form, such as `-t`."""
+    metavar: str | None = None
+    multiple: bool = False
+    """Whether the option may be given several times."""
+    is_path: bool = False
+    negative: bool = False
+    """Whether there is a `--no-name` as well."""
+    flag_value: str | None = None
+    """Value of an option that is given without one."""
+    command_default: str | None = None
+    """Default on the command line, where the library has none."""
+    shows_default: bool = False
+    commands: frozenset[str] = frozenset({"run", "watch", "compare"})
+    """The commands that have this option."""
+    changes_results: bool = True
+    """Whether another value can change a result or where it is stored; only such options are printed in a
+    command line that somebody is told to type."""
+    parse: Callable[[Any], Any] = _unchanged
+    """Value as a caller or the command line gives it -> value of the field."""
+    dump: Callable[[Any], Any] = _unchanged
+    """Value of the field -> JSON, which `parse` reads back."""
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def option(default: Any = MISSING, **described: Any) -> Any:
+    """Declare a dataclass field that is an option; arguments as of `Option`."""
+    return field(default=default, metadata={KEY: described})
+
+
+def options_of(*classes: type) -> dict[str, tuple[Field[Any], Option]]:
+    """The options that dataclasses declare, by argument name, each with its field, in order."""
+    found = {}
+    for one in classes:
+        for declared in fields(one):
+            if KEY in declared.metadata:
+                described = {"name": declared.name, **declared.metadata[KEY]}
+                found[described["name"]] = declared, Option(**described)
+    return found
+
+
+def words_of(described: Option, value: Any) -> Iterator[str]:
+    """Yield the words of a command line for one option; `value` is its JSON form."""
+    if value is None or (described.is_flag and value is False and not described.negative):
+        return
+    if described.is_flag:
+        yield described.flag if value else f"--no-{described.flag[2:]}"
+        return
+    yield described.flag
+    if not (described.flag_value and value is True):
+        as_text = f"{value:g}" if type(value) is float else str(value)
+        yield json.dumps(value) if isinstance(value, dict) else as_text
+
+
+def json_object(flag: str, example: str) -> Callable[[Any], dict[str, Any] | None]:
+    """A parser of mappings, JSON objects and files that hold one; errors name `flag` and show `example`."""
+
+    def parse(given: Any) -> dict[str, Any] | None:
+        if given is None or isinstance(given, Mapping):
+            return None if given is None else dict(given)
+        text = str(given)
+        if not text.lstrip().startswith("{"):
+            try:
+                text = Path(text).read_text("utf-8")
+            except OSError as error:
+                raise MilepostError(
+                    f"{flag} {given}: {error.strerror}", "pass JSON or a file with JSON"
+                ) from error
+        try:
+            parsed = json.loads(text)
+        except ValueError as error:
+            raise MilepostError(f"{flag} is not valid JSON: {error}", example) from error
+        if not isinstance(parsed, dict):
+            raise MilepostError(f"{flag} is not a JSON object", example)
+        return parsed
+
+    return parse

@@ -1,0 +1,393 @@
+"""`EvalConfig`: every option of an evaluation, declared once.
+
+The arguments of `milepost.evaluate`, the options of `milepost run`, `watch`, `compare` and `ppl`, the record
+of a run in the results folder and the printed command lines are all made from its fields.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from milepost.errors import MilepostError
+from milepost.options import option, options_of, words_of
+from milepost.plan.shards import DEFAULT_SHARD_TOKENS
+from milepost.run.versions import can_compute_metrics
+from milepost.sources import Steps
+from milepost.tasks.settings import TaskSettings
+from milepost.tasks.suites import load_suite
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+EngineChoice = Literal["auto", "packed", "padded", "reference", "hf-continuous", "openai"]
+ENGINES: tuple[EngineChoice, ...] = ("auto", "packed", "padded", "reference", "hf-continuous", "openai")
+SERVED = "server"
+"""In place of a dtype, where only the server knows it."""
+QUICK_DOCS = 100
+"""Docs per task of a quick test."""
+
+RUN = frozenset({"run"})
+RUN_AND_WATCH = frozenset({"run", "watch"})
+MODELS = frozenset({"run", "watch", "compare", "ppl"})
+"""Every command that runs models."""
+
+
+class ModelOptions(TypedDict, total=False):
+    """The options of `EvalConfig` as Python callers give them, without `output_path`."""
+
+    suite: str | None
+    num_fewshot: int | None
+    limit: float | None
+    samples: Mapping[str, Sequence[int]] | str | None
+    seed: str
+    apply_chat_template: bool | str
+    fewshot_as_multiturn: bool | None
+    system_instruction: str | None
+    gen_kwargs: str | Mapping[str, Any] | None
+    include_path: str | Path | None
+    metadata: Mapping[str, Any] | str | None
+    allow_task_code: bool
+    quick: bool
+    plan: str | Path | None
+    scores_only: bool
+    steps: str | None
+    tokenizer: str | None
+    config: str | Path | None
+    base: str | None
+    device: str
+    dtype: str
+    engine: EngineChoice
+    base_url: str | None
+    served_model: str | None
+    batch_size: str | int
+    shard_tokens: int | None
+    log_samples: bool
+    repair: bool
+    record: str
+    record_project: str
+    fresh_plan: bool
+    verbosity: str
+
+
+class EvalOptions(ModelOptions):
+    """The options of `milepost.evaluate`."""
+
+    output_path: str | Path
+
+
+def _batch_tokens(given: str | int) -> int | None:
+    if given == "auto":
+        return None
+    try:
+        return int(given)
+    except ValueError as error:
+        raise MilepostError(
+            f"--batch-size {given!r} is not a number", "pass auto, or tokens per forward pass such as 8192"
+        ) from error
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given).expanduser()
+
+
+def _text(given: object) -> str | None:
+    return None if given is None else str(given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalConfig:
+    """What to evaluate, on what, how, and where the results go."""
+
+    sources: tuple[str, ...]
+    tasks: TaskSettings
+    quick: bool = option(
+        False,
+        is_flag=True,
+        commands=RUN,
+        help="A test: first, middle and last checkpoint, 100 docs per task; says how long the full job"
+        " takes.",
+    )
+    plan: Path | None = option(
+        None,
+        metavar="FOLDER",
+        is_path=True,
+        commands=RUN,
+        help="Ask what --save-plan saved, in place of --tasks.",
+        parse=_path,
+        dump=_text,
+    )
+    """`tasks` are then those that the plan was made for."""
+    scores_only: bool = option(
+        False,
+        is_flag=True,
+        commands=RUN,
+        help="Store scores and no metrics, as where lm_eval is missing; `milepost metrics` computes them"
+        " later.",
+    )
+    output_path: Path = option(
+        short="-o",
+        command_default="milepost-results",
+        shows_default=True,
+        commands=MODELS - {"compare"},
+        help="Results folder, new or of an earlier run.",
+        parse=Path,
+        dump=str,
+    )
+    steps: Steps | None = option(
+        None,
+        metavar="BEGIN:END:STRIDE",
+        commands=MODELS - {"compare"},
+        help="Only these steps, END included; parts may be empty.",
+        parse=lambda given: None if given is None else Steps.parse(given),
+        dump=_text,
+    )
+    tokenizer: str | None = option(
+        None, commands=MODELS, help="For checkpoints without one: a folder or Hub address."
+    )
+    config: Path | None = option(
+        None,
+        metavar="FILE",
+        commands=MODELS,
+        help="A config in place of any that lies beside the checkpoints.",
+        parse=_path,
+        dump=_text,
+    )
+    base: str | None = option(
+        None, metavar="MODEL", commands=MODELS, help="What adapters change: a folder or Hub address."
+    )
+    device: str = option(
+        "auto",
+        shows_default=True,
+        commands=MODELS,
+        changes_results=False,
+        help="auto, cpu, cuda, cuda:N or mps.",
+    )
+    dtype: str = option(
+        "auto", shows_default=True, commands=MODELS, help="auto, float32, float16 or bfloat16."
+    )
+    engine: EngineChoice = option(
+        "auto",
+        shows_default=True,
+        commands=MODELS,
+        help="auto, packed, padded or reference: same scores. hf-continuous: texts by transformers'"
+        " continuous batching. openai: a running server, see --base-url.",
+    )
+    base_url: str | None = option(
+        None,
+        metavar="URL",
+        help="Of a server with OpenAI's completions endpoint (vLLM, SGLang), for --engine openai.",
+    )
+    served_model: str | None = option(None, metavar="NAME", help="Its model; needed where it serves several.")
+    batch_tokens: int | None = option(
+        None,
+        name="batch_size",
+        short="-b",
+        metavar="auto|TOKENS",
+        shows_default=True,
+        commands=MODELS,
+        changes_results=False,
+        help="Tokens per forward pass.",
+        parse=_batch_tokens,
+        dump=lambda tokens: "auto" if tokens is None else tokens,
+    )
+    shard_tokens: int = option(
+        DEFAULT_SHARD_TOKENS,
+        kind=int,
+        commands=MODELS,
+        help="Tokens per unit of work and storage.",
+        parse=lambda given: DEFAULT_SHARD_TOKENS if given is None else given,
+    )
+    log_samples: bool = option(
+        False,
+        short="-s",
+        is_flag=True,
+        commands=RUN,
+        changes_results=False,
+        help="Also write lm_eval's result and sample files.",
+    )
+    repair: bool = option(
+        True,
+        is_flag=True,
+        negative=True,
+        shows_default=True,
+        changes_results=False,
+        help="Fetch a damaged file of the Hub's cache again.",
+    )
+    record: str = option(
+        "none",
+        flag_value="trackio",
+        metavar="[trackio|wandb|none]",
+        shows_default=True,
+        commands=RUN_AND_WATCH,
+        changes_results=False,
+        help="Also record each checkpoint's figures there, one run per series; without a name, in trackio.",
+    )
+    record_project: str = option(
+        "milepost",
+        shows_default=True,
+        commands=RUN_AND_WATCH,
+        changes_results=False,
+        help="The recorder's project.",
+    )
+    fresh_plan: bool = option(
+        False, is_flag=True, changes_results=False, help="Build prompts and tokens anew, whatever is cached."
+    )
+    verbosity: str = option(
+        "WARNING",
+        commands=MODELS,
+        changes_results=False,
+        help="Log level by name; LMEVAL_LOG_LEVEL is respected too.",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise MilepostError("no SOURCE given", "name a folder of checkpoints or hf://org/name@step-*")
+        if self.dtype not in DTYPES:
+            raise MilepostError(f"unknown dtype {self.dtype!r}", "one of " + ", ".join(DTYPES))
+        if self.engine not in ENGINES:
+            raise MilepostError(f"unknown engine {self.engine!r}", "one of " + ", ".join(ENGINES))
+        if (self.engine == "openai") != (self.base_url is not None):
+            raise MilepostError(
+                "--engine openai and --base-url go together",
+                "for example --engine openai --base-url http://127.0.0.1:8000/v1",
+            )
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise MilepostError(
+                f"--batch-size {self.batch_tokens} is not positive", "pass auto or a token count"
+            )
+        if self.shard_tokens < 1:
+            raise MilepostError(
+                f"--shard-tokens {self.shard_tokens} is not positive",
+                f"omit it to use the default ({DEFAULT_SHARD_TOKENS:,})",
+            )
+
+    @classmethod
+    def from_options(
+        cls,
+        sources: str | Path | Sequence[str | Path],
+        tasks: str | Sequence[str] = (),
+        **options: Unpack[EvalOptions],
+    ) -> EvalConfig:
+        """Build a config from the arguments of `milepost.evaluate`.
+
+        Raises:
+            MilepostError: an argument is invalid; the hint says what would be valid.
+            TypeError: there is no such option.
+        """
+        listed = [sources] if isinstance(sources, str | Path) else list(sources)
+        return cls._parse([str(source) for source in listed], {"tasks": tasks, **options})
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> EvalConfig:
+        """Read what `to_json` returned; raises as `from_options`."""
+        options = dict(record)
+        return cls._parse(options.pop("sources"), options)
+
+    @classmethod
+    def _parse(cls, sources: Sequence[str], given: Mapping[str, Any]) -> EvalConfig:
+        unknown = sorted(given.keys() - OPTIONS.keys())
+        if unknown:
+            raise TypeError(f"there is no option {', '.join(unknown)}")
+        of_tasks = options_of(TaskSettings)
+        task_fields: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
+        for name, value in given.items():
+            declared, described = OPTIONS[name]
+            (task_fields if name in of_tasks else fields)[declared.name] = described.parse(value)
+        if fields.get("plan") is not None:
+            return cls(sources=tuple(sources), tasks=_saved_tasks(fields, task_fields), **fields)
+        if task_fields.get("suite") is not None:
+            suite = load_suite(task_fields["suite"])
+            task_fields["names"] = (*suite.tasks, *task_fields.get("names", ()))
+            task_fields["shots"] = suite.shots
+        if fields.get("quick"):
+            if task_fields.get("limit") is not None or task_fields.get("samples") is not None:
+                raise MilepostError(
+                    "--quick chooses the docs itself", "leave out --limit and --samples, or --quick"
+                )
+            task_fields["limit"] = QUICK_DOCS
+        return cls(sources=tuple(sources), tasks=TaskSettings(**task_fields), **fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sources and every option that differs from its default, in a form that JSON holds."""
+        return {"sources": list(self.sources), **self._given()}
+
+    def command_line(self) -> str:
+        """Return `milepost run ...`, quoted for a shell, without options that cannot change a result."""
+        words = [
+            word
+            for name, value in self._given().items()
+            if OPTIONS[name][1].changes_results
+            and (name != "engine" or value in ("openai", "hf-continuous"))  # the others give the same scores
+            for word in words_of(OPTIONS[name][1], value)
+        ]
+        return shlex.join(["milepost", "run", *self.sources, *words])
+
+    def full_job(self) -> EvalConfig:
+        """Return the job that a quick test is a test of."""
+        return replace(self, quick=False, tasks=replace(self.tasks, limit=None))
+
+    def _given(self) -> dict[str, Any]:
+        if self.plan is not None:
+            return {name: value for name, value in self._differing() if name not in _TASK_OPTIONS}
+        return dict(self._differing())
+
+    def _differing(self) -> Iterator[tuple[str, Any]]:
+        """Yield name and JSON form of every option that differs from its default."""
+        listed = load_suite(self.tasks.suite).tasks if self.tasks.suite else ()
+        tasks = replace(self.tasks, limit=None) if self.quick else self.tasks
+        for name, (declared, described) in OPTIONS.items():
+            value = getattr(tasks if name in _TASK_OPTIONS else self, declared.name)
+            if name == "tasks":
+                value = tuple(task for task in value if task not in listed)
+            if value != declared.default and value != ():
+                yield name, described.dump(value)
+
+    @property
+    def leaves_metrics(self) -> bool:
+        """Whether this run stores scores and computes no metrics from them."""
+        return self.scores_only or not can_compute_metrics()
+
+    @property
+    def asked_dtype(self) -> str:
+        """`--dtype`; nobody but the server knows what a server computes in."""
+        return SERVED if self.engine == "openai" else self.dtype
+
+
+def _saved_tasks(fields: Mapping[str, Any], task_fields: Mapping[str, Any]) -> TaskSettings:
+    """Return the settings that a saved plan was made with; no option may ask for others."""
+    from milepost.run.saved_plan import read_saved_plan
+
+    standard = {declared.name: declared.default for declared, _ in options_of(TaskSettings).values()}
+    changed = {name for name, value in task_fields.items() if value not in (standard[name], ())}
+    if (
+        changed
+        or fields.get("quick")
+        or fields.get("shard_tokens", DEFAULT_SHARD_TOKENS) != DEFAULT_SHARD_TOKENS
+    ):
+        raise MilepostError(
+            "a saved plan says itself what is asked",
+            "leave out --plan, or --tasks and what changes their prompts",
+        )
+    return read_saved_plan(fields["plan"]).settings
+
+
+OPTIONS = options_of(TaskSettings, EvalConfig)
+"""Every option by its argument name: the field that holds it, and its description."""
+_TASK_OPTIONS = frozenset(options_of(TaskSettings))
+
+
+def check_options(command: str, options: Mapping[str, Any]) -> None:
+    """Check that `command` has all of these options.
+
+    Raises:
+        TypeError: it lacks one.
+    """
+    for name in options:
+        if name not in OPTIONS or command not in OPTIONS[name][1].commands:
+            raise TypeError(f"{command} has no option {name!r}")
