@@ -50,7 +50,16 @@ class TileRunner:
     def run(
         self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
     ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
-        """See `registry.PackRunner`."""
+        """One forward pass.
+
+        Args:
+            pack: what to run.
+            above: keys and values of its context by layer, as the run of the pack before returned them.
+            rows: [R] which of its rows are wanted, ascending.
+
+        Returns:
+            hidden states [R, D] of those, and what the pack that starts where it stops needs.
+        """
         attention = TileAttention(pack=pack, above=above, switches=self.switches)
         tokens = torch.from_numpy(pack.tokens)[None].to(self.model.device)
         positions = torch.from_numpy(pack.positions)[None].to(self.model.device)

@@ -1,221 +1,243 @@
-"""The attention of one pack on a GPU: FlexAttention over the whole pack, its block mask made from the tree.
+"""Packs through a model on a GPU: FlexAttention over the whole pack, all else compiled layer by layer.
 
-Every pack is padded to one size, its context too, and everything that changes from pack to pack lies in
-buffers that stay where they are. So the model's body is compiled once, and once more only where a pack did
-not fit into memory. The first pack runs uncompiled: it shows which layers, shapes and windows there are.
+Every pack is padded to one size, its context too, and what changes from pack to pack is copied into tensors
+that stay where they are. The attention is one opaque operation to the model's layers (`attention_op`): so
+there are two graphs in all: a layer, and the attention inside the operation. FlexAttention without a compiler
+would build the whole matrix of scores; that is never done, and `dense_calls` would tell.
 
 Shapes: T tokens of a full pack, C context rows, H query heads, N key heads, D head size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from milepost.engine.registry import running
+from milepost.engine.attention_op import answered_by
+from milepost.engine.kernel_options import SMALLEST_HEAD
+from milepost.engine.memory import is_out_of_memory
+from milepost.engine.registry import UnsupportedAttentionError
+from milepost.engine.split import forward_replaced
+from milepost.engine.tree_mask import BLOCK, EVERYTHING, Seen, block_mask, empty_blocks
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from milepost.engine.registry import KeysAndValues
+    from milepost.engine.accelerator import Accelerator
+    from milepost.engine.kernel_options import KernelOptions
+    from milepost.engine.layer_shapes import LayerShape
+    from milepost.engine.packs_gpu import StagedPack
     from milepost.engine.split import SplitModel
-    from milepost.plan.packs import Pack
 
-BLOCK = 128
-"""Rows and keys of a block of the mask; T and C are multiples of it."""
+MOST_GRAPHS = 64
+"""Of one function, before torch would run it uncompiled; far above what sizes of packs can make of it."""
+
+KERNEL_OPTIONS = {"FORCE_USE_FLEX_ATTENTION": True, "ROWS_GUARANTEED_SAFE": True}
+"""Not the kernel for few queries; and every row sees a key, if only its own."""
+
+Context = list[tuple[torch.Tensor, torch.Tensor]]
+"""Of each layer, keys and values [1, N, C, D] of the rows above a pack."""
 
 
-def round_up(n: int) -> int:
-    """The multiple of BLOCK at or above n, at least one."""
-    return max(1, -(-n // BLOCK)) * BLOCK
+class DenseAttentionError(Exception):
+    """FlexAttention was about to run without a compiler, over a whole pack at once."""
+
+
+class KernelError(Exception):
+    """The attention kernel could not be built or run."""
+
+
+class Output(NamedTuple):
+    """What a pack's forward pass left on the device."""
+
+    hidden_MD: torch.Tensor
+    """At the rows whose logits are wanted."""
+    is_sound: torch.Tensor
+    """[1] whether all hidden states of the pack are numbers."""
+    below: Context | None
+    """The context of the pack that starts where this one stops; None where that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a runner computes."""
+
+    n_tokens: int
+    n_context: int
+    options: KernelOptions
+    compiled_layers: bool
 
 
 class FlexRunner:
-    """Runs packs of at most `n_tokens` tokens with at most `n_context` rows of context."""
+    """Runs packs of at most `way.n_tokens` tokens with at most `way.n_context` rows of context."""
 
-    def __init__(self, model: SplitModel, n_tokens: int, n_context: int, *, compiled: bool) -> None:
+    dense_calls = 0
+    """Calls of FlexAttention without a compiler, by any runner; each was refused."""
+
+    def __init__(
+        self, model: SplitModel, accelerator: Accelerator, shapes: list[LayerShape], way: Way
+    ) -> None:
         self.model = model
-        self.compiled = compiled
-        self.n_tokens, self.n_context = round_up(n_tokens), round_up(n_context)
-        device = model.device
-        n_keys = self.n_context + self.n_tokens
-        self._tokens = torch.zeros(1, self.n_tokens, dtype=torch.int64, device=device)
-        self._positions = torch.zeros(1, self.n_tokens, dtype=torch.int64, device=device)
-        self._keep = torch.zeros(self.n_context, dtype=torch.int64, device=device)
-        self._key_end = torch.zeros(n_keys, dtype=torch.int64, device=device)
-        self._key_position = torch.zeros(n_keys, dtype=torch.int64, device=device)
-        self._masks: dict[int | None, _TreeMask] = {}
-        self._above: dict[int, KeysAndValues] = {}
-        self._kept: dict[int, KeysAndValues] = {}
-        self._warm = False
-        self.layers: list[int] = []
+        self.way = way
+        self._shapes = shapes
+        self._backend = accelerator.backend
+        device = accelerator.device
+        n_tokens, n_context = way.n_tokens, way.n_context
+        self._input_2T = torch.zeros(2, n_tokens, dtype=torch.int64, device=device)
+        self._seen_2K = torch.zeros(2, n_context + n_tokens, dtype=torch.int32, device=device)
+        self._keep_C = torch.zeros(n_context, dtype=torch.int32, device=device)
+        seen = Seen(*self._seen_2K)
+        self._blocks = {shape.window: empty_blocks(n_tokens, n_context, device) for shape in shapes}
+        self._masks = {
+            window: block_mask(
+                seen, blocks, n_context, torch.tensor(window or EVERYTHING, dtype=torch.int32, device=device)
+            )
+            for window, blocks in self._blocks.items()
+        }
+        self._nothing = {shape: _no_context(shape, n_context, device) for shape in shapes}
+        self._flex = torch.compile(_flex, backend=self._backend, dynamic=False, fullgraph=True)
+        self._layers = self._compiled_layers() if way.compiled_layers else []
+        self._above: Context | None = None
+        self._below: Context = []
+        self._has_below = False
+        self._careful = False
+        self._n_answered = 0
 
-    def run(
-        self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
-    ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
-        """See `registry.PackRunner`; keys and values are [1, N, C, D]."""
-        self._load(pack, above)
-        self.layers = []
-        with running(self, self.model.module):
-            hidden_TD = self.model.hidden(
-                self._tokens, compiled=self.compiled and self._warm, position_ids=self._positions
-            )[0]
-        self._warm = True
-        kept = {layer: (key.clone(), value.clone()) for layer, (key, value) in self._kept.items()}
-        return hidden_TD[torch.from_numpy(rows).to(hidden_TD.device)], kept
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within it, `run` may be called, and the model is good for nothing else."""
+        with ExitStack() as stack:
+            stack.enter_context(torch._dynamo.config.patch(recompile_limit=MOST_GRAPHS))
+            stack.enter_context(answered_by(self, self.model.module))
+            for layer, forward in self._layers:
+                stack.enter_context(forward_replaced(layer, forward))
+            yield
+
+    def run(self, pack: StagedPack, above: Context | None, *, careful: bool = False) -> Output:
+        """One forward pass, which the host does not wait for.
+
+        Args:
+            pack: what to run.
+            above: of its context; None where it has none.
+            careful: keep what is no number from rows that do not see it, at some cost.
+        """
+        self._input_2T.copy_(pack.input_2T)
+        self._seen_2K.copy_(pack.seen_2K)
+        self._keep_C.copy_(pack.keep_C)
+        for window, blocks in pack.blocks.items():
+            for own, new in zip(self._blocks[window].tensors(), blocks.tensors(), strict=True):
+                own.copy_(new)
+        self._above, self._below, self._has_below = above, [], pack.has_below
+        self._careful, self._n_answered = careful, 0
+        hidden_TD = self.model.hidden(self._input_2T[:1], position_ids=self._input_2T[1:])[0]
+        if self._n_answered != len(self._shapes):
+            raise UnsupportedAttentionError(
+                f"its attention was called {self._n_answered} times for {len(self._shapes)} layers"
+            )
+        below = self._below if pack.has_below else None
+        self._above, self._below = None, []
+        hidden_MD = hidden_TD.index_select(0, pack.needed_M)
+        return Output(hidden_MD, torch.isfinite(hidden_TD).all()[None], below)
 
     def attend(
         self,
-        layer: int,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        *,
         scale: float,
         window: int | None,
         softcap: float | None,
     ) -> torch.Tensor:
-        """See `registry.AttentionBackend`."""
-        if not torch.compiler.is_compiling():
-            self._prepare(layer, key, value, window)
-        above_key, above_value = self._above[layer]
+        """See `attention_op.Answering`."""
+        shape = self._shapes[self._n_answered % len(self._shapes)]
+        if (scale, window, softcap) != (shape.scale, shape.window, shape.softcap):
+            raise UnsupportedAttentionError("its attention layers are not those of a short input")
+        above_key, above_value = self._above[self._n_answered] if self._above else self._nothing[shape]
+        self._n_answered += 1
         keys, values = torch.cat([above_key, key], dim=2), torch.cat([above_value, value], dim=2)
-        kept_key, kept_value = self._kept[layer]
-        kept_key.copy_(keys.index_select(2, self._keep))
-        kept_value.copy_(values.index_select(2, self._keep))
-        sound_K = torch.isfinite(keys).all(3).all(1)[0] & torch.isfinite(values).all(3).all(1)[0]
-        keys = torch.where(sound_K[:, None], keys, 0)
-        values = torch.where(sound_K[:, None], values, 0)
-        output: Any = flex_attention(
-            query,
-            keys,
-            values,
-            score_mod=None if softcap is None else _soft_cap(softcap),
-            block_mask=self._masks[window].block_mask,
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        output = torch.where(self._poisoned_rows(~sound_K)[None, None, :, None], torch.nan, output)
+        if self._has_below:
+            self._below.append((keys.index_select(2, self._keep_C), values.index_select(2, self._keep_C)))
+        broken_T = None
+        if self._careful:
+            sound_K = torch.isfinite(keys).all(3).all(1)[0] & torch.isfinite(values).all(3).all(1)[0]
+            keys = torch.where(sound_K[:, None], keys, 0)
+            values = torch.where(sound_K[:, None], values, 0)
+            broken_T = self._rows_that_see(~sound_K)
+        output = self._run_kernel(query, keys, values, scale, window, softcap)
+        if broken_T is not None:
+            output = torch.where(broken_T[None, None, :, None], torch.nan, output)
         return output.transpose(1, 2).contiguous()
 
-    def _poisoned_rows(self, broken_K: torch.Tensor) -> torch.Tensor:
+    def _run_kernel(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+    ) -> torch.Tensor:
+        value_size = values.shape[3]
+        try:
+            output: torch.Tensor = self._flex(
+                _wide_enough(query),
+                _wide_enough(keys),
+                _wide_enough(values),
+                self._masks[window],
+                scale,
+                softcap,
+                self.way.options.for_flex() | KERNEL_OPTIONS,
+            )
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise KernelError(f"{type(error).__name__}: {error}") from error
+        return output[..., :value_size]
+
+    def _rows_that_see(self, broken_K: torch.Tensor) -> torch.Tensor:
         """[T] which rows see a key that is no number; a mask cannot hide those, since 0 * NaN is NaN."""
+        n_context = self.way.n_context
         broken = broken_K.to(torch.int32)
-        first_row = (torch.arange(len(broken), device=broken.device) - self.n_context).clamp(min=0)
-        ends = torch.maximum(self._key_end, first_row)
-        change = torch.zeros(self.n_tokens + 1, dtype=torch.int32, device=broken.device)
+        first_row = (torch.arange(len(broken), device=broken.device) - n_context).clamp(min=0)
+        ends = torch.maximum(self._seen_2K[0].long(), first_row)
+        change = torch.zeros(self.way.n_tokens + 1, dtype=torch.int32, device=broken.device)
         change = change.index_add(0, first_row, broken).index_add(0, ends, -broken)
         return change.cumsum(0)[:-1] > 0
 
-    def _prepare(self, layer: int, key: torch.Tensor, value: torch.Tensor, window: int | None) -> None:
-        """Makes what the compiled body will find in place."""
-        self.layers.append(layer)
-        if layer not in self._above:
-            rows = (*key.shape[:2], self.n_context)
-            self._above[layer] = key.new_zeros(*rows, key.shape[-1]), value.new_zeros(*rows, value.shape[-1])
-            self._kept[layer] = key.new_zeros(*rows, key.shape[-1]), value.new_zeros(*rows, value.shape[-1])
-        if window not in self._masks:
-            mask = _TreeMask.empty(self._key_end, self._key_position, self.n_context, window)
-            self._masks[window] = mask
-            mask.refill()
-
-    def _load(self, pack: Pack, above: dict[int, KeysAndValues]) -> None:
-        n, n_above, first = len(pack), len(pack.context), self.n_context
-        device = self._tokens.device
-        self._tokens.zero_()
-        self._positions.zero_()
-        self._key_position.zero_()
-        self._tokens[0, :n] = torch.from_numpy(pack.tokens).to(device)
-        self._positions[0, :n] = torch.from_numpy(pack.positions).to(device)
-        self._key_position[:n_above] = torch.arange(n_above, device=device)
-        self._key_position[first : first + n] = self._positions[0, :n]
-        self._key_end.zero_()
-        # A padding token sees itself: a row without any key would be NaN, and NaN cannot be masked away.
-        self._key_end[first:] = torch.arange(1, self.n_tokens + 1, device=device)
-        key_end = torch.from_numpy(pack.key_end).to(device)
-        self._key_end[:n_above], self._key_end[first : first + n] = key_end[:n_above], key_end[n_above:]
-        keep = torch.from_numpy(pack.keep).to(device)
-        self._keep.zero_()
-        self._keep[: len(keep)] = torch.where(keep < n_above, keep, keep - n_above + first)
-        for layer, (key, value) in above.items():
-            if layer not in self._above:
-                self._above[layer] = torch.empty_like(key), torch.empty_like(value)
-                self._kept[layer] = torch.empty_like(key), torch.empty_like(value)
-            self._above[layer][0].copy_(key)
-            self._above[layer][1].copy_(value)
-        for mask in self._masks.values():
-            mask.refill()
+    def _compiled_layers(self) -> list[tuple[torch.nn.Module, Callable[..., Any]]]:
+        return [
+            (layer, torch.compile(layer.forward, backend=self._backend, dynamic=False))
+            for layer in self.model.layers(len(self._shapes))
+        ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TreeMask:
-    """A block mask whose tensors stay in place while the tree that they describe changes."""
-
-    key_end: torch.Tensor
-    key_position: torch.Tensor
-    n_context: int
-    window: int | None
-    partial: tuple[torch.Tensor, torch.Tensor]
-    """Number [1, 1, T / BLOCK] and order [1, 1, T / BLOCK, (C + T) / BLOCK] of blocks that need the rule."""
-    full: tuple[torch.Tensor, torch.Tensor]
-    """The same for blocks in which every row sees every key."""
-    block_mask: BlockMask
-
-    @classmethod
-    def empty(
-        cls, key_end: torch.Tensor, key_position: torch.Tensor, n_context: int, window: int | None
-    ) -> _TreeMask:
-        n_keys = len(key_end)
-        rows, columns = (n_keys - n_context) // BLOCK, n_keys // BLOCK
-
-        def blocks() -> tuple[torch.Tensor, torch.Tensor]:
-            number = torch.zeros(1, 1, rows, dtype=torch.int32, device=key_end.device)
-            order = torch.arange(columns, dtype=torch.int32, device=key_end.device)
-            return number, order.expand(1, 1, rows, columns).contiguous()
-
-        def visible(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-            seen = (k - n_context <= q) & (q < key_end[k])
-            if window is not None:
-                seen = seen & (key_position[q + n_context] - key_position[k] < window)
-            return seen
-
-        partial, full = blocks(), blocks()
-        block_mask = BlockMask.from_kv_blocks(
-            *partial, *full, BLOCK_SIZE=BLOCK, mask_mod=visible, seq_lengths=(n_keys - n_context, n_keys)
-        )
-        # The mask must hold our tensors, not copies, for `refill` to reach it.
-        block_mask.kv_num_blocks, block_mask.kv_indices = partial
-        block_mask.full_kv_num_blocks, block_mask.full_kv_indices = full
-        return cls(
-            key_end=key_end,
-            key_position=key_position,
-            n_context=n_context,
-            window=window,
-            partial=partial,
-            full=full,
-            block_mask=block_mask,
-        )
-
-    def refill(self) -> None:
-        """Finds the blocks again for what `key_end` and `key_position` now hold."""
-        device = self.key_end.device
-        key_row = torch.arange(len(self.key_end), device=device) - self.n_context
-        first = torch.arange(0, len(self.key_end) - self.n_context, BLOCK, device=device)[:, None]
-        some = torch.maximum(key_row, first) < torch.minimum(self.key_end, first + BLOCK)
-        every = (key_row <= first) & (self.key_end >= first + BLOCK)
-        if self.window is not None:
-            last_position = self.key_position[self.n_context :].view(-1, BLOCK).amax(1)
-            every &= last_position[:, None] - self.key_position < self.window
-        some_block = some.view(len(first), -1, BLOCK).any(-1)
-        every_block = every.view(len(first), -1, BLOCK).all(-1)
-        for (number, order), wanted in ((self.partial, some_block & ~every_block), (self.full, every_block)):
-            number[0, 0] = wanted.sum(1)
-            order[0, 0] = wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+def _flex(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: BlockMask,
+    scale: float,
+    softcap: float | None,
+    options: dict[str, int | bool],
+) -> torch.Tensor:
+    if not torch.compiler.is_compiling():
+        FlexRunner.dense_calls += 1
+        raise DenseAttentionError("torch.compile did not compile FlexAttention")
+    call: Any = flex_attention  # its overloads do not know plain dictionaries of options
+    output: torch.Tensor = call(
+        query,
+        keys,
+        values,
+        score_mod=None if softcap is None else _soft_cap(softcap),
+        block_mask=mask,
+        scale=scale,
+        enable_gqa=query.shape[1] != keys.shape[1],
+        kernel_options=options,
+    )
+    return output
 
 
 def _soft_cap(cap: float) -> Callable[..., torch.Tensor]:
@@ -223,3 +245,21 @@ def _soft_cap(cap: float) -> Callable[..., torch.Tensor]:
         return torch.tanh(score / cap) * cap
 
     return score
+
+
+def _wide_enough(part: torch.Tensor) -> torch.Tensor:
+    """With zeros up to the smallest head size that the kernel takes; they add nothing to a product."""
+    missing = SMALLEST_HEAD - part.shape[3]
+    return part if missing <= 0 else torch.nn.functional.pad(part, (0, missing))
+
+
+def _no_context(shape: LayerShape, n_context: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def zeros(size: int) -> torch.Tensor:
+        return torch.zeros(1, shape.n_key_heads, n_context, size, dtype=shape.dtype, device=device)
+
+    return zeros(shape.head_size), zeros(shape.value_size)
+
+
+def round_up(n: int) -> int:
+    """The multiple of BLOCK at or above n, at least one."""
+    return max(1, -(-n // BLOCK)) * BLOCK

@@ -30,22 +30,30 @@ class Layouts:
 
     def __init__(self, *, share_prefixes: bool) -> None:
         self._build = build_tree if share_prefixes else build_unshared_tree
-        self._kept: dict[int, tuple[Sequences, Layout]] = {}
+        self._trees: dict[int, tuple[Sequences, Tree]] = {}
+        self._layouts: dict[int, Layout] = {}
         self._n_nodes = 0
 
-    def of(self, sequences: Sequences) -> Layout:
-        """The layout of these sequences; that of the same object is made once.
+    def tree_of(self, sequences: Sequences) -> Tree:
+        """The tree of these sequences; that of the same object is made once.
 
         An entry holds its sequences, so that no other object can come to have their identity.
         """
-        kept = self._kept.get(id(sequences))
+        kept = self._trees.get(id(sequences))
         if kept is not None:
             return kept[1]
         tree = self._build(sequences)
-        layout = Layout(tree, cut_tiles(tree, tile_tokens=TILE_TOKENS))
         if self._n_nodes + len(tree) > KEPT_NODES:
-            self._kept.clear()
+            self._trees.clear()
+            self._layouts.clear()
             self._n_nodes = 0
-        self._kept[id(sequences)] = sequences, layout
+        self._trees[id(sequences)] = sequences, tree
         self._n_nodes += len(tree)
-        return layout
+        return tree
+
+    def of(self, sequences: Sequences) -> Layout:
+        """The same with its tiles."""
+        tree = self.tree_of(sequences)
+        if id(sequences) not in self._layouts:
+            self._layouts[id(sequences)] = Layout(tree, cut_tiles(tree, tile_tokens=TILE_TOKENS))
+        return self._layouts[id(sequences)]

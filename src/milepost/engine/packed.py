@@ -7,16 +7,19 @@ packs, so that the head works on full blocks of rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from milepost.engine.accelerator import accelerator_of
 from milepost.engine.attention_cpu import MOST_NARROW_ROWS, TileRunner
-from milepost.engine.attention_gpu import FlexRunner
-from milepost.engine.base import ShardByShard
 from milepost.engine.budget import fitting_budget
+from milepost.engine.flex_ways import LeftFlexError
+from milepost.engine.gpu_path import GpuPath
 from milepost.engine.inputs import check_tokens, sum_targets
 from milepost.engine.layouts import Layouts
 from milepost.engine.memory import is_out_of_memory
@@ -32,11 +35,15 @@ from milepost.plan.packs import Span, cut_packs, halves, make_pack
 from milepost.plan.sequences import longest
 
 if TYPE_CHECKING:
-    from milepost.engine.registry import KeysAndValues, PackRunner
+    from milepost.engine.registry import KeysAndValues
     from milepost.types import Scores, Sequences
 
 
-class PackedEngine(ShardByShard):
+TILES_BUDGET = 4096
+"""Tokens of a pack where SDPA runs in tiles on a GPU: it holds the scores of whole tiles."""
+
+
+class PackedEngine:
     """Packs of unique tokens where the model can be trusted with them, padded batches where not."""
 
     def __init__(
@@ -50,8 +57,8 @@ class PackedEngine(ShardByShard):
     ) -> None:
         self.model = SplitModel(module)
         self.vocab_size = vocab_size
-        self.budget_tokens = budget_tokens or fitting_budget(module)
         self.switches = switches or Switches()
+        self._budget = budget_tokens or fitting_budget(module)
         self._given_budget = budget_tokens
         self._trial = trial
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
@@ -59,8 +66,12 @@ class PackedEngine(ShardByShard):
         self._verified_length = 0
         self._trying = False
         self._padded: PaddedEngine | None = None
-        self._flex_runners: dict[tuple[int, int], FlexRunner] = {}
+        self._slower: str | None = None
+        """Why packs do not run with FlexAttention on a GPU."""
+        self.gpu: GpuPath | None = None
         self._fall_back(reason_from_config(module))
+        if self._padded is None:
+            self._find_gpu_path()
 
     @property
     def name(self) -> str:
@@ -68,7 +79,19 @@ class PackedEngine(ShardByShard):
 
     @property
     def fallback(self) -> str | None:
-        return self._padded.fallback if self._padded else None
+        if self._padded is not None:
+            return self._padded.fallback
+        return "; ".join(self.gpu.reasons) or None if self.gpu else self._slower
+
+    @property
+    def joins_shards(self) -> bool:
+        """See `Engine.joins_shards`."""
+        return self.gpu is not None and self._padded is None
+
+    @property
+    def budget_tokens(self) -> int:
+        """Tokens of a full pack, as things stand."""
+        return self.gpu.way.n_tokens if self.gpu else self._budget
 
     @torch.inference_mode()
     def score(self, sequences: Sequences) -> Scores:
@@ -77,7 +100,69 @@ class PackedEngine(ShardByShard):
         fresh_positions(self.model.module)
         if self._padded is not None:
             return self._padded.score(sequences)
-        return self._score_packed(sequences, self.budget_tokens)
+        return self._score_joined_or_tiled(sequences, None)
+
+    def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
+        """See `Engine.score_stream`."""
+        rest = Unread(shards)
+        while self.joins_shards and (group := self._trusted(rest)) is not None:
+            assert self.gpu is not None
+            loop = self.gpu.loop(group, longest=self._verified_length)
+            try:
+                yield from loop.scores()
+            except LeftFlexError as error:
+                self._leave_flex(str(error))
+                rest = Unread(chain(loop.unfinished(), rest))
+        for shard in rest:
+            yield self.score(shard)
+
+    def _trusted(self, shards: Unread) -> Iterator[Sequences] | None:
+        """The next shards up to the first with longer sequences than were tried; None where none can be
+        joined."""
+        first = shards.peek()
+        if first is None:
+            return None
+        check_tokens(first, self.vocab_size)
+        with torch.inference_mode():
+            self._verify(first)
+        fresh_positions(self.model.module)
+        if not self.joins_shards or longest(first) > self._verified_length:
+            return None
+
+        def group() -> Iterator[Sequences]:
+            while (shard := shards.peek()) is not None and longest(shard) <= self._verified_length:
+                check_tokens(shard, self.vocab_size)
+                yield shards.take()
+
+        return group()
+
+    def _find_gpu_path(self) -> None:
+        device = self.model.device
+        accelerator = accelerator_of(device)
+        if accelerator is None:
+            if device.type != "cpu":
+                self._leave_flex(f"FlexAttention has no kernel for {device.type}")
+            return
+        try:
+            self.gpu = GpuPath(
+                self.model,
+                accelerator,
+                self._layouts,
+                self.switches,
+                n_layers=self._n_layers,
+                vocab_size=self.vocab_size,
+                n_tokens=self._budget,
+            )
+        except LeftFlexError as error:
+            self._leave_flex(str(error))
+        except UnsupportedAttentionError as error:
+            self._fall_back(str(error))
+
+    def _leave_flex(self, reason: str) -> None:
+        """From now on SDPA in tiles, as on a CPU."""
+        self.gpu = None
+        self._budget = min(self._budget, TILES_BUDGET)
+        self._slower = f"attention runs in SDPA tiles, without FlexAttention: {reason}"
 
     def _verify(self, sequences: Sequences) -> None:
         """A trial before the first scores, and again for longer sequences than any that were tried."""
@@ -91,6 +176,9 @@ class PackedEngine(ShardByShard):
             return
         trial = Trial(self.model.module, self.vocab_size, sequences)
         verdict = trial.verdict(self._try_packed)
+        if verdict.reason is not None and self.gpu is not None:
+            self._leave_flex(verdict.reason)
+            verdict = trial.verdict(self._try_packed)
         if verdict.reason is not None and self.switches.narrow_last_layer:
             # What goes furthest into the model's own code is given up first.
             self.switches = replace(self.switches, narrow_last_layer=False)
@@ -101,6 +189,7 @@ class PackedEngine(ShardByShard):
 
     def _fall_back(self, reason: str | None) -> None:
         if reason is not None:
+            self.gpu = None
             self._padded = PaddedEngine(
                 self.model.module,
                 vocab_size=self.vocab_size,
@@ -110,11 +199,21 @@ class PackedEngine(ShardByShard):
             )
 
     def _try_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
+        """Score a few sequences in small packs, on a GPU through the runner of full size."""
         self._trying = True
         try:
-            return self._score_packed(sequences, budget_tokens)
+            return self._score_joined_or_tiled(sequences, budget_tokens)
         finally:
             self._trying = False
+
+    def _score_joined_or_tiled(self, sequences: Sequences, most_tokens: int | None) -> Scores:
+        """One shard by the way that works here; `most_tokens` cuts packs smaller than they need be."""
+        if self.gpu is not None:
+            try:
+                return self.gpu.score(sequences, longest=longest(sequences), most_tokens=most_tokens)
+            except LeftFlexError as error:
+                self._leave_flex(str(error))
+        return self._score_packed(sequences, most_tokens or self._budget)
 
     def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
         with wide_products(self.model.module, wanted=self.switches.wide_products):
@@ -122,9 +221,10 @@ class PackedEngine(ShardByShard):
 
     def _score_packs(self, sequences: Sequences, budget_tokens: int) -> Scores:
         tree, tiles = self._layouts.of(sequences)
-        deepest = int(tree.pos.max(initial=0))
-        runner = self._runner(budget_tokens, deepest)
-        waiting = cut_packs(tree, tiles, budget_tokens, aligned=not self._on_gpu)[::-1]
+        # A trial narrows every pack, as it may be another one that scoring narrows.
+        most_narrow = 1.0 if self._trying else MOST_NARROW_ROWS
+        runner = TileRunner(self.model, self.switches, self._n_layers, most_narrow)
+        waiting = cut_packs(tree, tiles, budget_tokens)[::-1]
         head = DeferredHead(self.model, self.vocab_size, chunked=self.switches.head_chunks)
         above: dict[int, KeysAndValues] = {}
         while waiting:
@@ -137,7 +237,6 @@ class PackedEngine(ShardByShard):
                 if not is_out_of_memory(error) or len(pack) == 1:
                     raise
                 waiting = self._halved([span, *waiting[::-1]])[::-1]
-                runner = self._runner(self.budget_tokens, deepest)
                 continue
             self._check_layers(runner)
             above = kept
@@ -145,27 +244,7 @@ class PackedEngine(ShardByShard):
             head.add(hidden_RD, target_row, pack.target, pack.sequence)
         return sum_targets(len(sequences), *head.finish())
 
-    @property
-    def _on_gpu(self) -> bool:
-        return self.model.device.type == "cuda"
-
-    def _runner(self, budget_tokens: int, deepest: int) -> PackRunner:
-        if not self._on_gpu:
-            # A trial narrows every pack, as it may be another one that scoring narrows.
-            most_narrow = 1.0 if self._trying else MOST_NARROW_ROWS
-            return TileRunner(self.model, self.switches, self._n_layers, most_narrow)
-        # A power of two, so that the next sequences find the compiled body of these.
-        n_context = 1 << max(deepest, 1).bit_length()
-        if (budget_tokens, n_context) not in self._flex_runners:
-            compiled = budget_tokens == self.budget_tokens
-            self._flex_runners = {
-                (budget_tokens, n_context): FlexRunner(
-                    self.model, budget_tokens, n_context, compiled=compiled
-                )
-            }
-        return self._flex_runners[budget_tokens, n_context]
-
-    def _check_layers(self, runner: PackRunner) -> None:
+    def _check_layers(self, runner: TileRunner) -> None:
         if runner.layers and sorted(runner.layers) != list(range(self._n_layers)):
             raise UnsupportedAttentionError(
                 f"its attention was called {len(runner.layers)} times for {self._n_layers} layers"
@@ -174,7 +253,7 @@ class PackedEngine(ShardByShard):
     def _halved(self, spans: list[Span]) -> list[Span]:
         """The packs that are still to run, none larger than half of the first one, which did not fit."""
         limit = (spans[0].stop - spans[0].start + 1) // 2
-        self.budget_tokens = min(self.budget_tokens, limit)
+        self._budget = min(self._budget, limit)
         cut: list[Span] = []
         waiting = spans[::-1]
         while waiting:
@@ -184,3 +263,27 @@ class PackedEngine(ShardByShard):
             else:
                 cut.append(span)
         return cut
+
+
+class Unread:
+    """Shards of which the first can be looked at before it is taken."""
+
+    def __init__(self, shards: Iterable[Sequences]) -> None:
+        self._shards = iter(shards)
+        self._first: Sequences | None = None
+
+    def peek(self) -> Sequences | None:
+        """The next shard; None where there is none."""
+        if self._first is None:
+            self._first = next(self._shards, None)
+        return self._first
+
+    def take(self) -> Sequences:
+        """The shard that `peek` showed."""
+        assert self._first is not None
+        shard, self._first = self._first, None
+        return shard
+
+    def __iter__(self) -> Iterator[Sequences]:
+        while self.peek() is not None:
+            yield self.take()

@@ -9,18 +9,13 @@ One backend at a time in a process: workers for several devices are processes of
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers import AttentionInterface
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from milepost.plan.packs import Pack
 
 NAME = "milepost_packed"
 
@@ -60,48 +55,42 @@ class AttentionBackend(Protocol):
         ...
 
 
-class PackRunner(Protocol):
-    """Runs one pack after the other through a model."""
-
-    layers: list[int]
-    """The layers whose attention was called in the last run, in order."""
-
-    def run(
-        self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
-    ) -> tuple[torch.Tensor, dict[int, KeysAndValues]]:
-        """One forward pass.
-
-        Args:
-            pack: what to run.
-            above: keys and values of its context by layer, as the run of the pack before returned them.
-            rows: [R] which of its rows are wanted, ascending.
-
-        Returns:
-            hidden states [R, D] of those, and what the pack that starts where it stops needs.
-        """
-        ...
-
-
 _running: AttentionBackend | None = None
+_configs: weakref.WeakKeyDictionary[torch.nn.Module, list[Any]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
 def running(backend: AttentionBackend, module: torch.nn.Module) -> Iterator[None]:
     """Within it, every attention of `module` goes to `backend`."""
     global _running
-    configs: dict[int, Any] = {
-        id(part.config): part.config for part in module.modules() if hasattr(part, "config")
-    }
-    before = {number: config._attn_implementation for number, config in configs.items()}
-    _running = backend
+    with routed(module, NAME):
+        _running = backend
+        try:
+            yield
+        finally:
+            _running = None
+
+
+@contextmanager
+def routed(module: torch.nn.Module, name: str) -> Iterator[None]:
+    """Within it, transformers calls the attention function of that name for all of `module`."""
+    configs = _configs_of(module)
+    before = [config._attn_implementation for config in configs]
     try:
-        for config in configs.values():
-            config._attn_implementation_internal = NAME
+        for config in configs:
+            config._attn_implementation_internal = name
         yield
     finally:
-        for number, config in configs.items():
-            config._attn_implementation_internal = before[number]
-        _running = None
+        for config, own in zip(configs, before, strict=True):
+            config._attn_implementation_internal = own
+
+
+def _configs_of(module: torch.nn.Module) -> list[Any]:
+    """Each config that a part of the module reads, found once: a large model has thousands of parts."""
+    if module not in _configs:
+        found = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
+        _configs[module] = list(found.values())
+    return _configs[module]
 
 
 def packed_attention(

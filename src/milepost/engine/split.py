@@ -27,8 +27,9 @@ class SplitModel:
         self.module = module
         self._body: torch.nn.Module | None = None
         self._last_linear: torch.nn.Linear | None = None
-        self._compiled: Any = None
         self._output_type: type[Any] | None = None
+        self.has_plain_head = False
+        """Whether the head is its last linear layer and nothing else: no scale, no cap."""
         self._take_apart()
 
     @property
@@ -40,30 +41,27 @@ class SplitModel:
         """Columns of the logits, where `logits` can be asked for some of them only; else None."""
         return None if self._last_linear is None else self._last_linear.out_features
 
-    def last_layer(self, n_layers: int) -> torch.nn.Module | None:
-        """The last of the body's layers; None where it has no list of that many."""
+    def layers(self, n_layers: int) -> list[torch.nn.Module]:
+        """The body's layers; none where it has no list of that many, or several."""
         parts = [] if self._body is None else self._body.modules()
         lists = [part for part in parts if isinstance(part, torch.nn.ModuleList) and len(part) == n_layers]
-        return lists[0][-1] if len(lists) == 1 else None
+        return list(lists[0]) if len(lists) == 1 else []
+
+    def last_layer(self, n_layers: int) -> torch.nn.Module | None:
+        """The last of the body's layers; None where they are not known."""
+        layers = self.layers(n_layers)
+        return layers[-1] if layers else None
 
     @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
 
-    def hidden(self, input_ids_BT: torch.Tensor, *, compiled: bool = False, **arguments: Any) -> torch.Tensor:
-        """Final hidden states [B, T, D] (the logits [B, T, V] of a model that stays whole).
-
-        `compiled` runs the body through torch.compile, where the model has one: for shapes that repeat.
-        """
+    def hidden(self, input_ids_BT: torch.Tensor, **arguments: Any) -> torch.Tensor:
+        """Final hidden states [B, T, D] (the logits [B, T, V] of a model that stays whole)."""
         if self._body is None:
             logits_BTV: torch.Tensor = self.module(input_ids_BT, use_cache=False, **arguments).logits
             return logits_BTV
-        body: Any = self._body
-        if compiled:
-            if self._compiled is None:  # a compiled module has no truth value
-                self._compiled = torch.compile(body, dynamic=False)
-            body = self._compiled
-        output = body(input_ids_BT, use_cache=False, **arguments)
+        output = self._body(input_ids_BT, use_cache=False, **arguments)
         self._output_type = type(output)
         hidden_BTD: torch.Tensor = output[0]
         return hidden_BTD
@@ -82,6 +80,22 @@ class SplitModel:
         with forward_replaced(self._body, hand_back), self._only_columns(columns):
             logits_RV: torch.Tensor = self.module(placeholder, use_cache=False).logits[0]
         return logits_RV
+
+    def logit_chunks(self, hidden_RD: torch.Tensor, n_columns: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Logits [R, C] of one part of the vocabulary after the other, each with its first column.
+
+        They come one by one where the head is plain; else all are computed and then given out.
+        """
+        linear = self._last_linear if self.has_plain_head else None
+        if linear is None:
+            logits_RV = self.logits(hidden_RD)
+            for first in range(0, logits_RV.shape[1], n_columns):
+                yield first, logits_RV[:, first : first + n_columns]
+            return
+        for first in range(0, linear.out_features, n_columns):
+            columns = slice(first, first + n_columns)
+            bias = None if linear.bias is None else linear.bias[columns]
+            yield first, torch.nn.functional.linear(hidden_RD, linear.weight[columns], bias)
 
     @contextmanager
     def _only_columns(self, columns: slice | None) -> Iterator[None]:
@@ -106,8 +120,17 @@ class SplitModel:
             hidden_RD = self.hidden(probe)[0]
             if hasattr(self._output_type, "last_hidden_state") and _same(self.logits(hidden_RD), whole):
                 self._last_linear = self._find_last_linear(hidden_RD, whole)
+                self.has_plain_head = self._is_plain(hidden_RD, whole)
                 return
         self._body = None
+
+    def _is_plain(self, hidden_RD: torch.Tensor, whole: torch.Tensor) -> bool:
+        """Whether the last linear layer gives exactly the logits: a tolerance would hide a scale near 1."""
+        linear = self._last_linear
+        if linear is None:
+            return False
+        logits_RV = torch.nn.functional.linear(hidden_RD[None], linear.weight, linear.bias)[0]
+        return torch.equal(logits_RV, whole)
 
     def _find_last_linear(self, hidden_RD: torch.Tensor, whole: torch.Tensor) -> torch.nn.Linear | None:
         get_output: Any = getattr(self.module, "get_output_embeddings", lambda: None)

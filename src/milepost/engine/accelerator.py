@@ -1,0 +1,98 @@
+"""What the GPU path needs of its device: which compiler, how much memory, copies that nobody waits for.
+
+The path can be taken on a CPU as well, for tests: where the environment variable EMULATE names a backend of
+torch.compile (`eager`, `aot_eager`, `inductor`), tensors of the CPU count as a GPU's. Everything is then
+computed by the same code but for what this file says differs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from milepost.engine.kernel_options import Card
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+EMULATE = "MILEPOST_EMULATED_GPU"
+STAND_IN = Card.named((9, 0))
+"""What a CPU stands in for: an H100."""
+
+
+class Fetch:
+    """Tensors on their way to the CPU."""
+
+    def __init__(self, accelerator: Accelerator, tensors: tuple[torch.Tensor, ...]) -> None:
+        self._accelerator = accelerator
+        self._copies = [accelerator.copy_to_cpu(tensor) for tensor in tensors]
+        self._event = accelerator.record_event()
+
+    @property
+    def has_come(self) -> bool:
+        """Whether `arrays` would not wait."""
+        return self._event is None or bool(self._event.query())
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """The tensors' values, once the device has got that far."""
+        self._accelerator.waits += 1
+        if self._event is not None:
+            self._event.synchronize()
+        return [copy.numpy() for copy in self._copies]
+
+
+class Accelerator:
+    """A CUDA device (or a CPU that stands in for one)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.backend = "inductor" if device.type == "cuda" else os.environ[EMULATE]
+        """For torch.compile."""
+        self.waits = 0
+        """How often the host has waited for the device, or would have on a real one."""
+
+    @property
+    def is_real(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def card(self) -> Card:
+        """What decides which kernels run on it."""
+        return Card.of(self.device) if self.is_real else STAND_IN
+
+    def upload(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        """The array on the device; the host goes on while it is copied."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.is_real else tensor
+
+    def fetch(self, *tensors: torch.Tensor) -> Fetch:
+        """The tensors' values on the CPU, to be waited for later."""
+        return Fetch(self, tensors)
+
+    def copy_to_cpu(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy that is there once an event recorded after it has come."""
+        copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self.is_real)
+        return copy.copy_(tensor, non_blocking=True)
+
+    def record_event(self) -> torch.cuda.Event | None:
+        """An event behind everything that was asked of the device so far."""
+        if not self.is_real:
+            return None
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def free_unused(self) -> None:
+        """Give cached memory back, so that it can be had in other sizes."""
+        if self.is_real:
+            torch.cuda.empty_cache()
+
+
+def accelerator_of(device: torch.device) -> Accelerator | None:
+    """The accelerator that a device is; None for one that the GPU path is not for."""
+    if device.type == "cuda" or (device.type == "cpu" and os.environ.get(EMULATE)):
+        return Accelerator(device)
+    return None

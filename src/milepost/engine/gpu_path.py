@@ -1,0 +1,127 @@
+"""The packed engine on a GPU: what it knows of model and card, from one stream of shards to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from milepost.engine.attention_gpu import FlexRunner, Way
+from milepost.engine.flex_ways import FlexWays
+from milepost.engine.layer_shapes import layer_shapes
+from milepost.engine.memory import is_out_of_memory
+from milepost.engine.pack_loop import PackLoop
+from milepost.engine.packs_gpu import PackShelf
+
+if TYPE_CHECKING:
+    from milepost.engine.accelerator import Accelerator
+    from milepost.engine.layouts import Layouts
+    from milepost.engine.packs_gpu import StagedPack
+    from milepost.engine.split import SplitModel
+    from milepost.engine.switches import Switches
+    from milepost.plan.joined import JoinedPack
+    from milepost.types import Scores, Sequences
+
+SHELF_BYTES = 2**30
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the path has done so far."""
+
+    packs: int = 0
+    """Forward passes whose results were used."""
+    tokens: int = 0
+    """Tokens in them."""
+    slots: int = 0
+    """The same with padding."""
+    redone: int = 0
+    """Packs with something that was no number, run again in the careful way."""
+
+
+class GpuPath:
+    """Scores streams of shards with one model, whose weights may change between streams."""
+
+    def __init__(
+        self,
+        model: SplitModel,
+        accelerator: Accelerator,
+        layouts: Layouts,
+        switches: Switches,
+        *,
+        n_layers: int,
+        vocab_size: int,
+        n_tokens: int,
+    ) -> None:
+        """Raises: LeftFlexError, UnsupportedAttentionError: it is not for this card or model."""
+        self.model = model
+        self.accelerator = accelerator
+        self.layouts = layouts
+        self.vocab_size = vocab_size
+        self.counts = Counts()
+        self._switches = switches
+        # Graphs of a module that is gone count towards torch's limit, and keep it in memory.
+        torch.compiler.reset()
+        with torch.inference_mode():
+            self._shapes = layer_shapes(model, n_layers)
+        self._windows = {shape.window for shape in self._shapes}
+        self._ways = FlexWays(accelerator, self._shapes, n_tokens)
+        self._shelf = PackShelf(accelerator, SHELF_BYTES)
+        self._runner: FlexRunner | None = None
+
+    @property
+    def way(self) -> Way:
+        """How packs are run."""
+        return self._ways.way
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why a faster way is not taken, a line each."""
+        return self._ways.reasons
+
+    @property
+    def n_uploaded(self) -> int:
+        """Packs that were not found on the device."""
+        return self._shelf.n_uploaded
+
+    @property
+    def runner(self) -> FlexRunner:
+        """The runner of the present way."""
+        if self._runner is None or self._runner.way != self.way:
+            self._runner = None  # its memory is needed for the new one
+            with torch.inference_mode():
+                self._runner = FlexRunner(self.model, self.accelerator, self._shapes, self.way)
+        return self._runner
+
+    def loop(self, shards: Iterator[Sequences], *, longest: int, most_tokens: int | None = None) -> PackLoop:
+        """What scores a stream of shards.
+
+        Args:
+            longest: tokens of the longest sequence that will come.
+            most_tokens: cuts packs smaller than they need be.
+        """
+        self._ways.with_context(longest)
+        return PackLoop(self, shards, every_row=not self._switches.needed_head, most_tokens=most_tokens)
+
+    def score(self, sequences: Sequences, *, longest: int, most_tokens: int | None) -> Scores:
+        """One shard as a stream of its own."""
+        return next(self.loop(iter([sequences]), longest=longest, most_tokens=most_tokens).scores())
+
+    def in_place(self) -> AbstractContextManager[None]:
+        """Within it, the model's layers are compiled and their attention is the runner's."""
+        return self.runner.in_place()
+
+    def stage(self, pack: JoinedPack) -> StagedPack:
+        """The pack on the device."""
+        return self._shelf.staged(pack, self.way, self._windows)
+
+    def step_down(self, failure: Exception) -> None:
+        """Take another way after a failure; raises as `FlexWays.step_down` does."""
+        self._runner = None
+        if is_out_of_memory(failure):
+            self._shelf.clear()
+            self.accelerator.free_unused()
+        self._ways.step_down(failure)

@@ -1,0 +1,101 @@
+"""Which blocks of keys each block of rows looks at, for FlexAttention, in tensors that stay where they are.
+
+Every pack is described by the same few tensors, and the kernel reads nothing else. So it is compiled once,
+and a new pack is a copy of its description over that of the one before.
+
+Shapes: T tokens of a full pack, C context rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.attention.flex_attention import BlockMask
+
+BLOCK = 64
+"""Rows and keys of a block of the mask; T and C are multiples of it, and the kernel's tiles divide it."""
+EVERYTHING = 2**31 - 1
+"""A window that hides nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who sees whom in one pack: key row k is seen by rows `k - C .. key_end[k]` that are near enough."""
+
+    key_end: torch.Tensor
+    """[C + T] int32: the first row that no longer sees the key, 0 .. T."""
+    key_position: torch.Tensor
+    """[C + T] int32: position of each key in its sequences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The same by blocks: how many blocks of keys (partly, wholly) seen each block of rows has, and which."""
+
+    partial_number: torch.Tensor
+    """[1, 1, T / BLOCK] int32"""
+    partial_order: torch.Tensor
+    """[1, 1, T / BLOCK, (C + T) / BLOCK] int32: the blocks that count come first."""
+    full_number: torch.Tensor
+    full_order: torch.Tensor
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [self.partial_number, self.partial_order, self.full_number, self.full_order]
+
+
+def empty_blocks(n_tokens: int, n_context: int, device: torch.device) -> Blocks:
+    """Blocks to be copied into."""
+    rows, columns = n_tokens // BLOCK, (n_context + n_tokens) // BLOCK
+    number, order = (1, 1, rows), (1, 1, rows, columns)
+    return Blocks(*(torch.zeros(*shape, dtype=torch.int32, device=device) for shape in (number, order) * 2))
+
+
+def find_blocks(seen: Seen, n_context: int, window: int | None) -> Blocks:
+    """The blocks of a pack."""
+    key_end, device = seen.key_end, seen.key_end.device
+    key_row = torch.arange(len(key_end), device=device, dtype=torch.int32) - n_context
+    first = torch.arange(0, len(key_end) - n_context, BLOCK, device=device, dtype=torch.int32)[:, None]
+    some = torch.maximum(key_row, first) < torch.minimum(key_end, first + BLOCK)
+    every = (key_row <= first) & (key_end >= first + BLOCK)
+    if window is not None:
+        position = seen.key_position[n_context:].view(-1, BLOCK)
+        every &= position.amax(1)[:, None] - seen.key_position < window
+        some &= position.amin(1)[:, None] - seen.key_position < window
+    some_block = some.view(len(first), -1, BLOCK).any(-1)
+    every_block = every.view(len(first), -1, BLOCK).all(-1)
+    found = []
+    for wanted in (some_block & ~every_block, every_block):
+        order = wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        found += [wanted.sum(1, dtype=torch.int32)[None, None], order.to(torch.int32)[None, None]]
+    return Blocks(*found)
+
+
+def block_mask(seen: Seen, blocks: Blocks, n_context: int, window: torch.Tensor) -> BlockMask:
+    """A mask that reads these very tensors whenever it is used.
+
+    Args:
+        window: a row sees keys less than this many positions before it; a tensor, so that layers with a
+            window and layers without share one kernel.
+    """
+    key_end, key_position = seen.key_end, seen.key_position
+
+    def visible(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        near = key_position[q + n_context] - key_position[k] < window
+        return (k - n_context <= q) & (q < key_end[k]) & near
+
+    n_keys = len(key_end)
+    mask = BlockMask.from_kv_blocks(
+        blocks.partial_number,
+        blocks.partial_order,
+        blocks.full_number,
+        blocks.full_order,
+        BLOCK_SIZE=BLOCK,
+        mask_mod=visible,
+        seq_lengths=(n_keys - n_context, n_keys),
+    )
+    # The mask must hold our tensors, not copies, for a new pack to reach it.
+    mask.kv_num_blocks, mask.kv_indices = blocks.partial_number, blocks.partial_order
+    mask.full_kv_num_blocks, mask.full_kv_indices = blocks.full_number, blocks.full_order
+    return mask
