@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from milepost.errors import TaskError
-from milepost.tasks.catalog import load_catalog, parse_yaml
+from milepost.tasks.catalog import load_catalog
+from milepost.tasks.yaml_file import parse_yaml
 
 WORDS = (
     "task: t",

@@ -9,7 +9,8 @@ from lm_eval.tasks import TaskManager
 from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
-from milepost.tasks.catalog import OWN_TASKS, CatalogEntry, load_catalog, parse_yaml, resolve_names
+from milepost.tasks.catalog import OWN_TASKS, CatalogEntry, load_catalog, resolve_names
+from milepost.tasks.yaml_file import parse_yaml
 
 
 @pytest.mark.slow
@@ -50,9 +51,11 @@ def test_own_tasks_join_the_index_and_win_over_lm_evals(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     (tmp_path / "mine.yaml").write_text("task: piqa\noutput_type: multiple_choice\n")
     catalog = load_catalog(tmp_path)
-    assert catalog["where"] == CatalogEntry("where", "TASK", str(tmp_path / "where.yaml"), ("animals",))
+    assert catalog["where"] == CatalogEntry(
+        "where", "TASK", str(tmp_path / "where.yaml"), ("animals",), is_own=True
+    )
     assert catalog["farm"].kind == "GROUP"
-    assert catalog["animals"] == CatalogEntry("animals", "TAG", None, ("where", "who"))
+    assert catalog["animals"] == CatalogEntry("animals", "TAG", None, ("where", "who"), is_own=True)
     assert catalog["piqa"].path == str(tmp_path / "mine.yaml")
     assert load_catalog()["piqa"].path != catalog["piqa"].path
 
@@ -74,10 +77,11 @@ def test_own_yaml_that_is_wrong_is_told_with_file_and_line(tmp_path: Path, text:
     assert BAD[text] in raised.value.message
 
 
-def test_includes_may_go_in_circles(tmp_path: Path) -> None:
+def test_includes_that_go_in_circles_are_refused_as_lm_eval_refuses_them(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("include: b.yaml\ntask: round\n")
     (tmp_path / "b.yaml").write_text("include: a.yaml\ntag: circle\n")
-    assert load_catalog(tmp_path)["round"].kind == "TASK"
+    with pytest.raises(TaskError, match=r"includes .*a\.yaml twice"):
+        load_catalog(tmp_path)
 
 
 def test_functions_are_read_as_text_and_not_run(tmp_path: Path) -> None:

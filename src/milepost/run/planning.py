@@ -85,11 +85,12 @@ def make_questions(
     asked = [PLAN_FORMAT, _plain_settings(settings), tokenizer_id, max_length, shard_tokens, asdict(defaults)]
     if not can_compute_metrics():
         return Questions(_newest_saved(asked), settings, None)
-    key = _key(asked, settings)
-    folder = cache_folder() / "plans" / key
     if reuse:
+        from milepost.tasks.checks import check_tasks
+
         with journal.timed("looked for a plan of an earlier run"):
-            plan = _from_cache(folder)
+            key = _key(asked, check_tasks(settings).digest)
+            plan = _from_cache(cache_folder() / "plans" / key)
         if plan is not None:
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
             _note_newest(asked, key)
@@ -99,7 +100,8 @@ def make_questions(
     )
     journal.say_collected()
     if data is not None:
-        _to_cache(plan, data, folder)
+        key = _key(asked, loaded.files_digest)
+        _to_cache(plan, data, cache_folder() / "plans" / key)
         _note_newest(asked, key)
     return Questions(plan, settings, loaded)
 
@@ -236,15 +238,10 @@ def _newest_note(asked: list[Any]) -> Path:
     return cache_folder() / "plans" / f"{digest[:32]}.newest"
 
 
-def _key(asked: list[Any], settings: TaskSettings) -> str:
-    from milepost.tasks.files import task_files
-
+def _key(asked: list[Any], files_digest: str) -> str:
     relevant = {k: v for k, v in versions().items() if k in ("lm_eval", "datasets", "tokenizers")}
     digest = hashlib.sha256()
-    digest.update(json.dumps([relevant, *asked], sort_keys=True).encode())
-    for path in task_files(settings):
-        digest.update(f"\0{path}\0".encode())
-        digest.update(path.read_bytes())
+    digest.update(json.dumps([relevant, *asked, files_digest], sort_keys=True).encode())
     return digest.hexdigest()[:32]
 
 

@@ -18,18 +18,22 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import TaskError
+from milepost.tasks.includes import read_config
+from milepost.tasks.names import check_distinct, check_name
+from milepost.tasks.yaml_file import parse_yaml
 
 OWN_TASKS = Path(__file__).parent / "perplexity"
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
+INDEXING_KEYS = ("task", "group", "class", "tag", "include")
 KEY_LINE = re.compile(r"""^["']?(task|group|class|tag|include)["']?[ \t]*:[ \t]*(.*?)[ \t]*$""", re.MULTILINE)
 PLAIN_SCALAR = re.compile(r"""^(["']?)([A-Za-z0-9_./+\-:]+)\1$""")
-BAD_YAML = "mend this file, or move it out of the --include-path folder"
 LIST_ITEM = re.compile(r"\n[ \t]*-[ \t]+(.+?)[ \t]*(?=\n|$)")
 
 
@@ -44,6 +48,8 @@ class CatalogEntry:
     """The YAML file; None for a tag, which has none of its own."""
     tags: tuple[str, ...] = ()
     """For a tag: the tasks that carry it. For a task or group: the tags it carries."""
+    is_own: bool = False
+    """Whether it stands in `--include-path`, so that its file is the user's or a stranger's."""
 
 
 Catalog = dict[str, CatalogEntry]
@@ -53,16 +59,19 @@ def load_catalog(include_path: Path | None = None) -> Catalog:
     """All names of the installed lm_eval, our own perplexities, and those of `include_path`, which win.
 
     Raises:
-        TaskError: `include_path` is not a folder, or a YAML file in it does not parse (file and line named).
+        TaskError: `include_path` is not a folder, a YAML file in it does not parse (file and line named),
+            or has a name that cannot be a file's.
     """
-    catalog = {**_builtin_catalog(), **_scan(OWN_TASKS, strict=False)}
+    catalog = {**_builtin_catalog(), **_scan(OWN_TASKS, _PlainHead())}
     if include_path is not None:
         if not include_path.is_dir():
             raise TaskError(
                 f"--include-path {include_path} is not a folder",
                 "pass the folder that holds your task YAML files",
             )
-        catalog.update(_scan(include_path, strict=True))
+        own = _scan(include_path, _strict_head, is_own=True)
+        check_distinct(own, catalog, str(include_path))
+        catalog.update(own)
     return catalog
 
 
@@ -79,12 +88,12 @@ def resolve_names(asked: list[str], catalog: Catalog) -> list[str]:
         else:
             matches = [name] if name in catalog else []
         if not matches:
-            raise TaskError(f"there is no task, group or tag named {name!r}", _suggest(name, catalog))
+            raise TaskError(f"there is no task, group or tag named {name!r}", suggest(name, catalog))
         names.update(dict.fromkeys(matches))
     return list(names)
 
 
-def _suggest(name: str, catalog: Catalog) -> str:
+def suggest(name: str, catalog: Catalog) -> str:
     bare = name.strip("*?[]")
     close = difflib.get_close_matches(bare, catalog, n=4, cutoff=0.6)
     close += [other for other in sorted(catalog, key=len) if bare and bare in other and other not in close][
@@ -113,7 +122,7 @@ def _builtin_catalog() -> Catalog:
             }
     except (OSError, ValueError, KeyError):
         pass  # no index yet, or one of another version: made anew below
-    catalog = _scan(root, strict=False)
+    catalog = _scan(root, _PlainHead())
     entries = [
         [e.name, e.kind, e.path and e.path.removeprefix(f"{root}/"), list(e.tags)] for e in catalog.values()
     ]
@@ -121,11 +130,10 @@ def _builtin_catalog() -> Catalog:
     return catalog
 
 
-def _scan(root: Path, *, strict: bool) -> Catalog:
+def _scan(root: Path, head_of: Callable[[str], dict[str, Any]], *, is_own: bool = False) -> Catalog:
     """Index one folder; the first of two equal names wins, as in lm_eval."""
     catalog: Catalog = {}
     tagged: dict[str, list[str]] = {}
-    head_of = _HeadReader(strict=strict)
     for path in _task_files(root):
         head = head_of(path)
         tags = tuple(_as_list(head.get("tag")))
@@ -135,14 +143,18 @@ def _scan(root: Path, *, strict: bool) -> Catalog:
             name, kind = head.get("group"), "GROUP"
         else:
             continue
+        if is_own and name is not None:
+            check_name(name, "group" if kind == "GROUP" else "task", path)
+            for tag in tags:
+                check_name(tag, "tag", path)
         if not isinstance(name, str) or name in catalog:
             continue
-        catalog[name] = CatalogEntry(name, kind, path, tags)
+        catalog[name] = CatalogEntry(name, kind, path, tags, is_own)
         if kind != "GROUP":
             for tag in tags:
                 tagged.setdefault(tag, []).append(name)
     for tag, names in tagged.items():
-        catalog.setdefault(tag, CatalogEntry(tag, "TAG", None, tuple(sorted(names))))
+        catalog.setdefault(tag, CatalogEntry(tag, "TAG", None, tuple(sorted(names)), is_own))
     return catalog
 
 
@@ -155,11 +167,16 @@ def _task_files(root: Path) -> list[str]:
     return sorted(found)
 
 
-class _HeadReader:
-    """Reads the five indexing keys of a task file, includes merged in as lm_eval merges them."""
+def _strict_head(path: str) -> dict[str, Any]:
+    """The indexing keys of a user's file, read as it is read when it is used."""
+    content = read_config(Path(path)).content
+    return {key: content[key] for key in INDEXING_KEYS if key in content}
 
-    def __init__(self, *, strict: bool) -> None:
-        self._strict = strict
+
+class _PlainHead:
+    """Reads the indexing keys of lm_eval's files by text scan, includes merged in as lm_eval merges them."""
+
+    def __init__(self) -> None:
         self._seen: dict[str, dict[str, Any]] = {}
 
     def __call__(self, path: str) -> dict[str, Any]:
@@ -169,7 +186,7 @@ class _HeadReader:
         return self._seen[path]
 
     def _read(self, path: str) -> dict[str, Any]:
-        own = parse_yaml(Path(path)) if self._strict else _plain_keys(path)
+        own = _plain_keys(path)
         if own is None:
             own = _parsed_keys(path)
         merged: dict[str, Any] = {}
@@ -177,8 +194,6 @@ class _HeadReader:
             target = os.path.normpath(os.path.join(os.path.dirname(path), included))
             if target in self._seen or os.path.isfile(target):
                 merged.update(self(target))
-            elif self._strict:
-                raise TaskError(f"{path}: includes {included}, which does not exist", BAD_YAML)
         merged.update({key: value for key, value in own.items() if key != "include"})
         return merged
 
@@ -221,31 +236,7 @@ def _parsed_keys(path: str) -> dict[str, Any]:
         parsed = parse_yaml(Path(path))
     except TaskError:
         return {}  # lm_eval skips its own files that do not parse, too
-    return {key: parsed[key] for key in ("task", "group", "class", "tag", "include") if key in parsed}
-
-
-def parse_yaml(path: Path) -> dict[str, Any]:
-    """One task file as a mapping; `!function` tags are read as text and nothing is run.
-
-    Raises:
-        TaskError: the file does not parse; the message names file and line.
-    """
-    import yaml
-
-    class Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-        pass
-
-    Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
-    try:
-        parsed = yaml.load(path.read_text("utf-8"), Loader=Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise TaskError(f"{path}{line}: {error.problem or 'not valid YAML'}", BAD_YAML) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: not valid YAML ({str(error).splitlines()[0]})", BAD_YAML) from error
-    if not isinstance(parsed, dict):
-        raise TaskError(f"{path}, line 1: a task file is a mapping of keys to values", BAD_YAML)
-    return parsed
+    return {key: parsed[key] for key in INDEXING_KEYS if key in parsed}
 
 
 def _as_list(value: Any) -> list[str]:

@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from milepost.errors import TaskError
+
 PACKAGED = ("json", "csv", "parquet", "text", "arrow", "pandas")
 """`dataset_path` values that are readers of local files, not repositories."""
 
 _PAUSES_S = (0.5, 2.0)
+_found_down: list[str] = []
+"""Data sets that the Hub did not answer for (`cache_if_hub_is_down`): offline mode is then ours, not the
+user's."""
 
 
 def data_state(ref: dict[str, Any]) -> str | None:
@@ -57,9 +62,11 @@ def cache_if_hub_is_down(repo_ids: Iterable[str]) -> Iterator[None]:
         return
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    _found_down.append(asked)
     try:
         yield
     finally:
+        _found_down.remove(asked)
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
@@ -87,6 +94,31 @@ def hub_errors() -> tuple[type[Exception], ...]:
     # The HTTP library behind them differs between versions; its base class is among these ancestors.
     base = next(kind for kind in errors.HfHubHTTPError.__mro__[1:] if kind.__name__ == "HTTPError")
     return (base, errors.HfHubHTTPError, OSError)
+
+
+def cannot_get(task: str, error: BaseException) -> TaskError:
+    """Data that neither this machine nor the Hub has, as `error` of datasets or huggingface_hub says."""
+    where = endpoint()
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(
+        " (OfflineModeIsEnabled)"
+    )
+    if isinstance(error, FileNotFoundError) and "hf://" not in said:
+        return TaskError(
+            f"task {task}: its data is not there: {said}", "look at dataset_path and dataset_kwargs"
+        )
+    if "BuilderConfig" in said:
+        said = (
+            said.partition(" doesn't have a ")[2].partition(" key")[0] if "doesn't have a" in said else said
+        )
+        return TaskError(
+            f"task {task}: datasets cannot load its data in this way: {said[:300]}",
+            "compare dataset_name and dataset_kwargs with what the data set has",
+        )
+    if is_offline() and not _found_down:
+        hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
+    else:
+        hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
+    return TaskError(f"task {task}: cannot get its data from {where}: {said}", hint)
 
 
 def endpoint() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import lm_eval.api.task
 from lm_eval.utils import handle_non_serializable
 
+from milepost.tasks.building import data_key
 from milepost.tasks.data import data_state
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.own_code import digest_of_code
@@ -71,17 +72,19 @@ def describe_tasks(loaded: LoadedTasks) -> dict[str, dict[str, Any]]:
 def data_used(loaded: LoadedTasks) -> list[dict[str, Any]] | None:
     """The data sets behind the tasks and the state each is in; None where that cannot be told."""
     refs: dict[str, dict[str, Any]] = {}
+    before: dict[str, str | None] = {}
     for task in loaded.tasks.values():
         if callable(task.get_config("custom_dataset")) or task.DATASET_PATH is None:
             return None
         files = (task.get_config("dataset_kwargs") or {}).get("data_files")
         ref = {"path": task.DATASET_PATH, "data_files": files}
-        refs.setdefault(json.dumps(ref, sort_keys=True, default=str), ref)
+        refs.setdefault(data_key(ref), ref)
+        before.update(getattr(task, "data_states", {}))
     used = []
-    for ref in refs.values():
+    for key, ref in refs.items():
         state = data_state(ref)
-        if state is None:
-            return None
+        if state is None or before.get(key, state) != state:
+            return None  # it cannot be told, or changed while it was being read
         used.append({**ref, "state": state})
     return used
 

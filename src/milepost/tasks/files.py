@@ -5,31 +5,30 @@ Reads YAML as data and imports no lm_eval, so that a run whose plan is cached ne
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from milepost.tasks.catalog import Catalog, load_catalog, parse_yaml, resolve_names
-from milepost.tasks.settings import TaskSettings
+from milepost.tasks.catalog import Catalog, CatalogEntry
+from milepost.tasks.includes import Config, read_config
+from milepost.tasks.yaml_file import read_regular_file
+
+MOST_MODULE_BYTES = 10_000_000
+MOST_MODULES = 1000
 
 
-def task_files(settings: TaskSettings) -> list[Path]:
-    """Every file whose text can change what `settings` asks: YAML, and the Python files beside it.
+def configs_of(
+    names: Iterable[str], catalog: Catalog, read: Callable[[Path], Config] = read_config
+) -> Iterator[tuple[CatalogEntry, Config]]:
+    """The catalog entry and config of each name and of everything it leads to, once each.
+
+    Args:
+        read: gives the config of a path; one that remembers, where several passes must see the same content.
 
     Raises:
-        TaskError: an unknown name, or YAML that does not parse.
+        TaskError: see `read_config`.
     """
-    catalog = load_catalog(settings.include_path)
-    files: set[Path] = set()
-    for path in files_of(resolve_names(list(settings.names), catalog), catalog):
-        files.update(with_includes(path))
-        files.update(path.parent.glob("*.py"))
-    return sorted(files)
-
-
-def files_of(names: Iterable[str], catalog: Catalog) -> Iterator[Path]:
-    """The YAML file of each name and of everything it leads to, once each."""
     waiting, seen = list(names), set()
     while waiting:
         entry = catalog.get(waiting.pop())
@@ -39,45 +38,45 @@ def files_of(names: Iterable[str], catalog: Catalog) -> Iterator[Path]:
         if entry.path is None:
             waiting += entry.tags
             continue
-        yield Path(entry.path)
+        config = read(Path(entry.path))
+        yield entry, config
         if entry.kind == "GROUP":
-            waiting += _members(merged_key(Path(entry.path), "task"))
+            waiting += members(config.content.get("task"))
 
 
-def with_includes(path: Path) -> list[Path]:
-    """`path` and every file it includes, nearest first."""
-    files: list[Path] = []
-    waiting = [path]
-    while waiting:
-        file = waiting.pop()
-        if file in files or not file.is_file():
-            continue
-        files.append(file)
-        included = _parsed(file).get("include") or []
-        waiting += [file.parent / name for name in (included if isinstance(included, list) else [included])]
-    return files
-
-
-def merged_key(path: Path, key: str) -> Any:
-    """A top-level key of a task file, from the file or what it includes; None if nowhere."""
-    return next((parsed[key] for file in with_includes(path) if key in (parsed := _parsed(file))), None)
-
-
-def _members(listed: Any) -> list[str]:
-    names: list[str] = []
+def members(listed: Any) -> Iterator[str]:
+    """Names in a group's list of members, those of groups within it included."""
     for item in listed if isinstance(listed, list) else []:
         if isinstance(item, str):
-            names.append(item)
+            yield item
         elif isinstance(item, dict):
-            names += [str(item[key]) for key in ("task", "group") if isinstance(item.get(key), str)]
-            names += _members(item.get("task"))
-    return names
+            yield from (item[key] for key in ("task", "group") if isinstance(item.get(key), str))
+            yield from members(item.get("task"))
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    return _parsed_at(path, path.stat().st_mtime_ns)
+def digest_of(configs: Iterable[Config]) -> str:
+    """A hash of all that these files say, and of the Python files beside those that ask for code.
+
+    Content decides, never a time stamp: two writes within a file system's clock tick differ.
+    """
+    seen: dict[Path, str] = {}
+    for config in configs:
+        for file in config.files:
+            seen[file.path] = file.sha256
+            if file.code or "class" in config.content:
+                seen.update(_modules(file.path.parent))
+    listed = "".join(f"{path}\0{sha256}\0" for path, sha256 in sorted(seen.items()))
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-@functools.lru_cache(maxsize=8192)
-def _parsed_at(path: Path, mtime_ns: int) -> dict[str, Any]:
-    return parse_yaml(path)
+def _modules(folder: Path) -> dict[Path, str]:
+    """Python files that code of this folder may use, with the hash of each."""
+    found: dict[Path, str] = {}
+    for path in folder.rglob("*.py"):
+        if len(found) >= MOST_MODULES:
+            break
+        try:
+            found[path] = hashlib.sha256(read_regular_file(path, MOST_MODULE_BYTES)).hexdigest()
+        except (OSError, ValueError):
+            found[path] = "cannot be read"
+    return found

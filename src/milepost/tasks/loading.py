@@ -20,18 +20,19 @@ import lm_eval.api.task
 import lm_eval.tasks
 import lm_eval.utils
 import numpy as np
-from lm_eval.api.registry import METRIC_REGISTRY
 from lm_eval.tasks._factory import _ctor_accepts_config
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from milepost.errors import TaskError
+from milepost.tasks.building import CheckedFactory
 from milepost.tasks.catalog import Catalog
-from milepost.tasks.checks import SUPPORTED, blaming_own_tasks, check_tasks, is_own, not_yet
-from milepost.tasks.data import PACKAGED, cache_if_hub_is_down, endpoint, hub_errors, is_offline
+from milepost.tasks.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
+from milepost.tasks.code import with_code
+from milepost.tasks.data import PACKAGED, cache_if_hub_is_down
 from milepost.tasks.fewshot import accept_fewshot_fields
-from milepost.tasks.files import files_of, merged_key
 from milepost.tasks.generation import parse_gen_kwargs
+from milepost.tasks.registered import check_registered
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates, compiled_yaml, plain_output
 from milepost.tasks.squad import asks_squad, load_metric
@@ -46,6 +47,8 @@ class LoadedTasks:
     settings: TaskSettings
     tasks: dict[str, lm_eval.api.task.Task]
     groups: dict[str, lm_eval.api.group.Group]
+    files_digest: str = ""
+    """`CheckedTasks.digest` of the files that these tasks were made from."""
     kept_docs: dict[str, list[tuple[int, Any]]] = field(default_factory=dict, repr=False, compare=False)
     """By task, what `docs.docs_of` has read."""
     kept_chances: dict[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
@@ -66,15 +69,21 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
         TaskError: an unknown name, YAML that does not parse or would run code without leave, a task type
             that cannot be scored yet, data that cannot be had.
     """
-    names, catalog = check_tasks(settings)
-    _refuse_foreign_metrics(names, catalog, settings)
-    _refuse_unscorable_classes(names, catalog)
+    checked = check_tasks(settings)
+    check_registered(checked, settings)
+    _refuse_unscorable_classes(checked)
     _seed(settings)
-    manager = _manager(catalog, dict(settings.metadata))
-    with blaming_own_tasks(settings), compiled_templates(settings):
-        loaded = _load(manager, names, _hub_data(names, catalog))
+    manager = _manager(checked.catalog, dict(settings.metadata))
+    manager._factory = CheckedFactory(checked, settings)
+    with compiled_templates(settings):
+        loaded = _load(manager, list(checked.names), _hub_data(checked))
     tasks, groups = loaded["tasks"], loaded.get("groups", {})
     for name, task in tasks.items():
+        if getattr(task, "UNSAFE_CODE", False) and not settings.allow_task_code:
+            raise TaskError(
+                f"task {name} runs the code that the model writes on this machine",
+                "leave it out, or pass --allow-task-code where that can do no harm",
+            )
         if task.OUTPUT_TYPE not in SUPPORTED:
             raise not_yet(name, task.OUTPUT_TYPE)
         _set_fewshot(name, task, settings)
@@ -84,7 +93,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
         load_metric()
     if settings.samples is not None:
         _check_samples(settings, tasks)
-    return LoadedTasks(settings, tasks, groups)
+    return LoadedTasks(settings, tasks, groups, checked.digest)
 
 
 def _manager(catalog: Catalog, metadata: dict[str, Any] | None = None) -> lm_eval.tasks.TaskManager:
@@ -121,55 +130,34 @@ class _Index(dict[str, Entry]):
 
 
 def _load(manager: lm_eval.tasks.TaskManager, names: list[str], data: Iterator[str]) -> dict[str, Any]:
-    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
-
+    factory = manager._factory
     try:
-        with cache_if_hub_is_down(data), compiled_yaml(), plain_output():
+        with cache_if_hub_is_down(data), compiled_yaml(), plain_output(), factory.installed():
             loaded: dict[str, Any] = dict(manager.load(names))
-    except (DatasetGenerationError, StopIteration) as error:
-        said = " ".join(str(error.__cause__ or error).split()) or "it is empty"
-        raise TaskError(
-            f"a task's data cannot be read: {said[:300]}",
-            "look at the files that its dataset_path and dataset_kwargs name",
-        ) from error
-    except (DatasetNotFoundError, *hub_errors()) as error:
-        raise _no_data(error) from error
     except ValueError as error:
         if "Duplicate task" in str(error):
             raise TaskError(str(error), "name the group or the task, not both") from error
-        if "Couldn't find cache" in str(error) or "BuilderConfig" in str(error):
-            raise _no_data(error) from error
         raise
     return loaded
 
 
-def _hub_data(names: list[str], catalog: Catalog) -> Iterator[str]:
+def _hub_data(checked: CheckedTasks) -> Iterator[str]:
     """Repositories that the tasks take their data from, as far as their YAML says."""
-    for path in files_of(names, catalog):
-        source = merged_key(path, "dataset_path")
+    for config in checked.configs.values():
+        source = config.content.get("dataset_path")
         if isinstance(source, str) and source not in PACKAGED and not Path(source).exists():
             yield source
 
 
-def _no_data(error: BaseException) -> TaskError:
-    where = endpoint()
-    if is_offline():
-        hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
-    else:
-        hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return TaskError(
-        f"cannot get a task's data from {where}: {said.removesuffix(' (OfflineModeIsEnabled)')}", hint
-    )
-
-
-def _refuse_unscorable_classes(names: list[str], catalog: Catalog) -> None:
+def _refuse_unscorable_classes(checked: CheckedTasks) -> None:
     """A task written in Python says its type when it is made; its data need not be fetched for that."""
-    for path in files_of(names, catalog):
-        if merged_key(path, "class"):
-            output_type = _type_of(load_yaml(path))
+    own = {config.path for _, config in checked.own()}
+    for path, config in checked.configs.items():
+        if "class" in config.content:
+            content = with_code(dict(config.content)) if config.path in own else load_yaml(path)
+            output_type = _type_of(content)
             if output_type not in SUPPORTED:
-                raise not_yet(str(merged_key(path, "task")), output_type)
+                raise not_yet(str(config.content.get("task")), output_type)
 
 
 def _type_of(config: dict[str, Any]) -> str | None:
@@ -191,21 +179,6 @@ def _type_of(config: dict[str, Any]) -> str | None:
     finally:
         logging.disable(before)
     return cls.OUTPUT_TYPE
-
-
-def _refuse_foreign_metrics(names: list[str], catalog: Catalog, settings: TaskSettings) -> None:
-    """For a metric that lm_eval lacks it would run a script of that name, from the disk or the Hub."""
-    if settings.allow_task_code:
-        return
-    for path in files_of(names, catalog):
-        if not is_own(path, settings) or merged_key(path, "process_results") is not None:
-            continue
-        for listed in merged_key(path, "metric_list") or []:
-            if listed.get("hf_evaluate") or listed.get("metric") not in METRIC_REGISTRY:
-                raise TaskError(
-                    f"{path}: metric {listed.get('metric')!r} is not lm_eval's own, a script would be run",
-                    "correct the name, or pass --allow-task-code if you trust that script",
-                )
 
 
 def _seed(settings: TaskSettings) -> None:

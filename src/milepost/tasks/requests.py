@@ -19,8 +19,8 @@ from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
-from milepost.tasks.checks import blaming_own_tasks
 from milepost.tasks.choices import offer, offers_choices
+from milepost.tasks.faults import blaming_the_task, fields_hint
 from milepost.tasks.generation import parse_gen_kwargs, read_generation
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.settings import TaskSettings
@@ -28,6 +28,8 @@ from milepost.tasks.shortcuts import compiled_templates
 from milepost.types import Generation, Offer, Request, Windows
 
 logger = logging.getLogger("milepost.tasks")
+
+FEW_DOCS = 3
 
 ChatTemplate = Callable[..., str]
 """(messages, add_generation_prompt=...) -> prompt, as `LM.apply_chat_template`."""
@@ -69,31 +71,64 @@ def build_requests(
         TaskError: more few-shot examples asked for than the task has, no docs, or texts asked for in a way
             that cannot be.
     """
-    settings = loaded.settings
-    with compiled_templates(settings, enabled=compile_templates_once):
-        for name, task in loaded.tasks.items():
-            with blaming_own_tasks(settings), _enough_examples(task, name):
-                task.build_all_requests(
-                    limit=get_sample_size(task, settings.limit),
-                    samples=settings.samples_of(name),
-                    system_instruction=settings.system_instruction,
-                    apply_chat_template=bool(settings.apply_chat_template),
-                    fewshot_as_multiturn=settings.multiturn,
-                    chat_template=chat_template if settings.apply_chat_template else None,
-                )
-            instances = task.instances
-            task._instances = None
-            ids = settings.samples_of(name)
-            generations = _Generations(name, settings)
-            yield TaskRequests(
-                name,
-                [
-                    _request(instance, ids, generations, getattr(task, "windows", None))
-                    for instance in instances
-                ],
-                [_doc_record(task, group, ids) for group in by_doc(instances)],
-                _offers(task, instances, ids),
-            )
+    for name, task in loaded.tasks.items():
+        is_own = getattr(task, "is_own", False)
+        # Left before each task is handed on: what the caller does in between is none of this context's.
+        with (
+            compiled_templates(loaded.settings, enabled=compile_templates_once),
+            blaming_the_task(name, is_own=is_own, fields=lambda: getattr(task, "features", ())),  # noqa: B023
+        ):
+            requests = _requests_of(task, name, loaded.settings, chat_template)
+        _check_labels(task, requests, is_own)
+        yield requests
+
+
+def _requests_of(
+    task: lm_eval.api.task.Task, name: str, settings: TaskSettings, chat_template: ChatTemplate | None
+) -> TaskRequests:
+    with _enough_examples(task, name):
+        task.build_all_requests(
+            limit=get_sample_size(task, settings.limit),
+            samples=settings.samples_of(name),
+            system_instruction=settings.system_instruction,
+            apply_chat_template=bool(settings.apply_chat_template),
+            fewshot_as_multiturn=settings.multiturn,
+            chat_template=chat_template if settings.apply_chat_template else None,
+        )
+    instances = task.instances
+    task._instances = None
+    ids = settings.samples_of(name)
+    generations = _Generations(name, settings)
+    return TaskRequests(
+        name,
+        [_request(instance, ids, generations, getattr(task, "windows", None)) for instance in instances],
+        [_doc_record(task, group, ids) for group in by_doc(instances)],
+        _offers(task, instances, ids),
+    )
+
+
+def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: bool) -> None:
+    """Refuse a task in which no doc has a right choice: lm_eval would say that every answer is wrong.
+
+    Raises:
+        TaskError: naming the key that says which choice is right, and the fields that docs have.
+    """
+    offers = requests.offers
+    if not is_own or not offers or any(one.right for one in offers):
+        return
+    key = "doc_to_text" if task.multiple_input else "doc_to_target"
+    label, first = task.get_config(key), offers[0]
+    is_plain = isinstance(label, str) and "{" not in label and label not in task.features
+    if len(offers) < FEW_DOCS and not is_plain:
+        return  # with --limit 1 it may be this doc alone
+    target = next((doc.target for doc in requests.docs if doc.doc_id == first.doc_id), "")
+    shown = target if key == "doc_to_target" else "the text"
+    raise TaskError(
+        f"task {requests.task}: {key} ({str(label)[:60]!r}) names the right choice of no doc: for doc"
+        f" {first.doc_id} it gives {str(shown)[:60]!r}, and the choices are {str(list(first.texts))[:120]}",
+        f"{key} gives the number of the right choice, from 0, or its text; "
+        + fields_hint(str(label), sorted(task.features)),
+    )
 
 
 @contextmanager

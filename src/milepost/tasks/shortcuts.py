@@ -2,15 +2,16 @@
 
 Templates: lm_eval compiles the same Jinja template for every field of every doc, 95 % of the time it takes to
 build requests. Here the compiled template is remembered by its text, in lm_eval's own Jinja environment, or
-where the user's own task files are not trusted in Jinja's sandbox: a template can reach any Python object
-through the attributes of a string.
-Data set cards: datasets parses the card's YAML again for each subset, with the Python parser: for the 57
-subjects of MMLU most of the time it takes to load them. Here libyaml parses it.
+where the user's own task files are not trusted in a sandbox (`templates`): a template can reach any Python
+object through the attributes of a string. Data set cards: datasets parses the card's YAML again for each
+subset, with the Python parser: for the 57 subjects of MMLU most of the time it takes to load them. Here
+libyaml parses it.
 Source: lm_eval/utils.py `apply_template`; huggingface_hub/repocard.py.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import logging
 import re
@@ -22,24 +23,32 @@ from typing import Any
 import lm_eval.api.task
 import lm_eval.utils
 import yaml
-from jinja2.sandbox import SandboxedEnvironment
 from tqdm import tqdm
 
 from milepost.tasks.settings import TaskSettings
+from milepost.tasks.templates.rendering import render_untrusted
+
+LONGEST_LITERAL = 1_000_000
+"""Characters; Python's parser takes a few hundred bytes for each."""
 
 
 @contextmanager
 def compiled_templates(settings: TaskSettings, *, enabled: bool = True) -> Iterator[None]:
     """While it lasts lm_eval renders through remembered templates (and shows no progress bars of its own).
 
-    What a template may not do in the sandbox raises jinja2's SecurityError.
+    Where task files are not trusted, all that lm_eval renders from then on is rendered in the sandbox, within
+    this context or not: whoever asks a task for its choices later need not think of it. What a template may
+    not do there raises jinja2's SecurityError.
 
     Args:
         enabled: False compiles each time, as lm_eval does; only where every task file is trusted.
     """
+    if not settings.trusts_task_files:
+        lm_eval.utils.apply_template = render_untrusted
+        lm_eval.api.task.ast = _BoundedLiterals
     original, bar = lm_eval.utils.apply_template, lm_eval.api.task.tqdm
-    if enabled or not settings.trusts_task_files:
-        lm_eval.utils.apply_template = _render if settings.trusts_task_files else _render_in_sandbox
+    if enabled and settings.trusts_task_files:
+        lm_eval.utils.apply_template = _render
     lm_eval.api.task.tqdm = functools.partial(tqdm, disable=True)
     try:
         yield
@@ -105,27 +114,19 @@ def _compiled(text: str) -> Any:
     return lm_eval.utils.env.from_string(text)
 
 
-@functools.lru_cache(maxsize=4096)
-def _compiled_in_sandbox(text: str) -> Any:
-    return _sandbox().from_string(text)
-
-
-@functools.cache
-def _sandbox() -> SandboxedEnvironment:
-    """lm_eval's environment in all but what its templates can reach."""
-    own = lm_eval.utils.env
-    sandbox = SandboxedEnvironment(
-        loader=own.loader, undefined=own.undefined, keep_trailing_newline=own.keep_trailing_newline
-    )
-    sandbox.filters.update(own.filters)
-    return sandbox
-
-
 def _render(template: str, doc: dict[str, Any]) -> str:
     rendered: str = _compiled(template).render(**doc)
     return rendered
 
 
-def _render_in_sandbox(template: str, doc: dict[str, Any]) -> str:
-    rendered: str = _compiled_in_sandbox(template).render(**doc)
-    return rendered
+class _BoundedLiterals:
+    """Python's `ast`, as far as lm_eval's tasks use it on what a template gave."""
+
+    @staticmethod
+    def literal_eval(text: str) -> Any:
+        if len(text) > LONGEST_LITERAL:
+            raise ValueError(f"a list of {len(text):,} characters is longer than any doc's choices")
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{text[:60]!r} is no list such as ['a', 'b']") from error

@@ -1,0 +1,207 @@
+"""Where a user's task takes its data from: local files that are there and are files, and loaders that run
+nothing.
+
+Looked at before lm_eval is imported or anything is loaded.
+"""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import lzma
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from milepost.errors import TaskError
+
+LOADERS = ("json", "csv", "parquet", "text", "arrow", "xml")
+"""`dataset_path` values that read local files as plain data. Of datasets' others some can run code (pandas
+reads pickles in older versions) and none has been looked at."""
+OTHER_LOADERS = (
+    "pandas", "webdataset", "imagefolder", "audiofolder", "videofolder", "pdffolder", "niftifolder",
+    "meshfolder", "hdf5", "sql", "spark", "generator", "cache", "conll", "eval", "lance", "tsfile",
+    "iceberg", "vortex", "mmcif", "pdb", "genbank", "fasta", "fastq", "harbor",
+)  # fmt: skip
+PLAIN_ARGUMENTS = frozenset({
+    "data_files", "data_dir", "revision", "split", "trust_remote_code", "verification_mode", "name",
+    "features", "field", "encoding", "encoding_errors", "newlines_in_values", "keep_linebreaks",
+    "sample_by", "columns", "batch_size", "chunksize", "block_size", "use_threads", "sep", "delimiter",
+    "header", "names", "column_names", "index_col", "usecols", "skiprows", "nrows", "na_values",
+    "keep_default_na", "na_filter", "quotechar", "quoting", "doublequote", "escapechar", "comment",
+    "decimal", "thousands", "skip_blank_lines", "skipinitialspace", "dtype", "on_bad_lines",
+    "lineterminator", "engine", "true_values", "false_values", "skipfooter", "low_memory",
+})  # fmt: skip
+"""`dataset_kwargs` that say how to read; others choose file systems, caches and credentials."""
+_ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/")
+_PLAIN_ADDRESSES = ("http", "https", "hf")
+
+SMALL_BYTES = 50_000_000
+MOST_TIMES, MOST_MORE_BYTES = 200, 200_000_000
+"""A small file may hold so many times its size, and so many bytes more; text packs to a tenth."""
+MOST_ROWS_PER_BYTE = 1000
+
+
+def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> None:
+    """Refuse a data set that could run code or is not there.
+
+    Args:
+        content: a task's keys, or those that a group sets in its members.
+        trusted: whether the user lets task files run code; what is missing is said all the same.
+
+    Raises:
+        TaskError: naming what is wrong with `dataset_path` or `dataset_kwargs`; `where` names the file.
+    """
+    path, kwargs = content.get("dataset_path"), content.get("dataset_kwargs") or {}
+    if not isinstance(kwargs, Mapping):
+        return
+    if "load_from_disk" in kwargs:
+        raise TaskError(
+            f"{where}: dataset_kwargs has load_from_disk, which lm_eval does not know",
+            "for a folder of save_to_disk write `dataset_path: arrow` and, in dataset_kwargs,"
+            " `data_files: {test: FOLDER/test/*.arrow}`",
+        )
+    if not trusted:
+        _refuse_code(path, kwargs, where)
+    if isinstance(path, str) and _is_local(path) and not os.path.exists(path):
+        raise TaskError(
+            f"{where}: dataset_path {path} does not exist (looked for {os.path.abspath(path)})",
+            "correct the path; a path that is not absolute starts from the folder you are in",
+        )
+    for split, file in local_files(content):
+        _check_file(split, file, where)
+
+
+def local_files(content: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+    """(split, file or pattern) of each local data file that a task names."""
+    path, kwargs = content.get("dataset_path"), content.get("dataset_kwargs") or {}
+    if not isinstance(path, str) or path not in (*LOADERS, *OTHER_LOADERS):
+        return
+    data_dir = kwargs.get("data_dir")
+    for split, file in _flat(None, kwargs.get("data_files")):
+        if not _ADDRESS.match(file) and "::" not in file:
+            yield split, os.path.join(str(data_dir), file) if data_dir else file
+
+
+def _flat(split: str | None, files: Any) -> Iterator[tuple[str | None, str]]:
+    if isinstance(files, Mapping):
+        for name, value in files.items():
+            yield from _flat(str(name), value)
+    elif isinstance(files, list | tuple):
+        for value in files:
+            yield from _flat(split, value)
+    elif files is not None:
+        yield split, str(files)
+
+
+def _refuse_code(path: Any, kwargs: Mapping[Any, Any], where: str) -> None:
+    allow = "or pass --allow-task-code if you trust this file"
+    if isinstance(path, str) and (path in OTHER_LOADERS or path.endswith(".py")):
+        raise TaskError(
+            f"{where}: dataset_path {path!r} may run code or has a reader that nobody has looked at",
+            f"use one of {', '.join(LOADERS)} or a repository of the Hub, {allow}",
+        )
+    for key in kwargs:
+        if key not in PLAIN_ARGUMENTS:
+            raise TaskError(
+                f"{where}: dataset_kwargs has {str(key)[:80]!r}, which is not known to be harmless",
+                f"leave it out, {allow}",
+            )
+    addresses = [file for _, file in _flat(None, kwargs.get("data_files"))]
+    addresses += [str(one) for one in (path, kwargs.get("data_dir")) if one is not None]
+    for address in addresses:
+        scheme = _ADDRESS.match(address)
+        if "::" in address or (scheme and scheme.group(1).lower() not in _PLAIN_ADDRESSES):
+            raise TaskError(
+                f"{where}: {address[:200]!r} is opened by a file system of another library",
+                f"use a local path, an http(s) or an hf:// address, {allow}",
+            )
+
+
+def _is_local(path: str) -> bool:
+    """Whether it is a path of this machine's and not the name of a repository or a reader."""
+    return path.startswith(("/", "./", "../", "~", ".\\", "..\\")) or bool(re.match(r"^[A-Za-z]:[\\/]", path))
+
+
+def _check_file(split: str | None, file: str, where: str) -> None:
+    of_split = f" of {split}" if split else ""
+    if glob.has_magic(file) and not os.path.lexists(file):
+        if next(glob.iglob(file, recursive=True), None) is None:
+            raise TaskError(
+                f"{where}: no data file{of_split} matches {file} (looked in {os.getcwd()})",
+                "correct the pattern",
+            )
+        return
+    try:
+        state = os.stat(file)
+    except (OSError, ValueError) as error:
+        raise TaskError(
+            f"{where}: data file{of_split} {file} cannot be read: {getattr(error, 'strerror', None) or error}"
+            f" (looked for {os.path.abspath(file)})",
+            "correct data_files; a path that is not absolute starts from the folder you are in",
+        ) from error
+    if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
+        raise TaskError(f"{where}: data file{of_split} {file} is no regular file", "name a file of docs")
+    if stat.S_ISREG(state.st_mode):
+        _check_growth(Path(file), state, where)
+
+
+def _check_growth(file: Path, state: os.stat_result, where: str) -> None:
+    """Refuse a small file that would fill memory or disk when it is read."""
+    size, on_disk = state.st_size, getattr(state, "st_blocks", None)
+    if on_disk is not None and size > 100_000_000 and on_disk * 512 < size // 100:
+        raise TaskError(f"{where}: {file} is said to have {size:,} bytes, nearly all of them holes", _REPLACE)
+    if size > SMALL_BYTES:
+        return
+    most = size * MOST_TIMES + MOST_MORE_BYTES
+    try:
+        with open(file, "rb") as handle:
+            head = handle.read(8)
+        if head[:4] == b"PAR1":
+            _check_rows(file, size, where)
+        elif _unpacked_bytes(file, head, most) > most:
+            raise TaskError(
+                f"{where}: {file} unpacks to more than {MOST_TIMES} times its {size:,} bytes", _REPLACE
+            )
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise TaskError(f"{where}: {file} cannot be read: {error}", _REPLACE) from error
+
+
+_REPLACE = "replace it by a file of docs"
+_PACKED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ", lzma.open),
+)
+
+
+def _unpacked_bytes(file: Path, head: bytes, most: int) -> int:
+    """Bytes that datasets would unpack, counted up to `most`."""
+    if head.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(file) as archive:
+            return sum(one.file_size for one in archive.infolist())
+    for magic, opened in _PACKED:
+        if head.startswith(magic):
+            count = 0
+            with opened(file) as stream:
+                while count <= most and (block := stream.read(1 << 20)):
+                    count += len(block)
+            return count
+    return 0
+
+
+def _check_rows(file: Path, size: int, where: str) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.ParquetFile(file).metadata.num_rows
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TaskError(f"{where}: {file} cannot be read: {error}", _REPLACE) from error
+    if rows > size * MOST_ROWS_PER_BYTE:
+        raise TaskError(f"{where}: {file} is said to hold {rows:,} rows in {size:,} bytes", _REPLACE)
