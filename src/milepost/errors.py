@@ -24,6 +24,11 @@ class MilepostError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def one_line(self) -> str:
+        """Message and hint together, for a list of failures."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 class SourceError(MilepostError):
     """A SOURCE that does not exist, matches nothing or cannot be reached."""

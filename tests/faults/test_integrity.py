@@ -117,7 +117,8 @@ CASES = {
     ),
     "tensor missing": Case(lambda f: retensor(f, lambda t: t.pop(HEAD)), rf"{WEIGHTS} lacks .*embed_tokens"),
     "tensor left over": Case(
-        lambda f: retensor(f, lambda t: t.update(other=torch.ones(2))), rf"{WEIGHTS} .*does not know: other"
+        lambda f: retensor(f, lambda t: t.update({"lm_head.bias": torch.ones(2)})),
+        rf"{WEIGHTS} .*does not know: lm_head.bias",
     ),
     "empty file": Case(lambda f: (f / WEIGHTS).write_bytes(b""), f"{WEIGHTS} is empty"),
     "folder for weights": Case(lambda f: replaced_by_folder(f / WEIGHTS), f"{WEIGHTS} is a folder"),

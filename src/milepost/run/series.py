@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -101,16 +101,16 @@ def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = Non
     """
     refused = {c: c.problem for c in series.checkpoints if c.problem is not None}
     configs: dict[Checkpoint, PretrainedConfig] = {}
+    faults: list[CheckpointError] = []
     for checkpoint in series.checkpoints:
         if checkpoint.problem is None:
-            _read_config(checkpoint, configs, refused)
+            try:
+                configs[checkpoint] = _config_of(checkpoint)
+            except CheckpointError as error:
+                refused[checkpoint] = error.one_line
+                faults.append(error)
     if not configs:
-        first, reason = next(iter(refused.items()))
-        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        raise SourceError(
-            f"{series.source}: no checkpoint can be evaluated; {first.name}: {reason}{more}",
-            "`milepost list` shows what is wrong with each",
-        )
+        raise _nothing_to_evaluate(series, refused, faults)
     shape = _most_common({c: _shape(config) for c, config in configs.items()})
     for checkpoint, config in list(configs.items()):
         differing = [key for key, value in _shape(config) if (key, value) not in shape]
@@ -143,19 +143,27 @@ def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = Non
     )
 
 
-def _read_config(
-    checkpoint: Checkpoint, configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]
-) -> None:
+def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
     from milepost.weights import read_config, rows_after_merging
 
-    try:
-        source = checkpoint.base or checkpoint
-        config = read_config(fetch_config(source), source.format, checkpoint.config)
-        if checkpoint.base is not None:  # tokens may have been added with the adapter
-            config.get_text_config().vocab_size = rows_after_merging(fetch(checkpoint), config)
-        configs[checkpoint] = config
-    except CheckpointError as error:
-        refused[checkpoint] = error.message
+    source = checkpoint.base or checkpoint
+    config = read_config(fetch_config(source), source.format, checkpoint.config)
+    if checkpoint.base is not None:  # tokens may have been added with the adapter
+        config.get_text_config().vocab_size = rows_after_merging(fetch(checkpoint), config)
+    return config
+
+
+def _nothing_to_evaluate(
+    series: Series, refused: Mapping[Checkpoint, str], faults: Sequence[CheckpointError]
+) -> SourceError:
+    """The error of a series without a usable checkpoint; its hint is that of the first one's fault."""
+    first, reason = next(iter(refused.items()))
+    more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    listed = len(refused) > len(faults)  # with a problem that `milepost list` shows
+    hint = "`milepost list` shows what is wrong with each" if listed and len(refused) > 1 else None
+    if first.problem is None:
+        reason, hint = faults[0].message, faults[0].hint or hint
+    return SourceError(f"{series.source}: no checkpoint can be evaluated; {first.name}: {reason}{more}", hint)
 
 
 def _generation_defaults(configs: dict[Checkpoint, PretrainedConfig]) -> GenerationDefaults:
@@ -211,7 +219,7 @@ def _tokenizer(
             id_of[checkpoint] = found[folder][1]
         except TokenizerError as error:
             problem = problem or error
-            refused[checkpoint] = error.message
+            refused[checkpoint] = error.one_line
             del configs[checkpoint]
     if not id_of:
         assert problem is not None

@@ -264,8 +264,8 @@ class Runner:
 
     def _refuse(self, checkpoint: Checkpoint, error: MilepostError) -> str:
         """Count a checkpoint that cannot be used."""
-        self._fail(checkpoint, error.message)
-        return f"cannot be used: {error.message}"
+        self._fail(checkpoint, error.one_line)
+        return f"cannot be used: {error.one_line}"
 
     @functools.cached_property
     def _device(self) -> str:

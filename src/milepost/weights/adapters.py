@@ -16,7 +16,6 @@ from milepost.sources.names import shown
 from milepost.weights.asked import Asked, Found
 from milepost.weights.read_bin import read_bin
 from milepost.weights.read_safetensors import read_safetensors
-from milepost.weights.wrappers import without_wrappers
 
 if TYPE_CHECKING:
     from milepost.weights.bases import Base
@@ -54,11 +53,11 @@ def read_adapter(asked: Asked) -> Found:
     assert asked.base is not None
     name = next((name for name in ADAPTER_FILES if (asked.folder / name).is_file()), ADAPTER_FILES[0])
     read = read_safetensors if name.endswith(".safetensors") else read_bin
-    tensors, remark = without_wrappers(read(asked.folder / name, asked.sha256.get(name)))
+    tensors = read(asked.folder / name, asked.sha256.get(name))
     path = asked.folder / ADAPTER_CONFIG
     settings = _checked(path, read_config_file(path), tensors)
     adapter = Adapter(asked.folder / name, asked.base, settings)
-    return Found(tensors, dict.fromkeys(tensors, name), warnings=remark, adapter=adapter)
+    return Found(tensors, dict.fromkeys(tensors, name), adapter=adapter)
 
 
 def _checked(path: Path, raw: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:

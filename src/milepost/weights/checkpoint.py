@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from milepost.errors import CheckpointError
 from milepost.sources.local import find_config
 from milepost.sources.names import shown, some
 from milepost.sources.unread_pickles import unread_pickles
-from milepost.weights.asked import Asked
+from milepost.weights.asked import Asked, Found
 from milepost.weights.config import read_config
 from milepost.weights.readers import READERS
+from milepost.weights.wrappers import renamed
 
 if TYPE_CHECKING:
     from milepost.weights.adapters import Adapter
@@ -88,6 +89,7 @@ def read_checkpoint(
             base=base,
         )
     )
+    found = _without_wrappers(found)
     if not found.tensors:
         raise CheckpointError(f"{shown(str(folder))} holds no tensors")
     config = found.config or config
@@ -104,6 +106,23 @@ def read_checkpoint(
     from milepost.weights.merging import merged
 
     return merged(weights)
+
+
+def _without_wrappers(found: Found) -> Found:
+    """What was read, without the names of wrappers (torch.compile's, DDP's, FSDP's) in its tensors' names."""
+    names = renamed(found.tensors)
+    changed = next((name for name, own in names.items() if name != own), None)
+    if changed is None:
+        return found
+    remark = (
+        f"a wrapper's name is left out of its tensors' names: {shown(changed)} is {shown(names[changed])}"
+    )
+    return replace(
+        found,
+        tensors={names[name]: tensor for name, tensor in found.tensors.items()},
+        file_of={names.get(name, name): file for name, file in found.file_of.items()},
+        warnings=(*found.warnings, remark),
+    )
 
 
 def _other_dtype(config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,10 @@ from milepost.sources.formats.megatron import MEGATRON_FORMATS
 from milepost.sources.local import find_config
 from milepost.sources.names import first_line, shown
 from milepost.weights.megatron.reading import megatron_config
+from milepost.weights.skeleton import class_for
 from milepost.weights.torchtitan import are_torchtitan_arguments, as_llama_config
+
+logger = logging.getLogger("milepost.weights")
 
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
 _TOKENIZER_INFINITY = 1000000000000000019884624838656
@@ -29,6 +34,8 @@ _DEFAULT_LENGTH = 2048
 _LONGEST = 2**31 - 1
 _MOST_PARTS = 10_000
 _CAUSAL_MARKS = ("CausalLM", "LMHead", "ForConditionalGeneration")
+_OTHER_TASK = re.compile(r"For[A-Z]|Encoder|Vision|Classifi|Reward")
+"""In names of classes that are no causal language models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,11 @@ def read_config(folder: Path, format: str = "", given: Path | None = None) -> Pr
     try:
         config = AutoConfig.for_model(**raw) if is_titan else _load(path)
     except Exception as error:  # each model type's config class checks its own values in its own way
-        raise CheckpointError(f"{name} is not accepted by transformers: {first_line(error)}") from error
+        raise CheckpointError(
+            f"{name} is not accepted by transformers: {first_line(error)}", "correct that entry of the file"
+        ) from error
+    _note_own_class(name, config, raw)
+    config._attn_implementation = None  # of speed, not of the model: the engine chooses its own
     return config
 
 
@@ -124,7 +135,10 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
         what = shown(
             str(architectures[0] if isinstance(architectures, list) and architectures else model_type)
         )
-        raise CheckpointError(f"{name} is not a causal language model's: {what}")
+        raise CheckpointError(
+            f"{name} is not a causal language model's: {what}",
+            "only models that predict the next token can be asked; give such a checkpoint",
+        )
     if kernel := _foreign_kernel(raw):
         raise CheckpointError(
             f"{name} asks for code from the Hub ({kernel}), which is never run", "remove that entry from it"
@@ -163,12 +177,33 @@ def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...
     """Whether the class that wrote the checkpoint was a causal language model, or the bare body of one.
 
     The bare body (`GPT2Model`) is enough where its head is tied; where not, the missing head is found later.
+    A class that transformers does not have (`LlamaWithAuxLoss`) is taken for one of the config's model type,
+    unless its name says what else it is for.
     """
     if not isinstance(architectures, list):
         return False
-    classes = {causal} if isinstance(causal, str) else set(causal)
-    body = MODEL_MAPPING_NAMES.get(model_type)
-    classes |= {body} if isinstance(body, str) else set(body or ())
+    known = _classes(model_type, causal)
     return not architectures or any(
-        name in classes or any(mark in name for mark in _CAUSAL_MARKS) for name in map(str, architectures)
+        name in known or any(mark in name for mark in _CAUSAL_MARKS) or not _OTHER_TASK.search(name)
+        for name in map(str, architectures)
     )
+
+
+def _classes(model_type: str, causal: str | tuple[str, ...]) -> set[str]:
+    """Names of transformers' classes for a causal language model of a type, and for its body."""
+    body = MODEL_MAPPING_NAMES.get(model_type)
+    found = {causal} if isinstance(causal, str) else set(causal)
+    return found | ({body} if isinstance(body, str) else set(body or ()))
+
+
+def _note_own_class(name: str, config: PretrainedConfig, raw: dict[str, Any]) -> None:
+    """Say it where the checkpoint was written by a class that transformers does not have."""
+    causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[raw["model_type"]]
+    written = [str(one) for one in raw.get("architectures") or []]
+    if written and not _classes(raw["model_type"], causal) & set(written):
+        logger.warning(
+            "%s names the class %s, which is not run; it is read as %s",
+            name,
+            shown(written[0]),
+            class_for(config).__name__,
+        )

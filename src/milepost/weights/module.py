@@ -6,7 +6,8 @@ left to chance: a tensor that is missing, left over or of another shape is an er
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,13 +16,10 @@ from transformers import PreTrainedModel
 from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown, some
 from milepost.weights.checkpoint import CheckpointWeights
+from milepost.weights.extras import judged
 from milepost.weights.skeleton import class_for, expected_tensors, quiet
 
-_MASKS_AND_TABLES = re.compile(
-    r"rotary(?:_pos)?_emb\.inv_freq$|rotary_emb\.(?:cos|sin)_cached$|\.attn\.(?:masked_)?bias$"
-    r"|\.attention\.(?:masked_)?bias$|\.attn\.attention\.(?:masked_)?bias$|position_ids$"
-)
-"""Left over in old checkpoints: causal masks and rotary tables, which transformers makes anew."""
+logger = logging.getLogger("milepost.weights")
 
 
 def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
@@ -41,10 +39,7 @@ def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
         raise CheckpointError(
             f"{where} lacks weights that its config calls for: {some(told['missing_keys'])}"
         )
-    left_over = [name for name in told["unexpected_keys"] if not _MASKS_AND_TABLES.search(name)]
-    if left_over:
-        where = weights.file_with(min(left_over))
-        raise CheckpointError(f"{where} has weights that its config does not know: {some(left_over)}")
+    _check_left_over(weights, module, told["unexpected_keys"])
     if told["mismatched_keys"] or told.get("error_msgs"):
         raise CheckpointError(f"{shown(str(weights.folder))} does not fit its config")
     module.requires_grad_(False)
@@ -68,6 +63,23 @@ def _from_pretrained(weights: CheckpointWeights, dtype: str) -> tuple[PreTrained
             f"{shown(str(weights.folder))} does not fit its config: {first_line(error)}"
         ) from error
     return module, told
+
+
+def _check_left_over(weights: CheckpointWeights, module: PreTrainedModel, names: Iterable[str]) -> None:
+    """Refuse tensors without a place in the module that would change what it computes; warn of the others."""
+    prefix = f"{module.base_model_prefix}."
+    state = module.state_dict()
+    known = {*state, *(name.removeprefix(prefix) for name in state)}
+    harmful, harmless = judged(names, known, weights.tensors)
+    if harmful:
+        first = min(harmful)
+        raise CheckpointError(
+            f"{weights.file_with(first)} has weights that its config does not know: {some(harmful)}",
+            f"{shown(first)} {harmful[first]}",
+        )
+    if harmless:
+        where = weights.file_with(min(harmless))
+        logger.warning("%s holds more than the language model; left out: %s", where, some(harmless))
 
 
 def _check_against_config(weights: CheckpointWeights) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
-
-from milepost.sources.names import shown
-
-Value = TypeVar("Value")
+from collections.abc import Iterable
 
 _ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """torch.compile, FSDP 1 and activation checkpointing wrap single layers too; no model has parts so named."""
@@ -27,15 +22,3 @@ def renamed(names: Iterable[str]) -> dict[str, str]:
     """Each name to itself without wrappers; as they are where two would become one."""
     known = {name: unwrapped(name) for name in names}
     return known if len(set(known.values())) == len(known) else {name: name for name in known}
-
-
-def without_wrappers(tensors: Mapping[str, Value]) -> tuple[dict[str, Value], tuple[str, ...]]:
-    """Tensors by their names without wrappers, and a remark where one was taken off."""
-    names = renamed(tensors)
-    changed = next((name for name, own in names.items() if name != own), None)
-    if changed is None:
-        return dict(tensors), ()
-    remark = (
-        f"a wrapper's name is left out of its tensors' names: {shown(changed)} is {shown(names[changed])}"
-    )
-    return {names[name]: tensor for name, tensor in tensors.items()}, (remark,)
