@@ -29,6 +29,8 @@ class Slow:
         self._pace = pace or {}
         monkeypatch.setattr(beforehand.time, "monotonic", lambda: self.now)
 
+    joins_shards = False
+
     def answer(self, task: Any, shard: Any) -> None:
         self.asked.append(shard.last - shard.first)
         self.now += self._pace.get(task.name, 0.01) * (shard.last - shard.first)
@@ -56,6 +58,24 @@ class Task:
 
     def tokens_of(self, first: int, last: int) -> int:
         return 10 * (last - first)
+
+    def asks_texts(self, shard: Any) -> bool:
+        return bool(self.generations.settings)
+
+
+class Compiling(Slow):
+    """A GPU: its first stream takes 20 s, and each shard 75 ms."""
+
+    joins_shards = True
+    streams: list[int]
+
+    def answer_joined(self, shards: Any) -> Iterator[None]:
+        self.streams = [*getattr(self, "streams", []), len(shards)]
+        if len(self.streams) == 1:
+            self.now += 20.0
+        for _ in shards:
+            self.now += 0.075
+            yield
 
 
 @contextmanager
@@ -114,6 +134,35 @@ def test_a_short_run_is_not_measured(
     measure(100_000, slow)
     assert slow.asked == []
     assert capsys.readouterr().err == ""
+
+
+def test_compilation_is_not_counted_where_shards_are_joined(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Compiling(monkeypatch)
+    names = [f"subject-{number}" for number in range(57)]
+    measure(57 * 1200 * 40, slow, *names, ask=True)  # 40 checkpoints of 57 shards: 171 s
+    assert slow.streams == [57, 57]
+    told = "about 3 min for what is not scored yet, as 68,400 tokens took 4.3 s once compiled"
+    assert capsys.readouterr().err == f"{told}\n"
+
+
+def test_whole_shards_are_measured_up_to_some_full_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beforehand, "JOINED_TOKENS", 3000)
+    slow = Compiling(monkeypatch)
+    measure(1_000_000, slow, *(f"subject-{number}" for number in range(57)))
+    assert slow.streams == [3, 3]
+    assert slow.asked == []
+
+
+def test_texts_are_measured_on_docs_beside_joined_shards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Compiling(monkeypatch, {"texts": 0.09})
+    measure(1_000_000, slow, "farm", "texts")
+    assert slow.streams[0] == 1
+    assert slow.asked == [3, 3, 24]
+    assert "once compiled, 8 docs of texts took 2.2 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("answer", ["\n", "y\n"])

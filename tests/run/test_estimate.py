@@ -49,6 +49,18 @@ def test_time_left_is_told_once_from_the_measured_speed(
     assert capsys.readouterr().err == "50 tokens/s: about 3 min for what is not scored yet\n"
 
 
+def test_the_first_shard_of_a_gpu_is_not_measured_as_it_compiles(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    progress = Estimating(Lines(10, 1), {CHECKPOINT: 10_000}, compiles=True)
+    progress.start(CHECKPOINT, 1_000)
+    for seconds in (200, 4, 4):
+        clock.now += seconds
+        progress.advance(200)
+    assert capsys.readouterr().err == "50 tokens/s: about 3 min for what is not scored yet\n"
+
+
 def test_a_short_run_is_told_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milepost.cli.evaluation_options import evaluation_options, log_level, may_ask
+from milepost.cli.selection import tell_versions
 from milepost.cli.signals import stop_in_good_order
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def print_results(results: Results, as_json: bool) -> None:
         from rich.console import Console
 
         Console(highlight=False).print(results.table(), crop=False)
+        tell_versions(results.path, results.rows())
     for name, reason in results.failures.items():
         click.echo(f"failed: {_plain(name)}: {_plain(reason)}", err=True)
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}

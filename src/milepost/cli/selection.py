@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from milepost.errors import ResultsError
-from milepost.store.reading import Current, LeftOut, picks_of
+from milepost.store import open_results
+from milepost.store.reading import Current, LeftOut, checkpoint_records, picks_of
 from milepost.types import Measurement, Picks
 
 results_argument = click.argument("results", type=click.Path(path_type=Path))
@@ -48,6 +49,15 @@ def tell_left_out(left_out: Sequence[LeftOut], shown: Sequence[Measurement]) -> 
     from milepost.report.left_out import left_out_notes
 
     for note in left_out_notes(left_out, {(each.series, each.task) for each in shown}):
+        click.echo(f"note: {note}", err=True)
+
+
+def tell_versions(results: Path, shown: Sequence[Measurement]) -> None:
+    """Say on standard error where the checkpoints of a series were scored with different versions."""
+    from milepost.report.versions import version_notes
+
+    records = checkpoint_records(open_results(results))
+    for note in version_notes(records, {each.series for each in shown}):
         click.echo(f"note: {note}", err=True)
 
 

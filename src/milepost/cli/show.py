@@ -10,7 +10,13 @@ import click
 from milepost.analysis import rows
 from milepost.analysis.selection import headline, select
 from milepost.analysis.series import with_gaps
-from milepost.cli.selection import picks_among, results_argument, selection_options, tell_left_out
+from milepost.cli.selection import (
+    picks_among,
+    results_argument,
+    selection_options,
+    tell_left_out,
+    tell_versions,
+)
 from milepost.store import open_results
 from milepost.store.reading import EVERY, LeftOut, measurements_of, read_current, without_figures
 
@@ -87,6 +93,7 @@ def command(
     picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
     picked = with_gaps(picked, without_figures(results, measured))
     tell_left_out(left_out, picked)
+    tell_versions(results, picked)
     if form == "markdown":
         from milepost.report.markdown import markdown
 

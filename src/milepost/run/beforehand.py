@@ -1,6 +1,8 @@
 """How long a run will take, measured on its first docs before it begins in earnest, and leave to begin.
 
 The few docs are answered once more with their shard: that costs seconds, of a run that is said to be long.
+An engine that joins shards (a GPU's) compiles its first pass and fills each with padding, so that a few docs
+say nothing of its speed: there whole shards are answered, and timed the second time.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ MOST_TASKS = 4
 DOCS = (1, 8, 32)
 """Answered one after the other until it can be told; the first once before, so that what is done only once is
 not counted."""
+JOINED_TOKENS = 262_144
+"""Of whole shards, before sharing: some full passes of a GPU."""
 ENOUGH_S = 2.0
 TOLD_S = 60.0
 ASKED_S = 600.0
@@ -71,7 +75,7 @@ class Beforehand:
         if self._measured or not missing:
             return
         self._measured = True
-        samples = [_Sample(answerer, shards) for shards in _largest_tasks(missing)]
+        samples = _samples(answerer, missing)
         for one in samples:
             # A model is tried out once for log-likelihoods, but for texts on each task's prompts.
             if one is samples[0] or one.asks_texts:
@@ -90,6 +94,46 @@ class Beforehand:
             print(f"about {spell(left_s)} for what is not scored yet, as {told}", file=sys.stderr, flush=True)
             if self._ask and left_s >= ASKED_S:
                 _ask_leave()
+
+
+def _samples(answerer: Answerer, missing: Shards) -> list[_Sample | _Joined]:
+    if not answerer.joins_shards:
+        return [_Sample(answerer, shards) for shards in _largest_tasks(missing)]
+    joined = [(task, shard) for task, shard in missing if not task.asks_texts(shard)]
+    texts = [(task, shard) for task, shard in missing if task.asks_texts(shard)]
+    found: list[_Sample | _Joined] = [_Joined(answerer, joined)] if joined else []
+    return found + [_Sample(answerer, shards) for shards in _largest_tasks(texts)]
+
+
+class _Joined:
+    """The first shards of all that are scored as one stream, answered to see how long that takes."""
+
+    asks_texts = False
+    is_whole = True
+    """Whether more docs would say no more."""
+
+    def __init__(self, answerer: Answerer, shards: Shards) -> None:
+        self._answerer = answerer
+        sizes = np.cumsum([task.tokens_of(shard.first, shard.last) for task, shard in shards])
+        self.n_tokens = int(sizes[-1])
+        """Of all that the shards stand for."""
+        n_shards = min(int(np.searchsorted(sizes, JOINED_TOKENS)) + 1, len(shards))
+        self._few, self._few_tokens = shards[:n_shards], int(sizes[n_shards - 1])
+        self.seconds = 0.0
+
+    def take(self, n_docs: int) -> None:
+        """Answer the shards, however many docs they have; what the first call takes includes compilation."""
+        start = time.monotonic()
+        for _ in self._answerer.answer_joined(self._few):
+            pass
+        self.seconds = time.monotonic() - start
+
+    @property
+    def seconds_of_all(self) -> float:
+        return self.seconds / self._few_tokens * self.n_tokens
+
+    def __str__(self) -> str:
+        return f"{self._few_tokens:,} tokens took {spell(self.seconds)} once compiled"
 
 
 class _Sample:

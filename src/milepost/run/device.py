@@ -18,10 +18,9 @@ def resolve_device(device: str) -> str:
     has_mps = torch.backends.mps.is_available()
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
-    kind, _, number = device.partition(":")
-    if kind == "cuda" and torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count():
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [f"cuda:{number}" for number in range(n_gpus)]
+    there = ["cpu", *(["mps"] if has_mps else []), *(["cuda"] if gpus else []), *gpus]
+    if device in there:
         return device
-    if device == "mps" and has_mps:
-        return device
-    there = ["cpu", *(["mps"] if has_mps else []), *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     raise MilepostError(f"there is no device {device!r} here", "auto, or one of " + ", ".join(there))

@@ -88,8 +88,12 @@ def announce(work: Iterable[Expected], folder: Path) -> None:
 class Estimating:
     """A `Progress` that passes everything on and says, once it can be told, how long the rest will take."""
 
-    def __init__(self, shown: Progress, n_tokens: Mapping[Checkpoint, int]) -> None:
+    def __init__(
+        self, shown: Progress, n_tokens: Mapping[Checkpoint, int], *, compiles: bool = False
+    ) -> None:
+        """`compiles` is whether the first shard takes longer than others, as on a GPU: it is not measured."""
         self._shown = shown
+        self._compiles = compiles
         self._expected = n_tokens
         self._left = sum(n_tokens.values())
         self._at: Checkpoint | None = None
@@ -107,6 +111,10 @@ class Estimating:
     def advance(self, tokens: int) -> None:
         self._of_this -= tokens
         self._left -= tokens
+        if self._compiles:
+            self._compiles, self._began = False, time.monotonic()
+            self._shown.advance(tokens)
+            return
         self._measured += tokens
         elapsed = time.monotonic() - self._began
         if not self._said and elapsed >= MEASURED_S:

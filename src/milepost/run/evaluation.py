@@ -143,7 +143,7 @@ def evaluate_series(
             left = {checkpoint: one.n_tokens for checkpoint, one in expected.items()}
             try:
                 with show_progress(len(work), sum(left.values())) as progress:
-                    watch = Stopwatch(Estimating(progress, left))
+                    watch = Stopwatch(Estimating(progress, left, compiles=device not in (None, "cpu")))
                     before_s = time.monotonic() - began
                     caller = long_run or LongRun()
                     in_all = sum(left.values()) * (1 + caller.models_after)

@@ -27,7 +27,7 @@ from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.server import connect
-from milepost.run.versions import versions
+from milepost.run.versions import COMPUTING, versions
 from milepost.sources import Identity, fetch, identify
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
@@ -325,6 +325,7 @@ class Runner:
             fallback=fallback,
             n_parameters=n_parameters,
             device=device,
+            versions={name: versions()[name] for name in COMPUTING if name in versions()},
         )
         return n_shards
 

@@ -9,6 +9,8 @@ import importlib.util
 from milepost.version import __version__
 
 _LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers", "datasets")
+COMPUTING = ("torch", "transformers")
+"""Of them, those that compute the scores."""
 _FOR_METRICS = ("lm_eval", "datasets")
 
 
