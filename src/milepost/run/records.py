@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,14 @@ def write_records(
     for plan, _ in groups.values():
         write_plan_record(results, plan)
     newest = earlier[: len(records)]
-    if [{k: v for k, v in run.items() if k != "time"} for run in reversed(newest)] != records:
+    if [_asked(run) for run in reversed(newest)] != [_asked(record) for record in records]:
         for record in records:
             results.write_run(record)
+
+
+def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's record without its moment and without options, such as the log level, that change no result."""
+    return {key: value for key, value in run.items() if key not in ("time", "config")}
 
 
 def _drop_damaged(results: ResultsFolder) -> None:
