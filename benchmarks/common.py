@@ -1,12 +1,13 @@
 """What the benchmarks share: model shapes, the offline hub, timing, the machine, result files.
 
 On a CPU every script measures CPU seconds of one thread, which say more than wall time on a shared machine.
-Results are `results/<script>-<date>-<name>.json` and the same as `.md`. Heavy imports stay inside functions,
-since the offline hub's address must be in the environment before huggingface_hub is imported.
+Results are `results/<script>-<date>-<name>.json` and the same as `.md`. Heavy imports stay inside
+functions, since the offline hub's address must be in the environment before huggingface_hub is imported.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import datetime
 import importlib.metadata
@@ -63,10 +64,24 @@ class Shape:
     def build(self, dtype: str = "float32", device: str = "cpu", seed: int = 0) -> Any:
         """A transformers model in eval mode with random weights."""
         import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import LlamaForCausalLM
 
         torch.manual_seed(seed)
-        config = LlamaConfig(
+        model: Any = LlamaForCausalLM(self._config())
+        return model.to(device=device, dtype=getattr(torch, dtype)).eval()
+
+    def skeleton(self) -> Any:
+        """The same model without memory for its weights."""
+        import torch
+        from transformers import LlamaForCausalLM
+
+        with torch.device("meta"):
+            return LlamaForCausalLM(self._config())
+
+    def _config(self) -> Any:
+        from transformers import LlamaConfig
+
+        return LlamaConfig(
             vocab_size=GPT2_VOCABULARY,
             hidden_size=self.hidden,
             intermediate_size=self.intermediate,
@@ -78,8 +93,6 @@ class Shape:
             bos_token_id=50_256,
             eos_token_id=50_256,
         )
-        model: Any = LlamaForCausalLM(config)
-        return model.to(device=device, dtype=getattr(torch, dtype)).eval()
 
 
 SHAPES = {
@@ -87,6 +100,7 @@ SHAPES = {
     "15M": Shape(192, 512, 12, 6, 2),
     "135M": Shape(576, 1536, 30, 9, 3),
     "500M": Shape(1024, 4096, 30, 16, 4),
+    "1B": Shape(2048, 8192, 16, 32, 8),
 }
 
 
@@ -179,8 +193,8 @@ def matmul_peak(dtype: str = "float32", device: str = "cpu", size: int = 1024, s
 
 
 def setting() -> dict[str, Any]:
-    """Machine, versions and date, for a result file."""
-    names = ("milepost", "lm_eval", "torch", "transformers", "tokenizers", "datasets", "numpy")
+    """Machine, versions and date, for a result file; a library that is not installed is left out."""
+    names = ("milepost", "lm_eval", "torch", "triton", "transformers", "tokenizers", "datasets", "numpy")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -193,7 +207,7 @@ def setting() -> dict[str, Any]:
             "memory_gib": _memory_gib(),
         },
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": {name: version for name in names if (version := _version(name)) is not None},
         "commit": commit.stdout.strip() or None,
     }
 
@@ -221,6 +235,22 @@ def write_result(script: str, name: str, result: dict[str, Any], table: list[dic
     return path
 
 
+def keep(script: str, name: str, row: dict[str, Any], options: argparse.Namespace) -> None:
+    """Print a row as soon as it is known, and keep it: appended to `--out`, else as a result file.
+
+    A later row of the same script and name takes the place of an earlier one.
+    """
+    print("\n".join(markdown([{"": key, "value": value} for key, value in row.items()])), flush=True)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with (options.out / "results.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"script": script, "name": name, **setting(), "row": row}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    elif not options.small:
+        print(write_result(script, name, {}, [row]))
+
+
 def markdown(table: list[dict[str, Any]]) -> list[str]:
     """A Markdown table; floats to three significant digits, lists left to the JSON file."""
     columns = [column for column, value in table[0].items() if not isinstance(value, list)]
@@ -244,6 +274,13 @@ def _cpu_name() -> str:
 
 def _memory_gib() -> int:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _gpu_name() -> str | None:

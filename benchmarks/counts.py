@@ -1,14 +1,13 @@
 """How much of five real tasks is shared: tokens that lm_eval runs, unique tokens, the FLOPs that follow.
 
-    python benchmarks/counts.py [--save FOLDER]
+    python benchmarks/counts.py
 
-Nothing is computed but the plan. `--save` keeps the requests as .npz, for machines without the data.
+Nothing is computed but the plan.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from common import SHAPES, markdown, offline_hub, write_result
@@ -20,21 +19,18 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--save", type=Path, metavar="FOLDER")
     parser.add_argument("--dry", action="store_true", help="write no result file")
     options = parser.parse_args(arguments)
     with offline_hub():
-        table = [row(name, options.save) for name in options.tasks]
+        table = [row(name) for name in options.tasks]
     print("\n".join(markdown(table)))
     if not options.dry:
         print(write_result("counts", "real-tasks", {}, table))
 
 
-def row(name: str, save: Path | None) -> dict[str, Any]:
+def row(name: str) -> dict[str, Any]:
     """One line of the table."""
     questions = real_questions(TASKS[name])
-    if save is not None:
-        questions.save(save / f"{name}.npz")
     sequences = questions.sequences
     work = Work.of(sequences)
     ratios = {f"FLOP ratio {shape}": work.flop_ratio(SHAPES[shape]) for shape in ("15M", "135M", "500M")}

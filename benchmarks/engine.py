@@ -3,12 +3,12 @@
     python benchmarks/engine.py --shape 135M --tasks mmlu-5shot arc-easy [--dtype bfloat16] [--ablation]
 
 Both score a slice of whole docs of real tasks with a Llama of random weights: lm_eval, ours, lm_eval, ours.
-lm_eval runs at the batch size that is fastest on a sample of the slice; of several rounds the fastest counts,
-for both. Beside the ratio of CPU seconds stand the ratio of FLOPs that the slice allows (every distinct input
-with logits everywhere, over every distinct prefix with the logits needed; without attention, and with it),
-the share of this process's own matmul peak, and how far the scores are apart. Where two requests with one
-input are scored at different places, lm_eval 0.4.13 scores one of them at the wrong one; such requests are
-left out of the comparison and counted.
+lm_eval runs at the batch size that is fastest on a sample of the slice; of several rounds the fastest
+counts, for both. Beside the ratio of CPU seconds stand the ratio of FLOPs that the slice allows (every
+distinct input with logits everywhere, over every distinct prefix with the logits needed; without attention,
+and with it), the share of this process's own matmul peak, and how far the scores are apart. Where two
+requests with one input are scored at different places, lm_eval 0.4.13 scores one of them at the wrong one;
+such requests are left out of the comparison and counted.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", choices=("auto", "packed", "padded", "reference"), default="packed")
     parser.add_argument("--batch-size", type=int, help="lm_eval's; default: the fastest on a sample")
     parser.add_argument("--ablation", action="store_true", help="ours only, with one switch off at a time")
-    parser.add_argument("--requests", type=Path, help="folder written by counts.py --save")
+    parser.add_argument("--requests", type=Path, help="folder of plans written by saved_plans.py")
     return parser.parse_args(arguments)
 
 

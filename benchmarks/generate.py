@@ -3,11 +3,11 @@
     python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-steps N] [--ablation]
 
 A Llama with random weights writes nothing that ends. So for each task one is trained for a minute or two on
-GSM8K's train answers first, enough to know that a question follows, as the task's prompts spell it: its stop
-strings then occur, and texts have very different lengths. Both sides get the same prompts and generation
-settings and stop by the same rules; lm_eval runs at the batch size that is fastest on a sample; of several
-rounds the fastest counts, for both. `same texts` counts the prompts that both continue with exactly the same
-text.
+GSM8K's train answers first, enough to know that a question follows, as the task's prompts spell it: its
+stop strings then occur, and texts have very different lengths. Both sides get the same prompts and
+generation settings and stop by the same rules; lm_eval runs at the batch size that is fastest on a sample;
+of several rounds the fastest counts, for both. `same texts` counts the prompts that both continue with
+exactly the same text.
 """
 
 from __future__ import annotations

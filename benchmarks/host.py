@@ -2,9 +2,10 @@
 
     python benchmarks/host.py [--tasks mmlu] [-f 5] [--lm-eval]
 
-Each is a real command line, stopped when the model is first given a pack (or batch) of tokens. Data is in the
-cache of `datasets` in all; only the plan is cold or warm. Importing torch and transformers as `milepost`
-does, which nobody is spared, stands on a line of its own. CPU seconds count from the process's start.
+Each is a real command line, stopped when the model is first given a pack (or batch) of tokens. Data is in
+the cache of `datasets` in all; only the plan is cold or warm. Importing torch and transformers as
+`milepost` does, which nobody is spared, stands on a line of its own. CPU seconds count from the process's
+start.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@
 
 Makes a synthetic checkpoint of random bfloat16 weights (kept in DIR, if given, for another time). Each
 measurement is a process of its own, in turns; wall seconds, since what is measured is mostly waiting and
-copying, and of several rounds the fastest counts. `cold` is after the kernel was asked to drop the files from
-the page cache, `warm` with them in it. The plain read goes through one small buffer and keeps nothing: cold,
-it is the sequential read speed of the disk, to which `of disk` compares. `torch.load` only unpickles: what it
-gives are eight pieces, not a model. The peak is what the process had more than before it began to read, in
-shares of the model's bytes.
+copying, and of several rounds the fastest counts. `cold` is after the kernel was asked to drop the files
+from the page cache, `warm` with them in it. The plain read goes through one small buffer and keeps nothing:
+cold, it is the sequential read speed of the disk, to which `of disk` compares. `torch.load` only unpickles:
+what it gives are eight pieces, not a model. The peak is what the process had more than before it began to
+read, in shares of the model's bytes.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ TASKS = {
     )
 }
 
+GENERATED = {"gsm8k": Task("gsm8k", "gsm8k", 5)}
+
 
 @dataclass(frozen=True, slots=True)
 class Questions:
@@ -71,40 +73,35 @@ class Questions:
             doc_of=self.doc_of[chosen],
         )
 
-    def save(self, path: Path) -> None:
-        """Keep them for machines without the data."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            tokens=self.sequences.tokens,
-            starts=self.sequences.starts,
-            n_targets=self.sequences.n_targets,
-            task_of=self.task_of,
-            doc_of=self.doc_of,
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Questions:
+        """All that a plan scores; prompts to be continued are left out."""
+        from milepost.plan.sequences import take
+        from milepost.types import Sequences
+
+        parts, task_of, doc_of = [], [], []
+        for number, task in enumerate(plan.tasks):
+            scored = np.flatnonzero(task.encoded.sequences.n_targets)
+            parts.append(take(task.encoded.sequences, scored))
+            task_of.append(np.full(len(scored), number, np.int32))
+            doc_of.append(task.doc_ids[task.encoded.request_of[scored]])
+        lengths = np.concatenate([np.diff(part.starts) for part in parts])
+        return cls(
+            sequences=Sequences(
+                tokens=np.concatenate([part.tokens for part in parts]),
+                starts=np.concatenate([[0], np.cumsum(lengths)]),
+                n_targets=np.concatenate([part.n_targets for part in parts]),
+            ),
+            task_of=np.concatenate(task_of),
+            doc_of=np.concatenate(doc_of),
         )
 
 
 def real_questions(task: Task, folder: Path | None = None) -> Questions:
-    """All of a task's requests as Milepost plans them; from `folder` where they were saved there."""
-    from milepost.types import Sequences
+    """All of a task's requests as Milepost plans them; from the plans in `folder`, if given."""
+    from milepost.plan.plan import load_plan
 
-    if folder is not None:
-        with np.load(folder / f"{task.name}.npz") as saved:
-            tokens, starts, n_targets = saved["tokens"], saved["starts"], saved["n_targets"]
-            sequences = Sequences(tokens=tokens, starts=starts, n_targets=n_targets)
-            return Questions(sequences, saved["task_of"], saved["doc_of"])
-    plans = _plan(task).tasks
-    parts = [plan.encoded.sequences for plan in plans]
-    lengths = np.concatenate([np.diff(part.starts) for part in parts])
-    return Questions(
-        sequences=Sequences(
-            tokens=np.concatenate([part.tokens for part in parts]),
-            starts=np.concatenate([[0], np.cumsum(lengths)]),
-            n_targets=np.concatenate([part.n_targets for part in parts]),
-        ),
-        task_of=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]),
-        doc_of=np.concatenate([plan.doc_ids[plan.encoded.request_of] for plan in plans]),
-    )
+    return Questions.of_plan(_plan(task) if folder is None else load_plan(folder / task.name))
 
 
 def _plan(task: Task) -> Plan:

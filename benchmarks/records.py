@@ -4,8 +4,8 @@
     python benchmarks/records.py out --measure  times the commands that read it; makes it first if need be
 
 Everything goes through the store's own writers. The questions have MMLU's number of subjects and docs. In
-`mmlu` and `mmlu_five_shot` a model knows nothing and changes its favourite letter; in `mmlu_continuation` it
-learns.
+`mmlu` and `mmlu_five_shot` a model knows nothing and changes its favourite letter; in `mmlu_continuation`
+it learns.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 Checkpoints of the 15M shape with random weights and the GPT-2 tokenizer are written to a temporary folder.
 Both sides are real command lines in processes of their own, with empty caches, float32, one thread; CPU
 seconds are those of their process trees. They take turns: lm_eval on one checkpoint, Milepost on one,
-Milepost on all, and so on until lm_eval has had every checkpoint; medians count, so that a busy minute of the
-machine weighs on both alike. The loop of lm_eval takes its median for each checkpoint. What one more
+Milepost on all, and so on until lm_eval has had every checkpoint; medians count, so that a busy minute of
+the machine weighs on both alike. The loop of lm_eval takes its median for each checkpoint. What one more
 checkpoint costs Milepost is the difference between its runs over all and over one, spread over the others.
 """
 

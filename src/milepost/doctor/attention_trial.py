@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from milepost.engine.kernel_options import Card, kernel_options, reason_without_kernel
+from milepost.engine.kernel_options import BLOCK, Card, fitting_options, reason_without_kernel
 
-HEADS, TOKENS, HEAD_SIZE, MASK_BLOCK = 4, 256, 64, 64
+HEADS, TOKENS, HEAD_SIZE = 4, 256, 64
 
 
 def try_attention(device: torch.device) -> dict[str, float | str]:
@@ -30,7 +30,7 @@ def try_attention(device: torch.device) -> dict[str, float | str]:
     shape = (3, 1, HEADS, TOKENS, HEAD_SIZE)
     query, key, value = torch.randn(shape, generator=generator).to(device, dtype).unbind(0)
     mask = create_block_mask(
-        lambda _b, _h, q, k: k <= q, None, None, TOKENS, TOKENS, device=str(device), BLOCK_SIZE=MASK_BLOCK
+        lambda _b, _h, q, k: k <= q, None, None, TOKENS, TOKENS, device=str(device), BLOCK_SIZE=BLOCK
     )
     compiled = torch.compile(flex_attention, dynamic=False)
     start = time.perf_counter()
@@ -48,7 +48,7 @@ def _kernel(device: torch.device) -> tuple[torch.dtype, Any]:
         return torch.float32, None
     card = Card.of(device)
     dtype = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    fitting = kernel_options(HEAD_SIZE, dtype, card, mask_block=MASK_BLOCK)
+    fitting = fitting_options(HEAD_SIZE, dtype, card)
     if not fitting:
         raise RuntimeError(reason_without_kernel(HEAD_SIZE, dtype, card) or "no kernel fits this card")
     return dtype, fitting[0].for_flex()

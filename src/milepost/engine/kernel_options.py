@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 import torch
 
-SMALLEST_HEAD = 16
+LEAST_HEAD_SIZE = 16
 """Triton's matrix product takes no smaller dimension."""
+BLOCK = 64
+"""Rows and keys of a block of the mask: a multiple of those of every tile below."""
 OLDEST_CAPABILITY = (7, 0)
 """The oldest cards that Triton generates code for."""
 FIRST_WITH_BFLOAT16 = (8, 0)
@@ -74,22 +76,27 @@ class Card(NamedTuple):
 class KernelOptions:
     """How FlexAttention's forward kernel is cut."""
 
-    block_m: int
-    """Query rows of a tile."""
-    block_n: int
+    rows: int
+    """Queries of a tile."""
+    keys: int
     """Keys of a tile."""
-    num_stages: int
+    stages: int
     """Tiles of keys and values in flight."""
-    num_warps: int
+    warps: int
 
-    def for_flex(self) -> dict[str, int]:
-        """As `flex_attention(kernel_options=...)` takes them."""
+    def for_flex(self) -> dict[str, int | bool]:
+        """As `flex_attention(kernel_options=...)` takes them, where every row sees at least one key."""
         return {
-            "BLOCK_M": self.block_m,
-            "BLOCK_N": self.block_n,
-            "num_stages": self.num_stages,
-            "num_warps": self.num_warps,
+            "BLOCK_M": self.rows,
+            "BLOCK_N": self.keys,
+            "num_stages": self.stages,
+            "num_warps": self.warps,
+            "FORCE_USE_FLEX_ATTENTION": True,
+            "ROWS_GUARANTEED_SAFE": True,
         }
+
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.keys}, {self.stages} stages"
 
 
 HALF_PRECISION = (
@@ -120,11 +127,12 @@ PLAIN_PRODUCTS = (
 registers."""
 WIDE_HEAD = 128
 LARGEST_WITHOUT_PIPELINE = 64
-"""Heads for which tiles of 32 x 32 fit into the registers of a card before Ampere."""
+"""Heads for which plain products in tiles of 32 x 32 fit into the registers of a card before Ampere; later
+ones have room for them up to `WIDE_HEAD`."""
 
 
-def kernel_options(
-    head_size: int, dtype: torch.dtype, card: Card, *, value_size: int | None = None, mask_block: int = 64
+def fitting_options(
+    head_size: int, dtype: torch.dtype, card: Card, *, value_size: int | None = None
 ) -> list[KernelOptions]:
     """Options that fit, best first; none where no kernel does, and `reason_without_kernel` says why.
 
@@ -133,16 +141,13 @@ def kernel_options(
         dtype: of queries, keys and values.
         card: where the kernel is to run.
         value_size: head size of the values; None where it is that of the keys.
-        mask_block: rows and keys of a block of the mask, which tiles must divide.
     """
     if reason_without_kernel(head_size, dtype, card, value_size=value_size) is not None:
         return []
     return [
         options
         for options in _in_order(max(head_size, value_size or 0), dtype, card.capability)
-        if mask_block % options.block_m == 0
-        and mask_block % options.block_n == 0
-        and shared_bytes(options, head_size, dtype, card.capability, value_size=value_size)
+        if shared_bytes(options, head_size, dtype, card.capability, value_size=value_size)
         <= card.shared_bytes
     ]
 
@@ -159,8 +164,8 @@ def reason_without_kernel(
         return f"FlexAttention has no kernel for {str(dtype).removeprefix('torch.')}"
     if dtype == torch.bfloat16 and card.capability < FIRST_WITH_BFLOAT16:
         return f"compute capability {version} has no bfloat16"
-    if min(sizes) < SMALLEST_HEAD:
-        return f"heads of {min(sizes)} are smaller than a kernel's {SMALLEST_HEAD}"
+    if min(sizes) < LEAST_HEAD_SIZE:
+        return f"heads of {min(sizes)} are smaller than a kernel's {LEAST_HEAD_SIZE}"
     smallest = PLAIN_PRODUCTS[-1]
     needed = shared_bytes(smallest, head_size, dtype, card.capability, value_size=value_size)
     if needed > card.shared_bytes:
@@ -186,12 +191,13 @@ def shared_bytes(
     products out in different ways.
     """
     keys_D, values_D = _padded(head_size), _padded(value_size or head_size)
-    rows, keys, stages = options.block_m, options.block_n, options.num_stages
+    rows, keys, stages = options.rows, options.keys, options.stages
     if capability < FIRST_WITH_ASYNC_COPIES:
         # Products are plain ones, in float32, and one tile of keys or values is held at a time; probabilities
         # in half precision take the place of the queries.
-        probabilities = rows * keys if dtype == torch.float32 else 0
-        return 4 * (rows * keys_D + keys * max(keys_D, values_D) + probabilities) + REDUCTION_BYTES
+        queries, probabilities = rows * keys_D, rows * keys
+        held = queries + probabilities if dtype == torch.float32 else max(queries, probabilities)
+        return 4 * (held + keys * max(keys_D, values_D)) + REDUCTION_BYTES
     size = dtype.itemsize
     from_shared = (
         _on_tensor_cores(dtype, capability)
@@ -210,12 +216,13 @@ def shared_bytes(
 def _in_order(head_size: int, dtype: torch.dtype, capability: tuple[int, int]) -> tuple[KernelOptions, ...]:
     if not _on_tensor_cores(dtype, capability):
         has_pipeline = capability >= FIRST_WITH_ASYNC_COPIES
-        return PLAIN_PRODUCTS if has_pipeline or head_size <= LARGEST_WITHOUT_PIPELINE else PLAIN_PRODUCTS[1:]
+        largest = WIDE_HEAD if has_pipeline else LARGEST_WITHOUT_PIPELINE
+        return PLAIN_PRODUCTS if head_size <= largest else PLAIN_PRODUCTS[1:]
     return HALF_PRECISION if head_size <= WIDE_HEAD else HALF_PRECISION_WIDE_HEADS
 
 
 def _padded(head_size: int) -> int:
-    return max(SMALLEST_HEAD, 1 << (head_size - 1).bit_length())
+    return max(LEAST_HEAD_SIZE, 1 << (head_size - 1).bit_length())
 
 
 def _on_tensor_cores(dtype: torch.dtype, capability: tuple[int, int]) -> bool:
