@@ -39,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.small:
         options.prompts, options.new_tokens, options.batch_size, options.ways = 3, 4, 2, ("auto", "generate")
     model = SHAPES[options.shape].build(options.dtype, options.device)
+    if options.small:
+        options.tokenizer = None
     prompts, codec = _prompts(options), _codec(options.tokenizer)
     texts: dict[str, Any] = {}
     for way in options.ways:

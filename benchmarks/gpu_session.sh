@@ -87,7 +87,9 @@ for one in "${steps[@]}"; do
       if [ ${#small[@]} -gt 0 ]; then
         step tests 120 "$python" -m pytest -q -m gpu --collect-only "$root/tests/engine"
       else
-        step tests 300 "$python" -m pytest -q -m gpu -p no:cacheprovider "$root/tests"
+        # Most of a test's time is compiling, on one core.
+        "$python" -c 'import xdist' 2> /dev/null && parallel=(-n 12) || parallel=()
+        step tests 300 "$python" -m pytest -q -m gpu -p no:cacheprovider "${parallel[@]}" "$root/tests"
       fi
       ;;
     mmlu-0shot) job "$one" 400 mmlu-0shot "$shape" "$checkpoints" ;;

@@ -16,8 +16,6 @@ from pathlib import Path
 from common import SHAPES
 
 STEPS_BETWEEN = 1000
-SPREAD = 0.02
-"""Standard deviation of the weights."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,7 +60,7 @@ def make_series(
         for name, size in names.items():
             wanted = {"device": device, "dtype": getattr(torch, dtype)}
             if len(size) > 1:
-                drawn = torch.randn(size, generator=generator, **wanted) * SPREAD
+                drawn = torch.randn(size, generator=generator, **wanted) * model.config.hidden_size**-0.5
             else:
                 drawn = torch.ones(size, **wanted)
             weights[name] = drawn.cpu()

@@ -67,6 +67,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(server.terminate)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `gpu` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU here"))
+
+
 def _start_hub() -> subprocess.Popen[str]:
     root = SHARED / "hub"
     server = subprocess.Popen(
