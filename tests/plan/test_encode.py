@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from milepost.errors import TaskError, TokenizerError
+from milepost.errors import TokenizerError
 from milepost.plan.encode import EncodedTask, encode
 from milepost.plan.strings import StringEncoder
 from milepost.types import Request
@@ -107,19 +107,40 @@ def test_requests_longer_than_the_context_are_cut_from_the_left_and_counted(toke
     assert np.diff(encoded.sequences.starts)[0] == MAX_LENGTH + 1
 
 
-def test_an_empty_continuation_is_an_error_that_names_the_doc(tokenizer: Any) -> None:
-    with pytest.raises(TaskError, match="mytask, doc 0, request 0"):
-        encode("mytask", [pair_request("the cat", "")], StringEncoder(tokenizer), MAX_LENGTH)
+class Joins:
+    """A token for each word, so that "the cat" and "the cats" have two each."""
+
+    bos_token_id = eos_token_id = 0
+
+    def __call__(self, text: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[len(word) for word in one.split(" ")] for one in text]}
+
+    def decode(self, token_ids: Any) -> str:
+        return "<s>"
 
 
-def test_a_continuation_longer_than_the_context_is_an_error_that_names_the_doc(tokenizer: Any) -> None:
-    with pytest.raises(TaskError, match="mytask, doc 7"):
-        encode(
-            "mytask",
-            [Request("loglikelihood", 7, 0, "a", " zebra" * 30)],
-            StringEncoder(tokenizer),
-            MAX_LENGTH,
-        )
+UNASKABLE = {
+    "empty": ("the cat", "", "its continuation is empty"),
+    "joined": ("the cat", "s", "joins its continuation 's' with the end of the prompt"),
+    "too long": ("a", " zebra" * 30, "its continuation has 30 tokens, and the model sees 16 at most"),
+}
+
+
+@pytest.mark.parametrize(("context", "continuation", "reason"), UNASKABLE.values(), ids=UNASKABLE)
+def test_what_lm_eval_stops_at_has_no_sequence_and_a_reason_that_names_the_doc(
+    context: str, continuation: str, reason: str
+) -> None:
+    requests = [
+        Request("loglikelihood", 6, 0, "the", " cat"),
+        Request("loglikelihood", 7, 1, context, continuation),
+        Request("loglikelihood", 8, 0, "the", " dog"),
+    ]
+    encoded = encode("mytask", requests, StringEncoder(Joins()), MAX_LENGTH)
+    assert encoded.request_of.tolist() == [0, 2]
+    assert encoded.n_requests == 3
+    (line,) = encoded.unaskable
+    assert line.startswith("mytask, doc 7, request 1: ")
+    assert reason in line
 
 
 def test_an_empty_context_without_a_prefix_token_is_an_error() -> None:

@@ -33,6 +33,9 @@ class EncodedTask:
     n_requests: int
     n_truncated: int
     """Requests cut from the left because they were longer than the model's context."""
+    unaskable: tuple[str, ...] = ()
+    """Why some requests of a log-likelihood have no sequence, one line each: lm_eval itself cannot ask them.
+    They are answered with NaN, so that their task has no figures and the other tasks have theirs."""
 
     @property
     def n_targets_of_requests(self) -> npt.NDArray[np.int64]:
@@ -50,8 +53,7 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
         max_length: tokens the model can see at once.
 
     Raises:
-        TaskError: a doc has an empty continuation, or one longer than the model's context, or asks for a text
-            that leaves no room for its prompt.
+        TaskError: a doc asks for a text that leaves no room for its prompt.
         TokenizerError: an empty context needs a BOS or EOS token and the tokenizer has neither.
     """
     keys_of = [_keys(request, encoder) for request in requests]
@@ -61,6 +63,7 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
     n_targets: list[int] = []
     request_of: list[int] = []
     n_truncated = 0
+    unaskable: list[str] = []
     for number, (request, keys) in enumerate(zip(requests, keys_of, strict=True)):
         if request.generation is not None:
             prompt, room = encoder[keys[0]] or [encoder.prefix], _room(task, request, max_length)
@@ -69,7 +72,10 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
         elif request.kind == "loglikelihood_rolling":
             pairs = list(_windows(encoder[keys[0]], encoder, max_length))
         else:
-            pairs = [_pair(task, request, keys, encoder, max_length)]
+            pairs = [_pair(keys, encoder)]
+            if fault := _fault(request, *pairs[0], max_length):
+                unaskable.append(f"{task}, doc {request.doc_id}, request {request.index}: {fault}")
+                continue
             n_truncated += len(pairs[0][0]) + len(pairs[0][1]) > max_length + 1
         for context, continuation in pairs:
             tokens.append((context + continuation)[-(max_length + 1) :])
@@ -80,6 +86,7 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
         request_of=np.asarray(request_of, dtype=np.int32),
         n_requests=len(requests),
         n_truncated=n_truncated,
+        unaskable=tuple(unaskable),
     )
 
 
@@ -111,9 +118,7 @@ def _keys(request: Request, encoder: StringEncoder) -> list[Key]:
     return [encoder.usual(context), encoder.usual(context + continuation)]
 
 
-def _pair(
-    task: str, request: Request, keys: list[Key], encoder: StringEncoder, max_length: int
-) -> tuple[list[int], list[int]]:
+def _pair(keys: list[Key], encoder: StringEncoder) -> tuple[list[int], list[int]]:
     if len(keys) == 1:
         continuation = encoder[keys[0]]
         if continuation[:1] == [encoder.prefix]:
@@ -123,18 +128,23 @@ def _pair(
     else:
         context, whole = encoder[keys[0]], encoder[keys[1]]
         continuation = whole[len(context) :]
-    where = f"{task}, doc {request.doc_id}, request {request.index}"
-    if not continuation:
-        raise TaskError(
-            f"{where}: the continuation {request.continuation!r} has no tokens of its own",
-            "an answer must add text to its prompt; check the task's doc_to_target or doc_to_choice",
-        )
-    if len(continuation) > max_length:
-        raise TaskError(
-            f"{where}: the continuation is {len(continuation)} tokens, the model sees {max_length} at most",
-            "leave this task out, or evaluate a model with a longer context",
-        )
     return context, continuation
+
+
+def _fault(request: Request, context: list[int], continuation: list[int], max_length: int) -> str | None:
+    """Why lm_eval would stop at this request (the assertions of its `_loglikelihood_tokens`)."""
+    if not request.continuation:
+        return "its continuation is empty"
+    if not continuation:
+        return (
+            f"the tokenizer joins its continuation {request.continuation[:60]!r} with the end of the prompt,"
+            " so that no token is left to be scored"
+        )
+    if not context:
+        return "its prompt has no token"
+    if len(continuation) > max_length:
+        return f"its continuation has {len(continuation)} tokens, and the model sees {max_length} at most"
+    return None
 
 
 def _room(task: str, request: Request, max_length: int) -> int:

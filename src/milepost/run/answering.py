@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milepost.plan.plan import Plan, TaskPlan
+from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard, requests_of, shard_sequences
 
 if TYPE_CHECKING:
@@ -49,10 +49,12 @@ class Answerer:
         asked = task.generations.of[shard.first : shard.last]
         scored, scores_of = task.sequences_of(shard), request_of[asked[request_of] < 0]
         if (asked < 0).all():
-            return Answers(*_by_request(self.engine.score(scored), scores_of, n_requests), None)
+            scores = self.engine.score(scored)
+            return Answers(*_by_request(scores, scores_of, n_requests, _pairs(task, shard)), None)
         loglikelihood, greedy = np.full(n_requests, np.nan), np.zeros(n_requests, dtype=np.bool_)
         if len(scored):
-            sums, firsts = _by_request(self.engine.score(scored), scores_of, n_requests)
+            scores = self.engine.score(scored)
+            sums, firsts = _by_request(scores, scores_of, n_requests, _pairs(task, shard))
             loglikelihood[asked < 0], greedy[asked < 0] = sums[asked < 0], firsts[asked < 0]
         sequences = shard_sequences(task.encoded, shard)
         generated: Texts = [None] * n_requests
@@ -78,7 +80,8 @@ class Answerer:
         found = self.engine.score_stream(task.sequences_of(shard) for task, shard in shards)
         for (task, shard), scores in zip(shards, found, strict=True):
             request_of = requests_of(task.encoded, shard)
-            yield Answers(*_by_request(scores, request_of, shard.last - shard.first), None)
+            n_requests = shard.last - shard.first
+            yield Answers(*_by_request(scores, request_of, n_requests, _pairs(task, shard)), None)
 
     def name_for(self, task: TaskPlan, shard: Shard) -> str:
         """Which engines answer a shard, for its record."""
@@ -103,12 +106,22 @@ class Answerer:
         return [*([self.engine] if scores else []), *([self.generator] if texts and self.generator else [])]
 
 
+def _pairs(task: TaskPlan, shard: Shard) -> npt.NDArray[np.bool_]:
+    """[R] whether a request is a context and a continuation; an empty text scored whole is 0 nats."""
+    return task.kinds[shard.first : shard.last] == KINDS.index("loglikelihood")
+
+
 def _by_request(
-    scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int
+    scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int, pairs: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """A request's log-likelihood is the sum over its sequences; greedy if all of them are."""
+    """A request's log-likelihood is the sum over its sequences, greedy if all of them are.
+
+    A pair without a sequence could not be asked (`EncodedTask.unaskable`): NaN.
+    """
     loglikelihood = np.zeros(n_requests)
     np.add.at(loglikelihood, request_of, scores.loglikelihood)
     greedy = np.ones(n_requests, dtype=np.bool_)
     np.logical_and.at(greedy, request_of, scores.greedy)
+    unaskable = pairs & (np.bincount(request_of, minlength=n_requests) == 0)
+    loglikelihood[unaskable], greedy[unaskable] = np.nan, False
     return loglikelihood, greedy

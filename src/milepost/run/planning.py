@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.cache import cache_folder, write_cache_file
-from milepost.errors import MilepostError, StorageError
+from milepost.errors import MilepostError, StorageError, TaskError
 from milepost.plan.encode import encode
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
@@ -136,6 +136,7 @@ def _build(
             ]
             asked = replace(asked, requests=requests)
             tasks.append(_task_plan(asked, encoder, max_length, settings.limit, shard_tokens, tokenizer_id))
+    _tell_unaskable(tasks)
     plan = Plan(
         tasks=tuple(tasks),
         tokenizer_id=tokenizer_id,
@@ -157,6 +158,28 @@ def _build(
         plan.n_tokens,
     )
     return plan, loaded, data_used(loaded)
+
+
+def _tell_unaskable(tasks: list[TaskPlan]) -> None:
+    """Warn of tasks that will have no figures, as some of their requests cannot be scored.
+
+    Raises:
+        TaskError: no task would have any.
+    """
+    faults = {task.name: task.encoded.unaskable for task in tasks if task.encoded.unaskable}
+    if faults and len(faults) == len(tasks):
+        first = next(iter(faults.values()))
+        raise TaskError(
+            f"{first[0]} ({len(first)} such requests; lm_eval stops at the first)",
+            "check the task's doc_to_target or doc_to_choice, or leave it out",
+        )
+    for name, lines in faults.items():
+        logger.warning(
+            "%s (%d such requests); %s will have no figures, as lm_eval stops there",
+            lines[0],
+            len(lines),
+            name,
+        )
 
 
 def _task_plan(

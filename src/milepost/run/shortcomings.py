@@ -19,7 +19,9 @@ def shortcomings(record: Mapping[str, Any]) -> str | None:
     unanswered = {task: n for task, n in record["missing"].items() if n}
     if unanswered:
         named = ", ".join(f"{task} ({n})" for task, n in unanswered.items())
-        parts.append(f"the model gave NaN for some requests; no figures for {named}")
+        parts.append(
+            f"the model gave NaN for some requests, or they cannot be scored; no figures for {named}"
+        )
     parts += dict.fromkeys(
         f"no {_what(one)}: {one['reason']}" for one in record.get("reasons", ()) if one["kind"] != "expected"
     )

@@ -351,7 +351,7 @@ def _reason(
     for leaf in leaves:
         own = "" if leaf == name else f"{leaf}: "
         if missing.get(leaf):
-            return f"{own}the model gave NaN for {missing[leaf]} requests"
+            return f"{own}the model gave NaN for {missing[leaf]} requests, or they cannot be scored"
         if reason := reasons.of(leaf, metric, key):
             return own + reason
     return reasons.of(name, metric, key)
