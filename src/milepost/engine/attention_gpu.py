@@ -19,11 +19,11 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from milepost.engine.attention_op import answered_by
-from milepost.engine.kernel_options import SMALLEST_HEAD
+from milepost.engine.kernel_options import BLOCK, LEAST_HEAD_SIZE
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.split import forward_replaced
-from milepost.engine.tree_mask import BLOCK, EVERYTHING, Seen, block_mask, empty_blocks
+from milepost.engine.tree_mask import EVERYTHING, Seen, block_mask, empty_blocks
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 MOST_GRAPHS = 64
 """Of one function, before torch would run it uncompiled; far above what sizes of packs can make of it."""
-
-KERNEL_OPTIONS = {"FORCE_USE_FLEX_ATTENTION": True, "ROWS_GUARANTEED_SAFE": True}
-"""Not the kernel for few queries; and every row sees a key, if only its own."""
 
 Context = list[tuple[torch.Tensor, torch.Tensor]]
 """Of each layer, keys and values [1, N, C, D] of the rows above a pack."""
@@ -189,7 +186,7 @@ class FlexRunner:
                 self._masks[window],
                 scale,
                 softcap,
-                self.way.options.for_flex() | KERNEL_OPTIONS,
+                self.way.options.for_flex(),
             )
         except Exception as error:
             if is_out_of_memory(error):
@@ -249,7 +246,7 @@ def _soft_cap(cap: float) -> Callable[..., torch.Tensor]:
 
 def _wide_enough(part: torch.Tensor) -> torch.Tensor:
     """With zeros up to the smallest head size that the kernel takes; they add nothing to a product."""
-    missing = SMALLEST_HEAD - part.shape[3]
+    missing = LEAST_HEAD_SIZE - part.shape[3]
     return part if missing <= 0 else torch.nn.functional.pad(part, (0, missing))
 
 

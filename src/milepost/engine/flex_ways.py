@@ -11,10 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from milepost.engine.attention_gpu import KernelError, Way, round_up
-from milepost.engine.kernel_options import SMALLEST_HEAD, kernel_options, reason_without_kernel
+from milepost.engine.kernel_options import LEAST_HEAD_SIZE, fitting_options, reason_without_kernel
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.registry import UnsupportedAttentionError
-from milepost.engine.tree_mask import BLOCK
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -35,13 +34,13 @@ class FlexWays:
 
     def __init__(self, accelerator: Accelerator, shapes: list[LayerShape], n_tokens: int) -> None:
         # Smaller heads get zeros up to the smallest that the kernel takes.
-        heads = max(SMALLEST_HEAD, *(shape.head_size for shape in shapes))
-        values = max(SMALLEST_HEAD, *(shape.value_size for shape in shapes))
+        heads = max(LEAST_HEAD_SIZE, *(shape.head_size for shape in shapes))
+        values = max(LEAST_HEAD_SIZE, *(shape.value_size for shape in shapes))
         dtype, card = shapes[0].dtype, accelerator.card
         reason = reason_without_kernel(heads, dtype, card, value_size=values)
         if reason is not None:
             raise LeftFlexError(reason)
-        self._options = kernel_options(heads, dtype, card, value_size=values, mask_block=BLOCK)
+        self._options = fitting_options(heads, dtype, card, value_size=values)
         self._nth = 0
         self._smaller: str | None = None
         self._uncompiled: str | None = None
@@ -78,8 +77,7 @@ class FlexWays:
         ):
             self._nth += 1
             self.way = replace(self.way, options=self._options[self._nth])
-            blocks = f"{self.way.options.block_m} x {self.way.options.block_n}"
-            self._smaller = f"attention in smaller blocks ({blocks}): {one_line(error)}"
+            self._smaller = f"attention in smaller blocks ({self.way.options}): {one_line(error)}"
         elif self.way.compiled_layers and not isinstance(error, KernelError) and not is_out_of_memory(error):
             self.way = replace(self.way, compiled_layers=False)
             self._uncompiled = f"layers run uncompiled: {one_line(error)}"

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.nn.attention.flex_attention import BlockMask
 
-BLOCK = 64
-"""Rows and keys of a block of the mask; T and C are multiples of it, and the kernel's tiles divide it."""
+from milepost.engine.kernel_options import BLOCK
+
 EVERYTHING = 2**31 - 1
 """A window that hides nothing."""
 
