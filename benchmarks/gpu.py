@@ -199,11 +199,11 @@ def _work(plan: Plan) -> dict[str, int]:
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """How far the stored scores of the first checkpoint's first requests are from padded batches, in nats."""
-    from milepost.run.settings import resolve_device
     from transformers import AutoModelForCausalLM
 
     from milepost.engine import build_engine
     from milepost.plan.sequences import take
+    from milepost.run.device import resolve_device
     from milepost.sources import discover_all, identify
     from milepost.store import open_results
 

@@ -47,8 +47,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def save_real_plans(folder: Path, tasks: list[str], limit: int | None) -> None:
     """Plan each task as `milepost run --save-plan` does, for a Llama with the GPT-2 tokenizer."""
-    from milepost.library import save_plan
     from transformers import AutoTokenizer
+
+    from milepost.api.evaluate import save_plan
 
     tokenizer = AutoTokenizer.from_pretrained(GPT2)
     tokenizer.save_pretrained(folder / TOKENIZER)
