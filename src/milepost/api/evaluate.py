@@ -100,13 +100,14 @@ def _name(checkpoint: Checkpoint) -> str:
 def _write_lm_eval_files(outcome: Outcome) -> None:
     """lm_eval's files beside each checkpoint's log; those of an earlier run stand while the scores do."""
     from milepost.report.lm_eval_files import export_lm_eval
+    from milepost.store import inside
 
     folder = outcome.results
     wanted = {(c.series, c.name) for c in outcome.scored}
     wanted |= {
         (c.series, c.name)
         for c in outcome.reused
-        if not any(folder.log_folder(c.series, c.name).glob("results_*.json"))
+        if not inside.files(folder.log_folder(c.series, c.name), "results_*.json")
     }
     if wanted:
         export_lm_eval(folder.path, folder.path, only=wanted)

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.store import inside
 from milepost.store.files import cannot_write
 
 OPTION = "--detach"
@@ -34,8 +35,7 @@ def detach(folder: Path) -> Detached:
     log = folder / time.strftime("run-%Y%m%dT%H%M%S.log")
     words = [word for word in sys.argv[1:] if word != OPTION]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        output = log.open("ab")
+        output = inside.append(log)
     except OSError as error:
         raise cannot_write(folder, error) from error
     with output:

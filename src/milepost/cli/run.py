@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +63,14 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     If it does not get far, what it said and its exit status are ours, and a folder that `is_new` goes again.
     """
     from milepost.cli.detach import detach
+    from milepost.store import inside
 
     started = detach(folder)
     if started.status:
-        click.echo(started.log.read_text("utf-8"), nl=False, err=True)
-        started.log.unlink()
-        if is_new and not any((folder / "store").rglob("*.*")):
-            shutil.rmtree(folder)  # another process may have begun to use it meanwhile
+        click.echo(inside.read_bytes(started.log).decode("utf-8", "replace"), nl=False, err=True)
+        inside.remove(started.log)
+        if is_new and not inside.files_below(folder / "store"):
+            inside.remove_folder(folder)  # another process may have begun to use it meanwhile
         return started.status
     if as_json:
         click.echo(json.dumps({"pid": started.pid, "log": str(started.log)}))

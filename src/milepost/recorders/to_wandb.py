@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.recorders.recorder import RecordedRun, RecorderError, Table
+from milepost.store import inside
 
 FLUSH_S = 0.1
 """How often wandb writes to its file; by itself every 15 s."""
@@ -110,7 +111,7 @@ def _short(error: Exception) -> str:
 def _open(wandb: Any, run: RecordedRun, mode: str) -> Any:
     """The run, new or gone on with. Nothing of the machine but what is recorded goes along."""
     folder = Path(os.environ.get("WANDB_DIR") or run.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    inside.make_folder(folder)
     return wandb.init(
         project=run.project,
         id=run.run_id,

@@ -18,8 +18,9 @@ from typing import Any
 
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, open_results
-from milepost.store.files import read_json, write_atomically
+from milepost.store.files import file_part, read_json, write_atomically
 from milepost.store.folder import counted_id_of, docs_id_of
+from milepost.store.inside import confine
 from milepost.store.reading import current_records
 from milepost.store.tables import read_table
 
@@ -34,6 +35,7 @@ def export_lm_eval(results: Path, out: Path, only: set[tuple[str, str]] | None =
         ResultsError: not a results folder, nothing in it, or a damaged record.
     """
     folder = open_results(results)
+    confine(out)
     stamp = datetime.now().isoformat().replace(":", "-")
     written = []
     for plan_id, record in current_records(folder):
@@ -59,7 +61,7 @@ def _export_one(folder: ResultsFolder, out: Path, plan_id: str, record: dict[str
         joined = "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
         hashes[task["name"]] = hashlib.sha256(joined.encode()).hexdigest()
         lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
-        write_atomically(place / f"samples_{task['name']}_{stamp}.jsonl", lines.encode())
+        write_atomically(place / f"samples_{file_part(task['name'])}_{stamp}.jsonl", lines.encode())
     content = {
         **metrics["lm_eval"],
         **read_json(folder.lm_eval_tables_path(plan_id)),

@@ -6,6 +6,7 @@ counted by the line of code they come from and said once, with the count, at its
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from milepost.errors import MilepostError
 from milepost.sources.names import without_secrets
+from milepost.store import inside
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -175,8 +177,8 @@ class Journal:
         thread = threading.get_ident() if aside else None
         if thread is not None:
             self._aside.add(thread)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8")
+        text = io.TextIOWrapper(inside.append(path), encoding="utf-8", write_through=True)
+        file = logging.StreamHandler(text)
         file.setFormatter(logging.Formatter(FORMAT))
         file.setLevel(min(self._level, logging.INFO))
         file.addFilter(lambda record: record.levelno != logging.WARNING or not record.lineno)
@@ -192,6 +194,7 @@ class Journal:
             for message in [*prepared, *self._repeats.say_counted(thread)]:
                 file.handle(warning_record(message))
             file.close()
+            text.close()
             if thread is not None:
                 self._aside.discard(thread)
 

@@ -17,7 +17,7 @@ from milepost.run.outcome import Failure
 from milepost.run.scoring import Target, write_plan_record
 from milepost.run.versions import versions
 from milepost.sources import identify
-from milepost.store import ResultsFolder
+from milepost.store import ResultsFolder, inside
 from milepost.store.files import cannot_write, is_intact, read_json, write_json
 from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
 from milepost.types import Checkpoint
@@ -99,15 +99,18 @@ def _drop_damaged(results: ResultsFolder) -> None:
     """
     store = results.path / "store"
     lost = {
-        "runs": (runs_folder(results).glob("*.json"), "what it asked for has to be asked again"),
-        "checkpoints": ((store / "checkpoints").glob("*/*.json"), "a run over it shows it again"),
-        "metrics": ((store / "metrics").glob("*/*.json"), "a run over its checkpoint makes it anew"),
+        "runs": (inside.files(runs_folder(results), "*.json"), "what it asked for has to be asked again"),
+        "checkpoints": (inside.files_below(store / "checkpoints", "*.json"), "a run over it shows it again"),
+        "metrics": (
+            inside.files_below(store / "metrics", "*.json"),
+            "a run over its checkpoint makes it anew",
+        ),
     }
     for paths, what_to_do in lost.values():
         for path in paths:
             if path.exists() and not is_intact(path):
                 logger.warning("%s is damaged and removed; %s", path, what_to_do)
-                path.unlink(missing_ok=True)
+                inside.remove(path)
 
 
 def log_head(
@@ -131,9 +134,8 @@ def note_failure(results: ResultsFolder, failure: Failure) -> None:
     checkpoint = failure.checkpoint
     log_path = results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
     try:
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with log_path.open("a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n")
+        with inside.append(log_path) as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n".encode())
     except OSError as error:
         raise cannot_write(log_path, error) from error
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)

@@ -20,7 +20,7 @@ from milepost.plan.shards import Shard
 from milepost.run.choice_figures import choice_figures
 from milepost.run.record_writer import RecordWriter
 from milepost.run.shortcomings import may_be_mended, shortcomings
-from milepost.store import ResultsFolder
+from milepost.store import ResultsFolder, inside
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.folder import counted_id
 from milepost.store.leases import Leases
@@ -107,7 +107,7 @@ class Target:
                     intact = False
                 if not intact:
                     logger.warning("%s is damaged; its %s requests are scored again", path, task.name)
-                    path.unlink(missing_ok=True)
+                    inside.remove(path)
 
     def shortcomings(self) -> str | None:
         """Of a model with stored figures: which are None and why; None if all were computed."""

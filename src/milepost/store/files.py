@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from milepost import fastjson
 from milepost.errors import ResultsError, StorageError
+from milepost.store import inside
 from milepost.store.processes import PROCESS_NAME, this_process
 from milepost.store.seal import OPEN, is_sealed, seal
 
@@ -50,14 +51,15 @@ def atomic_file(path: Path, *, sync_folder: bool = True) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.{this_process()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        inside.make_folder(path.parent)
+        inside.remove(temporary)
+        with os.fdopen(inside.create(temporary), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        inside.replace(temporary, path)
         if sync_folder:
-            _sync_folder(path.parent)
+            inside.sync_folder(path.parent)
     except OSError as error:
         _remove_if_possible(temporary)
         raise cannot_write(path, error) from error
@@ -83,7 +85,7 @@ def write_together(files: Sequence[tuple[Path, bytes]]) -> None:
     finally:
         for folder in folders:
             try:
-                _sync_folder(folder)
+                inside.sync_folder(folder)
             except OSError as error:
                 raise cannot_write(folder, error) from error
 
@@ -98,8 +100,35 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """An object as JSON with its name and checksum, atomically; NaN is refused, as no reader accepts it."""
+    write_atomically(path, _sealed(path, value))
+
+
+def create_json(path: Path, value: Mapping[str, Any]) -> bool:
+    """As `write_json`, but leave a record alone that is there already; returns whether ours was written.
+
+    Of several processes that do this at once, one succeeds.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    new = path.with_name(f".{path.name}.{this_process()}.new.{this_process()}.tmp")
+    write_atomically(new, _sealed(path, value))
+    try:
+        inside.check(path.parent)
+        os.link(new, path)
+        inside.sync_folder(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        _remove_if_possible(new)
+    return True
+
+
+def _sealed(path: Path, value: Mapping[str, Any]) -> bytes:
     sealed = {**value, NAME: record_name(path), CHECKSUM: OPEN.decode()}
-    write_atomically(path, seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode()))
+    return seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode())
 
 
 def read_json(path: Path) -> Any:
@@ -109,8 +138,9 @@ def read_json(path: Path) -> Any:
         ResultsError: it cannot be read, is damaged, or is another record than its place says.
     """
     try:
-        data = path.read_bytes()
-        is_sealed(data)
+        data = inside.read_bytes(path)
+        if not is_sealed(data):
+            raise ResultsError("it has no checksum, or is cut short")
         value = fastjson.loads(data)
         if isinstance(value, dict):
             value.pop(CHECKSUM, None)
@@ -126,10 +156,12 @@ def record_name(path: Path) -> str | None:
     It says all that a record is of, and is kept inside the record too: what was moved or copied to the place
     of another is found out, and one that is copied alone still tells what it is.
     """
-    parts = path.with_suffix("").parts
-    if STORE not in parts:
+    folder = inside.confined_folder_of(path)
+    store = None if folder is None else folder / STORE
+    absolute = Path(os.path.abspath(path)).with_suffix("")
+    if store is None or not absolute.is_relative_to(store):
         return None
-    return "/".join(parts[len(parts) - parts[::-1].index(STORE) :])
+    return absolute.relative_to(store).as_posix()
 
 
 def check_name(path: Path, said: str | None) -> None:
@@ -139,8 +171,13 @@ def check_name(path: Path, said: str | None) -> None:
         ResultsError: it does.
     """
     here = record_name(path)
-    if said is not None and here is not None and said != here:
+    if said is not None and here is not None and said not in (here, _name_of_first_versions(here)):
         raise ResultsError(f"it is the record {said}, in the place of another")
+
+
+def _name_of_first_versions(name: str) -> str:
+    """What the first versions called a record: the part of its path after the last folder named `store`."""
+    return name.rpartition(f"{STORE}/")[2]
 
 
 def is_intact(path: Path) -> bool:
@@ -163,19 +200,9 @@ def damaged(path: Path, error: Exception) -> ResultsError:
 
 def _remove_if_possible(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
-    except OSError:
+        inside.remove(path)
+    except (OSError, ResultsError):
         return  # below a file, or read-only: then it was never made
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # Windows has no handle for a folder to sync
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def safe_name(name: str) -> str:
@@ -184,6 +211,14 @@ def safe_name(name: str) -> str:
     `org/name` becomes `org__name`, as lm_eval spells it; anything else that must change gets a hash as well.
     """
     plain = re.sub(r"[^\w.+=@-]+", "__", name.replace("/", "__")).strip("._")
-    if plain == name.replace("/", "__") and "__" not in name:
+    if plain and plain == name.replace("/", "__") and "__" not in name and len(plain.encode()) <= 200:
         return plain
+    if len(plain.encode()) > 200:  # a file system has room for 255 bytes, and the ending wants some
+        plain = plain.encode()[:150].decode("utf-8", "ignore")
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def file_part(name: str) -> str:
+    """A name as part of a file's name: as it is, unless it could lead elsewhere or be no file's name."""
+    harmless = name.isprintable() and not re.search(r"[/\\:]", name) and len(name.encode()) <= 150
+    return name if harmless and name.strip(". ") else safe_name(name)

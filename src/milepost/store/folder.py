@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
 from milepost.store.files import cannot_write, read_json, safe_name, write_atomically, write_json
+from milepost.store.inside import confine
 from milepost.store.processes import this_process
 from milepost.store.tables import read_table, table_bytes, write_table
 
@@ -73,6 +74,9 @@ class ResultsFolder:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        confine(self.path)
+
     @classmethod
     def create(cls, path: Path) -> ResultsFolder:
         """Make the folder, or take an existing one that is empty or already a results folder.
@@ -84,6 +88,7 @@ class ResultsFolder:
         marker = path / MARKER
         try:
             path.mkdir(parents=True, exist_ok=True)
+            confine(path)
             if not marker.exists():
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
@@ -250,6 +255,7 @@ def open_results(path: Path) -> ResultsFolder:
     """
     path = Path(path)
     marker = path / MARKER
+    confine(path)
     if not marker.is_file():
         what = "does not exist" if not path.exists() else "is not a results folder (no milepost.json in it)"
         raise ResultsError(f"{path} {what}", "RESULTS is the --output-path of an earlier `milepost run`")

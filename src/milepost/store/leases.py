@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from milepost.store import inside
 from milepost.store.files import cannot_write
 from milepost.store.folder import ResultsFolder
 from milepost.store.workers import STALE_S, Worker, is_alive, workers_folder
@@ -31,7 +32,7 @@ class Leases:
         self._workers = workers_folder(results)
         self._worker = worker
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            inside.make_folder(self._folder)
         except OSError as error:
             raise cannot_write(self._folder, error) from error
 
@@ -59,8 +60,8 @@ class Leases:
         for name in self._names():
             lease = self._folder / name
             try:
-                if lease.read_text("utf-8") == self._worker.process:
-                    lease.unlink(missing_ok=True)
+                if _process_of(lease) == self._worker.process:
+                    inside.remove(lease)
             except FileNotFoundError:
                 continue  # given back by another process meanwhile
 
@@ -70,7 +71,7 @@ class Leases:
             return None
         lease = self._folder / f"{unit}.{_generation(newest.name) + 1 if newest else 1}"
         try:
-            handle = os.open(lease, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            handle = inside.create(lease)
         except FileExistsError:
             return None
         except OSError as error:
@@ -78,7 +79,7 @@ class Leases:
         try:
             os.write(handle, self._worker.process.encode())
         except OSError as error:
-            lease.unlink(missing_ok=True)
+            inside.remove(lease)
             raise cannot_write(lease, error) from error
         finally:
             os.close(handle)
@@ -87,14 +88,14 @@ class Leases:
     def _give_back(self, unit: str, lease: Path) -> None:
         """The newest last: as long as it is there, nobody can start the count anew."""
         for generation in range(1, _generation(lease.name) + 1):
-            (self._folder / f"{unit}.{generation}").unlink(missing_ok=True)
+            inside.remove(self._folder / f"{unit}.{generation}")
 
     def _holder(self, lease: Path | None) -> str | None:
         """The process that holds the lease and runs; None if it is gone, or gave the lease back."""
         if lease is None:
             return None
         try:
-            process = lease.read_text("utf-8")
+            process = _process_of(lease)
             now = self._worker.now()
             if not process:  # created this very moment, or its process was killed in it
                 return "unknown" if now - lease.stat().st_mtime < STALE_S else None
@@ -112,6 +113,10 @@ class Leases:
 
 def leases_folder(results: ResultsFolder) -> Path:
     return results.path / "store" / "leases"
+
+
+def _process_of(lease: Path) -> str:
+    return inside.read_bytes(lease).decode("utf-8", "replace")
 
 
 def _generation(name: str) -> int:

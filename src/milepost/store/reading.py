@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from milepost.store import inside
 from milepost.store.files import read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.types import Measurement, PickCounts, Picks
@@ -209,7 +210,7 @@ def checkpoints_of(results: ResultsFolder, series: str) -> list[dict[str, Any]]:
         ResultsError: one is damaged.
     """
     folder = results.path / "store" / "checkpoints" / safe_name(series)
-    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    records = [read_json(path) for path in inside.files(folder, "*.json")]
     return sorted((record for record in records if record.get("model_id")), key=_place)
 
 
@@ -270,7 +271,7 @@ def runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
     Raises:
         ResultsError: one is damaged.
     """
-    return [read_json(path) for path in sorted(runs_folder(results).glob("*.json"), reverse=True)]
+    return [read_json(path) for path in reversed(inside.files(runs_folder(results), "*.json"))]
 
 
 def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -287,7 +288,7 @@ def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str
 
 def _visits(results: ResultsFolder) -> Iterator[dict[str, Any]]:
     """The record of each checkpoint's last visit; it has no model where the checkpoint could not be used."""
-    for path in sorted((results.path / "store" / "checkpoints").glob("*/*.json")):
+    for path in inside.files_below(results.path / "store" / "checkpoints", "*.json"):
         yield read_json(path)
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from milepost.store import inside
 from milepost.store.files import TEMPORARY
 from milepost.store.folder import ResultsFolder
 from milepost.store.leases import leases_folder
@@ -22,7 +23,7 @@ OLD_S = 3600.0
 
 def leftovers(results: ResultsFolder) -> Iterator[Path]:
     """Temporary files whose process is gone."""
-    for path in sorted(results.path.rglob(".*.tmp")):
+    for path in inside.walk(results.path):
         written = TEMPORARY.fullmatch(path.name)
         if written is not None and not _may_be_in_use(path, written):
             yield path
@@ -35,22 +36,22 @@ def sweep(results: ResultsFolder) -> int:
     """
     removed = 0
     for path in leftovers(results):
-        path.unlink(missing_ok=True)
+        inside.remove(path)
         removed += 1
     now = time.time()
-    for record in workers_folder(results).glob("*.json"):
+    for record in inside.files(workers_folder(results), "*.json"):
         if not is_alive(record.stem, record, now):
-            record.unlink(missing_ok=True)
+            inside.remove(record)
     if all(worker.process == this_process() for worker in live_workers(results)):
-        for lease in leases_folder(results).glob("*.*"):
+        for lease in inside.files(leases_folder(results), "*.*"):
             if _holder_is_gone(lease, workers_folder(results), now):
-                lease.unlink(missing_ok=True)
+                inside.remove(lease)
     return removed
 
 
 def _holder_is_gone(lease: Path, workers: Path, now: float) -> bool:
     try:
-        process = lease.read_text("utf-8")
+        process = inside.read_bytes(lease).decode("utf-8", "replace")
     except FileNotFoundError:
         return False
     return not is_alive(process, workers / f"{process}.json" if process else lease, now)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
+from milepost.store import inside
 from milepost.store.files import check_name, damaged, record_name, write_atomically
 from milepost.store.seal import OPEN, is_sealed, seal
 
@@ -77,7 +78,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        data = path.read_bytes()
+        data = inside.read_bytes(path)
         if not is_sealed(data):
             raise ResultsError("it has no checksum")
         # Not pq.read_table, which imports pandas for a second.
@@ -123,8 +124,9 @@ def read_made(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     try:
+        inside.check(path)
         metadata = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ResultsError) as error:
         raise damaged(path, error) from error
     made: dict[str, Any] = json.loads(metadata.get(MADE_KEY.encode(), b"{}"))
     return made
@@ -135,6 +137,8 @@ def looks_whole(path: Path) -> bool:
 
     Its checksum is for `read_table`: this is cheap enough to ask of every file of a large folder.
     """
+    if not inside.is_file(path):
+        return False
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)

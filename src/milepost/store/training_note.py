@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import ResultsError
+from milepost.store import inside
 from milepost.store.files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 
@@ -52,8 +53,9 @@ def _state(results: ResultsFolder) -> str:
     digest = hashlib.sha256()
     store = results.path / "store"
     for folder in RECORDS:
-        for path in sorted((store / folder).rglob("*.json")):
-            digest.update(str(path.relative_to(store)).encode() + b"\0")
+        for path in inside.files_below(store / folder, "*.json"):
+            # A figure that is tried again is written in the place of the one before.
+            digest.update(f"{path.relative_to(store)} {path.stat().st_size}\0".encode())
             if folder == "checkpoints":
-                digest.update(path.read_bytes())
+                digest.update(inside.read_bytes(path))
     return digest.hexdigest()

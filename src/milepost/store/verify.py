@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from milepost.errors import ResultsError
+from milepost.store import inside
 from milepost.store.files import read_json, write_json
 from milepost.store.folder import (
     FORMAT_VERSION,
@@ -19,11 +20,11 @@ from milepost.store.folder import (
     open_results,
 )
 from milepost.store.reading import runs_folder
-from milepost.store.seal import is_sealed
 from milepost.store.sweep import leftovers
 from milepost.store.tables import read_table
 
 KINDS = (
+    "series",
     "runs",
     "plans",
     "docs",
@@ -35,6 +36,7 @@ KINDS = (
     "picks",
     "recorded",
     "quick",
+    "executed",
 )
 """Folders of records below `store`."""
 
@@ -84,6 +86,9 @@ def verify(path: Path) -> Verification:
             n_checked -= 1  # it was replaced or removed by a run that goes on meanwhile
         except ResultsError as error:
             findings.append(Finding("damaged", record, error.message, look.command_for(record)))
+    findings += [
+        Finding("damaged", link, "it is a link out of the results folder", None) for link in look.links()
+    ]
     findings += look.missing()
     findings += [
         Finding("left over", path, "its process ended before it was complete", None)
@@ -95,9 +100,10 @@ def verify(path: Path) -> Verification:
 def repair(found: Verification) -> None:
     """Remove what is damaged or left over, so that the next run makes it anew."""
     for finding in found.findings:
-        finding.path.unlink(missing_ok=True)
+        if finding.kind != "missing":
+            inside.remove(finding.path)
     marker = found.results.path / MARKER
-    if not marker.exists():
+    if not inside.is_file(marker):
         write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
 
 
@@ -109,17 +115,28 @@ class _Look:
         self._store = results.path / "store"
 
     def records(self) -> Iterator[Path]:
+        """Every record, and what is in the place of one; nothing behind a link out of the folder."""
         yield self._results.path / MARKER
         for kind in KINDS:
-            for suffix in ("json", "parquet"):
-                yield from sorted((self._store / kind).rglob(f"[!.]*.{suffix}"))
+            if (self._store / kind).is_dir() and not inside.leads_out(self._store / kind):
+                for path in inside.walk(self._store / kind):
+                    is_record = path.suffix in (".json", ".parquet") and not path.name.startswith(".")
+                    if is_record and not inside.leads_out(path):
+                        yield path
+
+    def links(self) -> Iterator[Path]:
+        """Links that lead out of the folder, wherever in it."""
+        for path in inside.walk(self._results.path):
+            if path.is_symlink() and inside.leads_out(path):
+                yield path
 
     def check(self, path: Path) -> None:
         """Raises: ResultsError if the record is not what was written."""
         if path.suffix == ".json":
-            if not is_sealed_file(path):
-                raise ResultsError("it has no checksum, or is cut short")
-            read_json(path)
+            try:
+                read_json(path)
+            except ResultsError as error:
+                raise ResultsError(_without(error.message, path)) from error
             return
         try:
             table = read_table(path)
@@ -135,7 +152,7 @@ class _Look:
     def missing(self) -> Iterator[Finding]:
         """What figures were computed from, and is no longer there."""
         for plan_id, plan in self._plans.items():
-            for metrics in sorted((self._store / "metrics" / plan_id).glob("[!.]*.json")):
+            for metrics in _files(self._store / "metrics" / plan_id):
                 model_id, _, numerics = metrics.stem.partition("-")
                 for path in self._behind(plan, metrics, model_id, numerics):
                     if not path.exists():
@@ -186,7 +203,7 @@ class _Look:
     def _commands(self) -> dict[str, str]:
         """Plan id to the command of its newest run, newest last."""
         found: dict[str, str] = {}
-        for path in sorted(runs_folder(self._results).glob("[!.]*.json")):
+        for path in _files(runs_folder(self._results)):
             record = _read_if_intact(path)
             if record is not None and record.get("command"):
                 found.pop(record["plan_id"], None)
@@ -195,7 +212,7 @@ class _Look:
 
     @cached_property
     def _plans(self) -> dict[str, Any]:
-        paths = sorted((self._store / "plans").glob("[!.]*.json"))
+        paths = _files(self._store / "plans")
         found = {path.stem: _read_if_intact(path) for path in paths if not path.stem.endswith(".lm_eval")}
         return {plan_id: plan for plan_id, plan in found.items() if plan is not None and "tasks" in plan}
 
@@ -213,20 +230,19 @@ class _Look:
         return {docs_id_of(task): task["n_docs"] for plan in self._plans.values() for task in plan["tasks"]}
 
 
-def is_sealed_file(path: Path) -> bool:
-    """Whether the file carries a checksum, and the right one.
-
-    Raises:
-        ResultsError: the checksum is of other bytes.
-    """
-    return is_sealed(path.read_bytes())
-
-
 def _read_if_intact(path: Path) -> Any:
     try:
         return read_json(path)
     except ResultsError:
         return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """The JSON records in a folder; none where one of them leads out, which is found damaged already."""
+    try:
+        return inside.files(folder, "*.json")
+    except ResultsError:
+        return []
 
 
 def _without(message: str, path: Path) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import ResultsError
+from milepost.store import inside
 from milepost.store.files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 from milepost.store.processes import is_running, this_process
@@ -59,7 +60,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._heart.join()
-        self.path.unlink(missing_ok=True)
+        inside.remove(self.path)
 
     def at(self, **where: Any) -> None:
         """Say what it is doing: replaces what was said before."""
@@ -67,14 +68,14 @@ class Worker:
 
     def now(self) -> float:
         """The file system's own time: clocks of two machines may differ, this one judges both."""
-        self.path.touch()
+        inside.touch(self.path)
         return self.path.stat().st_mtime
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             try:
-                self.path.touch()
-            except OSError:
+                inside.touch(self.path)
+            except (OSError, ResultsError):
                 continue  # a missed beat costs at most a shard done twice; the run itself meets the error
 
 
@@ -86,7 +87,7 @@ def live_workers(results: ResultsFolder) -> list[WorkerRecord]:
     """The processes at work on `results`, ours among them, oldest first."""
     found = []
     now = time.time()
-    for path in workers_folder(results).glob("*.json"):
+    for path in inside.files(workers_folder(results), "*.json"):
         if is_alive(path.stem, path, now):
             try:
                 found.append(WorkerRecord(path.stem, read_json(path)))

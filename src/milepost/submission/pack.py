@@ -19,7 +19,7 @@ from milepost.analysis import Row, record, rows
 from milepost.errors import ResultsError, StorageError
 from milepost.report.files import check_target
 from milepost.report.tidy import as_csv
-from milepost.store import ResultsFolder, open_results, read_measurements
+from milepost.store import ResultsFolder, inside, open_results, read_measurements
 from milepost.store.files import atomic_file, read_json
 from milepost.store.folder import MARKER
 from milepost.store.reading import checkpoints_of, runs_newest_first
@@ -31,7 +31,7 @@ from milepost.version import __version__
 
 MANIFEST = "submission.json"
 FIGURES = "results.csv"
-NOT_HANDED_IN = ("recorded", "quick")
+NOT_HANDED_IN = ("recorded", "quick", "executed")
 """Kinds of records that are about this machine's work and no result."""
 ONE_DATE = (1980, 1, 1, 0, 0, 0)
 """The first that a zip can hold."""
@@ -131,12 +131,12 @@ def _records(results: ResultsFolder) -> Iterable[Path]:
     for kind in KINDS:
         if kind not in NOT_HANDED_IN:
             for suffix in ("json", "parquet"):
-                yield from (results.path / "store" / kind).rglob(f"[!.]*.{suffix}")
+                yield from inside.files_below(results.path / "store" / kind, f"*.{suffix}")
 
 
 def _plans(results: ResultsFolder) -> dict[str, Any]:
     """The plans that there are figures of, by their ids."""
-    scored = sorted(path.name for path in (results.path / "store" / "metrics").iterdir())
+    scored = [path.name for path in inside.folders(results.path / "store" / "metrics")]
     return {plan_id: read_json(results.plan_path(plan_id)) for plan_id in scored}
 
 
@@ -194,7 +194,7 @@ def _refuse_large(content: Mapping[str, Path | bytes], most_mb: float) -> None:
 
 
 def _sum(one: Path | bytes) -> dict[str, Any]:
-    data = one.read_bytes() if isinstance(one, Path) else one
+    data = inside.read_bytes(one) if isinstance(one, Path) else one
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -206,6 +206,6 @@ def _write(output: Path, content: Mapping[str, Path | bytes]) -> None:
                 entry = zipfile.ZipInfo(name, ONE_DATE)
                 entry.create_system = 3  # Unix, wherever this runs: the mode below is written for it
                 entry.external_attr = READABLE << 16
-                archive.writestr(entry, one.read_bytes() if isinstance(one, Path) else one)
+                archive.writestr(entry, inside.read_bytes(one) if isinstance(one, Path) else one)
     except StorageError as error:
         raise ResultsError(error.message, "free space, or choose another -o") from error

@@ -1,0 +1,252 @@
+"""The only way to files of a results folder: nothing is read, written or removed through a link out of it.
+
+A folder received from a stranger may hold links to anywhere on this machine, a FIFO in place of a file, and
+records whose entries are paths. Who opens a folder confines it (`confine`); from then on a path in it is
+resolved before it is used, and must still lie in it. The folder itself may be a link, or lie behind one: that
+is its owner's choice. A test forbids writing and removing by other means in the rooms that touch results.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import BinaryIO
+
+from milepost.errors import ResultsError
+
+HINT = "`milepost verify RESULTS --repair` removes such links, and nothing behind them"
+
+REMEMBERED_S = 1.0
+MOST_REMEMBERED = 10_000
+
+_confined: set[str] = set()
+"""Absolute paths of the confined folders."""
+_looked_at: dict[Path, tuple[bool, float]] = {}
+"""Folder to whether it leads out, and when that was found."""
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+def confine(folder: Path) -> None:
+    """From now on refuse paths below `folder` that lead out of it."""
+    _confined.add(os.path.abspath(folder))
+    _looked_at.clear()
+
+
+def confined_folder_of(path: Path) -> Path | None:
+    """The confined folder that `path` lies in, the innermost if there are several; None if there is none."""
+    absolute = Path(os.path.abspath(path))
+    return next((one for one in (absolute, *absolute.parents) if str(one) in _confined), None)
+
+
+def leads_out(path: Path) -> bool:
+    """Whether `path` lies in a confined folder by its name, and out of it once its links are resolved."""
+    if not path.is_symlink():
+        return _folder_leads_out(path if str(path) in _confined else path.parent)
+    folder = confined_folder_of(path)
+    return folder is not None and folder != path and _is_outside(path, folder)
+
+
+def _folder_leads_out(folder: Path) -> bool:
+    """As `leads_out`; remembered for a moment, as a large results folder asks this of thousands of files."""
+    now = time.monotonic()
+    known = _looked_at.get(folder)
+    if known is not None and now - known[1] < REMEMBERED_S:
+        return known[0]
+    home = confined_folder_of(folder)
+    outside = home is not None and _is_outside(folder, home)
+    if len(_looked_at) > MOST_REMEMBERED:
+        _looked_at.clear()
+    _looked_at[folder] = outside, now
+    return outside
+
+
+def _is_outside(path: Path, folder: Path) -> bool:
+    home, resolved = os.path.realpath(folder), os.path.realpath(path)
+    return resolved != home and not resolved.startswith(home.rstrip(os.sep) + os.sep)
+
+
+def check(path: Path) -> None:
+    """Refuse a path that leads out of its folder.
+
+    Raises:
+        ResultsError: it does; or its name alone does, by `..`.
+    """
+    if ".." in path.parts:
+        raise ResultsError(f"{path} is no place in a results folder", None)
+    if leads_out(path):
+        raise ResultsError(f"{_first_link(path)} is a link out of the results folder", HINT)
+
+
+def _first_link(path: Path) -> Path:
+    """The outermost part of the path that leads out."""
+    return next((one for one in reversed((path, *path.parents)) if leads_out(one)), path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        ResultsError: it leads out.
+        OSError: it cannot be made.
+    """
+    check(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def create(path: Path) -> int:
+    """Open a new file for writing; returns its descriptor.
+
+    Raises:
+        ResultsError: its folder leads out.
+        OSError: it cannot be made; FileExistsError if there is something of that name, be it a link.
+    """
+    check(path.parent)
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_FOLLOW, 0o666)
+
+
+def append(path: Path) -> BinaryIO:
+    """Open a file to write at its end, a new one if there is none.
+
+    Raises:
+        ResultsError: it leads out, or is no regular file.
+        OSError: it cannot be opened.
+    """
+    check(path)
+    make_folder(path.parent)
+    if path.exists() and not path.is_file():
+        raise ResultsError(f"{path} is no regular file", HINT)
+    return path.open("ab")
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Put a finished file in the place of `path`; a link there is replaced, not followed.
+
+    Raises:
+        ResultsError: the folder leads out.
+        OSError: it cannot be done.
+    """
+    check(path.parent)
+    os.replace(temporary, path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to the disk.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    if os.name == "nt":
+        return  # Windows has no handle for a folder to sync
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a link itself; nothing if there is none.
+
+    Raises:
+        ResultsError: its folder leads out.
+        OSError: it cannot be removed.
+    """
+    check(path.parent)
+    path.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it; links in it are removed, not followed.
+
+    Raises:
+        ResultsError: it leads out.
+        OSError: it cannot be removed.
+    """
+    check(path)
+    shutil.rmtree(path)
+
+
+def touch(path: Path) -> None:
+    """Set the time of a file to now, by the clock of the file system; make it if there is none.
+
+    Raises:
+        ResultsError: it leads out.
+        OSError: it cannot be done.
+    """
+    check(path)
+    path.touch()
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        ResultsError: it leads out, or is a FIFO or another special file, which could be waited for forever.
+        OSError: it cannot be read; FileNotFoundError if it is not there.
+    """
+    check(path)
+    handle = os.open(path, os.O_RDONLY | _NO_WAIT)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ResultsError("it is no regular file", HINT)
+        return file.read()
+
+
+def is_file(path: Path) -> bool:
+    """Whether a regular file is there that does not lead out."""
+    return path.is_file() and not leads_out(path)
+
+
+def files(folder: Path, pattern: str = "*") -> list[Path]:
+    """The visible files of a folder whose names match, sorted; empty if there is no such folder.
+
+    Raises:
+        ResultsError: the folder or one of the files leads out.
+    """
+    return [path for path in _entries(folder) if fnmatchcase(path.name, pattern) and path.is_file()]
+
+
+def folders(folder: Path) -> list[Path]:
+    """The visible folders in a folder, sorted; empty if there is no such folder.
+
+    Raises:
+        ResultsError: the folder or one of those in it leads out.
+    """
+    return [path for path in _entries(folder) if path.is_dir()]
+
+
+def files_below(folder: Path, pattern: str = "*") -> list[Path]:
+    """The visible files in a folder and in those in it, sorted by path. Raises as `files`."""
+    found = files(folder, pattern)
+    for inner in folders(folder):
+        found += files_below(inner, pattern)
+    return sorted(found)
+
+
+def _entries(folder: Path) -> list[Path]:
+    check(folder)
+    try:
+        found = sorted(folder / name for name in os.listdir(folder) if not name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    for path in found:
+        if path.is_symlink():
+            check(path)
+    return found
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file in a folder and below, hidden ones too, and every link; no link is followed."""
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            yield from walk(path)
+        else:
+            yield path
