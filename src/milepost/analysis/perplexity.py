@@ -18,7 +18,7 @@ from milepost.analysis.intervals import interval
 from milepost.store import open_results
 from milepost.store.answers import ModelAnswers, answers_of_plan
 from milepost.store.files import read_json
-from milepost.store.reading import checkpoint_records, runs_newest_first
+from milepost.store.reading import checkpoint_records, runs_newest_first, who_was_asked
 from milepost.types import usual_stride
 
 FIXED, STRIDED = "ppl_fixed", "ppl_strided"
@@ -157,7 +157,9 @@ def read_perplexities(
     """
     results = open_results(path)
     plans = {}
-    for plan_id in dict.fromkeys(run["plan_id"] for run in runs_newest_first(results)):
+    runs = runs_newest_first(results)
+    asked = who_was_asked(runs)
+    for plan_id in dict.fromkeys(run["plan_id"] for run in runs):
         plan = read_json(results.plan_path(plan_id))
         if _fits(plan, text):
             plans[plan_id] = plan
@@ -166,7 +168,8 @@ def read_perplexities(
         if only is not None and f"{record['series']}/{record['checkpoint']}" not in only:
             continue
         for plan_id, plan in plans.items():
-            if results.metrics_path(plan_id, record["model_id"], record["numerics"]).exists():
+            has_figures = results.metrics_path(plan_id, record["model_id"], record["numerics"]).exists()
+            if has_figures and asked(plan_id, record):
                 answers = answers_of_plan(results, record, plan_id)
                 if all(answers.tasks[task].values for task in _needed(plan)):
                     found.append(_perplexity(answers, plan))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,9 @@ class TaskPlan:
 
     name: str
     task_id: str
-    """Names what is asked and of which docs: tasks with the same one are comparable."""
+    """Names what is asked and of which docs, down to how a model's own files say that its texts end."""
+    asked_id: str
+    """The same less what a model's own files say: tasks with the same one are comparable."""
     docs_id: str
     """Names the docs as they are stored: prompts and choices too, whatever their tokens."""
     encoded: EncodedTask
@@ -116,15 +118,26 @@ class TaskPlan:
         shard_tokens: int,
         offers: list[Offer] | None = None,
         tokenizer_id: str = "",
+        task_says: Sequence[Generation | None] | None = None,
     ) -> TaskPlan:
+        """Cut what a task asks into shards, and name it.
+
+        Args:
+            task_says: the requests' generations as the task itself has them, where those in `requests` are
+                completed by what a model's own files say.
+        """
         doc_ids = np.asarray([request.doc_id for request in requests], dtype=np.int64)
         generations = Generations.of_requests(request.generation for request in requests)
         shards = cut_into_shards(encoded, doc_ids, shard_tokens, generations, tokenizer_id)
-        task_id = _task_id(name, shards, docs)
+        task_id = asked_id = _task_id(name, shards, docs)
+        if task_says is not None and generations.settings:
+            asked = Generations.of_requests(task_says)
+            asked_id = _task_id(name, cut_into_shards(encoded, doc_ids, shard_tokens, asked), docs)
         return cls(
             name=name,
             task_id=task_id,
-            docs_id=_docs_id(task_id, docs, offers),
+            asked_id=asked_id,
+            docs_id=_docs_id(asked_id, docs, offers),
             encoded=encoded,
             kinds=np.asarray([KINDS.index(request.kind) for request in requests], dtype=np.int8),
             doc_ids=doc_ids,
@@ -244,6 +257,7 @@ def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], N
             {
                 "name": task.name,
                 "task_id": task.task_id,
+                "asked_id": task.asked_id,
                 "docs_id": task.docs_id,
                 "n_docs": task.n_docs,
                 "generations": [asdict(one) for one in task.generations.settings],
@@ -284,6 +298,7 @@ def load_plan(folder: Path) -> Plan:
             TaskPlan(
                 name=entry["name"],
                 task_id=entry["task_id"],
+                asked_id=entry["asked_id"],
                 docs_id=entry["docs_id"],
                 encoded=EncodedTask(
                     sequences=Sequences(

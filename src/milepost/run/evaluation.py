@@ -122,7 +122,7 @@ def evaluate_series(
     for one in series:
         outcome.failed += [Failure(checkpoint, reason) for checkpoint, reason in one.refused]
     expected = {
-        checkpoint: expect(results.path, one, checkpoint, questions[one.key].plan, settings)
+        checkpoint: expect(results.path, one, checkpoint, questions[one.key_of(checkpoint)].plan, settings)
         for one, checkpoint in work
     }
     device = None
@@ -132,8 +132,7 @@ def evaluate_series(
     try:
         with Worker(results, {"command": settings.command_line()}) as worker:
             sweep(results)
-            names = {one.name: [checkpoint.name for checkpoint in one.asked] for one in series}
-            write_records(results, _by_plan(series, questions), names, settings, device)
+            write_records(results, _by_plan(series, questions), settings, device)
             for failure in outcome.failed:
                 note_failure(results, failure)
             told = listener or Nobody()
@@ -193,20 +192,29 @@ def _questions_by_tokenizer(
     for one in series:
         if saved is not None:
             check_plan_fits(saved.plan, one)
-            questions[one.key] = saved
-        elif one.key not in questions:
-            questions[one.key] = make_questions(
-                settings.tasks,
-                one.load_tokenizer,
-                one.tokenizer_id,
-                one.max_length,
-                shard_tokens=settings.shard_tokens,
-                reuse=not settings.fresh_plan,
-                journal=journal,
-                defaults=one.generation,
-            )
-            _warn_of_truncation(questions[one.key])
-        _check_vocabulary(one, questions[one.key].plan)
+        first: Questions | None = None
+        for key in one.keys:
+            if saved is not None:
+                questions[key] = saved
+            elif key not in questions:
+                if first is not None and not first.plan.asks_texts:
+                    questions[key] = first  # they differ in how texts are written, and none is asked for
+                    continue
+                questions[key] = make_questions(
+                    settings.tasks,
+                    one.load_tokenizer,
+                    one.tokenizer_id,
+                    one.max_length,
+                    shard_tokens=settings.shard_tokens,
+                    reuse=not settings.fresh_plan,
+                    journal=journal,
+                    defaults=key[-1],
+                )
+                if first is None:
+                    _warn_of_truncation(questions[key])
+            first = first or questions[key]
+        assert first is not None, "a series has a checkpoint"
+        _check_vocabulary(one, first.plan)
     return questions
 
 
@@ -234,10 +242,16 @@ def _warn_of_truncation(questions: Questions) -> None:
 
 def _by_plan(
     series: Sequence[PreparedSeries], questions: dict[QuestionsKey, Questions]
-) -> dict[str, tuple[Plan, list[str]]]:
-    """Plan id to the plan and the names of the series that it is for."""
-    grouped: dict[str, tuple[Plan, list[str]]] = {}
+) -> dict[str, tuple[Plan, dict[str, list[str]]]]:
+    """Plan id to the plan and, by series, the names of the checkpoints that it is for.
+
+    One that cannot be used is with the first of its series.
+    """
+    grouped: dict[str, tuple[Plan, dict[str, list[str]]]] = {}
     for one in series:
-        plan = questions[one.key].plan
-        grouped.setdefault(plan.plan_id, (plan, []))[1].append(one.name)
+        for checkpoint in one.asked:
+            key = one.key_of(checkpoint) if checkpoint in one.generations else one.keys[0]
+            plan = questions[key].plan
+            _, names = grouped.setdefault(plan.plan_id, (plan, {}))
+            names.setdefault(one.name, []).append(checkpoint.name)
     return grouped

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from milepost.sources.local import find_config
 from milepost.types import Checkpoint, GenerationDefaults, Series
 from milepost.version import __version__
 
-_FORM = 1
+_FORM = 2
 _READERS = ("transformers", "tokenizers")
 _DESCRIBES = (".json", ".jinja", ".model", ".tiktoken", ".txt")
 """Ends of the names of files that a tokenizer or a config is read from; weights have others."""
@@ -51,10 +52,13 @@ def recall_series(series: Series, settings: EvalConfig) -> PreparedSeries | None
             tokenizer_id=known["tokenizer_id"],
             max_length=known["max_length"],
             vocab_size=known["vocab_size"],
-            generation=GenerationDefaults(
-                stop_tokens=tuple(known["stop_tokens"]),
-                options=tuple((name, value) for name, value in known["options"]),
-            ),
+            generations={
+                one: GenerationDefaults(
+                    stop_tokens=tuple(said["stop_tokens"]),
+                    options=tuple((name, value) for name, value in said["options"]),
+                )
+                for one, said in zip(usable, known["generations"], strict=True)
+            },
             dtypes=dict(zip(usable, known["dtypes"], strict=True)),
         )
     except (OSError, ValueError, KeyError):
@@ -70,8 +74,7 @@ def remember_series(series: Series, settings: EvalConfig, read: PreparedSeries) 
         "tokenizer_id": read.tokenizer_id,
         "max_length": read.max_length,
         "vocab_size": read.vocab_size,
-        "stop_tokens": read.generation.stop_tokens,
-        "options": read.generation.options,
+        "generations": [asdict(read.generations[one]) for one in read.checkpoints],
         "dtypes": [read.dtypes[one] for one in read.checkpoints],
     }
     write_cache_file(note, json.dumps(known).encode())

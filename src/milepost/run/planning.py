@@ -27,12 +27,12 @@ from milepost.run.versions import can_compute_metrics, versions
 from milepost.store.folder import docs_name
 from milepost.store.tables import write_table
 from milepost.tasks.settings import TaskSettings
-from milepost.types import GenerationDefaults
+from milepost.types import Generation, GenerationDefaults
 
 if TYPE_CHECKING:
     from milepost.tasks.requests import TaskRequests
 
-PLAN_FORMAT = 8
+PLAN_FORMAT = 9
 
 logger = logging.getLogger("milepost.run")
 
@@ -76,7 +76,7 @@ def make_questions(
 
     Args:
         load_tokenizer: called only where the plan has to be built.
-        defaults: what the models' own files say of generated texts.
+        defaults: what the models' own files say of generated texts; without effect where none is asked for.
 
     Raises:
         TaskError, TokenizerError: see `tasks.loading.load_tasks` and `plan.encode.encode`.
@@ -134,8 +134,11 @@ def _build(
                 else one
                 for one in asked.requests
             ]
+            task_says = [one.generation for one in asked.requests]
             asked = replace(asked, requests=requests)
-            tasks.append(_task_plan(asked, encoder, max_length, settings.limit, shard_tokens, tokenizer_id))
+            tasks.append(
+                _task_plan(asked, task_says, encoder, max_length, settings.limit, shard_tokens, tokenizer_id)
+            )
     _tell_unaskable(tasks)
     plan = Plan(
         tasks=tuple(tasks),
@@ -148,6 +151,7 @@ def _build(
             "configs": digest_of_configs(loaded),
             "tasks": describe_tasks(loaded),
             "tokenizer": _special_tokens(tokenizer),
+            "generation_defaults": json.loads(json.dumps(asdict(defaults))),
         },
     )
     logger.info(
@@ -184,6 +188,7 @@ def _tell_unaskable(tasks: list[TaskPlan]) -> None:
 
 def _task_plan(
     asked: TaskRequests,
+    task_says: list[Generation | None],
     encoder: StringEncoder,
     max_length: int,
     limit: float | None,
@@ -196,7 +201,16 @@ def _task_plan(
         return TaskPlan.build(asked.task, text.requests, text.docs, text.encoded, shard_tokens)
     encoded = encode(asked.task, asked.requests, encoder, max_length)
     docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
-    return TaskPlan.build(asked.task, asked.requests, docs, encoded, shard_tokens, asked.offers, tokenizer_id)
+    return TaskPlan.build(
+        asked.task,
+        asked.requests,
+        docs,
+        encoded,
+        shard_tokens,
+        asked.offers,
+        tokenizer_id,
+        task_says=task_says,
+    )
 
 
 def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:

@@ -49,16 +49,14 @@ def _named(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def write_records(
     results: ResultsFolder,
-    groups: dict[str, tuple[Plan, list[str]]],
-    checkpoints: dict[str, list[str]],
+    groups: dict[str, tuple[Plan, dict[str, list[str]]]],
     settings: EvalConfig,
     device: str | None,
 ) -> None:
     """What is asked now, unless the folder's newest records say just that.
 
     Args:
-        groups: plan id to the plan and the series it is for.
-        checkpoints: series to the names of those that are to be scored.
+        groups: plan id to the plan and, by series, the names of the checkpoints that it is for.
         device: None where nothing is left to compute; the one that was used before is noted then.
     """
     _drop_damaged(results)
@@ -67,8 +65,9 @@ def write_records(
     records = [
         {
             "plan_id": plan_id,
-            "series": names,
-            "checkpoints": {name: checkpoints[name] for name in names},
+            "series": list(names),
+            "checkpoints": names,
+            "n_records": len(groups),
             "command": settings.command_line(),
             "config": settings.to_json(),
             "sources": list(settings.sources),

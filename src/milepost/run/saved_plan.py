@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from milepost.errors import MilepostError, TokenizerError
@@ -45,8 +47,9 @@ def write_saved_plan(plans: Iterable[Plan], folder: Path) -> Plan:
     plan, *others = plans
     if others:
         raise MilepostError(
-            "the SOURCEs have different tokenizers or context lengths, and a saved plan is for one of them",
-            "save the plan of each SOURCE in a folder of its own",
+            "the checkpoints differ in tokenizer, context length or generation_config.json, and a saved"
+            " plan is for one kind",
+            "save the plan of each SOURCE in a folder of its own, or of some checkpoints with --steps",
         )
     if (
         folder.exists()
@@ -70,7 +73,7 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
     is only warned of.
 
     Raises:
-        MilepostError: the plan is for another context length.
+        MilepostError: the plan is for another context length, or asks for texts that end otherwise.
         TokenizerError: it is for another tokenizer.
     """
     if series.max_length != plan.max_length:
@@ -79,6 +82,15 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
             f" {series.max_length:,}",
             "save a plan of this model",
         )
+    made_for = plan.settings.get("generation_defaults")
+    if plan.asks_texts and made_for is not None:
+        for checkpoint, own in series.generations.items():
+            if json.loads(json.dumps(asdict(own))) != made_for:
+                raise MilepostError(
+                    f"generation_config.json of {checkpoint.name} says otherwise than the saved plan was made"
+                    " with",
+                    "leave it out with --steps, and save a plan for it",
+                )
     if series.tokenizer_id == plan.tokenizer_id:
         return
     made_with = plan.settings["versions"]

@@ -289,7 +289,7 @@ def _plain_number(value: Any) -> Any:
 def _settings_of(plan: Plan) -> dict[str, str]:
     """By task and group, a name for how it was asked and counted: figures with another are not comparable."""
     counting = plan.settings["counting"]
-    tasks = {task.name: _digest(task.task_id, counting["tasks"][task.name]) for task in plan.tasks}
+    tasks = {task.name: _digest(task.asked_id, counting["tasks"][task.name]) for task in plan.tasks}
     members = {
         name: sorted(
             tasks[task] for task, entry in plan.settings["tasks"].items() if name in entry["parents"]

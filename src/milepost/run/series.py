@@ -61,8 +61,9 @@ class PreparedSeries:
     tokenizer_id: str
     max_length: int
     vocab_size: int
-    generation: GenerationDefaults
-    """What most of its checkpoints say of generated texts."""
+    generations: Mapping[Checkpoint, GenerationDefaults]
+    """What each checkpoint's own files say of generated texts: a final chat model may say more than those
+    before it."""
     dtypes: Mapping[Checkpoint, str]
     """What `--dtype auto` means for each: the dtype its config names, else `auto` (that of its weights)."""
 
@@ -81,10 +82,14 @@ class PreparedSeries:
         every = [*self.checkpoints, *(checkpoint for checkpoint, _ in self.refused)]
         return sorted(every, key=lambda one: in_order(one.step, one.name))
 
+    def key_of(self, checkpoint: Checkpoint) -> QuestionsKey:
+        """Checkpoints with the same key, of any series, are asked with the same token ids."""
+        return self.tokenizer_id, self.max_length, self.generations[checkpoint]
+
     @property
-    def key(self) -> QuestionsKey:
-        """Series with the same key are asked with the same token ids."""
-        return self.tokenizer_id, self.max_length, self.generation
+    def keys(self) -> list[QuestionsKey]:
+        """Those of its checkpoints, in their order."""
+        return list(dict.fromkeys(self.key_of(checkpoint) for checkpoint in self.checkpoints))
 
 
 def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = None) -> PreparedSeries:
@@ -124,6 +129,7 @@ def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = Non
         if plan is None or plan.asks_texts or settings.tokenizer is not None or not configs:
             raise
         folder, tokenizer, tokenizer_id = fetch_config(next(iter(configs))), None, plan.tokenizer_id
+    generations = _generation_defaults(configs, refused)
     config = next(iter(configs.values()))
     from milepost.weights import context_length
 
@@ -136,7 +142,7 @@ def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = Non
         tokenizer_id=tokenizer_id,
         max_length=context_length(config, tokenizer).tokens,
         vocab_size=int(config.get_text_config().vocab_size),
-        generation=_generation_defaults(configs),
+        generations=generations,
         dtypes={
             c: str(getattr(own, "dtype", None) or "auto").removeprefix("torch.") for c, own in configs.items()
         },
@@ -166,21 +172,28 @@ def _nothing_to_evaluate(
     return SourceError(f"{series.source}: no checkpoint can be evaluated; {first.name}: {reason}{more}", hint)
 
 
-def _generation_defaults(configs: dict[Checkpoint, PretrainedConfig]) -> GenerationDefaults:
-    """Of the series; a checkpoint whose file says something else is asked like the others, with a warning."""
+def _generation_defaults(
+    configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]
+) -> dict[Checkpoint, GenerationDefaults]:
+    """Each checkpoint's own, as lm_eval asks it alone; one whose file cannot be read is refused.
+
+    Raises:
+        CheckpointError: no checkpoint is left.
+    """
     from milepost.weights import read_generation_defaults
 
-    found = {
-        one: read_generation_defaults(fetch_config(one.base or one), config)
-        for one, config in configs.items()
-    }
-    shared = _most_common(found)
-    differing = [one.name for one, own in found.items() if own != shared]
-    if differing:
-        logger.warning(
-            "generation_config.json of %s differs from the others'; all are asked alike", ", ".join(differing)
-        )
-    return shared
+    found: dict[Checkpoint, GenerationDefaults] = {}
+    for one, config in list(configs.items()):
+        try:
+            found[one] = read_generation_defaults(fetch_config(one.base or one), config)
+        except CheckpointError as error:
+            if len(configs) == 1:
+                raise
+            refused[one] = error.message
+            del configs[one]
+    if len(set(found.values())) > 1:
+        logger.info("generation_config.json differs between the checkpoints; each is asked as its own says")
+    return found
 
 
 def _shape(config: PretrainedConfig) -> tuple[tuple[str, str], ...]:

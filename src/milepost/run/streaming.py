@@ -126,7 +126,7 @@ class Runner:
         left = []
         for item, reading in read_ahead(work, functools.partial(self._read, share=share)):
             series, checkpoint = item
-            questions = self._questions[series.key]
+            questions = self._questions[series.key_of(checkpoint)]
             progress.start(checkpoint, questions.plan.n_tokens)
             try:
                 scored = self._evaluate(
@@ -186,7 +186,7 @@ class Runner:
         return self._bases.of(checkpoint.base, cache_folder(), repair=self._settings.repair)
 
     def _target(self, series: PreparedSeries, checkpoint: Checkpoint, identity: Identity) -> Target:
-        plan = self._questions[series.key].plan
+        plan = self._questions[series.key_of(checkpoint)].plan
         dtype = series.dtype_of(checkpoint, self._settings.asked_dtype)
         return Target(self._results, plan, identity.model_id, dtype)
 
@@ -377,7 +377,7 @@ class Runner:
 
         name, budget_tokens = self._settings.engine, self._settings.batch_tokens
         assert name != "openai", "a server has its weights itself"
-        plan = self._questions[series.key].plan
+        plan = self._questions[series.keys[0]].plan
         engine = build_engine(
             name,
             model.module,

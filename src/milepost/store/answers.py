@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from milepost.errors import ResultsError
 from milepost.store.files import read_json
 from milepost.store.folder import ResultsFolder, counted_id_of, docs_id_of, open_results
-from milepost.store.reading import as_measurement, checkpoint_records, runs_newest_first
+from milepost.store.reading import (
+    as_measurement,
+    checkpoint_records,
+    newest_together,
+    runs_newest_first,
+    who_was_asked,
+)
 from milepost.store.tables import read_table
 from milepost.types import Measurement
 
@@ -114,11 +120,13 @@ def read_answers(path: Path, checkpoint: str | None = None, *, newest_run: bool 
     """
     results = open_results(path)
     runs = runs_newest_first(results)
-    plans = list(dict.fromkeys(run["plan_id"] for run in (runs[:1] if newest_run else runs)))
+    chosen_runs = newest_together(runs) if newest_run else runs
+    plans = list(dict.fromkeys(run["plan_id"] for run in chosen_runs))
+    asked = who_was_asked(runs)
     measured = [
         (record, own)
         for record in checkpoint_records(results)
-        if (own := [plan for plan in plans if _has_figures(results, plan, record)])
+        if (own := [plan for plan in plans if asked(plan, record) and _has_figures(results, plan, record)])
     ]
     if not measured:
         raise ResultsError(f"{path} has no figures yet", "`milepost run` writes them")

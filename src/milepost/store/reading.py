@@ -7,7 +7,7 @@ and are not mixed in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -120,6 +120,7 @@ def read_current(
     """
     runs = runs_newest_first(results)
     plans = list(dict.fromkeys(run["plan_id"] for run in runs))
+    asked = who_was_asked(runs)
     for series, checkpoints in _checkpoints(results, runs).items():
         setting_of: dict[str, str] = {}
         found: dict[tuple[str, str], Current] = {}
@@ -127,7 +128,7 @@ def read_current(
         for plan_id in plans:
             for checkpoint in checkpoints:
                 path = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
-                if not path.exists():
+                if not asked(plan_id, checkpoint) or not path.exists():
                     continue
                 record = read_json(path)
                 picks = record.get("choices", {}).get("picks", {})
@@ -195,10 +196,14 @@ def current_records(results: ResultsFolder) -> Iterator[tuple[str, dict[str, Any
     """(plan id, checkpoint record) of each checkpoint's newest figures, ordered as `read_measurements`."""
     runs = runs_newest_first(results)
     plans = list(dict.fromkeys(run["plan_id"] for run in runs))
+    asked = who_was_asked(runs)
     for checkpoints in _checkpoints(results, runs).values():
         for record in checkpoints:
             for plan_id in plans:
-                if results.metrics_path(plan_id, record["model_id"], record["numerics"]).exists():
+                if (
+                    asked(plan_id, record)
+                    and results.metrics_path(plan_id, record["model_id"], record["numerics"]).exists()
+                ):
                     yield plan_id, record
                     break
 
@@ -272,6 +277,40 @@ def runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
         ResultsError: one is damaged.
     """
     return [read_json(path) for path in reversed(inside.files(runs_folder(results), "*.json"))]
+
+
+def newest_together(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of the newest command: one for each plan that its checkpoints needed.
+
+    Args:
+        runs: the records of `runs_newest_first`.
+    """
+    if not runs:
+        return []
+    together = runs[: runs[0].get("n_records", 1)]
+    return [run for run in together if run.get("command") == runs[0].get("command")]
+
+
+def who_was_asked(runs: Iterable[Mapping[str, Any]]) -> Callable[[str, Mapping[str, Any]], bool]:
+    """Whether a plan was meant for a checkpoint, given its id and the checkpoint's record.
+
+    Two checkpoints can be the same model and still be asked differently: with another limit, or as their own
+    generation_config.json says.
+
+    Args:
+        runs: the records of `runs_newest_first`; early ones name only the series.
+    """
+    meant: set[tuple[str, str, str | None]] = set()
+    for run in runs:
+        for series in run["series"]:
+            names = run.get("checkpoints", {}).get(series, [None])
+            meant |= {(run["plan_id"], series, name) for name in names}
+
+    def asked(plan_id: str, record: Mapping[str, Any]) -> bool:
+        series = record["series"]
+        return bool({(plan_id, series, record["checkpoint"]), (plan_id, series, None)} & meant)
+
+    return asked
 
 
 def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

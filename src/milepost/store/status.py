@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from milepost.store.files import read_json
 from milepost.store.folder import ResultsFolder, open_results
-from milepost.store.reading import FAILURE, runs_newest_first
+from milepost.store.reading import FAILURE, newest_together, runs_newest_first
 from milepost.store.workers import WorkerRecord, live_workers
 
 
@@ -55,27 +55,28 @@ def read_status(path: Path) -> Status:
         ResultsError: not a results folder, or a damaged record.
     """
     results = open_results(path)
-    newest: dict[str, Mapping[str, Any]] = {}
-    for run in runs_newest_first(results):
+    newest: dict[str, list[dict[str, Any]]] = {}
+    runs = runs_newest_first(results)
+    for i, run in enumerate(runs):
         for series in run["series"]:
-            newest.setdefault(series, run)
+            newest.setdefault(series, [one for one in newest_together(runs[i:]) if series in one["series"]])
     return Status(
         results,
         tuple(live_workers(results)),
-        tuple(_series(results, series, run) for series, run in newest.items()),
+        tuple(_series(results, series, together) for series, together in newest.items()),
     )
 
 
-def _series(results: ResultsFolder, series: str, run: Mapping[str, Any]) -> SeriesStatus:
-    plan = read_json(results.plan_path(run["plan_id"]))
-    shards = [shard[0] for task in plan["tasks"] for shard in task["shards"]]
-    names = run.get("checkpoints", {}).get(series, [])
-    return SeriesStatus(
-        series,
-        run["plan_id"],
-        run.get("command"),
-        tuple(_checkpoint(results, series, name, run["plan_id"], shards) for name in names),
-    )
+def _series(results: ResultsFolder, series: str, together: Sequence[Mapping[str, Any]]) -> SeriesStatus:
+    """Of the records of one command that name the series, the newest first."""
+    checkpoints: list[CheckpointStatus] = []
+    for run in reversed(together):
+        plan = read_json(results.plan_path(run["plan_id"]))
+        shards = [shard[0] for task in plan["tasks"] for shard in task["shards"]]
+        names = run.get("checkpoints", {}).get(series, [])
+        checkpoints += [_checkpoint(results, series, name, run["plan_id"], shards) for name in names]
+    newest = together[0]
+    return SeriesStatus(series, newest["plan_id"], newest.get("command"), tuple(checkpoints))
 
 
 def _checkpoint(
