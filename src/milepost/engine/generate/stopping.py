@@ -1,15 +1,17 @@
 """Where a text ends: exactly where lm_eval's would, looked for only where it can be.
 
-lm_eval decodes the last tokens of every row after every step, once per stop string. A stop string can only
-have been completed by the token that came last, and only few tokens of a vocabulary can complete one: those
-are found once per list of stop strings, and all others need no look.
+lm_eval decodes the last tokens of every row after every step, once per stop string. Where those are whole
+characters, a stop string can only have been completed by the token that came last, and only few tokens of a
+vocabulary can complete one: those are found once per list of stop strings, and all others need no look. Where
+a token is part of a character, the text of the last tokens changes at its beginning too, as it moves on: a
+character that was whole is cut, or what followed a broken one becomes whole. Then every step needs a look.
 Source: lm_eval/models/utils_hf.py `MultiTokenEOSCriteria`; lm_eval/models/utils.py
 `postprocess_generated_text` (0.4.13).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -49,13 +51,21 @@ class Stops:
             for string in generation.until
         ]
         self._may_end = _may_complete(codec, generation.until) if incremental else None
+        self._parts = _parts_of_characters(codec) if self._may_end is not None else frozenset()
+        # One more than is looked at: what has just left the view was part of its text before.
+        self._n_recent = 1 + max((back for _, back in self._looks_back), default=0)
 
     def ended(self, tokens: Sequence[int]) -> bool:
         """Whether the text that these tokens make has ended with the last of them."""
         last = tokens[-1]
         if last in self._stop_tokens or len(tokens) >= self._generation.max_new_tokens:
             return True
-        if self._may_end is not None and last < len(self._may_end) and not self._may_end[last]:
+        if (
+            self._may_end is not None
+            and last < len(self._may_end)
+            and not self._may_end[last]
+            and self._parts.isdisjoint(tokens[-self._n_recent :])
+        ):
             return False
         return any(string in self._codec.decode(tokens[-back:]) for string, back in self._looks_back)
 
@@ -73,18 +83,30 @@ def _may_complete(codec: TextCodec, strings: Iterable[str]) -> npt.NDArray[np.bo
         return None
     tails = {string[-n:] for string in strings for n in range(1, len(string) + 1)}
     whole = tuple(strings)
-    # Behind another token, since many tokenizers drop the space that a text begins with.
+    may = np.empty(len(codec), dtype=np.bool_)
+    for token, own in _own_texts(codec):
+        may[token] = (
+            own is None
+            or BROKEN in own
+            or any(own[:n] in tails for n in range(1, len(own) + 1))
+            or any(string in own for string in whole)
+        )
+    return may
+
+
+def _parts_of_characters(codec: TextCodec) -> frozenset[int]:
+    """The tokens that are no whole characters by themselves, or change the text before them."""
+    return frozenset(token for token, own in _own_texts(codec) if own is None or BROKEN in own)
+
+
+def _own_texts(codec: TextCodec) -> Iterator[tuple[int, str | None]]:
+    """Each token and the text that it adds to another one's; None where it changes that.
+
+    Behind another token, since many tokenizers drop the space that a text begins with.
+    """
     anchor = codec.encode("a", add_special_tokens=False)[-1:]
     before = codec.decode(anchor)
-    may = np.empty(len(codec), dtype=np.bool_)
-    for first in range(0, len(may), BATCH):
-        tokens = range(first, min(first + BATCH, len(may)))
+    for first in range(0, len(codec), BATCH):
+        tokens = range(first, min(first + BATCH, len(codec)))
         for token, text in zip(tokens, codec.batch_decode([[*anchor, one] for one in tokens]), strict=True):
-            own = text.removeprefix(before)
-            may[token] = (
-                not text.startswith(before)
-                or BROKEN in own
-                or any(own[:n] in tails for n in range(1, len(own) + 1))
-                or any(string in own for string in whole)
-            )
-    return may
+            yield token, text.removeprefix(before) if text.startswith(before) else None
