@@ -52,7 +52,8 @@ class Server:
 
     def python(self, code: str, *, endpoint: str, **environment: str) -> subprocess.CompletedProcess:
         """Run code in a process of its own: huggingface_hub reads its settings when it is imported."""
-        settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(self.home), **environment}
+        caches = {"HF_HOME": str(self.home), "MILEPOST_CACHE": str(self.home / "milepost")}
+        settings = {"HF_ENDPOINT": endpoint, **caches, **environment}
         return subprocess.run(
             [sys.executable, "-c", PREAMBLE + code],
             env=os.environ | settings,

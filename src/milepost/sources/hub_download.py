@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
+from milepost.sources.hub_bounds import bounded
 from milepost.sources.hub_listing import cache_folder_of
 from milepost.sources.hub_repair import damaged_files, drop
 from milepost.sources.hub_requests import ask_hub, endpoint, is_offline
@@ -19,6 +20,10 @@ from milepost.sources.names import shown
 from milepost.types import HubLocation
 
 logger = logging.getLogger("milepost.sources")
+
+_THREADS = 8
+_SMALL_BYTES = 1 << 20
+"""Read of any answer, since that to a refused request has a text of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,13 @@ def make_local(location: HubLocation, wanted: Mapping[str, HubFile], asked: Down
     snapshot = _snapshot(location)
     missing = missing_files(location, wanted)
     if missing:
-        _download(location, missing, asked)
+        _download(location, {path: wanted[path] for path in missing}, asked)
     damaged = damaged_files(snapshot, wanted, asked.cache_dir)
     if damaged and asked.repair and not is_offline():
         for path, damage in damaged.items():
             logger.warning("%s: %s %s; fetching it again", asked.what, shown(path), damage)
             drop(snapshot / path)
-        _download(location, list(damaged), asked)
+        _download(location, {path: wanted[path] for path in damaged}, asked)
         damaged = damaged_files(snapshot, {path: wanted[path] for path in damaged}, asked.cache_dir)
     if damaged:
         raise _damage_error(snapshot, damaged, asked)
@@ -70,26 +75,34 @@ def missing_files(location: HubLocation, wanted: Mapping[str, HubFile]) -> list[
     return [path for path in wanted if not (_snapshot(location) / path).is_file()]
 
 
-def _download(location: HubLocation, paths: Sequence[str], asked: Download) -> None:
-    from huggingface_hub import snapshot_download
+def _download(location: HubLocation, files: Mapping[str, HubFile], asked: Download) -> None:
+    with _quiet(), ThreadPoolExecutor(_THREADS) as pool:
+        waiting = [pool.submit(_download_one, location, path, file, asked) for path, file in files.items()]
+        try:
+            for one in waiting:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _download_one(location: HubLocation, path: str, file: HubFile, asked: Download) -> None:
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RevisionNotFoundError
 
-    with _quiet():
-        try:
+    try:
+        with bounded(asked.what, max_bytes=max(file.size, _SMALL_BYTES), error=asked.error):
             ask_hub(
-                lambda: snapshot_download(
-                    location.repo_id,
-                    revision=location.commit,
-                    allow_patterns=[glob.escape(path) for path in paths],
-                    local_files_only=is_offline(),
+                lambda: hf_hub_download(
+                    location.repo_id, path, revision=location.commit, local_files_only=is_offline()
                 ),
                 what=asked.what,
                 error=asked.error,
             )
-        except RevisionNotFoundError as refusal:
-            raise asked.error(
-                f"{asked.what}: its commit {location.commit[:12]} is gone from the Hub", None
-            ) from refusal
+    except RevisionNotFoundError as refusal:
+        raise asked.error(
+            f"{asked.what}: its commit {location.commit[:12]} is gone from the Hub", None
+        ) from refusal
 
 
 def _damage_error(snapshot: Path, damaged: Mapping[str, str], asked: Download) -> MilepostError:

@@ -8,10 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.sources.hub_bounds import HINT, HubMisbehaves, bounded
 from milepost.sources.hub_names import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub_requests import ask_hub, is_offline
 from milepost.sources.listing_memory import HubFile, recall_listing, remember_listing
 
+_MOST_FILES = 200_000
 _SHA256_DIGITS = 64
 _SHA1_DIGITS = 40
 
@@ -23,7 +25,8 @@ def list_revisions(repo_id: str) -> dict[str, str]:
     from huggingface_hub import HfApi
 
     where = f"hf://{repo_id}"
-    refs = ask_hub(lambda: HfApi().list_repo_refs(repo_id), what=where)
+    with bounded(where):
+        refs = ask_hub(lambda: HfApi().list_repo_refs(repo_id), what=where)
     return {
         check_revision(ref.name, where): check_commit(ref.target_commit, where)
         for ref in (*refs.tags, *refs.branches)
@@ -46,7 +49,8 @@ def commit_of(repo_id: str, revision: str) -> str | None:
 
     where = f"hf://{repo_id}@{revision}"
     try:
-        info = ask_hub(lambda: HfApi().model_info(repo_id, revision=revision), what=where)
+        with bounded(where):
+            info = ask_hub(lambda: HfApi().model_info(repo_id, revision=revision), what=where)
     except RevisionNotFoundError:
         return None
     return check_commit(info.sha, where)
@@ -73,14 +77,22 @@ def _listed(repo_id: str, commit: str) -> dict[str, HubFile]:
     from huggingface_hub.hf_api import RepoFile
 
     where = f"hf://{repo_id}@{commit[:12]}"
-    tree = ask_hub(lambda: list(HfApi().list_repo_tree(repo_id, revision=commit, recursive=True)), what=where)
-    return {
-        check_path(item.path, where): HubFile(
-            item.size, item.lfs.sha256 if item.lfs else None, None if item.lfs else item.blob_id
-        )
-        for item in tree
-        if isinstance(item, RepoFile)
-    }
+
+    def listed() -> dict[str, HubFile]:
+        files: dict[str, HubFile] = {}
+        for item in HfApi().list_repo_tree(repo_id, revision=commit, recursive=True):
+            if not isinstance(item, RepoFile):
+                continue
+            if item.path in files or len(files) >= _MOST_FILES:
+                raise HubMisbehaves(f"{where}: its listing does not end", HINT)
+            sha256 = item.lfs.sha256 if item.lfs else None
+            files[check_path(item.path, where)] = HubFile(
+                item.size, sha256, None if item.lfs else item.blob_id
+            )
+        return files
+
+    with bounded(where):
+        return ask_hub(listed, what=where)
 
 
 def cache_folder_of(repo_id: str) -> Path:

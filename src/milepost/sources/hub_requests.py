@@ -9,7 +9,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from milepost.errors import MilepostError, SourceError
@@ -30,6 +30,7 @@ _NO_SPACE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 )
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
+_REFUSED = frozenset({401, 403, 404})
 
 
 def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] = SourceError) -> T:
@@ -56,10 +57,7 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
         except RevisionNotFoundError:
             raise
         except RepositoryNotFoundError as refusal:
-            raise error(
-                f"{what}: there is no such repository at {endpoint()}, or it is private",
-                "check the name; for private and gated repositories set HF_TOKEN",
-            ) from refusal
+            raise _refused(what, refusal, error) from refusal
         except OfflineModeIsEnabled as refusal:
             raise error(
                 f"{what} is not in the local cache", "unset HF_HUB_OFFLINE to download it"
@@ -67,6 +65,8 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
         except HFValidationError as refusal:
             raise error(f"{what} is no address on the Hub: {_one_line(refusal)}") from refusal
         except transport_errors() as failure:
+            if _status(failure) in _REFUSED:
+                raise _refused(what, failure, error) from failure
             wait_s = _pause_after(failure, attempt)
             if wait_s is None:
                 raise _unreachable(what, failure, error) from failure
@@ -81,6 +81,54 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
                 ) from failure
             time.sleep(_PAUSES_S[attempt])
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _refused(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
+    """What a refusal means: a gated repository, a wrong token, no right, or nothing there."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError
+
+    where, status, has_token = endpoint(), _status(failure), bool(get_token())
+    told = str(_response(failure).headers.get("X-Error-Message", "")) if _response(failure) else ""
+    if isinstance(failure, GatedRepoError):
+        if has_token:
+            return error(
+                f"{what}: its repository is gated, and the account of HF_TOKEN has no access ({status})",
+                f"ask for access on its page at {where}, or use the token of an account that has it",
+            )
+        return error(
+            f"{what}: its repository is gated, and no token is set ({status})",
+            f"accept its conditions on its page at {where}, then set HF_TOKEN",
+        )
+    if isinstance(failure, DisabledRepoError):
+        return error(f"{what}: its repository has been disabled at {where}", "nobody can download it")
+    if (
+        status == 401
+        and has_token
+        and ("Invalid" in told or not isinstance(failure, RepositoryNotFoundError))
+    ):
+        return error(
+            f"{what}: {where} refuses the token (401)",
+            "set HF_TOKEN to a valid token, or for public repositories unset it (`hf auth logout`)",
+        )
+    if isinstance(failure, RepositoryNotFoundError) or (status == 401 and not has_token):
+        return error(
+            f"{what}: there is no such repository at {where}, or it is private ({status})",
+            "check the name; the account of HF_TOKEN cannot see it"
+            if has_token
+            else "check the name; for private and gated repositories set HF_TOKEN",
+        )
+    if status == 403:
+        return error(
+            f"{what} cannot be fetched from {where}: access is forbidden (403)",
+            "the token lacks the right to read it (fine-grained tokens name repositories)"
+            if has_token
+            else "set HF_TOKEN to the token of an account that may read it",
+        )
+    return error(
+        f"{what} cannot be fetched from {where}: a file of it is not there (404)",
+        "the mirror is incomplete, or the repository changed just now; try again, or another HF_ENDPOINT",
+    )
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
@@ -107,9 +155,18 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
+def _response(failure: Exception) -> Any:
+    return getattr(failure, "response", None) or getattr(failure.__cause__, "response", None)
+
+
+def _status(failure: Exception) -> int | None:
+    response = _response(failure)
+    return None if response is None else int(response.status_code)
+
+
 def _pause_after(failure: Exception, attempt: int) -> float | None:
     """Seconds to wait before the next attempt; None where there is none or it would not help."""
-    response = getattr(failure, "response", None) or getattr(failure.__cause__, "response", None)
+    response = _response(failure)
     if attempt >= len(_PAUSES_S):
         return None
     if response is None:
