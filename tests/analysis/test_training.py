@@ -11,6 +11,7 @@ from run.own_tasks import write_tasks
 
 import milepost
 from milepost.analysis import rows
+from milepost.analysis.intervals import NO_INTERVAL
 from milepost.analysis.selection import headline
 from milepost.analysis.training import Trained, ends, note_training, read_training
 from milepost.store import open_results, read_measurements
@@ -37,7 +38,9 @@ def test_groups_and_perplexities_have_a_progress(results: Path) -> None:
         assert one.progress is not None
         values = [row.value for row in one.curve.measured]
         assert one.gain == pytest.approx(values[-1] - values[0])
-        assert one.gain_interval.low <= one.gain <= one.gain_interval.high
+    assert farm.gain_interval.low <= farm.gain <= farm.gain_interval.high
+    assert prose.progress.too_few_docs  # three texts
+    assert prose.gain_interval == NO_INTERVAL
     assert prose.row(prose.progress.best).value == min(row.value for row in prose.curve.measured)
 
 

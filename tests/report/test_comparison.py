@@ -71,7 +71,7 @@ def study() -> Study:
             answers=answers(WORSE, series=name, checkpoint=name, source=f"models/{name}"),
             sparsity=half_empty(),
         )
-        comparison = compare_models(original.answers, pruned.answers, resamples=199)
+        comparison = compare_models(original.answers, pruned.answers)
         variants.append(Variant(model=pruned, comparison=comparison, examples=[examples]))
     return Study(original=original, variants=tuple(variants))
 

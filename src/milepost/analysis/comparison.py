@@ -11,6 +11,7 @@ Three families of tests, each with Holm's adjustment of its own: one figure for 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -20,13 +21,12 @@ from milepost.analysis.intervals import Interval
 from milepost.analysis.matching import CommonDocs, common_docs
 from milepost.analysis.paired import (
     ALPHA,
-    RESAMPLES,
     Flips,
     Paired,
     compare_right,
     flips,
     holm,
-    paired_bootstrap,
+    paired_means,
 )
 from milepost.store.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Verdict = Literal["worse", "not distinguishable", "better", "different"]
-"""`different` is said where the metric has no better and worse."""
-Test = Literal["exact McNemar", "paired bootstrap"]
+Verdict = Literal["worse", "not distinguishable", "better", "different", "too few docs to tell"]
+"""`different` is said where the metric has no better and worse, `too few docs to tell` where no difference,
+however large, could be shown by so few docs among so many tests."""
+Test = Literal["exact McNemar", "paired t"]
+"""`paired t` is Student's with Hall's correction for skewness (`mean_test`), or for right-or-wrong answers of
+tasks that count alike the same with Bonett and Price's error."""
 
 PER_WORD_OR_TOKEN = frozenset(
     {"word_perplexity", "perplexity", "token_perplexity", "guide_perplexity", "loss"}
@@ -77,7 +80,8 @@ class Compared:
     """Holm's, over the figures it stands with."""
     verdict: Verdict
     smallest: float
-    """The smallest difference that these docs show in four of five such samples."""
+    """The smallest difference that these docs show in four of five such samples, Holm's adjustment over its
+    family included; infinite where they can show none."""
     docs: DocCount
     flips: Flips | None
     """Docs right for one model and wrong for the other; None where a doc is more than right or wrong."""
@@ -125,17 +129,14 @@ class Comparison:
         return sorted(leaves, key=lambda one: -one.loss)[:count]
 
 
-def compare_models(original: ModelAnswers, other: ModelAnswers, *, resamples: int = RESAMPLES) -> Comparison:
+def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
     """Compare every figure that both models have.
 
     What cannot be compared is named in `Comparison.uncompared`; if that is everything, the lists are empty.
-
-    Args:
-        resamples: draws of each bootstrap.
     """
     same_tokenizer = not original.tokenizer_ids.isdisjoint(other.tokenizer_ids)
     matched = _Matched(original, other)
-    found: dict[str, list[Compared]] = {"tasks": [], "subjects": [], "others": []}
+    found: dict[str, list[tuple[Measurement, _Pair]]] = {"tasks": [], "subjects": [], "others": []}
     uncompared = list(_only_in_one(original, other))
     shared = {name for name in (*original.tasks, *original.groups) if matched.has(name)}
     for name, figures in _figures(original).items():
@@ -151,9 +152,9 @@ def compare_models(original: ModelAnswers, other: ModelAnswers, *, resamples: in
                 uncompared.append(pair)
                 continue
             family = "others" if place else "subjects" if inside else "tasks"
-            found[family].append(_compare(figure, pair, resamples))
+            found[family].append((figure, pair))
     return Comparison(
-        **{family: tuple(_with_verdicts(compared)) for family, compared in found.items()},
+        **{family: tuple(_compare_family(pairs)) for family, pairs in found.items()},
         uncompared=tuple(dict.fromkeys(uncompared)),
         same_tokenizer=same_tokenizer,
         notes=tuple(_notes(original, other, matched, same_tokenizer)),
@@ -180,7 +181,11 @@ class _Pair(NamedTuple):
 
 
 class _Matched:
-    """The common docs of each task, found once."""
+    """The common docs of each task, found once.
+
+    A group's tasks are taken as its own figure has them: one of them may have been asked anew since, alone
+    and with other docs.
+    """
 
     def __init__(self, original: ModelAnswers, other: ModelAnswers) -> None:
         self._original, self._other = original, other
@@ -196,15 +201,24 @@ class _Matched:
     def pair(self, figure: Measurement) -> _Pair | Uncompared:
         """The aligned values behind a figure of the original, or why there are none."""
         if figure.kind == "task":
-            return self._of_task(figure.task, figure.metric, figure.filter)
+            tasks = self._original.tasks[figure.task], self._other.tasks[figure.task]
+            return self._of_task(*tasks, figure.metric, figure.filter)
         return self._of_group(self._original.groups[figure.task], figure)
 
-    def _of_task(self, name: str, metric: str, filter: str) -> _Pair | Uncompared:
+    def _common(self, original: TaskAnswers, other: TaskAnswers) -> CommonDocs:
+        name = original.name
+        if original is self._original.tasks.get(name) and other is self._other.tasks.get(name):
+            return self.docs[name]
+        return common_docs(original.doc_hashes, other.doc_hashes)
+
+    def _of_task(
+        self, original: TaskAnswers, other: TaskAnswers, metric: str, filter: str
+    ) -> _Pair | Uncompared:
         import numpy as np
 
+        name = original.name
         label = _label(name, metric, filter)
-        original, other = self._original.tasks[name], self._other.tasks[name]
-        common = self.docs[name]
+        common = self._common(original, other)
         count = DocCount(len(common.original), len(original.doc_hashes), len(other.doc_hashes))
         if not count.common:
             return Uncompared(name, f"no doc in common ({count.original} and {count.other} docs)")
@@ -231,8 +245,11 @@ class _Matched:
         import numpy as np
 
         label = _label(figure.task, figure.metric, figure.filter)
+        theirs = self._other.members(figure.task)
         members = [
-            self._of_task(task, figure.metric, figure.filter) for task in group.tasks if task in self.docs
+            self._of_task(task, theirs[name], figure.metric, figure.filter)
+            for name, task in self._original.members(figure.task).items()
+            if name in theirs
         ]
         parts = [part for part in members if isinstance(part, _Pair)]
         if not parts:
@@ -252,7 +269,7 @@ class _Matched:
         return _Pair(
             DocValues(before, weights, plainly),
             DocValues(after, weights, plainly),
-            None if by_size else strata,
+            None if np.ptp(weights) == 0 else strata,
             counts,
         )
 
@@ -272,8 +289,16 @@ def _doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | str:
 # ---- tests and verdicts --------------------------------------------------------------------------------
 
 
-def _compare(figure: Measurement, pair: _Pair, resamples: int) -> Compared:
-    test, paired, changed = _test(pair, resamples)
+def _compare_family(pairs: Sequence[tuple[Measurement, _Pair]]) -> Iterable[Compared]:
+    """Figures that share Holm's adjustment."""
+    compared = [_compare(figure, pair, ALPHA / len(pairs)) for figure, pair in pairs]
+    adjusted = holm([one.p_value for one in compared])
+    for one, p in zip(compared, adjusted, strict=True):
+        yield replace(one, p_adjusted=p, verdict=_verdict(one, p))
+
+
+def _compare(figure: Measurement, pair: _Pair, alpha: float) -> Compared:
+    test, paired, changed = _test(pair, alpha)
     before, after = pair.original.total(), pair.other.total()
     return Compared(
         task=figure.task,
@@ -298,24 +323,29 @@ def _compare(figure: Measurement, pair: _Pair, resamples: int) -> Compared:
     )
 
 
-def _test(pair: _Pair, resamples: int) -> tuple[Test, Paired, Flips | None]:
-    """McNemar where each doc is right or wrong and counts the same, else the bootstrap."""
+def _test(pair: _Pair, alpha: float) -> tuple[Test, Paired, Flips | None]:
+    """McNemar where each doc is right or wrong and counts the same, else the test of means.
+
+    Args:
+        alpha: level at which the smallest difference is to be seen.
+    """
     top = _right_is(pair)
     changed = None
     if top is not None:
         before, after = pair.original.values == top, pair.other.values == top
         changed = flips(before, after)
         if pair.strata is None:
-            return "exact McNemar", _scaled(compare_right(before, after), top), changed
-    drawn = paired_bootstrap(
-        pair.original.values,
-        pair.other.values,
+            return "exact McNemar", _scaled(compare_right(before, after, alpha=alpha), top), changed
+    by = top or 1.0
+    found = paired_means(
+        pair.original.values / by,
+        pair.other.values / by,
         weights=pair.original.weights,
         strata=pair.strata,
         figure=pair.original.figure,
-        resamples=resamples,
+        alpha=alpha,
     )
-    return "paired bootstrap", drawn, changed
+    return "paired t", _scaled(found, by), changed
 
 
 def _right_is(pair: _Pair) -> float | None:
@@ -331,21 +361,13 @@ def _right_is(pair: _Pair) -> float | None:
 
 
 def _scaled(paired: Paired, by: float) -> Paired:
-    low, high = paired.interval
-    assert low is not None
-    assert high is not None
-    return Paired(paired.difference * by, Interval(low * by, high * by), paired.p_value, paired.smallest * by)
-
-
-def _with_verdicts(compared: Sequence[Compared]) -> Iterable[Compared]:
-    adjusted = holm([one.p_value for one in compared])
-    for one, p in zip(compared, adjusted, strict=True):
-        yield replace(one, p_adjusted=p, verdict=_verdict(one, p))
+    ends = [None if end is None else end * by for end in paired.interval]
+    return Paired(paired.difference * by, Interval(*ends), paired.p_value, paired.smallest * by)
 
 
 def _verdict(one: Compared, p: float) -> Verdict:
     if p >= ALPHA:
-        return "not distinguishable"
+        return "not distinguishable" if math.isfinite(one.smallest) else "too few docs to tell"
     if one.higher_is_better is None:
         return "different"
     return "worse" if one.loss > 0 else "better"

@@ -10,11 +10,19 @@ D is the number of docs, aligned: element i of both arrays is the same doc.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from milepost.analysis.doc_values import plainly
+from milepost.analysis.doc_values import Figure, plainly
 from milepost.analysis.intervals import NO_INTERVAL, Z95, Interval
+from milepost.analysis.mean_test import (
+    Differences,
+    differences,
+    differences_of_shares,
+    mean_interval,
+    p_values,
+    reach,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,26 +33,8 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 """Share of wrong alarms that a verdict may give where there is no difference."""
 
-RESAMPLES = 9_999
-"""So that the smallest p-value, 1 / 10,000, survives Holm's factor for MMLU's 57 subjects."""
-
-FEWEST_RESAMPLES = 1_999
-"""For tasks of very many docs; in between, as many as draw `_DRAWN_AT_MOST` docs in all."""
-
-SEED = 20_240_601
-
-CAUTION = 1.1
-"""The bootstrap's p-values are those of draws spread by a tenth more. As they come they fall below 0.05 for 4
-to 6 % of equally good pairs, by the shape of the scores; so, for 3 to 4 %: no verdict errs too often."""
-
-_Z_POWER = 1.96 + 0.8416
-"""A difference of this many standard errors is found at level 0.05 with a chance of 0.8."""
-
-_DRAWN_AT_MOST = 40_000_000
-"""Half a second of drawing."""
-
-_GATHERED = 4_000_000
-"""Resampled docs held at once: 32 MB per column."""
+POWER = 0.8
+"""With which the smallest difference that docs can show is found."""
 
 
 class Flips(NamedTuple):
@@ -66,7 +56,8 @@ class Paired(NamedTuple):
     p_value: float
     """Two-sided, against "both are equally good"; not adjusted for other tests."""
     smallest: float
-    """The smallest true difference that docs like these show in four of five such samples."""
+    """The smallest true difference that docs like these show in four of five such samples; infinite where
+    they can show none."""
 
 
 # ---- right or wrong ------------------------------------------------------------------------------------
@@ -107,16 +98,73 @@ def proportions_interval(changed: Flips, n: int) -> Interval:
     return Interval(min(observed, max(-1.0, centre - half)), max(observed, min(1.0, centre + half)))
 
 
-def compare_right(original: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> Paired:
-    """Two models' right and wrong answers ([D] each, D >= 1): exact McNemar, Bonett and Price's interval."""
+def compare_right(
+    original: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], *, alpha: float = ALPHA
+) -> Paired:
+    """Two models' right and wrong answers ([D] each, D >= 1): exact McNemar, Bonett and Price's interval.
+
+    Args:
+        alpha: level at which `smallest` is to be found: 0.05 over the number of tests for Holm's adjustment.
+    """
     n, changed = len(original), flips(original, other)
-    fewest = math.ceil(1 - math.log2(ALPHA)) / n  # that many flips, all one way, are the first to be seen
     return Paired(
         difference=(changed.gained - changed.lost) / n,
         interval=proportions_interval(changed, n),
         p_value=mcnemar(*changed),
-        smallest=min(1.0, max(fewest, _Z_POWER * _proportions_stderr(changed, n))),
+        smallest=smallest_of_shares(changed, n, alpha),
     )
+
+
+def smallest_of_shares(changed: Flips, n: int, alpha: float = ALPHA) -> float:
+    """The smallest true difference of two shares that McNemar's exact test finds in four of five samples.
+
+    As many docs are taken to change sides as did here (one added to either side, as in the interval), or as
+    the difference needs. The power is exact: summed over how many docs change sides (binomial) and over how
+    many of those are lost (binomial as well). Infinite where `n` docs cannot show any difference.
+
+    Args:
+        n: docs.
+        alpha: level of the test.
+    """
+    churn = (changed.lost + changed.gained + 2) / (n + 2)
+    if mcnemar_power(1.0, 1.0, n, alpha) < POWER:
+        return math.inf
+    low, high = 0.0, 1.0
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        if mcnemar_power(middle, max(churn, middle), n, alpha) < POWER:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def mcnemar_power(difference: float, churn: float, n: int, alpha: float = ALPHA) -> float:
+    """How often McNemar's exact test finds a true difference of two shares.
+
+    Args:
+        difference: of the shares, positive.
+        churn: share of docs that change sides, at least `difference`.
+        n: docs.
+    """
+    import numpy as np
+    from scipy.special import bdtr, bdtrik, gammaln, xlog1py, xlogy
+
+    spread = 8 * math.sqrt(n * churn * (1 - churn)) + 1
+    number = np.arange(max(0, math.floor(n * churn - spread)), min(n, math.ceil(n * churn + spread)) + 1)
+    log_of_number = (
+        gammaln(n + 1)
+        - gammaln(number + 1)
+        - gammaln(n - number + 1)
+        + xlogy(number, churn)
+        + xlog1py(n - number, -churn)
+    )
+    # The most docs lost (or gained) of so many that change sides at which the test still finds a difference.
+    most = np.floor(bdtrik(alpha / 2, number, 0.5))
+    most = np.where(2 * bdtr(np.maximum(most, 0), number, 0.5) < alpha, most, most - 1)
+    lost = (churn - difference) / (2 * churn)
+    found = np.where(most >= 0, bdtr(np.maximum(most, 0), number, lost), 0.0)
+    return float((np.exp(log_of_number) * found).sum())
 
 
 def _proportions_stderr(changed: Flips, n: int) -> float:
@@ -128,95 +176,71 @@ def _proportions_stderr(changed: Flips, n: int) -> float:
 # ---- any other figure ----------------------------------------------------------------------------------
 
 
-def paired_bootstrap(
+def paired_means(
     original: Values,
     other: Values,
     *,
     weights: Values | None = None,
     strata: npt.NDArray[np.int64] | None = None,
-    figure: Callable[[Values], Values] = plainly,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    figure: Figure = plainly,
+    alpha: float = ALPHA,
 ) -> Paired:
-    """Compare two models' mean (or a monotone function of it) by drawing docs with replacement, in pairs.
+    """Compare two models' mean, or a monotone function of it such as a perplexity: see `mean_test`.
 
-    The interval holds the middle of the drawn differences: 95 % of them for many docs, more for few, by the
-    factor with which Student's t would be wider (the "expanded percentile interval" of T. C. Hesterberg, The
-    American Statistician 69 (2015), 371-386). The p-value is the share of draws, spread by that factor and by
-    `CAUTION`, that lie at least as far from the observed difference as that lies from zero, counted in means;
-    the observed one is added to both sides of the fraction, so that it is never 0 (Davison and Hinkley,
-    Bootstrap Methods and their Application, section 4.4; for scores of language systems, Berg-Kirkpatrick et
-    al., EMNLP 2012). Draws depend on `seed` alone: the same docs give the same answer. 14,000 docs take a
-    second; where few distinct values occur, milliseconds. A single doc says nothing: no interval, p = 1.
+    Tests and intervals are made of means (of a perplexity: of log-likelihoods, so on a log scale) and taken
+    to the figure's unit from where the original stands. With fewer than `mean_test.FEWEST_DOCS` docs nothing
+    is said: no interval, p = 1.
 
     Args:
         original, other: [D] finite values, D >= 1.
         weights: [D] positive, how much each doc counts in the mean (words, for a perplexity per word); equal
             by default.
-        strata: [D] which part a doc belongs to, where each part's number of docs is fixed (a group's tasks).
-        figure: what is reported of a mean (`exp`, for a perplexity); monotone, works on arrays.
-        resamples: draws; of more than 4,000 docs fewer, at least `FEWEST_RESAMPLES`.
+        strata: [D] which task a doc belongs to, where each has a weight of its own (a group whose tasks count
+            alike).
+        figure: what is reported of a mean; works on arrays.
+        alpha: level at which `smallest` is to be found.
     """
     import numpy as np
-    from scipy.special import ndtr
 
+    both = np.stack([original, other])
     weights = np.ones(len(original)) if weights is None else weights
-    resamples = min(resamples, max(FEWEST_RESAMPLES, _DRAWN_AT_MOST // len(original)))
-    # A difference of plain means is the mean of the differences: then nothing else is drawn.
-    level = np.zeros(len(original)) if figure is plainly else original
-    columns = np.stack([weights * level, weights * (other - original), weights], axis=1)
-    parts = [columns] if strata is None else [columns[strata == part] for part in np.unique(strata)]
-    generator = np.random.default_rng(seed)
-    drawn = np.sum([_drawn_sums(part, resamples, generator) for part in parts], axis=0)
-    before, moved = _means(columns.sum(axis=0))
-    drawn_before, drawn_moved = _means(drawn)
-    difference = float(figure(before + moved) - figure(before))
-    if len(original) == 1:
-        return Paired(difference, NO_INTERVAL, 1.0, math.inf)
-    differences = figure(drawn_before + drawn_moved) - figure(drawn_before)
-    wider = _small_sample_factor(len(original))
-    outside = float(ndtr(-Z95 * wider))
-    low, high = np.quantile(differences, [outside, 1 - outside])
-    # Sums of the same numbers in another order differ in their last digits.
-    as_far = np.abs(drawn_moved - moved) * wider * CAUTION >= abs(moved) * (1 - 1e-9)
-    # What is found in four of five samples, in the direction in which the mean moved.
-    reach = math.copysign(_Z_POWER * wider * float(drawn_moved.std()), moved)
-    return Paired(
-        difference=difference,
-        interval=Interval(min(difference, float(low)), max(difference, float(high))),
-        p_value=float((1 + as_far.sum()) / (1 + resamples)),
-        smallest=abs(float(figure(before + reach) - figure(before))),
-    )
+    found = compare_pairs(both, weights, strata).pair(0, 1)
+    before = float(np.average(original, weights=weights))
+    interval = mean_interval(found, ALPHA)
+    if interval.low is not None and interval.high is not None:
+        interval = _in_unit(interval, before, figure)
+    moved = float(found.mean[0, 0])
+    far = math.copysign(reach(found, alpha, POWER), moved)
+    with np.errstate(over="ignore"):
+        smallest = abs(float(figure(before + far) - figure(before))) if math.isfinite(far) else math.inf
+        difference = float(figure(before + moved) - figure(before))
+    return Paired(difference, interval, float(p_values(found)[0, 0]), smallest)
 
 
-def _small_sample_factor(n: int) -> float:
-    """How much wider Student's t with the unbiased variance is than what drawing n docs gives."""
-    from scipy.special import ndtri, stdtrit
+def compare_pairs(values: Values, weights: Values, strata: npt.NDArray[np.int64] | None) -> Differences:
+    """Every pair of models, by what fits their values: `mean_test.differences_of_shares` or `differences`.
 
-    upper = 1 - ALPHA / 2
-    return float(stdtrit(n - 1, upper) / ndtri(upper)) * math.sqrt(n / (n - 1))
+    Args:
+        values: [S, D] finite.
+        weights: [D] positive.
+        strata: [D] tasks, where their docs do not all weigh the same; else None.
+    """
+    if strata is not None and bool(((values == 0) | (values == 1)).all()):
+        return differences_of_shares(values, weights, strata)
+    return differences(values, weights, strata)
 
 
-def _means(sums: Values) -> tuple[Values, Values]:
-    return sums[..., 0] / sums[..., 2], sums[..., 1] / sums[..., 2]
+def paired_bootstrap(original: Values, other: Values, *, seed: int = 0, **known: Any) -> Paired:
+    """`paired_means`, under the name it had when it drew docs at random; `seed` has no effect."""
+    return paired_means(original, other, **known)
 
 
-def _drawn_sums(columns: Values, resamples: int, generator: np.random.Generator) -> Values:
-    """[resamples, C] sums of D docs drawn with replacement from `columns` [D, C]."""
+def _in_unit(interval: Interval, before: float, figure: Figure) -> Interval:
     import numpy as np
 
-    n = len(columns)
-    distinct, counts = np.unique(columns, axis=0, return_counts=True)
-    if len(distinct) <= n // 16 or len(distinct) == 1:
-        return generator.multinomial(n, counts / n, size=resamples) @ distinct
-    sums = np.tile(n * columns[0], (resamples, 1))
-    varying = [place for place, values in enumerate(columns.T) if (values != values[0]).any()]
-    at_once = max(1, _GATHERED // n)
-    for start in range(0, resamples, at_once):
-        draws = generator.integers(n, size=(min(at_once, resamples - start), n), dtype=np.int32)
-        for place in varying:
-            sums[start : start + len(draws), place] = columns[:, place].take(draws).sum(axis=1)
-    return sums
+    with np.errstate(over="ignore"):
+        ends = [float(figure(before + end) - figure(before)) for end in interval if end is not None]
+    return Interval(min(ends), max(ends)) if all(map(math.isfinite, ends)) else NO_INTERVAL
 
 
 # ---- many tests at once --------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ Shapes: S checkpoints by step, D docs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from milepost.analysis.intervals import NO_INTERVAL, Z95, Interval
-from milepost.analysis.paired import ALPHA, Flips, holm, proportions_interval
+from milepost.analysis.intervals import Interval
+from milepost.analysis.mean_test import FEWEST_DOCS, mean_interval, p_values
+from milepost.analysis.paired import ALPHA, Flips, compare_pairs, holm, proportions_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,19 +26,29 @@ if TYPE_CHECKING:
 FEWEST_LATER = 3
 """So many checkpoints without improvement make a plateau."""
 
+FEWEST_ANSWERS = 6
+"""Docs below which right and wrong answers can show nothing: five that all change to the same side do so by
+luck once in sixteen times."""
+
 
 class Pairs(NamedTuple):
     """Every checkpoint against every other, over the docs that both have."""
 
     difference: Values
     """[S, S] mean of the second less that of the first, in the mean's own unit."""
-    stderr: Values
-    """[S, S]"""
     p_value: Values
     """[S, S] two-sided."""
+    gain_interval: Interval
+    """95 %, of the last less the first."""
     flips: Flips | None
     """First against last; None where a doc is more than right or wrong."""
     n: int
+    fewest: int
+    """Docs below which nothing can be said."""
+
+    @property
+    def too_few(self) -> bool:
+        return self.n < self.fewest
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +63,57 @@ class Progress:
     """95 %, paired."""
     gain_p: float
     as_good: tuple[int, ...]
-    """Those that cannot be told from the best (paired tests, Holm's adjustment), the best among them."""
+    """Those that cannot be told from the best (paired tests, Holm's adjustment over all pairs of checkpoints,
+    since the best is chosen among all), the best among them."""
     plateau_since: int | None
-    """The earliest checkpoint that none after it beats at 95 %, if at least `FEWEST_LATER` come after it."""
+    """The earliest checkpoint that none after it beats at 95 %, if at least `FEWEST_LATER` come after it;
+    None with too few docs to tell."""
     regressed: bool
     """Whether the last is worse than the best, at 95 %."""
     improved: bool
     """Whether the last is better than the first, at 95 %."""
+    too_few_docs: bool = False
+    """Whether there are too few docs to say any of this: nothing is called improved, worse or a plateau."""
 
 
-def compare_all(values: Values, weights: Values) -> Pairs:
-    """Compare every pair of checkpoints.
+def compare_all(values: Values, weights: Values, strata: npt.NDArray[np.int64] | None = None) -> Pairs:
+    """Compare every pair of checkpoints, by the tests by which `compare` compares two models.
 
-    Right-or-wrong answers that all count alike are compared by McNemar's exact test, anything else by the
-    mean of the differences over its standard error (Miller, arXiv 2411.00640, section 4.2).
+    Right-or-wrong answers that all count alike are compared by McNemar's exact test, anything else as in
+    `mean_test`.
 
     Args:
         values: [S, D] finite.
         weights: [D] positive.
+        strata: [D] tasks of a group that do not all weigh by their docs.
     """
     import numpy as np
 
-    share = weights / weights.sum()
-    mean = values @ share
     n = values.shape[1]
-    # The variance of each difference, from one matrix of products of what is left when means are taken away.
-    left = (values - mean[:, None]) * share
-    products = left @ left.T
-    own = np.diag(products)
-    variance = np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0) * n / max(n - 1, 1)
-    difference, stderr = mean[None, :] - mean[:, None], np.sqrt(variance)
-    if ((values == 0) | (values == 1)).all() and np.ptp(weights) == 0:
+    binary = bool(((values == 0) | (values == 1)).all())
+    if binary and np.ptp(weights) == 0:
+        mean = values.mean(axis=1)
         both = values @ values.T
         right = values.sum(axis=1)
         lost, gained = right[:, None] - both, right[None, :] - both
         first_last = Flips(int(lost[0, -1]), int(gained[0, -1]))
-        return Pairs(difference, stderr, _mcnemar(lost, gained), first_last, n)
-    return Pairs(difference, stderr, _two_sided(difference, stderr), None, n)
+        return Pairs(
+            difference=mean[None, :] - mean[:, None],
+            p_value=_mcnemar(lost, gained),
+            gain_interval=proportions_interval(first_last, n),
+            flips=first_last,
+            n=n,
+            fewest=FEWEST_ANSWERS,
+        )
+    found = compare_pairs(values, weights, strata)
+    return Pairs(
+        difference=found.mean,
+        p_value=p_values(found),
+        gain_interval=mean_interval(found.pair(0, len(values) - 1), ALPHA),
+        flips=None,
+        n=n,
+        fewest=FEWEST_ANSWERS if binary and strata is not None else FEWEST_DOCS,
+    )
 
 
 def progress(pairs: Pairs, *, higher_is_better: bool) -> Progress:
@@ -101,23 +125,35 @@ def progress(pairs: Pairs, *, higher_is_better: bool) -> Progress:
     """[i, j] by how much j is better than i"""
     standing = better[0]
     best, worst = int(standing.argmax()), int(standing.argmin())
-    others = [place for place in range(len(better)) if place != best]
-    adjusted = holm(pairs.p_value[best, others].tolist())
-    told_apart = {
-        place for place, p in zip(others, adjusted, strict=True) if p < ALPHA and better[best, place] < 0
-    }
+    apart = _adjusted(np.asarray(pairs.p_value))[best] < ALPHA
+    told_apart = {place for place in range(len(better)) if apart[place] and better[best, place] < 0}
     as_good = tuple(place for place in range(len(better)) if place not in told_apart)
     return Progress(
         best=best,
         worst=worst,
         gain=float(pairs.difference[0, -1]),
-        gain_interval=_gain_interval(pairs),
+        gain_interval=pairs.gain_interval,
         gain_p=float(pairs.p_value[0, -1]),
         as_good=as_good,
-        plateau_since=_plateau(better, np.asarray(pairs.p_value)),
+        plateau_since=None if pairs.too_few else _plateau(better, np.asarray(pairs.p_value)),
         regressed=len(better) - 1 in told_apart,
         improved=bool(better[0, -1] > 0 and pairs.p_value[0, -1] < ALPHA),
+        too_few_docs=pairs.too_few,
     )
+
+
+def _adjusted(p_value: Values) -> Values:
+    """[S, S] Holm's adjustment over all pairs, as `paired.holm`."""
+    import numpy as np
+
+    above = np.triu_indices(len(p_value), k=1)
+    p = p_value[above]
+    order = p.argsort(kind="stable")
+    raised = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    adjusted = np.ones_like(p_value)
+    adjusted[above[0][order], above[1][order]] = raised
+    symmetric: Values = np.minimum(adjusted, adjusted.T)
+    return symmetric
 
 
 def _plateau(better: Values, p_value: Values) -> int | None:
@@ -128,15 +164,6 @@ def _plateau(better: Values, p_value: Values) -> int | None:
         if not any(p < ALPHA and better[place, one] > 0 for one, p in zip(later, adjusted, strict=True)):
             return place
     return None
-
-
-def _gain_interval(pairs: Pairs) -> Interval:
-    if pairs.flips is not None:
-        return proportions_interval(pairs.flips, pairs.n)
-    if pairs.n < 2:
-        return NO_INTERVAL
-    gain, half = float(pairs.difference[0, -1]), Z95 * float(pairs.stderr[0, -1])
-    return Interval(gain - half, gain + half)
 
 
 def _mcnemar(lost: Values, gained: Values) -> Values:
@@ -150,30 +177,19 @@ def _mcnemar(lost: Values, gained: Values) -> Values:
     return np.minimum(1.0, p)
 
 
-def _two_sided(difference: Values, stderr: Values) -> Values:
-    import numpy as np
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.abs(difference) / stderr
-    z = np.where(difference == 0, 0.0, z)  # also where nothing differs
-    p: Values = np.vectorize(math.erfc, otypes=[np.float64])(z / math.sqrt(2))  # scipy: a third of a second
-    return p
-
-
-def weighted(parts: Sequence[tuple[Values, float]]) -> tuple[Values, Values]:
-    """[S, D] and [D] of several tasks set side by side, a task's docs all weighing the same.
+def weighted(parts: Sequence[tuple[Values, float]]) -> tuple[Values, Values, npt.NDArray[np.int64]]:
+    """Several tasks set side by side: [S, D] values, [D] weights and [D] which task a doc is of.
 
     A doc that is not known (NaN) at some checkpoint is left out at all; the others of its task weigh more, so
     that the task's share in the mean stays what it is.
     """
     import numpy as np
 
-    kept, weights = [], []
-    for of_task, weight in parts:
-        known = np.isfinite(of_task).all(axis=0)
-        if known.any():
-            kept.append(of_task[:, known])
-            weights.append(np.full(int(known.sum()), weight * known.size / known.sum()))
-    if not kept:
-        return np.empty((len(parts[0][0]), 0)), np.empty(0)
-    return np.concatenate(kept, axis=1), np.concatenate(weights)
+    known = [np.isfinite(of_task).all(axis=0) for of_task, _ in parts]
+    counts = [int(one.sum()) for one in known]
+    values = np.concatenate([of_task[:, one] for (of_task, _), one in zip(parts, known, strict=True)], axis=1)
+    each = [
+        weight * one.size / max(1, count)
+        for (_, weight), one, count in zip(parts, known, counts, strict=True)
+    ]
+    return values, np.repeat(each, counts), np.repeat(np.arange(len(parts)), counts)

@@ -134,14 +134,15 @@ def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:
 
 def _trained(history: DocHistory, curve: Curve) -> Trained:
     measured = curve.measured
-    read = _as_means(_parts(history, curve), measured) if len(measured) > 1 else None
-    if read is None:
+    found = _as_means(_parts(history, curve), measured) if len(measured) > 1 else None
+    if found is None:
         return Trained(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
     import numpy as np
 
+    read, strata = found
     higher = is_mean_better_higher(read[0].figure, higher_is_better=bool(curve.rows[0].higher_is_better))
     values = np.stack([one.values for one in read])
-    shown = progress(compare_all(values, read[0].weights), higher_is_better=higher)
+    shown = progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
     return Trained(
         curve=curve,
         progress=shown,
@@ -189,13 +190,19 @@ def _difference(measured: Sequence[Row]) -> float | None:
     return measured[-1].value - measured[0].value
 
 
-def _as_means(parts: Sequence[Part], measured: Sequence[Row]) -> list[DocValues] | None:
-    """[S] the figure at each checkpoint as a mean over the docs that all have; None where it is no mean."""
+def _as_means(
+    parts: Sequence[Part], measured: Sequence[Row]
+) -> tuple[list[DocValues], npt.NDArray[np.int64] | None] | None:
+    """[S] the figure at each checkpoint as a mean over the docs that all have; None where it is no mean.
+
+    With it [D] the task of each doc, for a group whose docs do not all weigh the same; else None.
+    """
     import numpy as np
 
     if not parts or any(len(part.values) != len(measured) for part in parts):
         return None
     stored = [row.value for row in measured if row.value is not None]
+    strata = None
     if len(parts) == 1:
         read = read_curve(parts[0].values, stored)
         if read is None:
@@ -203,21 +210,22 @@ def _as_means(parts: Sequence[Part], measured: Sequence[Row]) -> list[DocValues]
         values, weights, figure = np.stack([one.values for one in read]), read[0].weights, read[0].figure
         if any(not np.array_equal(one.weights, weights) for one in read):
             return None
+        counts = np.isfinite(values).all(axis=0)
+        values, weights = values[:, counts], weights[counts]
     else:
         tasks = [_of_group(part) for part in parts]
         known = [one for one in tasks if one is not None]
         if len(known) < len(tasks):
             return None
-        values, weights = weighted(known)
+        values, weights, of_task = weighted(known)
         figure = plainly
-        if not weights.size:
+        if not weights.size or not np.allclose(
+            values @ weights / weights.sum(), stored, rtol=1e-6, atol=1e-12
+        ):
             return None
-        if not np.allclose(values @ weights / weights.sum(), stored, rtol=1e-6, atol=1e-12):
-            return None
-    counts = np.isfinite(values).all(axis=0)
-    if not counts.any():
-        return None
-    return [DocValues(row[counts], weights[counts], figure) for row in values]
+        if np.ptp([part.weight for part in parts]) > 0:
+            strata = of_task
+    return ([DocValues(row, weights, figure) for row in values], strata) if weights.size else None
 
 
 def _of_group(part: Part) -> tuple[Values, float] | None:

@@ -17,6 +17,7 @@ from milepost.report.grid import figure_name
 from milepost.report.text import NOT_MEASURED, direction_arrow, number, plus_minus, printable
 from milepost.report.wide import Wide
 
+TOO_FEW = "too few docs to tell"
 NAMED = 4
 """So many checkpoints are named; more are counted."""
 LEGEND = (
@@ -92,6 +93,8 @@ def remark(one: Trained) -> str:
         return "inside the constant-answer band, no improvement shown"
     if shown is None:
         return ""
+    if shown.too_few_docs:
+        return TOO_FEW
     if shown.plateau_since == 0 and not shown.improved:
         return "no improvement shown"
     said = ["improved"] if shown.improved else []
@@ -123,7 +126,7 @@ def _gain(one: Trained) -> str:
 
 
 def _as_good(one: Trained) -> str:
-    if one.progress is None:
+    if one.progress is None or one.progress.too_few_docs:
         return NOT_MEASURED
     others = [_label(one.row(place)) for place in one.progress.as_good if place != one.progress.best]
     if not others:
@@ -172,7 +175,10 @@ def _record(one: Trained) -> dict[str, Any]:
         "gain_p": None if shown is None else shown.gain_p,
         "improved": None if shown is None else shown.improved,
         "best": _point(best),
-        "as_good_as_best": None if shown is None else [_point(one.row(place)) for place in shown.as_good],
+        "too_few_docs": None if shown is None else shown.too_few_docs,
+        "as_good_as_best": None
+        if shown is None or shown.too_few_docs
+        else [_point(one.row(place)) for place in shown.as_good],
         "worst": _point(worst),
         "mean": sum(values) / len(values),
         "plateau_since": None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,8 @@ class GroupAnswers:
     tasks: tuple[str, ...]
     by_size: Mapping[str, bool]
     """Metric to whether a task counts by its number of docs; else all tasks count the same."""
+    asked: Mapping[str, TaskAnswers] = field(default_factory=dict)
+    """Those of its tasks that have been asked otherwise since, alone: as the group's figures have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,12 @@ class ModelAnswers:
     tokenizer_ids: frozenset[str]
     tasks: Mapping[str, TaskAnswers]
     groups: Mapping[str, GroupAnswers]
+
+    def members(self, group: str) -> dict[str, TaskAnswers]:
+        """The tasks that a group's figures are made of, with the docs that those are of."""
+        of = self.groups[group]
+        found = {name: of.asked.get(name) or self.tasks.get(name) for name in of.tasks}
+        return {name: task for name, task in found.items() if task is not None}
 
     @property
     def measurements(self) -> list[Measurement]:
@@ -190,14 +198,22 @@ def _read(results: ResultsFolder, record: Mapping[str, Any], plan_ids: Sequence[
         figures: dict[str, list[Measurement]] = {}
         for row in stored["rows"]:
             figures.setdefault(row["task"], []).append(as_measurement(record["series"], record, row))
+        of_plan: dict[str, TaskAnswers] = {}
+        new_groups = [
+            name for name in plan["settings"]["counting"]["groups"] if name in figures and name not in groups
+        ]
         for task in plan["tasks"]:
             name = task["name"]
-            if name in figures and name not in tasks:
-                tasks[name] = _task(results, record, plan, task, figures[name])
-                tokenizers.add(plan["tokenizer_id"])
-        for name, group in plan["settings"]["counting"]["groups"].items():
-            if name in figures and name not in groups:
-                groups[name] = _group(plan, name, group, figures[name])
+            parents = plan["settings"]["tasks"][name]["parents"]
+            newest = name not in tasks
+            if name in figures and (newest or not set(new_groups).isdisjoint(parents)):
+                of_plan[name] = _task(results, record, plan, task, figures[name])
+                if newest:
+                    tasks[name] = of_plan[name]
+                    tokenizers.add(plan["tokenizer_id"])
+        for name in new_groups:
+            asked = {one: of for one, of in of_plan.items() if tasks[one] is not of}
+            groups[name] = _group(plan, name, figures[name], asked)
     return ModelAnswers(
         results=results.path,
         series=record["series"],
@@ -274,15 +290,19 @@ def _values(table: pa.Table, doc_ids: Sequence[int]) -> dict[tuple[str, str], li
 
 
 def _group(
-    plan: Mapping[str, Any], name: str, group: Mapping[str, Any], figures: Sequence[Measurement]
+    plan: Mapping[str, Any],
+    name: str,
+    figures: Sequence[Measurement],
+    asked: Mapping[str, TaskAnswers],
 ) -> GroupAnswers:
+    tasks = tuple(task for task, own in plan["settings"]["tasks"].items() if name in own["parents"])
+    listed = plan["settings"]["counting"]["groups"][name].get("aggregate_metric_list") or []
     return GroupAnswers(
         name=name,
         measurements=tuple(figures),
-        tasks=tuple(task for task, own in plan["settings"]["tasks"].items() if name in own["parents"]),
-        by_size={
-            one["metric"]: bool(one["weight_by_size"]) for one in group.get("aggregate_metric_list") or []
-        },
+        tasks=tasks,
+        by_size={one["metric"]: bool(one["weight_by_size"]) for one in listed},
+        asked={task: of for task, of in asked.items() if task in tasks},
     )
 
 

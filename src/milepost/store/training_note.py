@@ -18,6 +18,9 @@ from milepost.store import inside
 from milepost.store.files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 
+_FORM = 2
+"""Raised whenever the same docs are summed up otherwise."""
+
 RECORDS = ("runs", "checkpoints", "metrics")
 """The folders whose records decide which figures are shown."""
 
@@ -28,7 +31,7 @@ def write_note(results: ResultsFolder, curves: Sequence[dict[str, Any]]) -> None
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    write_json(_path(results), {"state": _state(results), "curves": list(curves)})
+    write_json(_path(results), {"form": _FORM, "state": _state(results), "curves": list(curves)})
 
 
 def read_note(results: ResultsFolder) -> list[dict[str, Any]]:
@@ -40,7 +43,9 @@ def read_note(results: ResultsFolder) -> list[dict[str, Any]]:
         note = read_json(path)
     except ResultsError:
         return []  # it is made anew by the next run, and until then computed
-    curves: list[dict[str, Any]] = note["curves"] if note["state"] == _state(results) else []
+    if note.get("form") != _FORM or note["state"] != _state(results):
+        return []
+    curves: list[dict[str, Any]] = note["curves"]
     return curves
 
 

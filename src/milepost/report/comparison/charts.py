@@ -18,6 +18,7 @@ _COLORS = {
     "worse": PALETTE[1],
     "better": PALETTE[2],
     "not distinguishable": PALETTE[6],
+    "too few docs to tell": PALETTE[3],
     "different": PALETTE[0],
 }
 _WIDTH = 520

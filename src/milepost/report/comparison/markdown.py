@@ -101,7 +101,7 @@ def _table(table: TextTable) -> str:
     verdicts = table.verdicts or [None] * len(table.rows)
     for row, verdict in zip(table.rows, verdicts, strict=True):
         cells = [escaped(cell) for cell in row]
-        if verdict not in (None, "not distinguishable"):
+        if verdict in ("worse", "better", "different"):
             cells[VERDICT] = f"**{cells[VERDICT]}**"
         lines.append(cells)
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -5,6 +5,7 @@ The terminal, Markdown and HTML are all made from these, so they say the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,11 +47,14 @@ VERDICT = COLUMNS.index("verdict")
 
 HOW_TO_READ = (
     "Both models are compared on the same docs. The interval is that of the paired difference. "
-    "The p-value is exact McNemar's where a doc is right or wrong, else the paired bootstrap's. "
+    "The p-value is exact McNemar's where a doc is right or wrong, else that of the mean difference "
+    "(Student's t, corrected for skewness). "
     "`p Holm` is adjusted for the number of tests: of tasks, of subjects inside groups, or of other figures. "
-    "The verdict is worse or better where it is below 0.05. "
+    "The verdict is worse or better where it is below 0.05, "
+    "and `too few docs to tell` where so few docs could show no difference at all. "
     "`lost / gained`: docs that only the original, and only the other model, gets right. "
-    "`could show`: the smallest true difference that docs like these would reveal in four of five samples; "
+    "`could show`: the smallest true difference that docs like these would reveal in four of five samples, "
+    "the number of tests taken into account; "
     "a smaller one may be there and not be seen."
 )
 
@@ -59,7 +63,7 @@ def headline(study: Study, variant: Variant) -> str:
     """What changed, in a sentence."""
     comparison = variant.comparison
     parts = []
-    for verdict in ("worse", "better", "different", "not distinguishable"):
+    for verdict in ("worse", "better", "different", "not distinguishable", "too few docs to tell"):
         names = [printable(name) for name in comparison.of(verdict)]
         if names:
             shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
@@ -155,7 +159,7 @@ def overview_table(study: Study) -> TextTable | None:
 
 def _with_verdict(one: Compared) -> str:
     figure = number(one.other, one.metric)
-    return figure if one.verdict == "not distinguishable" else f"{figure} {one.verdict}"
+    return f"{figure} {one.verdict}" if one.verdict in ("worse", "better", "different") else figure
 
 
 def figures_table(title: str, compared: Sequence[Compared], note: str = "") -> TextTable | None:
@@ -206,7 +210,7 @@ def _figure_row(one: Compared) -> tuple[str, ...]:
         p_value(one.p_value),
         p_value(one.p_adjusted),
         NOT_MEASURED if one.flips is None else f"{one.flips.lost:,} / {one.flips.gained:,}",
-        number(one.smallest, one.metric),
+        number(one.smallest, one.metric) if math.isfinite(one.smallest) else "nothing",
     )
 
 
