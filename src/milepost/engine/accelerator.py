@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from milepost.engine.budget import free_bytes
 from milepost.engine.kernel_options import Card
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 EMULATE = "MILEPOST_EMULATED_GPU"
+MOST_TOKENS = 32_768
+"""More makes no matrix product faster: at 500M parameters each is at its peak from 8,192 rows on."""
+MOST_TOKENS_OF_A_STAND_IN = 2048
 STAND_IN = Card.named((9, 0))
 """What a CPU stands in for: an H100."""
 
@@ -62,6 +66,19 @@ class Accelerator:
     def card(self) -> Card:
         """What decides which kernels run on it."""
         return Card.of(self.device) if self.is_real else STAND_IN
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of a pack beyond which nothing is gained; a stand-in computes every pair of them."""
+        return MOST_TOKENS if self.is_real else MOST_TOKENS_OF_A_STAND_IN
+
+    def free_bytes(self) -> int:
+        """What can be had: what the card has free, and what torch keeps of this process's own."""
+        if not self.is_real:
+            return free_bytes(self.device)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return free + kept
 
     def upload(self, array: npt.NDArray[Any]) -> torch.Tensor:
         """The array on the device; the host goes on while it is copied."""

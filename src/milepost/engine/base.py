@@ -92,15 +92,18 @@ def build_engine(
             None has it tried whenever sequences come that are longer than any before.
     """
     from milepost.engine.by_length import ByLengthEngine, cut
-    from milepost.engine.memory import keep_freed_memory
+    from milepost.engine.memory import join_freed_memory, keep_freed_memory
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
     from milepost.engine.positions import length_switch
     from milepost.engine.reference import ReferenceEngine
     from milepost.plan.sequences import longest
 
-    if next(module.parameters()).device.type == "cpu":
+    device = next(module.parameters()).device.type
+    if device == "cpu":
         keep_freed_memory()
+    elif device == "cuda":
+        join_freed_memory()
     if name == "reference":
         return ReferenceEngine(module, vocab_size=vocab_size)
 

@@ -11,10 +11,12 @@ import torch
 
 from milepost.engine.attention_gpu import FlexRunner, Way
 from milepost.engine.flex_ways import FlexWays
+from milepost.engine.gpu_memory import MemoryModel, shelf_bytes
 from milepost.engine.layer_shapes import layer_shapes
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_loop import PackLoop
 from milepost.engine.packs_gpu import PackShelf
+from milepost.engine.trust import text_config
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from milepost.engine.switches import Switches
     from milepost.plan.joined import JoinedPack
     from milepost.types import Scores, Sequences
-
-SHELF_BYTES = 2**30
 
 
 @dataclass(slots=True)
@@ -54,9 +54,19 @@ class GpuPath:
         *,
         n_layers: int,
         vocab_size: int,
-        n_tokens: int,
+        n_tokens: int | None,
+        longest: int,
     ) -> None:
-        """Raises: LeftFlexError, UnsupportedAttentionError: it is not for this card or model."""
+        """Make what the packed engine keeps.
+
+        Args:
+            n_tokens: of a full pack; None for what the card has room for.
+            longest: tokens of the longest sequence that is expected.
+
+        Raises:
+            LeftFlexError: the card or the dtype is not for FlexAttention.
+            UnsupportedAttentionError: the model is not for packs.
+        """
         self.model = model
         self.accelerator = accelerator
         self.layouts = layouts
@@ -68,8 +78,11 @@ class GpuPath:
         with torch.inference_mode():
             self._shapes = layer_shapes(model, n_layers)
         self._windows = {shape.window for shape in self._shapes}
-        self._ways = FlexWays(accelerator, self._shapes, n_tokens)
-        self._shelf = PackShelf(accelerator, SHELF_BYTES)
+        free = accelerator.free_bytes()
+        memory = MemoryModel.of(text_config(model.module), self._shapes, vocab_size)
+        fitting = memory.fitting_tokens(free, longest, accelerator.most_tokens)
+        self._ways = FlexWays(accelerator, self._shapes, n_tokens or fitting)
+        self._shelf = PackShelf(accelerator, shelf_bytes(free))
         self._runner: FlexRunner | None = None
 
     @property

@@ -7,11 +7,14 @@ import functools
 import os
 import re
 import sys
+from typing import Any
 
 import torch
 
 OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 """glibc's own switches; where one is set, it is left alone."""
+CUDA_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+"""The same of torch's allocator."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_INT = 2**31 - 1
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
@@ -37,6 +40,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, RuntimeError) or TOO_LARGE_A_KERNEL in str(error):
         return False
     return SHORT_OF_MEMORY.search(str(error)) is not None
+
+
+@functools.cache
+def join_freed_memory() -> bool:
+    """Have CUDA's allocator map memory page by page (`expandable_segments`), and say whether it does.
+
+    A pack that is halved, or another size of context, wants blocks that the freed ones are too small for.
+    Left alone where the environment variable says anything of its own.
+    """
+    if any(name in os.environ for name in CUDA_SETTINGS):
+        return False
+    try:
+        settings: Any = torch._C
+        settings._accelerator_setAllocatorSettings("expandable_segments:True")
+    except (AttributeError, RuntimeError, ValueError):
+        return False  # an older torch, or a platform without it
+    return True
 
 
 @functools.cache

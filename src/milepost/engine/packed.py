@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from milepost.types import Scores, Sequences
 
 
+EXPECTED_LONGEST = 1024
+"""Tokens of a sequence where no trial says what will come."""
 TILES_BUDGET = 4096
 """Tokens of a pack where SDPA runs in tiles on a GPU: it holds the scores of whole tiles."""
 
@@ -151,7 +153,8 @@ class PackedEngine:
                 self.switches,
                 n_layers=self._n_layers,
                 vocab_size=self.vocab_size,
-                n_tokens=self._budget,
+                n_tokens=self._given_budget,
+                longest=EXPECTED_LONGEST if self._trial is None else longest(self._trial),
             )
         except LeftFlexError as error:
             self._leave_flex(str(error))

@@ -1,0 +1,98 @@
+"""How large a pack a GPU has room for: what a forward pass holds at its peak, from the model's shapes.
+
+Everything that grows with the pack or its context is counted: activations of the widest moment of a layer,
+keys and values of the context of the packs under way, the mask's blocks, rows that wait for the head, and a
+block of logits. The counts were compared with what forward passes of several architectures really hold
+(`tests/engine/test_gpu_memory.py`): they are 1 to 4 times that.
+
+Only a part of what is free is counted on, so that a second process that starts at the same moment, on the
+same card, finds as much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from milepost.engine.kernel_options import BLOCK
+from milepost.engine.rows_gpu import COLUMNS_PER_CHUNK, ROWS_PER_BLOCK
+
+if TYPE_CHECKING:
+    from milepost.engine.layer_shapes import LayerShape
+
+SHARE_OF_FREE = 0.45
+"""Of the card's free memory, for one process."""
+FEWEST_TOKENS = 1024
+CONTEXTS = 3
+"""Sets of keys and values of a context that are alive at once: above and below two packs under way."""
+HIDDEN_COPIES, INTERMEDIATE_COPIES, QUERY_COPIES, KEY_COPIES = 8, 4, 4, 6
+"""Tensors alive at a layer's widest moment, in multiples of their widths."""
+SHELF_SHARE, MOST_SHELF_BYTES = 0.02, 2**30
+"""For packs that are kept on the card for the next checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryModel:
+    """What scoring holds on a card beside the weights."""
+
+    token_bytes: int
+    """For each token of a full pack."""
+    context_bytes: int
+    """For each row of context."""
+    pair_bytes: float
+    """For each pair of a token and a key: the blocks of masks."""
+    head_bytes: int
+    """For the block of logits that is being looked at."""
+
+    @classmethod
+    def of(cls, config: Any, shapes: list[LayerShape], vocab_size: int) -> MemoryModel:
+        """The model's own; `config` is its text config."""
+        itemsize = shapes[0].dtype.itemsize
+        hidden: int = getattr(config, "hidden_size", None) or getattr(config, "n_embd", 4096)
+        intermediate = _widest_intermediate(config, hidden)
+        routes: int = getattr(config, "num_experts_per_tok", None) or 1
+        queries = max(shape.n_heads * max(shape.head_size, shape.value_size) for shape in shapes)
+        row_bytes = [shape.row_bytes for shape in shapes]
+        widths = HIDDEN_COPIES * hidden * routes + INTERMEDIATE_COPIES * intermediate + QUERY_COPIES * queries
+        # Ids, positions, key ends; and rows that wait for the head, at worst every one.
+        others = 2 * 8 + 2 * 4 + hidden * itemsize
+        n_windows = len({shape.window for shape in shapes})
+        columns = min(COLUMNS_PER_CHUNK, vocab_size)
+        return cls(
+            token_bytes=widths * itemsize + KEY_COPIES * max(row_bytes) + others,
+            context_bytes=CONTEXTS * sum(row_bytes) + KEY_COPIES * max(row_bytes),
+            # Two orders of int32 for each window, the pack's own and the staged one's; and finding them.
+            pair_bytes=(2 * n_windows * 2 * 4 + 8 * BLOCK) / BLOCK**2,
+            head_bytes=ROWS_PER_BLOCK * columns * (itemsize + 3 * 4),
+        )
+
+    def needed(self, n_tokens: int, n_context: int) -> int:
+        """Bytes for packs of that size."""
+        pairs = n_tokens * (n_tokens + n_context)
+        return (
+            n_tokens * self.token_bytes
+            + n_context * self.context_bytes
+            + int(pairs * self.pair_bytes)
+            + self.head_bytes
+        )
+
+    def fitting_tokens(self, free_bytes: int, n_context: int, most: int) -> int:
+        """The largest power of two times FEWEST_TOKENS, at most `most`, for which there is room."""
+        n_tokens = most
+        while n_tokens > FEWEST_TOKENS and self.needed(n_tokens, n_context) > SHARE_OF_FREE * free_bytes:
+            n_tokens //= 2
+        return n_tokens
+
+
+def shelf_bytes(free_bytes: int) -> int:
+    """Room for packs that are kept on the card."""
+    return min(MOST_SHELF_BYTES, int(SHELF_SHARE * free_bytes))
+
+
+def _widest_intermediate(config: Any, hidden: int) -> int:
+    """Of a layer's MLP; all of the experts that a token is sent to."""
+    plain = getattr(config, "intermediate_size", None) or getattr(config, "ffn_dim", None)
+    plain = plain or getattr(config, "n_inner", None) or 4 * hidden
+    chosen = getattr(config, "num_experts_per_tok", None) or 1
+    expert = getattr(config, "moe_intermediate_size", None) or (plain if chosen > 1 else 0)
+    return int(max(plain, chosen * expert))
