@@ -48,9 +48,9 @@ class MemoryModel:
     def of(cls, config: Any, shapes: list[LayerShape], vocab_size: int) -> MemoryModel:
         """The model's own; `config` is its text config."""
         itemsize = shapes[0].dtype.itemsize
-        hidden: int = getattr(config, "hidden_size", None) or getattr(config, "n_embd", 4096)
+        hidden = int(getattr(config, "hidden_size", None) or getattr(config, "n_embd", None) or 4096)
         intermediate = _widest_intermediate(config, hidden)
-        routes: int = getattr(config, "num_experts_per_tok", None) or 1
+        routes = int(getattr(config, "num_experts_per_tok", None) or 1)
         queries = max(shape.n_heads * max(shape.head_size, shape.value_size) for shape in shapes)
         row_bytes = [shape.row_bytes for shape in shapes]
         widths = HIDDEN_COPIES * hidden * routes + INTERMEDIATE_COPIES * intermediate + QUERY_COPIES * queries
