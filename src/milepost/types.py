@@ -66,6 +66,8 @@ class Series:
     source: str
     """The SOURCE as given on the command line."""
     checkpoints: tuple[Checkpoint, ...]
+    root: str = ""
+    """What makes it the same run as another: the absolute path of its folder, or `hf://org/name`."""
 
 
 # ---- tasks: what is asked ------------------------------------------------------------------------------

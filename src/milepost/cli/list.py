@@ -51,6 +51,10 @@ def command(
     """
     given = Given(config=Path(config).expanduser() if config is not None else None, base=base)
     found = discover_all(sources, Steps.parse(steps) if steps is not None else None, given)
+    if output_path is not None:
+        from milepost.run.series_names import name_by_source
+
+        found = tuple(name_by_source(output_path, found))
     scored = _scored(output_path)
     if as_json:
         rows = [_as_object(one, scored) for series in found for one in series.checkpoints]

@@ -31,6 +31,7 @@ from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
 from milepost.run.saved_plan import check_plan_fits, read_saved_plan, write_saved_plan
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
+from milepost.run.series_names import claim_names, name_by_source
 from milepost.run.server import check_engine
 from milepost.run.streaming import Runner
 from milepost.run.versions import can_compute_metrics
@@ -106,7 +107,8 @@ def evaluate_series(
 ) -> Outcome:
     """Do what `settings` asks of these checkpoints only. Raises as `evaluate_run`."""
     began = time.monotonic()
-    everything = found
+    as_found = found
+    everything = found = name_by_source(settings.output_path, as_found)
     found = [first_middle_last(one) for one in everything] if settings.quick else everything
     if settings.device != "auto":
         resolve_device(settings.device)
@@ -118,6 +120,10 @@ def evaluate_series(
     plans = [one.plan for one in questions.values()]
     check_engine(settings, [checkpoint for _, checkpoint in work], plans)
     results = ResultsFolder.create(settings.output_path)
+    if not claim_names(
+        results, as_found, everything
+    ):  # another process has just begun with a series of that name
+        return evaluate_series(as_found, settings, journal, listener, long_run)
     outcome = Outcome(results)
     for one in series:
         outcome.failed += [Failure(checkpoint, reason) for checkpoint, reason in one.refused]

@@ -113,7 +113,7 @@ def _unique_names(runs: Sequence[Run]) -> list[str]:
 
 def _series(run: Run, name: str) -> Series:
     checkpoints = tuple(replace(one, series=name) for one in _with_unique_names(run.checkpoints))
-    return Series(name=name, source=run.source, checkpoints=checkpoints)
+    return Series(name=name, source=run.source, checkpoints=checkpoints, root=run.root)
 
 
 def _with_unique_names(checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:

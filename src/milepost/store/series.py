@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from milepost.store import inside
-from milepost.store.files import create_json, read_json, safe_name, write_json
+from milepost.store.files import create_json, is_intact, read_json, safe_name, write_json
 from milepost.store.folder import ResultsFolder
 
 HUB = "hf://"
@@ -26,37 +27,43 @@ def series_folder(results: ResultsFolder) -> Path:
 def places_of_series(results: ResultsFolder) -> dict[str, tuple[str, ...]]:
     """Series to its places, the newest last: folders with links resolved, or `hf://org/name`.
 
+    Damaged records are passed over, as a run over their checkpoints makes them anew.
+
     Raises:
-        ResultsError: a damaged record.
+        ResultsError: a link leads out of the folder.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for path in inside.files(series_folder(results), "*.json"):
-        record = read_json(path)
+    for record in _intact(series_folder(results)):
         found[record["series"]] = tuple(record["places"])
     for folder in inside.folders(results.path / "store" / "checkpoints"):
-        records = [read_json(path) for path in inside.files(folder, "*.json")]
+        records = _intact(folder)
         name = records[0]["series"] if records else None
         if name is not None and name not in found:
-            found[name] = tuple(dict.fromkeys(_place_of(record) for record in records))
+            found[name] = tuple(
+                dict.fromkeys(_place_of(record) for record in records if record.get("source"))
+            )
     return found
 
 
+def _intact(folder: Path) -> list[dict[str, Any]]:
+    return [read_json(path) for path in inside.files(folder, "*.json") if is_intact(path)]
+
+
 def claim(results: ResultsFolder, series: str, place: str) -> bool:
-    """Make the series known as the one at `place`; False if another process has just taken its name.
+    """Make the series known as the one at `place`; False if another process has just made its record.
+
+    A place is added to those that a record has.
 
     Raises:
-        ResultsError: a damaged record.
         StorageError: the disk is full or the folder cannot be written.
     """
     path = series_folder(results) / f"{safe_name(series)}.json"
     places = places_of_series(results).get(series, ())
+    if path.exists() and not is_intact(path):
+        inside.remove(path)
     if path.exists():
-        known = tuple(read_json(path)["places"])
-        if place in known:
-            return True
-        if places != known:
-            return False
-        write_json(path, {"series": series, "places": [*known, place]})
+        if place not in places:
+            write_json(path, {"series": series, "places": [*places, place]})
         return True
     if create_json(path, {"series": series, "places": list(dict.fromkeys([*places, place]))}):
         return True
@@ -75,20 +82,6 @@ def longer_name(name: str, place: str, taken: Iterable[str]) -> str:
     while f"{name} ({number})" in known:
         number += 1
     return f"{name} ({number})"
-
-
-def shown_names(places: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Series to the name to show: its own, and where another ends alike, with the folder above.
-
-    Args:
-        places: as `places_of_series` gives them.
-    """
-    shown: dict[str, str] = {}
-    for name, own in places.items():
-        ends_alike = any(other != name and other.rpartition("/")[2] == name for other in places)
-        last = [*own][-1:] if ends_alike and "/" not in name else []
-        shown[name] = longer_name(name, last[0], [*places, *shown.values()]) if last else name
-    return shown
 
 
 def _place_of(record: Mapping[str, str]) -> str:

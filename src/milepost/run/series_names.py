@@ -1,0 +1,101 @@
+"""The name that each series has in a results folder: the same source always has the same one.
+
+Two training runs whose folders are called alike are two series; the second gets a longer name. A run is known
+again by its place. Where that has changed (it was moved, or is mounted elsewhere on another machine), it is
+known by its checkpoints, if its earlier places are gone: those that have the names of stored ones must have
+their weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from milepost.cache import cache_folder
+from milepost.errors import CheckpointError, SourceError
+from milepost.sources import identify
+from milepost.store import ResultsFolder
+from milepost.store.folder import MARKER
+from milepost.store.reading import checkpoints_of
+from milepost.store.series import HUB, claim, longer_name, places_of_series
+from milepost.types import Series
+
+logger = logging.getLogger("milepost.run")
+
+MOST_COMPARED = 3
+"""Checkpoints whose weights are read to know a run again."""
+
+
+def name_by_source(folder: Path, found: Sequence[Series]) -> list[Series]:
+    """The series under the names that they have in the results folder; nothing is written.
+
+    Raises:
+        ResultsError: a link leads out of the results folder.
+    """
+    if not (folder / MARKER).is_file():
+        return list(found)
+    results = ResultsFolder(folder)
+    places = {name: tuple(map(_resolved, own)) for name, own in places_of_series(results).items()}
+    named: list[Series] = []
+    for series in found:
+        taken = {one.name for one in named}
+        name = _name_of(results, series, places, taken)
+        if name != series.name:
+            logger.info("%s is the series %s of %s", series.source, name, folder)
+        checkpoints = tuple(replace(one, series=name) for one in series.checkpoints)
+        named.append(replace(series, name=name, checkpoints=checkpoints))
+    return named
+
+
+def claim_names(results: ResultsFolder, found: Sequence[Series], named: Sequence[Series]) -> bool:
+    """Record which sources the names stand for; False if another process has taken one for another source.
+
+    Args:
+        named: what `name_by_source` made of `found`.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    now = name_by_source(results.path, found)
+    if [one.name for one in now] != [one.name for one in named]:
+        return False
+    return all(claim(results, one.name, _resolved(one.root)) for one in named if one.root)
+
+
+def _name_of(
+    results: ResultsFolder, series: Series, places: Mapping[str, Sequence[str]], taken: set[str]
+) -> str:
+    if not series.root:
+        return series.name
+    place = _resolved(series.root)
+    for name, own in places.items():
+        if place in own and name not in taken:
+            return name
+    if not places.get(series.name) and series.name not in taken:
+        return series.name
+    if series.name not in taken and _has_moved(results, series, places[series.name]):
+        return series.name
+    return longer_name(series.name, place, {*places, *taken})
+
+
+def _resolved(place: str) -> str:
+    return place if place.startswith(HUB) else os.path.realpath(place)
+
+
+def _has_moved(results: ResultsFolder, series: Series, places: Sequence[str]) -> bool:
+    """Whether this is the stored series of its name, whose earlier places are gone."""
+    if series.root.startswith(HUB) or any(one.startswith(HUB) or os.path.exists(one) for one in places):
+        return False
+    stored = {record["checkpoint"]: record["model_id"] for record in checkpoints_of(results, series.name)}
+    both = [one for one in series.checkpoints if one.name in stored and one.problem is None]
+    try:
+        same = [
+            identify(one, cache_folder()).model_id == stored[one.name]
+            for one in (*both[: MOST_COMPARED - 1], *both[MOST_COMPARED - 1 :][-1:])
+        ]
+    except (CheckpointError, SourceError):
+        return False
+    return bool(same) and all(same)
