@@ -21,6 +21,7 @@ COMMANDS = {
     "list": "what checkpoints are there, and are they complete",
     "ppl": "one text in every convention of perplexity, and why the figures differ",
     "show": "the table of a results folder",
+    "metrics": "the metrics of scores that were stored without them",
     "status": "what runs on a results folder, what is done, what is left",
     "verify": "is every record of a results folder what was written",
     "plot": "the learning curve as PNG, SVG or HTML",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import click
 
 from milepost.errors import ResultsError
+from milepost.report.text import printable
 from milepost.store import open_results
 from milepost.store.reading import Current, LeftOut, checkpoint_records, picks_of
+from milepost.store.status import without_metrics
 from milepost.types import Measurement, Picks
 
 results_argument = click.argument("results", type=click.Path(path_type=Path))
@@ -50,6 +53,27 @@ def tell_left_out(left_out: Sequence[LeftOut], shown: Sequence[Measurement]) -> 
 
     for note in left_out_notes(left_out, {(each.series, each.task) for each in shown}):
         click.echo(f"note: {note}", err=True)
+
+
+def tell_without_metrics(results: Path, shown: Sequence[Measurement]) -> None:
+    """Say which checkpoints have scores and no metrics, and the command that computes them.
+
+    Raises:
+        ResultsError: there are no other checkpoints to show.
+    """
+    waiting = without_metrics(open_results(results))
+    command = f"milepost metrics {shlex.quote(str(results))}"
+    if waiting and not shown:
+        raise ResultsError(
+            f"{results}: {len(waiting)} checkpoints have scores and no metrics yet",
+            f"`{command}` computes them where lm_eval is installed",
+        )
+    if waiting:
+        click.echo(
+            f"note: {len(waiting)} more checkpoints have scores and no metrics yet; compute them where"
+            f" lm_eval is installed:  {printable(command)}",
+            err=True,
+        )
 
 
 def tell_versions(results: Path, shown: Sequence[Measurement]) -> None:

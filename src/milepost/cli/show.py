@@ -16,6 +16,7 @@ from milepost.cli.selection import (
     selection_options,
     tell_left_out,
     tell_versions,
+    tell_without_metrics,
 )
 from milepost.store import open_results
 from milepost.store.reading import EVERY, LeftOut, measurements_of, read_current, without_figures
@@ -73,6 +74,7 @@ def command(
     free = metric or (EVERY if form in ("json", "csv") else ())
     current = list(read_current(open_results(results), left_out, free=free))
     measured = measurements_of(current)
+    tell_without_metrics(results, measured)
     if picks:
         shown = headline(measured, tasks=task, series=series, subjects=subjects)
         _show_picks(picks_among(current, shown), as_json=form == "json")

@@ -20,6 +20,7 @@ from milepost.plan.shards import Shard
 from milepost.run.choice_figures import choice_figures
 from milepost.run.record_writer import RecordWriter
 from milepost.run.shortcomings import may_be_mended, shortcomings
+from milepost.run.stored_plan import write_requests
 from milepost.store import ResultsFolder, inside
 from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.folder import counted_id
@@ -311,12 +312,14 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
     for task in plan.tasks:
         if task.choices is not None and not looks_whole(results.choices_path(task.docs_id)):
             write_choices(results.choices_path(task.docs_id), task.choices)
+    write_requests(results, plan)
     if is_intact(path) and not lacking:
         return
     tasks = [
         {
             "name": task.name,
             "task_id": task.task_id,
+            "asked_id": task.asked_id,
             "docs_id": task.docs_id,
             "counting_id": plan.counting_id(task),
             "n_docs": task.n_docs,

@@ -6,6 +6,7 @@
       store/
         runs/<time>-<pid>.json                      what was asked, which plan, which checkpoints
         plans/<plan_id>.json                        settings, tasks, groups, shards
+        plans/<plan_id>.requests.parquet            doc, kind and number of targets of each request
         plans/<plan_id>.lm_eval.json                lm_eval's task configs, for its result files
         docs/<docs_id>.parquet                      docs and prompts, once per task
         checkpoints/<series>/<checkpoint>.json      which model a name stands for now
@@ -172,6 +173,9 @@ class ResultsFolder:
 
     def plan_path(self, plan_id: str) -> Path:
         return self.path / "store" / "plans" / f"{plan_id}.json"
+
+    def requests_path(self, plan_id: str) -> Path:
+        return self.path / "store" / "plans" / f"{plan_id}.requests.parquet"
 
     def lm_eval_tables_path(self, plan_id: str) -> Path:
         return self.path / "store" / "plans" / f"{plan_id}.lm_eval.json"

@@ -55,28 +55,61 @@ def read_status(path: Path) -> Status:
         ResultsError: not a results folder, or a damaged record.
     """
     results = open_results(path)
+    return Status(
+        results,
+        tuple(live_workers(results)),
+        tuple(_series(results, series, together) for series, together in _newest_runs(results).items()),
+    )
+
+
+def without_metrics(results: ResultsFolder) -> list[str]:
+    """`series/checkpoint` of those that have all scores of their newest plan, and no metrics.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    found = []
+    for series, together in _newest_runs(results).items():
+        for run in reversed(together):
+            shards: list[str] | None = None
+            for name in run.get("checkpoints", {}).get(series, []):
+                path = results.checkpoint_path(series, name)
+                record = read_json(path) if path.exists() else {}
+                if not record.get("model_id"):
+                    continue
+                model = record["model_id"], record["numerics"]
+                if results.metrics_path(run["plan_id"], *model).exists():
+                    continue
+                if shards is None:  # of most folders no plan need be read
+                    shards = _shards(read_json(results.plan_path(run["plan_id"])))
+                if all(results.score_path(*model, shard).exists() for shard in shards):
+                    found.append(f"{series}/{name}")
+    return found
+
+
+def _newest_runs(results: ResultsFolder) -> dict[str, list[dict[str, Any]]]:
+    """By series, the records of the newest command that asked for it, the newest first."""
     newest: dict[str, list[dict[str, Any]]] = {}
     runs = runs_newest_first(results)
     for i, run in enumerate(runs):
         for series in run["series"]:
             newest.setdefault(series, [one for one in newest_together(runs[i:]) if series in one["series"]])
-    return Status(
-        results,
-        tuple(live_workers(results)),
-        tuple(_series(results, series, together) for series, together in newest.items()),
-    )
+    return newest
 
 
 def _series(results: ResultsFolder, series: str, together: Sequence[Mapping[str, Any]]) -> SeriesStatus:
     """Of the records of one command that name the series, the newest first."""
     checkpoints: list[CheckpointStatus] = []
     for run in reversed(together):
-        plan = read_json(results.plan_path(run["plan_id"]))
-        shards = [shard[0] for task in plan["tasks"] for shard in task["shards"]]
+        shards = _shards(read_json(results.plan_path(run["plan_id"])))
         names = run.get("checkpoints", {}).get(series, [])
         checkpoints += [_checkpoint(results, series, name, run["plan_id"], shards) for name in names]
     newest = together[0]
     return SeriesStatus(series, newest["plan_id"], newest.get("command"), tuple(checkpoints))
+
+
+def _shards(plan: Mapping[str, Any]) -> list[str]:
+    return [shard[0] for task in plan["tasks"] for shard in task["shards"]]
 
 
 def _checkpoint(

@@ -197,6 +197,13 @@ def _request(
     return Request("loglikelihood", doc_id, instance.idx, instance.args[0], instance.args[1])
 
 
+def doc_hash(doc: Any) -> str:
+    """lm_eval's hash of a doc (lm_eval/evaluator.py, `doc_hash`)."""
+    text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    hashed: str = hash_string(text)
+    return hashed
+
+
 def _doc_record(task: lm_eval.api.task.Task, instances: list[Any], samples: list[int] | None) -> DocRecord:
     first = instances[0]
     dump = functools.partial(json.dumps, default=handle_non_serializable, ensure_ascii=False)
@@ -206,7 +213,7 @@ def _doc_record(task: lm_eval.api.task.Task, instances: list[Any], samples: list
         doc=dump(first.doc),
         target=str(target),
         arguments=dump([list(instance.args) for instance in instances]),
-        doc_hash=hash_string(dump(first.doc, indent=2)),
+        doc_hash=doc_hash(first.doc),
         prompt_hash=hash_string(first.arguments[0]),
         target_hash=hash_string(str(target)),
     )
