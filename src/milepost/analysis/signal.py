@@ -26,19 +26,25 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from milepost.analysis import trend
 from milepost.analysis.intervals import Z95
+from milepost.analysis.mean_test import FEWEST_DOCS
+from milepost.analysis.progress import FEWEST_ANSWERS
 from milepost.analysis.ranks import spearman
 
-Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints"]
+Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"]
 
 FEWEST = 4
-"""Checkpoints below which nothing is said: three points rise by luck once in six times."""
+"""Checkpoints of an accuracy below which nothing is said: three points rise by luck once in six times. The
+noise that its docs give it is known; any other figure needs `trend.FEWEST` checkpoints to show its own."""
 LAST = 5
 """At most so many checkpoints at either end of a series are taken together."""
 Z_TREND = 1.645
 """One-sided 5 %."""
 Z_EVER_ABOVE = 3.0
 """FineTasks' distance from chance for the best of many checkpoints, which is high by selection alone."""
+ABOVE_LEVEL = 0.025
+"""One-sided level of "above chance": 1.96 standard errors for many docs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,15 @@ class Points:
     """Accuracy of always answering A, always B, ...: the lowest and the highest. Give it only where a model
     can have a favourite, because every doc offers the same texts."""
 
+    @property
+    def fewest_docs(self) -> int:
+        """Docs below which nothing is said, here as in `progress`."""
+        return FEWEST_ANSWERS if self.is_accuracy else FEWEST_DOCS
+
+    @property
+    def fewest_checkpoints(self) -> int:
+        return FEWEST if self.is_accuracy else trend.FEWEST
+
     def judged(self) -> npt.NDArray[np.float64]:
         """[N] what is judged: the values, or their logarithms."""
         values = np.asarray(self.values, dtype=np.float64)
@@ -77,6 +92,17 @@ class Points:
             return errors / np.asarray(self.values) if self._in_logs else errors
         shares = np.clip(np.asarray(self.values), 0.0, 1.0)
         return np.sqrt(shares * (1 - shares) / self.n)
+
+    def docs_errors(self) -> npt.NDArray[np.float64]:
+        """[N] of an accuracy, standard errors that are not 0 where few docs are all right or all wrong.
+
+        Two right and two wrong answers are added, as A. Agresti and B. A. Coull do (The American Statistician
+        52 (1998), 119-126). 0 for other figures: their docs' own spread is common to all checkpoints.
+        """
+        if not self.is_accuracy:
+            return np.zeros(len(self.values))
+        shares = (np.clip(np.asarray(self.values), 0.0, 1.0) * self.n + 2) / (self.n + 4)
+        return np.maximum(self.errors(), np.sqrt(shares * (1 - shares) / (self.n + 4)))
 
     @property
     def _in_logs(self) -> bool:
@@ -105,6 +131,8 @@ class Rating:
     deviation. Signal and Noise's ratio needs several models; with one, the signal is the model's own way."""
     gain_sigmas: float
     """(level - start) in standard errors, of a perplexity as logarithms; see `rate`."""
+    steady: int
+    """1 where it gets better steadily, -1 where it gets worse, 0 where neither can be told."""
     in_band: bool
     """Whether every checkpoint's 95 % interval reaches into the band of constant answers."""
     verdict: Verdict
@@ -114,32 +142,33 @@ class Rating:
     @property
     def improved(self) -> bool:
         """Whether it got better beyond its noise, steadily."""
-        trend = (self.spearman or 0.0) * math.sqrt(max(0, self.n_checkpoints - 1))
-        return self.gain_sigmas > Z95 and trend > Z_TREND
+        return self.gain_sigmas > Z95 and self.steady > 0
 
     @property
     def worsened(self) -> bool:
-        trend = (self.spearman or 0.0) * math.sqrt(max(0, self.n_checkpoints - 1))
-        return self.gain_sigmas < -Z95 and trend < -Z_TREND
+        return self.gain_sigmas < -Z95 and self.steady < 0
 
 
 def rate(points: Points, last: int = LAST) -> Rating:
     """Judge one curve.
 
-    It improved if two things hold, which a flat curve has both of less than once in twenty times:
+    It improved if two things hold, which a flat curve has both of less than once in twenty times, also where
+    its noise lasts from checkpoint to checkpoint:
 
     - the mean of its last k checkpoints is better than that of its first k by more than 1.96 standard errors.
       Of these one part is the noise between neighbouring checkpoints, s² = mean of squared differences / 2
       (von Neumann, Annals of Mathematical Statistics 12 (1941), 367-395), which a trend hardly touches:
       2 s²/k. For accuracies the other part is the sampling of docs, taken as if each end had docs of its
       own; for figures such as bits per byte the docs' own spread is common to both ends and cancels;
-    - Spearman's correlation of step and value, times sqrt(N - 1), is above 1.645.
+    - it goes one way: by the tests of `trend`, or for an accuracy of fewer checkpoints than these need, if
+      Spearman's correlation of step and value, times sqrt(N - 1), is above 1.645.
 
     A perplexity is judged by its logarithm, whose noise does not shrink as the perplexity falls.
 
     At chance is what does not rise above the chance level, nor, where the docs offer the same letters, above
-    the best constant answer: neither at its end (1.96 standard errors) nor anywhere (3, for the best of
-    many). To watch is what is above and moves. The rest is too noisy at this scale.
+    the best constant answer: neither at its end (one-sided 2.5 %) nor anywhere (2.5 % over all checkpoints).
+    An accuracy is tested by the binomial distribution, anything else by 1.96 and 3 standard errors. To watch
+    is what is above and moves. The rest is too noisy at this scale.
 
     Args:
         points: at least one checkpoint.
@@ -152,17 +181,18 @@ def rate(points: Points, last: int = LAST) -> Rating:
     k = max(1, min(last, n // 2))
     start, level = float(values[:k].mean()), float(values[-k:].mean())
     noise = float(values[-k:].std(ddof=1)) if k > 1 else 0.0
-    trend = spearman(points.steps, values)
+    rank = spearman(points.steps, values)
     draft = Rating(
         n_checkpoints=n,
         last=k,
         start=points.in_unit(start),
         level=points.in_unit(level),
-        spearman=None if trend is None else sign * trend,
+        spearman=None if rank is None else sign * rank,
         autocorrelation=autocorrelation(values),
         from_chance=_from_chance(points, level, errors),
         snr=abs(level - start) / noise if noise > 0 else None,
-        gain_sigmas=sign * _sigmas(level - start, values, errors if points.is_accuracy else errors * 0, k),
+        gain_sigmas=sign * _sigmas(level - start, values, points.docs_errors(), k),
+        steady=int(sign) * _steady(points, values),
         in_band=_in_band(points, values, errors),
         verdict="too few checkpoints",
         reason="",
@@ -188,6 +218,14 @@ def _sigmas(gain: float, values: npt.NDArray[np.float64], errors: npt.NDArray[np
     return gain / scale if scale > 0 else 0.0
 
 
+def _steady(points: Points, values: npt.NDArray[np.float64]) -> int:
+    if len(values) >= trend.FEWEST:
+        return trend.direction(values)
+    rank = spearman(points.steps, values) if points.is_accuracy and len(values) >= FEWEST else None
+    told = rank is not None and abs(rank) * math.sqrt(len(values) - 1) > Z_TREND
+    return int(math.copysign(1, rank)) if rank is not None and told else 0
+
+
 def _from_chance(points: Points, level: float, errors: npt.NDArray[np.float64]) -> float | None:
     error = float(errors[-1])
     return (level - points.chance) / error if points.chance is not None and error > 0 else None
@@ -203,16 +241,20 @@ def _in_band(points: Points, values: npt.NDArray[np.float64], errors: npt.NDArra
 def _judged(
     draft: Rating, points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
 ) -> Rating:
-    if draft.n_checkpoints < FEWEST:
-        verdict: Verdict = "too few checkpoints"
-        reason = "one checkpoint: no curve" if draft.n_checkpoints == 1 else f"fewer than {FEWEST}: no trend"
+    verdict: Verdict
+    if draft.n_checkpoints < points.fewest_checkpoints:
+        verdict = "too few checkpoints"
+        fewest = points.fewest_checkpoints
+        reason = "one checkpoint: no curve" if draft.n_checkpoints == 1 else f"fewer than {fewest}: no trend"
+    elif points.n < points.fewest_docs:
+        verdict, reason = "too few docs", f"fewer than {points.fewest_docs}"
     elif not _is_above(points, draft, values, errors):
         verdict, reason = "at chance", f"{_where(draft, points)}, {_way(draft)}"
     elif draft.improved or draft.worsened:
         verdict, reason = "watch", _way(draft)
     else:
         above = "above chance, but " if points.chance is not None else ""
-        verdict, reason = "too noisy at this scale", f"{above}{_way(draft)}"
+        verdict, reason = "too noisy at this scale", f"{above}no trend beyond its noise"
     fields = {name: getattr(draft, name) for name in draft.__slots__}
     return Rating(**{**fields, "verdict": verdict, "reason": reason})
 
@@ -226,9 +268,36 @@ def _is_above(
     floor = max(floors)
     k = draft.last
     windows = np.convolve(values, np.ones(k) / k, mode="valid")
+    if points.is_accuracy:
+        n = _independent_docs(points, errors)
+        at_end, ever = (_luck(share, n, floor) for share in (draft.level, float(windows.max())))
+        return at_end < ABOVE_LEVEL or ever * len(windows) < ABOVE_LEVEL
     at_end = draft.level - floor > Z95 * errors[-1]
-    ever = float(windows.max()) - floor > Z_EVER_ABOVE * float(errors.max())
-    return bool(at_end or ever)
+    highest = float(windows.max()) - floor > Z_EVER_ABOVE * float(errors.max())
+    return bool(at_end or highest)
+
+
+def _independent_docs(points: Points, errors: npt.NDArray[np.float64]) -> float:
+    """Docs that would give an accuracy the error that it has: fewer than there are, in a group whose small
+    tasks count as much as its large ones."""
+    shares = np.asarray(points.values)
+    known = (errors > 0) & (shares > 0) & (shares < 1)
+    if not points.stderr or not known.any():
+        return float(points.n)
+    return min(
+        float(points.n), float(np.median(shares[known] * (1 - shares[known]) / errors[known] ** 2)) + 1
+    )
+
+
+def _luck(share: float, n: float, floor: float) -> float:
+    """How often guessing (`floor`) gets such a share of n docs right: the upper tail of a binomial, also
+    between whole numbers (the regularised incomplete beta function)."""
+    from scipy.special import betainc
+
+    right = share * n
+    if right <= 0 or floor >= 1:
+        return 1.0
+    return float(betainc(right, n - right + 1, max(0.0, floor)))
 
 
 def _where(draft: Rating, points: Points) -> str:

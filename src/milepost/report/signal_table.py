@@ -19,7 +19,7 @@ from milepost.report.grid import figure_name
 from milepost.report.text import printable
 from milepost.report.wide import Wide
 
-VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoints")
+VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs")
 LEGEND = (
     "ρ: Spearman of step and value, positive where it gets better; lag 1: autocorrelation; chance: distance "
     "of the last checkpoints from it, in standard errors; SNR: change over the noise of these checkpoints; "
