@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, read_measurements, scored_checkpoints
-from milepost.store.files import write_json
-from milepost.store.reading import LeftOut
+from milepost.store.files import read_json, write_json
+from milepost.store.reading import LeftOut, runs_newest_first
 
 
 def figure(task: str, value: float, setting: str) -> dict[str, Any]:
@@ -87,3 +89,43 @@ def test_a_folder_that_holds_no_results_is_an_error_with_a_hint(tmp_path: Path) 
     assert told.value.hint is not None
     with pytest.raises(ResultsError, match="does not exist"):
         read_measurements(tmp_path / "nowhere")
+
+
+def test_the_newest_run_decides_whatever_the_clock_says(
+    results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(results, "p2", "m2", [figure("t", 0.8, "5-shot")])
+    now = time.time()
+    for days, plan, value in ((0, "p2", 0.8), (-400, "p1", 0.2), (3000, "p2", 0.8), (0, "p1", 0.2)):
+        monkeypatch.setattr("milepost.store.folder.time.time", lambda days=days: now + 86400 * days)
+        results.write_run({"plan_id": plan, "series": ["run"]})
+        assert values(results)["step-2", "t"] == value
+
+
+def test_runs_of_the_first_versions_are_older_than_numbered_ones(results: ResultsFolder) -> None:
+    runs = results.path / "store" / "runs"
+    for path in runs.iterdir():
+        path.unlink()
+    for moment, plan in (("20250101T000000.000000", "p1"), ("20290101T000000.000000", "p2")):
+        write_json(runs / f"{moment}-0badcafe-1-1.json", {"time": 0, "plan_id": plan, "series": ["run"]})
+    write(results, "p2", "m2", [figure("t", 0.8, "5-shot")])
+    assert values(results)["step-2", "t"] == 0.8
+    results.write_run({"plan_id": "p1", "series": ["run"]})
+    assert values(results)["step-2", "t"] == 0.2
+
+
+def test_two_runs_that_were_noted_at_the_same_moment_are_in_one_order(results: ResultsFolder) -> None:
+    runs = results.path / "store" / "runs"
+    for host, plan in (("0badcafe", "p2"), ("0badbeef", "p3")):
+        write_json(runs / f"00000002-x-{host}-1-1.json", {"time": 0, "plan_id": plan, "series": ["run"]})
+    assert [run["plan_id"] for run in runs_newest_first(results)] == ["p2", "p3", "p1"]
+
+
+@pytest.mark.parametrize("entry", [{"step": "9; rm"}, {"step": 1.5}, {"series": None}, {"model_id": ["x"]}])
+def test_a_checkpoint_record_of_other_types_is_refused_by_name(
+    entry: dict[str, Any], results: ResultsFolder
+) -> None:
+    path = results.checkpoint_path("run", "step-2")
+    write_json(path, {**read_json(path), **entry})
+    with pytest.raises(ResultsError, match=re.escape(str(path))):
+        values(results)

@@ -4,7 +4,7 @@
       milepost.json                                 marks the folder and its format version
       <checkpoint>/<series>/evaluation.log          what happened, for people; and lm_eval's own files
       store/
-        runs/<time>-<pid>.json                      what was asked, which plan, which checkpoints
+        runs/<number>-<time>-<process>.json         what was asked, which plan, which checkpoints
         plans/<plan_id>.json                        settings, tasks, groups, shards
         plans/<plan_id>.requests.parquet            doc, kind and number of targets of each request
         plans/<plan_id>.lm_eval.json                lm_eval's task configs, for its result files
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
+from milepost.store import inside
 from milepost.store.files import cannot_write, read_json, safe_name, write_atomically, write_json
 from milepost.store.inside import confine
 from milepost.store.processes import this_process
@@ -206,12 +207,31 @@ class ResultsFolder:
         name = safe_name(checkpoint)
         return self.path / (f"{name}_" if name == "store" else name) / safe_name(series)
 
+    def run_paths(self) -> list[Path]:
+        """The records of what was asked, a file per run and plan, the oldest first.
+
+        They are ordered by the number that begins their names, whatever the clock said: it may have been set
+        back, or have been another machine's. Those of the first versions have no number and come first. Two
+        that were written at the same moment have one number; all readers order them alike.
+
+        Raises:
+            ResultsError: a link leads out of the folder.
+        """
+        found = inside.files(self.path / "store" / "runs", "*.json")
+        return sorted(found, key=lambda path: (_number_of_run(path), path.name))
+
     def write_run(self, record: Mapping[str, Any]) -> None:
         """Note what was asked and of which checkpoints; the newest run decides what `show` shows."""
         now = time.time()
         moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}"
-        name = f"{moment}-{this_process()}"
+        number = 1 + max(map(_number_of_run, self.run_paths()), default=0)
+        name = f"{number:08d}-{moment}-{this_process()}"
         write_json(self.path / "store" / "runs" / f"{name}.json", {"time": now, **record})
+
+
+def _number_of_run(path: Path) -> int:
+    number, dash, _ = path.name.partition("-")
+    return int(number) if dash and number.isdecimal() and len(number) < 15 else 0
 
 
 def check_writable(path: Path) -> None:

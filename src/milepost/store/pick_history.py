@@ -145,6 +145,12 @@ def _read(results: ResultsFolder, choosing: dict[tuple[str, str], list[Current]]
     histories = []
     for (series, task), found in choosing.items():
         answered = [each for each in found if each.picks is not None]
+        lacking = [each for each in answered if task not in arrays[_file(each)]]
+        if lacking or (answered[-1].plan_id, task) not in docs_ids:
+            raise ResultsError(
+                f"the picks of {(lacking or answered)[-1].checkpoint['checkpoint']} have no task {task}",
+                "`milepost verify RESULTS` checks every record",
+            )
         own = [arrays[_file(each)][task] for each in answered]
         histories.append(
             PickHistory(

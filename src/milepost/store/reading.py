@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from milepost.store import inside
-from milepost.store.files import read_json, safe_name
+from milepost.store.files import damaged, read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.types import Measurement, PickCounts, Picks
 
@@ -215,7 +215,7 @@ def checkpoints_of(results: ResultsFolder, series: str) -> list[dict[str, Any]]:
         ResultsError: one is damaged.
     """
     folder = results.path / "store" / "checkpoints" / safe_name(series)
-    records = [read_json(path) for path in inside.files(folder, "*.json")]
+    records = [_checked(read_json(path), path) for path in inside.files(folder, "*.json")]
     return sorted((record for record in records if record.get("model_id")), key=_place)
 
 
@@ -276,7 +276,7 @@ def runs_newest_first(results: ResultsFolder) -> list[dict[str, Any]]:
     Raises:
         ResultsError: one is damaged.
     """
-    return [read_json(path) for path in reversed(inside.files(runs_folder(results), "*.json"))]
+    return [read_json(path) for path in reversed(results.run_paths())]
 
 
 def newest_together(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -328,7 +328,35 @@ def _checkpoints(results: ResultsFolder, runs: list[dict[str, Any]]) -> dict[str
 def _visits(results: ResultsFolder) -> Iterator[dict[str, Any]]:
     """The record of each checkpoint's last visit; it has no model where the checkpoint could not be used."""
     for path in inside.files_below(results.path / "store" / "checkpoints", "*.json"):
-        yield read_json(path)
+        yield _checked(read_json(path), path)
+
+
+_ENTRIES: dict[str, tuple[type, ...]] = {
+    "series": (str,),
+    "checkpoint": (str,),
+    "step": (int, type(None)),
+    "model_id": (str, type(None)),
+    "numerics": (str, type(None)),
+    "source": (str, type(None)),
+}
+
+
+def _checked(record: Any, path: Path) -> dict[str, Any]:
+    """A checkpoint's record, if its entries are what they should be: it may be a stranger's.
+
+    Raises:
+        ResultsError: they are not.
+    """
+    entries = record if isinstance(record, dict) else {}
+    wrong = [
+        name
+        for name, kinds in _ENTRIES.items()
+        if not isinstance(entries.get(name), kinds if name in entries else object)
+        or isinstance(entries.get(name), bool)
+    ]
+    if not {"series", "checkpoint", "step"} <= entries.keys() or wrong:
+        raise damaged(path, ValueError(f"its entries are no checkpoint's: {', '.join(wrong) or 'one lacks'}"))
+    return entries
 
 
 def _place(record: dict[str, Any]) -> tuple[bool, int, str]:

@@ -19,7 +19,6 @@ from milepost.store.folder import (
     docs_id_of,
     open_results,
 )
-from milepost.store.reading import runs_folder
 from milepost.store.sweep import leftovers
 from milepost.store.tables import read_table
 
@@ -203,12 +202,18 @@ class _Look:
     def _commands(self) -> dict[str, str]:
         """Plan id to the command of its newest run, newest last."""
         found: dict[str, str] = {}
-        for path in _files(runs_folder(self._results)):
+        for path in self._runs():
             record = _read_if_intact(path)
             if record is not None and record.get("command"):
                 found.pop(record["plan_id"], None)
                 found[record["plan_id"]] = record["command"]
         return found
+
+    def _runs(self) -> list[Path]:
+        try:
+            return self._results.run_paths()
+        except ResultsError:
+            return []  # a link, found damaged already
 
     @cached_property
     def _plans(self) -> dict[str, Any]:
