@@ -92,6 +92,16 @@ def test_shards_are_joined_to_full_packs_and_yielded_in_order(compiler: Compiler
     assert engine.gpu.counts.packs - before == -(-n_nodes // 512)
 
 
+@pytest.mark.parametrize(("budget_tokens", "depth"), [(64, 30), (200, 90), (320, 150)])
+def test_no_kernel_has_to_check_bounds(budget_tokens: int, depth: int, compiler: Compiler) -> None:
+    shard = shard_of_depth(depth)
+    engine = PackedEngine(tiny_model("llama"), vocab_size=VOCAB, budget_tokens=budget_tokens, trial=shard)
+    engine.score(shard)
+    way = gpu_of(engine).way
+    assert way.n_tokens % 128 == (way.n_context + way.n_tokens) % 128 == 0
+    assert way.n_context >= depth - 1
+
+
 def test_a_pack_is_uploaded_once_for_all_checkpoints(compiler: Compiler) -> None:
     shards = [random_requests(seed=seed, n=30) for seed in range(4)]
     longest = max(shards, key=lambda shard: int(np.diff(shard.starts).max()))

@@ -19,7 +19,7 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from milepost.engine.attention_op import answered_by
-from milepost.engine.kernel_options import BLOCK, LEAST_HEAD_SIZE
+from milepost.engine.kernel_options import LEAST_HEAD_SIZE
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.split import forward_replaced
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from milepost.engine.packs_gpu import StagedPack
     from milepost.engine.split import SplitModel
 
+UNCHECKED = 128
+"""Where rows and keys are multiples of it, FlexAttention's kernel checks no bounds, whatever its tiles
+(`IS_DIVISIBLE` in torch/_inductor/kernel/flex/flex_attention.py)."""
 MOST_GRAPHS = 64
 """Of one function, before torch would run it uncompiled; far above what sizes of packs can make of it."""
 
@@ -258,5 +261,5 @@ def _no_context(shape: LayerShape, n_context: int, device: torch.device) -> tupl
 
 
 def round_up(n: int) -> int:
-    """The multiple of BLOCK at or above n, at least one."""
-    return max(1, -(-n // BLOCK)) * BLOCK
+    """The multiple of UNCHECKED at or above n, at least one."""
+    return max(1, -(-n // UNCHECKED)) * UNCHECKED
