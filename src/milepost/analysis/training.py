@@ -197,10 +197,10 @@ def _as_means(
 
     With it [D] the task of each doc, for a group whose docs do not all weigh the same; else None.
     """
-    import numpy as np
-
     if not parts or any(len(part.values) != len(measured) for part in parts):
         return None
+    import numpy as np
+
     stored = [row.value for row in measured if row.value is not None]
     strata = None
     if len(parts) == 1:
