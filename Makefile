@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test soak check format docs clean
+.PHONY: demo test soak fuzz check format docs clean
 
 # Train a tiny model on an invented world and measure it: about three minutes on two cores, no network.
 demo: $(READY)
@@ -18,6 +18,11 @@ test: $(READY)
 # Fifty kills in one series and every other fault; says what happened in soak-report.json.
 soak: $(READY)
 	MILEPOST_KILLS=50 MILEPOST_SOAK_REPORT=soak-report.json $(BIN)/python -m pytest tests/faults
+
+# Random tasks against lm_eval on six architectures, random damage to results, random statistics: MILEPOST_FUZZ examples
+# (default 200) within MILEPOST_FUZZ_SECONDS (3600), from MILEPOST_FUZZ_SEED on; fuzz-report.json says what happened.
+fuzz: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 check: $(READY)
 	$(BIN)/ruff format --check .
