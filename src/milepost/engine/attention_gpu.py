@@ -92,9 +92,7 @@ class FlexRunner:
         seen = Seen(*self._seen_2K)
         self._blocks = {shape.window: empty_blocks(n_tokens, n_context, device) for shape in shapes}
         self._masks = {
-            window: block_mask(
-                seen, blocks, n_context, torch.tensor(window or EVERYTHING, dtype=torch.int32, device=device)
-            )
+            window: block_mask(seen, blocks, n_context, self._window(window))
             for window, blocks in self._blocks.items()
         }
         self._nothing = {shape: _no_context(shape, n_context, device) for shape in shapes}
@@ -105,6 +103,11 @@ class FlexRunner:
         self._has_below = False
         self._careful = False
         self._n_answered = 0
+
+    def _window(self, window: int | None) -> torch.Tensor | None:
+        if self._blocks.keys() == {None}:
+            return None
+        return torch.tensor(window or EVERYTHING, dtype=torch.int32, device=self._input_2T.device)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -62,7 +62,7 @@ class MemoryModel:
             token_bytes=widths * itemsize + KEY_COPIES * max(row_bytes) + others,
             context_bytes=CONTEXTS * sum(row_bytes) + KEY_COPIES * max(row_bytes),
             # Two orders of int32 for each window, the pack's own and the staged one's; and finding them.
-            pair_bytes=(2 * n_windows * 2 * 4 + 8 * BLOCK) / BLOCK**2,
+            pair_bytes=(2 * n_windows * 2 * 4 + 12 * BLOCK) / BLOCK**2,
             head_bytes=ROWS_PER_BLOCK * columns * (itemsize + 3 * 4),
         )
 

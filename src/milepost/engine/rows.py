@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.rows_gpu import Targets, score_targets
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,16 +49,18 @@ def score_rows(
         target_row: [M] row of each target, in any order.
         target_token: [M] its token id.
         vocab_size: columns of the logits.
-        chunked: whether the vocabulary may be cut into chunks (it is where that pays, on a CPU).
+        chunked: whether the vocabulary may be cut into chunks (on a CPU; on other devices it always is).
 
     Returns:
         [M] natural logarithms (the softmax taken in float32) and [M] whether the token is the row's argmax,
         the first one where several are equal.
     """
+    if hidden_RD.device.type != "cpu":
+        return score_on_device(model, hidden_RD, target_row, target_token, vocab_size)
     logprob = np.empty(len(target_row), dtype=np.float32)
     greedy = np.empty(len(target_row), dtype=np.bool_)
     order = np.argsort(target_row, kind="stable")
-    n_columns = model.n_columns if chunked and hidden_RD.device.type == "cpu" else None
+    n_columns = model.n_columns if chunked else None
     rows_per_block = ROWS_PER_BLOCK if n_columns else max(1, LOGITS_PER_BLOCK // vocab_size)
     start = 0
     while start < len(hidden_RD):
@@ -73,6 +76,21 @@ def score_rows(
             continue
         logprob[chosen], greedy[chosen] = found
         start += len(block_RD)
+    return logprob, greedy
+
+
+def score_on_device(
+    model: SplitModel, hidden_RD: torch.Tensor, target_row: Ints, target_token: Ints, vocab_size: int
+) -> Found:
+    """The same as `score_rows`, in large blocks, with one copy to the CPU at the end."""
+    device = hidden_RD.device
+    order = np.argsort(target_row, kind="stable")
+    row, token = target_row[order], target_token[order]
+    targets = Targets(hidden_RD, row, torch.from_numpy(row).to(device), torch.from_numpy(token).to(device))
+    found = score_targets(model, targets, vocab_size)
+    logprob = np.empty(len(row), dtype=np.float32)
+    greedy = np.empty(len(row), dtype=np.bool_)
+    logprob[order], greedy[order] = found.logprob_M.cpu().numpy(), found.greedy_M.cpu().numpy()
     return logprob, greedy
 
 

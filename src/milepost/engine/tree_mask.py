@@ -72,16 +72,20 @@ def find_blocks(seen: Seen, n_context: int, window: int | None) -> Blocks:
     return Blocks(*found)
 
 
-def block_mask(seen: Seen, blocks: Blocks, n_context: int, window: torch.Tensor) -> BlockMask:
+def block_mask(seen: Seen, blocks: Blocks, n_context: int, window: torch.Tensor | None) -> BlockMask:
     """A mask that reads these very tensors whenever it is used.
 
     Args:
         window: a row sees keys less than this many positions before it; a tensor, so that layers with a
-            window and layers without share one kernel.
+            window and layers without share one kernel. None where no layer of the model has one.
     """
     key_end, key_position = seen.key_end, seen.key_position
 
-    def visible(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    def in_tree(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return (k - n_context <= q) & (q < key_end[k])
+
+    def in_tree_and_near(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        assert window is not None
         near = key_position[q + n_context] - key_position[k] < window
         return (k - n_context <= q) & (q < key_end[k]) & near
 
@@ -92,7 +96,7 @@ def block_mask(seen: Seen, blocks: Blocks, n_context: int, window: torch.Tensor)
         blocks.full_number,
         blocks.full_order,
         BLOCK_SIZE=BLOCK,
-        mask_mod=visible,
+        mask_mod=in_tree if window is None else in_tree_and_near,
         seq_lengths=(n_keys - n_context, n_keys),
     )
     # The mask must hold our tensors, not copies, for a new pack to reach it.
