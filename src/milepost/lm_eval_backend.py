@@ -9,7 +9,7 @@ lm_eval's own (`hf`); log-likelihoods and texts come from the engines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +91,7 @@ class MilepostLM(HFLM):
         """A text per prompt; lm_eval asks for several by repeating the prompt, so equal prompts draw on."""
         if not generation.do_sample:
             answers = self._generator.generate(prompts, generation)
+            self._tell(self._generator.failed)
             return [texts[0] if texts else "" for texts in answers]
         numbers_of: dict[bytes, list[int]] = {}
         for number, prompt in enumerate(prompts):
@@ -98,11 +99,21 @@ class MilepostLM(HFLM):
         most = max(len(numbers) for numbers in numbers_of.values())
         different = [prompts[numbers[0]] for numbers in numbers_of.values()]
         drawn = self._generator.generate(different, replace(generation, n_answers=most))
+        self._tell(self._generator.failed)
         found = [""] * len(prompts)
         for numbers, texts in zip(numbers_of.values(), drawn, strict=True):
             for number, text in zip(numbers, texts or (), strict=False):
                 found[number] = text
         return found
+
+    @staticmethod
+    def _tell(failed: Mapping[int, str]) -> None:
+        """lm_eval cannot be told of single requests, and a number in their place would be wrong."""
+        for number, why in failed.items():
+            raise MilepostError(
+                f"the model raised an exception on {len(failed)} requests, first on number {number}: {why}",
+                "`milepost run` goes on with the others",
+            )
 
     def _prompt(self, context: str, generation: Generation) -> npt.NDArray[np.int32]:
         room = self.max_length - generation.max_new_tokens
@@ -154,6 +165,7 @@ class MilepostLM(HFLM):
                 n_targets=np.asarray([len(continuation) for _, _, continuation in requests], dtype=np.int32),
             )
         )
+        self._tell(scores.failed)
         answers = list(zip(scores.loglikelihood.tolist(), scores.greedy.tolist(), strict=True))
         for (asked, _, _), answer in zip(requests, answers, strict=True):
             if asked is not None:

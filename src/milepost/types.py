@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ class Scores:
     """[N] nats, natural logarithm, summed over the targets; NaN where the model gave NaN or Inf."""
     greedy: npt.NDArray[np.bool_]
     """[N] whether every target was the model's own first choice."""
+    failed: Mapping[int, str] = field(default_factory=dict)
+    """By the number of a sequence, why the model raised an exception on it; its log-likelihood is NaN."""
 
 
 # ---- store and analysis: what is kept ------------------------------------------------------------------

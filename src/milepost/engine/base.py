@@ -40,6 +40,8 @@ class Engine(Protocol):
 
         Raises:
             MilepostError: a token id that the model does not have.
+            Exception: whatever the model raises; an engine that `build_engine` made has a reason in
+                `Scores.failed` instead.
         """
         ...
 
@@ -92,6 +94,7 @@ def build_engine(
             None has it tried whenever sequences come that are longer than any before.
     """
     from milepost.engine.by_length import ByLengthEngine, cut
+    from milepost.engine.careful import CarefulEngine
     from milepost.engine.memory import join_freed_memory, keep_freed_memory
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
@@ -104,8 +107,9 @@ def build_engine(
         keep_freed_memory()
     elif device == "cuda":
         join_freed_memory()
+    reference = ReferenceEngine(module, vocab_size=vocab_size)
     if name == "reference":
-        return ReferenceEngine(module, vocab_size=vocab_size)
+        return reference
 
     def build(trial: Sequences | None) -> Engine:
         if name == "padded":
@@ -116,8 +120,8 @@ def build_engine(
 
     switch = length_switch(module)
     if switch is None or (trial is not None and longest(trial) - 1 <= switch.tokens):
-        return build(trial)
-    return ByLengthEngine(
+        return CarefulEngine(build(trial), reference)
+    engine = ByLengthEngine(
         build(None if trial is None else cut(trial, switch.tokens)),
         PaddedEngine(
             module,
@@ -128,3 +132,4 @@ def build_engine(
         ),
         switch,
     )
+    return CarefulEngine(engine, reference)

@@ -7,18 +7,24 @@ is scored as if it were the first.
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from milepost.engine.base import ShardByShard
+from milepost.engine.failures import say_why
 from milepost.engine.inputs import check_tokens
 from milepost.engine.positions import fresh_positions
 from milepost.types import Scores
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from milepost.types import Sequences
+
+logger = logging.getLogger("milepost.engine")
 
 
 class ReferenceEngine(ShardByShard):
@@ -34,23 +40,31 @@ class ReferenceEngine(ShardByShard):
 
     @torch.inference_mode()
     def score(self, sequences: Sequences) -> Scores:
+        """See `Engine.score`. A sequence on which the model raises has a reason and costs no other."""
         check_tokens(sequences, self.vocab_size)
-        loglikelihood = np.empty(len(sequences), dtype=np.float64)
-        greedy = np.empty(len(sequences), dtype=np.bool_)
+        loglikelihood = np.full(len(sequences), np.nan)
+        greedy = np.zeros(len(sequences), dtype=np.bool_)
+        failed: dict[int, str] = {}
+        for i, n in enumerate(sequences.n_targets.tolist()):
+            tokens = sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]]
+            try:
+                total, is_greedy = self._score_one(tokens, n)
+            except Exception as error:  # a model's code raises anything
+                logger.debug("sequence %d raised", i, exc_info=error)
+                failed[i] = say_why(error)
+                continue
+            if np.isfinite(total):
+                loglikelihood[i], greedy[i] = total, is_greedy
+        return Scores(loglikelihood=loglikelihood, greedy=greedy, failed=failed)
+
+    def _score_one(self, tokens: npt.NDArray[np.int32], n: int) -> tuple[float, bool]:
         device = next(self.module.parameters()).device
-        for i, n in enumerate(sequences.n_targets):
-            tokens_T = torch.from_numpy(
-                sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]].copy()
-            )
-            tokens_T = tokens_T.to(device, torch.int64)
-            targets_n = tokens_T[-n:]
-            fresh_positions(self.module)
-            wanted: dict[str, Any] = {"logits_to_keep": int(n)} if self._can_leave_out_logits else {}
-            output = self.module(tokens_T[None, :-1], use_cache=False, **wanted)
-            logits_nV = output.logits[0, -n:].float()
-            logprobs_n = logits_nV.log_softmax(-1).gather(1, targets_n[:, None])
-            total = logprobs_n.cpu().double().sum().item()  # MPS has no doubles
-            finite = np.isfinite(total)
-            loglikelihood[i] = total if finite else np.nan
-            greedy[i] = finite and bool((logits_nV.argmax(-1) == targets_n).all())
-        return Scores(loglikelihood=loglikelihood, greedy=greedy)
+        tokens_T = torch.from_numpy(tokens.copy()).to(device, torch.int64)
+        targets_n = tokens_T[-n:]
+        fresh_positions(self.module)
+        wanted: dict[str, Any] = {"logits_to_keep": n} if self._can_leave_out_logits else {}
+        output = self.module(tokens_T[None, :-1], use_cache=False, **wanted)
+        logits_nV = output.logits[0, -n:].float()
+        logprobs_n = logits_nV.log_softmax(-1).gather(1, targets_n[:, None])
+        total = logprobs_n.cpu().double().sum().item()  # MPS has no doubles
+        return total, bool((logits_nV.argmax(-1) == targets_n).all())

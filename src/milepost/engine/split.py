@@ -112,16 +112,23 @@ class SplitModel:
         """Finds body and last linear layer by trying which give the logits of the whole."""
         get_decoder: Any = getattr(self.module, "get_decoder", lambda: None)
         probe = torch.arange(1, 4, device=self.device)[None]
-        whole = self.module(probe, use_cache=False).logits[0]
+        try:
+            whole = self.module(probe, use_cache=False).logits[0]
+        except Exception:  # a model's code raises anything: it will again, and be told with the request
+            return
         for body in (get_decoder(), getattr(self.module, "base_model", None)):
             if not isinstance(body, torch.nn.Module) or body is self.module:
                 continue
             self._body = body
-            hidden_RD = self.hidden(probe)[0]
-            if hasattr(self._output_type, "last_hidden_state") and _same(self.logits(hidden_RD), whole):
-                self._last_linear = self._find_last_linear(hidden_RD, whole)
-                self.has_plain_head = self._is_plain(hidden_RD, whole)
-                return
+            try:
+                hidden_RD = self.hidden(probe)[0]
+                fits = hasattr(self._output_type, "last_hidden_state")
+                if fits and _same(self.logits(hidden_RD), whole):
+                    self._last_linear = self._find_last_linear(hidden_RD, whole)
+                    self.has_plain_head = self._is_plain(hidden_RD, whole)
+                    return
+            except Exception:  # its parts cannot be had one by one
+                self._last_linear = None
         self._body = None
 
     def _is_plain(self, hidden_RD: torch.Tensor, whole: torch.Tensor) -> bool:

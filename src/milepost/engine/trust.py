@@ -100,13 +100,19 @@ class Trial:
         most = longest(sequences) - 1
         both_sides = [length for length in boundaries(module) if longer_than < length < most]
         both_sides = both_sides[-MOST_BOUNDARIES:] + ([longest_pair] if longest_pair else [])
-        self.probes = probes_of(sequences, both_sides, equal_lengths=equal_lengths)
-        self._plain = ReferenceEngine(module, vocab_size=vocab_size).score(self.probes).loglikelihood
+        probes = probes_of(sequences, both_sides, equal_lengths=equal_lengths)
+        plain = ReferenceEngine(module, vocab_size=vocab_size).score(probes)
+        # What the model raises on says nothing of an engine; `careful` sees to such requests.
+        sound = np.setdiff1d(np.arange(len(probes)), list(plain.failed)).astype(np.int64)
+        self.probes = take(probes, sound)
+        self._plain = plain.loglikelihood[sound]
         tolerance = TOLERANCE_NATS.get(next(module.parameters()).dtype, 0.4)
         self._allowed = tolerance * np.sqrt(self.probes.n_targets)
 
     def verdict(self, score: Callable[[Sequences, int], Scores]) -> Verdict:
         """Of a function that scores sequences with a budget of tokens, which cuts them into several packs."""
+        if not len(self.probes):
+            return Verdict(None, compared=False)
         try:
             found = score(self.probes, max(1, len(self.probes.tokens) // 3))
         except Exception as error:

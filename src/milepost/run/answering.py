@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,8 @@ class Answers:
     generated: Texts | None
     """[R] the texts of each request; None where it was scored or the model gave no numbers. None in all where
     the shard asks for no text."""
+    failed: dict[int, str] = field(default_factory=dict)
+    """By request, counted from the shard's first, why the model raised an exception on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,15 @@ class Answerer:
         scored, scores_of = task.sequences_of(shard), request_of[asked[request_of] < 0]
         if (asked < 0).all():
             scores = self.engine.score(scored)
-            return Answers(*_by_request(scores, scores_of, n_requests, _pairs(task, shard)), None)
+            failed = _failed(scores, scores_of)
+            return Answers(*_by_request(scores, scores_of, n_requests, _pairs(task, shard)), None, failed)
+        failed = {}
         loglikelihood, greedy = np.full(n_requests, np.nan), np.zeros(n_requests, dtype=np.bool_)
         if len(scored):
             scores = self.engine.score(scored)
             sums, firsts = _by_request(scores, scores_of, n_requests, _pairs(task, shard))
             loglikelihood[asked < 0], greedy[asked < 0] = sums[asked < 0], firsts[asked < 0]
+            failed |= _failed(scores, scores_of)
         sequences = shard_sequences(task.encoded, shard)
         generated: Texts = [None] * n_requests
         assert self.generator is not None
@@ -64,7 +69,8 @@ class Answerer:
             prompts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in wanted]
             for i, texts in zip(wanted, self.generator.generate(prompts, generation), strict=True):
                 generated[request_of[i]] = texts
-        return Answers(loglikelihood, greedy, generated)
+            failed |= {int(request_of[wanted[i]]): why for i, why in self.generator.failed.items()}
+        return Answers(loglikelihood, greedy, generated, failed)
 
     @property
     def joins_shards(self) -> bool:
@@ -81,7 +87,8 @@ class Answerer:
         for (task, shard), scores in zip(shards, found, strict=True):
             request_of = requests_of(task.encoded, shard)
             n_requests = shard.last - shard.first
-            yield Answers(*_by_request(scores, request_of, n_requests, _pairs(task, shard)), None)
+            sums = _by_request(scores, request_of, n_requests, _pairs(task, shard))
+            yield Answers(*sums, None, _failed(scores, request_of))
 
     def name_for(self, task: TaskPlan, shard: Shard) -> str:
         """Which engines answer a shard, for its record."""
@@ -104,6 +111,11 @@ class Answerer:
 
     def _used(self, scores: bool, texts: bool) -> list[Engine | Generator]:
         return [*([self.engine] if scores else []), *([self.generator] if texts and self.generator else [])]
+
+
+def _failed(scores: Scores, request_of: npt.NDArray[np.int64]) -> dict[int, str]:
+    """By request, why the model raised on one of its sequences."""
+    return {int(request_of[i]): why for i, why in scores.failed.items()}
 
 
 def _pairs(task: TaskPlan, shard: Shard) -> npt.NDArray[np.bool_]:

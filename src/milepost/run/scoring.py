@@ -26,16 +26,18 @@ from milepost.store.files import is_intact, read_json, write_json
 from milepost.store.folder import counted_id
 from milepost.store.leases import Leases
 from milepost.store.picks import write_choices
-from milepost.store.tables import copy_table, looks_whole
+from milepost.store.tables import copy_table, looks_whole, read_made
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from milepost.run.answering import Answerer
+    from milepost.run.answering import Answerer, Answers
     from milepost.run.planning import Questions
     from milepost.run.progress import Progress
 
 SCORING_VERSION = 1
+RAISED = "raised"
+"""In the note of a shard: on which of its requests the model raised an exception."""
 """Counts up when the numbers an engine gives for the same tokens change beyond rounding."""
 
 LOOK_AGAIN_S = 0.5
@@ -95,7 +97,8 @@ class Target:
         )
 
     def drop_damaged(self) -> None:
-        """Remove stored shards that are not what was written, so that they are scored again."""
+        """Remove stored shards that are not what was written, or that the model raised an exception in, so
+        that they are scored again."""
         for task in self.plan.tasks:
             for shard in task.shards:
                 path = self.score_path(shard)
@@ -106,7 +109,9 @@ class Target:
                     intact = len(loglikelihood) == shard.last - shard.first
                 except ResultsError:
                     intact = False
-                if not intact:
+                if intact and RAISED in read_made(path):
+                    inside.remove(path)  # another try may succeed, with other versions or more memory
+                elif not intact:
                     logger.warning("%s is damaged; its %s requests are scored again", path, task.name)
                     inside.remove(path)
 
@@ -156,7 +161,7 @@ def score_shards(
             with leases.hold(target.unit + shard.shard_id) as ours:
                 if ours and not looks_whole(target.score_path(shard)):
                     answers = answerer.answer(task, shard)
-                    path, note = target.score_path(shard), _note(answerer, task, shard, made)
+                    path, note = target.score_path(shard), _note(answerer, task, shard, made, answers)
                     target.results.write_scores(
                         path, answers.loglikelihood, answers.greedy, note, generated=answers.generated
                     )
@@ -192,15 +197,27 @@ def _score_joined(
         joined = answerer.answer_joined([(task, shard) for task, shard, _ in ours])
         answers = every.enter_context(closing(joined))
         for (task, shard, lease), found in zip(ours, answers, strict=True):
-            path, note = target.score_path(shard), _note(answerer, task, shard, made)
+            path, note = target.score_path(shard), _note(answerer, task, shard, made, found)
             content = partial(target.results.scores_bytes, path, found.loglikelihood, found.greedy, note)
             writer.write(path, content, then=lease.close)
             progress.advance(task.tokens_of(shard.first, shard.last))
     return len(ours)
 
 
-def _note(answerer: Answerer, task: TaskPlan, shard: Shard, made: Mapping[str, Any]) -> dict[str, Any]:
-    return {**made, "engine": answerer.name_for(task, shard), "time": time.time()}
+def _note(
+    answerer: Answerer, task: TaskPlan, shard: Shard, made: Mapping[str, Any], answers: Answers
+) -> dict[str, Any]:
+    """How a shard came about; requests on which the model raised are named in it, and told."""
+    note = {**made, "engine": answerer.name_for(task, shard), "time": time.time()}
+    if answers.failed:
+        number = min(answers.failed)
+        first = f"doc {task.doc_ids[shard.first + number]}, request {shard.first + number}"
+        said = f"{first}: the model raised {answers.failed[number]}"
+        note[RAISED] = {"requests": len(answers.failed), "first": said}
+        logger.warning(
+            "%s, %s (%d such of %d requests)", task.name, said, len(answers.failed), shard.last - shard.first
+        )
+    return note
 
 
 def figures(target: Target, questions: Questions, leases: Leases) -> str | None:
@@ -236,6 +253,7 @@ def write_figures(target: Target, questions: Questions) -> str | None:
             greedy=np.concatenate([greedy for _, greedy in parts]),
             generated=_generated(target, task),
             n_targets=task.encoded.n_targets_of_requests,
+            raised=_raised(target, task),
         )
     evaluation = compute_metrics(questions.loaded(), responses)
     settings = _settings_of(target.plan)
@@ -260,6 +278,16 @@ def write_figures(target: Target, questions: Questions) -> str | None:
     }
     write_json(target.metrics_path, record)
     return shortcomings(record)
+
+
+def _raised(target: Target, task: TaskPlan) -> str | None:
+    """On which of a task's requests the model raised an exception; None where on none."""
+    notes = [read_made(target.score_path(shard)).get(RAISED) for shard in task.shards]
+    found = [note for note in notes if note is not None]
+    if not found:
+        return None
+    n = sum(note["requests"] for note in found)
+    return f"{found[0]['first']}" + (f" (and {n - 1} more requests)" if n > 1 else "")
 
 
 def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:

@@ -60,6 +60,8 @@ class Responses:
     """[R] tokens that were scored."""
     generated: Sequence[Sequence[str] | None] | None = None
     """[R] the texts of each request that asked for any; None in all where none did."""
+    raised: str | None = None
+    """On which request the model raised an exception, and which; None where on none."""
 
     def lacking(self) -> int:
         """Requests that the model gave no numbers for."""
@@ -96,8 +98,8 @@ class Evaluation:
     lm_eval: dict[str, Any]
     """`results`, `groups`, `configs`, ... as lm_eval's own results file has them."""
     missing: dict[str, int]
-    """Tasks without figures to the number of requests that the model gave NaN for; 0 where a filter or the
-    counting of a doc raised an exception."""
+    """Tasks without figures to the number of requests that the model gave NaN for; 0 where the model, a
+    filter or the counting of a doc raised an exception."""
     reasons: list[NoFigure]
     """Why figures are None, less those of the tasks whose requests have NaN."""
 
@@ -121,6 +123,10 @@ def compute_metrics(loaded: LoadedTasks, responses: Mapping[str, Responses]) -> 
         for name in loaded.tasks:
             answers = responses[name]
             bad = answers.lacking()
+            if answers.raised is not None:
+                reasons.noted.append(NoFigure(name, None, None, answers.raised))
+                missing[name] = 0
+                continue
             if bad:
                 missing[name] = bad
                 continue

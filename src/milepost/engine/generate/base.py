@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ class Generator(Protocol):
         """Why a faster generator is not used, in one line; None where the one asked for is."""
         ...
 
+    @property
+    def failed(self) -> Mapping[int, str]:
+        """By its number in the last call, why the model raised an exception on a prompt; it has no texts."""
+        ...
+
     def generate(
         self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
     ) -> list[list[str] | None]:
@@ -38,6 +43,7 @@ class Generator(Protocol):
 
         Raises:
             MilepostError: a token id that the model does not have.
+            Exception: whatever the model raises; a generator that `build_generator` made has it in `failed`.
         """
         ...
 
@@ -60,13 +66,15 @@ def build_generator(
         budget_tokens: tokens in one forward pass; None lets the generator choose.
         switches: which optimisations of the batched generator are on; None for all of them.
     """
+    from milepost.engine.careful import CarefulGenerator
     from milepost.engine.generate.by_length import ByLengthGenerator
     from milepost.engine.generate.reference import ReferenceGenerator
     from milepost.engine.generate.trusted import TrustedGenerator
     from milepost.engine.positions import length_switch
 
+    reference = ReferenceGenerator(module, codec, vocab_size=vocab_size)
     if name == "reference":
-        return ReferenceGenerator(module, codec, vocab_size=vocab_size)
+        return CarefulGenerator(reference, reference)
 
     def begin(first: str) -> TrustedGenerator:
         return TrustedGenerator(
@@ -78,6 +86,8 @@ def build_generator(
             switches=switches,
         )
 
-    generator = begin(name if name in ("padded", "hf-continuous") else "batched")
+    generator: Generator = begin(name if name in ("padded", "hf-continuous") else "batched")
     switch = length_switch(module)
-    return generator if switch is None else ByLengthGenerator(generator, begin("equal lengths"), switch)
+    if switch is not None:
+        generator = ByLengthGenerator(generator, begin("equal lengths"), switch)
+    return CarefulGenerator(generator, reference)

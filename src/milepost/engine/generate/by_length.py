@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 class ByLengthGenerator:
     """Two generators over one module."""
+
+    failed: Mapping[int, str] = {}
+    """Empty: what the model raises is raised."""
 
     def __init__(self, short: Generator, long: Generator, switch: LengthSwitch) -> None:
         """`long` continues prompts that with their texts can have more than `switch.tokens` tokens."""

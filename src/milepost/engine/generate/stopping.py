@@ -50,8 +50,7 @@ class Stops:
             (string, len(codec.encode(string, add_special_tokens=False)) + EXTRA_TOKENS)
             for string in generation.until
         ]
-        self._may_end = _may_complete(codec, generation.until) if incremental else None
-        self._parts = _parts_of_characters(codec) if self._may_end is not None else frozenset()
+        self._may_end, self._parts = _may_complete(codec, generation.until) if incremental else (None, set())
         # One more than is looked at: what has just left the view was part of its text before.
         self._n_recent = 1 + max((back for _, back in self._looks_back), default=0)
 
@@ -77,26 +76,25 @@ class Stops:
         return text
 
 
-def _may_complete(codec: TextCodec, strings: Iterable[str]) -> npt.NDArray[np.bool_] | None:
-    """[V] whether a token can be the last of one of the strings; None where that cannot be told."""
+def _may_complete(codec: TextCodec, strings: Iterable[str]) -> tuple[npt.NDArray[np.bool_] | None, set[int]]:
+    """[V] whether a token can be the last of one of the strings (None where that cannot be told), and those
+    that are no whole characters by themselves or change the text before them."""
+    parts: set[int] = set()
     if getattr(codec, "clean_up_tokenization_spaces", False):
-        return None
+        return None, parts
     tails = {string[-n:] for string in strings for n in range(1, len(string) + 1)}
     whole = tuple(strings)
     may = np.empty(len(codec), dtype=np.bool_)
     for token, own in _own_texts(codec):
+        if own is None or BROKEN in own:
+            parts.add(token)
         may[token] = (
             own is None
             or BROKEN in own
             or any(own[:n] in tails for n in range(1, len(own) + 1))
             or any(string in own for string in whole)
         )
-    return may
-
-
-def _parts_of_characters(codec: TextCodec) -> frozenset[int]:
-    """The tokens that are no whole characters by themselves, or change the text before them."""
-    return frozenset(token for token, own in _own_texts(codec) if own is None or BROKEN in own)
+    return may, parts
 
 
 def _own_texts(codec: TextCodec) -> Iterator[tuple[int, str | None]]:

@@ -5,7 +5,7 @@ A generator finds the token ids (`tokens`), and may be watched while it does: a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from milepost.engine.generate.stopping import Stops
@@ -32,6 +32,8 @@ class TextsFromTokens:
 
     codec: TextCodec
     vocab_size: int
+    failed: Mapping[int, str] = {}
+    """Empty: what the model raises is raised."""
     incremental_stops = True
     """See `GenerateSwitches.incremental_stops`."""
 

@@ -87,7 +87,12 @@ class TextTrial:
         for number, (probe, text) in enumerate(zip(self.probes, tokens, strict=True)):
             if text is None:
                 continue
-            expected_NV = self._reference.logits_along(probe, text).log_softmax(-1)
+            try:
+                expected_NV = self._reference.logits_along(probe, text).log_softmax(-1)
+            except Exception as error:  # a model's code raises anything
+                if is_out_of_memory(error):
+                    raise
+                continue
             if not expected_NV.isfinite().any(-1).all():
                 continue
             off = self._off(expected_NV, text, seen.get(number, []))

@@ -6,7 +6,7 @@ batches of one length, one prompt at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,9 @@ class _Candidate:
 
 class TrustedGenerator:
     """Tries itself on a model before its first texts, and again for longer ones than any tried before."""
+
+    failed: Mapping[int, str] = {}
+    """Empty: what the model raises is raised."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ Source: lm_eval/models/openai_completions.py and api_models.py (0.4.13), which a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,6 +113,8 @@ class ServerGenerator:
 
     name = "openai"
     fallback: str | None = None
+    failed: Mapping[int, str] = {}
+    """Empty: a server says nothing of single requests."""
 
     def __init__(self, client: ServerClient) -> None:
         self._client = client
