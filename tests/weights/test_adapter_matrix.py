@@ -23,6 +23,7 @@ from transformers import (
 
 from milepost.sources import discover, fetch, identify
 from milepost.weights import Bases, LiveModel, read_checkpoint, read_config, rows_after_merging
+from milepost.weights.patterns import endless_pattern
 
 VOCABULARY = 100
 ADDED = 7
@@ -264,3 +265,34 @@ def test_the_tokenizer_beside_the_adapter_grows_the_base_as_peft_does(
         expected = logits_of(AutoPeftModelForCausalLM.from_pretrained(tmp_path / "run"))
     assert_same(expected, trained)
     assert_same(ours(tmp_path / "run", tmp_path)[0], expected)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": "((([a-z_0-9.]+)+)+)+!"},
+        {"exclude_modules": "((([a-z_0-9.]+)+)+)+!"},
+        {"rank_pattern": {"(([a-z_.0-9]+)+)+!": 3}},
+        {"layers_to_transform": [0], "layers_pattern": "(([a-z_.0-9]+)+)+!"},
+    ],
+)
+def test_a_pattern_without_end_is_refused(
+    bases: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milepost.weights.patterns._PATIENCE_S", 1.0)
+    train(
+        AutoModelForCausalLM.from_pretrained(bases / "tied"), tmp_path / "run", settings_of("plain", "tied")
+    )
+    path = tmp_path / "run/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    message = refusal_of(lambda: ours(tmp_path / "run", tmp_path)).message
+    assert f"a regular expression that does not come to an end ({list(settings)[-1]})" in message
+
+
+def test_patterns_as_trainers_write_them_are_tried_and_taken() -> None:
+    names = [f"model.layers.{n}.self_attn.q_proj" for n in range(200)]
+    unsloth = (
+        r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|v_proj)"
+        r".*?)|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|v_proj)))"
+    )
+    assert endless_pattern({"target_modules": unsloth, "rank_pattern": {"(q|v)_proj": 4}}, names) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -78,3 +79,22 @@ def test_any_file_that_may_be_a_tokenizers_tells_folders_apart(folder, tiny_llam
     with (folder / name).open("a") as file:
         file.write(" ")
     assert files_id(folder) != files_id(tiny_llama)
+
+
+@pytest.mark.parametrize(
+    ("file", "package"),
+    [("tokenizer.model", "sentencepiece"), ("spiece.model", "sentencepiece"), ("qwen.tiktoken", "tiktoken")],
+)
+def test_a_package_that_the_files_need_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: str, package: str
+) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / file).write_bytes(b"no model")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "milepost.weights.tokenizer.find_spec", lambda name: None if name == package else find(name)
+    )
+    with pytest.raises(TokenizerError) as refusal:
+        load_tokenizer(folder)
+    assert f"{file} is read by the package {package}, which is not installed" in refusal.value.message
+    assert "pip install" in str(refusal.value.hint)

@@ -17,6 +17,7 @@ from milepost.options import option, options_of, words_of
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.run.versions import can_compute_metrics
 from milepost.sources import Steps
+from milepost.sources.names import without_secrets
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.suites import load_suite
 
@@ -326,7 +327,7 @@ class EvalConfig:
             and (name != "engine" or value in ("openai", "hf-continuous"))  # the others give the same scores
             for word in words_of(OPTIONS[name][1], value)
         ]
-        return shlex.join(["milepost", "run", *self.sources, *words])
+        return without_secrets(shlex.join(["milepost", "run", *self.sources, *words]))
 
     def full_job(self) -> EvalConfig:
         """Return the job that a quick test is a test of."""

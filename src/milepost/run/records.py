@@ -17,6 +17,7 @@ from milepost.run.outcome import Failure
 from milepost.run.scoring import Target, write_plan_record
 from milepost.run.versions import versions
 from milepost.sources import identify
+from milepost.sources.names import scrubbed, without_secrets
 from milepost.store import ResultsFolder, inside
 from milepost.store.files import cannot_write, is_intact, read_json, write_json
 from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
@@ -62,15 +63,15 @@ def write_records(
     _drop_damaged(results)
     earlier = runs_newest_first(results)
     device = device or (earlier[0]["device"] if earlier else settings.device)
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "plan_id": plan_id,
             "series": list(names),
             "checkpoints": names,
             "n_records": len(groups),
             "command": settings.command_line(),
-            "config": settings.to_json(),
-            "sources": list(settings.sources),
+            "config": scrubbed(settings.to_json()),
+            "sources": scrubbed(list(settings.sources)),
             "dtype": settings.dtype,
             "device": device,
             "versions": versions(),
@@ -130,16 +131,16 @@ def note_failure(results: ResultsFolder, failure: Failure) -> None:
 
     Figures of an earlier visit stand only while the checkpoint is still the model it was then.
     """
-    checkpoint = failure.checkpoint
+    checkpoint, reason = failure.checkpoint, without_secrets(failure.reason)
     log_path = results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
     try:
         with inside.append(log_path) as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {failure.reason}\n".encode())
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} ERROR {reason}\n".encode())
     except OSError as error:
         raise cannot_write(log_path, error) from error
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)
     before = read_json(path) if is_intact(path) else {"model_id": None}
-    record = {**before, **_named(checkpoint), FAILURE: failure.reason}
+    record = {**before, **_named(checkpoint), FAILURE: reason}
     if isinstance(checkpoint.location, Path) and record["model_id"] != _model_now(checkpoint):
         record["model_id"] = None
     if record != before:

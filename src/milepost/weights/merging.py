@@ -22,6 +22,7 @@ from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown, some
 from milepost.weights.adapters import MERGED_ANEW, Adapter
 from milepost.weights.checkpoint import CheckpointWeights, oddities
+from milepost.weights.patterns import endless_pattern
 from milepost.weights.skeleton import quiet
 from milepost.weights.vocabulary import embedding_names, rows_in
 
@@ -77,6 +78,8 @@ def _adapted(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> PeftModel:
 
     module = _sharing(adapter.base.module)
     settings = adapter.settings
+    if key := endless_pattern(settings, (name for name, _ in module.named_modules())):
+        raise _cannot(adapter, f"has a regular expression that does not come to an end ({key})")
     try:
         _resize(module, tensors, settings)
         adapted = PeftModel(module, PeftConfig.from_peft_type(**settings))

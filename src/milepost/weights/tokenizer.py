@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ _OTHER_FILES = frozenset(
     {"trainer_state.json", "generation_config.json", "adapter_config.json", "SHA256SUMS"}
 )
 
+_FORMS = (
+    ("*.tiktoken", ("tiktoken",), "tiktoken"),
+    ("*.model", ("sentencepiece", "google.protobuf"), "'milepost[sentencepiece]'"),
+)
+"""Files of tokenizers that transformers reads with other packages, and how to install these."""
+
 _LARGEST_FILE = 100 * 2**20
 """Bytes; a larger one is no tokenizer's, and is not read to find that out."""
 
@@ -39,12 +46,29 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
     except Exception as error:  # each tokenizer class fails on bad files in its own way
+        if lacking := _lacking_package(folder):
+            raise lacking from error
         raise TokenizerError(
             f"the tokenizer in {shown(str(folder))} does not load: {first_line(error)}", _HINT
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise TokenizerError(f"there is no tokenizer in {shown(str(folder))}", _HINT)
     return tokenizer
+
+
+def _lacking_package(folder: Path) -> TokenizerError | None:
+    """The error of a tokenizer that is there in a form only which a package that is not installed reads."""
+    if (folder / "tokenizer.json").exists():
+        return None
+    for pattern, packages, extra in _FORMS:
+        lacking = [name for name in packages if find_spec(name) is None]
+        found = next(iter(sorted(folder.glob(pattern))), None)
+        if found is not None and lacking:
+            return TokenizerError(
+                f"{shown(str(found))} is read by the package {lacking[0]}, which is not installed",
+                f"pip install {extra}, or pass a tokenizer with a tokenizer.json: --tokenizer PATH",
+            )
+    return None
 
 
 def files_id(folder: Path) -> str:

@@ -1,0 +1,82 @@
+"""Regular expressions in an adapter's settings, tried before peft matches every module's name with them.
+
+A few characters such as `((a+)+)+!` take Python's `re` longer than the age of the world, and it cannot be
+interrupted. So patterns that repeat a repetition are tried first in a process of their own, which can.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_PATIENCE_S = 20.0
+"""For all names with all patterns, start of the process included; honest ones take milliseconds."""
+_REPEATED_GROUP = re.compile(r"\)\s*(?:[*+?]|\{\d)")
+_REPETITION = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
+_FEW = 4
+"""So many repetitions one after the other are soon tried on a module's name."""
+_TRIAL = """
+import json, re, sys
+patterns, names = json.load(sys.stdin)
+for pattern in patterns:
+    for form in (pattern, f"(.*\\\\.)?({pattern})$", f".*\\\\.{pattern}\\\\.(\\\\d+)\\\\."):
+        try:
+            compiled = re.compile(form)
+        except re.error:
+            continue
+        for name in names:
+            compiled.fullmatch(name), compiled.match(name)
+"""
+
+
+def endless_pattern(settings: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """The name of a setting whose pattern does not come to an end on the modules' names; None where all do.
+
+    Args:
+        settings: an adapter's config.
+        names: of the base's modules.
+    """
+    suspects = {
+        key: risky
+        for key, patterns in _patterns(settings).items()
+        if (risky := [pattern for pattern in patterns if _is_risky(pattern)])
+    }
+    known = list(names)
+    return next((key for key, patterns in suspects.items() if not _ends(patterns, known)), None)
+
+
+def _patterns(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    found = {}
+    for key in ("target_modules", "exclude_modules", "layers_pattern", "target_parameters"):
+        value = settings.get(key)
+        if isinstance(value, str):
+            found[key] = [value]
+        elif key == "layers_pattern" and isinstance(value, list):
+            found[key] = [one for one in value if isinstance(one, str)]
+    for key in ("rank_pattern", "alpha_pattern"):
+        if isinstance(settings.get(key), dict):
+            found[key] = list(settings[key])
+    return found
+
+
+def _is_risky(pattern: str) -> bool:
+    return bool(_REPEATED_GROUP.search(pattern)) or len(_REPETITION.findall(pattern)) > _FEW
+
+
+def _ends(patterns: list[str], names: list[str]) -> bool:
+    try:
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _TRIAL],
+            input=json.dumps([patterns, names]),
+            text=True,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return True

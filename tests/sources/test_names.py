@@ -1,0 +1,35 @@
+"""Texts for messages and records: nothing in them that only its owner may know."""
+
+from __future__ import annotations
+
+import pytest
+
+from milepost.sources.names import scrubbed, shown, without_secrets
+
+TOKEN = "hf_" + "aB3" * 11
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://alice:SECRET@127.0.0.1:9/org/name",
+        "https://SECRET@mirror.example/x",
+        "ftp://alice:SECRET@host",
+        "cannot fetch https://cdn.example/f?X-Amz-Signature=SECRET&X-Amz-Credential=SECRET/eu&x=1",
+        "https://host/x?access_token=SECRET",
+        "https://host/x?a=1&api_key=SECRET'",
+        "Authorization: Bearer SECRET",
+        "sk-SECRET0123456789abcdef",
+    ],
+)
+def test_credentials_are_masked_wherever_they_stand_in_an_address(text: str) -> None:
+    assert "SECRET" not in without_secrets(text)
+    assert "SECRET" not in shown(text)
+    assert "SECRET" not in str(scrubbed({"a": [text, {"b": (text,)}], "c": 1}))
+
+
+def test_tokens_of_the_hub_are_masked_and_addresses_of_it_are_not() -> None:
+    assert without_secrets(f"HF_TOKEN={TOKEN}") == "HF_TOKEN=***"
+    for plain in ("hf://gpt2@main", "hf://org/name@step-*", "runs/a@b:c", "tokens=3", "a?tokens=3&x=4"):
+        assert without_secrets(plain) == plain
+    assert scrubbed({"n": 3, "x": None, "t": True}) == {"n": 3, "x": None, "t": True}
