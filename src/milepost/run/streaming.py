@@ -29,13 +29,15 @@ from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.server import connect
 from milepost.run.versions import COMPUTING, versions
 from milepost.sources import Identity, fetch, identify
+from milepost.sources.digests import sha256_now
 from milepost.store import ResultsFolder
+from milepost.store.files import is_intact, read_json
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
-    from milepost.weights import Bases, CheckpointWeights, LiveModel
+    from milepost.weights import Bases, CheckpointWeights, HeldFiles, LiveModel
     from milepost.weights.bases import Base
 
 logger = logging.getLogger("milepost.run")
@@ -151,7 +153,9 @@ class Runner:
     def _read(self, item: _Item, *, share: bool) -> _Read:
         """In the background: which model this is, and its tensors where something is left to score."""
         series, checkpoint = item
-        identity = identify(checkpoint, cache_folder())
+        held = self._to_be_held(series, checkpoint)
+        hash_file = sha256_now if held is None else held.sha256
+        identity = identify(checkpoint, cache_folder(), hash_file)
         target = self._target(series, checkpoint, identity)
         if not target.has_metrics():
             target.drop_damaged()
@@ -168,13 +172,37 @@ class Runner:
             sums = {file.name: file.sha256 for file in identity.files}
             base = self._base_of(checkpoint)
             weights = read_checkpoint(
-                folder, checkpoint.format, sums, config_file=checkpoint.config, base=base, merge=False
+                folder,
+                checkpoint.format,
+                sums,
+                config_file=checkpoint.config,
+                base=base,
+                merge=False,
+                held=held,
             )
-            if identify(checkpoint, cache_folder()) != identity:
+            if identify(checkpoint, cache_folder(), hash_file) != identity:
                 raise CheckpointError(f"{checkpoint.source} changed while it was being read")
         except (CheckpointError, SourceError) as error:
             return _Read(identity, problem=error)
         return _Read(identity, weights)
+
+    def _to_be_held(self, series: PreparedSeries, checkpoint: Checkpoint) -> HeldFiles | None:
+        """Where to keep what is read to identify a checkpoint; None if its weights are hardly needed then.
+
+        They are not where all is scored of the model that its name stood for at the last visit.
+        """
+        if self._settings.engine == "openai":
+            return None
+        path = self._results.checkpoint_path(checkpoint.series, checkpoint.name)
+        model_id = read_json(path).get("model_id") if is_intact(path) else None
+        if model_id is not None:
+            dtype = series.dtype_of(checkpoint, self._settings.asked_dtype)
+            plan = self._questions[series.key_of(checkpoint)].plan
+            if not Target(self._results, plan, model_id, dtype).missing_shards():
+                return None
+        from milepost.weights import HeldFiles
+
+        return HeldFiles(pinned=self._device.startswith("cuda"))
 
     def _base_of(self, checkpoint: Checkpoint) -> Base | None:
         """For an adapter: the model it changes, kept from one checkpoint to the next."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,18 @@ def sha256_now(path: Path) -> str:
         CheckpointError: the file cannot be read.
     """
     try:
-        return _read(path)[0]
+        return _read(path)
     except OSError as error:
         raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror}") from error
 
 
-def sha256_of(path: Path, cache_dir: Path, *, judged_elsewhere: bool = False) -> str:
+def sha256_of(
+    path: Path,
+    cache_dir: Path,
+    *,
+    judged_elsewhere: bool = False,
+    hash_file: Callable[[Path], str] = sha256_now,
+) -> str:
     """The file's SHA-256 in hex, from the memory under `cache_dir` or by reading it (about 1 GB/s).
 
     A file with the size and modification time of an earlier visit but another content was damaged, or put
@@ -44,6 +51,7 @@ def sha256_of(path: Path, cache_dir: Path, *, judged_elsewhere: bool = False) ->
 
     Args:
         judged_elsewhere: the caller knows what the hash must be, so that the earlier visit does not matter.
+        hash_file: reads a file that is not remembered; one that keeps what it reads spares a second reading.
 
     Raises:
         CheckpointError: the file cannot be read, changes while it is, or has changed behind its times.
@@ -55,7 +63,7 @@ def sha256_of(path: Path, cache_dir: Path, *, judged_elsewhere: bool = False) ->
         earlier = _remembered(note)
         if earlier is not None and earlier.signature == before:
             return earlier.sha256
-        digest, after = _read(path)
+        digest, after = hash_file(path), _signature(path)
     except OSError as error:
         raise CheckpointError(f"{name} cannot be read: {error.strerror}") from error
     if before != after:
@@ -95,12 +103,12 @@ def check_read(path: Path, found: str, expected: str) -> None:
         )
 
 
-def _read(path: Path) -> tuple[str, list[int]]:
+def _read(path: Path) -> str:
     digest = hashlib.sha256()
     with open_regular(path, buffering=0) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
-    return digest.hexdigest(), _signature(path)
+    return digest.hexdigest()
 
 
 def _signature(path: Path) -> list[int]:

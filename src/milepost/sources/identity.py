@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from milepost.errors import CheckpointError
 from milepost.sources.checksums import check_promise, promised_sha256
 from milepost.sources.config_file import read_config_file
-from milepost.sources.digests import sha256_of
+from milepost.sources.digests import sha256_now, sha256_of
 from milepost.sources.fetch import fetch, fetch_config
 from milepost.sources.formats import format_named
 from milepost.sources.formats.format import CONFIG
@@ -57,12 +57,17 @@ class Identity:
     """The weight files, by name."""
 
 
-def identify(checkpoint: Checkpoint, cache_dir: Path) -> Identity:
+def identify(
+    checkpoint: Checkpoint, cache_dir: Path, hash_file: Callable[[Path], str] = sha256_now
+) -> Identity:
     """The identity of the checkpoint's model, as it is now.
 
     For the Hub the published SHA-256 of each weight file is taken, without downloading it. Local files are
     read, or remembered under `cache_dir` while they are unchanged: asking again after the weights were read
     is cheap, and an equal answer proves that what was read is what was identified.
+
+    Args:
+        hash_file: as of `digests.sha256_of`, for the checkpoint's own weight files.
 
     Raises:
         CheckpointError: the checkpoint has a problem, a file cannot be read, or is not what is known of it
@@ -73,7 +78,7 @@ def identify(checkpoint: Checkpoint, cache_dir: Path) -> Identity:
     if isinstance(checkpoint.location, HubLocation):
         folder, files = _on_hub(checkpoint, checkpoint.location, cache_dir)
     else:
-        folder, files = _in_folder(checkpoint, checkpoint.location, cache_dir)
+        folder, files = _in_folder(checkpoint, checkpoint.location, cache_dir, hash_file)
     described = _description(checkpoint, folder)
     if checkpoint.base is not None:
         described["base"] = identify(checkpoint.base, cache_dir).model_id
@@ -84,13 +89,15 @@ _Found = tuple[Path, tuple[FileDigest, ...]]
 """The folder with the config, and the digests of the weight files."""
 
 
-def _in_folder(checkpoint: Checkpoint, folder: Path, cache_dir: Path) -> _Found:
+def _in_folder(
+    checkpoint: Checkpoint, folder: Path, cache_dir: Path, hash_file: Callable[[Path], str]
+) -> _Found:
     layout = inspect_folder(folder, Given(config=checkpoint.config))
     if layout is None or layout.problem:
         raise CheckpointError(
             f"{shown(str(folder))}: {layout.problem if layout and layout.problem else 'no weights in it'}"
         )
-    files = _digests_in(folder, layout.weight_files, cache_dir)
+    files = _digests_in(folder, layout.weight_files, cache_dir, hash_file)
     config = checkpoint.config or find_config(folder)
     small = [folder / name for name in (ADAPTER_CONFIG, *(names.index for names in WEIGHT_NAMES))]
     for path in (*small, *([config] if config else [])):
@@ -133,14 +140,20 @@ def _weight_files(location: HubLocation, checkpoint: Checkpoint) -> dict[str, Hu
     return {name: listed[prefix + name] for name in layout.weight_files}
 
 
-def _digests_in(folder: Path, names: Iterable[str], cache_dir: Path) -> tuple[FileDigest, ...]:
-    return tuple(_digest_of(folder, name, cache_dir) for name in names)
+def _digests_in(
+    folder: Path,
+    names: Iterable[str],
+    cache_dir: Path,
+    hash_file: Callable[[Path], str] = sha256_now,
+) -> tuple[FileDigest, ...]:
+    return tuple(_digest_of(folder, name, cache_dir, hash_file) for name in names)
 
 
-def _digest_of(folder: Path, name: str, cache_dir: Path) -> FileDigest:
+def _digest_of(folder: Path, name: str, cache_dir: Path, hash_file: Callable[[Path], str]) -> FileDigest:
     """Checked against the sum beside the file; where there is none, against an earlier visit."""
     path = folder / name
-    sha256 = sha256_of(path, cache_dir, judged_elsewhere=promised_sha256(path) is not None)
+    promised = promised_sha256(path) is not None
+    sha256 = sha256_of(path, cache_dir, judged_elsewhere=promised, hash_file=hash_file)
     check_promise(path, sha256)
     return FileDigest(name, path.stat().st_size, sha256)
 

@@ -4,6 +4,7 @@ from milepost.weights.bases import Bases
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config
 from milepost.weights.generation import generation_defaults, read_generation_defaults
+from milepost.weights.held_files import HeldFiles
 from milepost.weights.live import LiveModel, auto_dtype
 from milepost.weights.megatron.tokenizer import tokenizer_folder
 from milepost.weights.merging import merged
@@ -14,6 +15,7 @@ __all__ = [
     "Bases",
     "CheckpointWeights",
     "ContextLength",
+    "HeldFiles",
     "LiveModel",
     "auto_dtype",
     "context_length",

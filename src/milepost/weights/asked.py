@@ -17,6 +17,7 @@ from milepost.sources.names import shown
 if TYPE_CHECKING:
     from milepost.weights.adapters import Adapter
     from milepost.weights.bases import Base
+    from milepost.weights.held_files import HeldFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Asked:
     """By path in the folder, what each weight file must hash to; files without an entry are not checked."""
     base: Base | None = None
     """For an adapter: the model it changes."""
+    held: HeldFiles | None = None
+    """Files that were read already to identify the checkpoint."""
 
     def check_hashes(self) -> None:
         """Read every file that has an entry, and refuse one that is not what was identified.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,10 @@ from milepost.weights.wrappers import renamed
 if TYPE_CHECKING:
     from milepost.weights.adapters import Adapter
     from milepost.weights.bases import Base
+    from milepost.weights.held_files import HeldFiles
 
+FEW_CORES = 4
+"""With fewer, one thread looks at the weights, beside the one that scores."""
 _HUGGING_FACE = frozenset({"safetensors", "bin"})
 """Formats whose other files are nothing to the model; in those of trainers pickles are read, safely."""
 
@@ -59,6 +64,7 @@ def read_checkpoint(
     config_file: Path | None = None,
     base: Base | None = None,
     merge: bool = True,
+    held: HeldFiles | None = None,
 ) -> CheckpointWeights:
     """Read and check a checkpoint. Only files are read, so it may run in a thread, ahead of its turn.
 
@@ -71,6 +77,7 @@ def read_checkpoint(
         base: for an adapter, the model it changes, as `milepost.weights.bases` gives it.
         merge: whether to merge an adapter at once, which makes modules: for the main thread only. Else
             `milepost.weights.merged` is to be called there with what this returns.
+        held: files that were read already, when the checkpoint was identified.
 
     Raises:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
@@ -87,6 +94,7 @@ def read_checkpoint(
             config_file=config_file or find_config(folder),
             sha256=sha256 or {},
             base=base,
+            held=held,
         )
     )
     found = _without_wrappers(found)
@@ -142,14 +150,22 @@ def _plain(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _extremes(tensor: torch.Tensor) -> tuple[float, float]:
+    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+    low, high = torch.aminmax(wide)
+    return float(low), float(high)
+
+
 def oddities(tensors: Mapping[str, torch.Tensor]) -> Iterable[str]:
     """Matrices of zeros, NaN and Inf; a bias of zeros is how training begins, a matrix of zeros is not."""
     zero, not_finite = [], []
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
-        low, high = (float(extreme) for extreme in torch.aminmax(wide))
+    floats = {name: one for name, one in tensors.items() if one.is_floating_point() and one.numel()}
+    if (os.cpu_count() or 1) < FEW_CORES:
+        extremes = list(map(_extremes, floats.values()))
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            extremes = list(pool.map(_extremes, floats.values()))
+    for (name, tensor), (low, high) in zip(floats.items(), extremes, strict=True):
         if not (abs(low) < float("inf") and abs(high) < float("inf")):
             not_finite.append(name)
         elif low == high == 0 and tensor.ndim > 1:

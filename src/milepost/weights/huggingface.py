@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
 import torch
 
 from milepost.errors import CheckpointError
@@ -15,11 +12,6 @@ from milepost.weights.asked import Asked, Found
 from milepost.weights.read_bin import read_bin
 from milepost.weights.read_safetensors import read_safetensors
 
-_READERS: Mapping[str, Callable[[Path, str | None], dict[str, torch.Tensor]]] = {
-    "safetensors": read_safetensors,
-    "bin": read_bin,
-}
-
 
 def read_huggingface(asked: Asked) -> Found:
     """All tensors, by the names in the files; each file's hash is compared as it is read.
@@ -29,12 +21,20 @@ def read_huggingface(asked: Asked) -> Found:
     """
     names = next(names for names in WEIGHT_NAMES if names.format == asked.format)
     if (asked.folder / names.single).is_file():
-        tensors = _READERS[asked.format](asked.folder / names.single, asked.sha256.get(names.single))
+        tensors = _read(asked, names.single)
         return Found(tensors, dict.fromkeys(tensors, names.single))
-    return _read_shards(asked.folder, names, asked.sha256)
+    return _read_shards(asked, names)
 
 
-def _read_shards(folder: Path, names: WeightNames, sums: Mapping[str, str]) -> Found:
+def _read(asked: Asked, name: str) -> dict[str, torch.Tensor]:
+    path, sha256 = asked.folder / name, asked.sha256.get(name)
+    if asked.format == "safetensors":
+        return read_safetensors(path, sha256, asked.held)
+    return read_bin(path, sha256)
+
+
+def _read_shards(asked: Asked, names: WeightNames) -> Found:
+    folder = asked.folder
     index = folder / names.index
     try:
         weight_map, problem = shards_in_index(names.index, read_regular(index, MAX_INDEX_BYTES))
@@ -44,7 +44,7 @@ def _read_shards(folder: Path, names: WeightNames, sums: Mapping[str, str]) -> F
         raise CheckpointError(f"{shown(str(folder))}: {problem}")
     tensors: dict[str, torch.Tensor] = {}
     for shard in sorted(set(weight_map.values())):
-        found = _READERS[names.format](folder / shard, sums.get(shard))
+        found = _read(asked, shard)
         promised = {name for name, where in weight_map.items() if where == shard}
         if lost := promised - found.keys():
             raise CheckpointError(

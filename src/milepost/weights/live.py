@@ -113,7 +113,10 @@ class LiveModel:
         target = self.module.state_dict()
         with torch.no_grad():
             for name, tensor in source.items():
-                target[name].copy_(tensor)
+                # In the file's dtype: it is cast on the device, and no copy to a GPU waits for another.
+                target[name].copy_(tensor.to(target[name].device, non_blocking=True))
+        if self.module.device.type == "cuda":  # the caller gives the memory of the source away now
+            torch.cuda.current_stream(self.module.device).synchronize()
 
     def _untied(self, weights: CheckpointWeights) -> str | None:
         """transformers ties two weights that a checkpoint holds both only while they are equal."""
