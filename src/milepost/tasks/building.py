@@ -63,8 +63,9 @@ class CheckedTask(ConfigurableTask):
         wanted["the split of fewshot_config"] = self.fewshot_cfg.split
         for key, split in wanted.items():
             if split is not None and split not in splits:
+                there = ", ".join(splits) or "none"
                 raise TaskError(
-                    f"task {self.config.task}: {key} is {split!r}, data has {', '.join(splits) or 'none'}",
+                    f"task {self.config.task}: {key} is {split!r}, its data has {there}",
                     f"name one that is there, or say in dataset_kwargs which files are of it: data_files:"
                     f" {{{split}: FILE}}",
                 )

@@ -62,6 +62,12 @@ def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:
         return TaskError(
             f"task {name}: there is no {said}", fields_hint(str(error.args[0]) if error.args else "", fields)
         )
+    if isinstance(error, IndexError) and fields:
+        return TaskError(
+            f"lm_eval cannot use task {name}: {said}",
+            "doc_to_target gives the number of the right choice, from 0; the first doc's may be beyond its"
+            " choices",
+        )
     kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
     return TaskError(
         f"lm_eval cannot use task {name}: {kind}{said[:300] or 'no reason given'}",

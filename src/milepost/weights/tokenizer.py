@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from milepost import fastjson
 from milepost.errors import TokenizerError
 from milepost.sources.names import first_line, shown
+from milepost.weights.tokenizer_growth import check_growth
 
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _FLAGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "legacy", "clean_up_tokenization_spaces")
@@ -39,7 +40,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a local folder, loaded as lm_eval's hf model does (models/huggingface.py).
 
     Raises:
-        TokenizerError: the files make no tokenizer, or need code of their own.
+        TokenizerError: the files make no tokenizer, need code of their own, or make endless text of a
+            short one.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -53,6 +55,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise TokenizerError(f"there is no tokenizer in {shown(str(folder))}", _HINT)
+    check_growth(tokenizer, shown(str(folder)))
     return tokenizer
 
 

@@ -27,6 +27,7 @@ from milepost.tasks.templates.sandbox import (
     render_bounded,
 )
 
+_START = f"from {worker.__name__} import main; main()"
 SLOW_IN_ALL_S, SLOW_EACH_S = 120.0, 0.25
 """Templates that took this long in all, and so long each, are refused: a thousand docs would take hours."""
 
@@ -124,7 +125,7 @@ class Worker:
         if self._process is not None and self._process.poll() is not None:
             self.stop()
         if self._process is None:
-            command = [sys.executable, "-c", "from milepost.tasks.templates.worker import main; main()"]
+            command = [sys.executable, "-c", _START]
             path = os.pathsep.join(one for one in sys.path if one)
             self._process = subprocess.Popen(
                 command,

@@ -29,13 +29,13 @@ MOST_BYTES = 1 << 30
 LENGTH = struct.Struct("<Q")
 
 
-def main() -> None:
+def main(most_seconds: float = MOST_SECONDS) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _bound_memory()
     send(answers, b"ready")
     while (request := receive(requests)) is not None:
-        faulthandler.dump_traceback_later(MOST_SECONDS, exit=True)
+        faulthandler.dump_traceback_later(most_seconds, exit=True)
         try:
             kind, text = _answer(request)
         finally:

@@ -1,0 +1,194 @@
+"""What people get wrong in task files: each is told with the task or file, what is wrong and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from milepost.errors import TaskError
+from milepost.tasks.names import check_distinct, check_name
+from tasks.test_trust import asked, config, refused, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from tasks.test_trust import folder as made
+
+    return made.__wrapped__(tmp_path, monkeypatch)
+
+
+class Wrong(NamedTuple):
+    change: dict[str, Any]
+    says: str
+    hints: str = ""
+
+
+WRONG: dict[str, Wrong] = {
+    "missing file": Wrong(
+        {"dataset_kwargs": {"data_files": {"test": "nope.jsonl"}}}, "of test nope.jsonl", "folder you are in"
+    ),
+    "missing pattern": Wrong({"dataset_kwargs": {"data_files": "nope-*.jsonl"}}, "matches nope-*.jsonl"),
+    "missing folder": Wrong({"dataset_path": "./nowhere"}, "dataset_path ./nowhere does not exist"),
+    "load_from_disk": Wrong(
+        {"dataset_kwargs": {"load_from_disk": True}}, "load_from_disk", "dataset_path: arrow"
+    ),
+    "missing split": Wrong({"test_split": "validation"}, "test_split is 'validation', its data has test"),
+    "missing few-shot split": Wrong({"fewshot_split": "train"}, "fewshot_split is 'train'"),
+    "label field": Wrong({"doc_to_target": "labl"}, "names the right choice of no doc", "did you mean label"),
+    "label template": Wrong({"doc_to_target": "{{labl}}"}, "names 'labl'", "did you mean label"),
+    "label beyond": Wrong({"doc_to_target": 7}, "index out of range", "may be beyond its"),
+    "text template": Wrong({"doc_to_text": "{{questio}}"}, "names 'questio'", "did you mean question"),
+    "choices field": Wrong({"doc_to_choice": "choises"}, "'choises' is no list"),
+    "template": Wrong({"doc_to_text": "{{question"}, "doc_to_text is no Jinja template"),
+    "unknown key": Wrong({"doc_to_txt": "x"}, "unknown key 'doc_to_txt'", "did you mean doc_to_text"),
+    "unknown few-shot key": Wrong({"fewshot_config": {"samples_": []}}, "unknown key 'samples_'"),
+    "output type": Wrong({"output_type": "multiple_choise"}, "multiple_choise", "multiple_choice"),
+    "metric": Wrong({"metric_list": [{"metric": "accc"}]}, "metric 'accc'", "did you mean acc"),
+    "no metric": Wrong({"metric_list": [{"aggregation": "mean"}]}, "has no `metric`"),
+    "metrics as text": Wrong({"metric_list": "acc"}, "metric_list is 'acc'; lm_eval takes a list"),
+    "aggregation": Wrong(
+        {"metric_list": [{"metric": "acc", "aggregation": "maen"}]},
+        "no aggregation 'maen'",
+        "did you mean mean",
+    ),
+    "filter": Wrong(
+        {"filter_list": [{"name": "f", "filter": [{"function": "regexx"}]}]},
+        "no filter function 'regexx'",
+        "did you mean regex",
+    ),
+    "filter argument": Wrong(
+        {"filter_list": [{"name": "f", "filter": [{"function": "regex", "pattern": "x"}]}]},
+        "does not take these arguments",
+    ),
+    "regular expression": Wrong(
+        {"filter_list": [{"name": "f", "filter": [{"function": "regex", "regex_pattern": "("}]}]},
+        "no regular expression",
+    ),
+    "filter without steps": Wrong({"filter_list": [{"name": "f"}]}, "no `filter`"),
+    "filter without function": Wrong(
+        {"filter_list": [{"name": "f", "filter": [{"regex_pattern": "x"}]}]}, "without `function`"
+    ),
+    "sampler": Wrong({"fewshot_config": {"sampler": "first"}, "fewshot_split": "test"}, "no sampler 'first'"),
+    "few-shot number": Wrong({"num_fewshot": "three"}, "num_fewshot is 'three'"),
+    "negative few-shot": Wrong({"num_fewshot": -1}, "num_fewshot is -1"),
+    "yes and no": Wrong({"doc_to_choice": [False, True]}, "doc_to_choice is [False, True]", "quotes"),
+    "numbers as choices": Wrong({"doc_to_choice": [1, 2]}, "doc_to_choice is [1, 2]", "quotes"),
+    "repeats": Wrong({"repeats": 0}, "repeats is 0"),
+    "kwargs": Wrong({"dataset_kwargs": "x"}, "dataset_kwargs is 'x'"),
+    "unknown argument": Wrong({"dataset_kwargs": {"data_flies": "x"}}, "'data_flies'"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_a_fault_is_told_with_what_to_do(folder: Path, wrong: Wrong) -> None:
+    write(folder / "t.yaml", config(folder, **wrong.change))
+    error = refused(folder)
+    assert wrong.says in error.message or wrong.says in (error.hint or "")
+    assert wrong.hints in (error.hint or "")
+    assert error.exit_code == 2
+    assert "t.yaml" in error.message or "task t" in error.message
+
+
+GROUPS: dict[str, tuple[dict[str, Any], str]] = {
+    "no members": ({"task": []}, "has no members"),
+    "a name for members": ({"task": "m"}, "has no members"),
+    "unknown member": ({"task": ["mm"]}, "member 'mm' is no task"),
+    "unknown inline": ({"task": [{"task": "n", "num_fewshot": 1}]}, "has no dataset_path"),
+    "unknown key of a member": ({"task": [{"task": "m", "num_fewshots": 1}]}, "unknown key 'num_fewshots'"),
+    "no metric": ({"task": ["m"], "aggregate_metric_list": [{"weight_by_size": True}]}, "has no `metric`"),
+    "aggregation": (
+        {"task": ["m"], "aggregate_metric_list": [{"metric": "acc", "aggregation": "max"}]},
+        "`mean` only",
+    ),
+    "weight": (
+        {"task": ["m"], "aggregate_metric_list": [{"metric": "acc", "weight_by_size": "yess"}]},
+        "weight_by_size is 'yess'",
+    ),
+    "unknown key": ({"task": ["m"], "group_aliass": "x"}, "unknown key 'group_aliass'"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), GROUPS.values(), ids=GROUPS)
+def test_a_fault_of_a_group_is_told(folder: Path, content: dict[str, Any], says: str) -> None:
+    write(folder / "m.yaml", config(folder, task="m"))
+    write(folder / "t.yaml", {"group": "t", **content})
+    assert says in refused(folder).message
+
+
+NAMES = {
+    "traversal": "../../x",
+    "absolute": "/tmp/x",
+    "backslash": "a\\b",
+    "escape": "\x1b[31mred",
+    "newline": "a\nb",
+    "null": "a\0b",
+    "override": "a\u202eb",
+    "zero width": "a\u200bb",
+    "formula": "=1+1",
+    "option": "-x",
+    "dots": "..",
+    "hidden": ".x",
+    "end": "x.",
+    "html": "<b>",
+    "pipe": "a|b",
+    "long": "x" * 200,
+    "device": "con",
+    "glob": "a*b",
+    "number": 7,
+    "list": ["a"],
+    "empty": "",
+    "percent": "%2e%2e%2f",
+    "star": "*",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("kind", ["task", "group", "tag", "inline task", "inline group"])
+def test_a_name_that_is_no_file_name_is_refused(folder: Path, name: Any, kind: str) -> None:
+    plain = config(folder, task="m")
+    write(folder / "m.yaml", plain)
+    content: dict[str, Any] = {
+        "task": config(folder) | {"task": name},
+        "group": {"group": name, "task": ["m"]},
+        "tag": config(folder, task="tt", tag=[name]),
+        "inline task": {"group": "g", "task": [plain | {"task": name}]},
+        "inline group": {"group": "g", "task": [{"group": name, "task": ["m"]}]},
+    }[kind]
+    if kind == "tag" and not isinstance(name, str):
+        pytest.skip("a tag that is no text is refused as a value")
+    (folder / "t.yaml").write_text(yaml.safe_dump(content))
+    error = refused(folder, "g" if kind.startswith("inline") else "m")
+    assert error.message.isprintable()
+    assert len(error.message) < 600
+
+
+def test_names_of_every_script_and_of_lm_eval_are_fine() -> None:
+    for name in (
+        "mmlu_anatomy",
+        "tmmluplus_education_(profession_level)",
+        "日本語",
+        "जीवन",
+        "a.b-c",
+        "_x",
+        "x:y",
+        "ä 1",
+    ):
+        assert check_name(name, "task", "t.yaml") == name
+
+
+def test_names_that_share_a_file_on_some_disks_are_refused(folder: Path) -> None:
+    check_distinct(["a", "b"], ["a"], "here")
+    for one, other in (("Task", "task"), ("caf\u00e9", "cafe\u0301"), ("straße", "STRASSE")):
+        with pytest.raises(TaskError, match="share files"):
+            check_distinct([one, other], [], "here")
+    write(folder / "t.yaml", config(folder, task="MMLU_anatomy"))
+    assert "mmlu_anatomy" in refused(folder, "MMLU_anatomy").message
+
+
+def test_labels_that_name_some_right_choices_are_asked(folder: Path) -> None:
+    """lm_eval counts the others as wrong, and so does Milepost."""
+    write(folder / "t.yaml", config(folder, doc_to_target="{{ 9 if label == 1 else label }}"))
+    asked(folder)
