@@ -11,10 +11,12 @@ import torch
 import engine.models as models
 from engine.emulated import Compiler, compiler
 from engine.models import VOCAB, close, pack_up, random_requests, tiny_model
+from milepost.engine.accelerator import Accelerator
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.packed import TILES_BUDGET, PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
+from milepost.engine.switches import Switches
 from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
 
@@ -295,3 +297,40 @@ def test_what_cannot_be_packed_is_padded_with_a_reason(architecture: str, compil
     assert engine.fallback
     assert not engine.joins_shards
     assert compiler.graphs == []
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+def test_passes_that_are_recorded_and_replayed_give_the_same(architecture: str, compiler: Compiler) -> None:
+    shards = [shard_of_depth(40), shard_of_depth(300), random_requests(seed=1, n=60), shard_of_depth(250)]
+    model = tiny_model(architecture)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[50] = float("nan")
+    plain = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256, trial=shards[1])
+    recorded = PackedEngine(
+        model, vocab_size=VOCAB, budget_tokens=256, trial=shards[1], switches=Switches(cuda_graphs=True)
+    )
+    for _ in range(2):
+        for one, other in zip(recorded.score_stream(shards), plain.score_stream(shards), strict=True):
+            close(one, other, 1e-5)
+    assert recorded.gpu is not None
+    assert recorded.fallback is None
+    graphs = recorded.gpu.runner._graphs
+    assert graphs is not None
+    assert 4 <= len(graphs._recorded) <= 6, "one for each set of keys to read, or none, and to write"
+    assert recorded.gpu.counts.redone > 0
+
+
+def test_a_pass_that_cannot_be_recorded_is_run_as_it_is(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Accelerator, work: object) -> object:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(Accelerator, "record", refuse)
+    model, shard = tiny_model("llama"), random_requests(seed=5, n=60)
+    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256, switches=Switches(cuda_graphs=True))
+    close(engine.score(shard), ReferenceEngine(model, vocab_size=VOCAB).score(shard), 5e-5)
+    assert engine.joins_shards
+    assert str(engine.fallback).startswith(
+        "no CUDA graphs: RuntimeError: CUDA error: operation not permitted"
+    )

@@ -8,7 +8,8 @@ computed by the same code but for what this file says differs.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,13 @@ class Fetch:
         return [copy.numpy() for copy in self._copies]
 
 
+class Recorded(NamedTuple):
+    """Work that can be done again."""
+
+    replay: Callable[[], torch.Tensor]
+    """Does it, and returns its result: the same tensor each time."""
+
+
 class Accelerator:
     """A CUDA device (or a CPU that stands in for one)."""
 
@@ -55,6 +63,7 @@ class Accelerator:
         self.device = device
         self.backend = "inductor" if device.type == "cuda" else os.environ[EMULATE]
         """For torch.compile."""
+        self._graph_pool: Any = None
         self.waits = 0
         """How often the host has waited for the device, or would have on a real one."""
 
@@ -101,6 +110,27 @@ class Accelerator:
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self.device))
         return event
+
+    def record(self, work: Callable[[], torch.Tensor]) -> Recorded:
+        """Record work as a CUDA graph, without doing it.
+
+        Raises:
+            RuntimeError: something in it cannot be recorded (it waits for the device, say).
+        """
+        if not self.is_real:
+            result = work()
+            return Recorded(lambda: result.copy_(work()))
+        graph = torch.cuda.CUDAGraph()
+        self._graph_pool = self._graph_pool or torch.cuda.graph_pool_handle()
+        # Other threads, which bring the next checkpoint's weights, go on while this one records.
+        with torch.cuda.graph(graph, pool=self._graph_pool, capture_error_mode="thread_local"):
+            result = work()
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return result
+
+        return Recorded(replay)
 
     def free_unused(self) -> None:
         """Give cached memory back, so that it can be had in other sizes."""

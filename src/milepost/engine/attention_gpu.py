@@ -21,6 +21,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from milepost.engine.attention_op import answered_by
 from milepost.engine.kernel_options import LEAST_HEAD_SIZE
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.pack_graphs import PackGraphs
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.engine.split import forward_replaced
 from milepost.engine.tree_mask import EVERYTHING, Seen, block_mask, empty_blocks
@@ -69,6 +70,8 @@ class Way:
     n_context: int
     options: KernelOptions
     compiled_layers: bool
+    graphs: bool = False
+    """Whether passes are recorded as CUDA graphs."""
 
 
 class FlexRunner:
@@ -101,8 +104,11 @@ class FlexRunner:
         self._above: Context | None = None
         self._below: Context = []
         self._has_below = False
+        self._kept_at: Context | None = None
+        """Where the context below a pack is to be written; None for new tensors."""
         self._careful = False
         self._n_answered = 0
+        self._graphs = PackGraphs(accelerator, self._empty_context, self._into) if way.graphs else None
 
     def _window(self, window: int | None) -> torch.Tensor | None:
         if self._blocks.keys() == {None}:
@@ -133,17 +139,37 @@ class FlexRunner:
         for window, blocks in pack.blocks.items():
             for own, new in zip(self._blocks[window].tensors(), blocks.tensors(), strict=True):
                 own.copy_(new)
-        self._above, self._below, self._has_below = above, [], pack.has_below
-        self._careful, self._n_answered = careful, 0
+        self._careful = careful
+        if self._graphs is not None and not careful:
+            hidden_TD, below = self._graphs.run(above)
+        else:
+            hidden_TD, below = self._pass(above, pack.has_below)
+        hidden_MD = hidden_TD.index_select(0, pack.needed_M)
+        return Output(hidden_MD, torch.isfinite(hidden_TD).all()[None], below if pack.has_below else None)
+
+    def _pass(self, above: Context | None, has_below: bool) -> tuple[torch.Tensor, Context]:
+        """Hidden states [T, D] of the pack that is in place, and the context below it."""
+        self._above, self._below, self._has_below, self._n_answered = above, [], has_below, 0
         hidden_TD = self.model.hidden(self._input_2T[:1], position_ids=self._input_2T[1:])[0]
         if self._n_answered != len(self._shapes):
             raise UnsupportedAttentionError(
                 f"its attention was called {self._n_answered} times for {len(self._shapes)} layers"
             )
-        below = self._below if pack.has_below else None
+        below = self._below
         self._above, self._below = None, []
-        hidden_MD = hidden_TD.index_select(0, pack.needed_M)
-        return Output(hidden_MD, torch.isfinite(hidden_TD).all()[None], below)
+        return hidden_TD, below
+
+    def _into(self, above: Context | None, below: Context) -> torch.Tensor:
+        """The same, where the context below is written in place."""
+        self._kept_at = below
+        try:
+            return self._pass(above, has_below=True)[0]
+        finally:
+            self._kept_at = None
+
+    def _empty_context(self) -> Context:
+        device = self._input_2T.device
+        return [_no_context(shape, self.way.n_context, device) for shape in self._shapes]
 
     def attend(
         self,
@@ -158,11 +184,18 @@ class FlexRunner:
         shape = self._shapes[self._n_answered % len(self._shapes)]
         if (scale, window, softcap) != (shape.scale, shape.window, shape.softcap):
             raise UnsupportedAttentionError("its attention layers are not those of a short input")
-        above_key, above_value = self._above[self._n_answered] if self._above else self._nothing[shape]
+        layer = self._n_answered
+        above_key, above_value = self._above[layer] if self._above else self._nothing[shape]
         self._n_answered += 1
         keys, values = torch.cat([above_key, key], dim=2), torch.cat([above_value, value], dim=2)
         if self._has_below:
-            self._below.append((keys.index_select(2, self._keep_C), values.index_select(2, self._keep_C)))
+            kept_key, kept_value = self._kept_at[layer] if self._kept_at else (None, None)
+            self._below.append(
+                (
+                    torch.index_select(keys, 2, self._keep_C, out=kept_key),
+                    torch.index_select(values, 2, self._keep_C, out=kept_value),
+                )
+            )
         broken_T = None
         if self._careful:
             sound_K = torch.isfinite(keys).all(3).all(1)[0] & torch.isfinite(values).all(3).all(1)[0]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from milepost.engine.attention_gpu import KernelError, Way, round_up
 from milepost.engine.kernel_options import LEAST_HEAD_SIZE, fitting_options, reason_without_kernel
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.pack_graphs import GraphError
 from milepost.engine.registry import UnsupportedAttentionError
 from milepost.errors import MilepostError
 
@@ -32,7 +33,9 @@ class LeftFlexError(Exception):
 class FlexWays:
     """The way that is taken, and in one line each why better ones are not."""
 
-    def __init__(self, accelerator: Accelerator, shapes: list[LayerShape], n_tokens: int) -> None:
+    def __init__(
+        self, accelerator: Accelerator, shapes: list[LayerShape], n_tokens: int, *, graphs: bool = False
+    ) -> None:
         # Smaller heads get zeros up to the smallest that the kernel takes.
         heads = max(LEAST_HEAD_SIZE, *(shape.head_size for shape in shapes))
         values = max(LEAST_HEAD_SIZE, *(shape.value_size for shape in shapes))
@@ -44,14 +47,15 @@ class FlexWays:
         self._nth = 0
         self._smaller: str | None = None
         self._uncompiled: str | None = None
+        self._unrecorded: str | None = None
         self.n_halved = 0
         self._fewest = min(FEWEST_TOKENS, round_up(n_tokens))
-        self.way = Way(round_up(n_tokens), round_up(1), self._options[0], compiled_layers=True)
+        self.way = Way(round_up(n_tokens), round_up(1), self._options[0], compiled_layers=True, graphs=graphs)
 
     @property
     def reasons(self) -> list[str]:
         """Why a faster way is not taken; empty where the fastest is."""
-        return [reason for reason in (self._smaller, self._uncompiled) if reason]
+        return [reason for reason in (self._smaller, self._uncompiled, self._unrecorded) if reason]
 
     def with_context(self, n_context: int) -> None:
         """Make room for so many rows above a pack."""
@@ -78,6 +82,9 @@ class FlexWays:
             self._nth += 1
             self.way = replace(self.way, options=self._options[self._nth])
             self._smaller = f"attention in smaller blocks ({self.way.options}): {one_line(error)}"
+        elif isinstance(error, GraphError):
+            self.way = replace(self.way, graphs=False)
+            self._unrecorded = f"no CUDA graphs: {one_line(error)}"
         elif self.way.compiled_layers and not isinstance(error, KernelError) and not is_out_of_memory(error):
             self.way = replace(self.way, compiled_layers=False)
             self._uncompiled = f"layers run uncompiled: {one_line(error)}"
@@ -88,7 +95,9 @@ class FlexWays:
 def one_line(error: BaseException, most: int = 200) -> str:
     """What an error says, without the compiler's layers around it and its advice after it."""
     inner = getattr(error, "inner_exception", None) or error.__cause__
-    if inner is not None and (isinstance(error, KernelError) or hasattr(error, "inner_exception")):
+    if inner is not None and (
+        isinstance(error, KernelError | GraphError) or hasattr(error, "inner_exception")
+    ):
         return one_line(inner, most)
     text = " ".join(str(error).split("\n\n")[0].split())
     return f"{type(error).__name__}: {text}"[:most]

@@ -81,7 +81,7 @@ class GpuPath:
         free = accelerator.free_bytes()
         memory = MemoryModel.of(text_config(model.module), self._shapes, vocab_size)
         fitting = memory.fitting_tokens(free, longest, accelerator.most_tokens)
-        self._ways = FlexWays(accelerator, self._shapes, n_tokens or fitting)
+        self._ways = FlexWays(accelerator, self._shapes, n_tokens or fitting, graphs=switches.cuda_graphs)
         self._shelf = PackShelf(accelerator, shelf_bytes(free))
         self._runner: FlexRunner | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """All on by default; none of them changes a score beyond rounding."""
+    """All on by default but the last; none of them changes a score beyond rounding."""
 
     share_prefixes: bool = True
     """Run a prefix once, however many sequences begin with it. Off: every sequence on its own."""
@@ -24,3 +24,6 @@ class Switches:
     """Logits in chunks of the vocabulary that stay in the cache (CPU). Off: a row's logits at once."""
     wide_products: bool = True
     """Half-precision products in float32 where the processor has none of its own. Off: as torch does them."""
+    cuda_graphs: bool = False
+    """Forward passes recorded as CUDA graphs and replayed (GPU): worth trying up to some 135M parameters, where
+    kernels take less time than their launch. Off until it has been measured on a card."""
