@@ -25,5 +25,5 @@ class Switches:
     wide_products: bool = True
     """Half-precision products in float32 where the processor has none of its own. Off: as torch does them."""
     cuda_graphs: bool = False
-    """Forward passes recorded as CUDA graphs and replayed (GPU): worth trying up to some 135M parameters, where
-    kernels take less time than their launch. Off until it has been measured on a card."""
+    """Forward passes recorded as CUDA graphs and replayed (GPU): worth trying up to some 135M parameters,
+    where kernels take less time than their launch. Off until it has been measured on a card."""
