@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +116,29 @@ def test_what_comes_first_was_assembled_for_every_kind_of_card_and_spills_next_t
     assert max(spilled.values()) <= 1024, max(spilled.items(), key=lambda item: item[1])
 
 
+NAMES = {
+    (7, 0): "V100",
+    (7, 5): "T4",
+    (8, 0): "A100",
+    (8, 6): "A10, RTX 3090",
+    (8, 9): "RTX 4090, L4, L40S",
+    (9, 0): "H100, H200",
+    (10, 0): "B200",
+    (12, 0): "RTX 5090",
+}
+
+
+@pytest.mark.parametrize("capability", NAMES)
+def test_the_page_on_gpus_shows_the_tiles_that_are_taken(capability: tuple[int, int]) -> None:
+    card = Card.named(capability)
+    cells = [NAMES[capability], "{}.{}".format(*capability), f"{card.shared_bytes:,}"]
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        firsts = [fitting_options(head, dtype, card)[:1] for head in (64, 128, 256)]
+        cells.append(" / ".join(f"{one.rows}x{one.keys}" for found in firsts for one in found) or "-")
+    page = (BENCHMARKS.parent / "docs" / "gpu.md").read_text("utf-8")
+    assert f"| {' | '.join(cells)} |" in page
+
+
 def test_heads_of_64_get_tiles_of_64_on_every_card_with_tensor_cores() -> None:
     firsts = {fitting_options(64, torch.bfloat16, card)[0] for card in CARDS if card.capability >= (8, 0)}
     assert firsts == {KernelOptions(64, 64, 3, 4)}
@@ -210,3 +235,21 @@ def flex_kernel() -> ModuleType:
     sys.modules["flex_kernel"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.skipif(
+    torch.version.cuda is None, reason="a torch built for CUDA generates kernels; this is not one"
+)
+@pytest.mark.parametrize("card", [75, 86, 90])
+def test_where_torch_is_built_for_cuda_it_generates_kernels_that_fit(card: int, tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    script = str(BENCHMARKS / "lowered_kernels.py")
+    command = [sys.executable, script, "--card", str(card), "--heads", "32", "80", "256"]
+    done = subprocess.run(
+        [*command, "--dtypes", "float16"],
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 4
