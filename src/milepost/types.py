@@ -255,6 +255,8 @@ class Measurement:
     """Whether every doc offers the same texts (A to D), so that a model can have a favourite among them."""
     reason: str | None = None
     """Why there is no value."""
+    doc_range: tuple[float, float] | None = None
+    """Lowest and highest value of the docs, for a task's mean of numbers; None where it is no such mean."""
 
 
 class Estimate(NamedTuple):

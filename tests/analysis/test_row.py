@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from analysis.made import measurement
+from analysis.made import accuracy, measurement
 from milepost.analysis import record, rows
 
 
 def test_a_row_is_its_measurement_with_an_interval():
-    (row,) = rows([measurement(value=0.5, stderr=0.05)])
-    assert (row.task, row.value, row.n) == ("arc_easy", 0.5, 100)
-    assert (row.ci_low, row.ci_high) == pytest.approx((0.402, 0.598))
+    (row,) = rows([accuracy(value=0.5, n=1000)])
+    assert (row.task, row.value, row.n) == ("arc_easy", 0.5, 1000)
+    assert (row.ci_low, row.ci_high) == pytest.approx((0.4690, 0.5310), abs=1e-4)
 
 
 def test_a_number_that_is_no_number_becomes_none():

@@ -27,11 +27,11 @@ def records_of(spec, panel=0):
 
 
 def test_there_is_a_panel_per_task_with_its_name_metric_and_best():
-    found = [accuracy(value=v, n=100, task="hellaswag", step=s) for s, v in ((1, 0.3), (2, 0.4))]
+    found = [accuracy(value=v, n=1000, task="hellaswag", step=s) for s, v in ((1, 0.3), (2, 0.4))]
     found += [perplexity(value=9.5, step=2)]
     first, second = spec_of(found)["concat"]
     assert first["title"]["text"] == ["hellaswag"]
-    assert first["title"]["subtitle"] == ["acc ↑ · best 0.4000 ± 0.0965 at step 2"]
+    assert first["title"]["subtitle"] == ["acc ↑ · best 0.4000 ± 0.0304 at step 2"]
     assert second["title"]["subtitle"] == ["word_perplexity ↓ · 9.5000"]
 
 

@@ -9,13 +9,13 @@ from milepost.report.grid import grids, legend
 
 
 def test_a_cell_is_the_value_and_half_its_interval():
-    (grid,) = grids(rows([measurement(value=0.5, stderr=0.05)]))
-    assert grid.columns[0].cells[0].text == "0.5000 ± 0.0980"
+    (grid,) = grids(rows([accuracy(value=0.5, n=1000)]))
+    assert grid.columns[0].cells[0].text == "0.5000 ± 0.0310"
 
 
 def test_halves_that_differ_are_both_given():
     (grid,) = grids(rows([accuracy(value=0.0, n=100)]))
-    assert grid.columns[0].cells[0].text == "0.0000 −0.0000 +0.0370"
+    assert grid.columns[0].cells[0].text == "0.0000 −0.0000 +0.0461"
     assert "two halves" in legend([grid])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.made import measurement
+from analysis.made import accuracy, measurement
 
 from milepost.analysis import rows
 from milepost.report.markdown import markdown
@@ -16,8 +16,8 @@ def test_a_markdown_table_has_equally_many_cells_in_every_line():
 
 
 def test_the_best_is_bold_and_starred():
-    text = markdown(rows([measurement(value=v, step=s) for s, v in ((1, 0.1), (2, 0.4))]))
-    assert r"| 2 | **\* 0.4000 ± 0.0980** |" in text
+    text = markdown(rows([accuracy(value=v, n=1000, step=s) for s, v in ((1, 0.1), (2, 0.4))]))
+    assert r"| 2 | **\* 0.4000 ± 0.0304** |" in text
 
 
 def test_foreign_names_cannot_become_markup():

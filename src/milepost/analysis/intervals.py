@@ -1,14 +1,23 @@
-"""95 % intervals around a measured figure. Knows the harness's standard errors, not where they come from."""
+"""95 % intervals around a measured figure. Knows the harness's standard errors, not where they come from.
+
+Their coverage is 93 to 97 %, or more where docs are few or nearly all right or wrong; the tests add it up
+exactly for shares of 1 to 5,000 docs and simulate it for groups.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from milepost.analysis.metrics import is_proportion, value_range
+from milepost.analysis.metrics import is_proportion, is_ratio_scale, value_range
+from milepost.analysis.student import t_quantile
 
 Z95 = 1.96
 """Half-width in standard errors, rounded as everyone who writes "± 1.96 stderr" rounds it."""
+
+MANY = 40
+"""Docs right, and docs wrong, from which on ± 1.96 stderr covers a share in at least 93 of 100 cases."""
 
 
 class Interval(NamedTuple):
@@ -18,54 +27,195 @@ class Interval(NamedTuple):
     high: float | None
 
 
+class Member(NamedTuple):
+    """One task's part in a group's figure."""
+
+    value: float
+    stderr: float | None
+    n: int
+    """Docs."""
+    weight: float
+    """Its share in the group's figure; those of all members add up to 1."""
+
+
 NO_INTERVAL = Interval(None, None)
 
 
-def wilson(share: float, n: int) -> Interval:
+def wilson(share: float, n: float, *, corrected: bool = False) -> Interval:
     """Wilson score interval of a proportion: inside [0, 1], and of some width even at 0 and 1.
 
     Args:
         share: proportion of successes, 0 to 1.
-        n: trials, at least 1.
+        n: trials, at least 1; for a mean of proportions, how many trials would have its error.
+        corrected: for continuity: then it covers at least 95 % at any n, where the plain interval covers
+            95 % on average and as little as 80 % of single docs.
 
-    Source: E. B. Wilson, JASA 22 (1927), 209-212; recommended over ±1.96 stderr for shares near the edges
-    by Brown, Cai and DasGupta, Statistical Science 16 (2001), 101-133. For the mean of scores between 0 and 1
-    that are not all 0 or 1 it errs on the wide side, since none has more variance than a coin.
+    Sources: E. B. Wilson, JASA 22 (1927), 209-212; recommended over ±1.96 stderr for shares near the edges
+    by Brown, Cai and DasGupta, Statistical Science 16 (2001), 101-133; with and without correction in
+    R. G. Newcombe, Statistics in Medicine 17 (1998), 857-872 (methods 4 and 3). For the mean of scores
+    between 0 and 1 that are not all 0 or 1 it errs on the wide side: none has more variance than a coin.
     """
-    z2 = Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+    z2, other = Z95 * Z95, 1 - share
+    if corrected:
+        below = z2 - 2 - 1 / n + 4 * share * (n * other + 1)
+        above = z2 + 2 - 1 / n + 4 * share * (n * other - 1)
+        low = (2 * n * share + z2 - 1 - Z95 * math.sqrt(max(0.0, below))) / (2 * (n + z2))
+        high = (2 * n * share + z2 + 1 + Z95 * math.sqrt(max(0.0, above))) / (2 * (n + z2))
+    else:
+        centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+        half = Z95 / (1 + z2 / n) * math.sqrt(share * other / n + z2 / (4 * n * n))
+        low, high = centre - half, centre + half
+    return Interval(min(share, max(0.0, low)), max(share, min(1.0, high)))
 
 
 def interval(
-    metric: str, value: float | None, stderr: float | None, n: int, *, pooled: bool = False
+    metric: str,
+    value: float | None,
+    stderr: float | None,
+    n: int,
+    *,
+    pooled: bool = False,
+    doc_range: tuple[float, float] | None = None,
 ) -> Interval:
     """95 % interval of one figure.
 
-    `value ± 1.96 stderr` wherever that is fair: it is what readers of lm_eval's tables compute by hand
-    (Miller, "Adding Error Bars to Evals", arXiv 2411.00640, section 2.1). Where it is not:
-
-    - a proportion whose stderr is 0 or missing, or whose interval would leave [0, 1], gets Wilson's interval;
-    - any other metric is cut at the ends of its range (a perplexity is never below 1), which cannot lose
-      coverage; without a positive stderr it gets no interval.
+    - A share of docs answered right (known by the metric's name, or since its stderr is that of docs which
+      are all 0 or 1): `value ± 1.96 stderr`, what readers of lm_eval's tables compute by hand (Miller,
+      "Adding Error Bars to Evals", arXiv 2411.00640, section 2.1), if at least `MANY` docs are right and as
+      many wrong; else Wilson's with correction for continuity, which keeps its coverage.
+    - A perplexity: on the log scale, so that it is never below 0 (nor 1); its stderr is taken for that of a
+      lognormal figure.
+    - Any other figure: `value ± t stderr` with Student's t of n - 1 degrees of freedom, cut at the ends of
+      the metric's range, and of what docs can score where all of them lie between 0 and 1, or above 0.
+      Without a positive stderr there is no interval.
 
     Args:
         metric: lm_eval's name of the metric.
         value: the figure; None where the model gave no number.
         stderr: the harness's standard error; None where it has none ("N/A").
         n: docs behind the figure.
-        pooled: the figure is a group's. A group without stderr may weigh its tasks unevenly, so that n says
-            nothing about its error: no interval.
+        pooled: the figure is a group's of which the tasks are not known (else see `group_interval`). Without
+            stderr it may weigh them unevenly, so that n says nothing about its error: no interval.
+        doc_range: the lowest and the highest of the docs' values, where known.
     """
     if value is None:
         return NO_INTERVAL
+    lowest, highest = _range(metric, doc_range)
+    share = _is_share(metric, value, stderr, n) and not (pooled and stderr is None)
+    if share and (not stderr or not _many(value, n)):
+        return wilson(value, n, corrected=True)
+    if stderr is None or stderr <= 0:
+        return NO_INTERVAL
+    if is_ratio_scale(metric) and value > 0:
+        return _of_perplexity(value, stderr, n, lowest)
+    return _around(value, (Z95 if share else _t(n)) * stderr, lowest, highest)
+
+
+def group_interval(metric: str, value: float, stderr: float | None, members: Sequence[Member]) -> Interval:
+    """95 % interval of a group's figure, from its tasks.
+
+    Shares of right answers: where every doc counts the same, Wilson's interval of the whole with correction
+    for continuity (docs of unlike tasks vary less than a binomial). Else each task's variance is that of its
+    own share with one right and one wrong doc added (A. Agresti and B. Caffo, The American Statistician 54
+    (2000), 280-288), or that of the group's share where this is more, so that a small task that is all right
+    or all wrong does not pass for one without error; then Wilson's interval for as many docs as would have
+    this variance, joined with the tasks' own intervals put together (MOVER: G. Y. Zou and A. Donner,
+    Statistics in Medicine 27 (2008), 1693-1702). Where `MANY` right and as many wrong docs stand behind it,
+    `value ± 1.96 stderr`.
+
+    Other figures: `value ± t stderr`, degrees of freedom after Satterthwaite.
+    """
+    n = sum(member.n for member in members)
+    if not is_proportion(metric) or any(not 0 <= one.value <= 1 or one.n < 1 for one in members):
+        if stderr is None or stderr <= 0 or is_ratio_scale(metric):
+            return interval(metric, value, stderr, n, pooled=True)
+        lowest, highest = value_range(metric)
+        return _around(value, t_quantile(_satterthwaite(members)) * stderr, lowest, highest)
+    value = min(1.0, max(0.0, value))  # sums of shares end a rounding beyond
+    equal_docs = 1 / sum(one.weight**2 / one.n for one in members)
+    common = (value * equal_docs + 1) / (equal_docs + 2)
+    variance = math.fsum(
+        one.weight**2 * max(_coin(one.value, one.n), common * (1 - common)) / one.n for one in members
+    )
+    docs = min(n, common * (1 - common) / variance)
+    if stderr is not None and stderr > 0 and _many(value, docs):
+        return Interval(
+            min(value, max(value - Z95 * stderr, 0.0)), max(value, min(value + Z95 * stderr, 1.0))
+        )
+    if all(math.isclose(one.weight * n, one.n, rel_tol=1e-6) for one in members):
+        return wilson(value, n, corrected=True)
+    joined = wilson(value, docs, corrected=True)
+    below = above = 0.0
+    for one in members:
+        low, high = wilson(one.value, one.n, corrected=True)
+        assert low is not None
+        assert high is not None
+        below += (one.weight * (one.value - low)) ** 2
+        above += (one.weight * (high - one.value)) ** 2
+    assert joined.low is not None
+    assert joined.high is not None
+    return Interval(
+        max(0.0, min(joined.low, value - math.sqrt(below))),
+        min(1.0, max(joined.high, value + math.sqrt(above))),
+    )
+
+
+def _around(value: float, half: float, lowest: float, highest: float) -> Interval:
+    return Interval(min(value, max(value - half, lowest)), max(value, min(value + half, highest)))
+
+
+def _coin(share: float, n: int) -> float:
+    """Variance of one doc, with one right and one wrong added."""
+    added = (share * n + 1) / (n + 2)
+    return added * (1 - added)
+
+
+def _satterthwaite(members: Sequence[Member]) -> float:
+    variances = [(one.weight * (one.stderr or 0.0)) ** 2 for one in members]
+    by_df = math.fsum(own**2 / max(1, one.n - 1) for own, one in zip(variances, members, strict=True))
+    df = math.fsum(variances) ** 2 / by_df if by_df > 0 else sum(one.n - 1 for one in members)
+    return max(1.0, df)
+
+
+def _is_share(metric: str, value: float, stderr: float | None, n: int) -> bool:
+    """Whether docs are right or wrong: then the stderr of their mean follows from the mean."""
+    if n < 1 or not 0 <= value <= 1:
+        return False
+    if stderr is None or stderr == 0 or n == 1:
+        return is_proportion(metric) or (stderr == 0 and value in (0, 1) and math.isinf(_width(metric)))
+    expected = value * (1 - value) / (n - 1)
+    whole = abs(value * n - round(value * n)) < 1e-6 * max(1.0, value * n)
+    return whole and math.isclose(stderr**2, expected, rel_tol=1e-6, abs_tol=1e-15)
+
+
+def _many(share: float, n: float) -> bool:
+    return min(share, 1 - share) * n >= MANY - 1e-6
+
+
+def _t(n: int) -> float:
+    return t_quantile(n - 1) if 2 <= n <= 1_000 else Z95
+
+
+def _of_perplexity(value: float, stderr: float, n: int, lowest: float) -> Interval:
+    """A figure whose logarithm is normal has a standard error of value sqrt(u (u - 1)), u = exp(s²)."""
+    ratio = stderr / value * math.sqrt(n / (n - 1) if n > 1 else 1.0)  # draws of n docs spread less
+    spread = math.sqrt(math.log((1 + math.sqrt(1 + 4 * ratio**2)) / 2))
+    half = min(_t(n) * spread, 700.0)
+    high = value * math.exp(half) if math.log(value) + half < 700 else math.inf
+    return (
+        Interval(min(value, max(lowest, value * math.exp(-half))), high) if high < math.inf else NO_INTERVAL
+    )
+
+
+def _range(metric: str, doc_range: tuple[float, float] | None) -> tuple[float, float]:
     lowest, highest = value_range(metric)
-    if stderr is not None and stderr > 0:
-        low, high = value - Z95 * stderr, value + Z95 * stderr
-        if is_proportion(metric) and (low < lowest or high > highest) and n > 0 and 0 <= value <= 1:
-            return wilson(value, n)
-        return Interval(min(value, max(low, lowest)), max(value, min(high, highest)))
-    if is_proportion(metric) and n > 0 and 0 <= value <= 1 and not (pooled and stderr is None):
-        return wilson(value, n)
-    return NO_INTERVAL
+    if doc_range is not None and math.isinf(_width(metric)):
+        low, high = doc_range
+        lowest = max(lowest, 0.0) if low >= 0 else lowest
+        highest = min(highest, 1.0) if low >= 0 and high <= 1 else highest
+    return lowest, highest
+
+
+def _width(metric: str) -> float:
+    lowest, highest = value_range(metric)
+    return highest - lowest

@@ -83,7 +83,7 @@ def command(
     left_out: list[LeftOut] = []
     current = list(read_current(open_results(results), left_out, free=metric))
     measured = measurements_of(current)
-    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
+    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured)
     tasks = list(dict.fromkeys(row.task for row in picked))
     from milepost.report.files import write_chart
     from milepost.report.left_out import left_out_notes

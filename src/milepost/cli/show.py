@@ -83,16 +83,18 @@ def command(
         from milepost.analysis.training import read_training
         from milepost.report.training_table import as_json as training_json
 
-        curves = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
+        curves = rows(
+            headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
+        )
         click.echo(training_json(read_training(results, current, curves)))
         return
     if form in ("json", "csv"):
         from milepost.report.tidy import as_csv, as_json
 
-        picked = rows(select(measured, tasks=task, metrics=metric, series=series))
+        picked = rows(select(measured, tasks=task, metrics=metric, series=series), measured)
         click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
         return
-    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects))
+    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured)
     picked = with_gaps(picked, without_figures(results, measured))
     tell_left_out(left_out, picked)
     tell_versions(results, picked)

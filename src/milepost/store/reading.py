@@ -385,4 +385,5 @@ def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str,
         constant=tuple(row["constant"]) if row.get("constant") else None,
         fixed_choices=row.get("fixed_choices", False),
         reason=row.get("reason"),
+        doc_range=tuple(row["doc_range"]) if row.get("doc_range") else None,
     )

@@ -336,10 +336,21 @@ def _rows(
                     "num_fewshot": _common([loaded.tasks[leaf].get_config("num_fewshot") for leaf in leaves]),
                 }
             )
+            ends = None if group or value is None else _doc_range(loaded.tasks[name], metric, key, raw[name])
+            rows[-1] |= {"doc_range": ends} if ends else {}
             if value is None:
                 reason = _reason(name, leaves, metric, key, missing, reasons)
                 rows[-1] |= {"reason": reason} if reason else {}
     return rows
+
+
+def _doc_range(task: Task, metric: str, key: str, raw: RawMetrics) -> tuple[float, float] | None:
+    """Lowest and highest of the docs' numbers, where the figure is their mean."""
+    if aggregation_of(task, metric) not in (mean, nanmean):
+        return None
+    numbers = [one for one in raw.get((metric, key), ()) if isinstance(one, int | float | np.number)]
+    known = [float(one) for one in numbers if math.isfinite(one)]
+    return (min(known), max(known)) if known and len(numbers) == len(raw[metric, key]) else None
 
 
 def _chances(loaded: LoadedTasks, name: str) -> Mapping[str, float]:
