@@ -8,6 +8,8 @@ of ours and keeps its traceback.
 
 from __future__ import annotations
 
+from milepost.credentials import without_secrets
+
 
 class MilepostError(Exception):
     """Something the user can mend.
@@ -20,9 +22,9 @@ class MilepostError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_secrets(message)
+        self.hint = hint and without_secrets(hint)
+        super().__init__(self.message)
 
     @property
     def one_line(self) -> str:

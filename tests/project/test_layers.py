@@ -16,11 +16,12 @@ from analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
-GROUND = {"types", "errors", "version", "cache", "arrow", "fastjson", "options"}
+GROUND = {"types", "errors", "version", "cache", "arrow", "fastjson", "options", "credentials"}
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "types": set(),
-    "errors": set(),
+    "errors": {"credentials"},
+    "credentials": set(),
     "version": set(),
     "cache": {"errors"},
     "arrow": set(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.sources.names import scrubbed, shown, without_secrets
+from milepost.credentials import redacted, without_secrets
+from milepost.sources.names import shown
 
 TOKEN = "hf_" + "aB3" * 11
 
@@ -25,11 +26,11 @@ TOKEN = "hf_" + "aB3" * 11
 def test_credentials_are_masked_wherever_they_stand_in_an_address(text: str) -> None:
     assert "SECRET" not in without_secrets(text)
     assert "SECRET" not in shown(text)
-    assert "SECRET" not in str(scrubbed({"a": [text, {"b": (text,)}], "c": 1}))
+    assert "SECRET" not in str(redacted({"a": [text, {"b": (text,)}], "c": 1}))
 
 
 def test_tokens_of_the_hub_are_masked_and_addresses_of_it_are_not() -> None:
     assert without_secrets(f"HF_TOKEN={TOKEN}") == "HF_TOKEN=***"
     for plain in ("hf://gpt2@main", "hf://org/name@step-*", "runs/a@b:c", "tokens=3", "a?tokens=3&x=4"):
         assert without_secrets(plain) == plain
-    assert scrubbed({"n": 3, "x": None, "t": True}) == {"n": 3, "x": None, "t": True}
+    assert redacted({"n": 3, "x": None, "t": True}) == {"n": 3, "x": None, "t": True}

@@ -191,7 +191,7 @@ def test_a_checkpoint_without_figures_is_refused_unless_partial(
     assert "tiny-run/checkpoint-30: " in refused(pack(results, output), output)
     called = pack(results, output, "--partial")
     assert called.status == 0
-    assert "note: tiny-run/checkpoint-30: " in called.err
+    assert "tiny-run/checkpoint-30: " in called.err
 
 
 def test_a_folder_without_figures_is_refused(tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ import gc
 import importlib
 import os
 import sys
+import traceback
+from types import TracebackType
 
 import click
 
 from milepost.cli.options import spell_with_dashes
 from milepost.cli.signals import Stopped
+from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 from milepost.version import __version__
 
@@ -78,7 +81,15 @@ def prepare_process() -> None:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # A million objects, modules and plans, are made at the start and stay. Python would look through them for
     # cycles 1,800 times, a tenth of the start's time, and find next to none.
+    sys.excepthook = _show_without_secrets
     gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
+
+
+def _show_without_secrets(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A bug's traceback; an address in it may hold a password."""
+    click.echo(without_secrets("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milepost.analysis import Row, rows
+from milepost.credentials import redacted
 from milepost.recorders.figures import curves_of, subjects_table
 from milepost.recorders.leaderboard import final_table
 from milepost.recorders.ledger import Ledger, how_asked
@@ -113,7 +114,7 @@ class Recording:
                 run_id=ledger.run_id,
                 name=_run_name(series, asked),
                 folder=self._results.path,
-                config={"series": series, **asked, "versions": plan["settings"]["versions"]},
+                config=redacted({"series": series, **asked, "versions": plan["settings"]["versions"]}),
             )
             self._runs[key] = _SeriesRun(series, new, ledger)
         run = self._runs[key]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from milepost.credentials import remember, without_secrets
 from milepost.errors import MilepostError
 from milepost.options import option, options_of, words_of
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.run.versions import can_compute_metrics
 from milepost.sources import Steps
-from milepost.sources.names import without_secrets
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.suites import load_suite
 
@@ -246,6 +246,8 @@ class EvalConfig:
     )
 
     def __post_init__(self) -> None:
+        for address in (*self.sources, self.base_url or ""):
+            remember(address)
         if not self.sources:
             raise MilepostError("no SOURCE given", "name a folder of checkpoints or hf://org/name@step-*")
         if self.dtype not in DTYPES:
@@ -319,7 +321,7 @@ class EvalConfig:
         return {"sources": list(self.sources), **self._given()}
 
     def command_line(self) -> str:
-        """Return `milepost run ...`, quoted for a shell, without options that cannot change a result."""
+        """Return `milepost run ...`, quoted for a shell, without passwords and what changes no result."""
         words = [
             word
             for name, value in self._given().items()

@@ -18,8 +18,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
-from milepost.sources.names import without_secrets
 from milepost.store import inside
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
@@ -179,7 +179,7 @@ class Journal:
             self._aside.add(thread)
         text = io.TextIOWrapper(inside.append(path), encoding="utf-8", write_through=True)
         file = logging.StreamHandler(text)
-        file.setFormatter(logging.Formatter(FORMAT))
+        file.setFormatter(_FileFormatter(FORMAT))
         file.setLevel(min(self._level, logging.INFO))
         file.addFilter(lambda record: record.levelno != logging.WARNING or not record.lineno)
         file.addFilter(lambda record: (record.thread if record.thread in self._aside else None) == thread)
@@ -204,6 +204,13 @@ class _DiscreetRecord(logging.LogRecord):
 
     def getMessage(self) -> str:
         return without_secrets(super().getMessage())
+
+
+class _FileFormatter(logging.Formatter):
+    """A traceback may hold an address with a password, which `_DiscreetRecord` does not see."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 class _ScreenFormatter(logging.Formatter):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.cache import cache_folder
+from milepost.credentials import redacted, without_secrets
 from milepost.errors import CheckpointError
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
@@ -17,7 +18,6 @@ from milepost.run.outcome import Failure
 from milepost.run.scoring import Target, write_plan_record
 from milepost.run.versions import versions
 from milepost.sources import identify
-from milepost.sources.names import scrubbed, without_secrets
 from milepost.store import ResultsFolder, inside
 from milepost.store.files import cannot_write, is_intact, read_json, write_json
 from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
@@ -32,7 +32,7 @@ def note_visit(results: ResultsFolder, checkpoint: Checkpoint, target: Target, *
     before = read_json(path) if is_intact(path) else {}
     model = {"model_id": target.model_id, "numerics": target.numerics}
     known = before if all(before.get(key) == value for key, value in model.items()) else {}
-    record = {**known, **_named(checkpoint), **model, **details}
+    record = {**known, **_named(checkpoint), **model, **redacted(details)}
     record.pop(FAILURE, None)
     if record != before:
         write_json(path, record)
@@ -43,7 +43,7 @@ def _named(checkpoint: Checkpoint) -> dict[str, Any]:
         "series": checkpoint.series,
         "checkpoint": checkpoint.name,
         "step": checkpoint.step,
-        "source": checkpoint.source,
+        "source": without_secrets(checkpoint.source),
         "format": checkpoint.format,
     }
 
@@ -70,8 +70,8 @@ def write_records(
             "checkpoints": names,
             "n_records": len(groups),
             "command": settings.command_line(),
-            "config": scrubbed(settings.to_json()),
-            "sources": scrubbed(list(settings.sources)),
+            "config": redacted(settings.to_json()),
+            "sources": redacted(list(settings.sources)),
             "dtype": settings.dtype,
             "device": device,
             "versions": versions(),

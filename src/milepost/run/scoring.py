@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milepost.credentials import redacted
 from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard
@@ -367,7 +368,7 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
             "plan_id": plan.plan_id,
             "tokenizer_id": plan.tokenizer_id,
             "max_length": plan.max_length,
-            "settings": plan.settings,
+            "settings": {**plan.settings, "asked": redacted(plan.settings.get("asked", {}))},
             "tasks": tasks,
         },
     )

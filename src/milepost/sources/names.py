@@ -5,21 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Any
+
+from milepost.credentials import without_secrets
 
 _STEP_WORD = re.compile(r"(?:step|iter|iteration|checkpoint|ckpt|chkpt)s?[-_=.]?([0-9]+)", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]+")
 _GLOB = re.compile(r"[*?\[\]]+")
 _MAX_DIGITS = 18
 """Longer runs of digits are hashes, not steps (and int() refuses the longest)."""
-_SECRET = re.compile(
-    r"(?<=://)[^/@\s:]*:[^/@\s]*(?=@)|(?<=https://)[^/@\s]+(?=@)|(?<=http://)[^/@\s]+(?=@)"
-    r"|\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{16,}"
-    r"|(?<=Bearer )[^\s'\"]+"
-    r"|(?<=[?&])(?i:[a-z_-]*(?:token|key|secret|signature|password|credential|policy))=[^&\s'\"]+"
-)
-"""Name and password in an address (`hf://gpt2@main` has none), tokens of the Hub and of servers, and what a
-signed address ends in."""
 
 
 def step_in(name: str) -> int | None:
@@ -65,22 +58,6 @@ def shown(text: str) -> str:
     """
     printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return without_secrets(printable)
-
-
-def without_secrets(text: str) -> str:
-    """The text with `***` for names and passwords in addresses and for tokens of the Hub."""
-    return _SECRET.sub("***", text)
-
-
-def scrubbed(value: Any) -> Any:
-    """A value of JSON with every text in it `without_secrets`, for records."""
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, dict):
-        return {key: scrubbed(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [scrubbed(inner) for inner in value]
-    return value
 
 
 def listed(names: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from milepost import fastjson
+from milepost.credentials import redacted
 from milepost.errors import ResultsError, StorageError
 from milepost.store import inside
 from milepost.store.processes import PROCESS_NAME, this_process
@@ -25,6 +26,10 @@ TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
 
 CHECKSUM = "checksum"
 """The entry of a JSON record that holds its checksum."""
+ABOUT_A_RUN = frozenset({"runs", "workers", "checkpoints", "series", "executed", "recorded", "quick"})
+"""Kinds of records that tell of commands and places, which may hold a password, and no text of a task."""
+WHOSE = frozenset({"series", "checkpoint", "checkpoints", "model_id", "plan_id", "numerics", "process"})
+"""Entries that say whose record it is, by which it is found again."""
 NAME = "record"
 """The entry that holds the record's own name."""
 
@@ -127,6 +132,8 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def _sealed(path: Path, value: Mapping[str, Any]) -> bytes:
+    if record_kind(path) in ABOUT_A_RUN:
+        value = {key: one if key in WHOSE else redacted(one) for key, one in value.items()}
     sealed = {**value, NAME: record_name(path), CHECKSUM: OPEN.decode()}
     return seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode())
 
@@ -162,6 +169,12 @@ def record_name(path: Path) -> str | None:
     if store is None or not absolute.is_relative_to(store):
         return None
     return absolute.relative_to(store).as_posix()
+
+
+def record_kind(path: Path) -> str | None:
+    """The folder below `store/` that a record lies in."""
+    name = record_name(path)
+    return name and name.partition("/")[0]
 
 
 def check_name(path: Path, said: str | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.credentials import redacted
 from milepost.errors import ResultsError
 from milepost.store import inside
 from milepost.store.files import check_name, damaged, record_name, write_atomically
@@ -61,7 +62,7 @@ def table_bytes(
     of_words = [one.name for one in table.schema if any(kind(one.type) for kind in words)]
     with pq.ParquetWriter(sink, table.schema, compression=compression, use_dictionary=of_words) as writer:
         writer.write_table(table)
-        told = {MADE_KEY: json.dumps(made or {}), CHECKSUM_KEY: OPEN.decode()}
+        told = {MADE_KEY: json.dumps(redacted(made or {})), CHECKSUM_KEY: OPEN.decode()}
         if name := name or record_name(path):
             told[NAME_KEY] = name
         writer.add_key_value_metadata(told)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from milepost.analysis import Row, record, rows
+from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
 from milepost.report.files import check_target
 from milepost.report.tidy import as_csv
 from milepost.store import ResultsFolder, inside, open_results, read_measurements
-from milepost.store.files import atomic_file, read_json
+from milepost.store.files import ABOUT_A_RUN, atomic_file, read_json
 from milepost.store.folder import MARKER
 from milepost.store.reading import checkpoints_of, runs_newest_first
 from milepost.store.verify import KINDS
@@ -81,6 +82,7 @@ def pack(
     figures = rows(read_measurements(path))
     lacking = gaps(results)
     _refuse_unfinished(path, figures, lacking, partial)
+    _refuse_secrets(results)
     plans = _plans(results)
     examples = refuse_leaks(results, plans, allow_shared=allow_shared)
     added = read_additions(task_files, patches)
@@ -179,6 +181,22 @@ def _own_tasks(plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
     )
     lm_evals = load_catalog() if names else {}
     return [name for name in names if name not in lm_evals]
+
+
+def _refuse_secrets(results: ResultsFolder) -> None:
+    """Refuse what the first versions stored with a password in an address; later ones store none.
+
+    Raises:
+        ResultsError: a record that tells of a command or a place holds one.
+    """
+    for kind in sorted(ABOUT_A_RUN - set(NOT_HANDED_IN)):
+        for path in inside.files_below(results.path / "store" / kind, "*.json"):
+            text = inside.read_bytes(path).decode("utf-8", "replace")
+            if without_secrets(text) != text:
+                raise ResultsError(
+                    f"{path} holds a password or a token",
+                    "an earlier version stored it; score the checkpoint into a new results folder",
+                )
 
 
 def _refuse_large(content: Mapping[str, Path | bytes], most_mb: float) -> None:

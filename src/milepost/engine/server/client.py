@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from milepost.credentials import remember
 from milepost.errors import MilepostError
 
 Item = TypeVar("Item")
@@ -51,6 +52,7 @@ class ServerClient:
             raise MilepostError(
                 f"--base-url {base_url!r} is no address", "for example --base-url http://127.0.0.1:8000/v1"
             )
+        remember(base_url)
         key = os.environ.get("OPENAI_API_KEY")
         http = httpx.Client(
             base_url=base_url.rstrip("/") + "/",

@@ -1,0 +1,81 @@
+"""Passwords, keys and tokens never leave memory: they are replaced by `***` in whatever is written or said.
+
+A secret is known by where it stands (before the `@` of an address, behind `api_key=`), by its form (`hf_...`,
+`sk-...`), or because it is one: what `remember` was given, and the values of environment variables with the
+names of keys. Records, logs, error messages, recorders and the command that is stored all go through here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+HIDDEN = "***"
+SHORTEST = 8
+"""Characters; a shorter value of an environment variable is as likely a word of the text."""
+
+_NAMES = r"api[-_]?key|apikey|authorization|passw(?:or)?d|secret|(?:access|auth|hf|bearer)[-_]?token"
+_ENVIRONMENT = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
+_ENTRY = re.compile(_NAMES, re.IGNORECASE)
+_FORMS = re.compile(
+    r"(?<=://)[^/?#\s'\"@]*:[^/\s'\"]*(?=@)"  # name and password; hf://gpt2@main has none
+    r"|(?<=https://)[^/\s'\"]+(?=@)|(?<=http://)[^/\s'\"]+(?=@)"
+    r"|\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{16,}"
+    r"|(?<=[Bb]earer )[^\s'\"]+"
+)
+_PARAMETER = re.compile(
+    r"([?&][a-z_-]*(?:token|key|secret|sig|signature|password|credential|policy)=)[^&#\s'\"]+", re.IGNORECASE
+)
+"""What a signed address ends in."""
+_ASSIGNED = re.compile(rf"\b((?:{_NAMES})\\*[\"']?\s*[:=]\s*\\*[\"']?)[^\s\"'\\&,;}}]+", re.IGNORECASE)
+_USER = re.compile(r"^[a-z]+://(?P<user>.*)@", re.IGNORECASE)
+
+_remembered: set[str] = set()
+
+
+def remember(address: str) -> None:
+    """Keep the credentials in an address from being shown, however they are spelled."""
+    found = _USER.match(address)
+    if found is None:
+        return
+    user, _, password = found["user"].partition(":")
+    for secret in (found["user"], unquote(found["user"]), password or user, unquote(password or user)):
+        if len(secret) >= 3:
+            _remembered.add(secret)
+
+
+def without_secrets(text: str) -> str:
+    """The text with `***` for passwords, keys and tokens."""
+    for secret in _known():
+        text = text.replace(secret, HIDDEN)
+    text = _FORMS.sub(HIDDEN, text)
+    text = _PARAMETER.sub(rf"\1{HIDDEN}", text)
+    return _ASSIGNED.sub(rf"\1{HIDDEN}", text)
+
+
+def redacted(value: Any) -> Any:
+    """A value of JSON with `***` for the secrets in it."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {
+            key: HIDDEN if isinstance(one, str) and one and _ENTRY.fullmatch(str(key)) else redacted(one)
+            for key, one in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redacted(one) for one in value]
+    return value
+
+
+def _known() -> list[str]:
+    """Secrets themselves, the longest first."""
+    own = {value for name, value in os.environ.items() if _ENVIRONMENT.search(name) and _is_key(value)}
+    return sorted(own | _remembered, key=len, reverse=True)
+
+
+def _is_key(value: str) -> bool:
+    """Whether a value is long and mixed enough to be no word that a text may hold by chance."""
+    return len(value) >= SHORTEST and (len(value) >= 20 or not value.replace("-", "").isalpha())

@@ -1,0 +1,102 @@
+"""Passwords, keys and tokens are in nothing that is written or said."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from milepost.credentials import redacted, remember, without_secrets
+from milepost.errors import MilepostError
+from milepost.run.config import EvalConfig
+from milepost.run.journal import Journal
+from milepost.run.records import note_failure
+from milepost.store import ResultsFolder
+from milepost.store.files import write_json
+from milepost.store.tables import write_table
+
+URL = "http://alice:S3CRETpass@127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"milepost run m --base-url {URL} -t arc",
+        "https://S3CRETpass@host/v1",
+        "http://alice:S3CRETpass@host",
+        "http://a:S3CRET!$pass@h",
+        "https://host/v1?api_key=S3CRETpass&x=1",
+        "https://host/v1?x=1&token=S3CRETpass",
+        '{"api_key": "S3CRETpass"}',
+        """--metadata '{"password": "S3CRETpass"}'""",
+        "Authorization: Bearer S3CRETpass1234",
+        "key sk-S3CRET" + "x" * 20,
+        "hf_S3CRET" + "x" * 30,
+    ],
+)
+def test_a_secret_is_known_by_its_place_and_form(text: str) -> None:
+    assert "S3CRET" not in without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://org/name@step-100/sub",
+        "hf://gpt2@main",
+        "http://127.0.0.1:8000/v1",
+        "/data/runs/my-run/checkpoint-1",
+        "https://host/a?b=c",
+        "the token ids of tokenizer x",
+        "a@b.c said: mind the key",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert without_secrets(text) == text
+
+
+def test_a_password_with_any_characters_is_remembered_from_the_command() -> None:
+    remember("http://bob:S3/CR@ET%21@host/v1")
+    for spelled in ("S3/CR@ET%21", "S3/CR@ET!", "http://bob:S3/CR@ET%21@host/v1"):
+        assert "S3" not in without_secrets(f"cannot reach {spelled}: no")
+
+
+def test_a_key_of_the_environment_is_known_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "abc-123-def-456")
+    monkeypatch.setenv("MY_TOKEN", "42ABCDEF99")
+    monkeypatch.setenv("SORT_KEY", "accuracy")
+    assert without_secrets("x abc-123-def-456 y 42ABCDEF99 accuracy") == "x *** y *** accuracy"
+    assert redacted({"a": ["abc-123-def-456", 1], "api_key": "short"}) == {"a": ["***", 1], "api_key": "***"}
+
+
+def files_with(folder: Path, secret: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_nothing_that_is_written_holds_the_password(tmp_path: Path) -> None:
+    results = ResultsFolder.create(tmp_path / "results")
+    config = EvalConfig.from_options("m", "arc", engine="openai", base_url=URL, output_path=results.path)
+    assert "S3CRET" not in config.command_line()
+    results.write_run({"command": f"x {URL}", "config": config.to_json(), "plan_id": "p", "series": []})
+    write_json(results.checkpoint_path("run", "one"), {"series": "run", "device": URL})
+    write_table(
+        results.docs_path("d"), pa.table({"a": [1]}), {"device": URL, "headers": {"password": "S3CRET"}}
+    )
+    path = results.log_folder("run", "one") / "evaluation.log"
+    with Journal() as journal, journal.evaluation_log(path) as log:
+        log.info("device %s", URL)
+        try:
+            raise ValueError(f"no answer from {URL}")
+        except ValueError:
+            log.exception("it failed")
+            logging.getLogger("httpx").warning("GET %s", URL)
+    assert "it failed" in path.read_text()
+    assert files_with(results.path, "S3CRET") == []
+    assert note_failure.__module__ == "milepost.run.records"
+
+
+def test_no_message_holds_the_password() -> None:
+    error = MilepostError(f"nobody at {URL}", f"correct {URL}")
+    assert "S3CRET" not in json.dumps([str(error), error.message, error.hint])
