@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 from cli.called import milepost as call
 from engine.emulated import Compiler, compiler
+from faults.zygote import Zygote
 
+from milepost.api.results import Results
+from milepost.engine.accelerator import EMULATE
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.gpu_path import GpuPath
-from milepost.store import ResultsFolder
+from milepost.store import ResultsFolder, open_results
+from milepost.store.leases import leases_folder
+from run.own_tasks import write_tasks
 
 __all__ = ["compiler"]
 
@@ -80,3 +86,51 @@ def test_a_run_whose_kernels_cannot_be_built_says_so_and_has_the_same_scores(
     found, expected = scores_in(tmp_path / "gpu"), scores_in(tmp_path / "padded")
     for name, (loglikelihood, _) in found.items():
         np.testing.assert_allclose(loglikelihood, expected[name][0], atol=1e-4, rtol=0)
+
+
+DYING = """
+import os, signal
+os.environ['MILEPOST_EMULATED_GPU'] = 'eager'
+from milepost.store import files
+replace, done = os.replace, []
+def dying(old, new):
+    done.append(str(new))
+    if sum('/scores/' in path for path in done) == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(old, new)
+files.os.replace = dying
+"""
+"""A process that is killed in its second checkpoint, when it is about to name its ninth score file."""
+
+
+def test_a_killed_run_by_the_gpu_path_goes_on_and_ends_like_a_run_on_a_cpu(
+    tiny_run: Path, tmp_path: Path, compiler: Compiler, paths: list[GpuPath], zygote: Zygote
+) -> None:
+    tasks, killed, on_cpu = write_tasks(tmp_path / "tasks"), tmp_path / "killed", tmp_path / "cpu"
+    asked = ["run", tiny_run, "-t", "farm,prose", "--include-path", tasks, "--yes"]
+    asked += ["--shard-tokens", "30", "--batch-size", "128"]
+    log = tmp_path / "log"
+    assert zygote.run(*asked, "-o", killed, log=log, before=DYING) == -9, log.read_text("utf-8")
+    kept = {path: path.stat().st_mtime_ns for path in (killed / "store" / "scores").rglob("[!.]*.parquet")}
+    assert len(kept) == 8
+    again = call(*asked, "-o", killed)
+    assert again.status == 0, again.err
+    assert paths
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(EMULATE)
+        made = len(paths)
+        assert call(*asked, "-o", on_cpu).status == 0
+        assert len(paths) == made, "a CPU has no GPU path"
+    found, expected = scores_in(killed), scores_in(on_cpu)
+    assert found.keys() == expected.keys()
+    assert len(found) > 24
+    for name, (loglikelihood, greedy) in found.items():
+        np.testing.assert_allclose(loglikelihood, expected[name][0], atol=1e-4, rtol=0)
+        np.testing.assert_array_equal(greedy, expected[name][1])
+    rows, usual = (Results.open(folder).to_records() for folder in (killed, on_cpu))
+    assert [row["value"] for row in rows] == pytest.approx(
+        [row["value"] for row in usual], abs=1e-3, rel=1e-5
+    )
+    assert os.listdir(leases_folder(open_results(killed))) == []
+    assert "packed" in next(killed.rglob("evaluation.log")).read_text("utf-8")
