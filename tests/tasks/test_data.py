@@ -11,7 +11,7 @@ from conftest import NO_HUB
 from huggingface_hub import constants
 
 from milepost.tasks import data
-from milepost.tasks.data import cache_if_hub_is_down, data_state, endpoint, is_offline
+from milepost.tasks.data import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
 
 
 def local(*files: Path) -> dict[str, Any]:
@@ -43,6 +43,20 @@ def test_a_folder_has_the_state_of_all_files_in_it(tmp_path: Path) -> None:
     state = data_state(ref)
     (tmp_path / "deep" / "more.jsonl").write_text("{}\n")
     assert data_state(ref) != state
+
+
+def test_patterns_and_a_data_dir_have_the_state_of_the_files_they_lead_to(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    refs = (
+        data_ref("json", {"data_files": str(tmp_path / "*.jsonl")}),
+        data_ref("json", {"data_files": "a.jsonl", "data_dir": str(tmp_path)}),
+        data_ref("json", {"data_dir": str(tmp_path)}),
+    )
+    before = [data_state(ref) for ref in refs]
+    assert None not in before
+    (tmp_path / "a.jsonl").write_text("{} \n")
+    assert all(data_state(ref) != state for ref, state in zip(refs, before, strict=True))
 
 
 def test_a_hub_data_set_has_the_state_of_its_commit(hub: str) -> None:

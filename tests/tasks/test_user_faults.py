@@ -76,6 +76,11 @@ WRONG: dict[str, Wrong] = {
     "negative few-shot": Wrong({"num_fewshot": -1}, "num_fewshot is -1"),
     "yes and no": Wrong({"doc_to_choice": [False, True]}, "doc_to_choice is [False, True]", "quotes"),
     "numbers as choices": Wrong({"doc_to_choice": [1, 2]}, "doc_to_choice is [1, 2]", "quotes"),
+    "alias": Wrong({"task_alias": "\x1b[31mred"}, "task_alias '\\x1b[31mred' has characters"),
+    "long alias": Wrong({"task_alias": "x" * 10_000}, "has more than 200 characters"),
+    "filter name": Wrong(
+        {"filter_list": [{"name": "a,b", "filter": [{"function": "take_first"}]}]}, "has a comma"
+    ),
     "repeats": Wrong({"repeats": 0}, "repeats is 0"),
     "kwargs": Wrong({"dataset_kwargs": "x"}, "dataset_kwargs is 'x'"),
     "unknown argument": Wrong({"dataset_kwargs": {"data_flies": "x"}}, "'data_flies'"),

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.cache import cache_folder, write_cache_file
-from milepost.errors import MilepostError, StorageError, TaskError
+from milepost.errors import MilepostError, StorageError, TaskError, TokenizerError
 from milepost.plan.encode import encode
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
 from milepost.plan.strings import StringEncoder
 from milepost.plan.text import cut_text
 from milepost.run.journal import Journal
+from milepost.run.time_limit import time_limit
 from milepost.run.versions import can_compute_metrics, versions
 from milepost.store.folder import docs_name
 from milepost.store.tables import write_table
@@ -32,6 +33,8 @@ from milepost.types import Generation, GenerationDefaults
 if TYPE_CHECKING:
     from milepost.tasks.requests import TaskRequests
 
+MOST_CHAT_SECONDS = 10.0
+"""Of a chat template for one prompt; usual ones take a millisecond."""
 PLAN_FORMAT = 9
 
 logger = logging.getLogger("milepost.run")
@@ -221,17 +224,29 @@ def _special_tokens(tokenizer: Any) -> dict[str, list[str | None]]:
     }
 
 
+def _endless_chat() -> TokenizerError:
+    return TokenizerError(
+        f"the model's chat template takes more than {MOST_CHAT_SECONDS:.0f} s for one prompt",
+        "leave out --apply-chat-template, or pass --tokenizer PATH with a sound one",
+    )
+
+
 def _render_chat(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-    """As lm_eval's `HFLM.apply_chat_template`: a template that refuses a system role gets none."""
+    """As lm_eval's `HFLM.apply_chat_template`: a template that refuses a system role gets none.
+
+    Raises:
+        TokenizerError: the template takes longer than any does.
+    """
     import jinja2
 
     def render(history: list[dict[str, str]]) -> str:
-        text: str = tokenizer.apply_chat_template(
-            history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )
+        with time_limit(MOST_CHAT_SECONDS, _endless_chat):
+            text: str = tokenizer.apply_chat_template(
+                history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
         return text
 
     try:

@@ -20,9 +20,8 @@ from lm_eval.tasks._index import Entry
 from milepost.errors import TaskError
 from milepost.tasks.checks import CheckedTasks
 from milepost.tasks.code import with_code
-from milepost.tasks.data import cannot_get, data_state, hub_errors
+from milepost.tasks.data import cannot_get, data_ref, data_state, hub_errors, local_data_files
 from milepost.tasks.faults import blaming_the_task
-from milepost.tasks.local_data import local_files
 from milepost.tasks.settings import TaskSettings
 
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -46,8 +45,8 @@ class CheckedTask(ConfigurableTask):
                 "trust_remote_code", None
             )  # as lm_eval does where datasets has no such argument any more
         if self.DATASET_PATH is not None and not callable(self.config.custom_dataset):
-            ref = {"path": self.DATASET_PATH, "data_files": given.get("data_files")}
-            if is_local(ref):
+            ref = data_ref(self.DATASET_PATH, given)
+            if local_data_files(ref):
                 state = data_state(ref)
                 self.data_states[data_key(ref)] = state
                 if state is not None:
@@ -111,13 +110,6 @@ class CheckedFactory(TaskFactory):
             return task
         finally:
             self._is_own = before
-
-
-def is_local(ref: Mapping[str, Any]) -> bool:
-    """Whether a data set is read from this machine's files."""
-    kwargs = {"data_files": ref["data_files"]}
-    files = local_files({"dataset_path": ref["path"], "dataset_kwargs": kwargs})
-    return Path(ref["path"]).exists() or next(files, None) is not None
 
 
 def data_key(ref: Mapping[str, Any]) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from milepost.errors import TaskError
-
-PACKAGED = ("json", "csv", "parquet", "text", "arrow", "pandas")
-"""`dataset_path` values that are readers of local files, not repositories."""
+from milepost.tasks.local_data import PACKAGED, local_files
 
 _PAUSES_S = (0.5, 2.0)
 _found_down: list[str] = []
@@ -22,16 +21,44 @@ _found_down: list[str] = []
 user's."""
 
 
+def data_ref(path: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What names a data set, as `data_state` takes it; JSON, so that a saved plan can keep it."""
+    ref = {"path": path, "data_files": (kwargs or {}).get("data_files")}
+    if (kwargs or {}).get("data_dir") is not None:
+        ref["data_dir"] = str((kwargs or {})["data_dir"])
+    return ref
+
+
 def data_state(ref: dict[str, Any]) -> str | None:
     """The commit of a Hub data set, or a hash of local files; None where neither can be had."""
-    path = Path(ref["path"])
-    if ref["path"] in PACKAGED:
-        return _files_state(_flatten(ref["data_files"]))
-    if path.exists():
-        return _files_state(
-            [str(file) for file in path.rglob("*") if file.is_file()] if path.is_dir() else [str(path)]
-        )
+    files = local_data_files(ref)
+    if files is not None:
+        return _files_state(files)
     return _hub_commit(ref["path"])
+
+
+def local_data_files(ref: Mapping[str, Any]) -> list[str] | None:
+    """The files of this machine that a data set is read from; None for one of the Hub or of an address."""
+    kwargs = {"data_files": ref["data_files"], "data_dir": ref.get("data_dir")}
+    if ref["path"] in PACKAGED:
+        named = [file for _, file in local_files({"dataset_path": ref["path"], "dataset_kwargs": kwargs})]
+        if not named and ref.get("data_dir") and ref["data_files"] is None:
+            named = [ref["data_dir"]]
+        return _expanded(named)
+    return _expanded([ref["path"]]) if Path(ref["path"]).exists() else None
+
+
+def _expanded(named: Iterable[str]) -> list[str]:
+    """Patterns and folders replaced by the files that are there; a missing file stays."""
+    files: list[str] = []
+    for name in named:
+        if os.path.isdir(name):
+            files += [str(file) for file in Path(name).rglob("*") if file.is_file()]
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            files += glob.glob(name, recursive=True)
+        else:
+            files.append(name)
+    return files
 
 
 def _hub_commit(repo_id: str) -> str | None:
@@ -142,15 +169,10 @@ def _files_state(files: list[str]) -> str | None:
     for file in sorted(files):
         if not os.path.isfile(file):
             return None
-        digest.update(f"{os.path.abspath(file)}\0".encode())
+        digest.update(f"{os.path.abspath(file)}\0".encode("utf-8", "surrogateescape"))
+        content = hashlib.sha256()
         with open(file, "rb") as handle:
-            digest.update(hashlib.sha256(handle.read()).digest())
+            while block := handle.read(1 << 20):
+                content.update(block)
+        digest.update(content.digest())
     return digest.hexdigest() if files else None
-
-
-def _flatten(files: Any) -> list[str]:
-    if isinstance(files, dict):
-        return [name for value in files.values() for name in _flatten(value)]
-    if isinstance(files, list | tuple):
-        return [name for value in files for name in _flatten(value)]
-    return [str(files)] if files else []

@@ -11,7 +11,7 @@ import lm_eval.api.task
 from lm_eval.utils import handle_non_serializable
 
 from milepost.tasks.building import data_key
-from milepost.tasks.data import data_state
+from milepost.tasks.data import data_ref, data_state
 from milepost.tasks.loading import LoadedTasks
 from milepost.tasks.own_code import digest_of_code
 from milepost.tasks.perplexity.text_task import TextTask
@@ -76,8 +76,7 @@ def data_used(loaded: LoadedTasks) -> list[dict[str, Any]] | None:
     for task in loaded.tasks.values():
         if callable(task.get_config("custom_dataset")) or task.DATASET_PATH is None:
             return None
-        files = (task.get_config("dataset_kwargs") or {}).get("data_files")
-        ref = {"path": task.DATASET_PATH, "data_files": files}
+        ref = data_ref(task.DATASET_PATH, task.get_config("dataset_kwargs"))
         refs.setdefault(data_key(ref), ref)
         before.update(getattr(task, "data_states", {}))
     used = []

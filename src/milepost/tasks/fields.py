@@ -16,6 +16,7 @@ from typing import Any
 from milepost.errors import TaskError
 from milepost.tasks.yaml_file import CodeTag
 
+LONGEST_LABEL = 200
 OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", "generate_until")
 
 
@@ -180,6 +181,24 @@ def check_value(key: str, value: Any, field: Field, where: str) -> None:
     raise TaskError(f"{where}: {key} is {_shown(value)}; lm_eval takes {field.takes()}", hint)
 
 
+def check_label(key: str, label: Any, where: str) -> None:
+    """Refuse what is shown in tables and stands in keys of results and could not be read there.
+
+    Raises:
+        TaskError: it holds control characters or a comma (lm_eval's keys are `metric,filter`), or is long.
+    """
+    if not isinstance(label, str):
+        return
+    fault = (
+        f"more than {LONGEST_LABEL} characters" if len(label) > LONGEST_LABEL
+        else "characters that cannot be shown" if not label.isprintable()
+        else "a comma" if key == "filter name" and "," in label
+        else None
+    )  # fmt: skip
+    if fault:
+        raise TaskError(f"{where}: {key} {_shown(label)} has {fault}", "give it a short, plain name")
+
+
 def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
     """All keys of a task, those within `fewshot_config`, `metric_list` and `filter_list` too.
 
@@ -190,6 +209,7 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
     if "class" in content:
         return  # whoever wrote the class decides what its file says
     check_fields(own, TASK_FIELDS, where)
+    check_label("task_alias", own.get("task_alias"), where)
     output_type = own.get("output_type")
     if output_type is not None and output_type not in OUTPUT_TYPES:
         close = difflib.get_close_matches(str(output_type), OUTPUT_TYPES, n=1)
@@ -206,6 +226,7 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
             raise TaskError(f"{where}: an entry of metric_list has no `metric`", "write `- metric: acc`")
     for entry in _items(own, "filter_list"):
         check_fields(entry, FILTER_FIELDS, f"{where}: filter_list")
+        check_label("filter name", entry.get("name"), where)
         if not isinstance(entry.get("name"), str) or not entry.get("filter"):
             raise TaskError(
                 f"{where}: an entry of filter_list has no `name` or no `filter`",
@@ -227,6 +248,7 @@ def check_group_keys(content: Mapping[Any, Any], where: str) -> None:
     """
     own = {key: value for key, value in content.items() if key in GROUP_FIELDS}
     check_fields(own, GROUP_FIELDS, where)
+    check_label("group_alias", own.get("group_alias"), where)
     aggregates = own.get("aggregate_metric_list")
     for entry in [aggregates] if isinstance(aggregates, dict) else aggregates or []:
         check_fields(entry, AGGREGATE_FIELDS, f"{where}: aggregate_metric_list")

@@ -29,9 +29,10 @@ from milepost.tasks.building import CheckedFactory
 from milepost.tasks.catalog import Catalog
 from milepost.tasks.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
 from milepost.tasks.code import with_code
-from milepost.tasks.data import PACKAGED, cache_if_hub_is_down
+from milepost.tasks.data import cache_if_hub_is_down
 from milepost.tasks.fewshot import accept_fewshot_fields
 from milepost.tasks.generation import parse_gen_kwargs
+from milepost.tasks.local_data import PACKAGED
 from milepost.tasks.registered import check_registered
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.shortcuts import compiled_templates, compiled_yaml, plain_output

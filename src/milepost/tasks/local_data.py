@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
+import itertools
 import lzma
 import os
 import re
@@ -28,6 +29,8 @@ OTHER_LOADERS = (
     "meshfolder", "hdf5", "sql", "spark", "generator", "cache", "conll", "eval", "lance", "tsfile",
     "iceberg", "vortex", "mmcif", "pdb", "genbank", "fasta", "fastq", "harbor",
 )  # fmt: skip
+PACKAGED = (*LOADERS, *OTHER_LOADERS)
+"""`dataset_path` values that are readers of files, not repositories."""
 PLAIN_ARGUMENTS = frozenset({
     "data_files", "data_dir", "revision", "split", "trust_remote_code", "verification_mode", "name",
     "features", "field", "encoding", "encoding_errors", "newlines_in_values", "keep_linebreaks",
@@ -45,6 +48,8 @@ SMALL_BYTES = 50_000_000
 MOST_TIMES, MOST_MORE_BYTES = 200, 200_000_000
 """A small file may hold so many times its size, and so many bytes more; text packs to a tenth."""
 MOST_ROWS_PER_BYTE = 1000
+MOST_FILES = 10_000
+"""Of a folder of data that are looked at."""
 
 
 def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> None:
@@ -73,6 +78,8 @@ def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> No
             f"{where}: dataset_path {path} does not exist (looked for {os.path.abspath(path)})",
             "correct the path; a path that is not absolute starts from the folder you are in",
         )
+    if isinstance(path, str) and path not in PACKAGED and os.path.isdir(path):
+        _check_file(None, path, where)
     for split, file in local_files(content):
         _check_file(split, file, where)
 
@@ -80,7 +87,7 @@ def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> No
 def local_files(content: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
     """(split, file or pattern) of each local data file that a task names."""
     path, kwargs = content.get("dataset_path"), content.get("dataset_kwargs") or {}
-    if not isinstance(path, str) or path not in (*LOADERS, *OTHER_LOADERS):
+    if not isinstance(path, str) or path not in PACKAGED:
         return
     data_dir = kwargs.get("data_dir")
     for split, file in _flat(None, kwargs.get("data_files")):
@@ -149,6 +156,10 @@ def _check_file(split: str | None, file: str, where: str) -> None:
         raise TaskError(f"{where}: data file{of_split} {file} is no regular file", "name a file of docs")
     if stat.S_ISREG(state.st_mode):
         _check_growth(Path(file), state, where)
+    else:
+        for inner in itertools.islice(Path(file).rglob("*"), MOST_FILES):
+            if inner.is_file():
+                _check_growth(inner, inner.stat(), where)
 
 
 def _check_growth(file: Path, state: os.stat_result, where: str) -> None:
