@@ -55,8 +55,7 @@ class PrefixReading:
     ) -> torch.Tensor:  # fmt: skip
         """See `registry.AttentionBackend`."""
         self.layers.append(layer)
-        # Contiguous: this is read again at every step.
-        self.slots.prefix[layer] = key.contiguous(), value.contiguous()
+        self.slots.keep_prefix(layer, key, value)
         return _causal(query, key, value, scale, window, softcap)[0].transpose(1, 2)
 
 
@@ -96,7 +95,7 @@ class PromptReading:
         heads = self.slots.prefix[layer][0].shape[1]
         shape = (1, heads, n_heads // heads * length, -1)
         above = _attend(query.reshape(shape), *self.slots.prefix[layer], None, scale, softcap)
-        merged = _merge((own[0].reshape(shape), own[1].reshape(shape[:3])), above)
+        merged = merge((own[0].reshape(shape), own[1].reshape(shape[:3])), above)
         return merged.view(1, n_heads, length, -1)
 
 
@@ -145,13 +144,8 @@ class Step:
             return torch.cat([output for output, _ in parts]).reshape(1, n_rows, heads * groups, -1)
         log_totals = [log_total for _, log_total in parts if log_total is not None]
         own = torch.cat([output for output, _ in parts]), torch.cat(log_totals)
-        stacked = query_BNGD.transpose(0, 1).reshape(1, heads, n_rows * groups, -1)
-        output, log_total = _attend(stacked, *self.slots.prefix[layer], None, scale, softcap)
-        above = (
-            output.view(heads, n_rows, groups, -1).transpose(0, 1),
-            log_total.reshape(heads, n_rows, groups).transpose(0, 1),
-        )
-        return _merge(own, above).reshape(1, n_rows, heads * groups, -1)
+        above = attend_prefix(query_BNGD, self.slots.prefix[layer], scale, softcap)
+        return merge(own, above).reshape(1, n_rows, heads * groups, -1)
 
     def _those_together(
         self, window: int | None, heads: int, groups: int, device: torch.device
@@ -242,7 +236,20 @@ def _by_flash(query: torch.Tensor, value: torch.Tensor, softcap: float | None) -
     return query.device.type == "cpu" and softcap is None and query.shape[-1] == value.shape[-1]
 
 
-def _merge(one: Partial, other: Partial) -> torch.Tensor:
+def attend_prefix(
+    query_BNGD: torch.Tensor, prefix: tuple[torch.Tensor, torch.Tensor], scale: float, softcap: float | None
+) -> Partial:
+    """One query of each row to what all prompts begin with, as one dense product."""
+    n_rows, heads, groups, _ = query_BNGD.shape
+    stacked = query_BNGD.transpose(0, 1).reshape(1, heads, n_rows * groups, -1)
+    output, log_total = _attend(stacked, *prefix, None, scale, softcap)
+    return (
+        output.view(heads, n_rows, groups, -1).transpose(0, 1),
+        log_total.reshape(heads, n_rows, groups).transpose(0, 1),
+    )
+
+
+def merge(one: Partial, other: Partial) -> torch.Tensor:
     """Attention to the keys of both."""
     share = torch.sigmoid(other[1] - one[1])
     return one[0].lerp(other[0], share[..., None].to(one[0].dtype))

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from milepost.engine.accelerator import accelerator_of
 from milepost.engine.budget import SHARE_OF_FREE, fitting_budget, free_bytes
 from milepost.engine.generate.attention import PrefixReading, PromptReading, Span, Step
 from milepost.engine.generate.choosing import Chooser, dice
+from milepost.engine.generate.fixed import FixedDecoder, Sizes
+from milepost.engine.generate.fixed_batch import FixedBatch
 from milepost.engine.generate.likeliest import likeliest
 from milepost.engine.generate.rows import LEAST_SHARED, Row, in_order, n_common, n_common_of_all
 from milepost.engine.generate.slots import Slots
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 MOST_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
 """More rows make a step's matrix products no faster."""
+SHARE_FOR_TEXTS = 0.5
+"""Of a GPU's free memory: nothing else runs while texts are written."""
+ROUND_CAPACITY = 128
+"""Tokens of a slot on a GPU are a multiple of it, so that later prompts find the recorded steps of these."""
 
 
 class BatchedGenerator(TextsFromTokens):
@@ -63,6 +70,11 @@ class BatchedGenerator(TextsFromTokens):
         self.most_rows = most_rows or MOST_ROWS.get(self.model.device.type, 32)
         self.n_steps = 0
         """Forward passes that generated a token of each row, for measuring."""
+        self.most_new_tokens = 0
+        """Of the texts that are being written."""
+        self.accelerator = accelerator_of(self.model.device)
+        self.decoder: FixedDecoder | None = None
+        """Kept from one call to the next, with its recorded steps."""
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
         self.incremental_stops = self.switches.incremental_stops
 
@@ -87,12 +99,48 @@ class BatchedGenerator(TextsFromTokens):
         ]:
             try:
                 with wide_products(self.model.module, wanted=self.switches.wide_products):
-                    _Batch(self, missing, generation, ended, watch, found).run()
+                    self._batch(missing, generation, ended, watch, found).run()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.most_rows == 1:
                     raise
                 self.most_rows = max(1, min(self.most_rows, len(missing)) // 2)
+                self.decoder = None
+                if self.accelerator is not None:
+                    self.accelerator.free_unused()
         return [found[number] for number in range(len(found))]
+
+    def _batch(
+        self,
+        rows: Sequence[Row],
+        generation: Generation,
+        ended: Ended,
+        watch: Watch | None,
+        found: dict[int, list[int] | None],
+    ) -> _Batch | FixedBatch:
+        self.most_new_tokens = generation.max_new_tokens
+        if self.accelerator is None or not self.switches.fixed_steps:
+            return _Batch(self, rows, generation, ended, watch, found)
+        return FixedBatch(self, self._decoder(rows), rows, generation, ended, watch, found)
+
+    def _decoder(self, rows: Sequence[Row]) -> FixedDecoder:
+        """The decoder of the call before where these rows fit into it, else a new one."""
+        assert self.accelerator is not None
+        n_prefix = rows[0].n_shared
+        longest = max(len(row.own) for row in rows) + self.most_new_tokens
+        capacity = -(-longest // ROUND_CAPACITY) * ROUND_CAPACITY
+        wanted = 1 << (len(rows) - 1).bit_length()  # few sizes, for few recorded steps
+        n_slots = self.n_slots(wanted, capacity, SHARE_FOR_TEXTS)
+        if self.decoder is None or not self.decoder.fits(min(len(rows), n_slots), longest, n_prefix):
+            self.decoder = None  # frees its memory before the new one takes its own
+            self.decoder = FixedDecoder(
+                self.model,
+                self.accelerator,
+                Sizes(self.n_slots(wanted, capacity, SHARE_FOR_TEXTS), capacity, n_prefix),
+                n_layers=self._n_layers,
+                graphs=self.switches.graphs,
+            )
+        self.decoder.set_last_place(n_prefix + longest - 1)
+        return self.decoder
 
     def forward(
         self, attention: PrefixReading | PromptReading | Step, tokens: list[int], places: list[int]
@@ -109,16 +157,16 @@ class BatchedGenerator(TextsFromTokens):
             )
         return hidden_TD
 
-    def n_slots(self, rows: Sequence[Row], capacity: int) -> int:
-        """As many as there are rows, fit into memory, and make a step faster."""
+    def n_slots(self, n_rows: int, capacity: int, share: float = SHARE_OF_FREE) -> int:
+        """As many as there are rows, fit into that share of the free memory, and make a step faster."""
         config = text_config(self.model.module)
         heads = getattr(config, "num_attention_heads", 1)
         head_size = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 4096) // heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
         size = next(self.model.module.parameters()).element_size()
         bytes_each = 2 * self._n_layers * kv_heads * head_size * size * capacity
-        fitting = int(SHARE_OF_FREE * free_bytes(self.model.device) // max(1, bytes_each))
-        return max(1, min(len(rows), self.most_rows, fitting))
+        fitting = int(share * free_bytes(self.model.device) // max(1, bytes_each))
+        return max(1, min(n_rows, self.most_rows, fitting))
 
     def _shares_prefix(self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation) -> bool:
         window = getattr(text_config(self.model.module), "sliding_window", None)
@@ -145,7 +193,7 @@ class _Batch:
         self._found = found
         self._chooser = Chooser(generation)
         capacity = max(len(row.own) for row in rows) + generation.max_new_tokens
-        self._slots = Slots(generator.n_slots(rows, capacity), capacity)
+        self._slots = Slots(generator.n_slots(len(rows), capacity), capacity)
         self._active: list[Row] = []
         """The row in each slot, from the first."""
         self._prefix = rows[0].prompt[: rows[0].n_shared]

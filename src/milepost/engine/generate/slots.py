@@ -34,6 +34,18 @@ class Slots:
             )
         return self._layers[layer]
 
+    def keep_prefix(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Keys and values [1, N, P, D] of what all prompts begin with.
+
+        They take the place of those before where they are as many: a recorded step reads them from there.
+        """
+        if layer in self.prefix and self.prefix[layer][0].shape == key.shape:
+            for kept, new in zip(self.prefix[layer], (key, value), strict=True):
+                kept.copy_(new)
+        else:
+            # Contiguous: this is read again at every step.
+            self.prefix[layer] = key.contiguous(), value.contiguous()
+
     def write(self, layer: int, slot: int, start: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Tokens of one row, keys and values [N, L, D], from a place of its slot on."""
         keys, values = self._layers[layer]

@@ -27,3 +27,9 @@ class GenerateSwitches:
     """Stop strings are looked for only after tokens that can complete one. Off: after every token."""
     wide_products: bool = True
     """Half-precision products in float32 where the processor has none of its own. Off: as torch does them."""
+    fixed_steps: bool = True
+    """On a GPU every step has the same shapes and the rows' state stays there. Off: a step as on a CPU."""
+    graphs: bool = True
+    """On a GPU a step is recorded as a CUDA graph and replayed. Off: launched kernel by kernel."""
+    look_ahead: bool = True
+    """On a GPU the next step is launched before the tokens of this one are looked at. Off: after."""

@@ -1,0 +1,97 @@
+"""A step of fixed shapes, recorded once and replayed: a launch in place of a thousand.
+
+On a CUDA device it is a CUDA graph. Where a CPU stands in for one (`engine.accelerator`), the step runs anew
+each time, and what could not be recorded is refused as CUDA would refuse it: whatever makes the host wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from milepost.engine.accelerator import Accelerator
+
+WAITS_FOR_VALUES = frozenset(
+    {"item", "is_nonzero", "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim"}
+)
+"""Operations whose result, or its shape, the host has to know."""
+INDEXES = frozenset({"index", "index_put", "index_put_", "_index_put_impl_"})
+"""So do these, given a mask."""
+
+
+class StepGraph:
+    """A step that was recorded."""
+
+    n_recorded = 0
+    """Of all in this process, for tests."""
+
+    def __init__(
+        self, accelerator: Accelerator, step: Callable[[], None], state: list[torch.Tensor], pool: Any = None
+    ) -> None:
+        """Record `step`, which is run once for that; `state` is then as it was before.
+
+        Args:
+            step: reads and writes the same tensors each time.
+            state: those that it changes and that the next step reads.
+            pool: the memory of an earlier graph whose results are no longer wanted when this one runs.
+
+        Raises:
+            RuntimeError: the step cannot be recorded.
+        """
+        self._step = step
+        self._real = accelerator.is_real
+        self._graph: Any = None
+        before = [tensor.clone() for tensor in state]
+        try:
+            self._record(step, pool)
+        finally:
+            for tensor, old in zip(state, before, strict=True):
+                tensor.copy_(old)
+        StepGraph.n_recorded += 1
+
+    @property
+    def pool(self) -> Any:
+        """Memory that a later graph may share."""
+        return self._graph.pool() if self._graph is not None else None
+
+    def replay(self) -> None:
+        """One step."""
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            with _NothingWaits():
+                self._step()
+
+    def _record(self, step: Callable[[], None], pool: Any) -> None:
+        if not self._real:
+            with _NothingWaits():
+                step()
+            return
+        # Once outside of the graph: libraries make their handles and workspaces on the first call.
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            step()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            step()
+        self._graph = graph
+
+
+class _NothingWaits(TorchDispatchMode):
+    """Refuses what a CUDA graph cannot hold."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        indices = args[1] if name in INDEXES else ()
+        masked = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
+        if name in WAITS_FOR_VALUES or masked:
+            raise RuntimeError(f"{name}: operation not permitted when stream is capturing")
+        return func(*args, **(kwargs or {}))
