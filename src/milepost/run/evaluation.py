@@ -21,6 +21,7 @@ from milepost.run.beforehand import Beforehand, LongRun
 from milepost.run.config import EvalConfig
 from milepost.run.device import resolve_device
 from milepost.run.estimate import Estimating, announce, expect
+from milepost.run.first_weights import read_first
 from milepost.run.journal import Journal
 from milepost.run.known_series import recall_series, remember_series
 from milepost.run.listening import Listener, Nobody
@@ -114,6 +115,7 @@ def evaluate_series(
         resolve_device(settings.device)
     saved = None if settings.plan is None else read_saved_plan(settings.plan)
     series = _prepare(found, settings, journal, saved)
+    first_weights = read_first(series, settings) if "milepost.weights" in sys.modules else None
     questions = _questions_by_tokenizer(series, settings, journal, saved)
     journal.say_collected()
     work = [(one, checkpoint) for one in series for checkpoint in one.checkpoints]
@@ -143,7 +145,7 @@ def evaluate_series(
                 note_failure(results, failure)
             told = listener or Nobody()
             told.begin(results, Leases(results, worker))
-            runner = Runner(settings, results, questions, journal, outcome, worker, told)
+            runner = Runner(settings, results, questions, journal, outcome, worker, told, first_weights)
             announce(expected.values(), results.path)
             left = {checkpoint: one.n_tokens for checkpoint, one in expected.items()}
             try:

@@ -37,6 +37,7 @@ from milepost.store.workers import Worker
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
+    from milepost.run.first_weights import FirstWeights
     from milepost.weights import Bases, CheckpointWeights, HeldFiles, LiveModel
     from milepost.weights.bases import Base
 
@@ -82,6 +83,7 @@ class Runner:
         outcome: Outcome,
         worker: Worker,
         listener: Listener,
+        first_weights: FirstWeights | None = None,
     ) -> None:
         self._settings = settings
         self._results = results
@@ -90,6 +92,7 @@ class Runner:
         self._outcome = outcome
         self._worker = worker
         self._listener = listener
+        self._first_weights = first_weights
         self._leases = Leases(results, worker)
         self._model: LiveModel | None = None
         self._bases: Bases | None = None
@@ -193,6 +196,10 @@ class Runner:
         """
         if self._settings.engine == "openai":
             return None
+        if self._first_weights is not None:
+            first, self._first_weights = self._first_weights.of(checkpoint), None
+            if first is not None:
+                return first
         path = self._results.checkpoint_path(checkpoint.series, checkpoint.name)
         model_id = read_json(path).get("model_id") if is_intact(path) else None
         if model_id is not None:

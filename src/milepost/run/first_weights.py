@@ -1,0 +1,72 @@
+"""The first checkpoint's weights, read while the plan is made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milepost.cache import cache_folder
+from milepost.errors import MilepostError
+from milepost.run.config import EvalConfig
+from milepost.run.device import resolve_device
+from milepost.run.series import PreparedSeries
+from milepost.sources import identify
+from milepost.sources.formats import SAFETENSORS
+from milepost.store import ResultsFolder
+from milepost.types import Checkpoint
+
+if TYPE_CHECKING:
+    from milepost.weights import HeldFiles
+
+
+class FirstWeights:
+    """Reads and hashes a checkpoint's files in the background, from when it is made."""
+
+    def __init__(self, checkpoint: Checkpoint, results: ResultsFolder, held: HeldFiles) -> None:
+        self._checkpoint = checkpoint
+        self._results = results
+        self._held: HeldFiles | None = held
+        self._thread = threading.Thread(
+            target=self._read, args=(held,), name="milepost-first-weights", daemon=True
+        )
+        self._thread.start()
+
+    def of(self, checkpoint: Checkpoint) -> HeldFiles | None:
+        """What was read, once it is; None for another checkpoint, and from the second call on."""
+        if checkpoint.source != self._checkpoint.source or self._held is None:
+            return None
+        self._thread.join()
+        held, self._held = self._held, None
+        return held
+
+    def _read(self, held: HeldFiles) -> None:
+        """Read files whose hash is not known, and others if there are no scores yet of this model."""
+        folder = self._checkpoint.location
+        assert isinstance(folder, Path)
+        try:
+            identity = identify(self._checkpoint, cache_folder(), held.sha256)
+            if not (self._results.path / "store" / "scores" / identity.model_id).exists():
+                for file in identity.files:
+                    held.sha256(folder / file.name)
+        except MilepostError:
+            return  # whoever reads it in its turn says what is wrong
+
+
+def read_first(series: Sequence[PreparedSeries], config: EvalConfig) -> FirstWeights | None:
+    """Begin with the first checkpoint; None where its weights need not be read, or cannot be ahead of time.
+
+    Torch must have been imported: two threads that import it at once can get in each other's way.
+    """
+    from milepost.weights import HeldFiles
+
+    first = next((checkpoint for one in series for checkpoint in one.checkpoints), None)
+    if first is None or config.engine == "openai" or first.base is not None:
+        return None
+    if first.format != SAFETENSORS.name or not isinstance(first.location, Path):
+        return None
+    results = ResultsFolder(config.output_path)
+    if results.checkpoint_path(first.series, first.name).exists():
+        return None  # it was visited before: what is left of it depends on the plan
+    return FirstWeights(first, results, HeldFiles(pinned=resolve_device(config.device).startswith("cuda")))
