@@ -17,8 +17,12 @@ from milepost.errors import CheckpointError
 from milepost.sources.names import shown
 from milepost.sources.regular import open_regular
 
-_MAX_HEADER_BYTES = 100_000_000
-"""The format's own limit."""
+_MAX_HEADER_BYTES = 1 << 25
+"""A third of the format's own limit; the header of 100,000 tensors has some 15 MB."""
+_MOST_TENSORS = 100_000
+"""In one file; the largest models have as many in a hundred."""
+_MOST_DIMENSIONS = 64
+"""As many as torch knows."""
 _FRAMEWORKS = frozenset({"pt", "tf", "flax", "mlx", "np"})
 BYTES_PER_ITEM = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -61,7 +65,9 @@ def read_header(path: Path) -> Header:
             n_file = os.fstat(file.fileno()).st_size
             length = file.read(8)
             n_header = int.from_bytes(length, "little")
-            if n_file < 8 or n_header > min(_MAX_HEADER_BYTES, n_file - 8):
+            if _MAX_HEADER_BYTES < n_header <= n_file - 8:
+                raise _broken(path, f"has a header of {n_header} bytes, longer than any model's")
+            if n_file < 8 or n_header > n_file - 8:
                 raise _broken(path, f"is cut short or is no safetensors file ({n_file} bytes)")
             text = file.read(n_header)
     except OSError as error:
@@ -79,6 +85,8 @@ def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
         raise _broken(path, f"has a header that does not parse: {error}") from error
     if not isinstance(header, dict):
         raise _broken(path, "has a header that is not a JSON object")
+    if len(header) > _MOST_TENSORS:
+        raise _broken(path, f"lists {len(header)} tensors, more than any model's")
     _check_metadata(path, header.get("__metadata__", {}))
     return {name: _entry(path, name, raw) for name, raw in header.items() if name != "__metadata__"}
 
@@ -95,7 +103,7 @@ def _entry(path: Path, name: str, raw: Any) -> TensorEntry:
     if not isinstance(raw, dict):
         raise _broken(path, f"describes tensor {shown(name)} wrongly")
     dtype, shape, offsets = raw.get("dtype"), raw.get("shape"), raw.get("data_offsets")
-    if not (_is_sizes(shape) and _is_sizes(offsets) and len(offsets) == 2):
+    if not (_is_sizes(shape) and _is_sizes(offsets) and len(offsets) == 2 and len(shape) <= _MOST_DIMENSIONS):
         raise _broken(path, f"describes tensor {shown(name)} wrongly")
     if not isinstance(dtype, str) or dtype not in BYTES_PER_ITEM:
         raise _broken(path, f"holds tensor {shown(name)} in a type that cannot be read: {shown(str(dtype))}")

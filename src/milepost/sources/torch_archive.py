@@ -35,6 +35,8 @@ ITEM_BYTES = {
 }  # fmt: skip
 _MAX_PICKLE_BYTES = 1 << 28
 _LOCAL_HEADER_BYTES = 30
+_MOST_DIMENSIONS = 64
+"""As many as torch knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +215,17 @@ def _placed(
     storage: _Storage, dtype: str, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
 ) -> StoredTensor:
     counts = (offset, *shape, *stride)
-    if len(shape) != len(stride) or any(type(count) is not int or count < 0 for count in counts):
+    if (
+        len(shape) != len(stride)
+        or len(shape) > _MOST_DIMENSIONS
+        or any(type(count) is not int or count < 0 for count in counts)
+    ):
         raise _Damaged("a tensor has a shape that is none")
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if math.prod(shape) and (last + 1) * ITEM_BYTES[dtype] > storage.record.size:
         raise _Damaged("a tensor reaches beyond its storage")
+    if math.prod(shape) * ITEM_BYTES[dtype] > storage.record.size:
+        raise _Damaged("a tensor has more elements than are stored of it")
     return StoredTensor(dtype, shape, stride, storage.record.begin + offset * ITEM_BYTES[dtype])
 
 

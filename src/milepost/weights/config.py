@@ -33,6 +33,8 @@ _TOKENIZER_INFINITY = 1000000000000000019884624838656
 _DEFAULT_LENGTH = 2048
 _LONGEST = 2**31 - 1
 _MOST_PARTS = 10_000
+_COUNTED = re.compile(r"layer|expert|label|attention_types|n_blocks|num_blocks|block_types")
+"""In names of entries for each unit of which transformers makes something."""
 _CAUSAL_MARKS = ("CausalLM", "LMHead", "ForConditionalGeneration")
 _OTHER_TASK = re.compile(r"For[A-Z]|Encoder|Vision|Classifi|Reward")
 """In names of classes that are no causal language models."""
@@ -149,15 +151,21 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
         )
 
 
-def _check_counts(name: str, raw: Any) -> None:
-    """transformers makes a module, or an entry of a list, for each layer and expert the config speaks of."""
-    if not isinstance(raw, dict):
-        return
-    for key, value in raw.items():
-        counts = isinstance(value, (int, float)) and ("layer" in key or "expert" in key)
-        if counts and value > _MOST_PARTS:
-            raise CheckpointError(f"{name} has {shown(key)} {value}, more than any network")
-        _check_counts(name, value)
+def _check_counts(name: str, raw: Any, key: str = "") -> None:
+    """Refuse a config that speaks of more parts than any network has.
+
+    transformers makes a module, or an entry of a list, for each layer, expert and label.
+    """
+    if isinstance(raw, dict):
+        for inner, value in raw.items():
+            _check_counts(name, value, inner)
+    elif isinstance(raw, list):
+        for value in raw if _COUNTED.search(key) else ():
+            _check_counts(name, value, key)
+    elif isinstance(raw, (int, float)) and _COUNTED.search(key) and raw > _MOST_PARTS:
+        raise CheckpointError(
+            f"{name}: {shown(key)} is {raw}, which is implausibly large", "correct that entry of the file"
+        )
 
 
 def _foreign_kernel(raw: Any) -> str | None:

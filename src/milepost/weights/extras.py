@@ -9,7 +9,7 @@ out, layers beyond those that it counts, an adapter that was not merged, scales 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -37,13 +37,17 @@ def is_made_anew(name: str) -> bool:
     return bool(_MADE_ANEW.search(name))
 
 
-def what_it_changes(name: str, known: Collection[str], tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """Why a tensor that the architecture does not know cannot be left out; None where it can.
+class _Known:
+    """The tensors that the module has, looked up in several ways."""
 
-    Args:
-        known: names of the tensors that the module has, with and without the body's prefix.
-        tensors: all that the checkpoint holds.
-    """
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = set(names)
+        self.patterns = {_without_numbers(name) for name in self.names}
+        self.homes = {_home(name) for name in self.names}
+
+
+def _what_it_changes(name: str, known: _Known, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """Why a tensor that the architecture does not know cannot be left out; None where it can."""
     if is_made_anew(name):
         return None
     if _ADAPTER.search(name):
@@ -54,25 +58,31 @@ def what_it_changes(name: str, known: Collection[str], tensors: Mapping[str, tor
         if any(weight is not None and weight.dtype.itemsize == 1 for weight in weights):
             return "is the scale of quantized weights, which cannot be read yet"
         return None
-    if f"{parent}.weight" in known or f"{parent}.bias" in known:
+    if f"{parent}.weight" in known.names or f"{parent}.bias" in known.names:
         return f"adds a {last} to a layer that has none by the config"
-    if _without_numbers(name) in {_without_numbers(one) for one in known}:
+    if _without_numbers(name) in known.patterns:
         return "is of a layer beyond those that the config counts"
     if _BESIDE.search(name):
         return None
-    if any(part.isdecimal() for part in name.split(".")) and _home(name) in {_home(one) for one in known}:
+    if any(part.isdecimal() for part in name.split(".")) and _home(name) in known.homes:
         return "is a part of a layer that the config's architecture does not have"
     return None
 
 
 def judged(
-    left_over: Iterable[str], known: Collection[str], tensors: Mapping[str, torch.Tensor]
+    left_over: Iterable[str], known: Iterable[str], tensors: Mapping[str, torch.Tensor]
 ) -> tuple[dict[str, str], list[str]]:
-    """The left-over tensors that would change the logits, with what they do, and those worth a warning."""
-    known = set(known)
+    """The left-over tensors that would change the logits, with what they do, and those worth a warning.
+
+    Args:
+        left_over: names that transformers had no place for.
+        known: names of the tensors that the module has, with and without the body's prefix.
+        tensors: all that the checkpoint holds.
+    """
+    there = _Known(known)
     harmful, harmless = {}, []
     for name in left_over:
-        what = what_it_changes(name, known, tensors)
+        what = _what_it_changes(name, there, tensors)
         if what is not None:
             harmful[name] = what
         elif not is_made_anew(name):

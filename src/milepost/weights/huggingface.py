@@ -20,7 +20,7 @@ def read_huggingface(asked: Asked) -> Found:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
     """
     names = next(names for names in WEIGHT_NAMES if names.format == asked.format)
-    if (asked.folder / names.single).is_file():
+    if (asked.folder / names.single).exists():
         tensors = _read(asked, names.single)
         return Found(tensors, dict.fromkeys(tensors, names.single))
     return _read_shards(asked, names)

@@ -17,9 +17,13 @@ from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown, some
 from milepost.weights.checkpoint import CheckpointWeights
 from milepost.weights.extras import judged
-from milepost.weights.skeleton import class_for, expected_tensors, quiet
+from milepost.weights.skeleton import class_for, named_tensors, quiet, skeleton
 
 logger = logging.getLogger("milepost.weights")
+
+_MOST_MORE = 4
+_ALLOWANCE = 1 << 28
+"""Elements of tables that a module makes itself, such as masks of all positions; 1 GiB in float32."""
 
 
 def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
@@ -91,7 +95,8 @@ def _check_against_config(weights: CheckpointWeights) -> None:
     if isinstance(n_layers, int) and n_layers > len(weights.tensors):
         where = weights.file_with("")
         raise CheckpointError(f"{where} has {len(weights.tensors)} tensors, its config {n_layers} layers")
-    expected = expected_tensors(weights.folder, weights.config)
+    module = skeleton(weights.folder, weights.config)
+    expected = named_tensors(module)
     for name, tensor in sorted(weights.tensors.items()):
         own = expected.get(name)
         if own is None:
@@ -101,6 +106,19 @@ def _check_against_config(weights: CheckpointWeights) -> None:
         if own.is_floating_point() != tensor.is_floating_point():
             found = str(tensor.dtype).removeprefix("torch.")
             raise _misfit(weights, name, f"is {found}, which is no type of a weight")
+    _check_memory(weights, module)
+
+
+def _check_memory(weights: CheckpointWeights, module: PreTrainedModel) -> None:
+    """Refuse a config whose module has far more elements than the files, tables of positions included."""
+    held = sum(tensor.numel() for tensor in weights.tensors.values())
+    wanted = sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
+    if wanted > _MOST_MORE * held + _ALLOWANCE:
+        where = weights.file_with("")
+        raise CheckpointError(
+            f"{where} holds {held} weights, which does not fit its config: that is of {wanted}",
+            "correct the sizes in config.json",
+        )
 
 
 def _misfit(weights: CheckpointWeights, name: str, what: str) -> CheckpointError:

@@ -22,7 +22,11 @@ def expected_tensors(folder: Path, config: PretrainedConfig) -> dict[str, torch.
     Raises:
         CheckpointError: naming the folder: the config makes no model.
     """
-    module = skeleton(folder, config)
+    return named_tensors(skeleton(folder, config))
+
+
+def named_tensors(module: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """A module's state, each tensor by its name with and without the body's prefix."""
     state: dict[str, torch.Tensor] = module.state_dict()
     prefix = f"{module.base_model_prefix}."
     return state | {name.removeprefix(prefix): tensor for name, tensor in state.items()}

@@ -13,6 +13,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from milepost import fastjson
 from milepost.errors import TokenizerError
 from milepost.sources.names import first_line, shown
+from milepost.sources.regular import read_regular
+from milepost.weights.tokenizer_bounds import check_tokenizer_files
 from milepost.weights.tokenizer_growth import check_growth
 
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
@@ -43,6 +45,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         TokenizerError: the files make no tokenizer, need code of their own, or make endless text of a
             short one.
     """
+    check_tokenizer_files(folder, _HINT)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, use_fast=True, trust_remote_code=False, local_files_only=True
@@ -89,9 +92,7 @@ def files_id(folder: Path) -> str:
 def _content(path: Path) -> str:
     """Equal for equal content; of a file that is not read, its own path, which no other has."""
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            return str(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(path, _LARGEST_FILE)).hexdigest()
     except OSError:
         return str(path)  # loading the tokenizer says what is wrong with it, if it is wanted
 

@@ -21,8 +21,6 @@ from milepost.weights.wrappers import unwrapped
 
 _PREFIX = "base_model.model."
 _FIRST = frozenset({"weight", "bias"})
-_MOST_ADDED = 1 << 20
-"""Tokens that a list of indices may add to a vocabulary; a longer one is a mistake."""
 
 
 def rows_after_merging(folder: Path, base: PretrainedConfig) -> int:
@@ -73,8 +71,8 @@ def rows_in(
     told = [n for key, shape in shapes.items() if (n := _rows(key, shape, embeddings)) is not None]
     if told:
         return max(told)
-    added = [index for index in _indices(settings) if n_before <= index < n_before + _MOST_ADDED]
-    return max(added, default=n_before - 1) + 1
+    added = {index for index in _indices(settings) if index >= n_before}
+    return n_before + len(added) if max(added, default=0) < n_before + len(added) else n_before
 
 
 def _rows(key: str, shape: Sequence[int], embeddings: Sequence[str]) -> int | None:
