@@ -107,6 +107,7 @@ def _choices(draw: np.random.Generator, right: npt.NDArray[np.int64], *, fixed: 
         bytes=lengths,
         tokens=np.maximum(1, lengths // 4).astype(np.int32),
         fixed=fixed,
+        scored_bytes=lengths,
     )
 
 

@@ -158,6 +158,9 @@ class Offer:
     """Without the delimiter before them."""
     right: tuple[int, ...]
     """Places in `texts`; empty where the data name none of them."""
+    scored: str | None = None
+    """The one text that is scored after each of them, without the delimiter, where the choices stand in the
+    contexts (winogrande); None where they are scored themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,9 @@ class Choices:
     """Tokens that are scored for it, with the delimiter."""
     fixed: bool
     """Whether every doc offers the same texts, such as the letters A to D: then a position has a name."""
+    scored_bytes: npt.NDArray[np.int32]
+    """Length in UTF-8 of the text whose log-likelihood is taken for the choice, without the delimiter before
+    it: that of the choice itself, unless the choices stand in the contexts."""
 
     def __len__(self) -> int:
         return len(self.doc_id)

@@ -19,6 +19,7 @@ def offered(*docs: str, fixed: bool = False) -> Choices:
         bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
         tokens=np.ones(len(texts), dtype=np.int32),
         fixed=fixed,
+        scored_bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
     )
 
 
@@ -33,4 +34,5 @@ def letters(right: npt.NDArray[np.int64], n_choices: int = 4) -> Choices:
         bytes=ones,
         tokens=ones,
         fixed=True,
+        scored_bytes=ones,
     )

@@ -68,7 +68,7 @@ def test_equal_choices_give_the_first_but_are_no_sure_knowledge() -> None:
 
 def test_an_empty_choice_is_never_picked_by_a_norm_and_has_no_bits() -> None:
     choices = offered("*a b")
-    choices.chars[0] = choices.bytes[0] = 0
+    choices.chars[0] = choices.bytes[0] = choices.scored_bytes[0] = 0
     docs = doc_figures(choices, np.array([-1.0, -9.0]))
     assert docs.pick_norm.tolist() == [1]
     assert math.isnan(docs.bpb_right[0])

@@ -92,6 +92,7 @@ def _picks(random: Random) -> None:
         bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
         tokens=np.ones(len(texts), dtype=np.int32),
         fixed=False,
+        scored_bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
     )
     found = doc_figures(choices, np.asarray([value for doc in docs for _, value in doc]))
     for number, (doc, label) in enumerate(zip(docs, right, strict=True)):

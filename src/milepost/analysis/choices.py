@@ -42,9 +42,11 @@ class DocFigures:
     prob_right: Floats
     """[D] share of the right choices in the probability of all choices, 0 to 1 (softmax over the choices)."""
     bpb_right: Floats
-    """[D] bits per byte of the right choice: -log2 of its probability given the prompt, over the bytes of its
-    text without the delimiter. Of several right ones the best. Unlike `prob_right` it does not depend on the
-    wrong choices, so it moves as soon as the model learns to write anything like the answer."""
+    """[D] bits per byte of the right choice: -log2 of its probability given the prompt, over the bytes of
+    what is scored for it without the delimiter: its text, or where choices stand in the contexts (winogrande)
+    the text that follows all of them. Of several right ones the best; NaN where that text is empty. Unlike
+    `prob_right` it does not depend on the wrong choices, so it moves as soon as the model learns to write
+    anything like the answer."""
     margin: Floats
     """[D] nats from the best wrong choice up to the best right one; positive where `pick` is right."""
     entropy: Floats
@@ -143,7 +145,7 @@ def _entropy_bits(probs: Floats) -> Floats:
 
 
 def _bits_per_byte(layout: Layout, logs: Floats, right: Bools, choices: Choices) -> Floats:
-    lengths = layout.table(choices.bytes.astype(np.float64), 0.0)
+    lengths = layout.table(choices.scored_bytes.astype(np.float64), 0.0)
     bits = np.full(logs.shape, np.inf)
     np.divide(-logs / math.log(2), lengths, out=bits, where=right & (lengths > 0))
     best = bits.min(axis=1)

@@ -34,6 +34,14 @@ def choices_of(offers: Sequence[Offer], encoded: EncodedTask, doc_ids: npt.NDArr
         bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
         tokens=tokens[requests_of_choices(doc_id, doc_ids)].astype(np.int32),
         fixed=len({each.texts for each in offers}) == 1,
+        scored_bytes=np.asarray(
+            [
+                len((text if each.scored is None else each.scored).encode())
+                for each in offers
+                for text in each.texts
+            ],
+            dtype=np.int32,
+        ),
     )
 
 

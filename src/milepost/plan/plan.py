@@ -33,9 +33,9 @@ from milepost.types import Choices, Generation, Offer, Request, Sequences
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens")
+CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens", "scored_bytes")
 
-FIGURES_VERSION = 2
+FIGURES_VERSION = 3
 """Counts up when Milepost computes other figures from the same answers; they are computed anew then."""
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
@@ -216,7 +216,10 @@ def _docs_id(task_id: str, docs: dict[str, list[Any]], offers: list[Offer] | Non
     digest = hashlib.sha256(b"milepost docs 1\0" + task_id.encode())
     for column in sorted(docs):
         digest.update(json.dumps([column, docs[column]], default=str).encode())
-    digest.update(json.dumps([asdict(offer) for offer in offers or ()], default=str).encode())
+    told = [
+        {name: value for name, value in asdict(offer).items() if value is not None} for offer in offers or ()
+    ]
+    digest.update(json.dumps(told, default=str).encode())
     return digest.hexdigest()[:32]
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MOST_CHAT_SECONDS = 10.0
 """Of a chat template for one prompt; usual ones take a millisecond."""
-PLAN_FORMAT = 9
+PLAN_FORMAT = 10
 
 logger = logging.getLogger("milepost.run")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens")
+CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens", "scored_bytes")
 
 PICK_COLUMNS = {
     "pick": "int16",
@@ -58,7 +58,9 @@ def read_choices(path: Path) -> Choices:
         ResultsError: it is missing or damaged.
     """
     table = read_table(path)
-    columns = {name: as_array(table[name]) for name in CHOICE_COLUMNS}
+    # Tables of earlier versions have no `scored_bytes`, and are of tasks whose choices are scored themselves.
+    known = {name: name if name in table.column_names else "bytes" for name in CHOICE_COLUMNS}
+    columns = {name: as_array(table[stored]) for name, stored in known.items()}
     return Choices(**columns, fixed=bool(read_made(path)["fixed"]))
 
 

@@ -5,9 +5,9 @@ Source: lm_eval/api/task.py `ConfigurableTask.process_results`, the part for `mu
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
+import numpy as np
 from lm_eval.api.task import ConfigurableTask, Task
 
 from milepost.types import Offer
@@ -31,12 +31,16 @@ def offer(task: ConfigurableTask, doc: Any, doc_id: int) -> Offer:
     texts = tuple(str(text) for text in task.doc_to_choice(doc))
     # A task whose choices stand in the context (winogrande) says with its text which of them is right.
     target = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
-    return Offer(doc_id, texts, _right(target, texts))
+    scored = str(task.doc_to_target(doc)) if task.multiple_input else None
+    return Offer(doc_id, texts, _right(target, texts), scored)
 
 
 def _right(target: Any, texts: tuple[str, ...]) -> tuple[int, ...]:
     if isinstance(target, str):
         return (texts.index(target),) if target in texts else ()
     places = target if isinstance(target, list) else [target]
-    named = (int(place) for place in places if isinstance(place, numbers.Integral))
+    # lm_eval compares with ==, so that 1.0 names the same choice as 1.
+    named = (
+        int(place) for place in places if isinstance(place, int | float | np.number) and place == int(place)
+    )
     return tuple(sorted({place for place in named if 0 <= place < len(texts)}))
