@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,9 +16,10 @@ import pytest
 
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases, leases_folder
-from milepost.store.processes import is_running, this_process
+from milepost.store.liveness import STALE_S, STOPPED_S, Watch
+from milepost.store.processes import is_running, is_stopped, this_process
 from milepost.store.sweep import sweep
-from milepost.store.workers import STALE_S, Worker, live_workers, workers_folder
+from milepost.store.workers import Worker, live_workers, workers_folder
 
 FOREIGN = "0badcafe-1-1"
 """A process of a machine that is not this one."""
@@ -87,22 +89,94 @@ def _race(leases: Leases, unit: str, ready: threading.Barrier, tried: threading.
         return ours
 
 
-def test_a_process_of_another_machine_is_waited_for_while_it_gives_signs_of_life(
-    results: ResultsFolder,
+class Clock:
+    """A clock that goes on when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def watched(results: ResultsFolder, worker: Worker) -> tuple[Leases, Clock]:
+    """Leases whose watch of others goes by a clock of our own."""
+    leases, clock = Leases(results, worker), Clock()
+    leases.watch = Watch(clock)
+    return leases, clock
+
+
+@pytest.mark.parametrize("skew_days", [0, -400, 400])
+def test_a_process_of_another_machine_is_waited_for_while_its_file_changes_whatever_its_clock(
+    skew_days: int, results: ResultsFolder
 ) -> None:
     with Worker(results, {}) as worker:
-        leases = Leases(results, worker)
+        leases, clock = watched(results, worker)
         sign = workers_folder(results) / f"{FOREIGN}.json"
         sign.write_text("{}")
         (leases_folder(results) / "unit.1").write_text(FOREIGN)
-        assert leases.others_at("un")
+        for beat in range(20):
+            clock.now += 10
+            its_time = time.time() + 86400 * skew_days + 10 * beat
+            os.utime(sign, (its_time, its_time))
+            assert leases.others_at("un")
         with leases.hold("unit") as ours:
             assert not ours
-        long_ago = time.time() - STALE_S - 5
-        os.utime(sign, (long_ago, long_ago))
+        clock.now += STALE_S + 1
         assert not leases.others_at("un")
         with leases.hold("unit") as ours:
             assert ours
+
+
+def test_a_process_that_was_stopped_is_named_and_taken_over_and_does_no_harm(
+    results: ResultsFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = "from milepost.store.processes import this_process as p; print(p(), flush=True); input()"
+    command = [sys.executable, "-c", code]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    name = other.stdout.readline().strip()
+    try:
+        with Worker(results, {}) as worker, caplog.at_level("WARNING"):
+            leases, clock = watched(results, worker)
+            (workers_folder(results) / f"{name}.json").write_text("{}")
+            (leases_folder(results) / "unit.1").write_text(name)
+            assert leases.others_at("un")
+            clock.now += STOPPED_S + 1
+            assert leases.others_at("un")
+            os.kill(other.pid, signal.SIGSTOP)
+            while not is_stopped(name):
+                time.sleep(0.01)
+            assert not leases.others_at("un")
+            assert not leases.others_at("un")
+            with leases.hold("unit") as ours:
+                assert ours
+                (leases_folder(results) / "unit.1").unlink()  # it goes on, and gives its own lease back
+                with leases.hold("unit") as again:
+                    assert not again
+            assert caplog.text.count("is stopped") == 1
+            assert name in caplog.text
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+        other.stdin.close()
+
+
+def test_a_process_that_moves_no_more_is_taken_over(results: ResultsFolder) -> None:
+    """Its container was paused, or its file system hangs: it runs, and touches nothing."""
+    name = f"{this_process().rpartition('-')[0].rpartition('-')[0]}-{os.getppid()}"
+    parent = subprocess.run(["cat", f"/proc/{os.getppid()}/stat"], capture_output=True, text=True).stdout
+    process = f"{name}-{parent.rpartition(')')[2].split()[19]}"
+    assert is_running(process)
+    with Worker(results, {}) as worker:
+        leases, clock = watched(results, worker)
+        (workers_folder(results) / f"{process}.json").write_text("{}")
+        (leases_folder(results) / "unit.1").write_text(process)
+        assert leases.others_at("un")
+        clock.now += STALE_S + 1
+        assert not leases.others_at("un")
 
 
 def test_who_is_at_work_is_listed_until_it_ends(results: ResultsFolder) -> None:

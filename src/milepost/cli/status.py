@@ -27,7 +27,8 @@ def command(results: Path, as_json: bool) -> None:
         at = worker.record
         where = f", at {at['series']} {at['checkpoint']}" if "checkpoint" in at else ""
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at["since"]))
-        click.echo(printable(f"running: process {at['pid']} on {at['host']} since {since}{where}"))
+        state = "stopped" if worker.stopped else "running"
+        click.echo(printable(f"{state}: process {at['pid']} on {at['host']} since {since}{where}"))
     if not status.workers:
         click.echo("nothing is running")
     for series in status.series:

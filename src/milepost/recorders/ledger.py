@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.store import ResultsFolder
-from milepost.store.files import read_json, safe_name, write_json
+from milepost.store.files import is_intact, read_json, safe_name, write_json
 
 NOT_OF_THE_RUN = ("names", "suite", "include_path", "allow_task_code")
 """What was asked besides how: more tasks of the same series go into the same run."""
@@ -50,12 +50,14 @@ class Ledger:
 
     def lacks(self, checkpoint: str, model: str, settings: Mapping[str, str]) -> set[str]:
         """Those of a checkpoint's tasks (task to setting) that are not recorded of this model."""
+        self._look_again()
         known = self.recorded.get(checkpoint, {})
         tasks = known.get("tasks", {}) if known.get("model") == model else {}
         return {task for task, setting in settings.items() if tasks.get(task) != setting}
 
     def note(self, checkpoint: str, model: str, settings: Mapping[str, str], tasks: Iterable[str]) -> None:
         """Write down that these tasks were recorded."""
+        self._look_again()
         known = self.recorded.get(checkpoint, {})
         before = known["tasks"] if known.get("model") == model else {}
         new = {task: settings[task] for task in sorted(tasks)}
@@ -65,6 +67,12 @@ class Ledger:
     def note_tables(self, digest: str) -> None:
         self.tables = digest
         self._write()
+
+    def _look_again(self) -> None:
+        """Take in what another process has recorded, as it may while this one was stopped."""
+        if is_intact(self.path):
+            kept = read_json(self.path)
+            self.recorded, self.tables = kept["recorded"], kept["tables"]
 
     def _write(self) -> None:
         write_json(self.path, {"run_id": self.run_id, "recorded": self.recorded, "tables": self.tables})

@@ -163,6 +163,8 @@ def score_shards(
                 if ours and not looks_whole(target.score_path(shard)):
                     answers = answerer.answer(task, shard)
                     path, note = target.score_path(shard), _note(answerer, task, shard, made, answers)
+                    if looks_whole(path):
+                        continue  # another process took over while this one was stopped
                     target.results.write_scores(
                         path, answers.loglikelihood, answers.greedy, note, generated=answers.generated
                     )
@@ -199,9 +201,12 @@ def _score_joined(
         answers = every.enter_context(closing(joined))
         for (task, shard, lease), found in zip(ours, answers, strict=True):
             path, note = target.score_path(shard), _note(answerer, task, shard, made, found)
+            progress.advance(task.tokens_of(shard.first, shard.last))
+            if looks_whole(path):
+                lease.close()  # another process took over while this one was stopped
+                continue
             content = partial(target.results.scores_bytes, path, found.loglikelihood, found.greedy, note)
             writer.write(path, content, then=lease.close)
-            progress.advance(task.tokens_of(shard.first, shard.last))
     return len(ours)
 
 

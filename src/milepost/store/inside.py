@@ -184,6 +184,21 @@ def touch(path: Path) -> None:
     path.touch()
 
 
+def clock(folder: Path) -> float:
+    """The time by the clock of the file system, in seconds since 1970; ours where nothing can be written.
+
+    Times of files are compared with this one: another machine's clock, or our own, may be wrong by days.
+    """
+    probe = folder / f".clock-{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        os.close(create(probe))
+        now = probe.stat().st_mtime
+        remove(probe)
+    except (OSError, ResultsError):
+        return time.time()
+    return now
+
+
 def read_bytes(path: Path) -> bytes:
     """The content of a regular file.
 

@@ -7,8 +7,9 @@ If its process is gone, the next generation is created, again by exactly one: no
 take it over, so two who notice at once cannot both win. A lease says who tries, not what is done: that is for
 the record itself to say, and whoever gets a lease looks for it once more before starting.
 
-If a process is taken for dead wrongly (stopped for more than a minute, on another machine), a unit is done
-twice. The second writes the same record over the first, so that costs time and nothing else.
+If a process is taken for dead wrongly (stopped with Ctrl-Z, or silent for more than a minute), a unit is done
+twice. Whoever is last finds the record there and leaves it, or writes the same over it: that costs time and
+nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from pathlib import Path
 from milepost.store import inside
 from milepost.store.files import cannot_write
 from milepost.store.folder import ResultsFolder
-from milepost.store.workers import STALE_S, Worker, is_alive, workers_folder
+from milepost.store.liveness import Watch
+from milepost.store.workers import Worker, workers_folder
 
 
 class Leases:
@@ -31,6 +33,8 @@ class Leases:
         self._folder = leases_folder(results)
         self._workers = workers_folder(results)
         self._worker = worker
+        self.watch = Watch()
+        """What is known of whether the others move."""
         try:
             inside.make_folder(self._folder)
         except OSError as error:
@@ -96,12 +100,14 @@ class Leases:
             return None
         try:
             process = _process_of(lease)
-            now = self._worker.now()
-            if not process:  # created this very moment, or its process was killed in it
-                return "unknown" if now - lease.stat().st_mtime < STALE_S else None
         except FileNotFoundError:
             return None
-        return process if is_alive(process, self._workers / f"{process}.json", now) else None
+        unit = lease.name.rpartition(".")[0]
+        if not process:  # created this very moment, or its process was killed in it
+            return "unknown" if self.watch.moves(f"unknown-{lease.name}", lease, unit) else None
+        if process == self._worker.process:
+            return process
+        return process if self.watch.moves(process, self._workers / f"{process}.json", unit) else None
 
     def _newest(self, unit: str) -> Path | None:
         generations = [_generation(name) for name in self._names() if name.rpartition(".")[0] == unit]

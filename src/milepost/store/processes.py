@@ -38,6 +38,15 @@ def is_running(process: str) -> bool | None:
     return _answers(pid)
 
 
+def is_stopped(process: str) -> bool:
+    """Whether a process of this machine is there and stopped (SIGSTOP, Ctrl-Z, a debugger)."""
+    parsed = PROCESS_NAME.fullmatch(process)
+    if parsed is None or not process.startswith(f"{_machine()}-"):
+        return False
+    found = _stat(int(parsed[1]))
+    return found is not None and found[1] == int(parsed[2]) and found[0] in "Tt"
+
+
 def _answers(pid: int) -> bool | None:
     if os.name == "nt":
         return None  # signal 0 would end the process there

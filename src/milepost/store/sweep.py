@@ -6,7 +6,6 @@ Nothing here is a record, and nothing of a process that may still run is touched
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +17,15 @@ from milepost.store.processes import is_running, this_process
 from milepost.store.workers import is_alive, live_workers, workers_folder
 
 OLD_S = 3600.0
-"""A temporary file lives for a moment; one of another machine and this age is nobody's."""
+"""What a process of another machine has not touched for so long is nobody's."""
 
 
 def leftovers(results: ResultsFolder) -> Iterator[Path]:
     """Temporary files whose process is gone."""
+    now = inside.clock(results.path)
     for path in inside.walk(results.path):
         written = TEMPORARY.fullmatch(path.name)
-        if written is not None and not _may_be_in_use(path, written):
+        if written is not None and not _may_be_in_use(path, written, now):
             yield path
 
 
@@ -38,9 +38,9 @@ def sweep(results: ResultsFolder) -> int:
     for path in leftovers(results):
         inside.remove(path)
         removed += 1
-    now = time.time()
+    now = inside.clock(results.path)
     for record in inside.files(workers_folder(results), "*.json"):
-        if not is_alive(record.stem, record, now):
+        if not is_alive(record.stem, record, now, OLD_S):
             inside.remove(record)
     if all(worker.process == this_process() for worker in live_workers(results)):
         for lease in inside.files(leases_folder(results), "*.*"):
@@ -54,14 +54,14 @@ def _holder_is_gone(lease: Path, workers: Path, now: float) -> bool:
         process = inside.read_bytes(lease).decode("utf-8", "replace")
     except FileNotFoundError:
         return False
-    return not is_alive(process, workers / f"{process}.json" if process else lease, now)
+    return not is_alive(process, workers / f"{process}.json" if process else lease, now, OLD_S)
 
 
-def _may_be_in_use(path: Path, written: re.Match[str]) -> bool:
+def _may_be_in_use(path: Path, written: re.Match[str], now: float) -> bool:
     running = is_running(written["process"])
     if running is not None:
         return running
     try:
-        return time.time() - path.stat().st_mtime < OLD_S
+        return now - path.stat().st_mtime < OLD_S
     except FileNotFoundError:
         return True  # finished and renamed meanwhile

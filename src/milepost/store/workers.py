@@ -2,8 +2,8 @@
 
     store/workers/<process>.json      host, pid, command, which checkpoint it is at
 
-A process of this machine is asked whether it runs. One of another machine is judged by when its file was last
-touched.
+A process of this machine is asked whether it runs. One of another machine is judged by its file: whether that
+is touched (`liveness`), or for a list of who is at work, when it last was by the clock of the file system.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ from milepost.errors import ResultsError
 from milepost.store import inside
 from milepost.store.files import read_json, write_json
 from milepost.store.folder import ResultsFolder
-from milepost.store.processes import is_running, this_process
-
-HEARTBEAT_S = 10.0
-STALE_S = 60.0
-"""Without a sign of life for so long, a process of another machine counts as gone."""
+from milepost.store.liveness import HEARTBEAT_S, STALE_S
+from milepost.store.processes import is_running, is_stopped, this_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,8 @@ class WorkerRecord:
 
     process: str
     record: Mapping[str, Any]
+    stopped: bool = False
+    """Whether it is there and does not run: Ctrl-Z, SIGSTOP."""
 
 
 class Worker:
@@ -66,11 +65,6 @@ class Worker:
         """Say what it is doing: replaces what was said before."""
         write_json(self.path, {**self._record, **where})
 
-    def now(self) -> float:
-        """The file system's own time: clocks of two machines may differ, this one judges both."""
-        inside.touch(self.path)
-        return self.path.stat().st_mtime
-
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
             try:
@@ -86,26 +80,32 @@ def workers_folder(results: ResultsFolder) -> Path:
 def live_workers(results: ResultsFolder) -> list[WorkerRecord]:
     """The processes at work on `results`, ours among them, oldest first."""
     found = []
-    now = time.time()
+    now = inside.clock(workers_folder(results))
     for path in inside.files(workers_folder(results), "*.json"):
         if is_alive(path.stem, path, now):
             try:
-                found.append(WorkerRecord(path.stem, read_json(path)))
+                found.append(WorkerRecord(path.stem, read_json(path), is_stopped(path.stem)))
             except ResultsError:
                 continue  # it ended between the two looks
-    return sorted(found, key=lambda worker: float(worker.record.get("since", 0)))
+    return sorted(found, key=lambda worker: _since(worker.record))
 
 
-def is_alive(process: str, sign_of_life: Path, now: float) -> bool:
-    """Whether a process works on; where its machine is another, whether it touched the file lately.
+def _since(record: Mapping[str, Any]) -> float:
+    since = record.get("since", 0)
+    return float(since) if isinstance(since, int | float) else 0.0
+
+
+def is_alive(process: str, sign_of_life: Path, now: float, stale_s: float = STALE_S) -> bool:
+    """Whether a process seems to be at work, at a single look; `liveness.Watch` knows better.
 
     Args:
-        now: seconds, by the clock of the file system if times are to be exact.
+        now: seconds, by the clock of the file system.
+        stale_s: how old the file of a process of another machine may be.
     """
     running = is_running(process)
     if running is not None:
         return running
     try:
-        return now - sign_of_life.stat().st_mtime < STALE_S
+        return now - sign_of_life.stat().st_mtime < stale_s
     except FileNotFoundError:
         return False
