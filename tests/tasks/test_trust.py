@@ -260,6 +260,14 @@ def test_parameters_of_lm_evals_own_code_are_not_for_strangers_to_choose(folder:
         refused(folder)
 
 
+def test_a_folder_of_a_metrics_name_is_not_run_in_its_place(folder: Path) -> None:
+    """`evaluate.load` prefers ./squad_v2/squad_v2.py to the Hub's metric."""
+    (folder.parent / "squad_v2").mkdir()
+    (folder.parent / "squad_v2" / "squad_v2.py").write_text((folder / "evil.py").read_text())
+    error = refused(folder, "squadv2")
+    assert "squad_v2.py would be run in its place" in error.message
+
+
 def test_a_link_or_an_include_is_read_from_where_lm_eval_reads_it(folder: Path) -> None:
     """The include beside the link's target runs code; one of that name beside the link does not."""
     there = folder.parent / "there"

@@ -35,6 +35,7 @@ from milepost.tasks.generation import parse_gen_kwargs
 from milepost.tasks.local_data import PACKAGED
 from milepost.tasks.registered import check_registered
 from milepost.tasks.settings import TaskSettings
+from milepost.tasks.shadows import check_shadows
 from milepost.tasks.shortcuts import compiled_templates, compiled_yaml, plain_output
 from milepost.tasks.squad import asks_squad, load_metric
 
@@ -72,6 +73,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     """
     checked = check_tasks(settings)
     check_registered(checked, settings)
+    check_shadows(checked)
     _refuse_unscorable_classes(checked)
     _seed(settings)
     manager = _manager(checked.catalog, dict(settings.metadata))
