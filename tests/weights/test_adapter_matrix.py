@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, TaskType, get_peft_model
@@ -128,6 +129,11 @@ CASES = [(kind, base) for kind in KINDS for base in BASES if possible(kind, base
 def train(base: PreTrainedModel, folder: Path, settings: dict[str, Any], **saving: Any) -> torch.Tensor:
     """Write an adapter whose every trained weight is random; the logits of the model in training."""
     config = LoraConfig(task_type=TaskType.CAUSAL_LM, r=4, lora_alpha=8, **settings)
+    return train_with(base, folder, config, **saving)
+
+
+def train_with(base: PreTrainedModel, folder: Path, config: peft.PeftConfig, **saving: Any) -> torch.Tensor:
+    """As `train`, for an adapter of any kind."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(1)
@@ -296,3 +302,44 @@ def test_patterns_as_trainers_write_them_are_tried_and_taken() -> None:
         r".*?)|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|mlp)\.(?:(?:q_proj|v_proj)))"
     )
     assert endless_pattern({"target_modules": unsloth, "rank_pattern": {"(q|v)_proj": 4}}, names) is None
+
+
+OTHERS = {
+    "boft": lambda linear: peft.BOFTConfig(target_modules=linear, boft_block_size=4),
+    "hra": lambda linear: peft.HRAConfig(target_modules=linear, r=4),
+    "ln": lambda linear: peft.LNTuningConfig(target_modules=["norm", "input_layernorm"]),
+    "shira": lambda linear: peft.ShiraConfig(target_modules=linear, r=4),
+    "miss": lambda linear: peft.MissConfig(target_modules=linear, r=4),
+    "c3a": lambda linear: peft.C3AConfig(target_modules=["q_proj"], block_size=8),
+    "delora": lambda linear: peft.DeloraConfig(target_modules=linear, r=4),
+    "tokens": lambda linear: peft.TrainableTokensConfig(token_indices=[3, 5, 99]),
+}
+
+
+@pytest.mark.parametrize("base", ["tied", "untied"])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_kinds_of_adapters_besides_lora_give_pefts_own_logits_too(
+    bases: Path, tmp_path: Path, kind: str, base: str
+) -> None:
+    config = OTHERS[kind](NAMES[base][2])
+    config.task_type = TaskType.CAUSAL_LM
+    trained = train_with(AutoModelForCausalLM.from_pretrained(bases / base), tmp_path / "run", config)
+    assert_same(pefts_own(bases / base, tmp_path / "run"), trained)
+    found, known = ours(tmp_path / "run", tmp_path)
+    assert_same(found, trained)
+    (checkpoint,) = discover(str(tmp_path / "run")).checkpoints
+    assert checkpoint.base is not None
+    plain = logits_of(AutoModelForCausalLM.from_pretrained(bases / base))
+    assert_same(logits_of(known.of(checkpoint.base, tmp_path).module), plain)
+
+
+@pytest.mark.parametrize("settings", [{"boft_block_size": 10**12}, {"n_frequency": 10**12}, {"r": 10**12}])
+def test_sizes_that_no_tensor_of_the_file_bears_out_are_refused(
+    bases: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    train(
+        AutoModelForCausalLM.from_pretrained(bases / "tied"), tmp_path / "run", settings_of("plain", "tied")
+    )
+    path = tmp_path / "run/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    assert "does not fit its weights" in refusal_of(lambda: ours(tmp_path / "run", tmp_path)).message

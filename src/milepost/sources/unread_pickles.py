@@ -16,7 +16,7 @@ from milepost.sources.names import shown
 from milepost.sources.regular import open_regular
 
 _ENDS = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
-_MAX_PICKLE_BYTES = 1 << 28
+_MAX_PICKLE_BYTES = 1 << 23
 _MODULES = frozenset(
     {"_io", "asyncio", "code", "commands", "ctypes", "importlib", "io", "multiprocessing", "nt", "operator",
      "os", "pdb", "pickle", "posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "webbrowser"}

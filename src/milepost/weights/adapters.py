@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
 
 MERGED_ANEW = frozenset({"LORA"})
 """Kinds that put the merged weight in a tensor of its own, so that the base's may be shared."""
-_MERGEABLE = MERGED_ANEW | {"IA3", "LOHA", "LOKR", "OFT"}
+_MERGEABLE = MERGED_ANEW | {
+    "IA3", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "LN_TUNING", "SHIRA", "MISS", "C3A", "DELORA",
+    "TRAINABLE_TOKENS",
+}  # fmt: skip
 _PLAIN_STARTS = frozenset({"gaussian", "orthogonal", "eva"})
 """Ways to begin training that leave the base as it is; others would change it by data that is not here."""
+_NO_SIZE = re.compile(r"alpha|seed|step|scal|lambda|tau|rho|version|inference")
+"""In names of settings that may be large and take no memory."""
 _UNMERGEABLE = {
     "alora_invocation_tokens": "applies from a certain token on only (aLoRA)",
     "use_qalora": "pools its inputs (QALoRA)",
@@ -94,6 +100,10 @@ def _check_sizes(name: str, raw: Mapping[str, Any], tensors: Mapping[str, torch.
             raise CheckpointError(
                 f"{name} does not fit its weights: no tensor has the rank {shown(str(rank))}"
             )
+    most = max((tensor.numel() for tensor in tensors.values()), default=0)
+    for key, value in raw.items():
+        if isinstance(value, (int, float)) and value > most and not _NO_SIZE.search(key):
+            raise CheckpointError(f"{name} does not fit its weights: {shown(key)} is {shown(str(value))}")
     layers = raw.get("layer_replication") or []
     try:
         n_layers = sum(int(end) - int(begin) for begin, end in layers)

@@ -76,8 +76,8 @@ def _adapted(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> PeftModel:
     """
     from peft import PeftConfig, PeftModel, set_peft_model_state_dict
 
-    module = _sharing(adapter.base.module)
     settings = adapter.settings
+    module = _sharing(adapter.base.module, clone=settings["peft_type"] not in MERGED_ANEW)
     if key := endless_pattern(settings, (name for name, _ in module.named_modules())):
         raise _cannot(adapter, f"has a regular expression that does not come to an end ({key})")
     try:
@@ -172,12 +172,13 @@ def _untie(adapted: torch.nn.Module, *, clone: bool) -> None:
             seen.add(id(parameter))
 
 
-def _sharing(module: PreTrainedModel) -> PreTrainedModel:
-    """A module of the same structure; its parameters are new objects over the same memory."""
+def _sharing(module: PreTrainedModel, *, clone: bool) -> PreTrainedModel:
+    """A module of the same structure; its parameters are new objects over the same memory, or over a copy."""
     memo: dict[int, Any] = {}
     for part in (*module.parameters(), *module.buffers()):
+        data = part.data.clone() if clone else part.data
         is_parameter = isinstance(part, torch.nn.Parameter)
-        memo[id(part)] = torch.nn.Parameter(part.data, requires_grad=False) if is_parameter else part.data
+        memo[id(part)] = torch.nn.Parameter(data, requires_grad=False) if is_parameter else data
     return copy.deepcopy(module, memo)
 
 
