@@ -263,6 +263,8 @@ class Measurement:
     """Why there is no value."""
     doc_range: tuple[float, float] | None = None
     """Lowest and highest value of the docs, for a task's mean of numbers; None where it is no such mean."""
+    dtype: str | None = None
+    """What it was computed in, such as `float32`."""
 
 
 class Estimate(NamedTuple):

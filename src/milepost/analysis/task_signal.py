@@ -161,6 +161,9 @@ def _notes(curve: _Curve, places: Sequence[str]) -> tuple[str, ...]:
     if others:
         names = ", ".join(f"{each.checkpoint} ({each.n} docs)" for each in others)
         notes.append(f"not joined, measured on another number of docs: {names}")
+    dtypes = dict.fromkeys(each.dtype for each in curve.known if each.dtype is not None)
+    if len(dtypes) > 1:
+        notes.append(f"computed in several dtypes: {', '.join(dtypes)}")
     known = {each.checkpoint for each in curve.known}
     gaps = [place for place in places if place not in known]
     if gaps:

@@ -94,6 +94,9 @@ def legend(tables: Sequence[Grid]) -> str:
         "* is the best of its column": any(cell.best for cell in cells),
         CONSTANT_MEANS: any(grid.has_constant for grid in tables),
         f"{NO_NUMBER}: the model gave no number": any(cell.text == NO_NUMBER for cell in cells),
+        "(dtype): computed in another one than the rest of its column": any(
+            "(" in cell.text for cell in cells
+        ),
         f"{NOT_MEASURED} not measured": any(cell.text == NOT_MEASURED for cell in cells),
     }
     return "; ".join(meaning for meaning, is_there in marks.items() if is_there)
@@ -119,18 +122,34 @@ def _column(curve: Curve, *, tell_shots: bool) -> Column:
     shots = curve.rows[0].num_fewshot
     asked = f" {shots}-shot" if tell_shots and shots is not None else ""
     several = len(curve.measured) > 1
+    usual = _usual_dtype(curve)
     return Column(
         task=printable(curve.task),
         metric=f"{figure_name(curve.metric, curve.filter)} "
         f"{direction_arrow(curve.rows[0].higher_is_better)}{asked}".strip(),
         cells=tuple(
-            Cell(text=_figure(row), best=several and best is not None and row.value == best.value)
+            Cell(
+                text=_figure(row) + _other_dtype(row, usual),
+                best=several and best is not None and row.value == best.value,
+            )
             for row in curve.rows
         ),
         chance="" if curve.chance is None else number(curve.chance, curve.metric),
         constant=_band(curve),
         docs=_docs(curve),
     )
+
+
+def _usual_dtype(curve: Curve) -> str | None:
+    """What most figures of a column were computed in; of equally many, the last's."""
+    known = [row.dtype for row in curve.measured if row.dtype is not None]
+    return max(reversed(known), key=known.count, default=None)
+
+
+def _other_dtype(row: Row, usual: str | None) -> str:
+    """Says it at the cell where a figure was computed in another dtype than the rest of its column."""
+    differs = row.value is not None and row.dtype is not None and row.dtype != usual
+    return f" ({printable(str(row.dtype))})" if differs else ""
 
 
 def _band(curve: Curve) -> str:

@@ -86,6 +86,12 @@ def _cells(one: Trained) -> list[str]:
 
 def remark(one: Trained) -> str:
     """The most important of what a curve shows, in a few words."""
+    dtypes = dict.fromkeys(row.dtype for row in one.curve.measured if row.dtype is not None)
+    said = _shown(one)
+    return f"{said}; computed in {' and '.join(dtypes)}" if len(dtypes) > 1 else said
+
+
+def _shown(one: Trained) -> str:
     shown = one.progress
     if len(one.curve.measured) < 2:
         return "one checkpoint only"

@@ -87,6 +87,33 @@ class Current:
     """`PickCounts` as a mapping; None where the task is no multiple choice, or the model gave NaN."""
 
 
+class _Numerics:
+    """Finds a checkpoint's figures whichever dtype they were computed in: a later run of another task in
+    another dtype does not hide them."""
+
+    def __init__(self, results: ResultsFolder) -> None:
+        self._results = results
+        self._of_plan: dict[str, dict[str, list[str]]] = {}
+
+    def of_figures(self, plan_id: str, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+        """The checkpoint's record with the numerics of its figures of a plan; None where it has none of it.
+
+        Those of its last visit come first.
+        """
+        model_id, numerics = checkpoint["model_id"], checkpoint["numerics"]
+        if self._results.metrics_path(plan_id, model_id, numerics).exists():
+            return checkpoint
+        if plan_id not in self._of_plan:
+            found: dict[str, list[str]] = {}
+            folder = self._results.metrics_path(plan_id, model_id, numerics).parent
+            for path in sorted(folder.glob("*.json")):
+                own, _, of = path.stem.partition("-")
+                found.setdefault(own, []).append(of)
+            self._of_plan[plan_id] = found
+        others = self._of_plan[plan_id].get(model_id)
+        return {**checkpoint, "numerics": others[-1]} if others else None
+
+
 class Visited(NamedTuple):
     """A checkpoint that a run has come to, whether or not it has figures."""
 
@@ -121,15 +148,17 @@ def read_current(
     runs = runs_newest_first(results)
     plans = list(dict.fromkeys(run["plan_id"] for run in runs))
     asked = who_was_asked(runs)
+    numerics = _Numerics(results)
     for series, checkpoints in _checkpoints(results, runs).items():
         setting_of: dict[str, str] = {}
         found: dict[tuple[str, str], Current] = {}
         others: dict[tuple[str, str], LeftOut] = {}
         for plan_id in plans:
-            for checkpoint in checkpoints:
-                path = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
-                if not asked(plan_id, checkpoint) or not path.exists():
+            for visited in checkpoints:
+                checkpoint = numerics.of_figures(plan_id, visited) if asked(plan_id, visited) else None
+                if checkpoint is None:
                     continue
+                path = results.metrics_path(plan_id, checkpoint["model_id"], checkpoint["numerics"])
                 record = read_json(path)
                 picks = record.get("choices", {}).get("picks", {})
                 for task, rows in _rows_by_task(record, free).items():
@@ -167,6 +196,8 @@ def _rows_by_task(record: dict[str, Any], free: Sequence[str]) -> dict[str, list
                     "n": n,
                     "chance": chance,
                     "higher_is_better": choices["higher_is_better"][metric],
+                    "doc_range": None,
+                    "reason": None,
                 }
             )
     for task, picks in choices.get("picks", {}).items():
@@ -386,4 +417,5 @@ def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str,
         fixed_choices=row.get("fixed_choices", False),
         reason=row.get("reason"),
         doc_range=tuple(row["doc_range"]) if row.get("doc_range") else None,
+        dtype=str(checkpoint.get("numerics") or "").partition("-")[0] or None,
     )
