@@ -1,7 +1,10 @@
-"""Texts on one GPU: our generator against transformers' continuous batching and its plain `generate`.
+"""Texts on one GPU: our generator, transformers' continuous batching, its plain `generate`, and a server.
 
     python benchmarks/gpu_generate.py --plan plans/gsm8k --tokenizer plans/tokenizer
     python benchmarks/gpu_generate.py --small
+    python benchmarks/gpu_generate.py ... --base-url http://127.0.0.1:8000/v1
+
+`auto` is measured with each of its switches for a GPU off as well. A server must serve the shape asked for.
 
 Random weights write nothing that ends, so every text runs to `--new-tokens`: what is measured is tokens per
 second. Each way is kept as soon as it is measured; one that fails says why in its row.
@@ -10,7 +13,8 @@ second. Each way is kept as soon as it is measured; one that fails says why in i
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
 
     Prompts = Sequence[npt.NDArray[np.int32]]
 
-WAYS = ("auto", "hf-continuous", "generate")
+SWITCHES = ("graphs", "look_ahead", "fixed_steps")
+"""Of `GenerateSwitches`: `auto-no-graphs` is `auto` without the first, and so on."""
+WAYS = ("auto", *(f"auto-no-{name}" for name in SWITCHES), "hf-continuous", "generate", "server")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,10 +40,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=32, help="of plain `generate`")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[way for way in WAYS if way != "server"])
+    parser.add_argument("--base-url", help="of an OpenAI-compatible server, for the way `server`")
     options = parsed(parser, arguments)
     if options.small:
-        options.prompts, options.new_tokens, options.batch_size, options.ways = 3, 4, 2, ("auto", "generate")
+        options.prompts, options.new_tokens, options.batch_size, options.ways = (
+            3,
+            4,
+            2,
+            ("auto", "auto-no-graphs", "generate"),
+        )
+    if options.base_url and "server" not in options.ways:
+        options.ways = [*options.ways, "server"]
     model = SHAPES[options.shape].build(options.dtype, options.device)
     if options.small:
         options.tokenizer = None
@@ -61,7 +75,10 @@ def _measure(
         "new tokens": options.new_tokens,
     }
     try:
-        run = _plain(model, options) if way == "generate" else _ours(way, model, codec, options)
+        if way == "generate":
+            run, told = _plain(model, options), dict
+        else:
+            run, told = _ours(way, model, codec, options)
         texts[way] = run(prompts)
         seconds = timed(options.device, lambda: run(prompts))
     except Exception as error:  # what fails is told, and the other ways are measured all the same
@@ -72,16 +89,40 @@ def _measure(
         "s": seconds,
         "new tokens/s": len(prompts) * options.new_tokens / seconds,
         "same texts as the first": sum(a == b for a, b in zip(first, texts[way], strict=True)),
+        **told(),
     }
 
 
-def _ours(name: Any, model: Any, codec: Any, options: argparse.Namespace) -> Any:
+def _ours(
+    way: str, model: Any, codec: Any, options: argparse.Namespace
+) -> tuple[Callable[[Prompts], list[str | None]], Callable[[], dict[str, Any]]]:
+    """What continues prompts, and what it has to say of itself afterwards."""
     from milepost.engine import build_generator
+    from milepost.engine.generate.step_graph import StepGraph
+    from milepost.engine.generate.switches import GenerateSwitches
     from milepost.types import Generation
 
-    generator = build_generator(name, model, codec, vocab_size=model.config.vocab_size)
+    if way == "server":
+        from milepost.engine.server.client import ServerClient
+        from milepost.engine.server.engines import ServerGenerator
+
+        generator: Any = ServerGenerator(ServerClient.connect(options.base_url))
+    else:
+        name, _, off = way.partition("-no-")
+        switches = replace(GenerateSwitches(), **{off: False}) if off else None
+        vocab_size = model.config.vocab_size
+        generator = build_generator(name, model, codec, vocab_size=vocab_size, switches=switches)  # type: ignore[arg-type]
     asked = Generation(until=(), max_new_tokens=options.new_tokens)
-    return lambda prompts: [found[0] if found else None for found in generator.generate(prompts, asked)]
+    recorded = StepGraph.n_recorded
+
+    def told() -> dict[str, Any]:
+        return {
+            "by": generator.name,
+            "graphs recorded": StepGraph.n_recorded - recorded,
+            **({"why": generator.fallback} if generator.fallback else {}),
+        }
+
+    return lambda prompts: [found[0] if found else None for found in generator.generate(prompts, asked)], told
 
 
 def _plain(model: Any, options: argparse.Namespace) -> Any:

@@ -86,9 +86,10 @@ def test_without_lm_eval_what_was_measured_of_ours_is_kept(
 
 def test_every_way_of_writing_texts_has_a_row_with_the_same_texts(small: Run) -> None:
     rows = small("gpu_generate")
-    assert [row["way"] for row in rows] == ["auto", "generate"]
-    assert [row.get("failed") for row in rows] == [None, None]
-    assert [row["same texts as the first"] for row in rows] == [3, 3]
+    assert [row["way"] for row in rows] == ["auto", "auto-no-graphs", "generate"]
+    assert [row.get("failed") for row in rows] == [None, None, None]
+    assert [row["same texts as the first"] for row in rows] == [3, 3, 3]
+    assert rows[0]["by"] == rows[1]["by"] == "batched"
 
 
 def test_a_way_that_fails_costs_its_own_row_only(small: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_a_way_that_fails_costs_its_own_row_only(small: Run, monkeypatch: pytest
         raise RuntimeError("CUDA error: out of\nluck")
 
     monkeypatch.setattr(importlib.import_module("gpu_generate"), "_ours", fail)
-    ours, plain = small("gpu_generate")
+    ours, _, plain = small("gpu_generate")
     assert ours["failed"] == "RuntimeError: CUDA error: out of luck"
     assert plain["new tokens/s"] > 0
 

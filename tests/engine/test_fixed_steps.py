@@ -181,3 +181,44 @@ def test_long_texts_look_at_more_of_their_slots() -> None:
     generator = generator_of(model)
     assert generator.generate(prompts(n=4), asked) == expected
     assert StepGraph.n_recorded == 3
+
+
+@pytest.mark.parametrize("options", [(), (("repetition_penalty", 1.3),)])
+def test_the_prompt_of_a_row_that_ended_stays_in_its_slot_to_be_copied(options: tuple[Any, ...]) -> None:
+    model = tiny_model("llama")
+    random = np.random.default_rng(3)
+    first, *others = [random.integers(3, VOCAB, n).astype(np.int32) for n in (60, 30, 33, 31, 29, 28)]
+    wanted = asking(until=(), max_new_tokens=20, options=options)
+    (text,) = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate([first], wanted)[0] or [""]
+    ends_soon = dataclasses.replace(wanted, until=(text[1],))
+    switches = GenerateSwitches(share_prefix=False, sort_by_length=False)
+    kept = []
+    for asked in ([first, *others], [first]):
+        generator = generator_of(model, most_rows=8, switches=switches)
+        texts = generator.generate(asked, ends_soon)
+        assert generator.decoder is not None
+        kept.append([generator.decoder.slots.read(layer, 0, len(first)) for layer in range(2)])
+        if len(asked) > 1:
+            assert generator.n_steps > 5, "the first has ended, and the others went on"
+            assert len((texts[0] or [""])[0]) <= 1
+    for with_others, alone in zip(*kept, strict=True):
+        for one, other in zip(with_others, alone, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_nothing_that_is_no_number_is_left_in_a_slot_for_its_next_row() -> None:
+    """Slots without a row go on with token 0, whose embedding is NaN here."""
+    model: Any = tiny_model("llama")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[[0, VOCAB - 1]] = torch.nan
+        head = model.get_output_embeddings().weight
+        head.copy_(torch.nan_to_num(head))
+    asked = [np.where(prompt == VOCAB - 1, 3, prompt).astype(np.int32) for prompt in prompts(n=12)]
+    wanted = asking(until=("A", "B", "C", "xy"))
+    expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, wanted)
+    assert sum(texts is not None for texts in expected) > 6
+    for most_rows in (1, 3, 16):
+        generator = generator_of(model, most_rows=most_rows)
+        for some in (asked, asked[:5], asked[5:]):
+            offset = 5 if len(some) == len(asked[5:]) else 0
+            assert generator.generate(some, wanted) == expected[offset : offset + len(some)]

@@ -22,7 +22,9 @@ from engine.models import CONFIGS, VOCAB, random_requests
 from engine.texts import Characters, asking, prompts
 from milepost.doctor.gpu import try_attention
 from milepost.engine import build_engine, build_generator
+from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.generate.switches import GenerateSwitches
 from milepost.engine.kernel_options import BLOCK, Card, KernelOptions, fitting_options
 from milepost.engine.packed import PackedEngine
 from milepost.engine.padded import PaddedEngine
@@ -293,6 +295,24 @@ def test_texts_are_those_of_the_reference(architecture: str, device: str) -> Non
     live = moved(model, device, "float32")
     generator = build_generator("auto", live, Characters(), vocab_size=VOCAB)
     assert generator.generate(prompts(), asking()) == expected
+
+
+@pytest.mark.parametrize("off", ["", "graphs", "look_ahead", "fixed_steps"])
+def test_texts_do_not_depend_on_how_steps_are_launched(off: str, device: str) -> None:
+    model = model_of("llama")
+    expected = ReferenceGenerator(model, Characters(), vocab_size=VOCAB).generate(prompts(), asking())
+    generator = BatchedGenerator(
+        moved(model, device, "float32"),
+        Characters(),
+        vocab_size=VOCAB,
+        most_rows=4,
+        switches=GenerateSwitches(**{off: False} if off else {}),
+    )
+    for _ in range(2):
+        assert generator.generate(prompts(), asking()) == expected
+    if off != "fixed_steps":
+        assert generator.decoder is not None
+        assert (generator.decoder.n_graphs > 0) == (off != "graphs"), generator.decoder.reason
 
 
 def test_a_whole_run_from_disk_stores_the_scores_of_the_reference(

@@ -65,6 +65,8 @@ class PromptReading:
 
     slots: Slots
     spans: list[Span]
+    clear_rest: bool = False
+    """Whether the rest of each slot is emptied: what is no number there could not be hidden by a mask."""
     layers: list[int] = field(default_factory=list)
 
     def attend(
@@ -82,6 +84,8 @@ class PromptReading:
                 copied = self.slots.read(layer, span.donor, span.n_copied)
                 keys, values = torch.cat([copied[0], keys], 1), torch.cat([copied[1], values], 1)
             self.slots.write(layer, span.slot, 0, keys, values)
+            if self.clear_rest:
+                self.slots.clear_from(layer, span.slot, keys.shape[1])
             partial = _causal(query_row, keys[None], values[None], scale, window, softcap)
             outputs.append(self._with_prefix(layer, query_row, partial, scale, softcap))
         return torch.cat(outputs, dim=2).transpose(1, 2)

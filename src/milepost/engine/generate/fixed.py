@@ -118,6 +118,8 @@ class FixedDecoder:
         self._places_S, self._lengths_S = torch.zeros_like(self._tokens_S), torch.zeros_like(self._tokens_S)
         self._chosen_S = torch.zeros_like(self._tokens_S)
         self._logits_SV: torch.Tensor | None = None
+        self._logits_of: dict[int, torch.Tensor] = {}
+        """By keys looked at: where a recorded step leaves its logits."""
         self._graphs: dict[int, StepGraph] = {}
 
     def fits(self, n_rows: int, longest: int, n_prefix: int) -> bool:
@@ -156,6 +158,7 @@ class FixedDecoder:
         if self.reason is None and n_keys not in self._graphs:
             self._record(n_keys)
         if self.reason is None:
+            self._logits_SV = self._logits_of[n_keys]
             self._graphs[n_keys].replay()
         else:
             self._step(n_keys)
@@ -180,11 +183,13 @@ class FixedDecoder:
         pool = next((graph.pool for graph in self._graphs.values()), None)
         state = [self._tokens_S, self._places_S, self._lengths_S]
         try:
-            self._graphs[n_keys] = StepGraph(self._accelerator, lambda: self._step(n_keys), state, pool)
+            graph = StepGraph(self._accelerator, lambda: self._step(n_keys), state, pool)
+            self._graphs[n_keys], self._logits_of[n_keys] = graph, self.logits_SV
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             self._graphs.clear()
+            self._logits_of.clear()
             self.reason = f"steps are not recorded: {' '.join(str(error).split())[:160]}"
 
     def _step(self, n_keys: int) -> None:

@@ -128,13 +128,16 @@ class FixedBatch:
             row.tokens.append(token)
             if token < 0:
                 self._found[row.number] = None
-                self._decoder.slots.clear(self._rows.index(row))  # a mask cannot hide what is no number
             elif self._ended(row.tokens):
                 self._found[row.number] = list(row.tokens)
 
     def _set_rows(self) -> None:
-        """Tell the device what each slot's row is at."""
-        tokens, places, lengths = ([0] * len(self._rows) for _ in range(3))
+        """Tell the device what each slot's row is at.
+
+        A slot without one waits at its last place, which no row needs: the prompt in it can still be copied.
+        """
+        tokens, places = [0] * len(self._rows), [0] * len(self._rows)
+        lengths = [self._decoder.sizes.capacity - 1] * len(self._rows)
         for i, row in enumerate(self._rows):
             if row is not None and row.number not in self._found:
                 tokens[i], lengths[i] = row.tokens[-1], row.n_kept
@@ -183,6 +186,7 @@ class FixedBatch:
             for row, span in zip(rows, spans, strict=True)
             for place in range(row.n_shared + span.n_copied, len(row.prompt))
         ]
-        hidden_TD = self._generator.forward(PromptReading(self._decoder.slots, spans), tokens, places)
+        reading = PromptReading(self._decoder.slots, spans, clear_rest=True)
+        hidden_TD = self._generator.forward(reading, tokens, places)
         last = torch.tensor([span.stop - 1 for span in spans], device=hidden_TD.device)
         self._note(rows, self._chosen(rows, self._generator.model.logits(hidden_TD[last])))

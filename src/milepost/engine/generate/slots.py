@@ -62,6 +62,12 @@ class Slots:
         for layer in self._layers:
             self.write(layer, target, 0, *self.read(layer, source, length))
 
+    def clear_from(self, layer: int, slot: int, start: int) -> None:
+        """Empty a slot from a place on."""
+        keys, values = self._layers[layer]
+        keys[slot, :, :, start:] = 0
+        values[slot, :, start:] = 0
+
     def clear(self, slot: int) -> None:
         """Forget a slot whose values are no numbers."""
         for kept in self._layers.values():

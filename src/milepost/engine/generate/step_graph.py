@@ -43,7 +43,7 @@ class StepGraph:
             RuntimeError: the step cannot be recorded.
         """
         self._step = step
-        self._real = accelerator.is_real
+        self._device = accelerator.device if accelerator.is_real else None
         self._graph: Any = None
         before = [tensor.clone() for tensor in state]
         try:
@@ -60,17 +60,23 @@ class StepGraph:
 
     def replay(self) -> None:
         """One step."""
-        if self._graph is not None:
-            self._graph.replay()
+        if self._device is not None:
+            with torch.cuda.device(self._device):
+                self._graph.replay()
         else:
             with _NothingWaits():
                 self._step()
 
     def _record(self, step: Callable[[], None], pool: Any) -> None:
-        if not self._real:
+        if self._device is None:
             with _NothingWaits():
                 step()
             return
+        with torch.cuda.device(self._device):
+            self._graph = self._captured(step, pool)
+
+    @staticmethod
+    def _captured(step: Callable[[], None], pool: Any) -> Any:
         # Once outside of the graph: libraries make their handles and workspaces on the first call.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -80,7 +86,7 @@ class StepGraph:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
             step()
-        self._graph = graph
+        return graph
 
 
 class _NothingWaits(TorchDispatchMode):
