@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,7 +194,17 @@ def test_names_that_share_a_file_on_some_disks_are_refused(folder: Path) -> None
     assert "mmlu_anatomy" in refused(folder, "MMLU_anatomy").message
 
 
-def test_labels_that_name_some_right_choices_are_asked(folder: Path) -> None:
+def test_labels_that_name_some_right_choices_are_asked(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """lm_eval counts the others as wrong, and so does Milepost."""
     write(folder / "t.yaml", config(folder, doc_to_target="{{ 9 if label == 1 else label }}"))
-    asked(folder)
+    with caplog.at_level(logging.WARNING):
+        asked(folder)
+    assert "t: the labels of 2 of 4 docs name none of their choices (the first is doc 1)" in caplog.text
+
+
+def test_lm_evals_warning_of_a_label_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        logging.getLogger("lm_eval.api.task").warning("Label index was not in within range,Sample:\n\n{...}")
+    assert caplog.messages == ["the label of a doc names none of its choices; every answer counts as wrong"]

@@ -113,8 +113,15 @@ def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: b
     Raises:
         TaskError: naming the key that says which choice is right, and the fields that docs have.
     """
-    offers = requests.offers
-    if not is_own or not offers or any(one.right for one in offers):
+    offers = requests.offers or []
+    unlabelled = [one.doc_id for one in offers if not one.right]
+    if 0 < len(unlabelled) < len(offers):
+        logger.warning(
+            "%s: the labels of %d of %d docs name none of their choices (the first is doc %d); every answer"
+            " to these counts as wrong",
+            requests.task, len(unlabelled), len(offers), unlabelled[0],
+        )  # fmt: skip
+    if not is_own or not offers or len(unlabelled) < len(offers):
         return
     key = "doc_to_text" if task.multiple_input else "doc_to_target"
     label, first = task.get_config(key), offers[0]

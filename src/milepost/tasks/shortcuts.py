@@ -95,6 +95,19 @@ def _is_news(record: logging.LogRecord) -> bool:
     return _NO_NEWS.match(record.getMessage()) is None
 
 
+def _in_plain_words(record: logging.LogRecord) -> bool:
+    """lm_eval's warning of a label holds the whole doc, on many lines."""
+    if record.getMessage().startswith("Label index was not in"):
+        record.msg, record.args = (
+            "the label of a doc names none of its choices; every answer counts as wrong",
+            (),
+        )
+    return True
+
+
+logging.getLogger("lm_eval.api.task").addFilter(_in_plain_words)
+
+
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
