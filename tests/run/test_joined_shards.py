@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ import milepost
 from milepost.engine.padded import PaddedEngine
 from milepost.errors import StorageError
 from milepost.run.record_writer import RecordWriter
-from milepost.store import files, open_results
+from milepost.store import files, inside, open_results
 from milepost.store.files import write_together
 from milepost.store.leases import leases_folder
 from milepost.types import Scores, Sequences
@@ -110,6 +111,31 @@ def test_an_interrupt_keeps_what_is_complete_and_the_next_run_scores_the_rest(
     assert scores_in(out) == scores_in(usual)
 
 
+def test_a_full_disk_ends_the_run_in_one_line_and_the_next_one_goes_on(
+    tiny_run: Path, tasks: Path, usual: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Joining(monkeypatch)
+    out, replace, named = tmp_path / "out", os.replace, []
+
+    def full(old: Any, new: Any) -> None:
+        named.append(str(new))
+        if sum("/scores/" in path for path in named) > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", full)
+        called = call(*asked(tiny_run, tasks, out))
+    assert called.status == 1
+    assert "cannot write" in called.err
+    assert "No space left on device" in called.err
+    assert "Traceback" not in called.err
+    assert len(scores_in(out)) == 4
+    assert os.listdir(leases_folder(open_results(out))) == []
+    assert call(*asked(tiny_run, tasks, out)).status == 0
+    assert scores_in(out) == scores_in(usual)
+
+
 def test_shards_are_stored_while_later_ones_are_scored(
     tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,13 +182,13 @@ def test_files_that_wait_together_share_one_sync_of_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    sync = files._sync_folder
+    sync = inside.sync_folder
 
     def counting(folder: Path) -> None:
         synced.append(folder)
         sync(folder)
 
-    monkeypatch.setattr(files, "_sync_folder", counting)
+    monkeypatch.setattr(inside, "sync_folder", counting)
     write_together([(tmp_path / name, name.encode()) for name in ("a", "b", "c")])
     assert synced == [tmp_path]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]

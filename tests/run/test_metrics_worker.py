@@ -14,7 +14,7 @@ from cli.called import milepost as call
 
 import milepost
 import milepost.tasks.metrics as metrics
-from milepost.errors import ResultsError
+from milepost.errors import ResultsError, StorageError
 from milepost.run import streaming
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
@@ -191,6 +191,22 @@ def test_a_record_that_cannot_be_read_costs_the_metrics_of_its_own_checkpoint(
     assert said == ["scored", "cannot be used: it is torn", "scored"]
     log = next((tmp_path / "out" / "checkpoint-20").rglob("evaluation.log")).read_text("utf-8")
     assert "ERROR it is torn" in log
+
+
+def test_a_full_disk_in_the_thread_ends_the_run_in_one_line(
+    tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import milepost.run.scoring as scoring
+
+    full = failing(lambda: StorageError("cannot write it: No space left on device", "free space"))
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "write_figures", full)
+        called = call("run", tiny_run, "-t", "where", "--include-path", tasks, "-o", out)
+    assert called.status == 1
+    assert "error: cannot write it: No space left on device\nhint: free space" in called.err
+    again = milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=out)
+    assert {row.checkpoint for row in again.rows()} == {"checkpoint-10", "checkpoint-20", "checkpoint-30"}
 
 
 def test_a_bug_in_the_thread_ends_the_run_with_its_traceback(
