@@ -201,3 +201,12 @@ def test_docs_that_do_not_count_are_left_out() -> None:
     read = read_values([1.0, None, 0.0, None], 0.5)
     assert read is not None
     assert np.isnan(read.values).tolist() == [False, True, False, True]
+
+
+def test_values_that_cancel_in_their_mean_are_read_though_they_are_stored_as_float32() -> None:
+    """A margin of some 20 nats either way, with a mean of a thousandth."""
+    exact = DRAW.normal(0, 20, 500)
+    exact -= exact.mean() - 1e-3
+    read = read_values(exact.astype(np.float32).astype(float), float(exact.mean()))
+    assert read is not None
+    assert read.figure is plainly

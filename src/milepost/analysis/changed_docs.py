@@ -33,14 +33,10 @@ class ChangedDocs(NamedTuple):
 
 def changed_docs(original: ModelAnswers, other: ModelAnswers, compared: Compared) -> ChangedDocs:
     """All docs that count differently in a compared figure; of a group, those of its tasks."""
-    group = original.groups.get(compared.task) if compared.kind == "group" else None
-    names = group.tasks if group is not None else (compared.task,)
+    ours, theirs = (_tasks_of(model, compared) for model in (original, other))
     key = compared.metric, compared.filter
     changed = [
-        doc
-        for name in names
-        if name in other.tasks and name in original.tasks
-        for doc in _of_task(original.tasks[name], other.tasks[name], key)
+        doc for name, task in ours.items() if name in theirs for doc in _of_task(task, theirs[name], key)
     ]
     sign = -1.0 if compared.higher_is_better is False else 1.0
     lost = [doc for doc in changed if sign * (doc.other - doc.original) < 0]
@@ -48,6 +44,13 @@ def changed_docs(original: ModelAnswers, other: ModelAnswers, compared: Compared
     lost.sort(key=lambda doc: sign * (doc.other - doc.original))
     gained.sort(key=lambda doc: -sign * (doc.other - doc.original))
     return ChangedDocs(lost, gained)
+
+
+def _tasks_of(model: ModelAnswers, compared: Compared) -> dict[str, TaskAnswers]:
+    """The tasks behind a compared figure, with the docs that it is of."""
+    if compared.kind == "group" and compared.task in model.groups:
+        return model.members(compared.task)
+    return {name: task for name, task in model.tasks.items() if name == compared.task}
 
 
 def _of_task(original: TaskAnswers, other: TaskAnswers, key: tuple[str, str]) -> Iterator[ChangedDoc]:

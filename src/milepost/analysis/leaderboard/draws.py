@@ -31,15 +31,16 @@ def draw_scores(
     answers = [read_answers(entry.results, f"{entry.series}/{entry.checkpoint}") for entry in entries]
     hashes = _docs_of_tasks(answers, columns)
     drawn: dict[tuple[int, Column], Scores] = {}
-    leaves: dict[tuple[int, str, str, str], Scores | None] = {}
+    leaves: dict[_Leaf, Scores | None] = {}
     for task, places in hashes.items():
         counts = _draw(len(places), n_draws, seed)
         for number, model in enumerate(answers):
-            if task in model.tasks:
-                for metric, of in _figures_wanted(columns, model, task):
-                    values = _values(model.tasks[task], metric, of)
-                    leaves[number, task, metric, of] = (
-                        None if values is None else _drawn(values, model.tasks[task], places, counts)
+            for column in columns:
+                own = _tasks_of(model, column).get(task)
+                if own is not None:
+                    values = _values(own, column.metric, column.filter)
+                    leaves[number, column, task] = (
+                        None if values is None else _drawn(values, own, places, counts)
                     )
     for number, model in enumerate(answers):
         for column in columns:
@@ -49,10 +50,15 @@ def draw_scores(
     return drawn
 
 
-def _leaf_tasks(model: ModelAnswers, column: Column) -> tuple[str, ...]:
+_Leaf = tuple[int, Column, str]
+"""Place of a model, column, and a task that the column's figure is made of."""
+
+
+def _tasks_of(model: ModelAnswers, column: Column) -> dict[str, TaskAnswers]:
+    """The tasks behind a column, with the docs that the model's figure is of."""
     if column.task in model.groups:
-        return tuple(task for task in model.groups[column.task].tasks if task in model.tasks)
-    return (column.task,) if column.task in model.tasks else ()
+        return model.members(column.task)
+    return {column.task: model.tasks[column.task]} if column.task in model.tasks else {}
 
 
 def _docs_of_tasks(answers: Sequence[ModelAnswers], columns: Sequence[Column]) -> dict[str, dict[str, int]]:
@@ -60,15 +66,11 @@ def _docs_of_tasks(answers: Sequence[ModelAnswers], columns: Sequence[Column]) -
     found: dict[str, dict[str, int]] = {}
     for model in answers:
         for column in columns:
-            for task in _leaf_tasks(model, column):
-                places = found.setdefault(task, {})
-                for one in model.tasks[task].doc_hashes:
+            for name, task in _tasks_of(model, column).items():
+                places = found.setdefault(name, {})
+                for one in task.doc_hashes:
                     places.setdefault(one, len(places))
     return found
-
-
-def _figures_wanted(columns: Sequence[Column], model: ModelAnswers, task: str) -> set[tuple[str, str]]:
-    return {(one.metric, one.filter) for one in columns if task in _leaf_tasks(model, one)}
 
 
 def _draw(n: int, n_draws: int, seed: int) -> npt.NDArray[np.float32]:
@@ -106,19 +108,19 @@ def _of_column(
     model: ModelAnswers,
     column: Column,
     number: int,
-    leaves: dict[tuple[int, str, str, str], Scores | None],
+    leaves: dict[_Leaf, Scores | None],
 ) -> Scores | None:
     """A task's draws; a group's are the mean over its tasks, weighted as lm_eval weighs them."""
     import numpy as np
 
-    tasks = _leaf_tasks(model, column)
-    parts = [leaves.get((number, task, column.metric, column.filter)) for task in tasks]
+    tasks = _tasks_of(model, column)
+    parts = [leaves.get((number, column, name)) for name in tasks]
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return None
     if column.task not in model.groups:
         return known[0]
     by_size = model.groups[column.task].by_size.get(column.metric, True)
-    weights = [len(model.tasks[task].doc_hashes) if by_size else 1 for task in tasks]
+    weights = [len(task.doc_hashes) if by_size else 1 for task in tasks.values()]
     mean: Scores = np.average(np.stack(known), axis=0, weights=weights)
     return mean
