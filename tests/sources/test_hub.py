@@ -49,6 +49,8 @@ class Server:
         for process in self._processes:
             process.terminate()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
     def python(self, code: str, *, endpoint: str, **environment: str) -> subprocess.CompletedProcess:
         """Run code in a process of its own: huggingface_hub reads its settings when it is imported."""
