@@ -108,6 +108,9 @@ def stubbed_card(monkeypatch: pytest.MonkeyPatch) -> type[StubEvent]:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
     monkeypatch.setattr(torch.cuda, "Event", StubEvent)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**34, 2**34))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
 
     def forbidden(*_: object) -> None:
         raise AssertionError("nobody waits for everything")
