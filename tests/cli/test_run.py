@@ -278,10 +278,10 @@ def test_lm_evals_log_level_counts_more_than_ours(run: Run, monkeypatch: pytest.
     assert "'shout'" in refusal(run())
 
 
-POPEN = "{{ cycler.__init__.__globals__.os.popen('touch TRACE').read() }}"
+SYSTEM = "{% set _ = cycler.__init__.__globals__.os.system('touch TRACE') %}"
 REACHING_OUT = {
-    "through a global": ("doc_to_text", POPEN),
-    "in the choices": ("doc_to_choice", POPEN + "{{ places }}"),
+    "through a global": ("doc_to_text", SYSTEM),
+    "in the choices": ("doc_to_choice", SYSTEM + "{{ places }}"),
     "through a string": ("doc_to_text", "{{ ''.__class__.__mro__[1].__subclasses__() }}"),
     "through a format": ("doc_to_text", "{{ '{0.__class__.__init__.__globals__}'.format(text) }}"),
 }
@@ -298,6 +298,6 @@ def test_a_template_that_reaches_for_python_is_refused_unless_task_code_is_allow
     own = write_task(tmp_path / "own", "sly", docs, config).parent
     assert "--allow-task-code" in refusal(run("--include-path", own, names="sly"))
     assert not trace.exists()
-    if "popen" in template:  # no dud: with leave it runs
+    if "os.system" in template:  # no dud: with leave it runs
         run("--include-path", own, "--allow-task-code", names="sly")
         assert trace.exists()
