@@ -31,7 +31,8 @@ _PARAMETER = re.compile(
 )
 """What a signed address ends in."""
 _ASSIGNED = re.compile(rf"\b((?:{_NAMES})\\*[\"']?\s*[:=]\s*\\*[\"']?)[^\s\"'\\&,;}}]+", re.IGNORECASE)
-_USER = re.compile(r"^[a-z]+://(?P<user>.*)@", re.IGNORECASE)
+_USER = re.compile(r"^https?://(?P<user>.*)@", re.IGNORECASE)
+"""Up to the last `@`, as a password may hold any character; `hf://org/name@main` has none."""
 
 _remembered: set[str] = set()
 
@@ -39,12 +40,18 @@ _remembered: set[str] = set()
 def remember(address: str) -> None:
     """Keep the credentials in an address from being shown, however they are spelled."""
     found = _USER.match(address)
-    if found is None:
+    if found is None or _is_host(found["user"]):
         return
     user, _, password = found["user"].partition(":")
     for secret in (found["user"], unquote(found["user"]), password or user, unquote(password or user)):
         if len(secret) >= 3:
             _remembered.add(secret)
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a host with a path that has an `@` in it, and no name and password."""
+    host, slash, _ = text.partition("/")
+    return bool(slash) and (":" not in host or host.rpartition(":")[2].isdigit())
 
 
 def without_secrets(text: str) -> str:

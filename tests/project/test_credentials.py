@@ -63,6 +63,12 @@ def test_a_password_with_any_characters_is_remembered_from_the_command() -> None
         assert "S3" not in without_secrets(f"cannot reach {spelled}: no")
 
 
+def test_no_address_of_the_hub_and_no_path_is_taken_for_a_password() -> None:
+    for address in ("hf://org/name@step-*", "runs/a@b", "http://host:8000/v1/@x", "http://host/v1/@x"):
+        remember(address)
+        assert without_secrets(f"{address} and org/name") == f"{address} and org/name"
+
+
 def test_a_key_of_the_environment_is_known_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "abc-123-def-456")
     monkeypatch.setenv("MY_TOKEN", "42ABCDEF99")
