@@ -219,3 +219,18 @@ def raw_writes() -> Iterator[tuple[str, int]]:
 def test_every_writer_goes_through_the_one_module() -> None:
     found = [one for one in raw_writes() if one[0] not in ELSEWHERE]
     assert found == []
+
+
+def test_a_folder_below_one_called_store_can_be_moved_and_a_record_in_another_place_is_still_found(
+    tmp_path: Path,
+) -> None:
+    first = ResultsFolder.create(tmp_path / "store" / "me" / "results")
+    for series in ("store", "run"):
+        write_json(first.checkpoint_path(series, "store"), {"series": series})
+    moved = (tmp_path / "store" / "me" / "results").rename(tmp_path / "elsewhere")
+    assert verify(moved).is_sound
+    there = open_results(moved)
+    assert read_json(there.checkpoint_path("store", "store")) == {"series": "store"}
+    there.checkpoint_path("run", "store").rename(there.checkpoint_path("run", "other"))
+    with pytest.raises(ResultsError, match="in the place of another"):
+        read_json(there.checkpoint_path("run", "other"))
