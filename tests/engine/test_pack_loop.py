@@ -13,6 +13,8 @@ import torch
 from engine.emulated import Compiler, compiler
 from engine.models import VOCAB, close, random_requests, tiny_model
 from milepost.engine.accelerator import STAND_IN, Accelerator
+from milepost.engine.attention_gpu import FlexRunner
+from milepost.engine.gpu_path import GpuPath
 from milepost.engine.packed import PackedEngine
 from milepost.types import Sequences
 
@@ -194,3 +196,43 @@ def test_a_stream_that_nobody_reads_to_its_end_leaves_the_module_as_it_was(compi
     del stream
     again = list(engine.score_stream(shards))
     close(again[0], first, 0)
+
+
+@pytest.mark.parametrize("where", ["stage", "careful run"])
+def test_memory_that_runs_out_while_a_pack_is_uploaded_or_run_again_loses_nothing(
+    where: str, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = shards_of(5)
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.model.embed_tokens.weight[50] = float("nan")
+    longest = max(shards, key=lambda shard: int(np.diff(shard.starts).max()))
+    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=2048, trial=longest)
+    expected = list(engine.score_stream(shards))
+    assert engine.gpu is not None
+    left = [1]
+
+    def fail_once() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    own_run, own_stage = FlexRunner.run, GpuPath.stage
+
+    def run(self: FlexRunner, *given: Any, careful: bool = False) -> Any:
+        if careful:
+            fail_once()
+        return own_run(self, *given, careful=careful)
+
+    def stage(self: GpuPath, pack: Any) -> Any:
+        fail_once()
+        return own_stage(self, pack)
+
+    if where == "stage":
+        monkeypatch.setattr(GpuPath, "stage", stage)
+    else:
+        monkeypatch.setattr(FlexRunner, "run", run)
+    for one, other in zip(engine.score_stream(shards), expected, strict=True):
+        close(one, other, 1e-4)
+    assert left[0] <= 0
+    assert engine.budget_tokens == 1024
