@@ -99,7 +99,7 @@ def test_metrics_are_chosen_by_name_or_with_their_task(results: Path) -> None:
     ("options", "message"),
     [
         (["--at", "7"], "no figures at step 7"),
-        (["--at", "middle"], "is no checkpoint"),
+        (["--at", "middle"], "is not a checkpoint"),
         (["--exclude", "nobody"], "matches nothing"),
         (["--metrics", "acc_nrom"], "matches nothing"),
         (["--exclude", "*"], "nothing is left"),

@@ -82,7 +82,7 @@ def test_a_compiler_that_is_named_but_not_there_is_told(monkeypatch: pytest.Monk
     monkeypatch.setenv("CC", "/nowhere/cc")
     monkeypatch.setenv("PATH", "/nowhere")
     finding = gpu.check_compiler()
-    assert (finding.status, finding.found) == ("warning", "CC=/nowhere/cc is no command")
+    assert (finding.status, finding.found) == ("warning", "CC=/nowhere/cc is not a command")
 
 
 def test_an_attention_that_does_not_compile_is_a_warning_with_its_reason() -> None:

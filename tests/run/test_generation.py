@@ -239,7 +239,7 @@ REFUSED = {
     "max_gen_toks=256": "texts of up to 256 tokens are asked for (max_gen_toks); the model sees 256 at most",
     "max_gen_toks=0": "max_gen_toks is 0",
     '{"until": [""]}': "a stop string is empty",
-    '{"until": [3]}': "is no list of strings",
+    '{"until": [3]}': "is not a list of strings",
     "num_beams=4": "num_beams=4 is not supported",
     "do_sample=true": "do_sample with a temperature of 0",
     "max_gen_toks": "--gen-kwargs 'max_gen_toks'",

@@ -102,7 +102,7 @@ def test_a_server_is_found_before_anything_is_written(
             "does not answer as an OpenAI-compatible server does": from_server(
                 tiny_llama, "tell", tasks, out, served.url.removesuffix("/v1")
             ),
-            "is no address": from_server(tiny_llama, "tell", tasks, out, "127.0.0.1:8000"),
+            "is not an address": from_server(tiny_llama, "tell", tasks, out, "127.0.0.1:8000"),
             "go together": run(tiny_llama, "tell", tasks, out, "--base-url", served.url),
         }
     for said, called in refusals.items():

@@ -126,7 +126,7 @@ def test_an_organisation_can_be_left_out(hub):
         (f"{RUN}/iter_*", "matches no folder", "no folders"),
         ("hf://tiny/nope", "no such repository", "HF_TOKEN"),
         ("hf://openai-community/gpt2", "no weights in the repository", "config.json"),
-        ("hf://", "no address", "hf://org/name"),
+        ("hf://", "not an address", "hf://org/name"),
         ("hf://a/b/../c", "no folder", "hf://org/name"),
     ],
 )

@@ -126,7 +126,7 @@ def told_of(evil: Answer, tmp_path: Path, **environment: str) -> tuple[list[str]
             env={**os.environ, **own, **environment},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=240,
             check=False,
         )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -145,15 +145,15 @@ def test_a_fifo_in_the_place_of_a_record_is_damaged_and_not_waited_for(results: 
     path = results.plan_path("p")
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
-    with pytest.raises(ResultsError, match="no regular file"):
+    with pytest.raises(ResultsError, match="not a regular file"):
         read_json(path)
     assert [finding.path for finding in verify(results.path).findings] == [path]
 
 
 def test_an_entry_that_climbs_out_is_refused(results: ResultsFolder) -> None:
-    with pytest.raises(ResultsError, match="no place in a results folder"):
+    with pytest.raises(ResultsError, match="not a place in a results folder"):
         read_json(results.metrics_path("p", "../../../../etc/passwd", "n"))
-    with pytest.raises(ResultsError, match="no place in a results folder"):
+    with pytest.raises(ResultsError, match="not a place in a results folder"):
         write_json(results.plan_path("../../../x"), {})
 
 

@@ -131,7 +131,8 @@ def test_task_yaml_and_a_patch_go_along(results: Path, tasks: Path, tmp_path: Pa
 
 def test_a_task_that_nobody_else_has_is_noted(results: Path, tmp_path: Path) -> None:
     assert (
-        "note: fair is no task of lm_eval's: pass --task-yaml FILE" in pack(results, tmp_path / "out.zip").err
+        "note: fair is not a task of lm_eval's: pass --task-yaml FILE"
+        in pack(results, tmp_path / "out.zip").err
     )
 
 

@@ -42,7 +42,7 @@ WRONG: dict[str, Wrong] = {
     "label template": Wrong({"doc_to_target": "{{labl}}"}, "names 'labl'", "did you mean label"),
     "label beyond": Wrong({"doc_to_target": 7}, "index out of range", "may be beyond its"),
     "text template": Wrong({"doc_to_text": "{{questio}}"}, "names 'questio'", "did you mean question"),
-    "choices field": Wrong({"doc_to_choice": "choises"}, "'choises' is no list"),
+    "choices field": Wrong({"doc_to_choice": "choises"}, "'choises' is not a list"),
     "template": Wrong({"doc_to_text": "{{question"}, "doc_to_text is no Jinja template"),
     "unknown key": Wrong({"doc_to_txt": "x"}, "unknown key 'doc_to_txt'", "did you mean doc_to_text"),
     "unknown few-shot key": Wrong({"fewshot_config": {"samples_": []}}, "unknown key 'samples_'"),
@@ -66,7 +66,7 @@ WRONG: dict[str, Wrong] = {
     ),
     "regular expression": Wrong(
         {"filter_list": [{"name": "f", "filter": [{"function": "regex", "regex_pattern": "("}]}]},
-        "no regular expression",
+        "not a valid regular expression",
     ),
     "filter without steps": Wrong({"filter_list": [{"name": "f"}]}, "no `filter`"),
     "filter without function": Wrong(
@@ -101,7 +101,7 @@ def test_a_fault_is_told_with_what_to_do(folder: Path, wrong: Wrong) -> None:
 GROUPS: dict[str, tuple[dict[str, Any], str]] = {
     "no members": ({"task": []}, "has no members"),
     "a name for members": ({"task": "m"}, "has no members"),
-    "unknown member": ({"task": ["mm"]}, "member 'mm' is no task"),
+    "unknown member": ({"task": ["mm"]}, "member 'mm' is not a task"),
     "unknown inline": ({"task": [{"task": "n", "num_fewshot": 1}]}, "has no dataset_path"),
     "unknown key of a member": ({"task": [{"task": "m", "num_fewshots": 1}]}, "unknown key 'num_fewshots'"),
     "no metric": ({"task": ["m"], "aggregate_metric_list": [{"weight_by_size": True}]}, "has no `metric`"),
@@ -164,7 +164,7 @@ def test_a_name_that_is_no_file_name_is_refused(folder: Path, name: Any, kind: s
         "inline group": {"group": "g", "task": [{"group": name, "task": ["m"]}]},
     }[kind]
     if kind == "tag" and not isinstance(name, str):
-        pytest.skip("a tag that is no text is refused as a value")
+        pytest.skip("a tag that is not text is refused as a value")
     (folder / "t.yaml").write_text(yaml.safe_dump(content))
     error = refused(folder, "g" if kind.startswith("inline") else "m")
     assert error.message.isprintable()

@@ -105,7 +105,7 @@ def test_a_sentencepiece_model_that_splits_otherwise_is_refused(tmp_path: Path, 
         ({"tokenizer_type": "NullTokenizer"}, "was trained with a NullTokenizer"),
         ({"tokenizer_type": "Llama2Tokenizer", "tokenizer_model": "/gone/x.model"}, "is not here: /gone/x"),
         ({"tokenizer_type": "Llama2Tokenizer"}, "its args name no tokenizer_model"),
-        ({"tokenizer_type": "GPT2BPETokenizer", "vocab_file": "\0"}, "vocab_file|is no path"),
+        ({"tokenizer_type": "GPT2BPETokenizer", "vocab_file": "\0"}, "vocab_file|is not a valid path"),
     ],
 )
 def test_what_is_not_here_is_said(tmp_path: Path, changes: dict[str, object], reason: str) -> None:

@@ -257,7 +257,7 @@ class _Matched:
         if len(parts) < len(group.tasks):
             return Uncompared(label, f"only {len(parts)} of its {len(group.tasks)} tasks could be compared")
         if not all(part.original.is_mean for part in parts):
-            return Uncompared(label, "it is no mean over docs")
+            return Uncompared(label, "it is not a mean over docs")
         by_size = group.by_size.get(figure.metric, True)
         weights = np.concatenate(
             [np.full(part.docs.common, 1.0 if by_size else 1.0 / part.docs.common) for part in parts]
@@ -283,7 +283,9 @@ def _doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | str:
         return "one of the models has no figure of it"
     raw = task.values.get((metric, filter))
     values = read_values(raw, stored) if raw is not None else None
-    return values if values is not None else "it is no mean over these docs, so there is no paired test of it"
+    return (
+        values if values is not None else "it is not a mean over these docs, so there is no paired test of it"
+    )
 
 
 # ---- tests and verdicts --------------------------------------------------------------------------------

@@ -97,4 +97,4 @@ def _at(text: str) -> At:
         return "last"
     if text.isdecimal():
         return int(text)
-    raise MilepostError(f"--at {text!r} is no checkpoint", "pass best, last or a step such as 2000")
+    raise MilepostError(f"--at {text!r} is not a checkpoint", "pass best, last or a step such as 2000")

@@ -135,5 +135,7 @@ def _tokens(given: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             found[series] = 0.0
         if not 0 < found[series] < float("inf"):
-            raise ResultsError(f"--tokens-per-step {text!r} is no number of tokens", "65536, or SERIES=65536")
+            raise ResultsError(
+                f"--tokens-per-step {text!r} is not a number of tokens", "65536, or SERIES=65536"
+            )
     return found

@@ -61,7 +61,7 @@ def check_compiler() -> Finding:
     named = os.environ.get("CC")
     found = next((path for name in (named, *COMPILERS) if name and (path := shutil.which(name))), None)
     if found is None:
-        told = f"CC={named} is no command" if named else f"none of {', '.join(COMPILERS)} is there"
+        told = f"CC={named} is not a command" if named else f"none of {', '.join(COMPILERS)} is there"
         return Finding("C compiler", "warning", told, f"apt install gcc (as root), or set CC; {_SLOWER}")
     return Finding("C compiler", "ok", found)
 

@@ -192,7 +192,7 @@ def _checked(loaded: Any) -> DcpMetadata:
     tensors = {}
     for name, entry in described.items():
         if not isinstance(name, str):
-            raise _Wrong("a tensor's name is no text")
+            raise _Wrong("a tensor's name is not text")
         if type(entry).__name__ == "TensorStorageMetadata":
             tensors[name] = _tensor(name, entry, places)
         elif type(entry).__name__ != "BytesStorageMetadata":

@@ -35,7 +35,7 @@ class HubAddress:
         """
         form = _FORM.fullmatch(text.rstrip("/"))
         if form is None or not _is_repo_id(form["repo"]):
-            raise SourceError(f"{shown(text)} is no address on the Hub", _HINT)
+            raise SourceError(f"{shown(text)} is not an address on the Hub", _HINT)
         revision = form["revision"] and unquote(form["revision"])
         subfolder = form["subfolder"] or ""
         parts = subfolder.split("/") if subfolder else []

@@ -30,7 +30,7 @@ def check_revision(name: str, where: str) -> str:
         SourceError: git would not allow it, because as a path it leaves its folder.
     """
     if name.startswith("/") or ".." in name or "//" in name or set(name) & {"\\", "\0"}:
-        raise SourceError(f"{where} lists a branch whose name is none: {shown(name)}", _HINT)
+        raise SourceError(f"{where} lists a branch with an invalid name: {shown(name)}", _HINT)
     return name
 
 
@@ -41,7 +41,7 @@ def check_commit(commit: str | None, where: str) -> str:
         SourceError: it is something else.
     """
     if commit is None or not _COMMIT.fullmatch(commit):
-        raise SourceError(f"{where} names a commit that is none: {shown(str(commit))}", _HINT)
+        raise SourceError(f"{where} names an invalid commit: {shown(str(commit))}", _HINT)
     return commit
 
 

@@ -63,7 +63,7 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
                 f"{what} is not in the local cache", "unset HF_HUB_OFFLINE to download it"
             ) from refusal
         except HFValidationError as refusal:
-            raise error(f"{what} is no address on the Hub: {_one_line(refusal)}") from refusal
+            raise error(f"{what} is not an address on the Hub: {_one_line(refusal)}") from refusal
         except transport_errors() as failure:
             if _status(failure) in _REFUSED:
                 raise _refused(what, failure, error) from failure

@@ -293,7 +293,7 @@ def _as_path(source: str) -> Path:
     except FileNotFoundError:
         return path
     except ValueError as error:
-        raise SourceError(f"{shown(source)!r} is no path: {error}", None) from error
+        raise SourceError(f"{shown(source)!r} is not a valid path: {error}", None) from error
     except OSError as error:
         raise SourceError(f"{shown(source)} cannot be opened: {error.strerror}", None) from error
     return path

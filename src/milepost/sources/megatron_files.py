@@ -197,6 +197,6 @@ def _tensors(path: Path, chunk: Any) -> dict[str, StoredTensor]:
         if not isinstance(name, str) or name.endswith("_extra_state"):
             continue
         if not isinstance(value, StoredTensor):
-            raise CheckpointError(f"{shown(str(path))}: {shown(name)} is no tensor")
+            raise CheckpointError(f"{shown(str(path))}: {shown(name)} is not a tensor")
         tensors[name] = value
     return tensors

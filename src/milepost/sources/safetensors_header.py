@@ -66,9 +66,9 @@ def read_header(path: Path) -> Header:
             length = file.read(8)
             n_header = int.from_bytes(length, "little")
             if _MAX_HEADER_BYTES < n_header <= n_file - 8:
-                raise _broken(path, f"has a header of {n_header} bytes, longer than any model's")
+                raise _broken(path, f"has a header of {n_header} bytes, longer than any model has")
             if n_file < 8 or n_header > n_file - 8:
-                raise _broken(path, f"is cut short or is no safetensors file ({n_file} bytes)")
+                raise _broken(path, f"is cut short or not a safetensors file ({n_file} bytes)")
             text = file.read(n_header)
     except OSError as error:
         raise _broken(path, f"cannot be read: {error.strerror or error}") from error
@@ -86,7 +86,7 @@ def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
     if not isinstance(header, dict):
         raise _broken(path, "has a header that is not a JSON object")
     if len(header) > _MOST_TENSORS:
-        raise _broken(path, f"lists {len(header)} tensors, more than any model's")
+        raise _broken(path, f"lists {len(header)} tensors, more than any model has")
     _check_metadata(path, header.get("__metadata__", {}))
     return {name: _entry(path, name, raw) for name, raw in header.items() if name != "__metadata__"}
 
@@ -96,7 +96,7 @@ def _check_metadata(path: Path, metadata: Any) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _broken(path, "has metadata that is not text by name")
     if metadata.get("format", "pt") not in _FRAMEWORKS:
-        raise _broken(path, f"has a format that is none: {shown(metadata['format'])}")
+        raise _broken(path, f"has an unknown format: {shown(metadata['format'])}")
 
 
 def _entry(path: Path, name: str, raw: Any) -> TensorEntry:

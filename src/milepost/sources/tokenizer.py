@@ -51,7 +51,9 @@ def _overriding(override: str) -> Path:
                 raise TokenizerError(f"there is no tokenizer in {shown(override)}", _HINT)
             return path.resolve()
     except (ValueError, OSError) as error:
-        raise TokenizerError(f"--tokenizer {shown(override)!r} is no path: {error}", _HINT) from error
+        raise TokenizerError(
+            f"--tokenizer {shown(override)!r} is not a valid path: {error}", _HINT
+        ) from error
     text = override.removeprefix("hf://")
     if override == text and not _REPO_ID.fullmatch(override):
         raise TokenizerError(f"--tokenizer {shown(override)} does not exist", _HINT)

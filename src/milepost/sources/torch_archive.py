@@ -194,7 +194,7 @@ class _Unpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, n_items = pid
         if kind != "storage" or dtype not in ITEM_BYTES:
-            raise _Damaged("it refers to something that is no storage")
+            raise _Damaged("it refers to something that is not a storage")
         record = self._records[f"data/{key}"]
         if type(n_items) is not int or n_items * ITEM_BYTES[dtype] > record.size:
             raise _Damaged(f"storage {key} is shorter than it should be")
@@ -220,7 +220,7 @@ def _placed(
         or len(shape) > _MOST_DIMENSIONS
         or any(type(count) is not int or count < 0 for count in counts)
     ):
-        raise _Damaged("a tensor has a shape that is none")
+        raise _Damaged("a tensor has an invalid shape")
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if math.prod(shape) and (last + 1) * ITEM_BYTES[dtype] > storage.record.size:
         raise _Damaged("a tensor reaches beyond its storage")
@@ -236,7 +236,7 @@ def _parameter(data: StoredTensor, *_: Any) -> StoredTensor:
 def _with_attributes(make: Any, kind: Any, arguments: Any, state: Any) -> StoredTensor:
     """A tensor that was saved with attributes of its own, as DeepSpeed's are; the attributes are left out."""
     if make not in (_tensor, _tensor_of_type, _parameter) or kind is not _PLAIN:
-        raise _Damaged("a tensor is of a kind that is none")
+        raise _Damaged("a tensor has an unknown type")
     tensor: StoredTensor = make(*arguments)
     return tensor
 

@@ -79,7 +79,7 @@ def check(path: Path) -> None:
         ResultsError: it does; or its name alone does, by `..`.
     """
     if ".." in path.parts:
-        raise ResultsError(f"{path} is no place in a results folder", None)
+        raise ResultsError(f"{path} is not a place in a results folder", None)
     if leads_out(path):
         raise ResultsError(f"{_first_link(path)} is a link out of the results folder", HINT)
 
@@ -115,13 +115,13 @@ def append(path: Path) -> BinaryIO:
     """Open a file to write at its end, a new one if there is none.
 
     Raises:
-        ResultsError: it leads out, or is no regular file.
+        ResultsError: it leads out, or is not a regular file.
         OSError: it cannot be opened.
     """
     check(path)
     make_folder(path.parent)
     if path.exists() and not path.is_file():
-        raise ResultsError(f"{path} is no regular file", HINT)
+        raise ResultsError(f"{path} is not a regular file", HINT)
     return path.open("ab")
 
 
@@ -210,7 +210,7 @@ def read_bytes(path: Path) -> bytes:
     handle = os.open(path, os.O_RDONLY | _NO_WAIT)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ResultsError("it is no regular file", HINT)
+            raise ResultsError("it is not a regular file", HINT)
         return file.read()
 
 

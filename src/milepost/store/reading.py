@@ -386,7 +386,9 @@ def _checked(record: Any, path: Path) -> dict[str, Any]:
         or isinstance(entries.get(name), bool)
     ]
     if not {"series", "checkpoint", "step"} <= entries.keys() or wrong:
-        raise damaged(path, ValueError(f"its entries are no checkpoint's: {', '.join(wrong) or 'one lacks'}"))
+        raise damaged(
+            path, ValueError(f"its entries are not a checkpoint's: {', '.join(wrong) or 'one lacks'}")
+        )
     return entries
 
 

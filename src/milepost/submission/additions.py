@@ -42,7 +42,7 @@ def _patch(path: Path) -> bytes:
     data = _text(path)
     changed = [name for name in CHANGED_FILE.findall(data.decode()) if name != "/dev/null"]
     if not changed:
-        raise ResultsError(f"{path} is no patch: it changes no file", "make it with `git diff`")
+        raise ResultsError(f"{path} is not a patch: it changes no file", "make it with `git diff`")
     for name in changed:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ResultsError(

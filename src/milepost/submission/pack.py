@@ -113,7 +113,7 @@ def pack(
             f"{task}: {len(docs)} scored docs are among the examples"
             for task, docs in examples.shared.items()
         ),
-        *(f"{name} is no task of lm_eval's: pass --task-yaml FILE" for name in own),
+        *(f"{name} is not a task of lm_eval's: pass --task-yaml FILE" for name in own),
     )
     return Packed(output, len(content), len(data), hashlib.sha256(data).hexdigest(), notes)
 

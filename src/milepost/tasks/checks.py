@@ -168,7 +168,7 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
         if isinstance(item, str):
             if named not in catalog:
                 raise TaskError(
-                    f"{where}: member {named[:80]!r} is no task, group or tag", suggest(named, catalog)
+                    f"{where}: member {named[:80]!r} is not a task, group or tag", suggest(named, catalog)
                 )
             continue
         own = {key: value for key, value in item.items() if key != "group"}
@@ -188,7 +188,7 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
             check_name(named, "task", where)
             if not any(key in one for key in _DATA_KEYS[:2] for one in (own, changes[0])):
                 raise TaskError(
-                    f"{inside} is no task, group or tag, and has no dataset_path of its own",
+                    f"{inside} is not a task, group or tag, and has no dataset_path of its own",
                     suggest(named, catalog),
                 )
     if not trusted:

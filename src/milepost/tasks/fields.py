@@ -214,7 +214,7 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
     if output_type is not None and output_type not in OUTPUT_TYPES:
         close = difflib.get_close_matches(str(output_type), OUTPUT_TYPES, n=1)
         raise TaskError(
-            f"{where}: output_type {_shown(output_type)} is none of lm_eval's",
+            f"{where}: output_type {_shown(output_type)} is not one of lm_eval's",
             f"did you mean {close[0]}?" if close else f"it has {', '.join(OUTPUT_TYPES)}",
         )
     if isinstance(own.get("fewshot_config"), dict):

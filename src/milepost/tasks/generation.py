@@ -64,7 +64,7 @@ def read_generation(task: str, gen_kwargs: Mapping[str, Any], repeats: int, seed
         TaskError: a stop string is empty or no string, a length is not positive, or an option is unknown.
     """
     if not isinstance(gen_kwargs, Mapping):
-        raise TaskError(f"{task}: its generation_kwargs are no mapping", "see lm_eval's task guide")
+        raise TaskError(f"{task}: its generation_kwargs are not a mapping", "see lm_eval's task guide")
     given = dict(gen_kwargs)
     until = _stop_strings(task, given.get("until"))
     try:
@@ -124,7 +124,7 @@ def _stop_strings(task: str, until: Any) -> list[str]:
     strings = [until] if isinstance(until, str) else until
     if not isinstance(strings, list) or not all(isinstance(one, str) for one in strings):
         raise TaskError(
-            f"{task}: `until` is {until!r}, which is no list of strings",
+            f"{task}: `until` is {until!r}, which is not a list of strings",
             "correct generation_kwargs of the task",
         )
     if "" in strings:

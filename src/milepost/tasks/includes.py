@@ -39,7 +39,7 @@ def read_config(path: Path) -> Config:
     """One task file and everything it includes, each file read once.
 
     Raises:
-        TaskError: see `yaml_file.read_task_file`; an include that is no path or that comes back to a file
+        TaskError: see `yaml_file.read_task_file`; an include that is not a valid path or leads back to a file
             already read, where lm_eval stops too.
     """
     files: list[TaskFile] = []
@@ -59,7 +59,7 @@ def _merged(path: Path, files: list[TaskFile]) -> dict[str, Any]:
         included = own.pop("include")
         for name in included if isinstance(included, list) else [included]:
             if not isinstance(name, str) or not name:
-                raise TaskError(f"{path}: `include` is {name!r}, which is no file name", BAD_YAML)
+                raise TaskError(f"{path}: `include` is {name!r}, which is not a file name", BAD_YAML)
             target = file.path.parent / name
             if not os.path.lexists(target):
                 raise TaskError(f"{path}: includes {name}, which does not exist", BAD_YAML)

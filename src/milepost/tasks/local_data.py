@@ -153,7 +153,7 @@ def _check_file(split: str | None, file: str, where: str) -> None:
             "correct data_files; a path that is not absolute starts from the folder you are in",
         ) from error
     if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
-        raise TaskError(f"{where}: data file{of_split} {file} is no regular file", "name a file of docs")
+        raise TaskError(f"{where}: data file{of_split} {file} is not a regular file", "name a file of docs")
     if stat.S_ISREG(state.st_mode):
         _check_growth(Path(file), state, where)
     else:

@@ -31,7 +31,7 @@ def check_name(name: Any, kind: str, where: str) -> str:
     )
     if not isinstance(name, str):
         raise TaskError(
-            f"{where}: the {kind} is named {name!r}, which is no text", f'put it in "quotes"; {hint}'
+            f"{where}: the {kind} is named {name!r}, which is not text", f'put it in "quotes"; {hint}'
         )
     shown = repr(name) if len(name) <= LONGEST else f"{name[:40]!r}..."
     fault = _fault(name)

@@ -119,7 +119,9 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
     try:
         FILTER_REGISTRY[name](**arguments)
     except re.error as error:
-        raise TaskError(f"{where}: regex_pattern is no regular expression: {error}", "correct it") from error
+        raise TaskError(
+            f"{where}: regex_pattern is not a valid regular expression: {error}", "correct it"
+        ) from error
     except (TypeError, KeyError, AssertionError, AttributeError, ValueError) as error:
         raise TaskError(
             f"{where}: {name} does not take these arguments: {error}", "see lm_eval's docs"

@@ -169,7 +169,7 @@ class TaskSettings:
             )
         if self.limit is not None and self.limit >= 1 and not float(self.limit).is_integer():
             raise MilepostError(
-                f"--limit {self.limit:g} is no whole number of docs", "pass 10, or a share such as 0.1"
+                f"--limit {self.limit:g} is not a whole number of docs", "pass 10, or a share such as 0.1"
             )
         if self.limit is not None and self.samples is not None:
             raise MilepostError("--limit and --samples exclude each other", "pass one of them")

@@ -142,4 +142,4 @@ class _BoundedLiterals:
         try:
             return ast.literal_eval(text)
         except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-            raise ValueError(f"{text[:60]!r} is no list such as ['a', 'b']") from error
+            raise ValueError(f"{text[:60]!r} is not a list such as ['a', 'b']") from error

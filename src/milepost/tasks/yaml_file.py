@@ -70,7 +70,7 @@ def read_task_file(path: Path) -> TaskFile:
     """Read and parse one task file.
 
     Raises:
-        TaskError: the file cannot be read, is no regular file, is larger than any task file, or does not
+        TaskError: the file cannot be read, is not a regular file, is larger than any task file, or does not
             parse; the message names file and, where there is one, line.
     """
     try:
@@ -92,7 +92,7 @@ def read_regular_file(path: Path, most_bytes: int) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     with open(handle, "rb") as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:

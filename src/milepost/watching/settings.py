@@ -36,7 +36,7 @@ class WatchSettings:
         if self.order not in ORDERS:
             raise MilepostError(f"unknown --order {self.order!r}", "one of " + ", ".join(ORDERS))
         if self.until is not None and self.until < 0:
-            raise MilepostError(f"--until {self.until} is no step", "a number such as 200000")
+            raise MilepostError(f"--until {self.until} is not a step", "a number such as 200000")
 
     @property
     def last_step(self) -> int | None:
@@ -56,5 +56,5 @@ def parse_duration(text: str) -> float:
     parts = _DURATION.findall(given)
     seconds = sum(float(number) * UNITS_S[unit or "s"] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != given or seconds < 1:
-        raise MilepostError(f"{text!r} is no time of a second or more", "write 30m, 90s, 1h30m or 1d")
+        raise MilepostError(f"{text!r} is not a duration of a second or more", "write 30m, 90s, 1h30m or 1d")
     return seconds

@@ -108,7 +108,7 @@ def _check_sizes(name: str, raw: Mapping[str, Any], tensors: Mapping[str, torch.
     try:
         n_layers = sum(int(end) - int(begin) for begin, end in layers)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{name} has a layer_replication that is no list of ranges") from error
+        raise CheckpointError(f"{name} has a layer_replication that is not a list of ranges") from error
     if n_layers > len(tensors):
         raise CheckpointError(
             f"{name} does not fit its weights: {n_layers} replicated layers, {len(tensors)} tensors"

@@ -100,7 +100,7 @@ def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase 
     The text part of a composite config first, then the config, then the tokenizer, then 2048.
 
     Raises:
-        CheckpointError: what is said is no number of tokens.
+        CheckpointError: what is said is not a number of tokens.
     """
     text_config = getattr(config, "text_config", None) or config
     for attribute in _LENGTH_ATTRIBUTES:
@@ -115,7 +115,7 @@ def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase 
 
 def _length(value: Any, source: str) -> ContextLength:
     if not isinstance(value, (int, float)) or not 1 <= value <= _LONGEST:
-        raise CheckpointError(f"{source} is {shown(repr(value))}, which is no number of tokens")
+        raise CheckpointError(f"{source} is {shown(repr(value))}, which is not a number of tokens")
     return ContextLength(int(value), source)
 
 

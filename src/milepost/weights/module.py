@@ -105,7 +105,7 @@ def _check_against_config(weights: CheckpointWeights) -> None:
             raise _misfit(weights, name, f"has the shape {list(tensor.shape)}, not {list(own.shape)}")
         if own.is_floating_point() != tensor.is_floating_point():
             found = str(tensor.dtype).removeprefix("torch.")
-            raise _misfit(weights, name, f"is {found}, which is no type of a weight")
+            raise _misfit(weights, name, f"is {found}, which is not a type of weight")
     _check_memory(weights, module)
 
 

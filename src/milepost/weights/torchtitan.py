@@ -149,7 +149,7 @@ def as_llama_config(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     except KeyError as error:
         raise CheckpointError(f"{name} lacks torchtitan's argument {shown(str(error))}") from error
     except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{name} has an argument that is none of torchtitan's: {error}") from error
+        raise CheckpointError(f"{name} has an argument that torchtitan does not have: {error}") from error
 
 
 def with_scaling(config: PretrainedConfig, raw: Mapping[str, Any]) -> tuple[PretrainedConfig, str | None]:

@@ -107,7 +107,7 @@ class _Reader:
         try:
             value = float(node.value)
         except (TypeError, ValueError):
-            what = f"the {column.metric} of {column.task} is no number"
+            what = f"the {column.metric} of {column.task} is not a number"
             raise ResultsError(f"{self._at(node)}: {what}", "write it as 0.421") from None
         low, high = value_range(column.metric)
         if not low <= value <= high:

@@ -50,7 +50,8 @@ class ServerClient:
         """
         if not base_url.startswith(("http://", "https://")):
             raise MilepostError(
-                f"--base-url {base_url!r} is no address", "for example --base-url http://127.0.0.1:8000/v1"
+                f"--base-url {base_url!r} is not an address",
+                "for example --base-url http://127.0.0.1:8000/v1",
             )
         remember(base_url)
         key = os.environ.get("OPENAI_API_KEY")

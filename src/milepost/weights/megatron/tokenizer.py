@@ -119,7 +119,7 @@ def _sentencepiece(settings: Settings, *, add_bos_token: bool) -> Path:
         expected = sentencepiece.SentencePieceProcessor(model_proto=model).encode(list(_PROBES))
     except Exception as error:  # bytes that are no model make it raise almost anything
         raise TokenizerError(
-            f"{shown(named)} is no sentencepiece model: {first_line(error)}", _HINT
+            f"{shown(named)} is not a sentencepiece model: {first_line(error)}", _HINT
         ) from error
     special = {key: str(value) for key, value in llama.special_tokens_map.items()}
     for spaces in (normalizers.Sequence([normalizers.Prepend("▁"), _SPACES]), _SPACES):
@@ -161,7 +161,7 @@ def _find(settings: Settings, named: str) -> Path | None:
     try:
         return next((one for one in (path, *(home / path.name for home in homes)) if one.exists()), None)
     except (OSError, ValueError) as error:
-        raise TokenizerError(f"{shown(named)} is no path: {error}", _HINT) from error
+        raise TokenizerError(f"{shown(named)} is not a valid path: {error}", _HINT) from error
 
 
 def _config(tokenizer_class: str, **more: bool | str) -> bytes:
