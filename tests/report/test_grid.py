@@ -44,7 +44,7 @@ def test_not_measured_and_no_number_are_told_apart():
     found += [measurement(task="b", step=1, value=None, stderr=None)]
     (grid,) = grids(rows(found))
     assert [cell.text for cell in grid.columns[1].cells] == ["nan", "–"]
-    assert "nan: the model gave no number; – not measured" in legend([grid])
+    assert "nan: no number can be given; – not measured" in legend([grid])
 
 
 def test_the_legend_explains_only_marks_that_are_there():

@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from analysis.made import accuracy, rising, write_results
+from analysis.made import accuracy, measurement, rising, write_results
 from cli.called import milepost
 
+from milepost.analysis import rows
+from milepost.analysis.progress import compare_all, progress
+from milepost.analysis.series import curves
+from milepost.analysis.training import Trained
+from milepost.report.training_table import remark
 from milepost.types import Measurement
 
 
@@ -54,3 +60,16 @@ def test_the_published_mmlu_curve_is_told_as_a_habit_by_show_and_signal(
 def test_cloze_at_chance_is_not_told_as_a_favourite_letter(tmp_path: Path) -> None:
     flat = rising("cloze", [1, 2, 3, 4], low=0.25, high=0.25, n=1000, constant=(0.24, 0.26))
     assert "constant-answer band" not in milepost("show", write_results(tmp_path / "results", flat)).out
+
+
+def test_too_few_docs_are_told_before_a_constant_answer() -> None:
+    """One doc lies inside every constant-answer band."""
+    measured = [
+        measurement(step=step, value=value, stderr=None, n=1, constant=(0.0, 1.0), fixed_choices=True)
+        for step, value in ((1, 0.0), (2, 1.0))
+    ]
+    (curve,) = curves(rows(measured))
+    values = np.array([[0.0], [1.0]])
+    shown = progress(compare_all(values, np.ones(1)), higher_is_better=True)
+    told = Trained(curve=curve, progress=shown, gain=1.0, gain_interval=shown.gain_interval)
+    assert remark(told) == "too few docs to tell"

@@ -22,7 +22,7 @@ import milepost
 from milepost.store import read_measurements
 from milepost.store.files import read_json, write_json
 from milepost.store.reading import read_pick_counts
-from run.own_tasks import write_tasks
+from run.own_tasks import write_task, write_tasks
 
 Figures = dict[tuple[str, str, str], float | None]
 Evaluate = Callable[..., milepost.Results]
@@ -414,3 +414,32 @@ def test_log_samples_writes_what_lm_eval_writes(evaluate: Evaluate, tiny_run: Pa
         samples = sorted(folder.rglob("samples_*.jsonl"))
         assert [path.name.split("_")[1] for path in samples] == ["where", "who"]
         assert len(samples[0].read_text().splitlines()) == 3
+
+
+def test_log_samples_also_writes_checkpoints_that_lack_one_metric(tiny_run: Path, tmp_path: Path) -> None:
+    """A Brier score over unequal numbers of choices cannot be computed; the accuracy can."""
+    docs: list[dict[str, Any]] = [
+        {"text": "the cat", "ways": [" sat", " ran"], "right": 0},
+        {"text": "a dog", "ways": [" sat", " ran", " was"], "right": 1},
+    ]
+    config = {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{text}}",
+        "doc_to_choice": "{{ways}}",
+        "doc_to_target": "{{right}}",
+        "metric_list": [
+            {"metric": "acc"},
+            {"metric": "brier_score", "aggregation": "brier_score", "higher_is_better": False},
+        ],
+    }
+    write_task(tmp_path / "own", "unequal", docs, config)
+    out = tmp_path / "out"
+    results = milepost.evaluate(
+        tiny_run, "unequal", include_path=tmp_path / "own", output_path=out, log_samples=True
+    )
+    assert len(results.failures) == 3
+    for step in (10, 20, 30):
+        folder = out / f"checkpoint-{step}"
+        (written,) = folder.rglob("results_*.json")
+        assert "acc,none" in json.loads(written.read_text())["results"]["unequal"]
+        assert len(list(folder.rglob("samples_unequal_*.jsonl"))) == 1

@@ -101,6 +101,7 @@ def _write_lm_eval_files(outcome: Outcome) -> None:
     """lm_eval's files beside each checkpoint's log; those of an earlier run stand while the scores do."""
     from milepost.report.lm_eval_files import export_lm_eval
     from milepost.store import inside
+    from milepost.store.reading import current_records
 
     folder = outcome.results
     wanted = {(c.series, c.name) for c in outcome.scored}
@@ -109,5 +110,8 @@ def _write_lm_eval_files(outcome: Outcome) -> None:
         for c in outcome.reused
         if not inside.files(folder.log_folder(c.series, c.name), "results_*.json")
     }
+    lacking = {(one.checkpoint.series, one.checkpoint.name) for one in outcome.failed}
+    if lacking:  # a checkpoint that lacks one figure has the others
+        wanted |= lacking & {(c["series"], c["checkpoint"]) for _, c in current_records(folder)}
     if wanted:
         export_lm_eval(folder.path, folder.path, only=wanted)

@@ -93,7 +93,7 @@ def legend(tables: Sequence[Grid]) -> str:
         "−a +b are its two halves where they differ": any("+" in cell.text for cell in cells),
         "* is the best of its column": any(cell.best for cell in cells),
         CONSTANT_MEANS: any(grid.has_constant for grid in tables),
-        f"{NO_NUMBER}: the model gave no number": any(cell.text == NO_NUMBER for cell in cells),
+        f"{NO_NUMBER}: no number can be given": any(cell.text == NO_NUMBER for cell in cells),
         "(dtype): computed in another one than the rest of its column": any(
             "(" in cell.text for cell in cells
         ),

@@ -95,12 +95,12 @@ def _shown(one: Trained) -> str:
     shown = one.progress
     if len(one.curve.measured) < 2:
         return "one checkpoint only"
+    if shown is not None and shown.too_few_docs:
+        return TOO_FEW
     if one.curve.in_band:
         return "inside the constant-answer band, no improvement shown"
     if shown is None:
         return ""
-    if shown.too_few_docs:
-        return TOO_FEW
     if shown.plateau_since == 0 and not shown.improved:
         return "no improvement shown"
     said = ["improved"] if shown.improved else []

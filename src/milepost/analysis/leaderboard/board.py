@@ -35,7 +35,7 @@ class Summary:
     value: float | None
     """None where it cannot be told."""
     interval: Interval
-    """95 %, by other docs; none where no column of the model was measured here."""
+    """95 %, by other docs; none where no column of the model was measured here, or one has too few docs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +100,21 @@ def make_leaderboard(
         np.array(of) for of in zip(*(limits(one, found.entries) for one in found.columns), strict=True)
     )
     drawn = draw_scores(found.entries, found.columns, n_draws=n_draws, seed=SEED)
+    few = {key for key, values in drawn.items() if np.isnan(values).all()}
     drawn_BMK = np.broadcast_to(scores_MK, (n_draws, *scores_MK.shape)).copy()
     for (number, column), values in drawn.items():
+        if (number, column) in few:
+            continue
         drawn_BMK[:, number, found.columns.index(column)] = values
-    measured = [any(number == place for place, _ in drawn) for number in range(len(scores_MK))]
+    small = {column for _, column in few}
+    measured = [
+        any(number == place for place, _ in drawn)
+        and all(
+            column not in small or np.isnan(score)
+            for column, score in zip(found.columns, scores_MK[number], strict=True)
+        )
+        for number in range(len(scores_MK))
+    ]
     ways = [
         (way(scores_MK[None] * signs)[0], way(drawn_BMK * signs))
         for way in (
@@ -121,7 +132,11 @@ def make_leaderboard(
         columns=found.columns,
         higher_is_better=tuple(bool(sign > 0) for sign in signs),
         standings=tuple(sorted(standings, key=_place)),
-        notes=(*([FLATTERED] if at == "best" else []), *_notes(standings, found.columns)),
+        notes=(
+            *([FLATTERED] if at == "best" else []),
+            *_dtypes(found.entries),
+            *_notes(standings, found.columns, small),
+        ),
     )
 
 
@@ -193,12 +208,28 @@ def _place(standing: Standing) -> tuple[float, float, str]:
     return (-math.inf if win_rate is None else -win_rate, math.inf if rank is None else rank, standing.name)
 
 
-def _notes(standings: Sequence[Standing], columns: Sequence[Column]) -> list[str]:
+def _dtypes(entries: Sequence[Entry]) -> list[str]:
+    """A note where not all models were computed in the same dtype."""
+    told = {
+        entry.name: " and ".join(sorted({row.dtype for row in entry.rows.values() if row.dtype}))
+        for entry in entries
+    }
+    known = {name: dtypes for name, dtypes in told.items() if dtypes}
+    if len(set(known.values())) < 2:
+        return []
+    return ["computed in different dtypes: " + ", ".join(f"{name} in {of}" for name, of in known.items())]
+
+
+def _notes(standings: Sequence[Standing], columns: Sequence[Column], small: set[Column]) -> list[str]:
     notes = [f"{one.name}: published at {one.source}" for one in standings if one.source]
     for place, column in enumerate(columns):
         lacking = [one.name for one in standings if one.scores[place] is None]
         if lacking:
             notes.append(f"{column.task} {column.metric}: not known of {', '.join(lacking)}")
+        if column in small:
+            notes.append(
+                f"{column.task} {column.metric}: too few docs, so the models that have it get no intervals"
+            )
         counts = {one.docs[place] for one in standings if one.docs[place] is not None}
         if len(counts) > 1:
             listed = ", ".join(f"{one.docs[place]:,} of {one.name}" for one in standings if one.docs[place])

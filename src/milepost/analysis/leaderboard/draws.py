@@ -6,11 +6,13 @@ all moves all of them. A published figure has no docs and stays what it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from milepost.analysis.doc_values import DocValues, read_values
 from milepost.analysis.leaderboard.entries import Column, Entry
+from milepost.analysis.mean_test import FEWEST_DOCS
 from milepost.store.answers import ModelAnswers, TaskAnswers, read_answers
 
 if TYPE_CHECKING:
@@ -25,9 +27,14 @@ def draw_scores(
 ) -> dict[tuple[int, Column], Scores]:
     """[n_draws] of each entry (by its place) and column whose figure is a mean over docs.
 
+    All are NaN where there are too few docs: fewer than `FEWEST_DOCS`, or a task of a single doc, which is
+    the same in every draw.
+
     Raises:
         ResultsError: a damaged record.
     """
+    import numpy as np
+
     answers = [read_answers(entry.results, f"{entry.series}/{entry.checkpoint}") for entry in entries]
     hashes = _docs_of_tasks(answers, columns)
     drawn: dict[tuple[int, Column], Scores] = {}
@@ -46,7 +53,7 @@ def draw_scores(
         for column in columns:
             found = _of_column(model, column, number, leaves)
             if found is not None:
-                drawn[number, column] = found
+                drawn[number, column] = np.full(n_draws, np.nan) if _too_few(model, column) else found
     return drawn
 
 
@@ -59,6 +66,11 @@ def _tasks_of(model: ModelAnswers, column: Column) -> dict[str, TaskAnswers]:
     if column.task in model.groups:
         return model.members(column.task)
     return {column.task: model.tasks[column.task]} if column.task in model.tasks else {}
+
+
+def _too_few(model: ModelAnswers, column: Column) -> bool:
+    docs = [len(task.doc_hashes) for task in _tasks_of(model, column).values()]
+    return sum(docs) < FEWEST_DOCS or min(docs) < 2
 
 
 def _docs_of_tasks(answers: Sequence[ModelAnswers], columns: Sequence[Column]) -> dict[str, dict[str, int]]:
@@ -100,6 +112,11 @@ def _drawn(
     total, weight = picked @ (values.values[counting] * weights), picked @ weights
     # A draw without a single doc of a small task tells nothing of it.
     known = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+    n = len(weights)
+    if n > 1:  # draws of n docs vary less than n other docs do
+        scored = values.values[counting]
+        mean = np.average(scored, weights=weights)
+        known = np.clip(mean + (known - mean) * math.sqrt(n / (n - 1)), scored.min(), scored.max())
     figure: Scores = values.figure(known)
     return figure
 
