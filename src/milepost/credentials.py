@@ -17,6 +17,8 @@ HIDDEN = "***"
 SHORTEST = 8
 """Characters; a shorter value of an environment variable is as likely a word of the text."""
 
+SHORTEST_PARAMETER = 6
+
 _NAMES = r"api[-_]?key|apikey|authorization|passw(?:or)?d|secret|(?:access|auth|hf|bearer)[-_]?token"
 _ENVIRONMENT = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
 _ENTRY = re.compile(_NAMES, re.IGNORECASE)
@@ -31,16 +33,32 @@ _PARAMETER = re.compile(
 )
 """What a signed address ends in."""
 _ASSIGNED = re.compile(rf"\b((?:{_NAMES})\\*[\"']?\s*[:=]\s*\\*[\"']?)[^\s\"'\\&,;}}]+", re.IGNORECASE)
-_USER = re.compile(r"^https?://(?P<user>.*)@", re.IGNORECASE)
-"""Up to the last `@`, as a password may hold any character; `hf://org/name@main` has none."""
+_HTTP_USER = re.compile(r"^https?://(?P<user>.*)@", re.IGNORECASE)
+"""Up to the last `@`, as a password may hold any character."""
+_WITH_PASSWORD = re.compile(r"^(?:[a-z]+://)?(?P<user>[^/@]*:[^/@]+)@", re.IGNORECASE)
+"""Of other addresses; `hf://org/name@main` has none."""
+_TAIL = re.compile(r"^https?://[^?#]*[?#](?P<tail>.+)$", re.IGNORECASE | re.DOTALL)
 
 _remembered: set[str] = set()
+_remembered_parameters: set[str] = set()
+"""`name=` and value, as they stand in an address."""
 
 
 def remember(address: str) -> None:
-    """Keep the credentials in an address from being shown, however they are spelled."""
-    found = _USER.match(address)
+    """Keep the credentials in the address of a server or a source from being shown, however they are spelled.
+
+    These are name and password, and all that follows a `?` or `#` of an http address: servers name the
+    parameter that holds a key as they like (`code=`, `k=`).
+    """
+    if tail := _TAIL.match(address):
+        for part in re.split("[?&#;]", tail["tail"]):
+            value = part.partition("=")[2] or part
+            if len(value) >= SHORTEST_PARAMETER and ("=" in part or _is_key(part)):
+                _remembered_parameters.update((part, unquote(part)))
+    found = _HTTP_USER.match(address)
     if found is None or _is_host(found["user"]):
+        found = None if found else _WITH_PASSWORD.match(address)
+    if found is None:
         return
     user, _, password = found["user"].partition(":")
     for secret in (found["user"], unquote(found["user"]), password or user, unquote(password or user)):
@@ -58,6 +76,9 @@ def without_secrets(text: str) -> str:
     """The text with `***` for passwords, keys and tokens."""
     for secret in _known():
         text = text.replace(secret, HIDDEN)
+    for parameter in sorted(_remembered_parameters, key=len, reverse=True):
+        name, equals, _ = parameter.partition("=")
+        text = text.replace(parameter, f"{name}={HIDDEN}" if equals else HIDDEN)
     text = _FORMS.sub(HIDDEN, text)
     text = _PARAMETER.sub(rf"\1{HIDDEN}", text)
     return _ASSIGNED.sub(rf"\1{HIDDEN}", text)

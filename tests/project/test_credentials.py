@@ -69,6 +69,39 @@ def test_no_address_of_the_hub_and_no_path_is_taken_for_a_password() -> None:
         assert without_secrets(f"{address} and org/name") == f"{address} and org/name"
 
 
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milepost.credentials._remembered", set())
+    monkeypatch.setattr("milepost.credentials._remembered_parameters", set())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://host/v1?code=S3CRETpass",
+        "http://host/v1?version=1&k=S3CRET%2Fpass",
+        "http://host/v1#S3CRETpass1",
+        "bob:S3CRETpass@host/v1",
+        "ftp://bob:S3CRETpass@host/v1",
+        "hf://bob:S3CRETpass@org/name@step-1",
+    ],
+)
+@pytest.mark.usefixtures("forgotten")
+def test_a_secret_anywhere_in_the_address_of_a_server_is_remembered(address: str) -> None:
+    remember(address)
+    assert "S3CRET" not in without_secrets(f"{address} said: {address.partition('?')[2]}")
+
+
+@pytest.mark.parametrize(
+    "address", ["hf://gpt2@main", "hf://org/name@step-100/sub", "runs/a@b", "hf://org/name@v1?x", "gpt2@main"]
+)
+@pytest.mark.usefixtures("forgotten")
+def test_a_revision_makes_no_secret_of_the_repository_s_name(address: str) -> None:
+    remember(address)
+    said = f"{address}: a gpt2 of org/name, runs/a"
+    assert without_secrets(said) == said
+
+
 def test_a_key_of_the_environment_is_known_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "abc-123-def-456")
     monkeypatch.setenv("MY_TOKEN", "42ABCDEF99")

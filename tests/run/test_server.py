@@ -139,3 +139,19 @@ def test_nobody_at_the_address_is_told(
     called = from_server(tiny_llama, "tell", tasks, tmp_path / "out", "http://127.0.0.1:9/v1")
     assert called.status == 2
     assert "http://127.0.0.1:9/v1 cannot be reached" in called.err
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/v1", "http://[::1/v1", "127.0.0.1:8000/v1"])
+def test_an_address_that_is_none_is_told(tiny_llama: Path, tasks: Path, tmp_path: Path, url: str) -> None:
+    called = from_server(tiny_llama, "tell", tasks, tmp_path / "out", url)
+    assert called.status == 2, called.err
+    assert "is not an address" in called.err
+
+
+def test_a_key_that_no_header_takes_is_told(
+    tiny_llama: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "“key-1234”")
+    called = from_server(tiny_llama, "tell", tasks, tmp_path / "out", "http://127.0.0.1:9/v1")
+    assert called.status == 2, called.err
+    assert "OPENAI_API_KEY" in called.err

@@ -83,6 +83,7 @@ WRONG: dict[str, Wrong] = {
         {"filter_list": [{"name": "a,b", "filter": [{"function": "take_first"}]}]}, "has a comma"
     ),
     "repeats": Wrong({"repeats": 0}, "repeats is 0"),
+    "endless repeats": Wrong({"repeats": 10**9}, "repeats is 1000000000"),
     "kwargs": Wrong({"dataset_kwargs": "x"}, "dataset_kwargs is 'x'"),
     "unknown argument": Wrong({"dataset_kwargs": {"data_flies": "x"}}, "'data_flies'"),
 }
@@ -208,3 +209,13 @@ def test_lm_evals_warning_of_a_label_is_one_line(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         logging.getLogger("lm_eval.api.task").warning("Label index was not in within range,Sample:\n\n{...}")
     assert caplog.messages == ["the label of a doc names none of its choices; every answer counts as wrong"]
+
+
+def test_a_folder_with_a_loading_script_is_told_and_not_run(folder: Path) -> None:
+    data = folder / "mine"
+    data.mkdir()
+    (data / "mine.py").write_text(f"open({str(folder / 'RAN')!r}, 'w')\n")
+    write(folder / "t.yaml", config(folder, dataset_path=str(data)))
+    error = refused(folder)
+    assert "holds a script" in error.message
+    assert not (folder / "RAN").exists()

@@ -144,6 +144,14 @@ def blaming_the_data(name: str) -> Iterator[None]:
         ) from error
     except (DatasetNotFoundError, *hub_errors()) as error:
         raise cannot_get(name, error) from error
+    except RuntimeError as error:
+        if "Dataset scripts" not in str(error):
+            raise
+        raise TaskError(
+            f"task {name}: its dataset_path holds a script that would load the data, and datasets runs none"
+            " any more",
+            "name the data files themselves: `dataset_path: json` and, in dataset_kwargs, `data_files`",
+        ) from error
     except ValueError as error:
         if "Couldn't find cache" in str(error) or "BuilderConfig" in str(error):
             raise cannot_get(name, error) from error

@@ -17,6 +17,8 @@ from milepost.errors import TaskError
 from milepost.tasks.yaml_file import CodeTag
 
 LONGEST_LABEL = 200
+MOST_REPEATS = 10_000
+"""Answers to one doc, all of which are held at once; lm_eval's own tasks ask for 64."""
 OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", "generate_until")
 
 
@@ -31,6 +33,7 @@ class Field:
     items: tuple[type, ...] | None = None
     """Types of a list's items."""
     at_least: int | None = None
+    at_most: int | None = None
 
     def accepts(self, value: Any) -> bool:
         if value is None or isinstance(value, CodeTag):
@@ -41,7 +44,11 @@ class Field:
             return False
         if isinstance(value, list) and self.items is not None:
             return all(isinstance(one, CodeTag) or _is(one, self.items) for one in value)
-        return self.at_least is None or not isinstance(value, int) or value >= self.at_least
+        if not isinstance(value, int):
+            return True
+        return (self.at_least is None or value >= self.at_least) and (
+            self.at_most is None or value <= self.at_most
+        )
 
     def takes(self) -> str:
         """What may stand here, for people."""
@@ -50,6 +57,8 @@ class Field:
             named += f" (of {' or '.join(_KINDS[kind] for kind in self.items)})"
         if self.at_least is not None:
             named += f" of {self.at_least} or more"
+        if self.at_most is not None:
+            named += f", at most {self.at_most:,}"
         return named
 
 
@@ -101,7 +110,7 @@ TASK_FIELDS: Mapping[str, Field] = {
     "metric_list": Field((list,), items=(dict,)),
     "output_type": TEXT,
     "generation_kwargs": MAPPING,
-    "repeats": Field((int,), at_least=1),
+    "repeats": Field((int,), at_least=1, at_most=MOST_REPEATS),
     "filter_list": Field((list,), items=(dict,)),
     "should_decontaminate": FLAG,
     "doc_to_decontamination_query": Field((str,), is_template=True),

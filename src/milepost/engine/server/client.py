@@ -23,6 +23,7 @@ TRIES = 4
 FIRST_PAUSE_S = 0.5
 BUSY = (429, 502, 503, 504)
 CONNECT_S, ANSWER_S = 10.0, 1800.0
+_EXAMPLE = "for example --base-url http://127.0.0.1:8000/v1"
 
 
 class RefusedError(Exception):
@@ -48,19 +49,23 @@ class ServerClient:
         Raises:
             MilepostError: no such address, nobody there, or no such model.
         """
-        if not base_url.startswith(("http://", "https://")):
-            raise MilepostError(
-                f"--base-url {base_url!r} is not an address",
-                "for example --base-url http://127.0.0.1:8000/v1",
-            )
         remember(base_url)
+        if not base_url.startswith(("http://", "https://")):
+            raise MilepostError(f"--base-url {base_url!r} is not an address", _EXAMPLE)
         key = os.environ.get("OPENAI_API_KEY")
-        http = httpx.Client(
-            base_url=base_url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=AT_ONCE),
-        )
+        try:
+            http = httpx.Client(
+                base_url=base_url.rstrip("/") + "/",
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=AT_ONCE),
+            )
+        except httpx.InvalidURL as error:
+            raise MilepostError(f"--base-url {base_url!r} is not an address: {error}", _EXAMPLE) from error
+        except UnicodeEncodeError as error:
+            raise MilepostError(
+                "OPENAI_API_KEY holds a character that no key has", "set it anew, without quotes or spaces"
+            ) from error
         client = cls(base_url, model or "", http)
         try:
             served = [str(one["id"]) for one in client._ask("GET", "models")["data"]]
