@@ -1,8 +1,9 @@
 """Passwords, keys and tokens never leave memory: they are replaced by `***` in whatever is written or said.
 
 A secret is known by where it stands (before the `@` of an address, behind `api_key=`), by its form (`hf_...`,
-`sk-...`), or because it is one: what `remember` was given, and the values of environment variables with the
-names of keys. Records, logs, error messages, recorders and the command that is stored all go through here.
+`sk-...`), or because it is one: what `remember` was given, the values of environment variables with the names
+of keys, and passwords in those with the names of addresses (`HF_ENDPOINT`, `HTTPS_PROXY`). Records, logs,
+error messages, recorders and the command that is stored all go through here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SHORTEST_PARAMETER = 6
 
 _NAMES = r"api[-_]?key|apikey|authorization|passw(?:or)?d|secret|(?:access|auth|hf|bearer)[-_]?token"
 _ENVIRONMENT = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:^|_)(?:ENDPOINT|PROXY|URL)$", re.IGNORECASE)
 _ENTRY = re.compile(_NAMES, re.IGNORECASE)
 _FORMS = re.compile(
     r"(?<=://)[^/?#\s'\"@]*:[^/\s'\"]*(?=@)"  # name and password; hf://gpt2@main has none
@@ -74,6 +76,9 @@ def _is_host(text: str) -> bool:
 
 def without_secrets(text: str) -> str:
     """The text with `***` for passwords, keys and tokens."""
+    for name, value in os.environ.items():
+        if "@" in value and _ADDRESS.search(name):
+            remember(value)
     for secret in _known():
         text = text.replace(secret, HIDDEN)
     for parameter in sorted(_remembered_parameters, key=len, reverse=True):

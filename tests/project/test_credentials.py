@@ -102,6 +102,15 @@ def test_a_revision_makes_no_secret_of_the_repository_s_name(address: str) -> No
     assert without_secrets(said) == said
 
 
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "HTTPS_PROXY", "all_proxy"])
+@pytest.mark.usefixtures("forgotten")
+def test_a_password_in_an_address_of_the_environment_is_known(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "bob:S3CRETpass@proxy:3128")
+    assert "S3CRET" not in without_secrets("no proxy at bob:S3CRETpass@proxy:3128; S3CRETpass")
+
+
 def test_a_key_of_the_environment_is_known_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "abc-123-def-456")
     monkeypatch.setenv("MY_TOKEN", "42ABCDEF99")

@@ -108,6 +108,19 @@ def test_a_pipe_in_place_of_any_file_that_is_read_is_named(tmp_path: Path, name:
     assert found["step-2"] == f"{name} is a named pipe, not a file"
 
 
+@pytest.mark.parametrize(
+    "name", ["config.json", "SHA256SUMS", "tokenizer.json", "generation_config.json", "chat_template.jinja"]
+)
+def test_a_file_far_too_large_for_what_it_is_is_named_and_not_read(tmp_path: Path, name: str) -> None:
+    model(tmp_path / "run/step-1")
+    folder = model(tmp_path / "run/step-2")
+    with (folder / name).open("wb") as file:
+        file.truncate(100 << 30)
+    found = problems(tmp_path / "run")
+    assert found["step-1"] is None
+    assert found["step-2"] == f"{name} has 107,374,182,400 bytes, more than such a file can have"
+
+
 @pytest.mark.hub
 def test_a_branch_or_folder_without_weights_is_named_on_the_hub_too(shared: Path, tmp_path: Path) -> None:
     server = Server(shared, tmp_path)

@@ -234,3 +234,13 @@ def test_a_folder_below_one_called_store_can_be_moved_and_a_record_in_another_pl
     there.checkpoint_path("run", "store").rename(there.checkpoint_path("run", "other"))
     with pytest.raises(ResultsError, match="in the place of another"):
         read_json(there.checkpoint_path("run", "other"))
+
+
+def test_a_record_of_holes_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    if path.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("this file system keeps no holes")
+    with pytest.raises(ResultsError, match="nearly all of them holes"):
+        inside.read_bytes(path)

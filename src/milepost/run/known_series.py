@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.cache import cache_folder, write_cache_file
-from milepost.errors import MilepostError, TokenizerError
+from milepost.errors import CheckpointError, MilepostError, TokenizerError
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.run.series import PreparedSeries
@@ -25,6 +25,7 @@ from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.digests import sha256_of
 from milepost.sources.formats import BIN, SAFETENSORS
 from milepost.sources.local import find_config
+from milepost.sources.regular import too_large
 from milepost.types import Checkpoint, GenerationDefaults, Series
 from milepost.version import __version__
 
@@ -131,4 +132,6 @@ def _files_of(checkpoint: Checkpoint, override: str | None) -> Iterator[list[str
 def _digests(files: list[Path]) -> Iterator[list[str]]:
     for path in sorted(files):
         if path.suffix in _DESCRIBES and path.is_file():
+            if what := too_large(path):
+                raise CheckpointError(f"{path} {what}")
             yield [path.name, sha256_of(path, cache_folder(), judged_elsewhere=True)]

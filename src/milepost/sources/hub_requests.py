@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from milepost.addresses import check_endpoint, check_proxies
 from milepost.errors import MilepostError, SourceError
 from milepost.sources.names import first_line, shown
 
@@ -43,6 +44,8 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
     Raises:
         RevisionNotFoundError: huggingface_hub's own; only the caller knows which names are near.
     """
+    check_endpoint(error)
+    check_proxies(error)
     from huggingface_hub.errors import (
         HFValidationError,
         OfflineModeIsEnabled,

@@ -25,7 +25,7 @@ from milepost.sources.given import NOTHING, Given
 from milepost.sources.layout import is_read, looks_unfinished, recognise
 from milepost.sources.links import is_dangling, leads_out
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
-from milepost.sources.regular import irregular, read_regular
+from milepost.sources.regular import irregular, read_regular, too_large
 from milepost.sources.run import Run, ordered
 from milepost.sources.trackers import last_finished
 from milepost.sources.weightless import is_training_state, why_no_weights
@@ -101,10 +101,13 @@ def _sizes(entries: Iterable[os.DirEntry[str]]) -> dict[str, int]:
 
 
 def _irregular(folder: Path, names: Iterable[str], weight_files: tuple[str, ...]) -> str | None:
-    """A file we would read that is a named pipe, a device or a link to nothing."""
+    """A file we would read that is a named pipe, a device, a link to nothing or far too large."""
     for name in (*weight_files, *(name for name in names if is_read(name))):
         if what := irregular(folder / name):
             return f"{shown(name)} is {what}" + (", not a file" if not what.startswith("a link") else "")
+    for name in names:
+        if is_read(name) and name not in weight_files and (what := too_large(folder / name)):
+            return f"{shown(name)} {what}"
     return None
 
 
@@ -270,6 +273,8 @@ def _config_problem(folder: Path) -> str | None:
         return f"{CONFIG} is missing, in the folder and in the one above; --config FILE gives one"
     if config.stat().st_size == 0:
         return f"{CONFIG} is empty"
+    if what := too_large(config):
+        return f"{CONFIG} {what}"
     if leads_out(config):
         return f"{CONFIG} is a link out of the folder"
     return None

@@ -12,6 +12,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+LARGEST_DESCRIPTION = 500_000_000
+"""Bytes of a file that describes a model or a tokenizer; the largest tokenizers have some 40 million."""
+
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISDIR, "a folder"),
@@ -71,3 +74,15 @@ def irregular(path: Path) -> str | None:
         return kind_of(os.stat(path).st_mode)
     except OSError:
         return "a link to a file that is not there" if os.path.islink(path) else None
+
+
+def too_large(path: Path) -> str | None:
+    """Why a file that is no weights is not read: more bytes than any description of a model has.
+
+    Hashing a hollow file of a terabyte takes as long as a full one.
+    """
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return None
+    return f"has {size:,} bytes, more than such a file can have" if size > LARGEST_DESCRIPTION else None

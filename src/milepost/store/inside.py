@@ -21,6 +21,9 @@ from milepost.errors import ResultsError
 
 HINT = "`milepost verify RESULTS --repair` removes such links, and nothing behind them"
 
+_LARGE = 100_000_000
+"""Bytes; smaller files are not looked at for holes."""
+
 REMEMBERED_S = 1.0
 MOST_REMEMBERED = 10_000
 
@@ -203,14 +206,19 @@ def read_bytes(path: Path) -> bytes:
     """The content of a regular file.
 
     Raises:
-        ResultsError: it leads out, or is a FIFO or another special file, which could be waited for forever.
+        ResultsError: it leads out, is a FIFO or another special file, which could be waited for forever, or
+            a file of holes, which would fill the memory with zeros.
         OSError: it cannot be read; FileNotFoundError if it is not there.
     """
     check(path)
     handle = os.open(path, os.O_RDONLY | _NO_WAIT)
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
             raise ResultsError("it is not a regular file", HINT)
+        on_disk = getattr(state, "st_blocks", None)
+        if on_disk is not None and state.st_size > _LARGE and on_disk * 512 < state.st_size // 100:
+            raise ResultsError(f"it is said to have {state.st_size:,} bytes, nearly all of them holes", HINT)
         return file.read()
 
 

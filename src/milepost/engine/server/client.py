@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from milepost.addresses import check_proxies
 from milepost.credentials import remember
 from milepost.errors import MilepostError
 
@@ -52,6 +53,7 @@ class ServerClient:
         remember(base_url)
         if not base_url.startswith(("http://", "https://")):
             raise MilepostError(f"--base-url {base_url!r} is not an address", _EXAMPLE)
+        check_proxies()
         key = os.environ.get("OPENAI_API_KEY")
         try:
             http = httpx.Client(

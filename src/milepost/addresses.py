@@ -1,0 +1,61 @@
+"""Addresses in the environment, looked at before HTTP libraries stumble over them.
+
+huggingface_hub reads `HF_ENDPOINT` while it is imported, and httpx the proxies for every client that is made,
+whatever address is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from urllib.parse import urlsplit
+
+from milepost.errors import MilepostError
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_SOCKS = ("socks5", "socks5h")
+
+
+def check_endpoint(error: type[MilepostError] = MilepostError) -> None:
+    """Refuse a `HF_ENDPOINT` that is not an http address.
+
+    Raises:
+        MilepostError: of the given kind.
+    """
+    address = os.environ.get("HF_ENDPOINT")
+    if address and not _is_address(address, ("http", "https")):
+        raise error(
+            f"HF_ENDPOINT is not an address: {address}",
+            "for example HF_ENDPOINT=https://huggingface.co; unset, it is that",
+        )
+
+
+def check_proxies(error: type[MilepostError] = MilepostError) -> None:
+    """Refuse a proxy that httpx cannot use.
+
+    Raises:
+        MilepostError: of the given kind.
+    """
+    for name in (*_PROXIES, *(name.lower() for name in _PROXIES)):
+        address = os.environ.get(name)
+        if not address:
+            continue
+        whole = address if "://" in address else f"http://{address}"
+        if not _is_address(whole, ("http", "https", *_SOCKS)):
+            raise error(
+                f"{name} is not an address of a proxy: {address}",
+                f"for example {name}=http://127.0.0.1:3128, or unset it",
+            )
+        if whole.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
+            raise error(
+                f"{name} is a SOCKS proxy, which needs the package socksio",
+                "`pip install socksio`, or unset it",
+            )
+
+
+def _is_address(address: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme.lower() in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
