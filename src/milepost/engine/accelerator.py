@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -103,13 +104,26 @@ class Accelerator:
         copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self.is_real)
         return copy.copy_(tensor, non_blocking=True)
 
-    def record_event(self) -> torch.cuda.Event | None:
-        """An event behind everything that was asked of the device so far."""
+    def record_event(self, stream: torch.cuda.Stream | None = None) -> torch.cuda.Event | None:
+        """An event behind everything that was asked of the device, or of one of its streams, so far."""
         if not self.is_real:
             return None
         event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self.device))
+        event.record(torch.cuda.current_stream(self.device) if stream is None else stream)
         return event
+
+    def side_stream(self) -> torch.cuda.Stream | None:
+        """A stream beside the one that computes; None for a stand-in, which does one thing at a time."""
+        return torch.cuda.Stream(self.device) if self.is_real else None
+
+    def on(self, stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
+        """Within it, work of this thread goes to that stream."""
+        return nullcontext() if stream is None else torch.cuda.stream(stream)
+
+    def wait_for(self, event: torch.cuda.Event | None) -> None:
+        """Have the stream that computes go on only after an event; the host does not wait."""
+        if event is not None:
+            torch.cuda.current_stream(self.device).wait_event(event)
 
     def record(self, work: Callable[[], torch.Tensor]) -> Recorded:
         """Record work as a CUDA graph, without doing it.

@@ -18,6 +18,8 @@ from milepost.engine.kernel_options import BLOCK
 from milepost.engine.rows_gpu import COLUMNS_PER_CHUNK, ROWS_PER_BLOCK
 
 if TYPE_CHECKING:
+    import torch
+
     from milepost.engine.layer_shapes import LayerShape
 
 SHARE_OF_FREE = 0.45
@@ -29,6 +31,10 @@ HIDDEN_COPIES, INTERMEDIATE_COPIES, QUERY_COPIES, KEY_COPIES = 8, 4, 4, 6
 """Tensors alive at a layer's widest moment, in multiples of their widths."""
 SHELF_SHARE, MOST_SHELF_BYTES = 0.02, 2**30
 """For packs that are kept on the card for the next checkpoint."""
+STAGING_SHARE = 0.25
+"""For the next checkpoint's weights."""
+WIDEST_IN_A_FILE = 4
+"""Bytes of a number: float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,15 @@ class MemoryModel:
 def shelf_bytes(free_bytes: int) -> int:
     """Room for packs that are kept on the card."""
     return min(MOST_SHELF_BYTES, int(SHELF_SHARE * free_bytes))
+
+
+def staging_bytes(module: torch.nn.Module, free_bytes: int) -> int:
+    """Room for a second copy of the weights, the next checkpoint's, and one of its tensors as it is in the
+    file; 0 where that would take more than STAGING_SHARE of what is free from the packs."""
+    tensors = [*module.parameters(), *module.buffers()]
+    largest = max((tensor.numel() for tensor in tensors), default=0)
+    wanted = sum(tensor.nbytes for tensor in tensors) + WIDEST_IN_A_FILE * largest
+    return wanted if wanted <= STAGING_SHARE * free_bytes else 0
 
 
 def _widest_intermediate(config: Any, hidden: int) -> int:

@@ -11,7 +11,7 @@ import torch
 
 from milepost.engine.attention_gpu import FlexRunner, Way
 from milepost.engine.flex_ways import FlexWays
-from milepost.engine.gpu_memory import MemoryModel, shelf_bytes
+from milepost.engine.gpu_memory import MemoryModel, shelf_bytes, staging_bytes
 from milepost.engine.layer_shapes import layer_shapes
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_loop import PackLoop
@@ -79,6 +79,9 @@ class GpuPath:
             self._shapes = layer_shapes(model, n_layers)
         self._windows = {shape.window for shape in self._shapes}
         free = accelerator.free_bytes()
+        self.staging_bytes = staging_bytes(model.module, free) if switches.stage_weights else 0
+        """Set aside for the next checkpoint's weights."""
+        free -= self.staging_bytes
         memory = MemoryModel.of(text_config(model.module), self._shapes, vocab_size)
         fitting = memory.fitting_tokens(free, longest, accelerator.most_tokens)
         self._ways = FlexWays(accelerator, self._shapes, n_tokens or fitting, graphs=switches.cuda_graphs)

@@ -24,6 +24,9 @@ class Switches:
     """Logits in chunks of the vocabulary that stay in the cache (CPU). Off: a row's logits at once."""
     wide_products: bool = True
     """Half-precision products in float32 where the processor has none of its own. Off: as torch does them."""
+    stage_weights: bool = True
+    """The next checkpoint's weights are copied to the GPU while the present one is scored, where there is
+    room for a second copy. Off: they are copied when it is done."""
     cuda_graphs: bool = False
     """Forward passes recorded as CUDA graphs and replayed (GPU): worth trying up to some 135M parameters,
     where kernels take less time than their launch. Off until it has been measured on a card."""

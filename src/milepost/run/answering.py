@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.engine import Engine, Generator
+    from milepost.engine.gpu_path import GpuPath
     from milepost.types import Scores
 
     Texts = list[list[str] | None]
@@ -76,6 +77,15 @@ class Answerer:
     def joins_shards(self) -> bool:
         """Whether `answer_joined` is faster than `answer` shard by shard."""
         return self.engine.joins_shards
+
+    @property
+    def gpu(self) -> GpuPath | None:
+        """The GPU path, where that is all that runs: texts take what memory there is themselves."""
+        from milepost.engine.careful import CarefulEngine
+        from milepost.engine.packed import PackedEngine
+
+        engine = self.engine.engine if isinstance(self.engine, CarefulEngine) else self.engine
+        return engine.gpu if isinstance(engine, PackedEngine) and self.generator is None else None
 
     def answer_joined(self, shards: Sequence[tuple[TaskPlan, Shard]]) -> abc.Generator[Answers, None, None]:
         """The answers of shards that ask for no texts, in their order, each when it is complete.

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import Target, score_shards
 from milepost.run.series import PreparedSeries, QuestionsKey
 from milepost.run.server import connect
+from milepost.run.staging import Staging
 from milepost.run.versions import COMPUTING, versions
 from milepost.sources import Identity, fetch, identify
 from milepost.sources.digests import sha256_now
@@ -104,6 +106,7 @@ class Runner:
         self._metrics = MetricsWorker(journal, self._leases)
         self._unsettled: deque[_Scored] = deque()
         """In the order in which they are to be told of."""
+        self._staging = Staging()
         self._fallback: str | None = None
         """The reason last told; known only once the engine has met real requests."""
 
@@ -139,6 +142,8 @@ class Runner:
                 )
             except (CheckpointError, SourceError) as error:
                 scored = _Scored(checkpoint, functools.partial(self._refuse, checkpoint, error))
+            finally:
+                self._let_go(reading)
             if scored is None:
                 left.append(item)
                 continue
@@ -146,6 +151,16 @@ class Runner:
             self._unsettled.append(scored)
             self._settle(progress)
         return left
+
+    def _let_go(self, reading: Future[_Read]) -> None:
+        """Whatever came of a checkpoint, nothing of it stays on the device beside the live module."""
+        if reading.exception() is None and (weights := reading.result().weights) is not None:
+            self._staging.forget(weights)
+
+    def _between_shards(self, progress: Progress) -> None:
+        self._settle(progress)
+        if self._model is not None and self._answerer is not None:
+            self._staging.look(self._model, self._answerer.gpu)
 
     def _settle(self, progress: Progress, *, wait: bool = False) -> None:
         """Finish with the checkpoints whose metrics are there, in order; with all of them if `wait`."""
@@ -187,6 +202,7 @@ class Runner:
                 raise CheckpointError(f"{checkpoint.source} changed while it was being read")
         except (CheckpointError, SourceError) as error:
             return _Read(identity, problem=error)
+        self._staging.offer(weights)
         return _Read(identity, weights)
 
     def _to_be_held(self, series: PreparedSeries, checkpoint: Checkpoint) -> HeldFiles | None:
@@ -342,7 +358,7 @@ class Runner:
         }
         beforehand.measure(answerer, target)
         start = time.monotonic()
-        settling = _Settling(progress, functools.partial(self._settle, progress))
+        settling = _Settling(progress, functools.partial(self._between_shards, progress))
         n_shards = score_shards(target, answerer, settling, self._leases, made, share)
         spent = self._outcome.scoring_s
         spent[checkpoint] = spent.get(checkpoint, 0.0) + time.monotonic() - start
@@ -399,12 +415,14 @@ class Runner:
             or self._dtype != dtype
             or self._model.accepts(weights) is not None
         ):
+            self._staging.forget(weights)
             self._model = self._answerer = None  # frees the old module before the new one is made
             self._model, self._dtype = LiveModel.build(weights, dtype=dtype, device=self._device), dtype
             self._tokenizer_id = series.tokenizer_id
             self._answerer = self._build_answerer(self._model, series)
         else:
-            self._model.copy_from(weights)
+            self._model.copy_from(weights, self._staging.of(weights))
+            self._staging.forget(weights)
         return self._model, self._answerer
 
     def _build_answerer(self, model: LiveModel, series: PreparedSeries) -> Answerer:

@@ -97,8 +97,18 @@ class LiveModel:
                 return f"{shown(name)} is {weights.tensors[name].dtype}"
         return self._untied(weights)
 
-    def copy_from(self, weights: CheckpointWeights) -> None:
+    def direct_tensors(self, weights: CheckpointWeights) -> dict[str, tuple[torch.Tensor, torch.dtype]]:
+        """By the module's names, accepted weights and the dtypes they are to have; empty where transformers
+        converts them."""
+        target = self.module.state_dict()
+        names = (self._direct or {}).items()
+        return {own: (weights.tensors[name], target[own].dtype) for name, own in names}
+
+    def copy_from(self, weights: CheckpointWeights, staged: Mapping[str, torch.Tensor] | None = None) -> None:
         """Replace all weights. The module then computes what a freshly loaded one would.
+
+        Args:
+            staged: the same as `direct_tensors`, cast and on the module's device already.
 
         Raises:
             CheckpointError: the weights are not accepted; the module is as it was.
@@ -106,7 +116,10 @@ class LiveModel:
         reason = self.accepts(weights)
         if reason is not None:
             raise CheckpointError(f"{shown(str(weights.folder))}: {reason}")
-        if self._direct is not None:
+        source: Mapping[str, torch.Tensor]
+        if staged is not None:
+            source = staged
+        elif self._direct is not None:
             source = {self._direct[name]: weights.tensors[name] for name in self._direct}
         else:
             source = load_module(weights, self._dtype).state_dict()
