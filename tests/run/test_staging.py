@@ -153,7 +153,8 @@ def test_the_computing_stream_waits_for_the_copies_and_the_host_only_before_it_f
 def test_an_upload_without_memory_waits_for_its_copies_frees_them_and_is_none(
     path: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, made = torch.Tensor.to, []
+    own = torch.Tensor.to
+    made: list[weakref.ref[torch.Tensor]] = []
 
     def to(self: torch.Tensor, *given: Any, **named: Any) -> torch.Tensor:
         if named.get("non_blocking") and len(made) == 2:
@@ -223,7 +224,7 @@ def test_whole_runs_with_and_without_staging_and_without_memory_for_it_score_the
     run(tiny_run, tmp_path / "staged")
     assert len(uploads) == 2, "three checkpoints, the first of which makes the module"
     assert not any(upload.tensors for upload in uploads)
-    named = Switches.__init__.__kwdefaults__ | {"stage_weights": False}
+    named = (Switches.__init__.__kwdefaults__ or {}) | {"stage_weights": False}
     with monkeypatch.context() as off:
         off.setattr(Switches.__init__, "__kwdefaults__", named)
         run(tiny_run, tmp_path / "off")
