@@ -121,6 +121,19 @@ def test_a_file_far_too_large_for_what_it_is_is_named_and_not_read(tmp_path: Pat
     assert found["step-2"] == f"{name} has 107,374,182,400 bytes, more than such a file can have"
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_were_never_written_are_named_and_not_read(tmp_path: Path, name: str) -> None:
+    model(tmp_path / "run/step-1")
+    folder = model(tmp_path / "run/step-2")
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(content)
+    os.truncate(folder / name, 100 << 30)
+    found = problems(tmp_path / "run")
+    assert found["step-1"] is None
+    assert found["step-2"] == f"{name} was never written: nearly all of it is holes"
+
+
 @pytest.mark.hub
 def test_a_branch_or_folder_without_weights_is_named_on_the_hub_too(shared: Path, tmp_path: Path) -> None:
     server = Server(shared, tmp_path)

@@ -119,3 +119,14 @@ def test_a_run_reads_each_checkpoint_once(
     again = milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=out)
     assert len(again.reused) == 3
     assert threading.active_count() < 20
+
+
+def test_a_file_that_does_not_fit_in_memory_costs_its_checkpoint_and_not_the_run(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(CheckpointError, match="does not fit in memory"):
+        read_file(file)

@@ -25,7 +25,7 @@ from milepost.sources.given import NOTHING, Given
 from milepost.sources.layout import is_read, looks_unfinished, recognise
 from milepost.sources.links import is_dangling, leads_out
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
-from milepost.sources.regular import irregular, read_regular, too_large
+from milepost.sources.regular import irregular, is_hollow, read_regular, too_large
 from milepost.sources.run import Run, ordered
 from milepost.sources.trackers import last_finished
 from milepost.sources.weightless import is_training_state, why_no_weights
@@ -105,6 +105,9 @@ def _irregular(folder: Path, names: Iterable[str], weight_files: tuple[str, ...]
     for name in (*weight_files, *(name for name in names if is_read(name))):
         if what := irregular(folder / name):
             return f"{shown(name)} is {what}" + (", not a file" if not what.startswith("a link") else "")
+    for name in weight_files:
+        if is_hollow(folder / name):
+            return f"{shown(name)} was never written: nearly all of it is holes"
     for name in names:
         if is_read(name) and name not in weight_files and (what := too_large(folder / name)):
             return f"{shown(name)} {what}"

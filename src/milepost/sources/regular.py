@@ -15,6 +15,9 @@ from typing import BinaryIO
 LARGEST_DESCRIPTION = 500_000_000
 """Bytes of a file that describes a model or a tokenizer; the largest tokenizers have some 40 million."""
 
+_LARGE = 100_000_000
+"""Bytes; smaller files are not looked at for holes."""
+
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISDIR, "a folder"),
@@ -86,3 +89,13 @@ def too_large(path: Path) -> str | None:
     except OSError:
         return None
     return f"has {size:,} bytes, more than such a file can have" if size > LARGEST_DESCRIPTION else None
+
+
+def is_hollow(path: Path) -> bool:
+    """Whether a large file was never written: nearly all of it is holes, which read as zeros."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return False
+    on_disk = getattr(state, "st_blocks", None)
+    return on_disk is not None and state.st_size > _LARGE and on_disk * 512 < state.st_size // 100

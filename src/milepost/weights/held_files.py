@@ -96,7 +96,10 @@ def _bytes(n: int, pinned: bool) -> torch.Tensor:
             return torch.empty(n, dtype=torch.uint8, pin_memory=True)
         except RuntimeError:
             pass  # more than the system lets a process lock: ordinary memory will do
-    return torch.empty(n, dtype=torch.uint8)
+    try:
+        return torch.empty(n, dtype=torch.uint8)
+    except RuntimeError as error:
+        raise CheckpointError(f"a weight file of {n:,} bytes does not fit in memory") from error
 
 
 def _fill(buffer: memoryview, file: BinaryIO, digest: _Hash) -> None:
