@@ -72,3 +72,12 @@ def test_control_characters_are_spelt_out():
     (grid,) = grids(rows([measurement(series="a\x1b[31m\u202eb", task="x\ny")]))
     assert grid.series == "a\\x1b[31m\\u202eb"
     assert grid.columns[0].task == "x\\ny"
+
+
+def test_a_checkpoint_whose_answers_were_nan_does_not_read_as_not_measured():
+    found = [
+        accuracy(value=0.3, n=50, step=1),
+        measurement(step=2, value=None, stderr=None, n=0, reason="NaN"),
+    ]
+    (grid,) = grids(rows(found))
+    assert [cell.text for cell in grid.columns[0].cells][1] == "nan"

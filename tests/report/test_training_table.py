@@ -73,3 +73,12 @@ def test_too_few_docs_are_told_before_a_constant_answer() -> None:
     shown = progress(compare_all(values, np.ones(1)), higher_is_better=True)
     told = Trained(curve=curve, progress=shown, gain=1.0, gain_interval=shown.gain_interval)
     assert remark(told) == "too few docs to tell"
+
+
+def test_a_last_checkpoint_without_a_figure_is_named(tmp_path: Path) -> None:
+    """A run that diverged at its end is not told as if it had ended before."""
+    flat = rising("cloze", [1, 2, 3], low=0.25, high=0.9, n=1000)
+    (lost,) = (measurement(task="cloze", step=4, value=None, stderr=None, n=0, reason="NaN"),)
+    results = write_results(tmp_path / "results", [*flat, lost])
+    (told,) = json.loads(milepost("show", results, "--summary", "--json").out)
+    assert told["remark"].endswith("no figure at 4")

@@ -35,6 +35,11 @@ class Row(Measurement):
     """None where the figure has no interval."""
     ci_high: float | None
 
+    @property
+    def is_without_number(self) -> bool:
+        """Whether no figure could be made of the answers; a gap was not asked at all."""
+        return self.value is None and (self.n > 0 or self.reason is not None)
+
 
 def rows(measurements: Iterable[Measurement], among: Iterable[Measurement] | None = None) -> list[Row]:
     """Give every measurement its interval, in the same order.

@@ -132,6 +132,7 @@ def _gap(like: Row, place: Row | Visited) -> Row:
         ci_low=None,
         ci_high=None,
         n=0,
+        reason=None,
     )
 
 

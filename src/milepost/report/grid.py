@@ -161,7 +161,7 @@ def _band(curve: Curve) -> str:
 
 def _figure(row: Row) -> str:
     if row.value is None:
-        return NO_NUMBER if row.n else NOT_MEASURED
+        return NO_NUMBER if row.is_without_number else NOT_MEASURED
     return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
 
 

@@ -87,7 +87,9 @@ def _cells(one: Trained) -> list[str]:
 def remark(one: Trained) -> str:
     """The most important of what a curve shows, in a few words."""
     dtypes = dict.fromkeys(row.dtype for row in one.curve.measured if row.dtype is not None)
-    said = _shown(one)
+    said, last = _shown(one), one.curve.rows[-1]
+    if last.is_without_number and one.curve.measured:
+        said = "; ".join(filter(None, (said, f"no figure at {_label(last)}")))
     return f"{said}; computed in {' and '.join(dtypes)}" if len(dtypes) > 1 else said
 
 
