@@ -52,3 +52,11 @@ def test_addresses_that_libraries_take_are_taken(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_ENDPOINT", "http://bob:pw@127.0.0.1:8000/hub/")
     check_proxies()
     check_endpoint()
+
+
+def test_a_hub_address_is_not_looked_for_where_the_endpoint_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from milepost.sources import discover
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://h:9x")
+    with pytest.raises(MilepostError, match="HF_ENDPOINT is not an address"):
+        discover("hf://org/name")
