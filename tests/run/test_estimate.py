@@ -90,7 +90,7 @@ def test_what_is_stored_already_is_no_work_to_come(tiny_run: Path, tmp_path: Pat
             shard_tokens=settings.shard_tokens,
             reuse=True,
             journal=journal,
-            defaults=series.generation,
+            defaults=next(iter(series.generations.values())),
         ).plan
     expected = [expect(out, series, one, plan, settings) for one in series.checkpoints]
     assert [one.is_done for one in expected] == [True, False, False]
