@@ -5,15 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test soak fuzz check format docs clean
+.PHONY: demo test test-slow soak fuzz check format docs clean
 
 # Train a tiny model on an invented world and measure it: about three minutes on two cores, no network.
 demo: $(READY)
 	$(BIN)/milepost demo
 
 # A file's tests stay in one process, as they share what was slow to make.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) -m "not slow"
+
+# Real trainers, kills and full disks, every architecture, the emulated GPU path: as long again.
+test-slow: $(READY)
+	$(PYTEST) -m slow
 
 # Fifty kills in one series and every other fault; says what happened in soak-report.json.
 soak: $(READY)

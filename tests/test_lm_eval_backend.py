@@ -13,6 +13,8 @@ import milepost.lm_eval_backend
 from milepost.tasks.catalog import load_catalog
 from milepost.tasks.loading import _manager
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def both(hub: str, shared: Path) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,8 @@ from milepost.demo.demonstration import Demonstration, demonstrate
 from milepost.demo.training import Recipe
 from milepost.errors import MilepostError
 
+pytestmark = pytest.mark.slow
+
 QUICK = Recipe(
     hidden_size=32,
     intermediate_size=64,

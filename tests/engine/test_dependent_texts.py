@@ -18,6 +18,8 @@ from milepost.engine.generate.trial import TextTrial, probes_of
 from milepost.engine.generate.trusted import TrustedGenerator
 from milepost.types import Generation
 
+pytestmark = pytest.mark.slow
+
 CODEC = Characters()
 N_TOKENS = 8
 ASKED = asking(until=(), max_new_tokens=N_TOKENS)

@@ -20,6 +20,8 @@ from milepost.engine.generate.step_graph import StepGraph
 from milepost.engine.generate.switches import GenerateSwitches
 from milepost.engine.generate.trusted import TrustedGenerator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def emulated(monkeypatch: pytest.MonkeyPatch) -> None:

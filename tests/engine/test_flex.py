@@ -20,6 +20,8 @@ from milepost.engine.switches import Switches
 from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["compiler"]
 
 PACKABLE = [

@@ -36,6 +36,8 @@ from milepost.run.score_plan import score_plan
 from milepost.store import ResultsFolder
 from milepost.types import Scores, Sequences
 
+pytestmark = pytest.mark.slow
+
 PACKED = (
     "llama", "qwen2", "qwen3", "mistral", "mistral with a window", "gemma2", "gemma3", "phi3", "olmo2",
     "gpt2", "gpt_neox", "opt", "granite", "cohere", "mixtral",

@@ -18,6 +18,8 @@ from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.packed import PackedEngine
 from milepost.types import Sequences
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["compiler"]
 
 SUBJECTS = 57

@@ -16,6 +16,8 @@ from milepost.store.files import read_json
 from milepost.store.reading import read_measurements
 from milepost.store.verify import repair, verify
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def results(uninterrupted: Path, tmp_path: Path) -> Path:

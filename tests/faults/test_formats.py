@@ -26,7 +26,10 @@ from weights.hostile import Command, assert_armed, bomb
 
 import milepost
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning"),
+]
 
 BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json")
 PIECES = "__0_0.distcp"

@@ -21,6 +21,8 @@ from milepost.errors import ResultsError, StorageError
 from milepost.store import ResultsFolder, files, folder
 from milepost.store.folder import check_writable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

@@ -22,7 +22,7 @@ from faults.bad_line import BadLine, Fault
 from milepost.errors import CheckpointError, SourceError
 from milepost.sources import hub_requests
 
-pytestmark = pytest.mark.hub
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
 TOKEN = "hf_" + "Secret0Token" * 3
 STEPS = (10, 20, 30)
 FAST = """

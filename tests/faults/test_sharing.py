@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from faults.records import contents, leftovers, score_files
 from faults.zygote import Zygote
+
+pytestmark = pytest.mark.slow
 
 
 def test_four_processes_score_each_shard_once_and_get_what_one_gets(

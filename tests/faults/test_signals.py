@@ -16,6 +16,8 @@ import pytest
 from faults.records import contents, leftovers, score_files
 from faults.zygote import Child, Zygote
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 600.0
 
 

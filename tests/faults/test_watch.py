@@ -44,6 +44,8 @@ SLOW_COPY = """
 import sys, time
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 source, out = map(Path, sys.argv[1:])
 for folder in sorted(source.glob("iter_*")):
     for file in sorted(folder.rglob("*.pt")):

@@ -32,6 +32,8 @@ LACKS = {
 
 IMPORT_EACH = """
 import importlib, json, sys
+
+pytestmark = pytest.mark.slow
 failed = {}
 for name in sys.argv[1:]:
     try:

@@ -26,6 +26,8 @@ from milepost.tasks.loading import _manager
 from milepost.tasks.shortcuts import compiled_yaml
 from run.own_tasks import write_task
 
+pytestmark = pytest.mark.slow
+
 TASKS = ["gsm8k", "gsm8k_cot", "squadv2"]
 LIMIT = int(os.environ.get("MILEPOST_GENERATION_DOCS", "1"))
 

@@ -92,6 +92,8 @@ DYING = """
 import os, signal
 os.environ['MILEPOST_EMULATED_GPU'] = 'eager'
 from milepost.store import files
+
+pytestmark = pytest.mark.slow
 replace, done = os.replace, []
 def dying(old, new):
     done.append(str(new))

@@ -24,6 +24,8 @@ from milepost.run.staging import Staging
 from milepost.weights import CheckpointWeights, LiveModel, read_checkpoint
 from run.test_gpu_path import run, scores_in
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["compiler"]
 
 ROOM = 2**30

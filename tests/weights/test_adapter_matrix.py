@@ -26,6 +26,8 @@ from milepost.sources import discover, fetch, identify
 from milepost.weights import Bases, LiveModel, read_checkpoint, read_config, rows_after_merging
 from milepost.weights.patterns import endless_pattern
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = 100
 ADDED = 7
 _SHAPE: dict[str, Any] = {
