@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.addresses import check_endpoint, check_proxies
+from milepost.addresses import check_endpoint, check_proxies, check_token
 from milepost.errors import MilepostError
 
 
@@ -60,3 +60,15 @@ def test_a_hub_address_is_not_looked_for_where_the_endpoint_is_none(monkeypatch:
     monkeypatch.setenv("HF_ENDPOINT", "http://h:9x")
     with pytest.raises(MilepostError, match="HF_ENDPOINT is not an address"):
         discover("hf://org/name")
+
+
+@pytest.mark.parametrize("token", ["hf_SECRETé", "hf_SECRET hf_other", "hf_SECRET\nhf_other"])
+def test_a_token_that_no_header_can_hold_is_told_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(MilepostError, match="HF_TOKEN is not a token") as told:
+        check_token()
+    assert "SECRET" not in told.value.message
+    monkeypatch.setenv("HF_TOKEN", "hf_SECRET\n")
+    check_token()

@@ -30,6 +30,21 @@ def check_endpoint(error: type[MilepostError] = MilepostError) -> None:
         )
 
 
+def check_token(error: type[MilepostError] = MilepostError) -> None:
+    """Refuse a `HF_TOKEN` that no header can hold.
+
+    Raises:
+        MilepostError: of the given kind; the token itself is not in the message.
+    """
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        token = os.environ.get(name, "").strip()
+        if not token.isascii() or any(character.isspace() for character in token):
+            raise error(
+                f"{name} is not a token: it has characters that no token has",
+                "copy it again from the settings of your account, or unset it",
+            )
+
+
 def check_proxies(error: type[MilepostError] = MilepostError) -> None:
     """Refuse a proxy that httpx cannot use.
 
@@ -51,6 +66,17 @@ def check_proxies(error: type[MilepostError] = MilepostError) -> None:
                 f"{name} is a SOCKS proxy, which needs the package socksio",
                 "`pip install socksio`, or unset it",
             )
+
+
+def check_hub_settings(error: type[MilepostError] = MilepostError) -> None:
+    """Refuse what in the environment would keep every request to the Hub from being made.
+
+    Raises:
+        MilepostError: of the given kind.
+    """
+    check_endpoint(error)
+    check_token(error)
+    check_proxies(error)
 
 
 def _is_address(address: str, schemes: tuple[str, ...]) -> bool:

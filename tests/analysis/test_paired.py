@@ -72,6 +72,15 @@ def test_the_interval_of_a_difference_of_shares_covers_the_truth(
     assert covered >= 0.94 * 2000
 
 
+@given(lost=st.integers(0, 30), gained=st.integers(0, 30), same=st.integers(0, 500))
+def test_an_interval_of_shares_holds_zero_where_mcnemar_finds_no_difference(
+    lost: int, gained: int, same: int
+) -> None:
+    low, high = proportions_interval(Flips(lost, gained), lost + gained + same + 1)
+    if mcnemar(lost, gained) >= 0.05:
+        assert low <= 0 <= high
+
+
 def test_a_model_against_itself_shows_nothing() -> None:
     right = np.arange(50) % 3 == 0
     same = compare_right(right, right)

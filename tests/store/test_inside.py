@@ -93,6 +93,20 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_written_through(
     assert (outside / "notes.txt").read_text() == "mine"
 
 
+def test_a_log_that_is_another_name_of_a_file_outside_is_copied_before_it_is_written(
+    results: ResultsFolder, tmp_path: Path
+) -> None:
+    victim, log = tmp_path / "notes.txt", results.path / "a" / "b" / "evaluation.log"
+    victim.write_bytes(b"mine\n")
+    log.parent.mkdir(parents=True)
+    os.link(victim, log)
+    with inside.append(log) as file:
+        file.write(b"ours\n")
+    assert victim.read_bytes() == b"mine\n"
+    assert log.read_bytes() == b"mine\nours\n"
+    assert [path.name for path in log.parent.iterdir()] == [log.name]
+
+
 def test_no_reader_follows_a_link_out(results: ResultsFolder, outside: Path, tmp_path: Path) -> None:
     other = ResultsFolder.create(tmp_path / "other")
     write_json(other.plan_path("p"), {"a": 1})

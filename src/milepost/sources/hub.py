@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from milepost.addresses import check_endpoint, check_proxies
+from milepost.addresses import check_hub_settings
 from milepost.errors import SourceError
 from milepost.sources.formats import Layout
 from milepost.sources.given import NOTHING, Given
@@ -45,8 +45,7 @@ def find_on_hub(source: str, given: Given = NOTHING) -> Run:
     Raises:
         SourceError: no such repository, revision or folder; no weights in it; the Hub cannot be reached.
     """
-    check_endpoint(SourceError)  # before huggingface_hub is imported
-    check_proxies(SourceError)
+    check_hub_settings(SourceError)  # before huggingface_hub is imported
     address = HubAddress.parse(source)
     revisions = _revisions(address)
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from milepost.addresses import check_endpoint, check_proxies
+from milepost.addresses import check_hub_settings
 from milepost.errors import MilepostError, SourceError
 from milepost.sources.names import first_line, shown
 
@@ -44,8 +44,7 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
     Raises:
         RevisionNotFoundError: huggingface_hub's own; only the caller knows which names are near.
     """
-    check_endpoint(error)
-    check_proxies(error)
+    check_hub_settings(error)
     from huggingface_hub.errors import (
         HFValidationError,
         OfflineModeIsEnabled,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -125,7 +126,17 @@ def append(path: Path) -> BinaryIO:
     make_folder(path.parent)
     if path.exists() and not path.is_file():
         raise ResultsError(f"{path} is not a regular file", HINT)
+    if path.exists() and path.stat().st_nlink > 1:
+        _own_copy(path)
     return path.open("ab")
+
+
+def _own_copy(path: Path) -> None:
+    """Put a copy of a file in its place: its other names may be of files outside."""
+    number, name = tempfile.mkstemp(prefix=".milepost-", dir=path.parent)
+    with os.fdopen(number, "wb") as copy, path.open("rb") as original:
+        shutil.copyfileobj(original, copy)
+    replace(Path(name), path)
 
 
 def replace(temporary: Path, path: Path) -> None:

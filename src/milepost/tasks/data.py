@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from milepost.addresses import check_endpoint, check_proxies
+from milepost.addresses import check_hub_settings
 from milepost.errors import TaskError
 from milepost.tasks.local_data import PACKAGED, local_files
 
@@ -100,8 +100,7 @@ def cache_if_hub_is_down(repo_ids: Iterable[str]) -> Iterator[None]:
 
 def _answers(repo_id: str) -> bool:
     """Whether the Hub says anything at all when asked for a data set."""
-    check_endpoint(TaskError)
-    check_proxies(TaskError)
+    check_hub_settings(TaskError)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
