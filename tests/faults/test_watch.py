@@ -18,6 +18,8 @@ from cli.called import milepost as milepost_cli
 import milepost
 from faults.zygote import Zygote
 
+pytestmark = pytest.mark.slow
+
 TRAINER = """
 import sys, time
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback, TrainingArguments
@@ -43,8 +45,6 @@ Trainer(
 SLOW_COPY = """
 import sys, time
 from pathlib import Path
-
-pytestmark = pytest.mark.slow
 
 source, out = map(Path, sys.argv[1:])
 for folder in sorted(source.glob("iter_*")):

@@ -15,6 +15,8 @@ from run.own_tasks import write_tasks
 from milepost.api.evaluate import evaluate, save_plan
 from milepost.store import open_results
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SCORING_ROOMS = ("engine", "plan", "store", "weights", "sources")
 LACKS = {
@@ -32,8 +34,6 @@ LACKS = {
 
 IMPORT_EACH = """
 import importlib, json, sys
-
-pytestmark = pytest.mark.slow
 failed = {}
 for name in sys.argv[1:]:
     try:

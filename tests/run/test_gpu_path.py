@@ -20,6 +20,8 @@ from milepost.store import ResultsFolder, open_results
 from milepost.store.leases import leases_folder
 from run.own_tasks import write_tasks
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["compiler"]
 
 
@@ -92,8 +94,6 @@ DYING = """
 import os, signal
 os.environ['MILEPOST_EMULATED_GPU'] = 'eager'
 from milepost.store import files
-
-pytestmark = pytest.mark.slow
 replace, done = os.replace, []
 def dying(old, new):
     done.append(str(new))

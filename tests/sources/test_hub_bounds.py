@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "a" * 40
 CONFIG = json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}).encode()
 WEIGHTS = b"x" * 200
@@ -25,8 +27,6 @@ MIB = 1 << 20
 PREAMBLE = """
 from milepost.errors import MilepostError
 from milepost.sources import discover, fetch, hub_bounds, hub_requests
-
-pytestmark = pytest.mark.slow
 hub_requests._PAUSES_S = (0.01,) * 6
 hub_bounds._JUDGED_AFTER_S = 1.0
 hub_bounds._SILENCE_S = 2.0
