@@ -55,16 +55,16 @@ def test_yaml_that_grows_is_refused(folder: Path, text: str) -> None:
 
 def test_a_pipe_or_device_in_place_of_a_task_file_is_refused(folder: Path) -> None:
     os.mkfifo(folder / "t.yaml")
-    assert "no regular file" in refused(folder).message
+    assert "not a regular file" in refused(folder).message
     (folder / "t.yaml").unlink()
     (folder / "t.yaml").symlink_to("/dev/zero")
-    assert "no regular file" in refused(folder).message
+    assert "not a regular file" in refused(folder).message
 
 
 def test_a_pipe_as_an_include_or_a_module_is_refused(folder: Path) -> None:
     os.mkfifo(folder / "part.inc")
     write(folder / "t.yaml", config(folder) | {"include": "part.inc"})
-    assert "no regular file" in refused(folder).message
+    assert "not a regular file" in refused(folder).message
     os.mkfifo(folder / "own.py")
     write(folder / "t.yaml", config(folder), {"'{{question}}'": "!function own.f"})
     assert "own.py" in refused(folder, allow_task_code=True).message

@@ -243,7 +243,7 @@ def test_added_tokens_whose_rows_were_not_saved_are_named(bases: Path, tmp_path:
         ({"alora_invocation_tokens": [1, 2]}, "applies from a certain token on only (aLoRA)"),
         ({"use_qalora": True, "qalora_group_size": 16}, "(use_qalora)"),
         ({"layer_replication": [[0, 1_000_000]]}, "replicated layers"),
-        ({"layer_replication": "x"}, "no list of ranges"),
+        ({"layer_replication": "x"}, "not a list of ranges"),
     ],
 )
 def test_lora_that_cannot_be_merged_is_refused_by_name(
