@@ -172,8 +172,8 @@ def _ablation(
     name: str, questions: Questions, model: Any, shape: Shape, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """One row with everything on, then one per switch, measured in turns."""
+    from milepost.engine.optimizations import Switches
     from milepost.engine.packed import PackedEngine
-    from milepost.engine.switches import Switches
 
     all_on = Switches()
     variants = {"all on": all_on}

@@ -238,7 +238,7 @@ def _ablation(
 ) -> list[dict[str, Any]]:
     """One row with everything on, then one per switch, measured in turns."""
     from milepost.engine.generate.batched import BatchedGenerator
-    from milepost.engine.generate.switches import GenerateSwitches
+    from milepost.engine.generate.optimizations import GenerateSwitches
 
     all_on = GenerateSwitches()
     variants = {"all on": all_on}

@@ -98,8 +98,8 @@ def _ours(
 ) -> tuple[Callable[[Prompts], list[str | None]], Callable[[], dict[str, Any]]]:
     """What continues prompts, and what it has to say of itself afterwards."""
     from milepost.engine import build_generator
+    from milepost.engine.generate.optimizations import GenerateSwitches
     from milepost.engine.generate.step_graph import StepGraph
-    from milepost.engine.generate.switches import GenerateSwitches
     from milepost.types import Generation
 
     if way == "server":

@@ -137,9 +137,9 @@ def make_checkpoint(place: Path, options: argparse.Namespace) -> Path:
     """`iter_0000100/` of a Llama of about so many bytes; one that is there already is taken."""
     import torch
 
-    from milepost.sources.megatron_files import Settings, rank_files
-    from milepost.weights.megatron.args import parse_args
-    from milepost.weights.megatron.slots import EMBEDDING, OUTPUT, Slot, layer_slots
+    from milepost.sources.formats.megatron.rank_files import Settings, rank_files
+    from milepost.weights.formats.megatron.args import parse_args
+    from milepost.weights.formats.megatron.tensor_specs import EMBEDDING, OUTPUT, Slot, layer_slots
 
     stages = options.pipeline
     layers = max(1, round((options.gigabytes * 1e9 - EMBEDDING_BYTES) / LAYER_BYTES / stages)) * stages

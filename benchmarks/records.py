@@ -26,13 +26,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from milepost.analysis.choices import doc_figures
-from milepost.analysis.figures import free_figures, habit_figures
-from milepost.analysis.habit import count_picks
+from milepost.analysis.choice_metrics import free_figures, habit_figures
+from milepost.analysis.choice_values import doc_figures
+from milepost.analysis.constant_answer import count_picks
 from milepost.analysis.training import note_training
-from milepost.run.choice_figures import ChoiceFigures
+from milepost.run.choice_metrics import ChoiceFigures
 from milepost.store import ResultsFolder
-from milepost.store.files import write_json
+from milepost.store.atomic_files import write_json
 from milepost.store.picks import write_choices
 from milepost.types import Choices
 
@@ -213,7 +213,7 @@ def write_figures(
     logs: dict[str, npt.NDArray[np.float64]],
 ) -> None:
     """What `run.scoring.write_figures` writes, with the rows that lm_eval would give."""
-    from milepost.tasks.groups import group_figures, group_picks
+    from milepost.tasks.lm_eval.groups import group_figures, group_picks
 
     loaded: Any = SimpleNamespace(groups=groups)
     docs = {task.name: doc_figures(task.choices, logs[task.name]) for task in tasks}

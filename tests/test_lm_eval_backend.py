@@ -10,8 +10,8 @@ import torch
 from lm_eval.evaluator import simple_evaluate
 
 import milepost.lm_eval_backend
-from milepost.tasks.catalog import load_catalog
-from milepost.tasks.loading import _manager
+from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.lm_eval.loading import _manager
 
 pytestmark = pytest.mark.slow
 

@@ -21,10 +21,10 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from milepost.engine import build_engine, build_generator
-from milepost.engine.base import EngineName
+from milepost.engine.engine import EngineName
 from milepost.errors import MilepostError
 from milepost.run.device import resolve_device
-from milepost.tasks.generation import read_generation, with_defaults
+from milepost.tasks.lm_eval.generation import read_generation, with_defaults
 from milepost.types import Generation, Sequences
 from milepost.weights import generation_defaults
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.made import measurement
-from milepost.store.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.store.doc_records import GroupAnswers, ModelAnswers, TaskAnswers
 
 
 def task(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.store import ResultsFolder
-from milepost.store.files import write_json
+from milepost.store.atomic_files import write_json
 from milepost.types import Measurement
 
 PLAIN = Measurement(

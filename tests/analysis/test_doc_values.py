@@ -13,6 +13,7 @@ from analysis.answered import model, task
 from analysis.made import measurement
 from milepost.analysis import rows
 from milepost.analysis.comparison import compare_models
+from milepost.analysis.curves import curves
 from milepost.analysis.doc_values import (
     bits,
     complement,
@@ -24,7 +25,6 @@ from milepost.analysis.doc_values import (
     read_curve,
     read_values,
 )
-from milepost.analysis.series import curves
 from milepost.analysis.signal import Points, rate
 from milepost.analysis.training import _trained
 from milepost.store.doc_history import Part

@@ -13,7 +13,7 @@ from scipy.stats import binom, t
 from analysis.made import accuracy, measurement
 from milepost.analysis import rows
 from milepost.analysis.intervals import NO_INTERVAL, Member, group_interval, interval, wilson
-from milepost.analysis.student import t_quantile
+from milepost.analysis.student_t import t_quantile
 
 SHARES = st.floats(0, 1)
 DOCS = st.integers(1, 100_000)

@@ -15,8 +15,8 @@ from milepost.analysis.intervals import NO_INTERVAL
 from milepost.analysis.selection import headline
 from milepost.analysis.training import Trained, ends, note_training, read_training
 from milepost.store import open_results, read_measurements
+from milepost.store.curve_cache import read_note
 from milepost.store.reading import measurements_of, read_current
-from milepost.store.training_note import read_note
 
 
 @pytest.fixture(scope="module")

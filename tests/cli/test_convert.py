@@ -13,7 +13,7 @@ from weights.megatron_made import GPT2, LLAMA, logits, made_args, random_model, 
 
 from cli.called import milepost
 from milepost.weights import read_checkpoint
-from milepost.weights.writing import write_checkpoint
+from milepost.weights.save_folder import write_checkpoint
 
 IDS = torch.arange(40).view(2, 20) % 60
 

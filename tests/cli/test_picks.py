@@ -12,7 +12,7 @@ from cli.called import milepost
 from milepost.analysis import rows
 from milepost.report.chart import curve
 from milepost.store import ResultsFolder, read_measurements
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 
 PICKS = {
     "n": 10,

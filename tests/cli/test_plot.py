@@ -8,7 +8,7 @@ import pytest
 from analysis.made import accuracy, measurement, mmlu, write_results
 
 from cli.called import milepost
-from milepost.store.files import write_json
+from milepost.store.atomic_files import write_json
 
 
 @pytest.fixture(scope="module")

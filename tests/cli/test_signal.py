@@ -10,7 +10,7 @@ import pytest
 from analysis.made import accuracy, measurement, rising, write_results
 
 from cli.called import milepost
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 
 STEPS = list(range(1000, 21000, 1000))
 

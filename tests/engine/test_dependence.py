@@ -12,7 +12,7 @@ from engine.dependent import CONFIGS, SWITCH, dependent_model
 from engine.models import VOCAB, close, pack_up, tiny_model
 from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
-from milepost.engine.trust import Trial, probes_of
+from milepost.engine.trial import Trial, probes_of
 from milepost.types import Scores, Sequences
 
 CHANGING = ["phi3 longrope", "phimoe longrope", "llama longrope", "llama dynamic"]

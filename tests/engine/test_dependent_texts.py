@@ -14,8 +14,8 @@ from engine.models import VOCAB, tiny_model
 from engine.texts import CHARACTERS, SPECIAL, Characters, asking
 from milepost.engine import EngineName, build_generator
 from milepost.engine.generate.padded import PaddedGenerator
+from milepost.engine.generate.selection import TrustedGenerator
 from milepost.engine.generate.trial import TextTrial, probes_of
-from milepost.engine.generate.trusted import TrustedGenerator
 from milepost.types import Generation
 
 pytestmark = pytest.mark.slow

@@ -15,10 +15,10 @@ from engine.test_generate import CODEC, FALLS_BACK, TASKS, by_reference
 from engine.texts import asking, prompts
 from milepost.engine.accelerator import EMULATE, Accelerator
 from milepost.engine.generate.batched import BatchedGenerator
+from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.generate.selection import TrustedGenerator
 from milepost.engine.generate.step_graph import StepGraph
-from milepost.engine.generate.switches import GenerateSwitches
-from milepost.engine.generate.trusted import TrustedGenerator
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +128,7 @@ def test_a_row_without_numbers_spoils_no_other() -> None:
 
 
 def test_running_out_of_memory_halves_the_rows_and_costs_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    from milepost.engine.generate.fixed import FixedDecoder
+    from milepost.engine.generate.fixed_step import FixedDecoder
 
     model = tiny_model("llama")
     generator = generator_of(model, most_rows=8)

@@ -13,10 +13,10 @@ from engine.emulated import Compiler, compiler
 from engine.models import VOCAB, close, pack_up, random_requests, tiny_model
 from milepost.engine.accelerator import Accelerator
 from milepost.engine.attention_gpu import FlexRunner
+from milepost.engine.optimizations import Switches
 from milepost.engine.packed import TILES_BUDGET, PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
-from milepost.engine.switches import Switches
 from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
 

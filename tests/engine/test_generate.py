@@ -12,10 +12,10 @@ from engine.models import CONFIGS, VOCAB, tiny_model
 from engine.texts import CHARACTERS, Characters, asking, prompts
 from milepost.engine import build_generator
 from milepost.engine.generate.batched import BatchedGenerator
+from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
-from milepost.engine.generate.switches import GenerateSwitches
-from milepost.engine.generate.trusted import TrustedGenerator
+from milepost.engine.generate.selection import TrustedGenerator
 from milepost.errors import MilepostError
 from milepost.types import Generation
 

@@ -18,11 +18,11 @@ from engine.emulated import Compiler, compiler
 from engine.models import CONFIGS, VOCAB, random_requests, tiny_model
 from milepost.engine.gpu_memory import FEWEST_TOKENS, SHARE_OF_FREE, MemoryModel, shelf_bytes
 from milepost.engine.layer_shapes import LayerShape
-from milepost.engine.layouts import Layouts
 from milepost.engine.memory import CUDA_SETTINGS
 from milepost.engine.packed import PackedEngine
-from milepost.engine.trust import text_config
-from milepost.plan.joined import ShardStream
+from milepost.engine.tree_cache import Layouts
+from milepost.engine.trial import text_config
+from milepost.plan.joined_shards import ShardStream
 
 __all__ = ["compiler"]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from engine.models import VOCAB, tiny_model
-from milepost.engine.generate import likeliest as parts
-from milepost.engine.generate.likeliest import likeliest
-from milepost.engine.split import SplitModel
+from milepost.engine.body_and_head import SplitModel
+from milepost.engine.generate import chunked_argmax as parts
+from milepost.engine.generate.chunked_argmax import likeliest
 
 
 @pytest.fixture(autouse=True)

@@ -23,13 +23,13 @@ from engine.texts import Characters, asking, prompts
 from milepost.doctor.gpu import try_attention
 from milepost.engine import build_engine, build_generator
 from milepost.engine.generate.batched import BatchedGenerator
+from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.reference import ReferenceGenerator
-from milepost.engine.generate.switches import GenerateSwitches
 from milepost.engine.kernel_options import BLOCK, Card, KernelOptions, fitting_options
+from milepost.engine.optimizations import Switches
 from milepost.engine.packed import PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
-from milepost.engine.switches import Switches
 from milepost.plan.plan import load_plan
 from milepost.plan.tree import build_tree
 from milepost.run.score_plan import score_plan

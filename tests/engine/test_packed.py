@@ -13,12 +13,13 @@ import torch
 import transformers
 
 from engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
-from milepost.engine import packed, registry
+from milepost.engine import attention_hook as registry
+from milepost.engine import packed
 from milepost.engine.attention_cpu import TileRunner
+from milepost.engine.optimizations import Switches
 from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
-from milepost.engine.switches import Switches
-from milepost.engine.trust import Trial
+from milepost.engine.trial import Trial
 from milepost.plan.sequences import longest, take
 from milepost.types import Sequences
 

@@ -76,7 +76,7 @@ def test_mmlu_is_41_full_packs_of_two_graphs_and_two_waits_each(
     longest = max(mmlu, key=lambda shard: int(np.diff(shard.starts).max()))
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=32_768, trial=longest)
     # The stub's scores are no scores: its trial, against the model's own attention, would say so.
-    monkeypatch.setattr("milepost.engine.trust.TOLERANCE_NATS", {model.dtype: 1e9})
+    monkeypatch.setattr("milepost.engine.trial.TOLERANCE_NATS", {model.dtype: 1e9})
     engine.score(requests([[1, 2, 3]], [4, 5]))
     assert engine.gpu is not None, engine.fallback
     counts, waits = engine.gpu.counts, engine.gpu.accelerator.waits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.tables import read_table
 
 

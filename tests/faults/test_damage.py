@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from faults.records import contents, score_files
 from faults.zygote import Zygote
 from milepost.cli.main import milepost
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.reading import read_measurements
 from milepost.store.verify import repair, verify
 

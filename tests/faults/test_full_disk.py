@@ -18,7 +18,8 @@ from faults.records import contents, leftovers, score_files
 from faults.zygote import Zygote
 from milepost import evaluate
 from milepost.errors import ResultsError, StorageError
-from milepost.store import ResultsFolder, files, folder
+from milepost.store import ResultsFolder, folder
+from milepost.store import atomic_files as files
 from milepost.store.folder import check_writable
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from sources.folders import model, sharded
 import milepost
 from faults.bad_line import BadLine, Fault
 from milepost.errors import CheckpointError, SourceError
-from milepost.sources import hub_requests
+from milepost.sources.hub import requests as hub_requests
 
 pytestmark = [pytest.mark.hub, pytest.mark.slow]
 TOKEN = "hf_" + "Secret0Token" * 3

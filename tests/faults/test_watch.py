@@ -182,7 +182,7 @@ def test_the_whole_story_from_a_megatron_run_to_a_leaderboard(
 
 def _visits(results: Path) -> dict[str, dict[str, str]]:
     """Checkpoints that have figures, with their records."""
-    from milepost.store.files import read_json
+    from milepost.store.atomic_files import read_json
 
     found = {}
     for path in (results / "store" / "checkpoints").glob("*/*.json"):
@@ -194,7 +194,7 @@ def _visits(results: Path) -> dict[str, dict[str, str]]:
 
 
 def _n_shards(results: Path) -> int:
-    from milepost.store.files import read_json
+    from milepost.store.atomic_files import read_json
 
     (plan,) = [path for path in (results / "store" / "plans").glob("*.json") if ".lm_eval" not in path.name]
     return sum(len(task["shards"]) for task in read_json(plan)["tasks"])

@@ -23,8 +23,8 @@ SLOW_TO_IMPORT = (
     "lm_eval.evaluator",
     "milepost.engine",
     "milepost.run.evaluation",
-    "milepost.tasks.loading",
-    "milepost.tasks.metrics",
+    "milepost.tasks.lm_eval.loading",
+    "milepost.tasks.lm_eval.metrics",
     "milepost.weights",
 )
 

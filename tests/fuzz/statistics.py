@@ -10,10 +10,10 @@ import numpy as np
 from lm_eval.api.metrics import mean, perplexity
 from scipy.stats import binomtest
 
-from milepost.analysis.choices import doc_figures
+from milepost.analysis.choice_values import doc_figures
 from milepost.analysis.intervals import wilson
 from milepost.analysis.paired import Flips, holm, mcnemar, proportions_interval
-from milepost.tasks.stderr import standard_error
+from milepost.tasks.lm_eval.stderr import standard_error
 from milepost.types import Choices
 
 

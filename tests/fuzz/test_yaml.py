@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from milepost.errors import TaskError
-from milepost.tasks.catalog import load_catalog
-from milepost.tasks.yaml_file import parse_yaml
+from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.lm_eval.yaml_file import parse_yaml
 
 WORDS = (
     "task: t",

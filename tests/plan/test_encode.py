@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from milepost.errors import TokenizerError
 from milepost.plan.encode import EncodedTask, encode
-from milepost.plan.strings import StringEncoder
+from milepost.plan.string_encoder import StringEncoder
 from milepost.types import Request
 
 MAX_LENGTH = 16

@@ -15,7 +15,7 @@ from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
 from milepost.run.records import note_failure
 from milepost.store import ResultsFolder
-from milepost.store.files import write_json
+from milepost.store.atomic_files import write_json
 from milepost.store.tables import write_table
 
 URL = "http://alice:S3CRETpass@127.0.0.1:8000/v1"

@@ -16,13 +16,23 @@ from analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
-GROUND = {"types", "errors", "version", "cache", "arrow", "fastjson", "options", "credentials", "addresses"}
+GROUND = {
+    "types",
+    "errors",
+    "version",
+    "cache",
+    "arrow",
+    "fastjson",
+    "options",
+    "credentials",
+    "environment_urls",
+}
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "types": set(),
     "errors": {"credentials"},
     "credentials": set(),
-    "addresses": {"errors"},
+    "environment_urls": {"errors"},
     "version": set(),
     "cache": {"errors"},
     "arrow": set(),

@@ -13,11 +13,12 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 @pytest.mark.parametrize(
-    "module", ["engine", "plan.plan", "weights", "run.streaming", "run.evaluation", "store"]
+    "module", ["engine", "plan.plan", "weights", "run.runner", "run.evaluation", "store"]
 )
 def test_a_room_that_scores_is_imported_without_the_libraries_of_the_others(module: str) -> None:
     code = (
-        f"{WITHOUT}\nimport milepost.{module}\nfrom milepost.run.versions import versions\nprint(versions())"
+        f"{WITHOUT}\nimport milepost.{module}\n"
+        "from milepost.run.software_versions import versions\nprint(versions())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}

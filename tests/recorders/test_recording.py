@@ -15,7 +15,7 @@ from milepost.recorders.leaderboard import final_table
 from milepost.recorders.recorder import RecorderError
 from milepost.recorders.recording import Recording
 from milepost.store import open_results
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 from milepost.store.verify import verify
 from recorders.kept import Kept, checkpoint, record, recording
 
@@ -217,7 +217,7 @@ def test_recorders_are_known_by_name() -> None:
 def test_a_recorder_that_is_not_installed_is_told_with_the_pip_line(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.recorders.choice._is_installed", lambda _: False)
+    monkeypatch.setattr("milepost.recorders.available._is_installed", lambda _: False)
     with pytest.raises(RecorderError, match=f"{name} is not installed") as raised:
         check_recorder(name)
     assert raised.value.hint == f"pip install 'milepost[{name}]'"

@@ -12,8 +12,8 @@ from analysis.made import accuracy, measurement, rising, write_results
 from cli.called import milepost
 
 from milepost.analysis import rows
-from milepost.analysis.progress import compare_all, progress
-from milepost.analysis.series import curves
+from milepost.analysis.curves import curves
+from milepost.analysis.improvement import compare_all, progress
 from milepost.analysis.training import Trained
 from milepost.report.training_table import remark
 from milepost.types import Measurement

@@ -10,7 +10,7 @@ from run.own_tasks import write_tasks
 
 import milepost
 from milepost.report.versions import version_notes
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 
 
 def record(name: str, **versions: str) -> dict[str, object]:

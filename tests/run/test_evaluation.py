@@ -20,7 +20,7 @@ from faults.zygote import Zygote
 
 import milepost
 from milepost.store import read_measurements
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 from milepost.store.reading import read_pick_counts
 from run.own_tasks import write_task, write_tasks
 
@@ -214,7 +214,7 @@ def test_auto_is_each_checkpoints_own_dtype(evaluate: Evaluate, own_run: Path) -
 def test_two_checkpoints_at_most_and_one_module_are_in_memory(
     evaluate: Evaluate, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import milepost.run.streaming as streaming
+    import milepost.run.runner as streaming
     from milepost.weights import CheckpointWeights, LiveModel
 
     for step in (40, 50, 60):
@@ -273,7 +273,7 @@ def test_ctrl_c_exits_130_and_the_next_run_does_the_rest(
 
 DYING = """
 import os, signal
-from milepost.store import files
+from milepost.store import atomic_files as files
 replace, done = os.replace, []
 def dying(old, new):
     done.append(new)

@@ -21,9 +21,9 @@ import milepost
 from milepost.store import open_results
 from milepost.store.folder import counted_id_of
 from milepost.store.tables import read_table
-from milepost.tasks.catalog import load_catalog
-from milepost.tasks.loading import _manager
-from milepost.tasks.shortcuts import compiled_yaml
+from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.lm_eval.loading import _manager
+from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 from run.own_tasks import write_task
 
 pytestmark = pytest.mark.slow

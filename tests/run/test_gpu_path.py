@@ -93,7 +93,7 @@ def test_a_run_whose_kernels_cannot_be_built_says_so_and_has_the_same_scores(
 DYING = """
 import os, signal
 os.environ['MILEPOST_EMULATED_GPU'] = 'eager'
-from milepost.store import files
+from milepost.store import atomic_files as files
 replace, done = os.replace, []
 def dying(old, new):
     done.append(str(new))

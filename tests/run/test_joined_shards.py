@@ -17,8 +17,10 @@ import milepost
 from milepost.engine.padded import PaddedEngine
 from milepost.errors import StorageError
 from milepost.run.record_writer import RecordWriter
-from milepost.store import files, inside, open_results
-from milepost.store.files import write_together
+from milepost.store import atomic_files as files
+from milepost.store import open_results
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import write_together
 from milepost.store.leases import leases_folder
 from milepost.types import Scores, Sequences
 from run.own_tasks import write_tasks

@@ -16,9 +16,9 @@ from without import WITHOUT
 import milepost
 from milepost.api.metrics import compute_metrics
 from milepost.errors import MilepostError
-from milepost.run.stored_plan import read_stored_plan
+from milepost.run.plan_from_records import read_stored_plan
 from milepost.store import open_results
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 from run.own_tasks import write_task, write_tasks
 
 TASKS = "farm,prose,tell"

@@ -13,9 +13,9 @@ import pytest
 from cli.called import milepost as call
 
 import milepost
-import milepost.tasks.metrics as metrics
+import milepost.tasks.lm_eval.metrics as metrics
 from milepost.errors import ResultsError, StorageError
-from milepost.run import streaming
+from milepost.run import runner as streaming
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.types import Checkpoint
@@ -112,7 +112,7 @@ def test_code_that_a_task_brings_along_runs_in_the_main_thread(tiny_run: Path, t
 
 
 class Heard:
-    """A `run.listening.Listener` that notes who was told of, and by which thread."""
+    """A `run.callbacks.Listener` that notes who was told of, and by which thread."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -15,11 +15,11 @@ from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 
 import milepost
-from milepost.analysis.figures import HIGHER_IS_BETTER
+from milepost.analysis.choice_metrics import HIGHER_IS_BETTER
 from milepost.store.picks import read_picks
-from milepost.tasks.catalog import load_catalog
-from milepost.tasks.loading import _manager
-from milepost.tasks.shortcuts import compiled_yaml
+from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.lm_eval.loading import _manager
+from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 
 TASKS = ["arc_easy", "winogrande", "rte", "lambada_openai"]
 LIMIT = 3

@@ -13,7 +13,7 @@ from cli.called import milepost as call
 import milepost
 from milepost.api.perplexity import measure_perplexity
 from milepost.errors import TaskError
-from milepost.tasks.perplexity import texts
+from milepost.tasks.lm_eval.perplexity import texts
 
 SEQLEN, STRIDE = 64, 24
 PARAMETERS = {"seqlen": SEQLEN, "stride": STRIDE}
@@ -118,8 +118,8 @@ def test_c4_is_explained_to_the_figure_of_lm_evals_own_task(
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from milepost.tasks.catalog import load_catalog
-    from milepost.tasks.loading import _manager
+    from milepost.tasks.lm_eval.catalog import load_catalog
+    from milepost.tasks.lm_eval.loading import _manager
 
     monkeypatch.setattr(texts, "C4_DOCS", 2)  # lm_eval's task is of the same text then, by --limit
     (ours,) = measure_perplexity(

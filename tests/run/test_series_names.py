@@ -11,7 +11,7 @@ import pytest
 from milepost.run import series_names
 from milepost.run.series_names import claim_names, name_by_source
 from milepost.store import ResultsFolder
-from milepost.store.files import write_json
+from milepost.store.atomic_files import write_json
 from milepost.store.series import places_of_series
 from milepost.types import Checkpoint, Series
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, initialization, 
 
 import milepost
 from milepost.weights import LiveModel, read_checkpoint, read_config
-from milepost.weights.skeleton import expected_tensors
+from milepost.weights.meta_model import expected_tensors
 from run.own_tasks import write_tasks
 
 N_LOOPS = 4

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.sources import discover, discover_all, fetch, identify, tokenizer_location
-from milepost.sources.hub_address import HubAddress
+from milepost.sources.hub.address import HubAddress
 from sources.folders import model, refusal_of
 
 pytestmark = pytest.mark.hub
@@ -73,7 +73,8 @@ PREAMBLE = """
 import json, sys
 from pathlib import Path
 from milepost.errors import MilepostError
-from milepost.sources import discover, fetch, hub_requests, identify, is_fetched, tokenizer_location
+from milepost.sources import discover, fetch, identify, is_fetched, tokenizer_location
+from milepost.sources.hub import requests as hub_requests
 hub_requests._PAUSES_S = (0.01,) * 6
 CACHE = Path(__import__("os").environ["HF_HOME"]) / "digests"
 def attempt(work):

@@ -26,7 +26,9 @@ MIB = 1 << 20
 
 PREAMBLE = """
 from milepost.errors import MilepostError
-from milepost.sources import discover, fetch, hub_bounds, hub_requests
+from milepost.sources import discover, fetch
+from milepost.sources.hub import bounds as hub_bounds
+from milepost.sources.hub import requests as hub_requests
 hub_requests._PAUSES_S = (0.01,) * 6
 hub_bounds._JUDGED_AFTER_S = 1.0
 hub_bounds._SILENCE_S = 2.0

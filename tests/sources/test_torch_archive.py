@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from milepost.errors import CheckpointError
 from milepost.sources.torch_archive import StandIn, StoredTensor, read_archive
-from milepost.weights.safe_pickle import open_archive, read_whole
+from milepost.weights.torch_tensors import open_archive, read_whole
 
 
 class Command:

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from milepost.store import ResultsFolder
+from milepost.store.cleanup import sweep
 from milepost.store.leases import Leases, leases_folder
 from milepost.store.liveness import STALE_S, STOPPED_S, Watch
 from milepost.store.processes import is_running, is_stopped, this_process
-from milepost.store.sweep import sweep
 from milepost.store.workers import Worker, live_workers, workers_folder
 
 FOREIGN = "0badcafe-1-1"

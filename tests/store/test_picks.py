@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from analysis.offers import letters, offered
 
-from milepost.analysis.choices import doc_figures
+from milepost.analysis.choice_values import doc_figures
 from milepost.store.picks import PICK_COLUMNS, read_choices, read_picks, write_choices, write_picks
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, read_measurements, scored_checkpoints
-from milepost.store.files import read_json, write_json
+from milepost.store.atomic_files import read_json, write_json
 from milepost.store.reading import LeftOut, runs_newest_first
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milepost.errors import ResultsError
-from milepost.store import inside
+from milepost.store import safe_paths as inside
 from milepost.store.tables import copy_table, read_table, write_table
 
 TABLE = pa.table({"doc_id": [0, 1], "doc": ["a", "b"]})

@@ -12,9 +12,9 @@ import jinja2
 import pytest
 from lm_eval import utils
 
-from milepost.tasks.templates import rendering, worker
-from milepost.tasks.templates.sandbox import TooMuch, is_simple, make_sandbox, parse
-from milepost.tasks.yaml_file import read_task_file
+from milepost.tasks.lm_eval.templates import rendering, worker
+from milepost.tasks.lm_eval.templates.sandbox import TooMuch, is_simple, make_sandbox, parse
+from milepost.tasks.lm_eval.yaml_file import read_task_file
 from tasks.test_trust import asked, config, refused, write
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

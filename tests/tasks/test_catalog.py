@@ -9,8 +9,8 @@ from lm_eval.tasks import TaskManager
 from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
-from milepost.tasks.catalog import OWN_TASKS, CatalogEntry, load_catalog, resolve_names
-from milepost.tasks.yaml_file import parse_yaml
+from milepost.tasks.lm_eval.catalog import OWN_TASKS, CatalogEntry, load_catalog, resolve_names
+from milepost.tasks.lm_eval.yaml_file import parse_yaml
 
 
 @pytest.mark.slow

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from run.own_tasks import write_task
 
-from milepost.analysis.choices import doc_figures
-from milepost.plan.choices import choices_of, requests_of_choices
+from milepost.analysis.choice_values import doc_figures
 from milepost.plan.encode import EncodedTask
-from milepost.tasks.loading import load_tasks
-from milepost.tasks.metrics import Responses, compute_metrics
-from milepost.tasks.requests import TaskRequests, build_requests
+from milepost.plan.offered_choices import choices_of, requests_of_choices
+from milepost.tasks.lm_eval.loading import load_tasks
+from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
+from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Choices, Sequences
 

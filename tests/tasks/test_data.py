@@ -10,8 +10,8 @@ import pytest
 from conftest import NO_HUB
 from huggingface_hub import constants
 
-from milepost.tasks import data
-from milepost.tasks.data import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
+from milepost.tasks.lm_eval import data
+from milepost.tasks.lm_eval.data import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
 
 
 def local(*files: Path) -> dict[str, Any]:

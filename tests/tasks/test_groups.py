@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from milepost.tasks.groups import group_figures, group_picks
+from milepost.tasks.lm_eval.groups import group_figures, group_picks
 from milepost.types import Estimate, PickCounts
 
 FIGURES = {

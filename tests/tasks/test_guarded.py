@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from milepost.run.shortcomings import may_be_mended, shortcomings
-from milepost.tasks.guarded import as_records
-from milepost.tasks.loading import load_tasks
-from milepost.tasks.metrics import Evaluation, Responses, compute_metrics
+from milepost.run.missing_metrics import may_be_mended, shortcomings
+from milepost.tasks.lm_eval.guarded import as_records
+from milepost.tasks.lm_eval.loading import load_tasks
+from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metrics
 from milepost.tasks.settings import TaskSettings
 from tests.run.own_tasks import write_task
 

@@ -11,12 +11,12 @@ import pytest
 from lm_eval.api.model import LM
 from lm_eval.evaluator import simple_evaluate
 
-from milepost.tasks.catalog import load_catalog
-from milepost.tasks.loading import LoadedTasks, _manager, load_tasks
-from milepost.tasks.metrics import Evaluation, Responses, compute_metrics
-from milepost.tasks.requests import TaskRequests, build_requests
+from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.lm_eval.loading import LoadedTasks, _manager, load_tasks
+from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metrics
+from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
+from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 from milepost.tasks.settings import TaskSettings
-from milepost.tasks.shortcuts import compiled_yaml
 from milepost.types import Request
 
 TASKS = (

@@ -16,7 +16,7 @@ from lm_eval.api.metrics import (
     weighted_perplexity,
 )
 
-from milepost.tasks.stderr import standard_error
+from milepost.tasks.lm_eval.stderr import standard_error
 
 ITERATIONS = 1500
 

@@ -8,8 +8,8 @@ import pytest
 from datasets import load_dataset
 
 from milepost.errors import TaskError
-from milepost.tasks.perplexity import counting
-from milepost.tasks.perplexity.texts import TEXTS, check_text, form_of
+from milepost.tasks.lm_eval.perplexity import counting
+from milepost.tasks.lm_eval.perplexity.texts import TEXTS, check_text, form_of
 
 
 def texts_of(text: str, form: str) -> list[str]:

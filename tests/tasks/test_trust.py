@@ -22,14 +22,14 @@ from lm_eval.config.task import FewshotConfig, TaskConfig
 from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
-from milepost.tasks import fields, includes
-from milepost.tasks.catalog import load_catalog
-from milepost.tasks.chance import chance_levels
-from milepost.tasks.checks import check_tasks
-from milepost.tasks.files import configs_of
-from milepost.tasks.includes import read_config
-from milepost.tasks.loading import load_tasks
-from milepost.tasks.requests import build_requests
+from milepost.tasks.lm_eval import fields, includes
+from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.lm_eval.chance import chance_levels
+from milepost.tasks.lm_eval.checks import check_tasks
+from milepost.tasks.lm_eval.files import configs_of
+from milepost.tasks.lm_eval.includes import read_config
+from milepost.tasks.lm_eval.loading import load_tasks
+from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.settings import TaskSettings
 
 MARK = "PWNED"

@@ -11,14 +11,14 @@ import pytest
 from run.own_tasks import write_task
 
 from milepost.errors import SourceError, TaskError
+from milepost.run.callbacks import Nobody
 from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
-from milepost.run.listening import Nobody
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Checkpoint
 from milepost.watching import Ended, WatchSettings, watch_run
-from milepost.watching.execute import Command
+from milepost.watching.exec_command import Command
 from milepost.watching.watcher import Report
 
 

@@ -24,7 +24,7 @@ from transformers import (
 
 from milepost.sources import discover, fetch, identify
 from milepost.weights import Bases, LiveModel, read_checkpoint, read_config, rows_after_merging
-from milepost.weights.patterns import endless_pattern
+from milepost.weights.formats.peft.patterns import endless_pattern
 
 pytestmark = pytest.mark.slow
 
@@ -287,7 +287,7 @@ def test_the_tokenizer_beside_the_adapter_grows_the_base_as_peft_does(
 def test_a_pattern_without_end_is_refused(
     bases: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.weights.patterns._PATIENCE_S", 1.0)
+    monkeypatch.setattr("milepost.weights.formats.peft.patterns._PATIENCE_S", 1.0)
     train(
         AutoModelForCausalLM.from_pretrained(bases / "tied"), tmp_path / "run", settings_of("plain", "tied")
     )

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from sources.folders import refusal_of
 
 from milepost.errors import CheckpointError, TokenizerError
-from milepost.sources.safetensors_header import read_header
+from milepost.sources.formats.huggingface.safetensors_header import read_header
 from milepost.sources.torch_archive import read_archive
 from milepost.weights import LiveModel, load_tokenizer, read_checkpoint, read_config
 
@@ -138,13 +138,13 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 def test_a_header_longer_than_any_models_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.sources.safetensors_header._MOST_TENSORS", 1_000)
+    monkeypatch.setattr("milepost.sources.formats.huggingface.safetensors_header._MOST_TENSORS", 1_000)
     with pytest.raises(CheckpointError, match=words):
         read_header(make(tmp_path / "model.safetensors"))
 
 
 def test_many_tensors_without_a_place_are_judged_in_time_that_grows_with_their_number(folder: Path) -> None:
-    from milepost.weights.extras import judged
+    from milepost.weights.extra_tensors import judged
 
     names = [f"x{i}" for i in range(50_000)]
     known = [f"model.layers.{i}.mlp.weight" for i in range(5_000)]

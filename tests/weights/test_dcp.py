@@ -17,8 +17,8 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
-from milepost.sources.dcp_metadata import read_dcp_metadata
-from milepost.weights.dcp import read_dcp_tensors
+from milepost.sources.formats.dcp.metadata import read_dcp_metadata
+from milepost.weights.formats.dcp import read_dcp_tensors
 from weights.hostile import Command, assert_armed, bomb
 
 SAVED = {

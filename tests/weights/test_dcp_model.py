@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from milepost.sources import discover
 from milepost.weights import read_checkpoint
-from milepost.weights.dcp.names import find_model
+from milepost.weights.formats.dcp.names import find_model
 from weights.references import TOLERANCE, largest_differences
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from milepost.errors import CheckpointError
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.module import load_module
-from milepost.weights.safe_pickle import read_whole
+from milepost.weights.torch_tensors import read_whole
 from weights.megatron_made import (
     GPT2,
     LLAMA,
@@ -70,7 +70,7 @@ def test_the_tests_own_forward_pass_is_megatrons(shared: Path, run: str) -> None
 
 def whole_model(run: Path) -> tuple[dict[str, Any], Tensors]:
     """Args and tensors of a shared run that is not split."""
-    from milepost.sources.megatron_files import ALLOWED
+    from milepost.sources.formats.megatron.rank_files import ALLOWED
 
     values = read_whole(run / "iter_0000060" / "mp_rank_00" / "model_optim_rng.pt", ALLOWED)
     tensors = {name: tensor for name, tensor in values["model"].items() if torch.is_tensor(tensor)}

@@ -17,7 +17,7 @@ from sources.folders import refusal_of
 
 from milepost.errors import CheckpointError
 from milepost.weights import context_length, read_checkpoint, read_config
-from milepost.weights.read_safetensors import read_safetensors
+from milepost.weights.formats.huggingface.safetensors import read_safetensors
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,

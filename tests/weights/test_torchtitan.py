@@ -10,7 +10,7 @@ from sources.folders import refusal_of
 from milepost.errors import SourceError
 from milepost.sources import Given, discover
 from milepost.weights import read_config
-from milepost.weights.torchtitan import names_for_transformers
+from milepost.weights.formats.dcp.torchtitan import names_for_transformers
 from weights.references import TOLERANCE, largest_differences
 
 ARGUMENTS = {"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 128256,

@@ -3,7 +3,7 @@
 No torch, no lm_eval. Those who count with numpy or scipy import them: `milepost show` needs neither.
 """
 
+from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row, record, rows
-from milepost.analysis.series import Curve, curves
 
 __all__ = ["Curve", "Row", "curves", "record", "rows"]

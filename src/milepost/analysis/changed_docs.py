@@ -8,7 +8,7 @@ from typing import NamedTuple
 from milepost.analysis.comparison import Compared
 from milepost.analysis.doc_values import read_values
 from milepost.analysis.matching import common_docs
-from milepost.store.answers import ModelAnswers, TaskAnswers
+from milepost.store.doc_records import ModelAnswers, TaskAnswers
 
 
 class ChangedDoc(NamedTuple):

@@ -28,7 +28,7 @@ from milepost.analysis.paired import (
     holm,
     paired_means,
 )
-from milepost.store.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.store.doc_records import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement
 
 if TYPE_CHECKING:

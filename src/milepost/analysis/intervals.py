@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from milepost.analysis.metrics import is_proportion, is_ratio_scale, value_range
-from milepost.analysis.student import t_quantile
+from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale, value_range
+from milepost.analysis.student_t import t_quantile
 
 Z95 = 1.96
 """Half-width in standard errors, rounded as everyone who writes "± 1.96 stderr" rounds it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from milepost.analysis.choice_metrics import HIGHER_IS_BETTER as FREE
 from milepost.analysis.doc_values import EXPONENTIAL, read_curve
-from milepost.analysis.figures import HIGHER_IS_BETTER as FREE
-from milepost.analysis.metrics import is_proportion, is_ratio_scale
+from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale
 from milepost.store.doc_history import DocHistory
 from milepost.store.folder import ResultsFolder
 from milepost.store.reading import Current

@@ -16,8 +16,8 @@ from typing import Any
 
 from milepost.analysis.intervals import interval
 from milepost.store import open_results
-from milepost.store.answers import ModelAnswers, answers_of_plan
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
+from milepost.store.doc_records import ModelAnswers, answers_of_plan
 from milepost.store.reading import checkpoint_records, runs_newest_first, who_was_asked
 from milepost.types import usual_stride
 

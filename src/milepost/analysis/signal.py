@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis import trend
+from milepost.analysis.improvement import FEWEST_ANSWERS
 from milepost.analysis.intervals import Z95
 from milepost.analysis.mean_test import FEWEST_DOCS
-from milepost.analysis.progress import FEWEST_ANSWERS
 from milepost.analysis.ranks import spearman
 
 Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"]

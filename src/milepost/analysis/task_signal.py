@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
-from milepost.analysis.bias import Bias, bias
 from milepost.analysis.log_scale import Named
-from milepost.analysis.metrics import is_proportion, is_ratio_scale
+from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale
+from milepost.analysis.pick_bias import Bias, bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.types import Measurement, PickCounts, Picks
 

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.analysis.curves import Curve, curves
 from milepost.analysis.doc_values import DocValues, as_numbers, is_mean_better_higher, plainly, read_curve
+from milepost.analysis.improvement import Progress, compare_all, progress, weighted
 from milepost.analysis.intervals import NO_INTERVAL, Interval
-from milepost.analysis.progress import Progress, compare_all, progress, weighted
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import headline
-from milepost.analysis.series import Curve, curves
 from milepost.store import open_results
+from milepost.store.curve_cache import read_note, write_note
 from milepost.store.doc_history import DocHistory, Part
 from milepost.store.reading import Current, measurements_of, read_current
-from milepost.store.training_note import read_note, write_note
 from milepost.types import Measurement
 
 if TYPE_CHECKING:

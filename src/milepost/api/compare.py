@@ -29,8 +29,8 @@ from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig, check_options
 from milepost.sources import Given, discover, fetch, identify, is_fetched
 from milepost.store import read_settings
-from milepost.store.answers import ModelAnswers, read_answers
-from milepost.store.files import cannot_write
+from milepost.store.atomic_files import cannot_write
+from milepost.store.doc_records import ModelAnswers, read_answers
 from milepost.store.folder import MARKER
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def _name(checkpoint: Checkpoint) -> str:
 def _write_lm_eval_files(outcome: Outcome) -> None:
     """lm_eval's files beside each checkpoint's log; those of an earlier run stand while the scores do."""
     from milepost.report.lm_eval_files import export_lm_eval
-    from milepost.store import inside
+    from milepost.store import safe_paths as inside
     from milepost.store.reading import current_records
 
     folder = outcome.results

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.analysis import Row, record, rows
+from milepost.analysis.curves import with_gaps
 from milepost.analysis.selection import headline
-from milepost.analysis.series import with_gaps
 from milepost.errors import MilepostError
 from milepost.store import open_results as open_folder
 from milepost.store import read_measurements

@@ -16,8 +16,8 @@ from milepost.store import open_results
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from milepost.run.callbacks import Listener
     from milepost.run.config import EvalOptions
-    from milepost.run.listening import Listener
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
     from milepost.types import Checkpoint
@@ -69,10 +69,10 @@ def watch(
     """
     from milepost.recorders import open_recording
     from milepost.report.files import CHART_SUFFIXES, check_target
+    from milepost.run.callbacks import Several
     from milepost.run.journal import Journal, parse_level
-    from milepost.run.listening import Several
     from milepost.watching import WatchSettings, watch_run
-    from milepost.watching.execute import Command
+    from milepost.watching.exec_command import Command
 
     check_options("watch", options)
     config = EvalConfig.from_options(sources, tasks, **options)
@@ -115,7 +115,7 @@ def watch(
 def is_at_plateau(results: Path) -> bool:
     """Whether of every curve that the table shows, no later checkpoint is better than some earlier one.
 
-    Curves of fewer checkpoints than make a plateau (`analysis.progress.FEWEST_LATER`) are still rising.
+    Curves of fewer checkpoints than make a plateau (`analysis.improvement.FEWEST_LATER`) are still rising.
 
     Raises:
         ResultsError: a damaged record.
@@ -130,7 +130,7 @@ def _has_stopped(curve: Trained) -> bool:
 
 
 class _Picture:
-    """A `run.listening.Listener` that draws the curves after each checkpoint."""
+    """A `run.callbacks.Listener` that draws the curves after each checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

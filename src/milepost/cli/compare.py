@@ -10,7 +10,7 @@ import click
 
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
-from milepost.cli.signals import stop_in_good_order
+from milepost.cli.interrupts import stop_in_good_order
 
 
 @click.command("compare")

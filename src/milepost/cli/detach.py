@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.store import inside
-from milepost.store.files import cannot_write
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import cannot_write
 
 OPTION = "--detach"
 EARLY_S = 3.0

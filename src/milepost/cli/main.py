@@ -11,8 +11,8 @@ from types import TracebackType
 
 import click
 
+from milepost.cli.interrupts import Stopped
 from milepost.cli.options import spell_with_dashes
-from milepost.cli.signals import Stopped
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 from milepost.version import __version__

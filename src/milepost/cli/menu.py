@@ -124,7 +124,7 @@ def _tasks(dialogue: Dialogue) -> list[str]:
 
 
 def _own_tasks(dialogue: Dialogue) -> str:
-    from milepost.tasks.checks import check_tasks
+    from milepost.tasks.lm_eval.checks import check_tasks
     from milepost.tasks.settings import TaskSettings
 
     while True:

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from milepost.cli.evaluation_options import log_level
+from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.selection import results_argument
-from milepost.cli.signals import stop_in_good_order
 from milepost.report.text import printable
 
 

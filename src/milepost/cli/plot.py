@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from milepost.analysis import rows
+from milepost.analysis.curves import with_gaps
 from milepost.analysis.selection import headline
-from milepost.analysis.series import with_gaps
 from milepost.cli.selection import picks_among, results_argument, selection_options
 from milepost.errors import ResultsError
 from milepost.report.arranged import by_tokens, together

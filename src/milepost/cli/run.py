@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milepost.cli.evaluation_options import evaluation_options, log_level, may_ask
+from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.selection import tell_versions
-from milepost.cli.signals import stop_in_good_order
 
 if TYPE_CHECKING:
     from milepost.api.results import Results
@@ -63,7 +63,7 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     If it does not get far, what it said and its exit status are ours, and a folder that `is_new` goes again.
     """
     from milepost.cli.detach import detach
-    from milepost.store import inside
+    from milepost.store import safe_paths as inside
 
     started = detach(folder)
     if started.status:

@@ -11,7 +11,7 @@ import click
 
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
-from milepost.cli.signals import stop_in_good_order
+from milepost.cli.interrupts import stop_in_good_order
 
 AT_PLATEAU = 3
 """Exit status of a watch that `--stop-when` ended."""

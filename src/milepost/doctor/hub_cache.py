@@ -17,11 +17,11 @@ from pathlib import Path
 from milepost.doctor.finding import Finding, in_units
 from milepost.errors import CheckpointError
 from milepost.sources.digests import sha256_now
-from milepost.sources.hub_listing import as_published
-from milepost.sources.hub_repair import damage_of
-from milepost.sources.listing_memory import HubFile, recall_listing
+from milepost.sources.formats.huggingface.safetensors_header import read_header
+from milepost.sources.hub.files import as_published
+from milepost.sources.hub.listing_cache import HubFile, recall_listing
+from milepost.sources.hub.repair import damage_of
 from milepost.sources.names import shown
-from milepost.sources.safetensors_header import read_header
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _ABANDONED_S = 3600.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from milepost.doctor.finding import Finding, in_units
-from milepost.sources.hub_requests import endpoint, is_offline
+from milepost.sources.hub.requests import endpoint, is_offline
 from milepost.sources.names import first_line
 
 _TIMEOUT_S = 5.0

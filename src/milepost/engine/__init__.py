@@ -1,7 +1,7 @@
 """The only place with forward passes: token sequences in, log-likelihoods or texts out."""
 
-from milepost.engine.base import Engine, EngineName, build_engine
-from milepost.engine.generate.base import Generator, build_generator
-from milepost.engine.switches import Switches
+from milepost.engine.engine import Engine, EngineName, build_engine
+from milepost.engine.generate.generator import Generator, build_generator
+from milepost.engine.optimizations import Switches
 
 __all__ = ["Engine", "EngineName", "Generator", "Switches", "build_engine", "build_generator"]

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 
 from milepost.engine.attention_dense import attend_densely, flash_kernel
+from milepost.engine.attention_hook import running
 from milepost.engine.attention_plan import AttentionPlan, plan_attention
 from milepost.engine.last_layer import KeysTakenError, only_at
-from milepost.engine.registry import running
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.engine.registry import KeysAndValues
-    from milepost.engine.split import SplitModel
-    from milepost.engine.switches import Switches
+    from milepost.engine.attention_hook import KeysAndValues
+    from milepost.engine.body_and_head import SplitModel
+    from milepost.engine.optimizations import Switches
     from milepost.plan.packs import Pack
 
 

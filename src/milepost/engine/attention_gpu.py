@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from milepost.engine.attention_hook import UnsupportedAttentionError
 from milepost.engine.attention_op import answered_by
+from milepost.engine.body_and_head import forward_replaced
 from milepost.engine.kernel_options import LEAST_HEAD_SIZE
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import PackGraphs
-from milepost.engine.registry import UnsupportedAttentionError
-from milepost.engine.split import forward_replaced
 from milepost.engine.tree_mask import EVERYTHING, Seen, block_mask, empty_blocks
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
+    from milepost.engine.body_and_head import SplitModel
+    from milepost.engine.gpu_packs import StagedPack
     from milepost.engine.kernel_options import KernelOptions
     from milepost.engine.layer_shapes import LayerShape
-    from milepost.engine.packs_gpu import StagedPack
-    from milepost.engine.split import SplitModel
 
 UNCHECKED = 128
 """Where rows and keys are multiples of it, FlexAttention's kernel checks no bounds, whatever its tiles

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface
 
-from milepost.engine.registry import routed
+from milepost.engine.attention_hook import routed
 
 NAME = "milepost_opaque"
 NO_WINDOW, NO_SOFTCAP = 0, 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from milepost.engine.trust import text_config
+from milepost.engine.trial import text_config
 
 MOST_TOKENS = {"cpu": 2048, "cuda": 32_768, "mps": 8192}
 """More does not make the linear layers faster. On a CPU, 4096 made a 135M model slower (docs/log.md): the C

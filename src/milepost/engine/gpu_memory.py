@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from milepost.engine.kernel_options import BLOCK
-from milepost.engine.rows_gpu import COLUMNS_PER_CHUNK, ROWS_PER_BLOCK
+from milepost.engine.lm_head_gpu import COLUMNS_PER_CHUNK, ROWS_PER_BLOCK
 
 if TYPE_CHECKING:
     import torch

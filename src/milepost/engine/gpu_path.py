@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from milepost.engine.attention_gpu import FlexRunner, Way
-from milepost.engine.flex_ways import FlexWays
+from milepost.engine.flex_variants import FlexWays
 from milepost.engine.gpu_memory import MemoryModel, shelf_bytes, staging_bytes
+from milepost.engine.gpu_packs import PackShelf
 from milepost.engine.layer_shapes import layer_shapes
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_loop import PackLoop
-from milepost.engine.packs_gpu import PackShelf
-from milepost.engine.trust import text_config
+from milepost.engine.trial import text_config
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
-    from milepost.engine.layouts import Layouts
-    from milepost.engine.packs_gpu import StagedPack
-    from milepost.engine.split import SplitModel
-    from milepost.engine.switches import Switches
-    from milepost.plan.joined import JoinedPack
+    from milepost.engine.body_and_head import SplitModel
+    from milepost.engine.gpu_packs import StagedPack
+    from milepost.engine.optimizations import Switches
+    from milepost.engine.tree_cache import Layouts
+    from milepost.plan.joined_shards import JoinedPack
     from milepost.types import Scores, Sequences
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from milepost.engine.registry import UnsupportedAttentionError
-from milepost.engine.split import forward_replaced
+from milepost.engine.attention_hook import UnsupportedAttentionError
+from milepost.engine.body_and_head import forward_replaced
 
 if TYPE_CHECKING:
     from milepost.engine.attention_cpu import TileAttention

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from milepost.engine.registry import UnsupportedAttentionError, running
+from milepost.engine.attention_hook import UnsupportedAttentionError, running
 
 if TYPE_CHECKING:
-    from milepost.engine.split import SplitModel
+    from milepost.engine.body_and_head import SplitModel
 
 PROBE_TOKENS = 3
 

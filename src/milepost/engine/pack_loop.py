@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from milepost.engine.flex_ways import LeftFlexError
-from milepost.engine.inputs import sum_targets
-from milepost.engine.rows_gpu import ROWS_PER_BLOCK, Targets, join_targets, score_targets
-from milepost.plan.joined import ShardStream
+from milepost.engine.flex_variants import LeftFlexError
+from milepost.engine.lm_head_gpu import ROWS_PER_BLOCK, Targets, join_targets, score_targets
+from milepost.engine.model_inputs import sum_targets
+from milepost.plan.joined_shards import ShardStream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.engine.accelerator import Fetch
     from milepost.engine.attention_gpu import Context, Output
+    from milepost.engine.gpu_packs import StagedPack
     from milepost.engine.gpu_path import GpuPath
-    from milepost.engine.packs_gpu import StagedPack
-    from milepost.plan.joined import JoinedPack
+    from milepost.plan.joined_shards import JoinedPack
     from milepost.types import Scores, Sequences
 
     Ints = npt.NDArray[np.int64]

@@ -17,25 +17,25 @@ import torch
 
 from milepost.engine.accelerator import accelerator_of
 from milepost.engine.attention_cpu import MOST_NARROW_ROWS, TileRunner
+from milepost.engine.attention_hook import UnsupportedAttentionError
+from milepost.engine.body_and_head import SplitModel
 from milepost.engine.budget import fitting_budget
-from milepost.engine.flex_ways import LeftFlexError
+from milepost.engine.flex_variants import LeftFlexError
 from milepost.engine.gpu_path import GpuPath
-from milepost.engine.inputs import check_tokens, sum_targets
-from milepost.engine.layouts import Layouts
+from milepost.engine.half_precision import wide_products
+from milepost.engine.lm_head import DeferredHead
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.model_inputs import check_tokens, sum_targets
+from milepost.engine.optimizations import Switches
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.positions import fresh_positions
-from milepost.engine.products import wide_products
-from milepost.engine.registry import UnsupportedAttentionError
-from milepost.engine.rows import DeferredHead
-from milepost.engine.split import SplitModel
-from milepost.engine.switches import Switches
-from milepost.engine.trust import Trial, reason_from_config, reason_from_positions, text_config
+from milepost.engine.tree_cache import Layouts
+from milepost.engine.trial import Trial, reason_from_config, reason_from_positions, text_config
 from milepost.plan.packs import Span, cut_packs, halves, make_pack
 from milepost.plan.sequences import longest
 
 if TYPE_CHECKING:
-    from milepost.engine.registry import KeysAndValues
+    from milepost.engine.attention_hook import KeysAndValues
     from milepost.types import Scores, Sequences
 
 

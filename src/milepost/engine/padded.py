@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.base import ShardByShard
-from milepost.engine.inputs import Inputs, check_tokens, distinct_inputs, sum_targets
+from milepost.engine.body_and_head import SplitModel
+from milepost.engine.engine import ShardByShard
+from milepost.engine.lm_head import score_rows
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.model_inputs import Inputs, check_tokens, distinct_inputs, sum_targets
 from milepost.engine.positions import fresh_positions
 from milepost.engine.reference import ReferenceEngine
-from milepost.engine.rows import score_rows
-from milepost.engine.split import SplitModel
-from milepost.engine.trust import Trials, reason_from_positions
+from milepost.engine.trial import Trials, reason_from_positions
 from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
 

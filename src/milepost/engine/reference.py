@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from milepost.engine.base import ShardByShard
+from milepost.engine.engine import ShardByShard
 from milepost.engine.failures import say_why
-from milepost.engine.inputs import check_tokens
+from milepost.engine.model_inputs import check_tokens
 from milepost.engine.positions import fresh_positions
 from milepost.types import Scores
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milepost.engine.inputs import backwards
+from milepost.engine.model_inputs import backwards
 from milepost.plan.tree import Tree
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.errors import TaskError
-from milepost.plan.strings import Key, StringEncoder
+from milepost.plan.string_encoder import Key, StringEncoder
 from milepost.plan.windows import rolling
 from milepost.types import Request, Sequences
 

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.arrow import as_array, read_parquet
-from milepost.plan.choices import choices_of
 from milepost.plan.encode import EncodedTask
+from milepost.plan.offered_choices import choices_of
 from milepost.plan.sequences import take
 from milepost.plan.shards import (
     Generations,

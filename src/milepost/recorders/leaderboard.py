@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 
 from milepost.analysis import Row
+from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.leaderboard.formulas import mean_rank, mean_win_rate
 from milepost.analysis.selection import headline
-from milepost.analysis.series import Curve, checkpoints, curves
 from milepost.recorders.recorder import Cell, Table
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.store import ResultsFolder
-from milepost.store.files import is_intact, read_json, safe_name, write_json
+from milepost.store.atomic_files import is_intact, read_json, safe_name, write_json
 
 NOT_OF_THE_RUN = ("names", "suite", "include_path", "allow_task_code")
 """What was asked besides how: more tasks of the same series go into the same run."""

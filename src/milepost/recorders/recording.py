@@ -19,12 +19,12 @@ from typing import Any
 
 from milepost.analysis import Row, rows
 from milepost.credentials import redacted
-from milepost.recorders.figures import curves_of, subjects_table
 from milepost.recorders.leaderboard import final_table
 from milepost.recorders.ledger import Ledger, how_asked
+from milepost.recorders.metric_rows import curves_of, subjects_table
 from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
 from milepost.store import ResultsFolder
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.leases import Leases
 from milepost.store.reading import checkpoints_of, figures_of_plan
 from milepost.types import Checkpoint

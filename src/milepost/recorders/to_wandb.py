@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.recorders.recorder import RecordedRun, RecorderError, Table
-from milepost.store import inside
+from milepost.store import safe_paths as inside
 
 FLUSH_S = 0.1
 """How often wandb writes to its file; by itself every 15 s."""

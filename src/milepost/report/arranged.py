@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from milepost.analysis.curves import checkpoints, missing_steps, with_gaps
 from milepost.analysis.row import Row
-from milepost.analysis.series import checkpoints, missing_steps, with_gaps
 from milepost.errors import ResultsError
 from milepost.store.reading import Visited
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from milepost.analysis.metrics import is_ratio_scale, value_range
+from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.row import Row
 
 SMALLEST_SHARE = 0.2

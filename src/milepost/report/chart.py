@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
+from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.analysis.series import Curve, curves
 from milepost.report.arranged import with_missing_steps
 from milepost.report.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.grid import figure_name

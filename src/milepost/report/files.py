@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
-from milepost.store.files import write_atomically
+from milepost.store.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     import altair as alt

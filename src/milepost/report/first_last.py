@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
+from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.analysis.series import Curve, curves
 from milepost.report.axes import y_axis
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name

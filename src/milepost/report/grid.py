@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.row import Row
-from milepost.analysis.series import Curve, checkpoints, curves
 from milepost.report.text import (
     NO_NUMBER,
     NOT_MEASURED,

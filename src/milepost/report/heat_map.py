@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from milepost.analysis.metrics import value_range
+from milepost.analysis.curves import Curve, curves
+from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
-from milepost.analysis.series import Curve, curves
 from milepost.report.arranged import with_missing_steps
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name

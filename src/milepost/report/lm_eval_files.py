@@ -18,10 +18,10 @@ from typing import Any
 
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, open_results
-from milepost.store.files import file_part, read_json, write_atomically
+from milepost.store.atomic_files import file_part, read_json, write_atomically
 from milepost.store.folder import counted_id_of, docs_id_of
-from milepost.store.inside import confine
 from milepost.store.reading import current_records
+from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table
 
 

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.analysis.curves import checkpoints, with_gaps
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import headline, select
-from milepost.analysis.series import checkpoints, with_gaps
 from milepost.report.files import check_target, vegalite_version, write_file
 from milepost.report.grid import Grid, grids, legend
 from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import altair as alt
 
-from milepost.analysis.series import Curve
+from milepost.analysis.curves import Curve
 from milepost.report.theme import LIGHT
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from milepost.analysis.bias import bias, length_names, position_name
+from milepost.analysis.pick_bias import bias, length_names, position_name
 from milepost.report.chart import heading, name_of
 from milepost.report.text import printable
 from milepost.report.theme import LIGHT

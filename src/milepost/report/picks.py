@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from milepost.analysis.bias import Bias, bias, position_name
+from milepost.analysis.pick_bias import Bias, bias, position_name
 from milepost.report.text import printable
 from milepost.report.wide import Wide
 from milepost.types import Picks

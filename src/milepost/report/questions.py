@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from milepost.analysis.bias import position_name
 from milepost.analysis.paired import holm
+from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
 from milepost.report.text import printable
 from milepost.report.wide import Wide

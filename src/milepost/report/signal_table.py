@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.agreement import Agreement
-from milepost.analysis.bias import Bias, length_names, position_name
+from milepost.analysis.pick_bias import Bias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
 from milepost.report.grid import figure_name
 from milepost.report.text import printable

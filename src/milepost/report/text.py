@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 
-from milepost.analysis.metrics import is_proportion
+from milepost.analysis.metric_kinds import is_proportion
 
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNS_THE_LINE = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -22,7 +22,7 @@ from milepost.run.progress import spell
 if TYPE_CHECKING:
     from milepost.plan.plan import TaskPlan
     from milepost.plan.shards import Shard
-    from milepost.run.answering import Answerer
+    from milepost.run.inference import Answerer
     from milepost.run.scoring import Target
 
     Shards = Sequence[tuple[TaskPlan, Shard]]

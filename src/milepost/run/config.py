@@ -16,7 +16,7 @@ from milepost.credentials import remember, without_secrets
 from milepost.errors import MilepostError
 from milepost.options import option, options_of, words_of
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
-from milepost.run.versions import can_compute_metrics
+from milepost.run.software_versions import can_compute_metrics
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.suites import load_suite
@@ -364,7 +364,7 @@ class EvalConfig:
 
 def _saved_tasks(fields: Mapping[str, Any], task_fields: Mapping[str, Any]) -> TaskSettings:
     """Return the settings that a saved plan was made with; no option may ask for others."""
-    from milepost.run.saved_plan import read_saved_plan
+    from milepost.run.plan_folder import read_saved_plan
 
     standard = {declared.name: declared.default for declared, _ in options_of(TaskSettings).values()}
     changed = {name for name, value in task_fields.items() if value not in (standard[name], ())}

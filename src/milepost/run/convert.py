@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, ResultsError, SourceError, TokenizerError
 from milepost.sources import fetch
-from milepost.sources.layout import TOKENIZER_FILES
+from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.names import shown
-from milepost.store.files import cannot_write
+from milepost.store.atomic_files import cannot_write
 from milepost.store.processes import this_process
 from milepost.types import Checkpoint, Series
 
@@ -79,7 +79,7 @@ def check_empty(output: Path) -> None:
 
 def _converted(checkpoint: Checkpoint, folder: Path, tokenizer: str | None, bases: Bases) -> Converted:
     from milepost.weights import read_checkpoint
-    from milepost.weights.writing import write_checkpoint
+    from milepost.weights.save_folder import write_checkpoint
 
     cache = cache_folder()
     base = bases.of(checkpoint.base, cache, repair=True) if checkpoint.base is not None else None

@@ -15,7 +15,7 @@ from milepost.run.progress import Progress, spell
 from milepost.run.scoring import Target
 from milepost.run.series import PreparedSeries
 from milepost.store import ResultsFolder
-from milepost.store.files import is_intact, read_json
+from milepost.store.atomic_files import is_intact, read_json
 from milepost.types import Checkpoint
 
 LONG_TOKENS = 2_000_000

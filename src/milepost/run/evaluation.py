@@ -18,31 +18,31 @@ from milepost.analysis.training import note_training
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
 from milepost.run.beforehand import Beforehand, LongRun
+from milepost.run.callbacks import Listener, Nobody
 from milepost.run.config import EvalConfig
 from milepost.run.device import resolve_device
+from milepost.run.engine_checks import check_engine
 from milepost.run.estimate import Estimating, announce, expect
 from milepost.run.first_weights import read_first
 from milepost.run.journal import Journal
-from milepost.run.known_series import recall_series, remember_series
-from milepost.run.listening import Listener, Nobody
 from milepost.run.outcome import Failure, Outcome
+from milepost.run.plan_folder import check_plan_fits, read_saved_plan, write_saved_plan
 from milepost.run.planning import Questions, make_questions
 from milepost.run.progress import show_progress
 from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
-from milepost.run.saved_plan import check_plan_fits, read_saved_plan, write_saved_plan
+from milepost.run.runner import Runner
 from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
+from milepost.run.series_cache import recall_series, remember_series
 from milepost.run.series_names import claim_names, name_by_source
-from milepost.run.server import check_engine
-from milepost.run.streaming import Runner
-from milepost.run.versions import can_compute_metrics
+from milepost.run.software_versions import can_compute_metrics
 from milepost.sources import Given, discover_all
 from milepost.store import ResultsFolder
+from milepost.store.cleanup import sweep
 from milepost.store.folder import check_writable
 from milepost.store.leases import Leases
-from milepost.store.sweep import sweep
 from milepost.store.workers import Worker
-from milepost.tasks.checks import check_tasks
+from milepost.tasks.lm_eval.checks import check_tasks
 from milepost.types import Series
 
 logger = logging.getLogger("milepost.run")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
-from milepost.store import inside
+from milepost.store import safe_paths as inside
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from milepost.analysis.training import note_training
 from milepost.errors import MilepostError, TaskError
 from milepost.plan.plan import Plan
+from milepost.run.plan_from_records import read_stored_plan
 from milepost.run.planning import Questions
 from milepost.run.scoring import SCORING_VERSION, Target, figures
-from milepost.run.stored_plan import read_stored_plan
-from milepost.run.versions import can_compute_metrics
+from milepost.run.software_versions import can_compute_metrics
 from milepost.store import ResultsFolder, open_results
 from milepost.store.leases import Leases
 from milepost.store.reading import checkpoint_records, runs_newest_first
@@ -131,10 +131,10 @@ def _questions(
     settings = replace(
         asked, include_path=include_path or asked.include_path, allow_task_code=allow_task_code
     )
-    from milepost.tasks.describe import describe_counting
-    from milepost.tasks.docs import docs_of
-    from milepost.tasks.loading import load_tasks
-    from milepost.tasks.requests import doc_hash
+    from milepost.tasks.lm_eval.describe import describe_counting
+    from milepost.tasks.lm_eval.docs import docs_of
+    from milepost.tasks.lm_eval.loading import load_tasks
+    from milepost.tasks.lm_eval.requests import doc_hash
 
     loaded = load_tasks(settings)
     if describe_counting(loaded) != plan.settings["counting"]:

@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import MilepostError, StorageError, TaskError, TokenizerError
 from milepost.plan.encode import encode
+from milepost.plan.long_text import cut_text
 from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
-from milepost.plan.strings import StringEncoder
-from milepost.plan.text import cut_text
+from milepost.plan.string_encoder import StringEncoder
 from milepost.run.journal import Journal
+from milepost.run.software_versions import can_compute_metrics, versions
 from milepost.run.time_limit import time_limit
-from milepost.run.versions import can_compute_metrics, versions
 from milepost.store.folder import docs_name
 from milepost.store.tables import write_table
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Generation, GenerationDefaults
 
 if TYPE_CHECKING:
-    from milepost.tasks.requests import TaskRequests
+    from milepost.tasks.lm_eval.requests import TaskRequests
 
 MOST_CHAT_SECONDS = 10.0
 """Of a chat template for one prompt; usual ones take a millisecond."""
@@ -50,16 +50,16 @@ class Questions:
         self._loaded = loaded
 
     def loaded(self) -> Any:
-        """`tasks.loading.LoadedTasks`, to be given to `compute_metrics`."""
+        """`tasks.lm_eval.loading.LoadedTasks`, to be given to `compute_metrics`."""
         if self._loaded is None:
-            from milepost.tasks.loading import load_tasks
+            from milepost.tasks.lm_eval.loading import load_tasks
 
             self._loaded = load_tasks(self.settings)
         return self._loaded
 
     def need_main_thread(self) -> bool:
         """Whether code that tasks bring along keeps their metrics from being computed in another thread."""
-        from milepost.tasks.main_thread import needs_main_thread
+        from milepost.tasks.lm_eval.main_thread import needs_main_thread
 
         return needs_main_thread(self.loaded())
 
@@ -82,14 +82,14 @@ def make_questions(
         defaults: what the models' own files say of generated texts; without effect where none is asked for.
 
     Raises:
-        TaskError, TokenizerError: see `tasks.loading.load_tasks` and `plan.encode.encode`.
+        TaskError, TokenizerError: see `tasks.lm_eval.loading.load_tasks` and `plan.encode.encode`.
     """
     defaults = defaults or GenerationDefaults()
     asked = [PLAN_FORMAT, _plain_settings(settings), tokenizer_id, max_length, shard_tokens, asdict(defaults)]
     if not can_compute_metrics():
         return Questions(_newest_saved(asked), settings, None)
     if reuse:
-        from milepost.tasks.checks import check_tasks
+        from milepost.tasks.lm_eval.checks import check_tasks
 
         with journal.timed("looked for a plan of an earlier run"):
             key = _key(asked, check_tasks(settings).digest)
@@ -119,10 +119,15 @@ def _build(
     defaults: GenerationDefaults,
 ) -> tuple[Plan, Any, list[dict[str, Any]] | None]:
     with journal.timed("imported lm_eval"):
-        from milepost.tasks.describe import data_used, describe_counting, describe_tasks, digest_of_configs
-        from milepost.tasks.generation import with_defaults
-        from milepost.tasks.loading import load_tasks
-        from milepost.tasks.requests import build_requests
+        from milepost.tasks.lm_eval.describe import (
+            data_used,
+            describe_counting,
+            describe_tasks,
+            digest_of_configs,
+        )
+        from milepost.tasks.lm_eval.generation import with_defaults
+        from milepost.tasks.lm_eval.loading import load_tasks
+        from milepost.tasks.lm_eval.requests import build_requests
 
     with journal.timed("loaded tasks and data"):
         loaded = load_tasks(settings)
@@ -298,7 +303,7 @@ def _key(asked: list[Any], files_digest: str) -> str:
 
 
 def _from_cache(folder: Path) -> Plan | None:
-    from milepost.tasks.data import data_state
+    from milepost.tasks.lm_eval.data import data_state
 
     try:
         used = json.loads((folder / "data.json").read_text("utf-8"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.errors import SourceError
 from milepost.plan.encode import encode
-from milepost.plan.strings import StringEncoder
+from milepost.plan.string_encoder import StringEncoder
 from milepost.sources import discover
 from milepost.store import open_results, read_settings
 from milepost.store.reading import checkpoints_of

@@ -16,7 +16,7 @@ from milepost.run.config import EvalConfig
 from milepost.run.outcome import Outcome
 from milepost.run.progress import Progress
 from milepost.store import ResultsFolder
-from milepost.store.files import is_intact, read_json, write_json
+from milepost.store.atomic_files import is_intact, read_json, write_json
 from milepost.types import Checkpoint, Series
 
 QUICK_DOCS = 100

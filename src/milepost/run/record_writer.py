@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from milepost.store.files import write_together
+from milepost.store.atomic_files import write_together
 
 
 class RecordWriter:

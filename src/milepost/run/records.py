@@ -16,10 +16,11 @@ from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.outcome import Failure
 from milepost.run.scoring import Target, write_plan_record
-from milepost.run.versions import versions
+from milepost.run.software_versions import versions
 from milepost.sources import identify
-from milepost.store import ResultsFolder, inside
-from milepost.store.files import cannot_write, is_intact, read_json, write_json
+from milepost.store import ResultsFolder
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import cannot_write, is_intact, read_json, write_json
 from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
 from milepost.types import Checkpoint
 

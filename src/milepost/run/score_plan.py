@@ -18,7 +18,7 @@ from milepost.run.config import DTYPES, ENGINES, EngineChoice, EvalConfig
 from milepost.run.evaluation import evaluate_run
 from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
-from milepost.run.saved_plan import read_saved_plan
+from milepost.run.plan_folder import read_saved_plan
 
 
 def score_plan(

@@ -18,12 +18,13 @@ from milepost.credentials import redacted
 from milepost.errors import ResultsError
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard
-from milepost.run.choice_figures import choice_figures
+from milepost.run.choice_metrics import choice_figures
+from milepost.run.missing_metrics import may_be_mended, shortcomings
+from milepost.run.plan_from_records import write_requests
 from milepost.run.record_writer import RecordWriter
-from milepost.run.shortcomings import may_be_mended, shortcomings
-from milepost.run.stored_plan import write_requests
-from milepost.store import ResultsFolder, inside
-from milepost.store.files import is_intact, read_json, write_json
+from milepost.store import ResultsFolder
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import is_intact, read_json, write_json
 from milepost.store.folder import counted_id
 from milepost.store.leases import Leases
 from milepost.store.picks import write_choices
@@ -32,7 +33,7 @@ from milepost.store.tables import copy_table, looks_whole, read_made
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from milepost.run.answering import Answerer, Answers
+    from milepost.run.inference import Answerer, Answers
     from milepost.run.planning import Questions
     from milepost.run.progress import Progress
 
@@ -246,8 +247,8 @@ def figures(target: Target, questions: Questions, leases: Leases) -> str | None:
 
 def write_figures(target: Target, questions: Questions) -> str | None:
     """Compute and store lm_eval's figures of a fully scored checkpoint. Returns and raises as `figures`."""
-    from milepost.tasks.guarded import as_records
-    from milepost.tasks.metrics import Responses, compute_metrics
+    from milepost.tasks.lm_eval.guarded import as_records
+    from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
 
     responses = {}
     for task in target.plan.tasks:

@@ -5,8 +5,8 @@ Imports neither torch nor huggingface_hub until a SOURCE needs them.
 
 from milepost.sources.discover import discover, discover_all
 from milepost.sources.fetch import fetch, fetch_config, is_fetched
-from milepost.sources.given import Given
 from milepost.sources.identity import FileDigest, Identity, identify
+from milepost.sources.overrides import Given
 from milepost.sources.steps import Steps
 from milepost.sources.tokenizer import tokenizer_location
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
-from milepost.sources.regular import read_regular
+from milepost.sources.regular_files import read_regular
 
 ALL_SUMS = "SHA256SUMS"
 _OWN_SUM = ".sha256"

@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
-from milepost.sources.regular import read_regular
+from milepost.sources.regular_files import read_regular
 
 _MAX_BYTES = 50_000_000
 _MAX_DEPTH = 50

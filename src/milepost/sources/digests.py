@@ -18,7 +18,7 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import shown
-from milepost.sources.regular import open_regular
+from milepost.sources.regular_files import open_regular
 
 _BLOCK_BYTES = 1 << 22
 _SETTLED_S = 2.0

@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from milepost.errors import CheckpointError, SourceError
-from milepost.sources.bases import HUB_SCHEME, with_base
+from milepost.sources.adapter_base import HUB_SCHEME, with_base
 from milepost.sources.config_file import read_config_file
-from milepost.sources.given import NOTHING, Given
 from milepost.sources.local import find_local
 from milepost.sources.names import listed, shown
-from milepost.sources.run import Run, ordered, select
+from milepost.sources.overrides import NOTHING, Given
+from milepost.sources.raw_series import Run, ordered, select
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint, Series
 
@@ -55,7 +55,7 @@ def discover_all(
 
 def _find(source: str, given: Given) -> tuple[Run, ...]:
     if source.startswith(HUB_SCHEME):
-        from milepost.sources.hub import find_on_hub
+        from milepost.sources.hub.listing import find_on_hub
 
         return (find_on_hub(source, given),)
     return find_local(source, given)

@@ -7,15 +7,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
+from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.formats import format_named
 from milepost.sources.formats.format import CONFIG
-from milepost.sources.given import Given
-from milepost.sources.hub_contents import hub_layout
-from milepost.sources.hub_download import Download, make_local, missing_files
-from milepost.sources.hub_listing import list_files
-from milepost.sources.layout import TOKENIZER_FILES
-from milepost.sources.listing_memory import HubFile
+from milepost.sources.hub.download import Download, make_local, missing_files
+from milepost.sources.hub.files import list_files
+from milepost.sources.hub.folders import hub_layout
+from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.names import shown
+from milepost.sources.overrides import Given
 from milepost.types import Checkpoint, HubLocation
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")

@@ -22,14 +22,14 @@ from milepost.sources.digests import sha256_now, sha256_of
 from milepost.sources.fetch import fetch, fetch_config
 from milepost.sources.formats import format_named
 from milepost.sources.formats.format import CONFIG
-from milepost.sources.formats.huggingface import WEIGHT_NAMES
-from milepost.sources.formats.peft import ADAPTER_CONFIG
-from milepost.sources.given import Given
-from milepost.sources.hub_contents import hub_layout
-from milepost.sources.hub_listing import list_files
-from milepost.sources.listing_memory import HubFile
+from milepost.sources.formats.huggingface.layout import WEIGHT_NAMES
+from milepost.sources.formats.peft.layout import ADAPTER_CONFIG
+from milepost.sources.hub.files import list_files
+from milepost.sources.hub.folders import hub_layout
+from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local import find_config, inspect_folder
 from milepost.sources.names import shown
+from milepost.sources.overrides import Given
 from milepost.types import Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})

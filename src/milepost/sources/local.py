@@ -19,16 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.sources.folder_inspection import is_read, looks_unfinished, recognise
 from milepost.sources.formats import Contents, Layout, format_named
 from milepost.sources.formats.format import CONFIG, Unreadable
-from milepost.sources.given import NOTHING, Given
-from milepost.sources.layout import is_read, looks_unfinished, recognise
 from milepost.sources.links import is_dangling, leads_out
 from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
-from milepost.sources.regular import irregular, is_hollow, read_regular, too_large
-from milepost.sources.run import Run, ordered
+from milepost.sources.no_weights import is_training_state, why_no_weights
+from milepost.sources.overrides import NOTHING, Given
+from milepost.sources.raw_series import Run, ordered
+from milepost.sources.regular_files import irregular, is_hollow, read_regular, too_large
 from milepost.sources.trackers import last_finished
-from milepost.sources.weightless import is_training_state, why_no_weights
 from milepost.types import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from milepost.errors import SourceError, TokenizerError
 from milepost.sources.fetch import fetch_tokenizer_files
-from milepost.sources.hub_address import HubAddress
-from milepost.sources.hub_listing import commit_of, list_files
-from milepost.sources.layout import has_tokenizer, is_read
+from milepost.sources.folder_inspection import has_tokenizer, is_read
+from milepost.sources.hub.address import HubAddress
+from milepost.sources.hub.files import commit_of, list_files
 from milepost.sources.links import leads_out
 from milepost.sources.names import is_pattern, shown
 from milepost.types import Checkpoint, HubLocation

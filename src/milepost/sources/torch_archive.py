@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown
-from milepost.sources.regular import open_regular
+from milepost.sources.regular_files import open_regular
 
 _STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",

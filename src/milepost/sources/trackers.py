@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.sources.formats.format import is_plain
-from milepost.sources.regular import read_regular
+from milepost.sources.regular_files import read_regular
 
 _MAX_BYTES = 4096
 

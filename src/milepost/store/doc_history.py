@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from milepost.arrow import as_array
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.folder import ResultsFolder, counted_id_of
 from milepost.store.picks import read_picks
 from milepost.store.reading import Current
@@ -105,7 +105,7 @@ class DocHistory:
             return None
         table = read_table(path)
         rows = [row for row, name in enumerate(table["filter"].to_pylist()) if name == filter_name]
-        # A doc's own number wins over what lm_eval aggregates, as in `store.answers`.
+        # A doc's own number wins over what lm_eval aggregates, as in `store.doc_records`.
         for column, read in (
             (f"value:{metric}", None),
             (f"metric:{metric}", None),

@@ -32,10 +32,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
-from milepost.store import inside
-from milepost.store.files import cannot_write, read_json, safe_name, write_atomically, write_json
-from milepost.store.inside import confine
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import cannot_write, read_json, safe_name, write_atomically, write_json
 from milepost.store.processes import this_process
+from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table, table_bytes, write_table
 
 if TYPE_CHECKING:

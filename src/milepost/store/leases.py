@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from milepost.store import inside
-from milepost.store.files import cannot_write
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import cannot_write
 from milepost.store.folder import ResultsFolder
 from milepost.store.liveness import Watch
 from milepost.store.workers import Worker, workers_folder

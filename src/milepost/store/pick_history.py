@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.folder import ResultsFolder, docs_id_of, open_results
 from milepost.store.picks import read_picks
 from milepost.store.reading import Current, read_current

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.store.reading import current_records
 from milepost.store.tables import read_made

@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from milepost.store import inside
-from milepost.store.files import damaged, read_json, safe_name
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import damaged, read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.types import Measurement, PickCounts, Picks
 

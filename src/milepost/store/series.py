@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from milepost.store import inside
-from milepost.store.files import create_json, is_intact, read_json, safe_name, write_json
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import create_json, is_intact, read_json, safe_name, write_json
 from milepost.store.folder import ResultsFolder
 
 HUB = "hf://"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.folder import ResultsFolder, open_results
 from milepost.store.reading import FAILURE, newest_together, runs_newest_first
 from milepost.store.workers import WorkerRecord, live_workers

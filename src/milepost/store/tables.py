@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.credentials import redacted
 from milepost.errors import ResultsError
-from milepost.store import inside
-from milepost.store.files import check_name, damaged, record_name, write_atomically
-from milepost.store.seal import OPEN, is_sealed, seal
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import check_name, damaged, record_name, write_atomically
+from milepost.store.checksum import OPEN, is_sealed, seal
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from milepost.errors import ResultsError
-from milepost.store import inside
-from milepost.store.files import read_json, write_json
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import read_json, write_json
+from milepost.store.cleanup import leftovers
 from milepost.store.folder import (
     FORMAT_VERSION,
     MARKER,
@@ -19,7 +20,6 @@ from milepost.store.folder import (
     docs_id_of,
     open_results,
 )
-from milepost.store.sweep import leftovers
 from milepost.store.tables import read_table
 
 KINDS = (

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import ResultsError
-from milepost.store import inside
-from milepost.store.files import read_json, write_json
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 from milepost.store.liveness import HEARTBEAT_S, STALE_S
 from milepost.store.processes import is_running, is_stopped, this_process

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from milepost.errors import ResultsError
-from milepost.tasks.yaml_file import parse_yaml
+from milepost.tasks.lm_eval.yaml_file import parse_yaml
 
 MOST_BYTES = 1_000_000
 """A task file or a patch is text that someone will read."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder
-from milepost.store.files import read_json
+from milepost.store.atomic_files import read_json
 from milepost.store.folder import docs_id_of
 from milepost.store.status import read_status
 from milepost.store.tables import read_table

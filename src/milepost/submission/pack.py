@@ -20,14 +20,15 @@ from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
 from milepost.report.files import check_target
 from milepost.report.tidy import as_csv
-from milepost.store import ResultsFolder, inside, open_results, read_measurements
-from milepost.store.files import ABOUT_A_RUN, atomic_file, read_json
+from milepost.store import ResultsFolder, open_results, read_measurements
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import ABOUT_A_RUN, atomic_file, read_json
 from milepost.store.folder import MARKER
 from milepost.store.reading import checkpoints_of, runs_newest_first
 from milepost.store.verify import KINDS
 from milepost.submission.additions import read_additions
 from milepost.submission.checks import gaps, refuse_leaks, refuse_unsound
-from milepost.tasks.catalog import load_catalog
+from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.version import __version__
 
 MANIFEST = "submission.json"

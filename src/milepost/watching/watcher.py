@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.run.callbacks import Listener
 from milepost.run.evaluation import check_run, evaluate_series, find_series
 from milepost.run.journal import Journal
-from milepost.run.listening import Listener
 from milepost.run.outcome import Outcome
-from milepost.sources.bases import HUB_SCHEME
+from milepost.sources.adapter_base import HUB_SCHEME
 from milepost.types import Checkpoint, Series
+from milepost.watching.config import WatchSettings
 from milepost.watching.readiness import Look, Readiness, look_at
-from milepost.watching.settings import WatchSettings
 from milepost.watching.waiting import Waiter
 
 HUB_EVERY_S = 300.0

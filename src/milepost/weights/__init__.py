@@ -1,15 +1,15 @@
 """From a folder of files to a model that can be asked: config, tensors, tokenizer, and one live module."""
 
-from milepost.weights.bases import Bases
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config
-from milepost.weights.generation import generation_defaults, read_generation_defaults
-from milepost.weights.held_files import HeldFiles
-from milepost.weights.live import LiveModel, auto_dtype
-from milepost.weights.megatron.tokenizer import tokenizer_folder
-from milepost.weights.merging import merged
+from milepost.weights.formats.megatron.tokenizer import tokenizer_folder
+from milepost.weights.formats.peft.base_model import Bases
+from milepost.weights.formats.peft.merging import merged
+from milepost.weights.formats.peft.vocabulary import rows_after_merging
+from milepost.weights.generation_config import generation_defaults, read_generation_defaults
+from milepost.weights.in_memory_files import HeldFiles
+from milepost.weights.live_model import LiveModel, auto_dtype
 from milepost.weights.tokenizer import files_id, load_tokenizer, tokenizer_id
-from milepost.weights.vocabulary import rows_after_merging
 
 __all__ = [
     "Bases",

@@ -16,16 +16,16 @@ from transformers import PretrainedConfig
 from milepost.errors import CheckpointError
 from milepost.sources.local import find_config
 from milepost.sources.names import shown, some
-from milepost.sources.unread_pickles import unread_pickles
-from milepost.weights.asked import Asked, Found
+from milepost.sources.pickle_scan import unread_pickles
 from milepost.weights.config import read_config
+from milepost.weights.reader import Asked, Found
 from milepost.weights.readers import READERS
-from milepost.weights.wrappers import renamed
+from milepost.weights.wrapped_names import renamed
 
 if TYPE_CHECKING:
-    from milepost.weights.adapters import Adapter
-    from milepost.weights.bases import Base
-    from milepost.weights.held_files import HeldFiles
+    from milepost.weights.formats.peft.base_model import Base
+    from milepost.weights.formats.peft.reader import Adapter
+    from milepost.weights.in_memory_files import HeldFiles
 
 FEW_CORES = 4
 """With fewer, one thread looks at the weights, beside the one that scores."""
@@ -47,7 +47,7 @@ class CheckpointWeights:
     warnings: tuple[str, ...] = ()
     """What is odd but may be meant: matrices of zeros, NaN or Inf, another dtype than the config's."""
     adapter: Adapter | None = None
-    """Given, the tensors are an adapter's own, which `milepost.weights.merging.merged` makes a model of."""
+    """If set, the tensors are an adapter's, which `formats.peft.merging.merged` merges into its base."""
 
     def file_with(self, tensor: str) -> str:
         """Path of the file with a tensor, for messages; if none has it, of the only file or of the folder."""
@@ -74,7 +74,7 @@ def read_checkpoint(
         sha256: by path of the weight file in the folder, what its bytes must hash to: the checkpoint that was
             identified is then the one in memory, whatever happened to the files in between.
         config_file: a config in place of the checkpoint's own.
-        base: for an adapter, the model it changes, as `milepost.weights.bases` gives it.
+        base: for an adapter, the model it changes, as `milepost.weights.formats.peft.base_model` gives it.
         merge: whether to merge an adapter at once, which makes modules: for the main thread only. Else
             `milepost.weights.merged` is to be called there with what this returns.
         held: files that were read already, when the checkpoint was identified.
@@ -111,7 +111,7 @@ def read_checkpoint(
     )
     if not merge or found.adapter is None:
         return weights
-    from milepost.weights.merging import merged
+    from milepost.weights.formats.peft.merging import merged
 
     return merged(weights)
 

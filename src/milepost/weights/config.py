@@ -18,12 +18,12 @@ from transformers.models.auto.modeling_auto import (
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.format import CONFIG
-from milepost.sources.formats.megatron import MEGATRON_FORMATS
+from milepost.sources.formats.megatron.layout import MEGATRON_FORMATS
 from milepost.sources.local import find_config
 from milepost.sources.names import first_line, shown
-from milepost.weights.megatron.reading import megatron_config
-from milepost.weights.skeleton import class_for
-from milepost.weights.torchtitan import are_torchtitan_arguments, as_llama_config
+from milepost.weights.formats.dcp.torchtitan import are_torchtitan_arguments, as_llama_config
+from milepost.weights.formats.megatron.reader import megatron_config
+from milepost.weights.meta_model import class_for
 
 logger = logging.getLogger("milepost.weights")
 

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from milepost.errors import CheckpointError
 from milepost.sources.names import first_line, shown, some
 from milepost.weights.checkpoint import CheckpointWeights
-from milepost.weights.extras import judged
-from milepost.weights.skeleton import class_for, named_tensors, quiet, skeleton
+from milepost.weights.extra_tensors import judged
+from milepost.weights.meta_model import class_for, named_tensors, quiet, skeleton
 
 logger = logging.getLogger("milepost.weights")
 

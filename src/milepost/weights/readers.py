@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from milepost.weights.adapters import read_adapter
-from milepost.weights.asked import Asked, Found
-from milepost.weights.dcp.model import read_dcp
-from milepost.weights.deepspeed import read_deepspeed
-from milepost.weights.huggingface import read_huggingface
-from milepost.weights.megatron.reading import read_megatron
+from milepost.weights.formats.dcp.model import read_dcp
+from milepost.weights.formats.deepspeed.reader import read_deepspeed
+from milepost.weights.formats.huggingface.reader import read_huggingface
+from milepost.weights.formats.megatron.reader import read_megatron
+from milepost.weights.formats.peft.reader import read_adapter
+from milepost.weights.reader import Asked, Found
 
 READERS: Mapping[str, Callable[[Asked], Found]] = {
     "safetensors": read_huggingface,

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from milepost import fastjson
 from milepost.errors import TokenizerError
 from milepost.sources.names import first_line, shown
-from milepost.sources.regular import read_regular
+from milepost.sources.regular_files import read_regular
 from milepost.weights.tokenizer_bounds import check_tokenizer_files
 from milepost.weights.tokenizer_growth import check_growth
 

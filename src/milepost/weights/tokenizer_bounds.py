@@ -11,7 +11,7 @@ from pathlib import Path
 from milepost import fastjson
 from milepost.errors import TokenizerError
 from milepost.sources.names import shown
-from milepost.sources.regular import irregular, read_regular
+from milepost.sources.regular_files import irregular, read_regular
 from milepost.weights.tokenizer_growth import MOST_ADDED, MOST_TIMES, growth
 
 _LARGEST_FILE = 100 * 2**20

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.analysis.leaderboard.entries import Column
-from milepost.analysis.metrics import value_range
+from milepost.analysis.metric_kinds import value_range
 from milepost.errors import ResultsError
 
 if TYPE_CHECKING:

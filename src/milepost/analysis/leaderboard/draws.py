@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from milepost.analysis.doc_values import DocValues, read_values
 from milepost.analysis.leaderboard.entries import Column, Entry
 from milepost.analysis.mean_test import FEWEST_DOCS
-from milepost.store.answers import ModelAnswers, TaskAnswers, read_answers
+from milepost.store.doc_records import ModelAnswers, TaskAnswers, read_answers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from milepost.analysis.metrics import value_range
+from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError

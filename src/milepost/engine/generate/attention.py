@@ -18,7 +18,7 @@ import torch
 from milepost.engine.attention_dense import attend_densely, attend_few, flash_kernel
 
 if TYPE_CHECKING:
-    from milepost.engine.generate.slots import Slots
+    from milepost.engine.generate.kv_cache import Slots
 
 Partial = tuple[torch.Tensor, torch.Tensor]
 """Output [B, N, L, D] of attention to some of the keys, and its log-sum-exp [B, N, L]."""

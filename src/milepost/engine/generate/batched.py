@@ -15,22 +15,22 @@ import numpy as np
 import torch
 
 from milepost.engine.accelerator import accelerator_of
+from milepost.engine.attention_hook import UnsupportedAttentionError, running
+from milepost.engine.body_and_head import SplitModel
 from milepost.engine.budget import SHARE_OF_FREE, fitting_budget, free_bytes
 from milepost.engine.generate.attention import PrefixReading, PromptReading, Span, Step
-from milepost.engine.generate.choosing import Chooser, dice
-from milepost.engine.generate.fixed import FixedDecoder, Sizes
+from milepost.engine.generate.chunked_argmax import likeliest
+from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
 from milepost.engine.generate.fixed_batch import FixedBatch
-from milepost.engine.generate.likeliest import likeliest
-from milepost.engine.generate.rows import LEAST_SHARED, Row, in_order, n_common, n_common_of_all
-from milepost.engine.generate.slots import Slots
-from milepost.engine.generate.switches import GenerateSwitches
-from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.fixed_step import FixedDecoder, Sizes
+from milepost.engine.generate.kv_cache import Slots
+from milepost.engine.generate.optimizations import GenerateSwitches
+from milepost.engine.generate.prompt_order import LEAST_SHARED, Row, in_order, n_common, n_common_of_all
+from milepost.engine.generate.sampler import Chooser, dice
+from milepost.engine.half_precision import wide_products
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.positions import fresh_positions
-from milepost.engine.products import wide_products
-from milepost.engine.registry import UnsupportedAttentionError, running
-from milepost.engine.split import SplitModel
-from milepost.engine.trust import text_config
+from milepost.engine.trial import text_config
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from milepost.engine.generate.abilities import check_able
-from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.sampling_support import check_able
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:

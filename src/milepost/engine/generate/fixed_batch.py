@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from milepost.engine.generate.attention import PrefixReading, PromptReading, Span
-from milepost.engine.generate.choosing import Chooser
-from milepost.engine.generate.rows import LEAST_SHARED, Row, n_common
+from milepost.engine.generate.prompt_order import LEAST_SHARED, Row, n_common
+from milepost.engine.generate.sampler import Chooser
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Fetch
     from milepost.engine.generate.batched import BatchedGenerator
-    from milepost.engine.generate.fixed import FixedDecoder
-    from milepost.engine.generate.texts import Ended, Watch
+    from milepost.engine.generate.detokenize import Ended, Watch
+    from milepost.engine.generate.fixed_step import FixedDecoder
     from milepost.types import Generation
 
 FREE_SHARE = 8

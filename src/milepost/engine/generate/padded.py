@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
-from milepost.engine.generate.choosing import Chooser, dice
-from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.sampler import Chooser, dice
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.positions import fresh_positions
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.generate.choosing import Chooser, dice
+from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
 from milepost.engine.generate.padded import PaddedGenerator
-from milepost.engine.generate.texts import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.sampler import Chooser, dice
 from milepost.engine.positions import length_switch
 
 if TYPE_CHECKING:

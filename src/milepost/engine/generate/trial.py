@@ -1,6 +1,6 @@
 """Whether a generator may be used for a model: a few tokens of a few prompts, together, against `reference`.
 
-As in `engine.trust`, a trial has prompts on both sides of every length at which the model may change, and
+As in `engine.trial`, a trial has prompts on both sides of every length at which the model may change, and
 some whose texts cross it; so its verdict holds for all prompts and texts that are no longer together.
 """
 
@@ -16,13 +16,13 @@ import torch
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.positions import boundaries
-from milepost.engine.trust import MOST_BOUNDARIES, TOLERANCE_NATS, Verdict, one_line
+from milepost.engine.trial import MOST_BOUNDARIES, TOLERANCE_NATS, Verdict, one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from milepost.engine.generate.detokenize import Ended, Watch
     from milepost.engine.generate.stopping import TextCodec
-    from milepost.engine.generate.texts import Ended, Watch
     from milepost.types import Generation
 
     Prompts = Sequence[npt.NDArray[np.int32]]

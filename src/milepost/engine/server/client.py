@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from milepost.addresses import check_proxies
 from milepost.credentials import remember
+from milepost.environment_urls import check_proxies
 from milepost.errors import MilepostError
 
 Item = TypeVar("Item")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milepost.engine.base import ShardByShard
-from milepost.engine.generate.abilities import OPTIONS, check_able
+from milepost.engine.engine import ShardByShard
+from milepost.engine.generate.sampling_support import OPTIONS, check_able
 from milepost.engine.server.client import RefusedError, ServerClient
 from milepost.errors import MilepostError
 from milepost.types import Scores
@@ -40,7 +40,7 @@ class ServerEngine(ShardByShard):
         self._found_out = False
 
     def score(self, sequences: Sequences) -> Scores:
-        """See `engine.base.Engine`.
+        """See `engine.engine.Engine`.
 
         Raises:
             MilepostError: the server is gone, or gives no log-probabilities of prompts.
@@ -122,7 +122,7 @@ class ServerGenerator:
     def generate(
         self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
     ) -> list[list[str] | None]:
-        """See `engine.generate.base.Generator`.
+        """See `engine.generate.generator.Generator`.
 
         Raises:
             MilepostError: the server is gone or refuses, or the task asks for what it does not know.

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from milepost.analysis.comparison import Compared
-from milepost.analysis.metrics import is_proportion
+from milepost.analysis.metric_kinds import is_proportion
 from milepost.report.comparison.study import Study
 from milepost.report.grid import figure_name
 from milepost.report.text import printable, wrapped

@@ -9,7 +9,7 @@ from typing import Any
 from milepost.analysis.changed_docs import ChangedDoc, changed_docs
 from milepost.analysis.comparison import Compared
 from milepost.report.text import number, printable
-from milepost.store.answers import DocAnswer, ModelAnswers, read_doc_answers
+from milepost.store.doc_records import DocAnswer, ModelAnswers, read_doc_answers
 
 LONGEST_QUESTION = 600
 """Characters; the end of a prompt is shown, which is the question itself."""

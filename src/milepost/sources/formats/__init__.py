@@ -3,12 +3,12 @@
 Names, sizes and heads of files; how tensors are read from them is told in `milepost.weights.readers`.
 """
 
-from milepost.sources.formats.dcp import DCP, TORCHTITAN
-from milepost.sources.formats.deepspeed import DEEPSPEED
+from milepost.sources.formats.dcp.layout import DCP, TORCHTITAN
+from milepost.sources.formats.deepspeed.layout import DEEPSPEED
 from milepost.sources.formats.format import Contents, Format, Layout
-from milepost.sources.formats.huggingface import BIN, SAFETENSORS
-from milepost.sources.formats.megatron import MEGATRON, TORCH_DIST
-from milepost.sources.formats.peft import PEFT
+from milepost.sources.formats.huggingface.layout import BIN, SAFETENSORS
+from milepost.sources.formats.megatron.layout import MEGATRON, TORCH_DIST
+from milepost.sources.formats.peft.layout import PEFT
 
 FORMATS: tuple[Format, ...] = (
     SAFETENSORS,

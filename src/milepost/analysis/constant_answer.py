@@ -1,0 +1,51 @@
+"""Knowledge or a habit: what a model picks whatever the question, and what that habit alone would score."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.analysis.choice_values import DocFigures, Layout
+from milepost.types import Choices, PickCounts
+
+
+def count_picks(choices: Choices, docs: DocFigures) -> PickCounts:
+    """Picks of one task at one checkpoint, by position and by length."""
+    layout = Layout.of(choices)
+    right = layout.table(choices.right, False)
+    usual = int(np.bincount(layout.counts).argmax())
+    offered = np.asarray([(layout.counts > place).sum() for place in range(right.shape[1])])
+    constant = right.mean(axis=0)[offered * 2 >= len(docs)]
+    picked_by_length, right_by_length = _by_length(layout, choices, right, docs.pick, usual)
+    return PickCounts(
+        n=len(docs),
+        fixed=choices.fixed,
+        picked=np.bincount(docs.pick, minlength=right.shape[1]).tolist(),
+        right=right.sum(axis=0).tolist(),
+        constant=constant.tolist(),
+        picked_by_length=picked_by_length,
+        right_by_length=right_by_length,
+    )
+
+
+def _by_length(
+    layout: Layout,
+    choices: Choices,
+    right: npt.NDArray[np.bool_],
+    pick: npt.NDArray[np.int64],
+    usual: int,
+) -> tuple[list[float], list[float]]:
+    lengths = layout.table(choices.bytes, 0)
+    told = (layout.counts == usual) & (lengths[:, :usual].min(axis=1) < lengths[:, :usual].max(axis=1))
+    lengths, right, pick = lengths[told, :usual], right[told, :usual], pick[told]
+    if not len(pick):
+        return [], []
+    below = (lengths[:, None, :] < lengths[:, :, None]).sum(axis=2)
+    alike = (lengths[:, None, :] == lengths[:, :, None]).sum(axis=2)
+    rows = np.arange(len(pick))
+    of_pick, of_right = [], []
+    for rank in range(usual):
+        share = ((below <= rank) & (rank < below + alike)) / alike
+        of_pick.append(float(share[rows, pick].sum()))
+        of_right.append(float((share * right).sum()))
+    return of_pick, of_right

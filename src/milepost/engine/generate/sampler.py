@@ -1,0 +1,99 @@
+"""The next token of each row from its logits: the likeliest, or drawn.
+
+A draw depends on the seed, the prompt, which of its answers it is and the place in the text, so that the same
+question gets the same answers whatever it is computed together with, and wherever a run is resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers.generation import logits_process
+
+from milepost.engine.generate.sampling_support import effective_options
+from milepost.types import Generation
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+PENALTIES: dict[str, Callable[[Any], Any]] = {
+    "repetition_penalty": logits_process.RepetitionPenaltyLogitsProcessor,
+    "no_repeat_ngram_size": logits_process.NoRepeatNGramLogitsProcessor,
+}
+FILTERS: dict[str, Callable[[Any], Any]] = {
+    "top_k": logits_process.TopKLogitsWarper,
+    "top_p": logits_process.TopPLogitsWarper,
+    "min_p": logits_process.MinPLogitsWarper,
+    "typical_p": logits_process.TypicalLogitsWarper,
+    "epsilon_cutoff": logits_process.EpsilonLogitsWarper,
+    "eta_cutoff": logits_process.EtaLogitsWarper,
+}
+"""transformers' own, in the order in which it applies them."""
+
+
+def dice(generation: Generation, prompt: npt.NDArray[np.int32], answer: int) -> np.random.Generator:
+    """The draws of one text, in order."""
+    name = f"{generation.seed} {answer} ".encode() + prompt.astype("<i4").tobytes()
+    key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype="<u8")
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+class Chooser:
+    """Chooses as one `Generation` says."""
+
+    def __init__(self, generation: Generation) -> None:
+        options = effective_options(generation)
+        self.needs_history = any(name in PENALTIES for name in options)
+        self._penalties = [make(options[name]) for name, make in PENALTIES.items() if name in options]
+        self._drawn = generation.do_sample
+        self._temperature = generation.temperature
+        self.takes_likeliest = not self._penalties and not self._drawn
+        """Whether nothing but the largest logit counts."""
+        self._filters = [make(options[name]) for name, make in FILTERS.items() if name in options]
+
+    def choose(
+        self,
+        logits_BV: torch.Tensor,
+        histories: Sequence[npt.NDArray[np.int64]],
+        draws: Sequence[np.random.Generator],
+    ) -> npt.NDArray[np.int64]:
+        """[B] token ids; -1 where the model gave NaN.
+
+        Args:
+            logits_BV: of the last position of each row, in any dtype.
+            histories: prompt and text so far of each row; not looked at unless `needs_history`.
+            draws: of each row; not looked at unless texts are drawn.
+        """
+        scores_BV = logits_BV.float()
+        if self._penalties:
+            scores_BV = torch.cat(
+                [
+                    self._penalised(scores_BV[b : b + 1].clone(), history)
+                    for b, history in enumerate(histories)
+                ]
+            )
+        largest_B, chosen_B = scores_BV.max(-1)
+        broken_B = largest_B.isnan()
+        if self._drawn:
+            chosen_B = self._draw(torch.where(broken_B[:, None], 0.0, scores_BV), draws)
+        found: npt.NDArray[np.int64] = chosen_B.masked_fill(broken_B, -1).cpu().numpy()
+        return found
+
+    def _penalised(self, scores_1V: torch.Tensor, history: npt.NDArray[np.int64]) -> torch.Tensor:
+        ids_1T = torch.from_numpy(history)[None].to(scores_1V.device)
+        for penalty in self._penalties:
+            scores_1V = penalty(ids_1T, scores_1V)
+        return scores_1V
+
+    def _draw(self, scores_BV: torch.Tensor, draws: Sequence[np.random.Generator]) -> torch.Tensor:
+        scores_BV = scores_BV / self._temperature
+        for warp in self._filters:
+            scores_BV = warp(None, scores_BV)
+        sums_BV = scores_BV.double().softmax(-1).cumsum(-1)
+        point_B1 = torch.tensor([[one.random()] for one in draws], dtype=torch.float64, device=sums_BV.device)
+        chosen_B1 = torch.searchsorted(sums_BV, point_B1 * sums_BV[:, -1:], right=True)
+        return chosen_B1[:, 0].clamp(max=scores_BV.shape[1] - 1)

@@ -1,0 +1,49 @@
+"""What texts can be had of engines that choose tokens by code of others. Knows no model.
+
+The generators of this package do all that `tasks.lm_eval.generation` lets through; these two do not.
+"""
+
+from __future__ import annotations
+
+from milepost.errors import MilepostError
+from milepost.types import Generation
+
+NEUTRAL: dict[str, tuple[float, ...]] = {
+    "repetition_penalty": (1.0,), "no_repeat_ngram_size": (0,), "top_k": (0,), "top_p": (1.0,),
+    "min_p": (0.0,), "typical_p": (1.0,), "epsilon_cutoff": (0.0,), "eta_cutoff": (0.0,),
+}  # fmt: skip
+"""Values that switch an option off."""
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "hf-continuous": (),
+    "openai": ("top_p", "top_k", "min_p", "repetition_penalty"),
+}
+"""Engine to the options that it takes; vLLM and SGLang know theirs by transformers' names."""
+
+GREEDY_ONLY = ("hf-continuous",)
+"""Engines whose draws depend on what else is in the batch."""
+
+
+def effective_options(generation: Generation) -> dict[str, float]:
+    """Its options, without those that change nothing."""
+    return {name: value for name, value in generation.options if value not in NEUTRAL.get(name, ())}
+
+
+def check_able(engine: str, generation: Generation, task: str = "a task") -> None:
+    """Whether an engine can choose tokens as a task wants it to.
+
+    Raises:
+        MilepostError: it cannot; the message names the task.
+    """
+    if generation.do_sample and engine in GREEDY_ONLY:
+        raise MilepostError(
+            f"--engine {engine} is greedy only, and {task} draws its texts",
+            "use --engine auto, or --gen-kwargs do_sample=false",
+        )
+    unknown = [name for name in effective_options(generation) if name not in OPTIONS.get(engine, NEUTRAL)]
+    if unknown:
+        raise MilepostError(
+            f"--engine {engine} does not know {', '.join(unknown)}, which {task} asks for",
+            "use --engine auto, or switch it off: --gen-kwargs "
+            + ",".join(f"{name}={NEUTRAL[name][0]:g}" for name in unknown),
+        )

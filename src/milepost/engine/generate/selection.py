@@ -1,0 +1,161 @@
+"""The fastest generator that proves itself on a model, and why it is no faster one.
+
+The chain ends in `reference`, which needs no proof: batched (or transformers' continuous batching), padded,
+batches of one length, one prompt at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from milepost.engine.generate.batched import BatchedGenerator
+from milepost.engine.generate.continuous import ContinuousGenerator
+from milepost.engine.generate.padded import PaddedGenerator
+from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.generate.trial import TextTrial
+from milepost.engine.model_inputs import check_ids
+from milepost.engine.trial import reason_from_config, reason_from_positions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from milepost.engine.generate.detokenize import TextsFromTokens
+    from milepost.engine.generate.optimizations import GenerateSwitches
+    from milepost.engine.generate.stopping import TextCodec
+    from milepost.types import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One link of the chain."""
+
+    make: Callable[[], TextsFromTokens]
+    refused: str
+    """How the reason against it begins."""
+    mixes_lengths: bool
+    reason: str | None = None
+    """What speaks against it without a trial."""
+
+
+class TrustedGenerator:
+    """Tries itself on a model before its first texts, and again for longer ones than any tried before."""
+
+    failed: Mapping[int, str] = {}
+    """Empty: what the model raises is raised."""
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        codec: TextCodec,
+        *,
+        vocab_size: int,
+        first: str = "batched",
+        budget_tokens: int | None = None,
+        switches: GenerateSwitches | None = None,
+    ) -> None:
+        """`first`: where the chain begins: `hf-continuous`, `batched`, `padded` or `equal lengths`."""
+        self._module = module
+        self._codec = codec
+        self._vocab_size = vocab_size
+        self._verified_length = 0
+        self._reasons: list[str] = []
+
+        def padded(*, equal_lengths: bool = False, most_rows: int | None = None) -> PaddedGenerator:
+            return PaddedGenerator(
+                module, codec, vocab_size=vocab_size, equal_lengths=equal_lengths, most_rows=most_rows
+            )
+
+        chain = {
+            "hf-continuous": _Candidate(
+                lambda: ContinuousGenerator(module, codec, vocab_size=vocab_size),
+                "hf-continuous is not used",
+                mixes_lengths=True,
+            ),
+            "batched": _Candidate(
+                lambda: BatchedGenerator(
+                    module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches
+                ),
+                "the batched generator is not used",
+                mixes_lengths=True,
+                reason=reason_from_config(module),
+            ),
+            "padded": _Candidate(
+                padded,
+                "batches are of one length only",
+                mixes_lengths=True,
+                reason="padding would go into its state" if getattr(module, "_is_stateful", False) else None,
+            ),
+            "equal lengths": _Candidate(
+                lambda: padded(equal_lengths=True), "prompts are continued one at a time", mixes_lengths=False
+            ),
+            "one at a time": _Candidate(
+                lambda: padded(most_rows=1), "the padded generator is not used", mixes_lengths=False
+            ),
+        }
+        links = list(chain)
+        self._waiting = [chain[link] for link in links[links.index(first) :]]
+        self._generator: TextsFromTokens | None = None
+        self._next(0)
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self._generator, "name", ""))
+
+    @property
+    def fallback(self) -> str | None:
+        return "; ".join(self._reasons) or None
+
+    def generate(
+        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
+    ) -> list[list[str] | None]:
+        """See `base.Generator`."""
+        for prompt in prompts:
+            check_ids(prompt, self._vocab_size)
+        if not prompts:
+            return []
+        self._verify(prompts, generation)
+        assert self._generator is not None
+        return self._generator.generate(prompts, generation)
+
+    def _verify(self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation) -> None:
+        longest = max(len(prompt) for prompt in prompts) + generation.max_new_tokens
+        while self._waiting and longest > self._verified_length:
+            candidate = self._waiting[0]
+            reason = reason_from_positions(self._module, longest) if candidate.mixes_lengths else None
+            if reason is None:
+                trial = TextTrial(
+                    self._module,
+                    self._codec,
+                    self._vocab_size,
+                    prompts,
+                    generation,
+                    equal_lengths=not candidate.mixes_lengths,
+                )
+                assert self._generator is not None
+                reason, compared = trial.verdict(self._generator)
+                if reason is None:
+                    if compared:
+                        self._verified_length = longest
+                    return
+            self._refuse(reason)
+            self._next(longest)
+
+    def _next(self, longest: int) -> None:
+        """Make the first of the chain that nothing speaks against so far."""
+        while self._waiting and self._waiting[0].reason is not None:
+            self._refuse(self._waiting[0].reason)
+        self._generator = (
+            self._waiting[0].make()
+            if self._waiting
+            else ReferenceGenerator(self._module, self._codec, vocab_size=self._vocab_size)
+        )
+
+    def _refuse(self, reason: str) -> None:
+        candidate = self._waiting.pop(0)
+        said = f"{candidate.refused}: {reason}"
+        # Where several steps down have one reason, the last of them says it.
+        self._reasons = [earlier for earlier in self._reasons if not earlier.endswith(f": {reason}")] + [said]

@@ -1,0 +1,91 @@
+"""The figures of multiple-choice tasks that come free with the log-likelihoods of one scored checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from milepost.analysis.choice_metrics import HIGHER_IS_BETTER, free_figures, habit_figures
+from milepost.analysis.choice_values import DocFigures, doc_figures
+from milepost.analysis.constant_answer import count_picks
+from milepost.plan.offered_choices import requests_of_choices
+from milepost.plan.plan import TaskPlan
+from milepost.store.picks import PICK_COLUMNS, write_picks
+from milepost.types import Estimate, PickCounts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from milepost.tasks.lm_eval.loading import LoadedTasks
+
+NO_FIGURE = Estimate(None, None, 0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceFigures:
+    """What one checkpoint's log-likelihoods say beyond lm_eval's figures."""
+
+    docs: dict[str, DocFigures]
+    """By task, in the order of the plan."""
+    figures: dict[str, dict[str, Estimate]]
+    """By task or group, and metric."""
+    picks: dict[str, PickCounts]
+    """By task or group."""
+
+    def write_docs(self, path: Path) -> None:
+        """The figures of each doc as one table.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        columns = {
+            task: {name: getattr(docs, name) for name in PICK_COLUMNS} for task, docs in self.docs.items()
+        }
+        write_picks(path, {task: docs.doc_id for task, docs in self.docs.items()}, columns)
+
+    def as_json(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """For the record of figures: those that `rows`, lm_eval's, do not have already."""
+        known = {(row["task"], row["metric"]) for row in rows}
+        figures = {
+            name: {metric: list(one) for metric, one in of.items() if (name, metric) not in known}
+            for name, of in self.figures.items()
+        }
+        return {
+            "higher_is_better": HIGHER_IS_BETTER,
+            "figures": figures,
+            "picks": {name: counts._asdict() for name, counts in self.picks.items()},
+        }
+
+
+def choice_figures(
+    loaded: LoadedTasks, tasks: tuple[TaskPlan, ...], loglikelihood: Mapping[str, npt.NDArray[np.float64]]
+) -> ChoiceFigures:
+    """The figures of every multiple-choice task, and of the groups that are made of such tasks.
+
+    Args:
+        loglikelihood: by task, [R] nats; a task with a NaN gets no figures.
+    """
+    from milepost.tasks.lm_eval.groups import group_figures, group_picks
+
+    docs: dict[str, DocFigures] = {}
+    figures: dict[str, dict[str, Estimate]] = {}
+    picks: dict[str, PickCounts] = {}
+    for task in tasks:
+        if task.choices is None:
+            continue
+        logs = loglikelihood[task.name][requests_of_choices(task.choices.doc_id, task.doc_ids)]
+        if np.isnan(loglikelihood[task.name]).any():
+            figures[task.name] = dict.fromkeys(HIGHER_IS_BETTER, NO_FIGURE._replace(n=task.n_docs))
+            continue
+        docs[task.name] = doc_figures(task.choices, logs)
+        figures[task.name] = free_figures(task.choices, docs[task.name])
+        picks[task.name] = count_picks(task.choices, docs[task.name])
+    figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
+    picks |= group_picks(loaded, picks)
+    for name, counts in picks.items():
+        figures[name] = figures.get(name, {}) | habit_figures(counts)
+    return ChoiceFigures(docs, figures, picks)

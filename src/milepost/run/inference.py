@@ -1,0 +1,149 @@
+"""The requests of one shard through the engines: some are scored, others continued."""
+
+from __future__ import annotations
+
+from collections import abc
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from milepost.plan.plan import KINDS, Plan, TaskPlan
+from milepost.plan.shards import Shard, requests_of, shard_sequences
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from milepost.engine import Engine, Generator
+    from milepost.engine.gpu_path import GpuPath
+    from milepost.types import Scores
+
+    Texts = list[list[str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered to the R requests of a shard."""
+
+    loglikelihood: npt.NDArray[np.float64]
+    """[R] nats; NaN where the model gave none, and where a text was asked for."""
+    greedy: npt.NDArray[np.bool_]
+    """[R]"""
+    generated: Texts | None
+    """[R] the texts of each request; None where it was scored or the model gave no numbers. None in all where
+    the shard asks for no text."""
+    failed: dict[int, str] = field(default_factory=dict)
+    """By request, counted from the shard's first, why the model raised an exception on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """A model behind its engines."""
+
+    engine: Engine
+    generator: Generator | None
+    """None where no text is asked for."""
+
+    def answer(self, task: TaskPlan, shard: Shard) -> Answers:
+        """Raises: MilepostError for a token id that the model does not have."""
+        request_of = requests_of(task.encoded, shard)
+        n_requests = shard.last - shard.first
+        asked = task.generations.of[shard.first : shard.last]
+        scored, scores_of = task.sequences_of(shard), request_of[asked[request_of] < 0]
+        if (asked < 0).all():
+            scores = self.engine.score(scored)
+            failed = _failed(scores, scores_of)
+            return Answers(*_by_request(scores, scores_of, n_requests, _pairs(task, shard)), None, failed)
+        failed = {}
+        loglikelihood, greedy = np.full(n_requests, np.nan), np.zeros(n_requests, dtype=np.bool_)
+        if len(scored):
+            scores = self.engine.score(scored)
+            sums, firsts = _by_request(scores, scores_of, n_requests, _pairs(task, shard))
+            loglikelihood[asked < 0], greedy[asked < 0] = sums[asked < 0], firsts[asked < 0]
+            failed |= _failed(scores, scores_of)
+        sequences = shard_sequences(task.encoded, shard)
+        generated: Texts = [None] * n_requests
+        assert self.generator is not None
+        for number, generation in enumerate(task.generations.settings):
+            wanted = np.flatnonzero(asked[request_of] == number)
+            prompts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in wanted]
+            for i, texts in zip(wanted, self.generator.generate(prompts, generation), strict=True):
+                generated[request_of[i]] = texts
+            failed |= {int(request_of[wanted[i]]): why for i, why in self.generator.failed.items()}
+        return Answers(loglikelihood, greedy, generated, failed)
+
+    @property
+    def joins_shards(self) -> bool:
+        """Whether `answer_joined` is faster than `answer` shard by shard."""
+        return self.engine.joins_shards
+
+    @property
+    def gpu(self) -> GpuPath | None:
+        """The GPU path, where that is all that runs: texts take what memory there is themselves."""
+        from milepost.engine.failure_isolation import CarefulEngine
+        from milepost.engine.packed import PackedEngine
+
+        engine = self.engine.engine if isinstance(self.engine, CarefulEngine) else self.engine
+        return engine.gpu if isinstance(engine, PackedEngine) and self.generator is None else None
+
+    def answer_joined(self, shards: Sequence[tuple[TaskPlan, Shard]]) -> abc.Generator[Answers, None, None]:
+        """The answers of shards that ask for no texts, in their order, each when it is complete.
+
+        Raises:
+            MilepostError: a token id that the model does not have.
+        """
+        found = self.engine.score_stream(task.sequences_of(shard) for task, shard in shards)
+        for (task, shard), scores in zip(shards, found, strict=True):
+            request_of = requests_of(task.encoded, shard)
+            n_requests = shard.last - shard.first
+            sums = _by_request(scores, request_of, n_requests, _pairs(task, shard))
+            yield Answers(*sums, None, _failed(scores, request_of))
+
+    def name_for(self, task: TaskPlan, shard: Shard) -> str:
+        """Which engines answer a shard, for its record."""
+        asked = task.generations.of[shard.first : shard.last]
+        return "+".join(
+            engine.name for engine in self._used(bool((asked < 0).any()), bool((asked >= 0).any()))
+        )
+
+    def name(self, plan: Plan) -> str:
+        """Which engines answer a plan."""
+        return "+".join(engine.name for engine in self._used_by(plan))
+
+    def fallback(self, plan: Plan) -> str | None:
+        """Why faster ones are not used."""
+        return "; ".join(engine.fallback for engine in self._used_by(plan) if engine.fallback) or None
+
+    def _used_by(self, plan: Plan) -> list[Engine | Generator]:
+        asked = [task.generations.of for task in plan.tasks]
+        return self._used(any((of < 0).any() for of in asked), any((of >= 0).any() for of in asked))
+
+    def _used(self, scores: bool, texts: bool) -> list[Engine | Generator]:
+        return [*([self.engine] if scores else []), *([self.generator] if texts and self.generator else [])]
+
+
+def _failed(scores: Scores, request_of: npt.NDArray[np.int64]) -> dict[int, str]:
+    """By request, why the model raised on one of its sequences."""
+    return {int(request_of[i]): why for i, why in scores.failed.items()}
+
+
+def _pairs(task: TaskPlan, shard: Shard) -> npt.NDArray[np.bool_]:
+    """[R] whether a request is a context and a continuation; an empty text scored whole is 0 nats."""
+    return task.kinds[shard.first : shard.last] == KINDS.index("loglikelihood")
+
+
+def _by_request(
+    scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int, pairs: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """A request's log-likelihood is the sum over its sequences, greedy if all of them are.
+
+    A pair without a sequence could not be asked (`EncodedTask.unaskable`): NaN.
+    """
+    loglikelihood = np.zeros(n_requests)
+    np.add.at(loglikelihood, request_of, scores.loglikelihood)
+    greedy = np.ones(n_requests, dtype=np.bool_)
+    np.logical_and.at(greedy, request_of, scores.greedy)
+    unaskable = pairs & (np.bincount(request_of, minlength=n_requests) == 0)
+    loglikelihood[unaskable], greedy[unaskable] = np.nan, False
+    return loglikelihood, greedy

@@ -1,0 +1,106 @@
+"""A plan in a folder of its own: made where lm_eval is, scored where only torch and transformers are."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from milepost.errors import MilepostError, TokenizerError
+from milepost.plan.plan import Plan, load_plan, save_plan
+from milepost.run.planning import Questions, write_docs
+from milepost.run.series import PreparedSeries
+from milepost.run.software_versions import versions
+from milepost.tasks.settings import TaskSettings
+
+logger = logging.getLogger("milepost.run")
+
+_TOKENIZES = ("transformers", "tokenizers")
+"""Libraries that decide how a tokenizer describes itself."""
+
+
+def read_saved_plan(folder: Path) -> Questions:
+    """The plan that `write_saved_plan`, or the cache of an earlier run, keeps in `folder`.
+
+    Raises:
+        MilepostError: there is none, or it cannot be read.
+    """
+    try:
+        plan = load_plan(folder)
+        settings = TaskSettings.from_json(plan.settings["asked"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MilepostError(
+            f"{folder} holds no saved plan that can be read",
+            "`milepost run ... --save-plan FOLDER` writes one",
+        ) from error
+    return Questions(plan, settings, None)
+
+
+def write_saved_plan(plans: Iterable[Plan], folder: Path) -> Plan:
+    """Save the plan of a run in `folder`, in place of an older one; returns it.
+
+    Raises:
+        MilepostError: the run has several plans, or the folder holds something else or cannot be written.
+    """
+    plan, *others = plans
+    if others:
+        raise MilepostError(
+            "the checkpoints differ in tokenizer, context length or generation_config.json, and a saved"
+            " plan is for one kind",
+            "save the plan of each SOURCE in a folder of its own, or of some checkpoints with --steps",
+        )
+    if (
+        folder.exists()
+        and not (folder / "plan.json").is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
+        raise MilepostError(f"{folder} holds something else than a saved plan", "choose a new folder for it")
+    try:
+        save_plan(plan, folder, write_docs)
+    except OSError as error:
+        raise MilepostError(
+            f"cannot write {folder}: {error.strerror or error}", "choose another folder for --save-plan"
+        ) from error
+    return plan
+
+
+def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
+    """Refuse a saved plan whose token ids mean something else to the models of a series.
+
+    A tokenizer that is described otherwise by other versions of its library need not be another one: then it
+    is only warned of.
+
+    Raises:
+        MilepostError: the plan is for another context length, or asks for texts that end otherwise.
+        TokenizerError: it is for another tokenizer.
+    """
+    if series.max_length != plan.max_length:
+        raise MilepostError(
+            f"the saved plan is for a context of {plan.max_length:,} tokens, {series.name} has"
+            f" {series.max_length:,}",
+            "save a plan of this model",
+        )
+    made_for = plan.settings.get("generation_defaults")
+    if plan.asks_texts and made_for is not None:
+        for checkpoint, own in series.generations.items():
+            if json.loads(json.dumps(asdict(own))) != made_for:
+                raise MilepostError(
+                    f"generation_config.json of {checkpoint.name} says otherwise than the saved plan was made"
+                    " with",
+                    "leave it out with --steps, and save a plan for it",
+                )
+    if series.tokenizer_id == plan.tokenizer_id:
+        return
+    made_with = plan.settings["versions"]
+    if all(made_with.get(name) == versions().get(name) for name in _TOKENIZES):
+        raise TokenizerError(
+            f"{series.name} has another tokenizer than the saved plan was made with",
+            "save a plan of this model",
+        )
+    logger.warning(
+        "%s: whether its tokenizer is the one of the saved plan cannot be told, as transformers or tokenizers"
+        " has another version here",
+        series.name,
+    )

@@ -1,0 +1,1 @@
+"""torch.distributed checkpoints (DCP): folder layout and `.metadata`."""

@@ -1,0 +1,1 @@
+"""DeepSpeed ZeRO checkpoints: folder layout and the state files."""

@@ -1,0 +1,1 @@
+"""Hugging Face folders: layout and safetensors headers."""

@@ -1,0 +1,1 @@
+"""Megatron-LM checkpoints: folder layout and the files of each rank."""

@@ -1,0 +1,71 @@
+"""A folder of a Hub repository, judged by the same rules as one on disk.
+
+Names and sizes come from the listing. The few small files that decide which files belong to the checkpoint
+(the index of shards) are fetched into the cache when a rule asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from milepost.errors import MilepostError
+from milepost.sources.folder_inspection import recognise
+from milepost.sources.formats import Contents, Layout, format_named
+from milepost.sources.formats.format import CONFIG, Unreadable
+from milepost.sources.hub.address import HubAddress
+from milepost.sources.hub.download import Download, make_local
+from milepost.sources.hub.files import list_files
+from milepost.sources.hub.listing_cache import HubFile
+from milepost.sources.overrides import NOTHING, Given
+from milepost.sources.regular_files import read_regular
+from milepost.types import HubLocation
+
+
+def hub_layout(location: HubLocation, given: Given = NOTHING) -> Layout | None:
+    """What a folder of a revision holds, with the first thing that keeps it from being evaluated.
+
+    None where nothing in it looks like weights.
+
+    Raises:
+        SourceError: the files of the revision cannot be listed.
+    """
+    files = list_files(location.repo_id, location.commit)
+    contents = _contents(files, location)
+    layout = recognise(contents)
+    if layout is None or layout.problem or CONFIG in contents.files:
+        return layout
+    folder = location.subfolder
+    above = PurePosixPath(folder).parent / CONFIG
+    format = format_named(layout.format)
+    needed = given.config is None and (format is None or format.needs_config)
+    if not needed or (folder and str(above) in files):
+        return layout
+    where = "in the folder and in the one above" if folder else "in the repository"
+    problem = f"{CONFIG} is missing, {where}; --config FILE gives one"
+    return Layout(layout.format, layout.weight_files, layout.size_bytes, problem)
+
+
+def _contents(files: Mapping[str, HubFile], location: HubLocation) -> Contents:
+    prefix = f"{location.subfolder}/" if location.subfolder else ""
+    inside = {path[len(prefix) :]: file for path, file in files.items() if path.startswith(prefix)}
+
+    def directly_in(name: str) -> dict[str, int]:
+        below = f"{name}/" if name else ""
+        found = {path[len(below) :]: file.size for path, file in inside.items() if path.startswith(below)}
+        return {path: size for path, size in found.items() if "/" not in path}
+
+    def read(name: str, limit: int) -> bytes:
+        if inside[name].size > limit:
+            raise Unreadable(f"{name} is longer than {limit} bytes")
+        what = str(HubAddress(location.repo_id, location.revision, location.subfolder))
+        try:
+            snapshot = make_local(location, {prefix + name: inside[name]}, Download(f"{what}: {name}"))
+            return read_regular(snapshot / prefix / name, limit)
+        except MilepostError as error:
+            raise Unreadable(error.message) from error
+        except OSError as error:
+            raise Unreadable(f"{name} cannot be read: {error.strerror or error}") from error
+
+    folders = {name.split("/")[0] for name in inside if "/" in name}
+    return Contents(files=directly_in(""), folders=folders, inside=directly_in, read=read)

@@ -1,0 +1,174 @@
+"""Training runs on the Hugging Face Hub: one checkpoint per branch or tag, or per sub-folder of a revision.
+
+An address without a pattern is one checkpoint if the repository has weights at its root, else the sub-folders
+that have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from milepost.environment_urls import check_hub_settings
+from milepost.errors import SourceError
+from milepost.sources.formats import Layout
+from milepost.sources.hub.address import HubAddress
+from milepost.sources.hub.files import commit_of, list_files, list_revisions
+from milepost.sources.hub.folders import hub_layout
+from milepost.sources.hub.listing_cache import HubFile
+from milepost.sources.hub.requests import is_offline
+from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
+from milepost.sources.no_weights import why_no_weights
+from milepost.sources.overrides import NOTHING, Given
+from milepost.sources.raw_series import Run, ordered
+from milepost.types import Checkpoint, HubLocation
+
+_LISTING_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """One folder of one revision that holds weights."""
+
+    revision: str
+    commit: str
+    subfolder: str
+    layout: Layout
+
+
+def find_on_hub(source: str, given: Given = NOTHING) -> Run:
+    """The run a Hub address stands for.
+
+    Raises:
+        SourceError: no such repository, revision or folder; no weights in it; the Hub cannot be reached.
+    """
+    check_hub_settings(SourceError)  # before huggingface_hub is imported
+    address = HubAddress.parse(source)
+    revisions = _revisions(address)
+    with ThreadPoolExecutor(_LISTING_THREADS) as pool:
+        listings = list(pool.map(lambda commit: list_files(address.repo_id, commit), revisions.values()))
+        found = pool.map(
+            lambda revision, files: _folders(address, revision, revisions[revision], files, given),
+            revisions,
+            listings,
+        )
+        folders = [folder for inner in found for folder in inner]
+    if not folders:
+        raise _nothing_found(address, source, listings)
+    checkpoints = [_checkpoint(address, folder, given, alone=len(folders) == 1) for folder in folders]
+    name = address.repo_id.rpartition("/")[2]
+    return Run(f"hf://{address.repo_id}", name, source, ordered(checkpoints))
+
+
+def _revisions(address: HubAddress) -> dict[str, str]:
+    wanted = address.revision or "main"
+    if not is_pattern(wanted):
+        commit = commit_of(address.repo_id, wanted)
+        if commit is None:
+            raise _no_revision(address, wanted, list_revisions(address.repo_id))
+        return {wanted: commit}
+    known = list_revisions(address.repo_id)
+    matching = {name: commit for name, commit in known.items() if fnmatchcase(name, wanted)}
+    if not matching:
+        raise _no_revision(address, wanted, known)
+    return matching
+
+
+def _folders(
+    address: HubAddress, revision: str, commit: str, files: Mapping[str, HubFile], given: Given
+) -> list[_Folder]:
+    """The folders with weights that the address means in one revision."""
+
+    def layout_in(folder: str) -> Layout | None:
+        return hub_layout(
+            HubLocation(repo_id=address.repo_id, revision=revision, commit=commit, subfolder=folder), given
+        )
+
+    if is_pattern(address.subfolder):
+        wanted = [name for name in _all_folders(files) if _matches(name, address.subfolder)]
+    elif layout_in(address.subfolder) is not None:
+        wanted = [address.subfolder]
+    else:
+        inside = PurePosixPath(address.subfolder)
+        wanted = [name for name in _all_folders(files) if PurePosixPath(name).parent == inside]
+        if not any(layout_in(name) for name in wanted):
+            wanted = [address.subfolder]
+    found = [(name, layout_in(name) or _without_weights(files, name, revision)) for name in wanted]
+    return [_Folder(revision, commit, name, layout) for name, layout in found if layout is not None]
+
+
+def _without_weights(files: Mapping[str, HubFile], folder: str, revision: str) -> Layout | None:
+    """What a folder or branch named like a checkpoint lacks; None where it is something else."""
+    if not names_a_step(PurePosixPath(folder).name if folder else revision):
+        return None
+    prefix = f"{folder}/" if folder else ""
+    inside = {path[len(prefix) :] for path in files if path.startswith(prefix)}
+    here = {path for path in inside if "/" not in path}
+    problem = why_no_weights(here, {path.split("/")[0] for path in inside - here})
+    return None if problem is None else Layout("unknown", problem=problem)
+
+
+def _checkpoint(address: HubAddress, folder: _Folder, given: Given, *, alone: bool) -> Checkpoint:
+    in_subfolder = bool(folder.subfolder)
+    name = PurePosixPath(folder.subfolder).name if in_subfolder else folder.revision
+    tells_step = names_a_step(name) or not alone
+    own = HubAddress(address.repo_id, folder.revision, folder.subfolder)
+    return Checkpoint(
+        series=address.repo_id.rpartition("/")[2],
+        name=name,
+        step=step_in(name) if tells_step else None,
+        source=str(own),
+        format=folder.layout.format,
+        location=HubLocation(
+            repo_id=address.repo_id,
+            revision=folder.revision,
+            commit=folder.commit,
+            subfolder=folder.subfolder,
+        ),
+        size_bytes=folder.layout.size_bytes,
+        problem=folder.layout.problem,
+        config=given.config,
+    )
+
+
+def _all_folders(files: Mapping[str, HubFile]) -> list[str]:
+    parents = {str(parent) for path in files for parent in PurePosixPath(path).parents}
+    return sorted(parents - {"."})
+
+
+def _matches(folder: str, pattern: str) -> bool:
+    """Shell pattern, folder by folder, so that `*` stays within one level."""
+    parts, wanted = folder.split("/"), pattern.split("/")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _no_revision(address: HubAddress, wanted: str, known: Mapping[str, str]) -> SourceError:
+    where = "in the local cache" if is_offline() else "among its branches and tags"
+    alike = nearest(wanted, known)
+    return SourceError(
+        f"hf://{address.repo_id} has no revision {shown(wanted)} {where}",
+        f"there is {listed(alike)}" if alike else None,
+    )
+
+
+def _nothing_found(address: HubAddress, source: str, listings: list[Mapping[str, HubFile]]) -> SourceError:
+    folders = {name for files in listings for name in _all_folders(files)}
+    where = "the local cache holds" if is_offline() else "there are"
+    if is_pattern(address.subfolder):
+        alike = nearest(address.subfolder, folders)
+        hint = f"{where} the folders {listed(alike)}" if alike else f"{where} no folders"
+        return SourceError(f"{shown(source)} matches no folder with weights", hint)
+    inside = address.subfolder or "the repository"
+    alike = nearest(address.subfolder, folders) if folders else []
+    hint = (
+        f"{where} the folders {listed(alike)}" if alike else f"{where} only files such as {_some(listings)}"
+    )
+    return SourceError(f"{shown(source)}: no weights in {shown(inside)}", hint)
+
+
+def _some(listings: list[Mapping[str, HubFile]]) -> str:
+    names = sorted({path for files in listings for path in files})
+    return listed(names[:4]) or "none"

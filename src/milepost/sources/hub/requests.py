@@ -1,0 +1,215 @@
+"""Requests to the Hub: tried again when it is busy, and explained when they fail. Knows no checkpoints.
+
+`HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` are huggingface_hub's; it is imported here only when needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from milepost.environment_urls import check_hub_settings
+from milepost.errors import MilepostError, SourceError
+from milepost.sources.names import first_line, shown
+
+logger = logging.getLogger("milepost.sources")
+
+T = TypeVar("T")
+
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""Between attempts on a Hub that answers that it is busy; huggingface_hub itself repeats some requests."""
+_N_ATTEMPTS_UNANSWERED = 4
+"""On one that does not answer at all, which more often is a wrong address than a pause."""
+_LONGEST_PAUSE_S = 600.0
+"""Of those that a Hub may ask for (`Retry-After`); huggingface.co counts requests in windows of 300 s."""
+_WORTH_SAYING_S = 5.0
+_NO_SPACE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+)
+_BUSY = frozenset({408, 429, 500, 502, 503, 504})
+_REFUSED = frozenset({401, 403, 404})
+
+
+def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] = SourceError) -> T:
+    """Make a request, again after a pause while the Hub is busy or the line is bad.
+
+    Args:
+        what: what is asked for, for messages (`hf://org/name`).
+        error: raised, with the Hub's address, when it fails for good.
+
+    Raises:
+        RevisionNotFoundError: huggingface_hub's own; only the caller knows which names are near.
+    """
+    check_hub_settings(error)
+    from huggingface_hub.errors import (
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    what = shown(what)
+    for attempt in range(len(_PAUSES_S) + 1):
+        try:
+            return request()
+        except RevisionNotFoundError:
+            raise
+        except RepositoryNotFoundError as refusal:
+            raise _refused(what, refusal, error) from refusal
+        except OfflineModeIsEnabled as refusal:
+            raise error(
+                f"{what} is not in the local cache", "unset HF_HUB_OFFLINE to download it"
+            ) from refusal
+        except HFValidationError as refusal:
+            raise error(f"{what} is not an address on the Hub: {_one_line(refusal)}") from refusal
+        except transport_errors() as failure:
+            if _status(failure) in _REFUSED:
+                raise _refused(what, failure, error) from failure
+            wait_s = _pause_after(failure, attempt)
+            if wait_s is None:
+                raise _unreachable(what, failure, error) from failure
+            if wait_s > _WORTH_SAYING_S:
+                logger.warning("%s: the Hub is busy; asking again in %.0f s", what, wait_s)
+            time.sleep(wait_s)
+        except OSError as failure:  # of the disk, or a file that came shorter than announced
+            if failure.errno in _NO_SPACE or attempt >= _N_ATTEMPTS_UNANSWERED - 1:
+                raise error(
+                    f"{what} cannot be stored: {failure.strerror or _one_line(failure)}",
+                    "look at the Hub cache (HF_HOME) with `milepost doctor`",
+                ) from failure
+            time.sleep(_PAUSES_S[attempt])
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _refused(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
+    """What a refusal means: a gated repository, a wrong token, no right, or nothing there."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError
+
+    where, status, has_token = endpoint(), _status(failure), bool(get_token())
+    told = str(_response(failure).headers.get("X-Error-Message", "")) if _response(failure) else ""
+    if isinstance(failure, GatedRepoError):
+        if has_token:
+            return error(
+                f"{what}: its repository is gated, and the account of HF_TOKEN has no access ({status})",
+                f"ask for access on its page at {where}, or use the token of an account that has it",
+            )
+        return error(
+            f"{what}: its repository is gated, and no token is set ({status})",
+            f"accept its conditions on its page at {where}, then set HF_TOKEN",
+        )
+    if isinstance(failure, DisabledRepoError):
+        return error(f"{what}: its repository has been disabled at {where}", "nobody can download it")
+    if (
+        status == 401
+        and has_token
+        and ("Invalid" in told or not isinstance(failure, RepositoryNotFoundError))
+    ):
+        return error(
+            f"{what}: {where} refuses the token (401)",
+            "set HF_TOKEN to a valid token, or for public repositories unset it (`hf auth logout`)",
+        )
+    if isinstance(failure, RepositoryNotFoundError) or (status == 401 and not has_token):
+        return error(
+            f"{what}: there is no such repository at {where}, or it is private ({status})",
+            "check the name; the account of HF_TOKEN cannot see it"
+            if has_token
+            else "check the name; for private and gated repositories set HF_TOKEN",
+        )
+    if status == 403:
+        return error(
+            f"{what} cannot be fetched from {where}: access is forbidden (403)",
+            "the token lacks the right to read it (fine-grained tokens name repositories)"
+            if has_token
+            else "set HF_TOKEN to the token of an account that may read it",
+        )
+    return error(
+        f"{what} cannot be fetched from {where}: a file of it is not there (404)",
+        "the mirror is incomplete, or the repository changed just now; try again, or another HF_ENDPOINT",
+    )
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What huggingface_hub lets through when the network fails; its HTTP library differs between versions."""
+    from huggingface_hub import errors
+
+    base = next(kind for kind in errors.HfHubHTTPError.__mro__[1:] if kind.__name__ == "HTTPError")
+    return (base, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError, errors.FileMetadataError)
+
+
+def endpoint() -> str:
+    """The Hub's address without the credentials it may hold."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=host))
+
+
+def is_offline() -> bool:
+    """Whether only the local cache may be used (`HF_HUB_OFFLINE`)."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _response(failure: Exception) -> Any:
+    return getattr(failure, "response", None) or getattr(failure.__cause__, "response", None)
+
+
+def _status(failure: Exception) -> int | None:
+    response = _response(failure)
+    return None if response is None else int(response.status_code)
+
+
+def _pause_after(failure: Exception, attempt: int) -> float | None:
+    """Seconds to wait before the next attempt; None where there is none or it would not help."""
+    response = _response(failure)
+    if attempt >= len(_PAUSES_S):
+        return None
+    if response is None:
+        return _PAUSES_S[attempt] if attempt < _N_ATTEMPTS_UNANSWERED - 1 else None
+    if response.status_code not in _BUSY:
+        return None
+    asked_s = _seconds(response.headers.get("Retry-After", ""))
+    return _PAUSES_S[attempt] if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """The two forms of RFC 9110: a number of seconds, or a date; None for anything else."""
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after[:9])
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, date.timestamp() - time.time())
+
+
+def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
+    return error(
+        f"{what} cannot be fetched from {endpoint()}: {_one_line(_reason(failure))}",
+        f"check HF_ENDPOINT (now {endpoint()}), or set HF_HUB_OFFLINE=1 to use only the cache",
+    )
+
+
+def _reason(failure: Exception) -> Exception:
+    """What lies behind huggingface_hub's remark that the file is not in the cache either."""
+    cause = failure.__cause__
+    return cause if isinstance(cause, Exception) else failure
+
+
+def _one_line(error: Exception) -> str:
+    """What the Hub or its library says, without the credentials we sent."""
+    from huggingface_hub import constants, get_token
+
+    said = str(error).replace(constants.ENDPOINT, endpoint())
+    if token := get_token():
+        said = said.replace(token, "***")
+    return first_line(type(error).__name__ if not said.strip() else said)

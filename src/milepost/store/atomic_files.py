@@ -1,0 +1,237 @@
+"""Writing a file so that it is there whole or not at all, even when the machine stops."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from milepost import fastjson
+from milepost.credentials import redacted
+from milepost.errors import ResultsError, StorageError
+from milepost.store import safe_paths as inside
+from milepost.store.checksum import OPEN, is_sealed, seal
+from milepost.store.processes import PROCESS_NAME, this_process
+
+STORE = "store"
+"""The folder of a results folder that holds its records."""
+
+TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
+"""Names of files under way, with the process that writes them."""
+
+CHECKSUM = "checksum"
+"""The entry of a JSON record that holds its checksum."""
+ABOUT_A_RUN = frozenset({"runs", "workers", "checkpoints", "series", "executed", "recorded", "quick"})
+"""Kinds of records that tell of commands and places, which may hold a password, and no text of a task."""
+WHOSE = frozenset({"series", "checkpoint", "checkpoints", "model_id", "plan_id", "numerics", "process"})
+"""Entries that say whose record it is, by which it is found again."""
+NAME = "record"
+"""The entry that holds the record's own name."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Temporary file beside the target, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path, *, sync_folder: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` when the block ends; nothing is left of it if that fails.
+
+    Args:
+        sync_folder: whether its name is on the disk, too, when this returns.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{this_process()}.tmp")
+    try:
+        inside.make_folder(path.parent)
+        inside.remove(temporary)
+        with os.fdopen(inside.create(temporary), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        inside.replace(temporary, path)
+        if sync_folder:
+            inside.sync_folder(path.parent)
+    except OSError as error:
+        _remove_if_possible(temporary)
+        raise cannot_write(path, error) from error
+    except BaseException:
+        _remove_if_possible(temporary)
+        raise
+
+
+def write_together(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Several files, each whole or not there, as `write_atomically`; a folder is synced once for all of its.
+
+    They appear in their order.
+
+    Raises:
+        StorageError: the disk is full or a folder cannot be written; those before the file that failed stand.
+    """
+    folders: dict[Path, None] = {}
+    try:
+        for path, data in files:
+            with atomic_file(path, sync_folder=False) as file:
+                file.write(data)
+            folders[path.parent] = None
+    finally:
+        for folder in folders:
+            try:
+                inside.sync_folder(folder)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> StorageError:
+    """What to tell a person whose disk is full, or whose folder may not be written."""
+    return StorageError(
+        f"cannot write {path}: {error.strerror or error}",
+        "free space or choose another --output-path; what is complete is kept, the same command goes on",
+    )
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """An object as JSON with its name and checksum, atomically; NaN is refused, as no reader accepts it."""
+    write_atomically(path, _sealed(path, value))
+
+
+def create_json(path: Path, value: Mapping[str, Any]) -> bool:
+    """As `write_json`, but leave a record alone that is there already; returns whether ours was written.
+
+    Of several processes that do this at once, one succeeds.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    new = path.with_name(f".{path.name}.{this_process()}.new.{this_process()}.tmp")
+    write_atomically(new, _sealed(path, value))
+    try:
+        inside.check(path.parent)
+        os.link(new, path)
+        inside.sync_folder(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        _remove_if_possible(new)
+    return True
+
+
+def _sealed(path: Path, value: Mapping[str, Any]) -> bytes:
+    if record_kind(path) in ABOUT_A_RUN:
+        value = {key: one if key in WHOSE else redacted(one) for key, one in value.items()}
+    sealed = {**value, NAME: record_name(path), CHECKSUM: OPEN.decode()}
+    return seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode())
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`, without its checksum and name.
+
+    Raises:
+        ResultsError: it cannot be read, is damaged, or is another record than its place says.
+    """
+    try:
+        data = inside.read_bytes(path)
+        if not is_sealed(data):
+            raise ResultsError("it has no checksum, or is cut short")
+        value = fastjson.loads(data)
+        if isinstance(value, dict):
+            value.pop(CHECKSUM, None)
+            check_name(path, value.pop(NAME, None))
+    except (OSError, ValueError, ResultsError) as error:
+        raise damaged(path, error) from error
+    return value
+
+
+def record_name(path: Path) -> str | None:
+    """A record's place below `store/`, such as `scores/<model_id>/<numerics>/<shard_id>`; None elsewhere.
+
+    It says all that a record is of, and is kept inside the record too: what was moved or copied to the place
+    of another is found out, and one that is copied alone still tells what it is.
+    """
+    folder = inside.confined_folder_of(path)
+    store = None if folder is None else folder / STORE
+    absolute = Path(os.path.abspath(path)).with_suffix("")
+    if store is None or not absolute.is_relative_to(store):
+        return None
+    return absolute.relative_to(store).as_posix()
+
+
+def record_kind(path: Path) -> str | None:
+    """The folder below `store/` that a record lies in."""
+    name = record_name(path)
+    return name and name.partition("/")[0]
+
+
+def check_name(path: Path, said: str | None) -> None:
+    """Refuse the record at `path` if it says that it is another; `said` is None where it does not say.
+
+    Raises:
+        ResultsError: it does.
+    """
+    here = record_name(path)
+    if said is not None and here is not None and said not in (here, _name_of_first_versions(here)):
+        raise ResultsError(f"it is the record {said}, in the place of another")
+
+
+def _name_of_first_versions(name: str) -> str:
+    """What the first versions called a record: the part of its path after the last folder named `store`."""
+    return name.rpartition(f"{STORE}/")[2]
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a JSON record is there and is what was written."""
+    try:
+        read_json(path)
+    except ResultsError:
+        return False
+    return True
+
+
+def damaged(path: Path, error: Exception) -> ResultsError:
+    """What to tell a person about a record that cannot be used."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ResultsError(
+        f"cannot read {path}: {reason}",
+        "`milepost verify RESULTS --repair` removes what is damaged, the next run makes it anew",
+    )
+
+
+def _remove_if_possible(path: Path) -> None:
+    try:
+        inside.remove(path)
+    except (OSError, ResultsError):
+        return  # below a file, or read-only: then it was never made
+
+
+def safe_name(name: str) -> str:
+    """A series or checkpoint name as one path component: readable, never hidden, never shared by two names.
+
+    `org/name` becomes `org__name`, as lm_eval spells it; anything else that must change gets a hash as well.
+    """
+    plain = re.sub(r"[^\w.+=@-]+", "__", name.replace("/", "__")).strip("._")
+    if plain and plain == name.replace("/", "__") and "__" not in name and len(plain.encode()) <= 200:
+        return plain
+    if len(plain.encode()) > 200:  # a file system has room for 255 bytes, and the ending wants some
+        plain = plain.encode()[:150].decode("utf-8", "ignore")
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def file_part(name: str) -> str:
+    """A name as part of a file's name: as it is, unless it could lead elsewhere or be no file's name."""
+    harmless = name.isprintable() and not re.search(r"[/\\:]", name) and len(name.encode()) <= 150
+    return name if harmless and name.strip(". ") else safe_name(name)

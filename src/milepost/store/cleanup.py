@@ -1,0 +1,67 @@
+"""Clears what killed processes left in a results folder: temporary files, leases, their own records.
+
+Nothing here is a record, and nothing of a process that may still run is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import TEMPORARY
+from milepost.store.folder import ResultsFolder
+from milepost.store.leases import leases_folder
+from milepost.store.processes import is_running, this_process
+from milepost.store.workers import is_alive, live_workers, workers_folder
+
+OLD_S = 3600.0
+"""What a process of another machine has not touched for so long is nobody's."""
+
+
+def leftovers(results: ResultsFolder) -> Iterator[Path]:
+    """Temporary files whose process is gone."""
+    now = inside.clock(results.path)
+    for path in inside.walk(results.path):
+        written = TEMPORARY.fullmatch(path.name)
+        if written is not None and not _may_be_in_use(path, written, now):
+            yield path
+
+
+def sweep(results: ResultsFolder) -> int:
+    """Remove what is left over; how many temporary files that were.
+
+    Leases are removed only while nobody else is at work; else who needs one of a dead process takes it over.
+    """
+    removed = 0
+    for path in leftovers(results):
+        inside.remove(path)
+        removed += 1
+    now = inside.clock(results.path)
+    for record in inside.files(workers_folder(results), "*.json"):
+        if not is_alive(record.stem, record, now, OLD_S):
+            inside.remove(record)
+    if all(worker.process == this_process() for worker in live_workers(results)):
+        for lease in inside.files(leases_folder(results), "*.*"):
+            if _holder_is_gone(lease, workers_folder(results), now):
+                inside.remove(lease)
+    return removed
+
+
+def _holder_is_gone(lease: Path, workers: Path, now: float) -> bool:
+    try:
+        process = inside.read_bytes(lease).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return False
+    return not is_alive(process, workers / f"{process}.json" if process else lease, now, OLD_S)
+
+
+def _may_be_in_use(path: Path, written: re.Match[str], now: float) -> bool:
+    running = is_running(written["process"])
+    if running is not None:
+        return running
+    try:
+        return now - path.stat().st_mtime < OLD_S
+    except FileNotFoundError:
+        return True  # finished and renamed meanwhile

@@ -1,0 +1,264 @@
+"""What the text of task files tells before lm_eval is imported or any data fetched: names, types, code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from milepost.errors import TaskError
+from milepost.tasks.lm_eval.catalog import Catalog, load_catalog, resolve_names, suggest
+from milepost.tasks.lm_eval.fields import (
+    CODE,
+    GROUP_FIELDS,
+    TASK_FIELDS,
+    check_group_keys,
+    check_task_keys,
+    templates_of,
+)
+from milepost.tasks.lm_eval.files import configs_of, digest_of, members
+from milepost.tasks.lm_eval.includes import Config, read_config
+from milepost.tasks.lm_eval.local_data import check_source
+from milepost.tasks.lm_eval.templates.rendering import check_template
+from milepost.tasks.names import check_name
+from milepost.tasks.settings import TaskSettings
+
+SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until")
+LM_EVAL_DEFAULT = "generate_until"
+"""The type of a task whose file names none (lm_eval/config/task.py, `TaskConfig`)."""
+MOST_MEMBERS = 20_000
+"""Tasks that a group may lead to, each counted as often as it is named."""
+
+_READ_IT = "read that code, then pass --allow-task-code if you trust it"
+_DATA_KEYS = ("custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs")
+
+
+Reader = Callable[[Path], Config]
+"""Gives the config of a file; the same one however often it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedTasks:
+    """What was asked for and found right: the very content that lm_eval is given."""
+
+    names: tuple[str, ...]
+    """Patterns expanded."""
+    catalog: Catalog
+    configs: Mapping[str, Config]
+    """By path as the catalog has it, of every file that the names lead to."""
+    digest: str
+    """A hash of everything in these files that can change what is asked."""
+
+    def own(self) -> Iterator[tuple[str, Config]]:
+        """(name, config) of what stands in `--include-path`."""
+        for entry in self.catalog.values():
+            if entry.is_own and entry.path is not None and entry.path in self.configs:
+                yield entry.name, self.configs[entry.path]
+
+
+def check_tasks(settings: TaskSettings) -> CheckedTasks:
+    """Find and check everything that `settings` asks for; each file is read once, here.
+
+    Raises:
+        TaskError: an unknown name, YAML that does not parse or would run code without leave, a key or value
+            that lm_eval does not take, a task type that cannot be scored yet, data files that are not there.
+    """
+    catalog = load_catalog(settings.include_path)
+    names = resolve_names(list(settings.names), catalog)
+    configs: dict[str, Config] = {}
+    read = functools.cache(read_config)
+    for entry, config in configs_of(names, catalog, read):
+        configs[str(entry.path)] = config
+        content = config.content
+        if entry.is_own:
+            # Between the catalog's reading and this one the file may have become another.
+            named = content.get("group") if entry.kind == "GROUP" else content.get("task")
+            if named != entry.name or (entry.kind == "PY_TASK") != ("class" in content):
+                raise TaskError(f"{entry.path}: it changed while it was being read", "run the command again")
+            _check_own(config, entry.kind, settings.allow_task_code)
+        if entry.kind == "TASK":
+            output_type = content.get("output_type") or LM_EVAL_DEFAULT
+            if output_type not in SUPPORTED:
+                raise not_yet(entry.name, output_type)
+    for entry, config in configs_of(names, catalog, read):
+        if entry.is_own and entry.kind == "GROUP":
+            _check_members(entry.name, config, catalog, read, settings.allow_task_code)
+    _count_members(names, catalog, read)
+    return CheckedTasks(tuple(names), catalog, configs, digest_of(configs.values()))
+
+
+def _check_own(config: Config, kind: str, trusted: bool) -> None:
+    if not trusted:
+        for tag in config.code:
+            raise TaskError(
+                f"{tag.file}, line {tag.line}: `!function` would run Python code from this folder", _READ_IT
+            )
+        if "class" in config.content:
+            raise TaskError(f"{config.path}: `class` would run Python code", _READ_IT)
+    where = str(config.path)
+    if kind == "GROUP":
+        check_group_keys(config.content, where)
+        _check_safe({k: v for k, v in config.content.items() if k not in GROUP_FIELDS}, where, trusted)
+    else:
+        check_task_keys(config.content, where)
+        if not trusted and "class" not in config.content:
+            _check_safe(config.content, where, trusted)
+        elif "class" not in config.content:
+            check_source(config.content, where, trusted=True)
+
+
+def _check_safe(content: Mapping[str, Any], where: str, trusted: bool) -> None:
+    """A task's keys, or those that a group sets in its members: nothing in them runs code."""
+    check_source(content, where, trusted=trusted)
+    if trusted:
+        return
+    for key, field in TASK_FIELDS.items():
+        if field is CODE and content.get(key) is not None:
+            raise TaskError(f"{where}: {key} would run Python code", _READ_IT)
+    if content.get("unsafe_code"):
+        raise TaskError(f"{where}: unsafe_code runs what the model writes", _READ_IT)
+    prompt = content.get("use_prompt")
+    if prompt is not None and (not isinstance(prompt, str) or not prompt.startswith("qa-basic:")):
+        raise TaskError(
+            f"{where}: use_prompt {prompt!r} reads templates from elsewhere",
+            "write the template as doc_to_text and doc_to_target, or pass --allow-task-code",
+        )
+    for listed in content.get("metric_list") or []:
+        if listed.get("hf_evaluate"):
+            raise TaskError(
+                f"{where}: hf_evaluate runs the script of metric {listed.get('metric')!r}",
+                "use a metric of lm_eval's own, or pass --allow-task-code if you trust that script",
+            )
+    for key, text in templates_of(content):
+        _check_template(key, text, where)
+
+
+def _check_template(key: str, text: str, where: str) -> None:
+    try:
+        check_template(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise TaskError(
+            f"{where}: {key} is no Jinja template: {error.message} (its line {error.lineno})",
+            "correct it; a text with {{ or {% in it is a template",
+        ) from error
+    except jinja2.exceptions.SecurityError as error:
+        raise TaskError(
+            f"{where}: {key}: a template that reaches for Python itself or another file: {error}", _READ_IT
+        ) from error
+
+
+def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, trusted: bool) -> None:
+    """What a group sets in its members is looked at as if each had it in its own file."""
+    where = str(config.path)
+    changes = [{key: value for key, value in config.content.items() if key not in GROUP_FIELDS}]
+    listed = config.content.get("task")
+    if not isinstance(listed, list) or not listed:
+        raise TaskError(f"{where}: group {name} has no members", "list tasks or groups below `task:`")
+    waiting = list(listed)
+    while waiting:
+        item = waiting.pop()
+        named = item if isinstance(item, str) else item.get("group", item.get("task"))
+        inside = where if isinstance(item, str) else f"{where}: member {str(named)[:80]!r}"
+        if not isinstance(named, str):
+            raise TaskError(f"{where}: a member of group {name} has neither `task` nor `group`", "name it")
+        if isinstance(item, str):
+            if named not in catalog:
+                raise TaskError(
+                    f"{where}: member {named[:80]!r} is not a task, group or tag", suggest(named, catalog)
+                )
+            continue
+        own = {key: value for key, value in item.items() if key != "group"}
+        changes.append(own)
+        if "group" in item:
+            check_group_keys(item, inside)
+            _check_safe({k: v for k, v in own.items() if k not in GROUP_FIELDS}, inside, trusted)
+            if named not in catalog:
+                check_name(named, "group", where)
+                waiting += own["task"] if isinstance(own.get("task"), list) else []
+            continue
+        if "class" in item and not trusted:
+            raise TaskError(f"{inside}: `class` would run Python code", _READ_IT)
+        check_task_keys(item, inside)
+        _check_safe(own, inside, trusted)
+        if named not in catalog:
+            check_name(named, "task", where)
+            if not any(key in one for key in _DATA_KEYS[:2] for one in (own, changes[0])):
+                raise TaskError(
+                    f"{inside} is not a task, group or tag, and has no dataset_path of its own",
+                    suggest(named, catalog),
+                )
+    if not trusted:
+        _refuse_feeding_code(where, changes, listed, catalog, read)
+
+
+def _refuse_feeding_code(
+    where: str, changes: list[dict[str, Any]], listed: list[Any], catalog: Catalog, read: Reader
+) -> None:
+    """lm_eval's own task code trusts its data and parameters; a stranger's file must not choose them.
+
+    The tokenizer that `ruler` is told in `metadata`, for one, is loaded with its code.
+    """
+    given = {
+        key
+        for change in changes
+        for key in (*_DATA_KEYS, *(f"metadata: {one}" for one in _parameters(change)))
+        if key in change or key.startswith("metadata: ")
+    }
+    if not given:
+        return
+    for entry, config in configs_of(members(listed), catalog, read):
+        if not entry.is_own and ("class" in config.content or next(config.code, None) is not None):
+            raise TaskError(
+                f"{where}: sets {', '.join(sorted(given))} of {entry.name}, whose code then works with them",
+                "leave these out, or pass --allow-task-code if you trust this file",
+            )
+
+
+def _parameters(change: Mapping[str, Any]) -> list[str]:
+    metadata = change.get("metadata")
+    return [str(key) for key in metadata if key != "version"] if isinstance(metadata, dict) else []
+
+
+def _count_members(names: list[str], catalog: Catalog, read: Reader) -> None:
+    """Refuse groups that stand in themselves, or lead to more tasks than anybody asks for."""
+    counts: dict[str, int] = {}
+    open_names: set[str] = set()
+
+    def count(name: str) -> int:
+        if name in open_names:
+            raise TaskError(f"group {name} is a member of itself", "remove it from its own members")
+        if name not in counts:
+            open_names.add(name)
+            entry = catalog.get(name)
+            below = _direct_members(entry.name, catalog, read) if entry else []
+            counts[name] = max(1, sum(map(count, below)))
+            open_names.remove(name)
+        if counts[name] > MOST_MEMBERS:
+            raise TaskError(f"{name} leads to more than {MOST_MEMBERS:,} tasks", "ask for fewer")
+        return counts[name]
+
+    try:
+        for name in names:
+            count(name)
+    except RecursionError as error:
+        raise TaskError("the groups are nested too deeply", "ask for their members") from error
+
+
+def _direct_members(name: str, catalog: Catalog, read: Reader) -> list[str]:
+    entry = catalog[name]
+    if entry.path is None:
+        return list(entry.tags)
+    if entry.kind != "GROUP":
+        return []
+    return list(members(read(Path(entry.path)).content.get("task")))
+
+
+def not_yet(name: str, output_type: str | None) -> TaskError:
+    return TaskError(
+        f"task {name} is of type {output_type}, which Milepost cannot score yet",
+        f"leave it out; {', '.join(SUPPORTED)} tasks work",
+    )

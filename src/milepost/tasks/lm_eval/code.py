@@ -1,0 +1,88 @@
+"""`!function` tags of task files that the user trusts: found where lm_eval finds them, loaded from what is
+there now.
+
+lm_eval takes a module for unchanged while its time stamp is, and Python a compiled file while time stamp (in
+seconds) and size are; a file written twice within that would go on as before. Here the content decides.
+Source: lm_eval/tasks/_yaml_loader.py (`_import_func_in_yml`, `_load_module_with_cache`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import linecache
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from milepost.errors import TaskError
+from milepost.tasks.lm_eval.files import MOST_MODULE_BYTES
+from milepost.tasks.lm_eval.yaml_file import CodeTag, read_regular_file
+
+_CONTENT = "__milepost_sha256__"
+
+
+def with_code(value: Any) -> Any:
+    """A copy of a config's value in which each tag is the function that it names.
+
+    Raises:
+        TaskError: there is no such module or function; naming file and line.
+    """
+    if isinstance(value, CodeTag):
+        return _function(value)
+    if isinstance(value, dict):
+        return {key: with_code(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_code(item) for item in value]
+    return value
+
+
+def _function(tag: CodeTag) -> Any:
+    where = f"{tag.file}, line {tag.line}: !function {tag.name}"
+    module_name, _, name = tag.name.rpartition(".")
+    if not module_name:
+        raise TaskError(
+            f"{where}: names no module", "write FILE.FUNCTION, as in `!function utils.process_docs`"
+        )
+    path = (tag.folder / f"{module_name.replace('.', '/')}.py").resolve()
+    try:
+        module = _load(path) if path.exists() else __import__(module_name, fromlist=[name])
+    except ImportError as error:
+        raise TaskError(f"{where}: {error}", f"put {path.name} beside the task file") from error
+    if not hasattr(module, name):
+        raise TaskError(f"{where}: {module_name} has no {name}", f"define it in {path}")
+    return getattr(module, name)
+
+
+class _FromContent(SourceFileLoader):
+    """Compiles what was read, whatever `__pycache__` holds."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self._content, self.path)
+
+
+def _load(path: Path) -> ModuleType:
+    name = str(path.with_suffix(""))
+    try:
+        content = read_regular_file(path, MOST_MODULE_BYTES)
+    except (OSError, ValueError) as error:
+        raise ImportError(f"{path} cannot be read: {error}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, _CONTENT, None) == sha256:
+        return known
+    loader = _FromContent(name, str(path), content)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    linecache.cache.pop(str(path), None)
+    loader.exec_module(module)
+    setattr(module, _CONTENT, sha256)
+    sys.modules[name] = module
+    return module

@@ -1,0 +1,84 @@
+"""What lm_eval trips over in a user's task, told as what is wrong and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import jinja2
+
+from milepost.errors import TaskError
+from milepost.tasks.lm_eval.templates.sandbox import TooMuch
+
+_FAULTS = (
+    LookupError, ValueError, TypeError, AttributeError, AssertionError, ImportError, SyntaxError,
+    RecursionError, ArithmeticError, NotImplementedError, MemoryError, jinja2.TemplateError,
+)  # fmt: skip
+_UNDEFINED = re.compile(r"'([^']*)' is undefined")
+
+
+@contextmanager
+def blaming_the_task(
+    name: str, *, is_own: bool, fields: Callable[[], Iterable[str]] = lambda: ()
+) -> Iterator[None]:
+    """Within it, an error of lm_eval's is told as a fault of the task `name`.
+
+    Args:
+        is_own: whether the user wrote any of it; else only templates that go too far are told, and what
+            remains is a bug.
+        fields: the fields of the task's docs, as far as they are known by then.
+
+    Raises:
+        TaskError: in place of whatever lm_eval raised.
+    """
+    try:
+        yield
+    except TooMuch as error:
+        raise TaskError(
+            f"task {name}: a template takes {error}", "write one that gives a prompt of usual length"
+        ) from error
+    except jinja2.exceptions.SecurityError as error:
+        raise TaskError(
+            f"task {name}: a template reaches for Python itself: {error}",
+            "read that template, then pass --allow-task-code if you trust it",
+        ) from error
+    except _FAULTS as error:
+        if not is_own:
+            raise
+        raise _explained(name, error, sorted(fields())) from error
+
+
+def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:
+    said = " ".join(str(error).split())
+    undefined = _UNDEFINED.search(said) if isinstance(error, jinja2.UndefinedError) else None
+    if undefined:
+        return TaskError(
+            f"task {name}: a template names {undefined.group(1)!r}, which its docs do not have",
+            fields_hint(undefined.group(1), fields),
+        )
+    if isinstance(error, KeyError) and fields:
+        return TaskError(
+            f"task {name}: there is no {said}", fields_hint(str(error.args[0]) if error.args else "", fields)
+        )
+    if isinstance(error, IndexError) and fields:
+        return TaskError(
+            f"lm_eval cannot use task {name}: {said}",
+            "doc_to_target gives the number of the right choice, from 0; the first doc's may be beyond its"
+            " choices",
+        )
+    kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
+    return TaskError(
+        f"lm_eval cannot use task {name}: {kind}{said[:300] or 'no reason given'}",
+        "compare its keys and the fields of its data with lm_eval's task guide",
+    )
+
+
+def fields_hint(wrong: str, fields: list[str]) -> str:
+    """The name that was meant, or all there are."""
+    close = difflib.get_close_matches(wrong, fields, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    listed = ", ".join(field[:40] for field in fields[:12])
+    return f"their fields are {listed}{', ...' if len(fields) > 12 else ''}" if fields else "look at its data"

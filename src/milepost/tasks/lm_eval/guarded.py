@@ -1,0 +1,281 @@
+"""Calls into metric code, lm_eval's or a user's: an exception costs the figures it concerns, not the run.
+
+Source of the order of calls: lm_eval/evaluator.py `evaluate` and lm_eval/evaluator_utils.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from lm_eval.api.group import Group
+from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import mean, nanmean
+from lm_eval.api.task import Task
+from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect_results
+
+from milepost.tasks.lm_eval.loading import LoadedTasks
+from milepost.tasks.lm_eval.perplexity.counting import NO_FIGURE
+
+logger = logging.getLogger("milepost.tasks")
+
+
+@dataclass(frozen=True, slots=True)
+class NoFigure:
+    """Why a figure could not be computed."""
+
+    task: str
+    """Or group."""
+    metric: str | None
+    """None for all metrics."""
+    filter: str | None
+    """None for all filters."""
+    reason: str
+    kind: str = "raised"
+    """`raised`: an exception, so another try may succeed (a package is installed, a file is mended);
+    `number`: the result is NaN or too large; `expected`: no fault, such as a mean over none of the docs."""
+
+    def concerns(self, metric: str, filter: str) -> bool:
+        """Whether it is the reason for this metric and filter of its task."""
+        return self.metric in (None, metric) and self.filter in (None, filter)
+
+
+@dataclass(slots=True)
+class Reasons:
+    """All figures of one evaluation that could not be computed."""
+
+    noted: list[NoFigure] = field(default_factory=list)
+
+    def note(self, task: str, metric: str | None, filter: str | None, error: Exception | str) -> None:
+        """Add a reason; an exception's traceback goes to the debug log."""
+        if isinstance(error, str):
+            self.noted.append(NoFigure(task, metric, filter, error, "number"))
+            return
+        logger.debug("%s %s: no figure", task, metric or "", exc_info=error)
+        kind = "number" if isinstance(error, OverflowError) else "raised"
+        self.noted.append(NoFigure(task, metric, filter, describe(error), kind))
+
+    def expect(self, task: str, metric: str, filter: str, reason: str) -> None:
+        """Add a reason that is no fault."""
+        self.noted.append(NoFigure(task, metric, filter, reason, "expected"))
+
+    def of(self, task: str, metric: str, filter: str) -> str | None:
+        """The reason for one figure; None if there is none."""
+        found = (one.reason for one in self.noted if one.task == task and one.concerns(metric, filter))
+        return next(found, None)
+
+    def metrics_of(self, task: str) -> list[tuple[str | None, str | None]]:
+        """(metric, filter) of each reason of a task."""
+        return [(one.metric, one.filter) for one in self.noted if one.task == task]
+
+
+class DocError(Exception):
+    """An exception while one doc was counted."""
+
+    def __init__(self, doc_id: int, error: Exception) -> None:
+        super().__init__(f"doc {doc_id}: {describe(error)}")
+        self.__cause__ = error
+
+
+def describe(error: Exception) -> str:
+    """An exception in a few words, for a message."""
+    if isinstance(error, DocError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = "".join(char if char.isprintable() else " " for char in lines[0][:300]) if lines else ""
+    if isinstance(error, OverflowError):
+        return f"too large for a number ({said})"
+    kind = type(error).__name__
+    return f"{kind}: {said}" if said else kind
+
+
+def apply_filters(task: Task, instances: Sequence[Instance], reasons: Reasons) -> list[str]:
+    """Run each filter pipeline of the task; return the names of those that did not raise."""
+    names = []
+    for pipeline in task._filters:
+        try:
+            pipeline.apply(list(instances))
+            names.append(pipeline.name)
+        except Exception as error:
+            reasons.note(task.task_name, None, pipeline.name, error)
+    return names
+
+
+def doc_values(task: Task, doc: Any, filtered: list[Any], broken: dict[str, Exception]) -> Mapping[str, Any]:
+    """lm_eval's `process_results` of one doc.
+
+    Where a metric raises, the task's other metrics are computed without it.
+
+    Args:
+        broken: by metric, what it raised; added to.
+
+    Raises:
+        Exception: whatever `process_results` raised, if no metric could be computed.
+    """
+    try:
+        return _mapping(task.process_results(doc, filtered))
+    except Exception:
+        own = {} if callable(task.get_config("process_results")) else getattr(task, "_metric_fn_list", {})
+        if len(own) < 2:
+            raise
+        values: dict[str, Any] = {}
+        raised: dict[str, Exception] = {}
+        for metric in own:
+            with _only_metric(task, metric):
+                try:
+                    values |= _mapping(task.process_results(doc, filtered))
+                except Exception as error:
+                    raised[metric] = error
+        if len(raised) == len(own):
+            raise
+        for metric, reason in raised.items():
+            broken.setdefault(metric, reason)
+        return values
+
+
+def _mapping(values: Any) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise TypeError(f"process_results returned {type(values).__name__} instead of a dict")
+    return values
+
+
+@contextmanager
+def _only_metric(task: Any, metric: str) -> Iterator[None]:
+    """While it lasts, the task counts this metric alone."""
+    whole = task._metric_fn_list
+    task._metric_fn_list = {metric: whole[metric]}
+    try:
+        yield
+    finally:
+        task._metric_fn_list = whole
+
+
+def aggregate(
+    loaded: LoadedTasks, raw: Mapping[str, Mapping[tuple[str, str], list[Any]]], reasons: Reasons
+) -> EvalAcc:
+    """lm_eval's figures of tasks; NaN for those that cannot be computed.
+
+    Args:
+        raw: by task, (metric, filter) to the values of its docs.
+    """
+    accumulated = {
+        name: {
+            "task": _GuardedTask(loaded.tasks[name], values, reasons),
+            "raw_metrics": values,
+            "logged_samples": [],
+        }
+        for name, values in raw.items()
+    }
+    return _collect_results(accumulated, loaded.groups, bootstrap_iters=0)
+
+
+def aggregate_groups(results: EvalAcc, lacking: Mapping[str, str], reasons: Reasons) -> None:
+    """Add lm_eval's figures of groups to `results`.
+
+    Args:
+        lacking: groups with a task that has no figures at all, to the name of that task; a mean over the
+            group's other tasks would look like a result.
+    """
+    for group in _collect_groups_bottom_up(results.groups):
+        try:
+            own: Any = group.aggregate(results.metrics)
+        except Exception as error:
+            reasons.note(group.name, None, None, error)
+            own = {"alias": group.alias or group.name, "name": group.name}
+        for metric, key in () if group.name in lacking else _without_task(group, own):
+            has = ", ".join(_metrics_of(group, results)) or "no figures"
+            reasons.expect(group.name, metric, key, f"none of its tasks has this metric; they have {has}")
+        if group.name in lacking:
+            own = {key: math.nan if "," in key else value for key, value in own.items()}
+        results.metrics[group.name] = own
+        results.versions[group.name] = group.version
+
+
+def _without_task(group: Group, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(metric, filter) of what a group is to aggregate and lm_eval found in none of its tasks."""
+    for wanted in group.aggregate_metric_list or ():
+        if wanted.filter_list is None:
+            if not any(key.startswith(f"{wanted.metric},") for key in own):
+                yield wanted.metric, "none"
+        else:
+            for name in wanted.filter_list:
+                if f"{wanted.metric},{name}" not in own:
+                    yield wanted.metric, name
+
+
+def _metrics_of(group: Group, results: EvalAcc) -> list[str]:
+    """The figures of a group's tasks, as `metric (filter)`."""
+    keys = dict.fromkeys(
+        key for task in group.get_all_tasks() for key in results.metrics.get(task.task_name, {})
+    )
+    pairs = (key.rsplit(",", 1) for key in keys if "," in key)
+    return [
+        metric if filter_name == "none" else f"{metric} ({filter_name})"
+        for metric, filter_name in pairs
+        if not metric.endswith("_stderr")
+    ]
+
+
+def aggregation_of(task: Task, metric: str) -> Callable[[Any], Any]:
+    """How the task aggregates a metric; lm_eval takes the mean of one that it does not list."""
+    return task.aggregation().get(metric) or mean
+
+
+class _GuardedTask:
+    """A task whose aggregations return NaN where they would raise."""
+
+    def __init__(self, task: Task, values: Mapping[tuple[str, str], list[Any]], reasons: Reasons) -> None:
+        self._task = task
+        self._reasons = reasons
+        # lm_eval calls the aggregations in this order, without saying for which filter.
+        self._order = iter(values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def aggregation(self) -> dict[str, Callable[[list[Any]], Any]]:
+        """The aggregation of the next metric alone."""
+        metric, key = next(self._order)
+
+        def guarded(items: list[Any]) -> Any:
+            try:
+                function = aggregation_of(self._task, metric)
+                value = function(items)
+                _check(self._task.task_name, metric, key, function, items, value, self._reasons)
+            except Exception as error:
+                self._reasons.note(self._task.task_name, metric, key, error)
+                return math.nan
+            return value
+
+        return {metric: guarded}
+
+
+def _check(
+    task: str,
+    metric: str,
+    key: str,
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    value: Any,
+    reasons: Reasons,
+) -> None:
+    """Note the reason where the value is no number to show."""
+    if isinstance(value, str) and value == NO_FIGURE:
+        reasons.expect(task, metric, key, "too large for a number")
+    elif math.isnan(value):
+        if function is nanmean and bool(np.isnan(np.asarray(items, dtype=float)).all()):
+            reasons.expect(task, metric, key, "none of the docs counts in it")
+        else:
+            reasons.note(task, metric, key, "the result is NaN")
+    elif math.isinf(value):
+        reasons.note(task, metric, key, f"the result is {'-' if value < 0 else ''}infinite")
+
+
+def as_records(reasons: Sequence[NoFigure]) -> list[dict[str, Any]]:
+    """The reasons as JSON for a record."""
+    return [asdict(one) for one in reasons]

@@ -1,0 +1,100 @@
+"""The class behind the `ppl_*` tasks: an lm_eval task whose text and windows are parameters.
+
+Parameters come as lm_eval's `--metadata` gives them: `text` (wikitext2, c4 or a file), `seqlen`, `stride`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from lm_eval.api.task import ConfigurableTask
+
+from milepost.errors import TaskError
+from milepost.tasks.lm_eval.perplexity.texts import C4_WINDOWS, check_text, form_of, one_doc, read_text
+from milepost.types import Windows, usual_stride
+
+DEFAULT_TEXT = "wikitext2"
+
+
+class TextTask(ConfigurableTask):
+    """One text, scored whole: document by document, or, with `windows`, in windows of tokens.
+
+    A windowed task has one doc for lm_eval, the text; to everyone else its docs are the windows, which are
+    known once the text has met a tokenizer.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """`config` is the task's YAML; beside lm_eval's keys it has `form` and perhaps `windows`.
+
+        Raises:
+            TaskError: a parameter that makes no sense, or a text that cannot be had.
+        """
+        own = {key: value for key, value in config.items() if key not in ("class", "form", "windows")}
+        self.parameters = _parameters(own.get("metadata") or {})
+        """What was asked for: text (a file by its full path), seqlen and stride (None: the usual)."""
+        self.windows = _windows(config.get("windows"), self.parameters)
+        self._file: Path | None = None
+        source = form_of(self.parameters["text"], config["form"])
+        if source.path == "text":
+            self._file = Path(source.kwargs["data_files"]["test"])
+        super().__init__(config={**own, **source.config()})
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """A file is read as it is: the reader that `datasets` has would change its line ends."""
+        if self._file is None:
+            super().download(dataset_kwargs, **kwargs)
+        else:
+            self.dataset = {"test": one_doc(read_text(self._file))}
+
+    def window_docs(self, n_targets: npt.NDArray[np.int64]) -> list[tuple[int, dict[str, Any]]]:
+        """Number and doc of each window, as `process_results` takes it: how many tokens it predicts, and
+        whether it sees what the window before it predicted.
+
+        Args:
+            n_targets: [W] tokens that each window predicts.
+        """
+        size = int(n_targets[0]) + 1
+        stride = self.parameters["stride"] or usual_stride(size)
+        overlap = self.windows is not None and self.windows.kind == "sliding" and stride < size
+        return [
+            (number, {"n_targets": int(n), "sees_more": overlap and number > 0})
+            for number, n in enumerate(n_targets)
+        ]
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    text = str(given.get("text", DEFAULT_TEXT))
+    file = check_text(text)
+    return {
+        "text": text if file is None else str(file),
+        "seqlen": _count(given, "seqlen", at_least=2),
+        "stride": _count(given, "stride", at_least=1),
+    }
+
+
+def _windows(spec: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Windows | None:
+    if spec is None:
+        return None
+    keep_tail = spec.get("keep_tail", False)
+    return Windows(
+        kind=spec["kind"],
+        size=asked["seqlen"],
+        whole_context=spec.get("whole_context", False),
+        stride=asked["stride"],
+        keep_tail=keep_tail,
+        most=C4_WINDOWS if asked["text"] == "c4" and not keep_tail else None,
+        prefix=spec.get("prefix", False),
+    )
+
+
+def _count(given: Mapping[str, Any], name: str, *, at_least: int) -> int | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or value < at_least:
+        raise TaskError(f"{name} is {value!r}", f"pass a number of tokens, {at_least} or more")
+    return value

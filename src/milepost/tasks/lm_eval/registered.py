@@ -1,0 +1,133 @@
+"""Metrics, aggregations and filters that a user's task names: lm_eval's own, and usable as they are named.
+
+For a metric that lm_eval lacks it would load a script of that name, from the disk or the Hub, and run it.
+Source: lm_eval/api/task.py (`ConfigurableTask.__init__`, `process_results`), lm_eval/api/registry.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lm_eval import filters as _filters  # noqa: F401
+from lm_eval.api.registry import (
+    AGGREGATION_REGISTRY,
+    FILTER_REGISTRY,
+    METRIC_AGGREGATION_REGISTRY,
+    METRIC_REGISTRY,
+)
+from lm_eval.api.samplers import SAMPLER_REGISTRY
+
+from milepost.errors import TaskError
+from milepost.tasks.lm_eval.checks import LM_EVAL_DEFAULT, CheckedTasks
+from milepost.tasks.lm_eval.fields import GROUP_FIELDS
+from milepost.tasks.settings import TaskSettings
+
+COMPUTED = {
+    "loglikelihood": {"perplexity", "acc"},
+    "loglikelihood_rolling": {"word_perplexity", "byte_perplexity", "bits_per_byte"},
+    "multiple_choice": {
+        "acc", "f1", "mcc", "acc_norm", "acc_bytes", "exact_match", "brier_score", "likelihood",
+        "acc_mutual_info",
+    },
+}  # fmt: skip
+"""What lm_eval computes for each type without code of the task's; for texts any metric."""
+
+logger = logging.getLogger("milepost.tasks")
+
+
+def check_registered(checked: CheckedTasks, settings: TaskSettings) -> None:
+    """Look up what the user's task files name.
+
+    Raises:
+        TaskError: a metric that is not lm_eval's own (without leave to run code), an aggregation or filter
+            that nobody knows or that cannot be made with these arguments.
+    """
+    for _, config in checked.own():
+        for where, content in _contents(str(config.path), config.content):
+            _check_metrics(content, where, settings)
+            for entry in content.get("filter_list") or []:
+                for step in entry["filter"]:
+                    _check_filter(step, f"{where}: filter {entry['name']!r}", settings)
+            sampler = (content.get("fewshot_config") or {}).get("sampler")
+            if isinstance(sampler, str) and sampler not in SAMPLER_REGISTRY:
+                raise TaskError(
+                    f"{where}: lm_eval has no sampler {sampler!r}", f"it has {', '.join(SAMPLER_REGISTRY)}"
+                )
+
+
+def _contents(where: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A task's keys, or what a group sets in its members, and each member of its own."""
+    if "group" not in content or not isinstance(content.get("task"), list):
+        yield where, content
+        return
+    yield where, {key: value for key, value in content.items() if key not in GROUP_FIELDS}
+    for item in content["task"]:
+        if isinstance(item, dict):
+            yield from _contents(f"{where}: member {str(item.get('group', item.get('task')))[:80]!r}", item)
+
+
+def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSettings) -> None:
+    has_code = content.get("process_results") is not None or "class" in content
+    output_type = content.get("output_type") or LM_EVAL_DEFAULT
+    for listed in content.get("metric_list") or []:
+        name, aggregation = listed["metric"], listed.get("aggregation")
+        if isinstance(aggregation, str) and aggregation not in AGGREGATION_REGISTRY:
+            raise TaskError(
+                f"{where}: lm_eval has no aggregation {aggregation!r}",
+                _close(aggregation, AGGREGATION_REGISTRY)
+                or f"it has {', '.join(sorted(AGGREGATION_REGISTRY))}",
+            )
+        if not isinstance(name, str) or (has_code and settings.allow_task_code):
+            continue
+        if name not in METRIC_REGISTRY and not settings.allow_task_code:
+            raise TaskError(
+                f"{where}: metric {name[:80]!r} is not lm_eval's own, a script would be run",
+                _close(name, METRIC_REGISTRY)
+                or "correct the name, or pass --allow-task-code if you trust that script",
+            )
+        if aggregation is None and name not in METRIC_AGGREGATION_REGISTRY:
+            raise TaskError(
+                f"{where}: metric {name!r} has no aggregation", "write `aggregation: mean` below it"
+            )
+        if "output_type" in content and name not in COMPUTED.get(output_type, {name}):
+            logger.warning(
+                "%s: lm_eval computes no %s for output_type %s; it has %s",
+                where, name, output_type, ", ".join(sorted(COMPUTED[output_type])),
+            )  # fmt: skip
+
+
+def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
+    name = step["function"] if isinstance(step, dict) else step
+    if not isinstance(name, str):
+        return
+    if name not in FILTER_REGISTRY:
+        raise TaskError(
+            f"{where}: lm_eval has no filter function {name!r}",
+            _close(name, FILTER_REGISTRY) or f"it has {', '.join(sorted(FILTER_REGISTRY))}",
+        )
+    arguments = {key: value for key, value in step.items() if key != "function"}
+    if name == "custom" and not settings.allow_task_code:
+        raise TaskError(
+            f"{where}: `custom` runs Python code", "use another filter, or pass --allow-task-code"
+        )
+    if name == "custom":
+        return
+    try:
+        FILTER_REGISTRY[name](**arguments)
+    except re.error as error:
+        raise TaskError(
+            f"{where}: regex_pattern is not a valid regular expression: {error}", "correct it"
+        ) from error
+    except (TypeError, KeyError, AssertionError, AttributeError, ValueError) as error:
+        raise TaskError(
+            f"{where}: {name} does not take these arguments: {error}", "see lm_eval's docs"
+        ) from error
+
+
+def _close(name: str, known: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else None

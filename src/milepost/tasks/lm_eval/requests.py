@@ -1,0 +1,226 @@
+"""Docs to requests: lm_eval's own prompts, as strings, with the hashes its result files carry.
+
+The order of docs, the draw of few-shot examples and the strings are lm_eval's: its `build_all_requests`
+makes them. Source: lm_eval/evaluator.py `evaluate`, lm_eval/api/task.py `build_all_requests`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lm_eval.api.task
+from lm_eval.evaluator_utils import get_sample_size
+from lm_eval.utils import handle_non_serializable, hash_string
+
+from milepost.errors import TaskError
+from milepost.tasks.lm_eval.choices import offer, offers_choices
+from milepost.tasks.lm_eval.faults import blaming_the_task, fields_hint
+from milepost.tasks.lm_eval.generation import parse_gen_kwargs, read_generation
+from milepost.tasks.lm_eval.loading import LoadedTasks
+from milepost.tasks.lm_eval.shortcuts import compiled_templates
+from milepost.tasks.settings import TaskSettings
+from milepost.types import Generation, Offer, Request, Windows
+
+logger = logging.getLogger("milepost.tasks")
+
+FEW_DOCS = 3
+
+ChatTemplate = Callable[..., str]
+"""(messages, add_generation_prompt=...) -> prompt, as `LM.apply_chat_template`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocRecord:
+    """One doc as the result files show it; the same for every checkpoint."""
+
+    doc_id: int
+    """Position in the evaluation split."""
+    doc: str
+    """JSON of the doc."""
+    target: str
+    arguments: str
+    """JSON: the argument list of each of the doc's requests."""
+    doc_hash: str
+    prompt_hash: str
+    target_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequests:
+    """What one task asks: its requests in lm_eval's order, and its docs."""
+
+    task: str
+    requests: list[Request]
+    docs: list[DocRecord]
+    offers: list[Offer] | None = None
+    """What each doc lets the model choose from; None where it is not asked to choose."""
+
+
+def build_requests(
+    loaded: LoadedTasks, chat_template: ChatTemplate | None = None, *, compile_templates_once: bool = True
+) -> Iterator[TaskRequests]:
+    """The requests of each task in turn; lm_eval's instances are dropped after each, so memory stays flat.
+
+    Raises:
+        TaskError: more few-shot examples asked for than the task has, no docs, or texts asked for in a way
+            that cannot be.
+    """
+    for name, task in loaded.tasks.items():
+        is_own = getattr(task, "is_own", False)
+        # Left before each task is handed on: what the caller does in between is none of this context's.
+        with (
+            compiled_templates(loaded.settings, enabled=compile_templates_once),
+            blaming_the_task(name, is_own=is_own, fields=lambda: getattr(task, "features", ())),  # noqa: B023
+        ):
+            requests = _requests_of(task, name, loaded.settings, chat_template)
+        _check_labels(task, requests, is_own)
+        yield requests
+
+
+def _requests_of(
+    task: lm_eval.api.task.Task, name: str, settings: TaskSettings, chat_template: ChatTemplate | None
+) -> TaskRequests:
+    with _enough_examples(task, name):
+        task.build_all_requests(
+            limit=get_sample_size(task, settings.limit),
+            samples=settings.samples_of(name),
+            system_instruction=settings.system_instruction,
+            apply_chat_template=bool(settings.apply_chat_template),
+            fewshot_as_multiturn=settings.multiturn,
+            chat_template=chat_template if settings.apply_chat_template else None,
+        )
+    instances = task.instances
+    task._instances = None
+    ids = settings.samples_of(name)
+    generations = _Generations(name, settings)
+    return TaskRequests(
+        name,
+        [_request(instance, ids, generations, getattr(task, "windows", None)) for instance in instances],
+        [_doc_record(task, group, ids) for group in by_doc(instances)],
+        _offers(task, instances, ids),
+    )
+
+
+def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: bool) -> None:
+    """Refuse a task in which no doc has a right choice: lm_eval would say that every answer is wrong.
+
+    Raises:
+        TaskError: naming the key that says which choice is right, and the fields that docs have.
+    """
+    offers = requests.offers or []
+    unlabelled = [one.doc_id for one in offers if not one.right]
+    if 0 < len(unlabelled) < len(offers):
+        logger.warning(
+            "%s: the labels of %d of %d docs name none of their choices (the first is doc %d); every answer"
+            " to these counts as wrong",
+            requests.task, len(unlabelled), len(offers), unlabelled[0],
+        )  # fmt: skip
+    if not is_own or not offers or len(unlabelled) < len(offers):
+        return
+    key = "doc_to_text" if task.multiple_input else "doc_to_target"
+    label, first = task.get_config(key), offers[0]
+    is_plain = isinstance(label, str) and "{" not in label and label not in task.features
+    if len(offers) < FEW_DOCS and not is_plain:
+        return  # with --limit 1 it may be this doc alone
+    target = next((doc.target for doc in requests.docs if doc.doc_id == first.doc_id), "")
+    shown = target if key == "doc_to_target" else "the text"
+    raise TaskError(
+        f"task {requests.task}: {key} ({str(label)[:60]!r}) names the right choice of no doc: for doc"
+        f" {first.doc_id} it gives {str(shown)[:60]!r}, and the choices are {str(list(first.texts))[:120]}",
+        f"{key} gives the number of the right choice, from 0, or its text; "
+        + fields_hint(str(label), sorted(task.features)),
+    )
+
+
+@contextmanager
+def _enough_examples(task: lm_eval.api.task.Task, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, ValueError) as error:
+        if "few" in str(error).lower() or "Sample larger than population" in str(error):
+            shots = task.get_config("num_fewshot")
+            raise TaskError(
+                f"{name} has too few examples for {shots}-shot", "pass a smaller --num-fewshot"
+            ) from error
+        if "did not find any docs" in str(error):
+            raise TaskError(f"{name} has no docs to evaluate", "pass a larger --limit") from error
+        raise
+
+
+def _offers(
+    task: lm_eval.api.task.Task, instances: list[Any], samples: list[int] | None
+) -> list[Offer] | None:
+    if not offers_choices(task):
+        return None
+    docs = [group[0] for group in by_doc(instances)]
+    return [offer(task, first.doc, true_doc_id(first.doc_id, samples)) for first in docs]
+
+
+def by_doc(instances: list[Any]) -> list[list[Any]]:
+    """Instances grouped by doc, in order, each group ordered by `idx`, as lm_eval groups them."""
+    groups: dict[int, list[Any]] = {}
+    for instance in instances:
+        groups.setdefault(instance.doc_id, []).append(instance)
+    return [sorted(group, key=lambda instance: instance.idx) for group in groups.values()]
+
+
+def true_doc_id(doc_id: int, samples: list[int] | None) -> int:
+    """lm_eval numbers the docs of `--samples` from 0; this is the doc's place in the split."""
+    return samples[doc_id] if samples is not None else doc_id
+
+
+class _Generations:
+    """How a task's texts are to be generated; each different setting is read, and complained of, once."""
+
+    def __init__(self, task: str, settings: TaskSettings) -> None:
+        self._task = task
+        self._seed = settings.seeds.torch
+        self._asked = parse_gen_kwargs(settings.gen_kwargs) if settings.gen_kwargs else {}
+        self._read: dict[str, Generation] = {}
+
+    def of(self, instance: Any) -> Generation:
+        # For tasks whose code fixes these, `--gen-kwargs` would else be without effect.
+        gen_kwargs = {**instance.args[1], **self._asked}
+        key = json.dumps([gen_kwargs, instance.repeats], sort_keys=True, default=str)
+        if key not in self._read:
+            self._read[key] = read_generation(self._task, gen_kwargs, instance.repeats or 1, self._seed)
+        return self._read[key]
+
+
+def _request(
+    instance: Any, samples: list[int] | None, generations: _Generations, windows: Windows | None
+) -> Request:
+    doc_id = true_doc_id(instance.doc_id, samples)
+    if instance.request_type == "generate_until":
+        return Request("generate_until", doc_id, instance.idx, instance.args[0], "", generations.of(instance))
+    if instance.request_type == "loglikelihood_rolling":
+        return Request("loglikelihood_rolling", doc_id, instance.idx, "", instance.args[0], windows=windows)
+    return Request("loglikelihood", doc_id, instance.idx, instance.args[0], instance.args[1])
+
+
+def doc_hash(doc: Any) -> str:
+    """lm_eval's hash of a doc (lm_eval/evaluator.py, `doc_hash`)."""
+    text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    hashed: str = hash_string(text)
+    return hashed
+
+
+def _doc_record(task: lm_eval.api.task.Task, instances: list[Any], samples: list[int] | None) -> DocRecord:
+    first = instances[0]
+    dump = functools.partial(json.dumps, default=handle_non_serializable, ensure_ascii=False)
+    target = task.doc_to_target(first.doc)
+    return DocRecord(
+        doc_id=true_doc_id(first.doc_id, samples),
+        doc=dump(first.doc),
+        target=str(target),
+        arguments=dump([list(instance.args) for instance in instances]),
+        doc_hash=doc_hash(first.doc),
+        prompt_hash=hash_string(first.arguments[0]),
+        target_hash=hash_string(str(target)),
+    )

@@ -1,0 +1,68 @@
+"""The user's own command after each checkpoint, once, however often the watch is restarted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from milepost.store.atomic_files import is_intact, read_json, safe_name, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from milepost.store import ResultsFolder
+    from milepost.store.leases import Leases
+    from milepost.types import Checkpoint
+
+logger = logging.getLogger("milepost.watching")
+
+
+class Command:
+    """A `run.callbacks.Listener` that runs a shell command for each checkpoint that has figures.
+
+    The environment names it: MILEPOST_CHECKPOINT, MILEPOST_STEP (empty where the name tells none),
+    MILEPOST_SERIES, MILEPOST_SOURCE and MILEPOST_RESULTS. What was run is noted in the results folder when it
+    has ended, so that it is not run again for the same weights; a kill in the middle runs it once more.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self._name = hashlib.sha256(command.encode()).hexdigest()[:16]
+        self._results: ResultsFolder
+        self._leases: Leases
+
+    def begin(self, results: ResultsFolder, leases: Leases) -> None:
+        self._results, self._leases = results, leases
+
+    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+        visit = read_json(self._results.checkpoint_path(checkpoint.series, checkpoint.name))
+        asked = {"model_id": visit["model_id"], "plan_id": plan_id, "command": self.command}
+        note = self._note(checkpoint)
+        with self._leases.hold(f"executed-{self._name}-{visit['model_id']}-{plan_id}") as ours:
+            if not ours or (is_intact(note) and asked.items() <= read_json(note).items()):
+                return
+            status = subprocess.run(self.command, shell=True, env=self._environment(checkpoint)).returncode
+            if status:
+                logger.warning("--exec ended with status %d after %s", status, checkpoint.name)
+            write_json(note, {**asked, "status": status, "time": time.time()})
+
+    def end(self) -> None:
+        """Nothing stays open."""
+
+    def _note(self, checkpoint: Checkpoint) -> Path:
+        folder = self._results.path / "store" / "executed" / self._name / safe_name(checkpoint.series)
+        return folder / f"{safe_name(checkpoint.name)}.json"
+
+    def _environment(self, checkpoint: Checkpoint) -> dict[str, str]:
+        return {
+            **os.environ,
+            "MILEPOST_CHECKPOINT": checkpoint.name,
+            "MILEPOST_STEP": "" if checkpoint.step is None else str(checkpoint.step),
+            "MILEPOST_SERIES": checkpoint.series,
+            "MILEPOST_SOURCE": checkpoint.source,
+            "MILEPOST_RESULTS": str(self._results.path.absolute()),
+        }

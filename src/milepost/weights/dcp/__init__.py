@@ -1,5 +1,0 @@
-"""Tensors of torch.distributed checkpoints (DCP), without the code that their pickles could hold."""
-
-from milepost.weights.dcp.reader import read_dcp_tensors
-
-__all__ = ["read_dcp_tensors"]

@@ -1,0 +1,1 @@
+"""Tensors of Hugging Face folders: safetensors and `pytorch_model.bin`."""

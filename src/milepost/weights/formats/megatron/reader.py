@@ -1,0 +1,116 @@
+"""From a folder of Megatron-LM to a config and tensors as transformers has them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig
+
+from milepost.errors import CheckpointError
+from milepost.sources.formats.megatron.rank_files import COMMON, read_settings
+from milepost.sources.names import shown
+from milepost.weights.formats.megatron.args import MegatronArgs, parse_args
+from milepost.weights.formats.megatron.gpt2 import Gpt2
+from milepost.weights.formats.megatron.legacy import LegacyCheckpoint
+from milepost.weights.formats.megatron.llama import LLAMA_LIKE, LlamaLike
+from milepost.weights.formats.megatron.tensor_specs import EMBEDDING
+from milepost.weights.formats.megatron.torch_dist import DistCheckpoint
+from milepost.weights.reader import Asked, Found
+
+_ITERATION_FOLDER = re.compile(r"iter_(\d+)")
+
+Family = Gpt2 | LlamaLike
+_FAMILIES: tuple[Family, ...] = (Gpt2(), *LLAMA_LIKE)
+
+
+def megatron_config(folder: Path) -> PretrainedConfig:
+    """The config of a checkpoint's model, derived from its args and the rows of its embedding.
+
+    Raises:
+        CheckpointError: a file is missing or not safe, or there is no architecture that computes this model.
+    """
+    args = parse_args(read_settings(folder))
+    vocabulary = args.padded_vocabulary or _open(folder).vocabulary
+    return _family(folder, args).config(args, vocabulary)
+
+
+def read_megatron(asked: Asked) -> Found:
+    """Config and tensors of a checkpoint; some tensors are views of others, transposed or cut.
+
+    Takes the memory of the model; of the torch_dist layout besides, in passing, that of its largest tensor.
+
+    Raises:
+        CheckpointError: as `megatron_config`; a file is damaged; copies that should agree do not.
+    """
+    asked.check_hashes()
+    folder = asked.folder
+    with _open(folder) as checkpoint:
+        args = checkpoint.args
+        family = _family(folder, args)
+        tensors: dict[str, torch.Tensor] = {}
+        file_of: dict[str, str] = {}
+
+        def take(key: str) -> None:
+            for name, whole in checkpoint.read(key).items():
+                if name == EMBEDDING:
+                    checkpoint.check_tied(whole)
+                for own_name, own in family.tensors(args, name, whole):
+                    tensors[own_name] = own
+                    file_of[own_name] = checkpoint.file_of(name)
+
+        _for_each(checkpoint.keys, take, n_threads=min(checkpoint.n_readers, os.cpu_count() or 1))
+        tensors.update(family.additions(args))
+        config = family.config(args, checkpoint.vocabulary)
+        ordered = dict(sorted(tensors.items()))
+        return Found(ordered, file_of, config, _warnings(folder, checkpoint.iteration))
+
+
+def _for_each(keys: Iterable[str], work: Callable[[str], None], n_threads: int) -> None:
+    """Do it for every key; where it fails for one, the others that have not begun are left."""
+    with ThreadPoolExecutor(n_threads) as pool:
+        try:
+            for done in [pool.submit(work, key) for key in keys]:
+                done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _open(folder: Path) -> LegacyCheckpoint | DistCheckpoint:
+    return DistCheckpoint(folder) if (folder / COMMON).exists() else LegacyCheckpoint(folder)
+
+
+def _family(folder: Path, args: MegatronArgs) -> Family:
+    for family in _FAMILIES:
+        if family.fits(args):
+            return family
+    raise CheckpointError(
+        f"{shown(str(folder))}: no architecture of transformers computes its model: {_described(args)}"
+    )
+
+
+def _described(args: MegatronArgs) -> str:
+    parts = {
+        "rotary positions": args.position == "rope",
+        "learned positions": args.position == "learned_absolute",
+        f"{args.rotary_dim} of {args.head_dim} dimensions rotated": args.rotary_dim != args.head_dim,
+        args.norm: True,
+        "gated MLP": args.gated,
+        "plain MLP": not args.gated,
+        "biases": args.bias,
+        "normalised queries and keys": args.qk_norm,
+        f"heads of {args.head_dim}": args.heads * args.head_dim != args.hidden,
+    }
+    return ", ".join(part for part, there in parts.items() if there)
+
+
+def _warnings(folder: Path, iteration: int) -> tuple[str, ...]:
+    named = _ITERATION_FOLDER.fullmatch(folder.name)
+    if named and int(named[1]) != iteration:
+        return (f"the folder is named {shown(folder.name)}, but its files are of iteration {iteration}",)
+    return ()

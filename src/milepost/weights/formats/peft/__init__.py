@@ -1,0 +1,1 @@
+"""PEFT adapters: read, and merged into their base model."""

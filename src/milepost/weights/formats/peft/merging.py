@@ -1,0 +1,230 @@
+"""An adapter merged in memory into the model it changes, by peft itself.
+
+The base stays as it is: a module of its own per adapter shares the base's memory, and peft puts new tensors
+in place of those that the adapter changes. Before it merges, weights that the base ties (the input and the
+output embedding) are parted: peft's own forward pass adds the adapter to the one that it wraps and not to the
+other, while merging into a tied weight would change both.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from milepost.errors import CheckpointError
+from milepost.sources.names import first_line, shown, some
+from milepost.weights.checkpoint import CheckpointWeights, oddities
+from milepost.weights.formats.peft.patterns import endless_pattern
+from milepost.weights.formats.peft.reader import MERGED_ANEW, Adapter
+from milepost.weights.formats.peft.vocabulary import embedding_names, rows_in
+from milepost.weights.meta_model import quiet
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+_ADAPTER = "default"
+
+
+def merged(weights: CheckpointWeights) -> CheckpointWeights:
+    """The checkpoint with its adapter merged, in float32, by the module's names; others as they are.
+
+    What the adapter leaves alone shares the base's memory. To be called in the thread that makes modules.
+
+    Raises:
+        CheckpointError: the adapter cannot be merged or does not fit the base.
+    """
+    adapter = weights.adapter
+    if adapter is None:
+        return weights
+    with quiet(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft begins with random numbers, and gives advice to whom trains; what does not fit is an error here
+        warnings.simplefilter("ignore")
+        adapted = _adapted(adapter, weights.tensors)
+        _untie(adapted, clone=adapter.settings["peft_type"] not in MERGED_ANEW)
+        try:
+            _merge_inner_tokens(adapted)
+            module = adapted.merge_and_unload(safe_merge=True)
+        except Exception as error:  # each kind of adapter tells of a misfit in its own way; NaN is one reason
+            _check_rows(adapter, dict(adapted.named_parameters(remove_duplicate=False)))
+            raise _cannot(adapter, f"cannot be merged: {first_line(error)}") from error
+    tensors = _without_ties(module)
+    _check_rows(adapter, tensors)
+    n_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    return replace(
+        weights,
+        config=_config_of(adapter.base.config, module),
+        tensors=tensors,
+        file_of=dict.fromkeys(tensors, adapter.file.name),
+        n_bytes=n_bytes,
+        warnings=(*weights.warnings, *oddities(tensors)),
+        adapter=None,
+    )
+
+
+def _adapted(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> PeftModel:
+    """peft's own model: the base with the adapter beside its weights.
+
+    Raises:
+        CheckpointError: they do not fit each other.
+    """
+    from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+
+    settings = adapter.settings
+    module = _sharing(adapter.base.module, clone=settings["peft_type"] not in MERGED_ANEW)
+    if key := endless_pattern(settings, (name for name, _ in module.named_modules())):
+        raise _cannot(adapter, f"has a regular expression that does not come to an end ({key})")
+    try:
+        _resize(module, tensors, settings)
+        adapted = PeftModel(module, PeftConfig.from_peft_type(**settings))
+        _part(adapted, tensors)
+        told = set_peft_model_state_dict(adapted, tensors, _ADAPTER)
+    except Exception as error:  # as above
+        raise _cannot(adapter, f"does not fit its base: {first_line(error)}") from error
+    wanted = {name for name in adapted.state_dict() if _ADAPTER in name.split(".")}
+    if strange := _not_twice(told.unexpected_keys, tensors):
+        raise _cannot(adapter, f"has weights that its base has no place for: {some(strange)}")
+    if lost := (wanted & set(told.missing_keys)) - _tied_to_others(adapted):
+        raise _cannot(adapter, f"lacks weights that its config calls for: {some(lost)}")
+    return adapted
+
+
+def _resize(
+    module: PreTrainedModel, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any]
+) -> None:
+    """Give the module as many embedding rows as the adapter was trained with.
+
+    New rows are NaN until the adapter's file fills them, so that one it does not hold is noticed.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    n_before = int(module.get_input_embeddings().weight.shape[0])
+    n_rows = rows_in(shapes, settings, embedding_names(module), n_before)
+    if n_rows == n_before:
+        return
+    module.resize_token_embeddings(n_rows, mean_resizing=False)
+    for embedding in (module.get_input_embeddings(), module.get_output_embeddings()):
+        if embedding is not None:
+            embedding.weight.data[n_before:] = math.nan
+            if getattr(embedding, "bias", None) is not None:
+                embedding.bias.data[n_before:] = math.nan
+    module.requires_grad_(False)
+
+
+def _part(adapted: PeftModel, tensors: Iterable[str]) -> None:
+    """Give weights of the base that the adapter's file replaces memory of their own: peft copies in place."""
+    known = set(tensors)
+    for name, parameter in (*adapted.named_parameters(remove_duplicate=False), *adapted.named_buffers()):
+        if name in known:
+            parameter.data = parameter.data.clone()
+
+
+def _not_twice(unexpected: Iterable[str], tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names that peft did not take, without those of second copies: it saves some weights under two names."""
+    strange = []
+    for name in unexpected:
+        own = tensors.get(name)
+        others = (tensor for key, tensor in tensors.items() if key != name)
+        if own is None or not any(own.shape == one.shape and torch.equal(own, one) for one in others):
+            strange.append(name)
+    return strange
+
+
+def _tied_to_others(adapted: PeftModel) -> set[str]:
+    """Names in the state of parts that follow another one's weights, which a file has only once."""
+    seen: set[tuple[int, int]] = set()
+    tied = set()
+    for name, tensor in adapted.state_dict().items():
+        place = (tensor.untyped_storage().data_ptr(), tensor.numel())
+        if place in seen:
+            tied.add(name)
+        seen.add(place)
+    return tied
+
+
+def _merge_inner_tokens(adapted: PeftModel) -> None:
+    """Merge trained tokens that lie inside a LoRA layer, which peft's own merging loses (0.21)."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import TrainableTokensWrapper
+
+    for module in list(adapted.modules()):
+        inner = getattr(module, "base_layer", None)
+        if isinstance(module, BaseTunerLayer) and isinstance(inner, TrainableTokensWrapper):
+            inner.token_adapter.merge(safe_merge=True)
+            module.base_layer = inner.token_adapter.base_layer
+
+
+def _untie(adapted: torch.nn.Module, *, clone: bool) -> None:
+    """Give every module parameters of its own, over the same memory or over a copy."""
+    seen: set[int] = set()
+    for module in adapted.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is None:
+                continue
+            if id(parameter) in seen:
+                data = parameter.data.clone() if clone else parameter.data
+                module._parameters[name] = torch.nn.Parameter(data, requires_grad=False)
+            seen.add(id(parameter))
+
+
+def _sharing(module: PreTrainedModel, *, clone: bool) -> PreTrainedModel:
+    """A module of the same structure; its parameters are new objects over the same memory, or over a copy."""
+    memo: dict[int, Any] = {}
+    for part in (*module.parameters(), *module.buffers()):
+        data = part.data.clone() if clone else part.data
+        is_parameter = isinstance(part, torch.nn.Parameter)
+        memo[id(part)] = torch.nn.Parameter(data, requires_grad=False) if is_parameter else data
+    return copy.deepcopy(module, memo)
+
+
+def _without_ties(module: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Every tensor of the module's state; an output embedding that still is the input one is left out."""
+    tensors: dict[str, torch.Tensor] = module.state_dict()
+    embedding, output = module.get_input_embeddings(), module.get_output_embeddings()
+    if output is None or output.weight.data_ptr() != embedding.weight.data_ptr():
+        return dict(tensors)
+    (head,) = (name for name, part in module.named_modules() if part is output)
+    return {name: tensor for name, tensor in tensors.items() if name != f"{head}.weight"}
+
+
+def _check_rows(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse an adapter that adds tokens to the vocabulary and does not hold their rows.
+
+    Raises:
+        CheckpointError: naming the tensor.
+    """
+    n_before = int(adapter.base.module.get_input_embeddings().weight.shape[0])
+    own = {tuple(tensor.shape) for tensor in adapter.base.module.parameters()}
+    for name, tensor in tensors.items():
+        before = (n_before, *tensor.shape[1:])
+        if tensor.shape[:1] <= (n_before,) or before not in own or torch.isfinite(tensor[n_before:]).all():
+            continue
+        raise _cannot(
+            adapter,
+            f"adds {len(tensor) - n_before} tokens to the base's {n_before} and lacks rows of {shown(name)}",
+            "save it with save_embedding_layers=True, or with the embeddings in modules_to_save",
+        )
+
+
+def _config_of(base: PretrainedConfig, module: PreTrainedModel) -> PretrainedConfig:
+    """The base's config as far as the merged module is still what it says."""
+    config = copy.deepcopy(base)
+    text = config.get_text_config()
+    text.vocab_size = int(module.get_input_embeddings().weight.shape[0])
+    layers = getattr(module.config.get_text_config(), "num_hidden_layers", None)
+    if layers is not None and layers != getattr(text, "num_hidden_layers", None):
+        text.num_hidden_layers = layers
+    output = module.get_output_embeddings()
+    if output is not None and output.weight.data_ptr() != module.get_input_embeddings().weight.data_ptr():
+        for one in (config, text):
+            one.tie_word_embeddings = False
+    return config
+
+
+def _cannot(adapter: Adapter, what: str, hint: str | None = None) -> CheckpointError:
+    return CheckpointError(f"{shown(str(adapter.file))} {what}", hint)

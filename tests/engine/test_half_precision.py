@@ -1,0 +1,91 @@
+"""Half-precision products on a processor without instructions for them: wide, and rounded as before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.models import VOCAB, random_requests, tiny_model
+from milepost.engine import half_precision as products
+from milepost.engine.half_precision import LEAST_ROWS, wide_products
+from milepost.engine.optimizations import Switches
+from milepost.engine.packed import PackedEngine
+
+HALVES = [torch.bfloat16, torch.float16]
+
+
+@pytest.fixture(autouse=True)
+def a_processor_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_has", lambda dtype: False)
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """The dtype of every factor that was widened."""
+    found: list[torch.dtype] = []
+    widened = products._widened
+
+    def noted(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            found.append(value.dtype)
+        return widened(value)
+
+    monkeypatch.setattr(products, "_widened", noted)
+    return found
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_wide_product_is_the_float32_product_rounded_once(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(64, 48).to(dtype)
+    x = torch.randn(3, 20, 64, generator=generator).to(dtype)
+    exact = torch.nn.functional.linear(x.float(), layer.weight.float(), layer.bias.float()).to(dtype)
+    with wide_products(layer):
+        assert torch.equal(layer(x), exact)
+        assert torch.equal(x @ layer.weight.T, (x.float() @ layer.weight.T.float()).to(dtype))
+        assert torch.equal(
+            torch.addmm(layer.bias, x[0], layer.weight.T),
+            torch.addmm(layer.bias.float(), x[0].float(), layer.weight.T.float()).to(dtype),
+        )
+
+
+def test_float32_models_and_few_rows_are_left_alone(taken: list[torch.dtype]) -> None:
+    layer = torch.nn.Linear(8, 8)
+    with wide_products(layer):
+        layer(torch.ones(100, 8))
+    assert taken == []
+    half = torch.nn.Linear(8, 8).bfloat16()
+    with wide_products(half):
+        half(torch.ones(LEAST_ROWS - 1, 8).bfloat16())
+        assert taken == []
+        half(torch.ones(LEAST_ROWS, 8).bfloat16())
+        assert set(taken) == {torch.bfloat16}
+
+
+def test_a_processor_with_such_instructions_uses_them(
+    monkeypatch: pytest.MonkeyPatch, taken: list[torch.dtype]
+) -> None:
+    monkeypatch.setattr(products, "_has", lambda dtype: True)
+    half = torch.nn.Linear(8, 8).bfloat16()
+    with wide_products(half):
+        half(torch.ones(100, 8).bfloat16())
+    assert taken == []
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "mixtral"])
+def test_scores_are_as_near_to_float32_as_with_torchs_own_products(
+    name: str, taken: list[torch.dtype]
+) -> None:
+    sequences = random_requests(seed=1)
+    exact = PackedEngine(tiny_model(name), vocab_size=VOCAB).score(sequences).loglikelihood
+    errors = {}
+    for wide in (True, False):
+        taken.clear()
+        engine = PackedEngine(
+            tiny_model(name).bfloat16(), vocab_size=VOCAB, switches=Switches(wide_products=wide)
+        )
+        errors[wide] = np.abs(engine.score(sequences).loglikelihood - exact)
+        assert engine.name == "packed"
+        assert bool(taken) == wide
+    assert errors[True].mean() < 1.2 * errors[False].mean() + 1e-3

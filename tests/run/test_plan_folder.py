@@ -1,0 +1,135 @@
+"""Questions saved where lm_eval is, scored where it is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.called import milepost as call
+from without import WITHOUT
+
+import milepost
+from milepost.api.evaluate import save_plan
+from milepost.errors import MilepostError
+from milepost.store import open_results
+from milepost.store.atomic_files import read_json
+from milepost.store.tables import read_made
+from run.own_tasks import write_tasks
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tasks(tmp_path_factory.mktemp("tasks"))
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_run: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plan") / "farm"
+    save_plan(tiny_run, "farm,prose", folder, include_path=tasks)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def usual(tiny_run: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> milepost.Results:
+    """The same questions asked as always."""
+    out = tmp_path_factory.mktemp("usual") / "out"
+    return milepost.evaluate(tiny_run, "farm,prose", include_path=tasks, output_path=out)
+
+
+def lean(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that has torch, transformers, safetensors, numpy and pyarrow and little else."""
+    return subprocess.run(
+        [sys.executable, "-c", f"{WITHOUT}\n{code}", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def scores_in(folder: Path) -> dict[str, bytes]:
+    results, found = open_results(folder), {}
+    for path in (folder / "store" / "scores").rglob("*.parquet"):
+        loglikelihood, greedy = results.read_scores(path)
+        found[f"{path.parents[1].name}/{path.name}"] = loglikelihood.tobytes() + greedy.tobytes()
+    return found
+
+
+SCORE_PLAN = "import sys\nfrom milepost.run.score_plan import main\nsys.exit(main(sys.argv[1:]))"
+
+
+def test_a_saved_plan_and_a_folder_of_weights_become_records_without_lm_eval(
+    tiny_run: Path, plan: Path, usual: milepost.Results, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = lean(SCORE_PLAN, plan, tiny_run, out)
+    assert done.returncode == 0, done.stderr
+    assert "3 scored" in done.stdout
+    assert scores_in(out) == scores_in(usual.path)
+    again = lean(SCORE_PLAN, plan, tiny_run, out)
+    assert (again.returncode, "3 already scored" in again.stdout) == (0, True), again.stderr
+
+
+def test_weights_without_a_tokenizer_are_taken_to_have_the_one_of_the_plan(
+    tiny_run: Path, plan: Path, usual: milepost.Results, tmp_path: Path
+) -> None:
+    weights = shutil.copytree(tiny_run / "checkpoint-10", tmp_path / "weights")
+    for path in weights.glob("tokenizer*"):
+        path.unlink()
+    done = lean(SCORE_PLAN, plan, weights, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert scores_in(tmp_path / "out").items() <= scores_in(usual.path).items()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"), [("tokenizer", "another tokenizer"), ("context", "context of 256")]
+)
+def test_a_plan_of_another_model_is_refused_before_anything_is_written(
+    tiny_run: Path, plan: Path, tmp_path: Path, break_it: str, said: str
+) -> None:
+    weights = shutil.copytree(tiny_run / "checkpoint-10", tmp_path / "weights")
+    path = weights / ("config.json" if break_it == "context" else "tokenizer.json")
+    content = json.loads(path.read_text("utf-8"))
+    if break_it == "context":
+        content["max_position_embeddings"] = 128
+    else:
+        content["model"]["merges"].pop()
+    path.write_text(json.dumps(content), "utf-8")
+    called = call("run", weights, "--plan", plan, "-o", tmp_path / "out")
+    assert called.status == 2
+    assert said in called.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_a_plan_is_told(tiny_run: Path, tmp_path: Path) -> None:
+    called = call("run", tiny_run, "--plan", tmp_path, "-o", tmp_path / "out")
+    assert (called.status, called.out) == (2, "")
+    assert called.err.startswith(f"error: {tmp_path} holds no saved plan")
+
+
+def test_a_plan_is_not_saved_over_other_files(tiny_run: Path, tasks: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(MilepostError, match="something else"):
+        save_plan(tiny_run, "where", tmp_path, include_path=tasks)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_a_plan_asks_is_not_changed_by_options(tiny_run: Path, plan: Path, tmp_path: Path) -> None:
+    for options in (["-t", "where"], ["--limit", "2"], ["-f", "3"], ["--quick"]):
+        called = call("run", tiny_run, "--plan", plan, "-o", tmp_path / "out", *options)
+        assert (called.status, "a saved plan says itself what is asked" in called.err) == (2, True)
+
+
+def test_the_record_says_which_versions_scored(tiny_run: Path, plan: Path, tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    done = lean(SCORE_PLAN, plan, tiny_run / "checkpoint-10", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    store = tmp_path / "out" / "store"
+    told = [read_made(path)["versions"] for path in store.rglob("scores/*/*/*.parquet")]
+    told += [read_json(path)["versions"] for path in store.glob("runs/*.json")]
+    for versions in told:
+        assert versions["torch"] == torch.__version__
+        assert versions["transformers"] == transformers.__version__
+        assert "lm_eval" not in versions

@@ -1,0 +1,74 @@
+"""Addresses in the environment that are none are told before a library stumbles over them."""
+
+from __future__ import annotations
+
+import pytest
+
+from milepost.environment_urls import check_endpoint, check_proxies, check_token
+from milepost.errors import MilepostError
+
+
+@pytest.fixture(autouse=True)
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://h:9x", "bob:S3CRETpw@h:9", "ftp://h", "http://", "h", "http://[::1"]
+)
+def test_an_endpoint_that_is_no_address_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(MilepostError, match="HF_ENDPOINT is not an address") as told:
+        check_endpoint()
+    assert "S3CRET" not in told.value.message
+
+
+@pytest.mark.parametrize("address", ["bob:S3CRETpw@h:9x", "foo://h:9", "http://", "socks5://h:port"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("https_proxy", address)
+    with pytest.raises(MilepostError, match="https_proxy is not an address of a proxy") as told:
+        check_proxies()
+    assert "S3CRET" not in told.value.message
+
+
+def test_a_socks_proxy_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MilepostError, match="needs the package socksio"):
+        check_proxies()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:3128", "h:3128", "https://bob:pw@h", "http://[::1]:3128"]
+)
+def test_addresses_that_libraries_take_are_taken(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", address)
+    monkeypatch.setenv("HF_ENDPOINT", "http://bob:pw@127.0.0.1:8000/hub/")
+    check_proxies()
+    check_endpoint()
+
+
+def test_a_hub_address_is_not_looked_for_where_the_endpoint_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from milepost.sources import discover
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://h:9x")
+    with pytest.raises(MilepostError, match="HF_ENDPOINT is not an address"):
+        discover("hf://org/name")
+
+
+@pytest.mark.parametrize("token", ["hf_SECRETé", "hf_SECRET hf_other", "hf_SECRET\nhf_other"])
+def test_a_token_that_no_header_can_hold_is_told_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(MilepostError, match="HF_TOKEN is not a token") as told:
+        check_token()
+    assert "SECRET" not in told.value.message
+    monkeypatch.setenv("HF_TOKEN", "hf_SECRET\n")
+    check_token()
