@@ -28,7 +28,7 @@ soak: $(READY)
 # Random tasks against lm_eval on six architectures, random damage to results, random statistics: MILEPOST_FUZZ examples
 # (default 200) within MILEPOST_FUZZ_SECONDS (3600), from MILEPOST_FUZZ_SEED on; fuzz-report.json says what happened.
 fuzz: $(READY)
-	PYTHONPATH=tests $(BIN)/python -m fuzz
+	$(BIN)/python -m tests.fuzz
 
 check: $(READY)
 	$(BIN)/ruff format --check .

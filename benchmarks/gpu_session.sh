@@ -37,7 +37,7 @@ done
 [ ${#small[@]} -gt 0 ] || [ -d "$plans" ] || wrong "no folder of plans (benchmarks/saved_plans.py writes one)"
 
 mkdir -p "$out" || exit 2
-export PYTHONPATH="$root/src:$root/tests${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+export PYTHONPATH="$root/src:$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 export TOKENIZERS_PARALLELISM=false
 [ -s "$out/steps.tsv" ] || printf 'step\tstatus\tseconds\tsaid\n' > "$out/steps.tsv"
 failed=0

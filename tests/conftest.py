@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from faults.zygote import Zygote
+    from tests.faults.zygote import Zygote
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = (REPOSITORY / os.environ.get("MILEPOST_SHARED", "../shared")).resolve()
@@ -121,7 +121,7 @@ def hub_env(hub: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
     """Starts `milepost` in processes of its own, which have its imports already."""
-    from faults.zygote import Zygote
+    from tests.faults.zygote import Zygote
 
     parent = Zygote()
     yield parent

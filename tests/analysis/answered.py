@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.made import measurement
 from milepost.store.doc_records import GroupAnswers, ModelAnswers, TaskAnswers
+from tests.analysis.made import measurement
 
 
 def task(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.offers import letters, offered
 from milepost.analysis.choice_metrics import HIGHER_IS_BETTER, free_figures, habit_figures
 from milepost.analysis.choice_values import doc_figures
 from milepost.analysis.constant_answer import count_picks
+from tests.analysis.offers import letters, offered
 
 
 def always(letter: int, n: int, n_choices: int = 4) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from analysis.offers import letters, offered
 from milepost.analysis.choice_values import doc_figures
+from tests.analysis.offers import letters, offered
 
 
 def test_each_norm_has_its_own_pick() -> None:

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from analysis.answered import group, model, perplexity, right, task
 from milepost.analysis.changed_docs import changed_docs
 from milepost.analysis.comparison import Compared, compare_models
 from milepost.analysis.paired import Flips, mcnemar, paired_means
+from tests.analysis.answered import group, model, perplexity, right, task
 
 GENERATOR = np.random.default_rng(0)
 RIGHT = GENERATOR.random(200) < 0.7

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.offers import letters, offered
 from milepost.analysis.choice_values import doc_figures
 from milepost.analysis.constant_answer import count_picks
+from tests.analysis.offers import letters, offered
 
 
 def test_picks_and_right_answers_are_counted_by_position() -> None:

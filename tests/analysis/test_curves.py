@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.made import accuracy, measurement, perplexity
 from milepost.analysis import curves, rows
 from milepost.analysis.curves import missing_steps, with_gaps
 from milepost.store.reading import Visited
+from tests.analysis.made import accuracy, measurement, perplexity
 
 
 def test_a_curve_is_ordered_by_step_whatever_the_order_of_the_rows():

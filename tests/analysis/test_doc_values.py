@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from analysis.answered import model, task
-from analysis.made import measurement
 from milepost.analysis import rows
 from milepost.analysis.comparison import compare_models
 from milepost.analysis.curves import curves
@@ -28,6 +26,8 @@ from milepost.analysis.doc_values import (
 from milepost.analysis.signal import Points, rate
 from milepost.analysis.training import _trained
 from milepost.store.doc_history import Part
+from tests.analysis.answered import model, task
+from tests.analysis.made import measurement
 
 DRAW = np.random.default_rng(0)
 WORDS = DRAW.integers(5, 40, 40).astype(float)

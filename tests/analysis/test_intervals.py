@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, t
 
-from analysis.made import accuracy, measurement
 from milepost.analysis import rows
 from milepost.analysis.intervals import NO_INTERVAL, Member, group_interval, interval, wilson
 from milepost.analysis.student_t import t_quantile
+from tests.analysis.made import accuracy, measurement
 
 SHARES = st.floats(0, 1)
 DOCS = st.integers(1, 100_000)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from analysis.made import accuracy, measurement
 from milepost.analysis import record, rows
+from tests.analysis.made import accuracy, measurement
 
 
 def test_a_row_is_its_measurement_with_an_interval():

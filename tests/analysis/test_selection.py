@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.made import measurement, mmlu, perplexity
 from milepost.analysis.selection import headline, select
 from milepost.errors import ResultsError
+from tests.analysis.made import measurement, mmlu, perplexity
 
 
 def tasks_of(found):

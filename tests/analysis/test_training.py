@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from cli.called import milepost as called
-from run.own_tasks import write_tasks
 
 import milepost
 from milepost.analysis import rows
@@ -17,6 +15,8 @@ from milepost.analysis.training import Trained, ends, note_training, read_traini
 from milepost.store import open_results, read_measurements
 from milepost.store.curve_cache import read_note
 from milepost.store.reading import measurements_of, read_current
+from tests.cli.called import milepost as called
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(scope="module")

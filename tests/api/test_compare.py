@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from huggingface_hub import snapshot_download
-from weights.pruned import blocks, magnitude, n_of_m, prune
 
 from milepost.api.compare import Compared, compare
 from milepost.api.results import Results
 from milepost.errors import MilepostError
 from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig
+from tests.weights.pruned import blocks, magnitude, n_of_m, prune
 
 TEXTS = """\
 task: gsm8k_text

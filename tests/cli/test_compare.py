@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from run.own_tasks import write_tasks
 
-from cli.called import milepost
 from milepost.cli.compare import command
 from milepost.cli.run import as_arguments
 from milepost.run.config import OPTIONS
+from tests.cli.called import milepost
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(scope="module")

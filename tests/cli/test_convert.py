@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from weights.megatron_made import GPT2, LLAMA, logits, made_args, random_model, write_legacy
 
-from cli.called import milepost
 from milepost.weights import read_checkpoint
 from milepost.weights.save_folder import write_checkpoint
+from tests.cli.called import milepost
+from tests.weights.megatron_made import GPT2, LLAMA, logits, made_args, random_model, write_legacy
 
 IDS = torch.arange(40).view(2, 20) % 60
 

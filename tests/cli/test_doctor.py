@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from huggingface_hub import constants, snapshot_download
-from sources.folders import safetensors
 
-from cli.called import Called, milepost
 from milepost.doctor import disk, machine, mirror
+from tests.cli.called import Called, milepost
+from tests.sources.folders import safetensors
 
 CHECKS = ["python", "torch", "device", "gpu", "lm_eval", "mirror", "clock", "cached files", "disk: results",
           "disk: cache", "disk: Hub cache"]  # fmt: skip

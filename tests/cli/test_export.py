@@ -6,9 +6,9 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from analysis.made import mmlu, write_results
 
-from cli.called import milepost
+from tests.analysis.made import mmlu, write_results
+from tests.cli.called import milepost
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.own_tasks import write_tasks
 
 import milepost
-from cli.called import milepost as called
+from tests.cli.called import milepost as called
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(scope="module")

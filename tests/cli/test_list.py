@@ -9,10 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from analysis.made import accuracy, write_results
-from sources.folders import model
 
-from cli.called import milepost
+from tests.analysis.made import accuracy, write_results
+from tests.cli.called import milepost
+from tests.sources.folders import model
 
 KEYS = ["series", "checkpoint", "step", "source", "format", "size_bytes", "complete", "problem", "scored"]
 HEAVY = "torch lm_eval transformers numpy pandas pyarrow duckdb huggingface_hub"

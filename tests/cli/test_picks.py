@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from analysis.made import accuracy, write_results
 
-from cli.called import milepost
 from milepost.analysis import rows
 from milepost.report.chart import curve
 from milepost.store import ResultsFolder, read_measurements
 from milepost.store.atomic_files import read_json, write_json
+from tests.analysis.made import accuracy, write_results
+from tests.cli.called import milepost
 
 PICKS = {
     "n": 10,

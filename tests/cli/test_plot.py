@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from analysis.made import accuracy, measurement, mmlu, write_results
 
-from cli.called import milepost
 from milepost.store.atomic_files import write_json
+from tests.analysis.made import accuracy, measurement, mmlu, write_results
+from tests.cli.called import milepost
 
 
 @pytest.fixture(scope="module")

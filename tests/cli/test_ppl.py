@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.called import milepost
+from tests.cli.called import milepost
 
 TEXT = "".join(f"{n} the cat sat on the mat and the dog ran after it. naïve — 猫\n" for n in range(9))
 WINDOWS = ("--seqlen", "48", "--stride", "16", "--dtype", "float32")
@@ -139,7 +139,7 @@ def test_two_models_stand_side_by_side(tiny_run: Path, text: Path, tmp_path: Pat
 def test_models_with_different_tokenizers_can_be_compared_per_byte_only(
     tiny_run: Path, text: Path, tmp_path: Path
 ) -> None:
-    from conftest import save_tiny_llama
+    from tests.conftest import save_tiny_llama
 
     other = tmp_path / "other"
     save_tiny_llama(other, seed=7)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from run.own_tasks import write_tasks
 
 from milepost import evaluate
 from milepost.cli.main import milepost
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(scope="module")

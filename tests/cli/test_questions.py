@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run.own_tasks import ANIMALS, PLACES, write_tasks
 
 import milepost
-from cli.called import milepost as called
+from tests.cli.called import milepost as called
+from tests.run.own_tasks import ANIMALS, PLACES, write_tasks
 
 
 @pytest.fixture(scope="module")

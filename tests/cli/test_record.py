@@ -8,9 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from run.own_tasks import write_tasks
 
-from cli.called import Called, milepost
+from tests.cli.called import Called, milepost
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import NO_HUB
-from run.own_tasks import write_task, write_tasks
 
-from cli.called import Called, milepost
+from tests.cli.called import Called, milepost
+from tests.conftest import NO_HUB
+from tests.run.own_tasks import write_task, write_tasks
 
 Run = Callable[..., Called]
 

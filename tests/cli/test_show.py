@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from analysis.made import accuracy, measurement, mmlu, write_results
 
-from cli.called import milepost
+from tests.analysis.made import accuracy, measurement, mmlu, write_results
+from tests.cli.called import milepost
 
 KEYS = ["series", "checkpoint", "step", "task", "metric", "filter"]
 KEYS += ["value", "stderr", "ci_low", "ci_high", "n", "chance"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis.made import accuracy, measurement, rising, write_results
 
-from cli.called import milepost
 from milepost.store.atomic_files import read_json, write_json
+from tests.analysis.made import accuracy, measurement, rising, write_results
+from tests.cli.called import milepost
 
 STEPS = list(range(1000, 21000, 1000))
 

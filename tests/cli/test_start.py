@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.called import Called, milepost
+from tests.cli.called import Called, milepost
 
 Start = Callable[..., Called]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 
-from engine.models import OLD, SMALL, VOCAB
+from tests.engine.models import OLD, SMALL, VOCAB
 
 SWITCH = 32
 """Tokens up to which the positions of those that change are the usual ones."""

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.models import pack_up
 from milepost.engine import attention_plan
 from milepost.engine.attention_plan import AttentionPlan, plan_attention
 from milepost.plan.packs import Pack, cut_packs, make_pack
 from milepost.plan.tiles import cut_tiles
 from milepost.plan.tree import build_tree
+from tests.engine.models import pack_up
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=24), min_size=1, max_size=20)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.models import tiny_model
 from milepost.engine import budget
+from tests.engine.models import tiny_model
 
 
 def test_plenty_of_memory_gives_the_most_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:

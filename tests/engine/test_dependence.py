@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.dependent import CONFIGS, SWITCH, dependent_model
-from engine.models import VOCAB, close, pack_up, tiny_model
 from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.trial import Trial, probes_of
 from milepost.types import Scores, Sequences
+from tests.engine.dependent import CONFIGS, SWITCH, dependent_model
+from tests.engine.models import VOCAB, close, pack_up, tiny_model
 
 CHANGING = ["phi3 longrope", "phimoe longrope", "llama longrope", "llama dynamic"]
 

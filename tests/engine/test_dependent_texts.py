@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.dependent import CONFIGS, SWITCH, dependent_model
-from engine.models import VOCAB, tiny_model
-from engine.texts import CHARACTERS, SPECIAL, Characters, asking
 from milepost.engine import EngineName, build_generator
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.selection import TrustedGenerator
 from milepost.engine.generate.trial import TextTrial, probes_of
 from milepost.types import Generation
+from tests.engine.dependent import CONFIGS, SWITCH, dependent_model
+from tests.engine.models import VOCAB, tiny_model
+from tests.engine.texts import CHARACTERS, SPECIAL, Characters, asking
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 import transformers
 
-from engine.models import VOCAB, close, pack_up, random_requests, tiny_model
-from engine.texts import Characters, asking, prompts
 from milepost.engine import EngineName, build_engine, build_generator
 from milepost.errors import MilepostError
 from milepost.types import Scores, Sequences
+from tests.engine.models import VOCAB, close, pack_up, random_requests, tiny_model
+from tests.engine.texts import Characters, asking, prompts
 
 POISON = VOCAB - 1
 CODEC = Characters()

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models import CONFIGS, VOCAB, tiny_model
-from engine.test_generate import CODEC, FALLS_BACK, TASKS, by_reference
-from engine.texts import asking, prompts
 from milepost.engine.accelerator import EMULATE, Accelerator
 from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.selection import TrustedGenerator
 from milepost.engine.generate.step_graph import StepGraph
+from tests.engine.models import CONFIGS, VOCAB, tiny_model
+from tests.engine.test_generate import CODEC, FALLS_BACK, TASKS, by_reference
+from tests.engine.texts import asking, prompts
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import engine.models as models
-from engine.emulated import Compiler, compiler
-from engine.models import VOCAB, close, pack_up, random_requests, tiny_model
+import tests.engine.models as models
 from milepost.engine.accelerator import Accelerator
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.optimizations import Switches
@@ -19,6 +17,8 @@ from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
+from tests.engine.emulated import Compiler, compiler
+from tests.engine.models import VOCAB, close, pack_up, random_requests, tiny_model
 
 pytestmark = pytest.mark.slow
 

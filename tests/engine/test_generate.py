@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models import CONFIGS, VOCAB, tiny_model
-from engine.texts import CHARACTERS, Characters, asking, prompts
 from milepost.engine import build_generator
 from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.optimizations import GenerateSwitches
@@ -18,6 +16,8 @@ from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.selection import TrustedGenerator
 from milepost.errors import MilepostError
 from milepost.types import Generation
+from tests.engine.models import CONFIGS, VOCAB, tiny_model
+from tests.engine.texts import CHARACTERS, Characters, asking, prompts
 
 CODEC = Characters()
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}

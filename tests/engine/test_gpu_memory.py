@@ -13,9 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import engine.models as models
-from engine.emulated import Compiler, compiler
-from engine.models import CONFIGS, VOCAB, random_requests, tiny_model
+import tests.engine.models as models
 from milepost.engine.gpu_memory import FEWEST_TOKENS, SHARE_OF_FREE, MemoryModel, shelf_bytes
 from milepost.engine.layer_shapes import LayerShape
 from milepost.engine.memory import CUDA_SETTINGS
@@ -23,6 +21,8 @@ from milepost.engine.packed import PackedEngine
 from milepost.engine.tree_cache import Layouts
 from milepost.engine.trial import text_config
 from milepost.plan.joined_shards import ShardStream
+from tests.engine.emulated import Compiler, compiler
+from tests.engine.models import CONFIGS, VOCAB, random_requests, tiny_model
 
 __all__ = ["compiler"]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models import VOCAB, random_requests, tiny_model
 from milepost.engine import half_precision as products
 from milepost.engine.half_precision import LEAST_ROWS, wide_products
 from milepost.engine.optimizations import Switches
 from milepost.engine.packed import PackedEngine
+from tests.engine.models import VOCAB, random_requests, tiny_model
 
 HALVES = [torch.bfloat16, torch.float16]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.models import VOCAB, tiny_model
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.generate import chunked_argmax as parts
 from milepost.engine.generate.chunked_argmax import likeliest
+from tests.engine.models import VOCAB, tiny_model
 
 
 @pytest.fixture(autouse=True)

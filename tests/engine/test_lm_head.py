@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models import VOCAB, tiny_model
 from milepost.engine import lm_head_gpu as rows_gpu
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.lm_head import score_on_device, score_rows
+from tests.engine.models import VOCAB, tiny_model
 
 N_ROWS, N_TARGETS = 40, 90
 

@@ -18,8 +18,6 @@ import pytest
 import torch
 import transformers
 
-from engine.models import CONFIGS, VOCAB, random_requests
-from engine.texts import Characters, asking, prompts
 from milepost.doctor.gpu import try_attention
 from milepost.engine import build_engine, build_generator
 from milepost.engine.generate.batched import BatchedGenerator
@@ -35,6 +33,8 @@ from milepost.plan.tree import build_tree
 from milepost.run.score_plan import score_plan
 from milepost.store import ResultsFolder
 from milepost.types import Scores, Sequences
+from tests.engine.models import CONFIGS, VOCAB, random_requests
+from tests.engine.texts import Characters, asking, prompts
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.emulated import Compiler, compiler
-from engine.models import VOCAB, close, random_requests, tiny_model
 from milepost.engine.accelerator import STAND_IN, Accelerator
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.gpu_path import GpuPath
 from milepost.engine.packed import PackedEngine
 from milepost.types import Sequences
+from tests.engine.emulated import Compiler, compiler
+from tests.engine.models import VOCAB, close, random_requests, tiny_model
 
 __all__ = ["compiler"]
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 import transformers
 
-from engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
 from milepost.engine import attention_hook as registry
 from milepost.engine import packed
 from milepost.engine.attention_cpu import TileRunner
@@ -22,6 +21,7 @@ from milepost.engine.reference import ReferenceEngine
 from milepost.engine.trial import Trial
 from milepost.plan.sequences import longest, take
 from milepost.types import Sequences
+from tests.engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
 
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}
 LONG = ["llama", "mistral with a window", "gemma2", "gpt2", "opt"]

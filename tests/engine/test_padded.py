@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models import CONFIGS, VOCAB, close, pack_up, random_requests, tiny_model
 from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
 from milepost.types import Sequences
+from tests.engine.models import CONFIGS, VOCAB, close, pack_up, random_requests, tiny_model
 
 
 def test_reference_equals_a_loss_computed_by_transformers() -> None:

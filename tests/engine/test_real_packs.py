@@ -13,10 +13,10 @@ import pytest
 import transformers
 from tokenizers import Tokenizer
 
-from engine.emulated import Compiler, compiler
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.packed import PackedEngine
 from milepost.types import Sequences
+from tests.engine.emulated import Compiler, compiler
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.models import random_requests
 from milepost.engine import tree_cache as layouts
 from milepost.engine.tree_cache import Layouts
+from tests.engine.models import random_requests
 
 
 def test_the_same_object_is_laid_out_once() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.models import VOCAB
 from milepost.types import Generation
+from tests.engine.models import VOCAB
 
 SPECIAL = (0, 1, 2)
 CHARACTERS = ["<s>", "</s>", "<pad>", *(chr(code) for code in range(33, 33 + VOCAB - 3))]

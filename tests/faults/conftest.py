@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.own_tasks import write_task
 
-from faults.zygote import Zygote
+from tests.faults.zygote import Zygote
+from tests.run.own_tasks import write_task
 
 ANIMALS = ("cat", "dog", "rat", "hen", "cow", "pig", "fox", "owl")
 N_KILLS = int(os.environ.get("MILEPOST_KILLS", "8"))

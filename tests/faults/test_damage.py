@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from faults.records import contents, score_files
-from faults.zygote import Zygote
 from milepost.cli.main import milepost
 from milepost.store.atomic_files import read_json
 from milepost.store.reading import read_measurements
 from milepost.store.verify import repair, verify
+from tests.faults.records import contents, score_files
+from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
 

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli.called import milepost as call
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from run.own_tasks import write_tasks
 from safetensors.torch import load_file
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from transformers import AutoModelForCausalLM
-from weights.hostile import Command, assert_armed, bomb
 
 import milepost
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_tasks
+from tests.weights.hostile import Command, assert_armed, bomb
 
 pytestmark = [
     pytest.mark.slow,

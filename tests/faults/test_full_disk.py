@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from faults.records import contents, leftovers, score_files
-from faults.zygote import Zygote
 from milepost import evaluate
 from milepost.errors import ResultsError, StorageError
 from milepost.store import ResultsFolder, folder
 from milepost.store import atomic_files as files
 from milepost.store.folder import check_writable
+from tests.faults.records import contents, leftovers, score_files
+from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from run.own_tasks import write_tasks
-from sources.folders import model, sharded
 
 import milepost
-from faults.bad_line import BadLine, Fault
 from milepost.errors import CheckpointError, SourceError
 from milepost.sources.hub import requests as hub_requests
+from tests.faults.bad_line import BadLine, Fault
+from tests.run.own_tasks import write_tasks
+from tests.sources.folders import model, sharded
 
 pytestmark = [pytest.mark.hub, pytest.mark.slow]
 TOKEN = "hf_" + "Secret0Token" * 3

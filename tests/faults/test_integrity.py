@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from cli.called import Called, milepost
-from run.own_tasks import write_tasks
 from safetensors.torch import load_file, save_file
 
 from milepost.sources import digests
 from milepost.store import read_measurements
+from tests.cli.called import Called, milepost
+from tests.run.own_tasks import write_tasks
 
 WEIGHTS = "model.safetensors"
 FIRST, LAST = 10, 900

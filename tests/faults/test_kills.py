@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.conftest import N_KILLS
-from faults.records import contents, leftovers, score_files
-from faults.zygote import Child, Zygote
+from tests.faults.conftest import N_KILLS
+from tests.faults.records import contents, leftovers, score_files
+from tests.faults.zygote import Child, Zygote
 
 SEED = int(os.environ.get("MILEPOST_KILLS_SEED", "4"))
 

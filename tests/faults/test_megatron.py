@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from cli.called import milepost
-from run.own_tasks import write_tasks
-from weights.hostile import Command
-from weights.megatron_made import GPT2, made_args, random_model, write_legacy, write_torch_dist
+
+from tests.cli.called import milepost
+from tests.run.own_tasks import write_tasks
+from tests.weights.hostile import Command
+from tests.weights.megatron_made import GPT2, made_args, random_model, write_legacy, write_torch_dist
 
 ARGS = made_args(GPT2, padded_vocab_size=272, max_position_embeddings=256)
 """Tied embeddings, so that the last pipeline stage has a copy."""

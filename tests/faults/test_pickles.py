@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from cli.called import milepost
-from run.own_tasks import write_tasks
 from safetensors.torch import load_file
+
+from tests.cli.called import milepost
+from tests.run.own_tasks import write_tasks
 
 BIN = "pytorch_model.bin"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.records import contents, leftovers, score_files
-from faults.zygote import Zygote
+from tests.faults.records import contents, leftovers, score_files
+from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
 

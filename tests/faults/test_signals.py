@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.records import contents, leftovers, score_files
-from faults.zygote import Child, Zygote
+from tests.faults.records import contents, leftovers, score_files
+from tests.faults.zygote import Child, Zygote
 
 pytestmark = pytest.mark.slow
 

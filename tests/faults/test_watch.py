@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from cli.called import milepost as milepost_cli
 
 import milepost
-from faults.zygote import Zygote
+from tests.cli.called import milepost as milepost_cli
+from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ def main() -> int:
         }  # fmt: skip
         import torch
 
-        from fuzz.loop import Report, fuzz, try_example, write_report
+        from tests.fuzz.loop import Report, fuzz, try_example, write_report
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         work = Path(scratch) / "work"

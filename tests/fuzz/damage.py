@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cli.called import Called, milepost
-from conftest import save_tiny_llama
-from run.own_tasks import write_tasks
+from tests.cli.called import Called, milepost
+from tests.conftest import save_tiny_llama
+from tests.run.own_tasks import write_tasks
 
 SENTINEL = "not to be touched\n"
 

@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fuzz.damage import damage_example
-from fuzz.parity import parity_example
-from fuzz.statistics import statistics_example
+from tests.fuzz.damage import damage_example
+from tests.fuzz.parity import parity_example
+from tests.fuzz.statistics import statistics_example
 
 Example = Callable[[int, Path], str]
 KINDS: dict[str, Example] = {

@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 import milepost
-from fuzz.models import ARCHITECTURES, TOKENIZERS, save_model
-from fuzz.task_files import write_example
 from milepost.errors import MilepostError
+from tests.fuzz.models import ARCHITECTURES, TOKENIZERS, save_model
+from tests.fuzz.task_files import write_example
 
 NATS = 1e-4
 ENGINES = ("packed", "packed", "padded", "reference", "auto")

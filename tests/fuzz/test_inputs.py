@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost
-from conftest import save_tiny_llama
 from huggingface_hub import constants
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sources.folders import model, refusal_of
 
 from milepost.sources import Steps, discover_all, identify
 from milepost.sources.checksums import promised_sha256
 from milepost.sources.local import inspect_folder
 from milepost.weights import LiveModel, context_length, read_checkpoint, read_config
+from tests.cli.called import milepost
+from tests.conftest import save_tiny_llama
+from tests.sources.folders import model, refusal_of
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 JSON = st.recursive(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import loop
-from fuzz.loop import KINDS, Report, fuzz, try_example
+from tests.fuzz import loop
+from tests.fuzz.loop import KINDS, Report, fuzz, try_example
 
 EXAMPLES = [("parity", 3), ("parity", 12), ("parity", 24), ("damage", 1), ("damage", 5)]
 

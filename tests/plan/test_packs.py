@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from milepost.plan.packs import Pack, Span, cut_packs, halves, make_pack
 from milepost.plan.tiles import Tiles, cut_tiles
 from milepost.plan.tree import Tree, ancestors, build_tree
-from plan.sequences import as_sequences, rows
+from tests.plan.sequences import as_sequences, rows
 
 Rows = list[tuple[list[int], int]]
 tile_sizes = st.tuples(st.integers(1, 40), st.integers(1, 20))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milepost.plan.tree import Tree, ancestors, build_tree, token_counts
-from plan.sequences import as_sequences, rows
+from tests.plan.sequences import as_sequences, rows
 
 Rows = list[tuple[list[int], int]]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from analysis.made import mmlu, write_results
+
+from tests.analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from without import WITHOUT
+
+from tests.without import WITHOUT
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 

@@ -9,11 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from minimal import make_environment
-from run.own_tasks import write_tasks
 
 from milepost.api.evaluate import evaluate, save_plan
 from milepost.store import open_results
+from tests.minimal import make_environment
+from tests.run.own_tasks import write_tasks
 
 pytestmark = pytest.mark.slow
 

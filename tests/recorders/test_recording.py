@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 import pytest
-from analysis.made import accuracy, measurement, mmlu, rising, write_results
 
 from milepost.analysis import rows
 from milepost.errors import MilepostError
@@ -17,7 +16,8 @@ from milepost.recorders.recording import Recording
 from milepost.store import open_results
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.verify import verify
-from recorders.kept import Kept, checkpoint, record, recording
+from tests.analysis.made import accuracy, measurement, mmlu, rising, write_results
+from tests.recorders.kept import Kept, checkpoint, record, recording
 
 STEPS = [100, 200, 300, 400]
 RISING = rising("arc_easy", STEPS, low=0.3, high=0.5, n=400)

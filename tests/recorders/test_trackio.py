@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from analysis.made import rising, write_results
 
 from milepost.recorders import open_recording
-from recorders.kept import record
-from recorders.test_recording import hide, reveal
+from tests.analysis.made import rising, write_results
+from tests.recorders.kept import record
+from tests.recorders.test_recording import hide, reveal
 
 STEPS = [100, 200, 300, 400]
 RISING = rising("arc_easy", STEPS, low=0.3, high=0.5, n=400)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from analysis.made import perplexity, rising
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
 from milepost.report.arranged import by_tokens, together
+from tests.analysis.made import perplexity, rising
 
 STEPS = [100, 200, 300]
 CLOZE = rising("mmlu_continuation", STEPS, low=0.3, high=0.6, n=1000)

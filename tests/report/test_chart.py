@@ -6,12 +6,12 @@ import json
 
 import pytest
 import vl_convert
-from analysis.made import accuracy, measurement, mmlu, perplexity
 
 from milepost.analysis import rows
 from milepost.report.chart import curve, remarks
 from milepost.report.files import vegalite_version
 from milepost.report.theme import DASHES, PALETTE, SHAPES
+from tests.analysis.made import accuracy, measurement, mmlu, perplexity
 
 
 def spec_of(found, **options):

@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 import pytest
-from analysis.answered import group, model, perplexity, right
 from rich.console import Console
 
 from milepost.analysis.comparison import compare_models
@@ -20,6 +19,7 @@ from milepost.report.comparison.tables import HOW_TO_READ, headline, models_tabl
 from milepost.report.comparison.terminal import print_comparison
 from milepost.store.doc_records import ModelAnswers
 from milepost.types import LayerSparsity, Sparsity
+from tests.analysis.answered import group, model, perplexity, right
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m|`"
 RIGHT = np.arange(120) % 4 > 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from analysis.made import measurement
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
 from milepost.report.chart import curve
 from milepost.report.files import check_target, write_chart, write_file
+from tests.analysis.made import measurement
 
 
 @pytest.fixture(scope="module")

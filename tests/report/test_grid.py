@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.made import accuracy, measurement, perplexity
-
 from milepost.analysis import rows
 from milepost.report.grid import grids, legend
+from tests.analysis.made import accuracy, measurement, perplexity
 
 
 def test_a_cell_is_the_value_and_half_its_interval():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.made import measurement
-
 from milepost.report.left_out import left_out_notes, reason_notes
 from milepost.store.reading import LeftOut
+from tests.analysis.made import measurement
 
 
 def test_tasks_with_the_same_gaps_share_a_line_and_long_lists_are_cut() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from analysis.made import mmlu, perplexity, rising
 
 from milepost.analysis import rows
 from milepost.analysis.row import Row
 from milepost.report.first_last import first_last
 from milepost.report.heat_map import heat_map
+from tests.analysis.made import mmlu, perplexity, rising
 
 STEPS = list(range(1000, 28_000, 1000))
 SUBJECTS = [row for row in rows(mmlu(STEPS)) if row.kind == "task"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.made import accuracy, measurement
-
 from milepost.analysis import rows
 from milepost.report.markdown import markdown
+from tests.analysis.made import accuracy, measurement
 
 
 def test_a_markdown_table_has_equally_many_cells_in_every_line():

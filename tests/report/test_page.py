@@ -6,12 +6,12 @@ import html.parser
 import re
 
 import pytest
-from analysis.made import measurement, mmlu, perplexity, write_results
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
 from milepost.report.chart import curve
 from milepost.report.page import chart_page, write_report
+from tests.analysis.made import measurement, mmlu, perplexity, write_results
 
 NASTY = "<script>alert(1)</script>&{{7*7}}"
 

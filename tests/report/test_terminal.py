@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
-from analysis.made import measurement, mmlu
 from rich.console import Console
 
 from milepost.analysis import rows
 from milepost.report.terminal import print_table, table
+from tests.analysis.made import measurement, mmlu
 
 
 def printed(found, width):

@@ -8,10 +8,10 @@ import json
 import math
 
 import pyarrow.parquet as pq
-from analysis.made import accuracy, measurement, perplexity
 
 from milepost.analysis import record, rows
 from milepost.report.tidy import as_csv, as_json, as_parquet
+from tests.analysis.made import accuracy, measurement, perplexity
 
 ROWS = rows(
     [

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analysis.made import accuracy, measurement, rising, write_results
-from cli.called import milepost
 
 from milepost.analysis import rows
 from milepost.analysis.curves import curves
@@ -17,6 +15,8 @@ from milepost.analysis.improvement import compare_all, progress
 from milepost.analysis.training import Trained
 from milepost.report.training_table import remark
 from milepost.types import Measurement
+from tests.analysis.made import accuracy, measurement, rising, write_results
+from tests.cli.called import milepost
 
 
 @pytest.fixture

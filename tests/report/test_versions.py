@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli.called import milepost as call
-from run.own_tasks import write_tasks
 
 import milepost
 from milepost.report.versions import version_notes
 from milepost.store.atomic_files import read_json, write_json
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_tasks
 
 
 def record(name: str, **versions: str) -> dict[str, object]:

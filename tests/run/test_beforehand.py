@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli.called import milepost as call
 
 from milepost.errors import MilepostError
 from milepost.plan.shards import Shard
 from milepost.run import beforehand
 from milepost.run.beforehand import Beforehand
-from run.own_tasks import write_tasks
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_tasks
 
 
 class Slow:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli.called import milepost as call
 
 from milepost.errors import MilepostError
 from milepost.run.device import resolve_device
-from run.own_tasks import write_tasks
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(params=[0, 2])

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost as call
-from engine.completions import ECHO, NO_LOGPROBS, PROMPT_LOGPROBS, serving
 
 from milepost.api.results import Results
-from run.own_tasks import write_task, write_tasks
+from tests.cli.called import milepost as call
+from tests.engine.completions import ECHO, NO_LOGPROBS, PROMPT_LOGPROBS, serving
+from tests.run.own_tasks import write_task, write_tasks
 
 
 @pytest.fixture(scope="module")

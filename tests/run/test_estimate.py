@@ -17,7 +17,7 @@ from milepost.run.series import prepare_series
 from milepost.sources import discover
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Checkpoint
-from run.own_tasks import write_tasks
+from tests.run.own_tasks import write_tasks
 
 CHECKPOINT = Checkpoint(
     series="run",

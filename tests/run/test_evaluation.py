@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost as call
-from conftest import save_tiny_llama
-from faults.zygote import Zygote
 
 import milepost
 from milepost.store import read_measurements
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.reading import read_pick_counts
-from run.own_tasks import write_task, write_tasks
+from tests.cli.called import milepost as call
+from tests.conftest import save_tiny_llama
+from tests.faults.zygote import Zygote
+from tests.run.own_tasks import write_task, write_tasks
 
 Figures = dict[tuple[str, str, str], float | None]
 Evaluate = Callable[..., milepost.Results]

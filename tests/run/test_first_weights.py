@@ -11,7 +11,7 @@ import pytest
 import milepost
 from milepost.run import evaluation, first_weights
 from milepost.run.first_weights import FirstWeights
-from run.own_tasks import write_tasks
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture

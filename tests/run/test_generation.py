@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from cli.called import milepost as call
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 
@@ -24,7 +23,8 @@ from milepost.store.tables import read_table
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.loading import _manager
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
-from run.own_tasks import write_task
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_task
 
 pytestmark = pytest.mark.slow
 

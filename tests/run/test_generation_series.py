@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost as call
 
-from run.own_tasks import write_task
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_task
 
 STEPS = {
     "checkpoint-10": {},

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli.called import milepost as call
-from engine.emulated import Compiler, compiler
-from faults.zygote import Zygote
 
 from milepost.api.results import Results
 from milepost.engine.accelerator import EMULATE
@@ -18,7 +15,10 @@ from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.gpu_path import GpuPath
 from milepost.store import ResultsFolder, open_results
 from milepost.store.leases import leases_folder
-from run.own_tasks import write_tasks
+from tests.cli.called import milepost as call
+from tests.engine.emulated import Compiler, compiler
+from tests.faults.zygote import Zygote
+from tests.run.own_tasks import write_tasks
 
 pytestmark = pytest.mark.slow
 

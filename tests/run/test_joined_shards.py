@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli.called import milepost as call
 
 import milepost
 from milepost.engine.padded import PaddedEngine
@@ -23,7 +22,8 @@ from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_together
 from milepost.store.leases import leases_folder
 from milepost.types import Scores, Sequences
-from run.own_tasks import write_tasks
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_tasks
 
 Evaluate = Callable[[Path], milepost.Results]
 

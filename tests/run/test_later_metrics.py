@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost as call
-from without import WITHOUT
 
 import milepost
 from milepost.api.metrics import compute_metrics
@@ -19,7 +17,9 @@ from milepost.errors import MilepostError
 from milepost.run.plan_from_records import read_stored_plan
 from milepost.store import open_results
 from milepost.store.atomic_files import read_json, write_json
-from run.own_tasks import write_task, write_tasks
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_task, write_tasks
+from tests.without import WITHOUT
 
 TASKS = "farm,prose,tell"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost as call
 
 import milepost
 import milepost.tasks.lm_eval.metrics as metrics
@@ -19,7 +18,8 @@ from milepost.run import runner as streaming
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.types import Checkpoint
-from run.own_tasks import write_task, write_tasks
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_task, write_tasks
 
 OWN_CODE = """
 import threading

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.called import milepost as call
 from transformers.models.llama.modeling_llama import LlamaModel
 
-from run.own_tasks import write_task
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_task
 
 WORD = "xyzzy"
 

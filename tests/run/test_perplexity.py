@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli.called import milepost as call
 
 import milepost
 from milepost.api.perplexity import measure_perplexity
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.perplexity import texts
+from tests.cli.called import milepost as call
 
 SEQLEN, STRIDE = 64, 24
 PARAMETERS = {"seqlen": SEQLEN, "stride": STRIDE}

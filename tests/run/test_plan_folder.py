@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.called import milepost as call
-from without import WITHOUT
 
 import milepost
 from milepost.api.evaluate import save_plan
@@ -18,7 +16,9 @@ from milepost.errors import MilepostError
 from milepost.store import open_results
 from milepost.store.atomic_files import read_json
 from milepost.store.tables import read_made
-from run.own_tasks import write_tasks
+from tests.cli.called import milepost as call
+from tests.run.own_tasks import write_tasks
+from tests.without import WITHOUT
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from milepost.api.evaluate import evaluate
 from milepost.run.progress import Lines
 from milepost.run.quick import QUICK_DOCS, Stopwatch, first_middle_last
 from milepost.types import Checkpoint, Series
-from run.own_tasks import ANIMALS, PLACES, write_task
+from tests.run.own_tasks import ANIMALS, PLACES, write_task
 
 N_DOCS = 250
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from run.own_tasks import write_tasks
+from tests.run.own_tasks import write_tasks
 
 pytestmark = pytest.mark.hub
 TOKEN = "hf_" + "q7Z" * 11

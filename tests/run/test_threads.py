@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, initialization, 
 import milepost
 from milepost.weights import LiveModel, read_checkpoint, read_config
 from milepost.weights.meta_model import expected_tensors
-from run.own_tasks import write_tasks
+from tests.run.own_tasks import write_tasks
 
 N_LOOPS = 4
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli.called import milepost
 
 from milepost import Results
-from run.own_tasks import write_task, write_tasks
+from tests.cli.called import milepost
+from tests.run.own_tasks import write_task, write_tasks
 
 HOLES = {
     "output_type": "multiple_choice",

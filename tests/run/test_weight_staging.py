@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine.emulated import Compiler, compiler
-from weights.test_live_model import CONFIGS, save
 
 from milepost.engine.accelerator import EMULATE, Accelerator
 from milepost.engine.gpu_memory import MemoryModel, staging_bytes
@@ -22,7 +20,9 @@ from milepost.engine.optimizations import Switches
 from milepost.engine.upload import Upload, upload_if_it_fits
 from milepost.run.weight_staging import Staging
 from milepost.weights import CheckpointWeights, LiveModel, read_checkpoint
-from run.test_gpu_path import run, scores_in
+from tests.engine.emulated import Compiler, compiler
+from tests.run.test_gpu_path import run, scores_in
+from tests.weights.test_live_model import CONFIGS, save
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.sources import discover, discover_all, fetch, identify, tokenizer_location
 from milepost.sources.hub.address import HubAddress
-from sources.folders import model, refusal_of
+from tests.sources.folders import model, refusal_of
 
 pytestmark = pytest.mark.hub
 RUN = "hf://tiny/english-4m"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from milepost.sources import discover
-from sources.folders import model, safetensors, sharded
-from sources.test_hub import Server
+from tests.sources.folders import model, safetensors, sharded
+from tests.sources.test_hub import Server
 
 pytestmark = pytest.mark.hub
 

@@ -11,7 +11,7 @@ import pytest
 
 from milepost.errors import CheckpointError
 from milepost.sources import digests, discover, identify
-from sources.folders import CONFIG, model, sharded
+from tests.sources.folders import CONFIG, model, sharded
 
 
 def identity(folder, cache):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from milepost.errors import SourceError, TokenizerError
 from milepost.sources import Steps, discover, discover_all, tokenizer_location
-from sources.folders import CONFIG, model, refusal_of, safetensors, sharded
+from tests.sources.folders import CONFIG, model, refusal_of, safetensors, sharded
 
 
 def names(series):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from milepost.errors import SourceError
 from milepost.sources import Steps
-from sources.folders import refusal_of
+from tests.sources.folders import refusal_of
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli.called import milepost as called
-from run.own_tasks import write_tasks
 
 import milepost
 from milepost.store import read_measurements
+from tests.cli.called import milepost as called
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from analysis.offers import letters, offered
 
 from milepost.analysis.choice_values import doc_figures
 from milepost.store.picks import PICK_COLUMNS, read_choices, read_picks, write_choices, write_picks
+from tests.analysis.offers import letters, offered
 
 
 def test_choices_come_back(tmp_path: Path) -> None:

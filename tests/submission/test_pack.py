@@ -10,12 +10,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from cli.called import Called, milepost
-from run.own_tasks import ANIMALS, PLACES, write_task
 
 from milepost.api.evaluate import evaluate
 from milepost.store import open_results
 from milepost.store.verify import verify
+from tests.cli.called import Called, milepost
+from tests.run.own_tasks import ANIMALS, PLACES, write_task
 
 
 @pytest.fixture(scope="module")

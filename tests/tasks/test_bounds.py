@@ -15,7 +15,7 @@ from lm_eval import utils
 from milepost.tasks.lm_eval.templates import rendering, worker
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch, is_simple, make_sandbox, parse
 from milepost.tasks.lm_eval.yaml_file import read_task_file
-from tasks.test_trust import asked, config, refused, write
+from tests.tasks.test_trust import asked, config, refused, write
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
@@ -40,7 +40,7 @@ YAML = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from tasks.test_trust import folder as made
+    from tests.tasks.test_trust import folder as made
 
     return made.__wrapped__(tmp_path, monkeypatch)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from lm_eval.tasks import TaskManager
-from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.catalog import OWN_TASKS, CatalogEntry, load_catalog, resolve_names
 from milepost.tasks.lm_eval.yaml_file import parse_yaml
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.mark.slow

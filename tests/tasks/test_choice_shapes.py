@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run.own_tasks import write_task
 
 from milepost.analysis.choice_values import doc_figures
 from milepost.plan.encode import EncodedTask
@@ -18,6 +17,7 @@ from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
 from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Choices, Sequences
+from tests.run.own_tasks import write_task
 
 QUESTION = {"doc_to_text": "{{q}}", "doc_to_choice": "options", "doc_to_target": "label"}
 SHAPES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import datasets.config
 import pytest
-from conftest import NO_HUB
 from huggingface_hub import constants
 
 from milepost.tasks.lm_eval import data
 from milepost.tasks.lm_eval.data import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
+from tests.conftest import NO_HUB
 
 
 def local(*files: Path) -> dict[str, Any]:

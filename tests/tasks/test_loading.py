@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
 from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
 from milepost.tasks.settings import Seeds, TaskSettings
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.suites import FOLDER, load_suite, suite_names
+from tests.run.own_tasks import write_tasks
 
 
 def test_there_are_four() -> None:

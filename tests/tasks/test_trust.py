@@ -19,7 +19,6 @@ import pytest
 import yaml
 from lm_eval.config.group import AggMetricConfig, GroupConfig
 from lm_eval.config.task import FewshotConfig, TaskConfig
-from run.own_tasks import write_tasks
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval import fields, includes
@@ -31,6 +30,7 @@ from milepost.tasks.lm_eval.includes import read_config
 from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.settings import TaskSettings
+from tests.run.own_tasks import write_tasks
 
 MARK = "PWNED"
 ESCAPE = "{{ ''.__class__.__mro__[1].__subclasses__() }}"

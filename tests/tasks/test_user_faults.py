@@ -11,12 +11,12 @@ import yaml
 
 from milepost.errors import TaskError
 from milepost.tasks.names import check_distinct, check_name
-from tasks.test_trust import asked, config, refused, write
+from tests.tasks.test_trust import asked, config, refused, write
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from tasks.test_trust import folder as made
+    from tests.tasks.test_trust import folder as made
 
     return made.__wrapped__(tmp_path, monkeypatch)
 

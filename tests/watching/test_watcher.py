@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run.own_tasks import write_task
 
 from milepost.errors import SourceError, TaskError
 from milepost.run.callbacks import Nobody
@@ -20,6 +19,7 @@ from milepost.types import Checkpoint
 from milepost.watching import Ended, WatchSettings, watch_run
 from milepost.watching.exec_command import Command
 from milepost.watching.watcher import Report
+from tests.run.own_tasks import write_task
 
 
 @pytest.fixture(scope="module")

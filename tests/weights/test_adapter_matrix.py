@@ -11,7 +11,6 @@ import peft
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, TaskType, get_peft_model
-from sources.folders import refusal_of
 from transformers import (
     AutoModelForCausalLM,
     GemmaConfig,
@@ -25,6 +24,7 @@ from transformers import (
 from milepost.sources import discover, fetch, identify
 from milepost.weights import Bases, LiveModel, read_checkpoint, read_config, rows_after_merging
 from milepost.weights.formats.peft.patterns import endless_pattern
+from tests.sources.folders import refusal_of
 
 pytestmark = pytest.mark.slow
 

@@ -19,13 +19,13 @@ from peft import (
     get_peft_model,
 )
 from safetensors.torch import load_file, save_file
-from sources.folders import refusal_of
 from transformers import AutoModelForCausalLM
 
 from milepost.sources import Given, discover, fetch, identify, tokenizer_location
 from milepost.weights import Bases, LiveModel, read_checkpoint
-from weights.hostile import Command
-from weights.references import TOLERANCE, largest_differences
+from tests.sources.folders import refusal_of
+from tests.weights.hostile import Command
+from tests.weights.references import TOLERANCE, largest_differences
 
 TOKENS = torch.arange(2, 26).reshape(2, 12)
 

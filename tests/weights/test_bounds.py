@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from sources.folders import refusal_of
 
 from milepost.errors import CheckpointError, TokenizerError
 from milepost.sources.formats.huggingface.safetensors_header import read_header
 from milepost.sources.torch_archive import read_archive
 from milepost.weights import LiveModel, load_tokenizer, read_checkpoint, read_config
+from tests.sources.folders import refusal_of
 
 MIB = 1 << 20
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sources.folders import refusal_of
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
 from milepost.sources.formats.dcp.metadata import read_dcp_metadata
 from milepost.weights.formats.dcp import read_dcp_tensors
-from weights.hostile import Command, assert_armed, bomb
+from tests.sources.folders import refusal_of
+from tests.weights.hostile import Command, assert_armed, bomb
 
 SAVED = {
     "app": {

@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 import torch
-from sources.folders import refusal_of
 from torch.distributed import checkpoint as dcp
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from milepost.sources import discover
 from milepost.weights import read_checkpoint
 from milepost.weights.formats.dcp.names import find_model
-from weights.references import TOLERANCE, largest_differences
+from tests.sources.folders import refusal_of
+from tests.weights.references import TOLERANCE, largest_differences
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 

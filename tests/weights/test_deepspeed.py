@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from sources.folders import refusal_of
 
 from milepost.sources import discover
 from milepost.weights import read_checkpoint
-from weights.hostile import Command
-from weights.references import TOLERANCE, largest_differences
+from tests.sources.folders import refusal_of
+from tests.weights.hostile import Command
+from tests.weights.references import TOLERANCE, largest_differences
 
 RUNS = ["zero1_fp32", "zero2_bf16", "zero3_bf16"]
 

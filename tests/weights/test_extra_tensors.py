@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sources.folders import refusal_of
 from transformers import AutoModelForCausalLM
 
 from milepost.weights import LiveModel, read_checkpoint, read_config
+from tests.sources.folders import refusal_of
 
 TOKENS = torch.arange(2, 26).reshape(2, 12)
 Tensors = dict[str, torch.Tensor]

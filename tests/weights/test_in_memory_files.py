@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from run.own_tasks import write_tasks
 
 import milepost
 from milepost.errors import CheckpointError
 from milepost.weights import in_memory_files as held_files
 from milepost.weights.formats.huggingface.safetensors import read_safetensors
 from milepost.weights.in_memory_files import HeldFiles, read_file
+from tests.run.own_tasks import write_tasks
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from milepost.errors import CheckpointError
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.module import load_module
 from milepost.weights.torch_tensors import read_whole
-from weights.megatron_made import (
+from tests.weights.megatron_made import (
     GPT2,
     LLAMA,
     Tensors,

@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from sources.folders import refusal_of
 
 from milepost.errors import CheckpointError
 from milepost.weights import context_length, read_checkpoint, read_config
 from milepost.weights.formats.huggingface.safetensors import read_safetensors
+from tests.sources.folders import refusal_of
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,

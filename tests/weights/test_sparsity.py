@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from milepost.types import Sparsity
 from milepost.weights import read_checkpoint
 from milepost.weights.sparsity import _pattern, measure_sparsity
-from weights.pruned import blocks, magnitude, n_of_m, prune
+from tests.weights.pruned import blocks, magnitude, n_of_m, prune
 
 
 def pattern(matrix: torch.Tensor) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from sources.folders import refusal_of
 
 from milepost.errors import SourceError
 from milepost.sources import Given, discover
 from milepost.weights import read_config
 from milepost.weights.formats.dcp.torchtitan import names_for_transformers
-from weights.references import TOLERANCE, largest_differences
+from tests.sources.folders import refusal_of
+from tests.weights.references import TOLERANCE, largest_differences
 
 ARGUMENTS = {"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 128256,
              "ffn_dim_multiplier": 1.3, "multiple_of": 1024, "rope_theta": 500000}  # fmt: skip
