@@ -17,7 +17,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,19 +172,18 @@ def _ablation(
     name: str, questions: Questions, model: Any, shape: Shape, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """One row with everything on, then one per switch, measured in turns."""
-    from milepost.engine.optimizations import Switches
+    from milepost.engine.optimizations import SCORING, Optimizations
     from milepost.engine.packed import PackedEngine
 
-    all_on = Switches()
+    all_on = Optimizations()
     variants = {"all on": all_on}
-    for switch in fields(Switches):
-        if getattr(all_on, switch.name) is True:
-            variants[f"without {switch.name}"] = replace(all_on, **{switch.name: False})
+    for switch in SCORING:
+        variants[f"without {switch}"] = replace(all_on, **{switch: False})
     vocab_size = model.config.vocab_size
     seconds: dict[str, list[float]] = {label: [] for label in variants}
     for _ in range(options.rounds):
-        for label, switches in variants.items():
-            engine = PackedEngine(model, vocab_size=vocab_size, switches=switches)
+        for label, optimizations in variants.items():
+            engine = PackedEngine(model, vocab_size=vocab_size, optimizations=optimizations)
             engine.score(longest(questions.sequences, TRIAL_SEQUENCES))
             seconds[label].append(cpu_seconds(partial(engine.score, questions.sequences))[0])
     base = min(seconds["all on"])

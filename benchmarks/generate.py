@@ -16,7 +16,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -238,17 +238,17 @@ def _ablation(
 ) -> list[dict[str, Any]]:
     """One row with everything on, then one per switch, measured in turns."""
     from milepost.engine.generate.batched import BatchedGenerator
-    from milepost.engine.generate.optimizations import GenerateSwitches
+    from milepost.engine.optimizations import GENERATION, Optimizations
 
-    all_on = GenerateSwitches()
+    all_on = Optimizations()
     variants = {"all on": all_on}
-    for switch in fields(GenerateSwitches):
-        variants[f"without {switch.name}"] = replace(all_on, **{switch.name: False})
+    for switch in GENERATION:
+        variants[f"without {switch}"] = replace(all_on, **{switch: False})
     seconds: dict[str, list[float]] = {label: [] for label in variants}
     for _ in range(options.rounds):
-        for label, switches in variants.items():
+        for label, optimizations in variants.items():
             generator = BatchedGenerator(
-                model, tokenizer, vocab_size=model.config.vocab_size, switches=switches
+                model, tokenizer, vocab_size=model.config.vocab_size, optimizations=optimizations
             )
             seconds[label].append(cpu_seconds(partial(generator.generate, prompts, generation))[0])
     base = min(seconds["all on"])

@@ -4,7 +4,7 @@
     python benchmarks/gpu_generate.py --small
     python benchmarks/gpu_generate.py ... --base-url http://127.0.0.1:8000/v1
 
-`auto` is measured with each of its switches for a GPU off as well. A server must serve the shape asked for.
+`auto` is also measured without each of its optimizations for a GPU. A server must serve the same shape.
 
 Random weights write nothing that ends, so every text runs to `--new-tokens`: what is measured is tokens per
 second. Each way is kept as soon as it is measured; one that fails says why in its row.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Prompts = Sequence[npt.NDArray[np.int32]]
 
-SWITCHES = ("graphs", "look_ahead", "fixed_steps")
-"""Of `GenerateSwitches`: `auto-no-graphs` is `auto` without the first, and so on."""
+SWITCHES = {"graphs": "decode_graphs", "look_ahead": "look_ahead", "fixed_steps": "fixed_steps"}
+"""By the name after `auto-no-`: the field of `Optimizations` that is off."""
 WAYS = ("auto", *(f"auto-no-{name}" for name in SWITCHES), "hf-continuous", "generate", "server")
 
 
@@ -98,8 +98,8 @@ def _ours(
 ) -> tuple[Callable[[Prompts], list[str | None]], Callable[[], dict[str, Any]]]:
     """What continues prompts, and what it has to say of itself afterwards."""
     from milepost.engine import build_generator
-    from milepost.engine.generate.optimizations import GenerateSwitches
     from milepost.engine.generate.step_graph import StepGraph
+    from milepost.engine.optimizations import Optimizations
     from milepost.types import Generation
 
     if way == "server":
@@ -109,9 +109,9 @@ def _ours(
         generator: Any = ServerGenerator(ServerClient.connect(options.base_url))
     else:
         name, _, off = way.partition("-no-")
-        switches = replace(GenerateSwitches(), **{off: False}) if off else None
+        optimizations = replace(Optimizations(), **{SWITCHES[off]: False}) if off else None
         vocab_size = model.config.vocab_size
-        generator = build_generator(name, model, codec, vocab_size=vocab_size, switches=switches)  # type: ignore[arg-type]
+        generator = build_generator(name, model, codec, vocab_size=vocab_size, optimizations=optimizations)  # type: ignore[arg-type]
     asked = Generation(until=(), max_new_tokens=options.new_tokens)
     recorded = StepGraph.n_recorded
 

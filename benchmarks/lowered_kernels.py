@@ -142,7 +142,7 @@ def lowered(head: int, dtype: torch.dtype, tile: Any, softcap: float | None) -> 
     from torch._subclasses import FakeTensorMode
 
     from milepost.engine.attention_gpu import _flex
-    from milepost.engine.tree_mask import Seen, empty_blocks
+    from milepost.engine.tree_mask import Visibility, empty_blocks
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
 
@@ -164,7 +164,7 @@ def lowered(head: int, dtype: torch.dtype, tile: Any, softcap: float | None) -> 
         device = torch.device("cuda")
         ends, positions = torch.zeros(2, CONTEXT + TOKENS, dtype=torch.int32, device=device).unbind(0)
         window = torch.zeros((), dtype=torch.int32, device=device)
-        mask = _mask(Seen(ends, positions), empty_blocks(TOKENS, CONTEXT, device), window)
+        mask = _mask(Visibility(ends, positions), empty_blocks(TOKENS, CONTEXT, device), window)
         query = torch.empty(1, QUERY_HEADS, TOKENS, head, dtype=dtype, device=device)
         key, value = (
             torch.empty(1, KEY_HEADS, CONTEXT + TOKENS, head, dtype=dtype, device=device) for _ in "kv"

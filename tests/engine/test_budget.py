@@ -13,7 +13,7 @@ from tests.engine.models import tiny_model
 
 def test_plenty_of_memory_gives_the_most_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "free_bytes", lambda _: 10**12)
-    assert budget.fitting_budget(tiny_model("llama")) == budget.MOST_TOKENS["cpu"]
+    assert budget.fitting_budget(tiny_model("llama")) == budget.MAX_TOKENS["cpu"]
 
 
 def test_activations_take_no_more_than_their_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_activations_take_no_more_than_their_share_of_what_is_free(monkeypatch: 
 
 def test_no_memory_at_all_still_gives_a_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "free_bytes", lambda _: 0)
-    assert budget.fitting_budget(tiny_model("llama")) == budget.FEWEST_TOKENS
+    assert budget.fitting_budget(tiny_model("llama")) == budget.MIN_TOKENS
 
 
 def test_free_memory_is_what_linux_calls_available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

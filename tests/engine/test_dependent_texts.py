@@ -11,8 +11,8 @@ import torch
 
 from milepost.engine import EngineName, build_generator
 from milepost.engine.generate.padded import PaddedGenerator
-from milepost.engine.generate.selection import TrustedGenerator
-from milepost.engine.generate.trial import TextTrial, probes_of
+from milepost.engine.generate.selection import VerifiedGenerator
+from milepost.engine.generate.trial import GenerationTrial, probes_of
 from milepost.types import Generation
 from tests.engine.dependent import CONFIGS, SWITCH, dependent_model
 from tests.engine.models import VOCAB, tiny_model
@@ -107,7 +107,7 @@ def test_a_series_of_checkpoints_in_one_module_gets_the_texts_of_each_alone(arch
 @pytest.mark.parametrize("architecture", ["phi3 longrope", "llama longrope", "minimax", "rwkv"])
 def test_a_trial_finds_what_padding_does_though_every_prompt_is_long(architecture: str) -> None:
     model = dependent_model(architecture)
-    trial = TextTrial(model, CODEC, VOCAB, prompts_of((60, 50)), ASKED)
+    trial = GenerationTrial(model, CODEC, VOCAB, prompts_of((60, 50)), ASKED)
     verdict = trial.verdict(PaddedGenerator(model, CODEC, vocab_size=VOCAB))
     assert verdict.reason is not None
     assert "off the plain forward pass" in verdict.reason
@@ -129,7 +129,7 @@ def test_a_model_that_only_the_reference_can_run_is_left_to_it(monkeypatch: pyte
         raise RuntimeError("no cache of this kind")
 
     monkeypatch.setattr(model, "generate", broken)
-    generator = TrustedGenerator(model, CODEC, vocab_size=VOCAB)
+    generator = VerifiedGenerator(model, CODEC, vocab_size=VOCAB)
     assert generator.generate(asked, ASKED) == expected
     assert generator.name == "reference"
     assert str(generator.fallback).endswith(
@@ -139,15 +139,15 @@ def test_a_model_that_only_the_reference_can_run_is_left_to_it(monkeypatch: pyte
 
 def test_how_long_a_text_may_be_counts_as_longer_too() -> None:
     tried = []
-    generator = TrustedGenerator(tiny_model("llama"), CODEC, vocab_size=VOCAB)
-    right = TextTrial.verdict
+    generator = VerifiedGenerator(tiny_model("llama"), CODEC, vocab_size=VOCAB)
+    right = GenerationTrial.verdict
 
-    def counted(trial: TextTrial, one: Any) -> Any:
+    def counted(trial: GenerationTrial, one: Any) -> Any:
         tried.append(trial)
         return right(trial, one)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TextTrial, "verdict", counted)
+        patch.setattr(GenerationTrial, "verdict", counted)
         for n, expected in ((4, 1), (4, 1), (12, 2), (6, 2)):
             generator.generate(prompts_of((10, 12)), Generation(until=(), max_new_tokens=n))
             assert len(tried) == expected

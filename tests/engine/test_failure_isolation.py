@@ -101,11 +101,11 @@ def test_a_joined_stream_that_raises_goes_on_with_the_shards_it_held() -> None:
                     yield self.own.score(held.pop(0))
             yield from map(self.own.score, held)
 
-    from milepost.engine.failure_isolation import CarefulEngine
+    from milepost.engine.failure_isolation import FailureIsolatingEngine
 
     reference = build_engine("reference", tiny_model("llama"), vocab_size=VOCAB)
     shards = [pack_up([([4, 5, 6 + i], 1)] * n) for i, n in enumerate((1, 2, 3, 4, 5))]
-    engine = CarefulEngine(Joined(reference), reference)  # type: ignore[arg-type]
+    engine = FailureIsolatingEngine(Joined(reference), reference)  # type: ignore[arg-type]
     found = list(engine.score_stream(iter(shards)))
     assert [len(scores.greedy) for scores in found] == [1, 2, 3, 4, 5]
     for scores, shard in zip(found, shards, strict=True):

@@ -12,10 +12,10 @@ import torch
 
 from milepost.engine.accelerator import EMULATE, Accelerator
 from milepost.engine.generate.batched import BatchedGenerator
-from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.reference import ReferenceGenerator
-from milepost.engine.generate.selection import TrustedGenerator
+from milepost.engine.generate.selection import VerifiedGenerator
 from milepost.engine.generate.step_graph import StepGraph
+from milepost.engine.optimizations import Optimizations
 from tests.engine.models import CONFIGS, VOCAB, tiny_model
 from tests.engine.test_generate import CODEC, FALLS_BACK, TASKS, by_reference
 from tests.engine.texts import asking, prompts
@@ -36,7 +36,7 @@ def generator_of(model: torch.nn.Module, **more: Any) -> BatchedGenerator:
 @pytest.mark.parametrize("architecture", [name for name in CONFIGS if name not in FALLS_BACK])
 def test_every_architecture_gives_the_texts_of_the_reference(architecture: str) -> None:
     model = tiny_model(architecture)
-    generator = TrustedGenerator(model, CODEC, vocab_size=VOCAB)
+    generator = VerifiedGenerator(model, CODEC, vocab_size=VOCAB)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
     assert (generator.name, generator.fallback) == ("batched", None)
     batched: Any = generator._generator
@@ -45,30 +45,38 @@ def test_every_architecture_gives_the_texts_of_the_reference(architecture: str) 
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("most_rows", [2, 16])
-def test_what_a_task_asks_for_is_the_same(task: str, most_rows: int) -> None:
+@pytest.mark.parametrize("max_rows", [2, 16])
+def test_what_a_task_asks_for_is_the_same(task: str, max_rows: int) -> None:
     model = tiny_model("llama")
-    generator = generator_of(model, most_rows=most_rows)
+    generator = generator_of(model, max_rows=max_rows)
     assert generator.generate(prompts(), TASKS[task]) == by_reference(model, TASKS[task])
 
 
-OWN = ("fixed_steps", "graphs", "look_ahead", "refill", "drop_finished", "share_prefix", "copy_prefixes")
+OWN = (
+    "fixed_steps",
+    "decode_graphs",
+    "look_ahead",
+    "refill",
+    "drop_finished",
+    "share_prefixes",
+    "copy_prefixes",
+)
 
 
 @pytest.mark.parametrize("off", OWN)
-@pytest.mark.parametrize("most_rows", [1, 4])
-def test_no_switch_changes_a_text(off: str, most_rows: int) -> None:
+@pytest.mark.parametrize("max_rows", [1, 4])
+def test_no_switch_changes_a_text(off: str, max_rows: int) -> None:
     model = tiny_model("llama")
-    switches = dataclasses.replace(GenerateSwitches(), **{off: False})
-    generator = generator_of(model, switches=switches, most_rows=most_rows, budget_tokens=64)
+    optimizations = dataclasses.replace(Optimizations(), **{off: False})
+    generator = generator_of(model, optimizations=optimizations, max_rows=max_rows, budget_tokens=64)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
-    recorded = off not in ("fixed_steps", "graphs")
+    recorded = off not in ("fixed_steps", "decode_graphs")
     assert (StepGraph.n_recorded > 0) == recorded
 
 
 def test_steps_are_recorded_once_for_all_shards_and_checkpoints_of_a_series() -> None:
     model, other = tiny_model("llama"), tiny_model("llama", seed=1)
-    generator = generator_of(model, most_rows=4)
+    generator = generator_of(model, max_rows=4)
     for _ in range(3):
         for asked in (prompts(), prompts(seed=1), prompts(n=6)):
             expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, asking())
@@ -82,8 +90,8 @@ def test_steps_are_recorded_once_for_all_shards_and_checkpoints_of_a_series() ->
 @pytest.mark.parametrize("look_ahead", [True, False])
 def test_the_host_waits_once_a_step_at_most(look_ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
-    switches = GenerateSwitches(look_ahead=look_ahead)
-    generator = generator_of(model, switches=switches)
+    optimizations = Optimizations(look_ahead=look_ahead)
+    generator = generator_of(model, optimizations=optimizations)
     waited: list[str] = []
     for name in ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__int__"):
         right = getattr(torch.Tensor, name)
@@ -122,7 +130,7 @@ def test_a_row_without_numbers_spoils_no_other() -> None:
         model.get_output_embeddings().weight.copy_(torch.nan_to_num(model.get_output_embeddings().weight))
     expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, asking())
     assert expected[4] is None
-    generator = generator_of(model, most_rows=3)
+    generator = generator_of(model, max_rows=3)
     for _ in range(2):
         assert generator.generate(asked, asking()) == expected
 
@@ -131,7 +139,7 @@ def test_running_out_of_memory_halves_the_rows_and_costs_no_text(monkeypatch: py
     from milepost.engine.generate.fixed_step import FixedDecoder
 
     model = tiny_model("llama")
-    generator = generator_of(model, most_rows=8)
+    generator = generator_of(model, max_rows=8)
     right, sizes = FixedDecoder._step, []
 
     def scarce(self: FixedDecoder, n_keys: int) -> None:
@@ -143,7 +151,7 @@ def test_running_out_of_memory_halves_the_rows_and_costs_no_text(monkeypatch: py
     monkeypatch.setattr(FixedDecoder, "_step", scarce)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
     assert sorted(set(sizes), reverse=True) == [8, 4, 2]
-    assert generator.most_rows == 2
+    assert generator.max_rows == 2
 
 
 def test_rows_are_as_many_as_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,10 +201,10 @@ def test_the_prompt_of_a_row_that_ended_stays_in_its_slot_to_be_copied(options: 
     wanted = asking(until=(), max_new_tokens=20, options=options)
     (text,) = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate([first], wanted)[0] or [""]
     ends_soon = dataclasses.replace(wanted, until=(text[1],))
-    switches = GenerateSwitches(share_prefix=False, sort_by_length=False)
+    optimizations = Optimizations(share_prefixes=False, sort_by_length=False)
     kept = []
     for asked in ([first, *others], [first]):
-        generator = generator_of(model, most_rows=8, switches=switches)
+        generator = generator_of(model, max_rows=8, optimizations=optimizations)
         texts = generator.generate(asked, ends_soon)
         assert generator.decoder is not None
         kept.append([generator.decoder.slots.read(layer, 0, len(first)) for layer in range(2)])
@@ -219,8 +227,8 @@ def test_nothing_that_is_no_number_is_left_in_a_slot_for_its_next_row() -> None:
     wanted = asking(until=("A", "B", "C", "xy"))
     expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(asked, wanted)
     assert sum(texts is not None for texts in expected) > 6
-    for most_rows in (1, 3, 16):
-        generator = generator_of(model, most_rows=most_rows)
+    for max_rows in (1, 3, 16):
+        generator = generator_of(model, max_rows=max_rows)
         for some in (asked, asked[:5], asked[5:]):
             offset = 5 if len(some) == len(asked[5:]) else 0
             assert generator.generate(some, wanted) == expected[offset : offset + len(some)]

@@ -11,7 +11,7 @@ import torch
 import tests.engine.models as models
 from milepost.engine.accelerator import Accelerator
 from milepost.engine.attention_gpu import FlexRunner
-from milepost.engine.optimizations import Switches
+from milepost.engine.optimizations import Optimizations
 from milepost.engine.packed import TILES_BUDGET, PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
@@ -101,7 +101,7 @@ def test_no_kernel_has_to_check_bounds(budget_tokens: int, depth: int, compiler:
     shard = shard_of_depth(depth)
     engine = PackedEngine(tiny_model("llama"), vocab_size=VOCAB, budget_tokens=budget_tokens, trial=shard)
     engine.score(shard)
-    way = gpu_of(engine).way
+    way = gpu_of(engine).settings
     assert way.n_tokens % 128 == (way.n_context + way.n_tokens) % 128 == 0
     assert way.n_context >= depth - 1
 
@@ -238,11 +238,11 @@ def test_a_kernel_too_large_for_the_card_is_tried_with_smaller_blocks(compiler: 
     compiler.compile = compile_flex  # type: ignore[method-assign,assignment]
     model, shard = tiny_model("llama"), random_requests(seed=5, n=60)
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256)
-    first = gpu_of(engine).way.options
+    first = gpu_of(engine).settings.options
     close(engine.score(shard), ReferenceEngine(model, vocab_size=VOCAB).score(shard), 5e-5)
     assert engine.joins_shards
     assert "smaller blocks" in str(engine.fallback)
-    second = gpu_of(engine).way.options
+    second = gpu_of(engine).settings.options
     assert second.rows * second.keys < first.rows * first.keys
 
 
@@ -309,7 +309,11 @@ def test_passes_that_are_recorded_and_replayed_give_the_same(architecture: str, 
         model.model.embed_tokens.weight[50] = float("nan")
     plain = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256, trial=shards[1])
     recorded = PackedEngine(
-        model, vocab_size=VOCAB, budget_tokens=256, trial=shards[1], switches=Switches(cuda_graphs=True)
+        model,
+        vocab_size=VOCAB,
+        budget_tokens=256,
+        trial=shards[1],
+        optimizations=Optimizations(pack_graphs=True),
     )
     for _ in range(2):
         for one, other in zip(recorded.score_stream(shards), plain.score_stream(shards), strict=True):
@@ -330,7 +334,9 @@ def test_a_pass_that_cannot_be_recorded_is_run_as_it_is(
 
     monkeypatch.setattr(Accelerator, "record", refuse)
     model, shard = tiny_model("llama"), random_requests(seed=5, n=60)
-    engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256, switches=Switches(cuda_graphs=True))
+    engine = PackedEngine(
+        model, vocab_size=VOCAB, budget_tokens=256, optimizations=Optimizations(pack_graphs=True)
+    )
     close(engine.score(shard), ReferenceEngine(model, vocab_size=VOCAB).score(shard), 5e-5)
     assert engine.joins_shards
     assert str(engine.fallback).startswith(

@@ -10,10 +10,10 @@ import torch
 
 from milepost.engine import build_generator
 from milepost.engine.generate.batched import BatchedGenerator
-from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
-from milepost.engine.generate.selection import TrustedGenerator
+from milepost.engine.generate.selection import VerifiedGenerator
+from milepost.engine.optimizations import GENERATION, Optimizations
 from milepost.errors import MilepostError
 from milepost.types import Generation
 from tests.engine.models import CONFIGS, VOCAB, tiny_model
@@ -28,7 +28,6 @@ TASKS = {
         do_sample=True, temperature=0.8, options=(("top_k", 20), ("top_p", 0.9)), n_answers=2, seed=7
     ),
 }
-SWITCHES = [field.name for field in dataclasses.fields(GenerateSwitches)]
 
 
 REMEMBERED: dict[tuple[str, Generation], list[list[str] | None]] = {}
@@ -46,7 +45,7 @@ def by_reference(model: torch.nn.Module, generation: Generation) -> list[list[st
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_every_architecture_gives_the_texts_of_the_reference(architecture: str) -> None:
     model = tiny_model(architecture)
-    generator = TrustedGenerator(model, CODEC, vocab_size=VOCAB)
+    generator = VerifiedGenerator(model, CODEC, vocab_size=VOCAB)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
     assert generator.name == ("padded" if architecture in FALLS_BACK else "batched"), generator.fallback
 
@@ -62,17 +61,17 @@ def test_what_a_task_asks_for_is_the_same_in_every_generator(
     assert len({texts[0] for texts in expected if texts}) > 3
 
 
-@pytest.mark.parametrize("off", SWITCHES)
-@pytest.mark.parametrize("most_rows", [1, 4])
-def test_no_optimisation_changes_a_text(off: str, most_rows: int) -> None:
+@pytest.mark.parametrize("off", GENERATION)
+@pytest.mark.parametrize("max_rows", [1, 4])
+def test_no_optimisation_changes_a_text(off: str, max_rows: int) -> None:
     model = tiny_model("llama")
     generator = BatchedGenerator(
         model,
         CODEC,
         vocab_size=VOCAB,
         budget_tokens=64,
-        switches=dataclasses.replace(GenerateSwitches(), **{off: False}),
-        most_rows=most_rows,
+        optimizations=dataclasses.replace(Optimizations(), **{off: False}),
+        max_rows=max_rows,
     )
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
 
@@ -88,12 +87,12 @@ def counted(generator: BatchedGenerator, generation: Generation) -> tuple[int, i
     return sum(seen), generator.n_steps
 
 
-@pytest.mark.parametrize("off", ["share_prefix", "copy_prefixes", "drop_finished", "refill"])
+@pytest.mark.parametrize("off", ["share_prefixes", "copy_prefixes", "drop_finished", "refill"])
 def test_each_optimisation_saves_work(off: str) -> None:
     model = tiny_model("llama")
     both = [
-        BatchedGenerator(model, CODEC, vocab_size=VOCAB, most_rows=4, switches=switches)
-        for switches in (GenerateSwitches(), dataclasses.replace(GenerateSwitches(), **{off: False}))
+        BatchedGenerator(model, CODEC, vocab_size=VOCAB, max_rows=4, optimizations=optimizations)
+        for optimizations in (Optimizations(), dataclasses.replace(Optimizations(), **{off: False}))
     ]
     (tokens, steps), (more_tokens, more_steps) = (counted(generator, asking()) for generator in both)
     if off == "refill":
@@ -111,7 +110,7 @@ def test_prompts_that_share_nothing_and_a_single_one_are_continued_as_well() -> 
 
 def test_a_text_that_never_ends_is_as_long_as_it_may_be() -> None:
     asked = Generation(until=(), max_new_tokens=7)
-    for texts in TrustedGenerator(tiny_model("llama"), CODEC, vocab_size=VOCAB).generate(prompts(), asked):
+    for texts in VerifiedGenerator(tiny_model("llama"), CODEC, vocab_size=VOCAB).generate(prompts(), asked):
         assert texts is not None
         shown = [CHARACTERS.index(character) for character in texts[0].replace("<pad>", "")]
         assert len(shown) <= 7
@@ -140,7 +139,7 @@ def test_a_row_without_numbers_spoils_no_other() -> None:
     assert expected[4] is None
     assert sum(texts is None for texts in expected) < len(expected)
     for generator in (
-        BatchedGenerator(model, CODEC, vocab_size=VOCAB, most_rows=3),
+        BatchedGenerator(model, CODEC, vocab_size=VOCAB, max_rows=3),
         PaddedGenerator(model, CODEC, vocab_size=VOCAB),
     ):
         assert generator.generate(asked, asking()) == expected
@@ -148,7 +147,7 @@ def test_a_row_without_numbers_spoils_no_other() -> None:
 
 def test_running_out_of_memory_costs_rows_and_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
-    generator = BatchedGenerator(model, CODEC, vocab_size=VOCAB, most_rows=8)
+    generator = BatchedGenerator(model, CODEC, vocab_size=VOCAB, max_rows=8)
     forward, calls = generator.forward, []
 
     def failing(*arguments: object) -> torch.Tensor:
@@ -159,7 +158,7 @@ def test_running_out_of_memory_costs_rows_and_no_text(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(generator, "forward", failing)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
-    assert generator.most_rows == 4
+    assert generator.max_rows == 4
 
 
 def test_a_foreign_token_is_refused() -> None:
@@ -175,7 +174,7 @@ def test_a_model_whose_logits_come_out_otherwise_is_not_trusted(monkeypatch: pyt
     model = tiny_model("llama")
     right = attention._causal
     monkeypatch.setattr(attention, "_causal", lambda query, *rest: right(query * 1.2, *rest))
-    generator = TrustedGenerator(model, CODEC, vocab_size=VOCAB)
+    generator = VerifiedGenerator(model, CODEC, vocab_size=VOCAB)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
     assert generator.name == "padded"
     assert generator.fallback is not None

@@ -14,11 +14,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tests.engine.models as models
-from milepost.engine.gpu_memory import FEWEST_TOKENS, SHARE_OF_FREE, MemoryModel, shelf_bytes
+from milepost.engine.gpu_memory import MIN_TOKENS, SHARE_OF_FREE, MemoryModel, pack_cache_bytes
 from milepost.engine.layer_shapes import LayerShape
 from milepost.engine.memory import CUDA_SETTINGS
 from milepost.engine.packed import PackedEngine
-from milepost.engine.tree_cache import Layouts
+from milepost.engine.tree_cache import TreeCache
 from milepost.engine.trial import text_config
 from milepost.plan.joined_shards import ShardStream
 from tests.engine.emulated import Compiler, compiler
@@ -78,12 +78,12 @@ def test_the_model_counts_no_less_than_a_pass_holds(
     model = wide_model(architecture, monkeypatch)
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=n_tokens)
     assert engine.gpu is not None
-    engine.gpu._ways.way = replace(engine.gpu.way, compiled_layers=False, n_context=128)
+    engine.gpu._variants.settings = replace(engine.gpu.settings, compiled_layers=False, n_context=128)
     runner = engine.gpu.runner
     # The kernel holds nothing beside its output; emulated, it would hold the matrix of scores.
     runner._flex = lambda query, *_: torch.zeros_like(query)
     requests = random_requests(seed=1, n=600)
-    pack = ShardStream(iter([requests]), Layouts(share_prefixes=True).tree_of).next_pack(n_tokens)
+    pack = ShardStream(iter([requests]), TreeCache(share_prefixes=True).tree_of).next_pack(n_tokens)
     assert pack is not None
     assert len(pack) == n_tokens
     with torch.inference_mode():
@@ -109,15 +109,15 @@ def test_packs_shrink_with_the_card_and_with_the_length_of_contexts() -> None:
     # Keys and values of 131,072 rows of context are 16 GB a set.
     assert memory.needed(1024, 131_072) > 3 * 16 * GB
     assert memory.fitting_tokens(130 * GB, 131_072, 32_768) < 32_768
-    assert memory.fitting_tokens(0, 2048, 32_768) == FEWEST_TOKENS
+    assert memory.fitting_tokens(0, 2048, 32_768) == MIN_TOKENS
 
 
 @pytest.mark.parametrize("free", [8 * GB, 20 * GB, 60 * GB])
 def test_two_processes_that_start_at_once_on_one_card_find_room_for_both(free: int) -> None:
     memory = model_8b()
     n_tokens = memory.fitting_tokens(free, 2048, 32_768)
-    assert 2 * (memory.needed(n_tokens, 2048) + shelf_bytes(free)) <= free
-    assert 2 * (SHARE_OF_FREE + shelf_bytes(free) / free) <= 1
+    assert 2 * (memory.needed(n_tokens, 2048) + pack_cache_bytes(free)) <= free
+    assert 2 * (SHARE_OF_FREE + pack_cache_bytes(free) / free) <= 1
 
 
 @pytest.mark.parametrize("name", [None, *CUDA_SETTINGS])

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from milepost.engine import half_precision as products
-from milepost.engine.half_precision import LEAST_ROWS, wide_products
-from milepost.engine.optimizations import Switches
+from milepost.engine.half_precision import MIN_ROWS, upcast_matmuls
+from milepost.engine.optimizations import Optimizations
 from milepost.engine.packed import PackedEngine
 from tests.engine.models import VOCAB, random_requests, tiny_model
 
@@ -41,7 +41,7 @@ def test_a_wide_product_is_the_float32_product_rounded_once(dtype: torch.dtype) 
     layer = torch.nn.Linear(64, 48).to(dtype)
     x = torch.randn(3, 20, 64, generator=generator).to(dtype)
     exact = torch.nn.functional.linear(x.float(), layer.weight.float(), layer.bias.float()).to(dtype)
-    with wide_products(layer):
+    with upcast_matmuls(layer):
         assert torch.equal(layer(x), exact)
         assert torch.equal(x @ layer.weight.T, (x.float() @ layer.weight.T.float()).to(dtype))
         assert torch.equal(
@@ -52,14 +52,14 @@ def test_a_wide_product_is_the_float32_product_rounded_once(dtype: torch.dtype) 
 
 def test_float32_models_and_few_rows_are_left_alone(taken: list[torch.dtype]) -> None:
     layer = torch.nn.Linear(8, 8)
-    with wide_products(layer):
+    with upcast_matmuls(layer):
         layer(torch.ones(100, 8))
     assert taken == []
     half = torch.nn.Linear(8, 8).bfloat16()
-    with wide_products(half):
-        half(torch.ones(LEAST_ROWS - 1, 8).bfloat16())
+    with upcast_matmuls(half):
+        half(torch.ones(MIN_ROWS - 1, 8).bfloat16())
         assert taken == []
-        half(torch.ones(LEAST_ROWS, 8).bfloat16())
+        half(torch.ones(MIN_ROWS, 8).bfloat16())
         assert set(taken) == {torch.bfloat16}
 
 
@@ -68,7 +68,7 @@ def test_a_processor_with_such_instructions_uses_them(
 ) -> None:
     monkeypatch.setattr(products, "_has", lambda dtype: True)
     half = torch.nn.Linear(8, 8).bfloat16()
-    with wide_products(half):
+    with upcast_matmuls(half):
         half(torch.ones(100, 8).bfloat16())
     assert taken == []
 
@@ -83,7 +83,7 @@ def test_scores_are_as_near_to_float32_as_with_torchs_own_products(
     for wide in (True, False):
         taken.clear()
         engine = PackedEngine(
-            tiny_model(name).bfloat16(), vocab_size=VOCAB, switches=Switches(wide_products=wide)
+            tiny_model(name).bfloat16(), vocab_size=VOCAB, optimizations=Optimizations(upcast_matmuls=wide)
         )
         errors[wide] = np.abs(engine.score(sequences).loglikelihood - exact)
         assert engine.name == "packed"

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from milepost.engine.memory import OWN_SETTINGS, is_out_of_memory
+from milepost.engine.memory import MALLOC_SETTINGS, is_out_of_memory
 
 FAULTS = """
 import resource, torch
@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def said(script: str, **environment: str) -> list[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS}
+    inherited = {name: value for name, value in os.environ.items() if name not in MALLOC_SETTINGS}
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**inherited, **environment},
@@ -48,7 +48,7 @@ def test_a_layer_that_runs_again_gets_its_memory_back_without_page_faults() -> N
     assert int(faults) < 10_000 < 30 * 4 * 1024
 
 
-@pytest.mark.parametrize("name", OWN_SETTINGS)
+@pytest.mark.parametrize("name", MALLOC_SETTINGS)
 def test_settings_of_ones_own_are_left_alone(name: str) -> None:
     value = "glibc.malloc.tcache_count=7" if name == "GLIBC_TUNABLES" else "131072"
     assert said(FAULTS.format(keep=True), **{name: value})[0] == "False"

@@ -6,7 +6,6 @@ emulated where that says something; `test_flex.py` looks at that path more close
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import warnings
 from collections.abc import Iterator
@@ -21,10 +20,9 @@ import transformers
 from milepost.doctor.gpu import try_attention
 from milepost.engine import build_engine, build_generator
 from milepost.engine.generate.batched import BatchedGenerator
-from milepost.engine.generate.optimizations import GenerateSwitches
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.kernel_options import BLOCK, Card, KernelOptions, fitting_options
-from milepost.engine.optimizations import Switches
+from milepost.engine.optimizations import SCORING, Optimizations
 from milepost.engine.packed import PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
@@ -177,7 +175,7 @@ def test_the_budget_changes_no_score(budget_tokens: int | None, device: str) -> 
     assert engine.name == "packed", engine.fallback
 
 
-@pytest.mark.parametrize("switch", [field.name for field in dataclasses.fields(Switches)])
+@pytest.mark.parametrize("switch", SCORING)
 def test_each_optimisation_can_be_off(switch: str, device: str) -> None:
     model, sequences = model_of("llama"), random_requests(seed=4, n=40)
     expected = truth(model, sequences)
@@ -185,7 +183,7 @@ def test_each_optimisation_can_be_off(switch: str, device: str) -> None:
         moved(model, device, "float32"),
         vocab_size=VOCAB,
         budget_tokens=256,
-        switches=Switches(**{switch: False}),
+        optimizations=Optimizations(**{switch: False}),
     )
     check(engine.score(sequences), expected)
 
@@ -299,7 +297,7 @@ def test_texts_are_those_of_the_reference(architecture: str, device: str) -> Non
     assert generator.generate(prompts(), asking()) == expected
 
 
-@pytest.mark.parametrize("off", ["", "graphs", "look_ahead", "fixed_steps"])
+@pytest.mark.parametrize("off", ["", "decode_graphs", "look_ahead", "fixed_steps"])
 def test_texts_do_not_depend_on_how_steps_are_launched(off: str, device: str) -> None:
     model = model_of("llama")
     expected = ReferenceGenerator(model, Characters(), vocab_size=VOCAB).generate(prompts(), asking())
@@ -307,14 +305,14 @@ def test_texts_do_not_depend_on_how_steps_are_launched(off: str, device: str) ->
         moved(model, device, "float32"),
         Characters(),
         vocab_size=VOCAB,
-        most_rows=4,
-        switches=GenerateSwitches(**{off: False} if off else {}),
+        max_rows=4,
+        optimizations=Optimizations(**{off: False} if off else {}),
     )
     for _ in range(2):
         assert generator.generate(prompts(), asking()) == expected
     if off != "fixed_steps":
         assert generator.decoder is not None
-        assert (generator.decoder.n_graphs > 0) == (off != "graphs"), generator.decoder.reason
+        assert (generator.decoder.n_graphs > 0) == (off != "decode_graphs"), generator.decoder.reason
 
 
 def test_a_whole_run_from_disk_stores_the_scores_of_the_reference(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from milepost.engine.accelerator import STAND_IN, Accelerator
+from milepost.engine.accelerator import EMULATED_CARD, Accelerator
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.gpu_path import GpuPath
 from milepost.engine.packed import PackedEngine
@@ -102,7 +102,7 @@ def stubbed_card(monkeypatch: pytest.MonkeyPatch) -> type[StubEvent]:
         return empty(*shape, **named)
 
     monkeypatch.setattr(Accelerator, "is_real", property(lambda self: True))
-    monkeypatch.setattr(Accelerator, "card", property(lambda self: STAND_IN))
+    monkeypatch.setattr(Accelerator, "card", property(lambda self: EMULATED_CARD))
     monkeypatch.setattr(torch, "empty", unpinned)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**34, 2**36))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 2**30)

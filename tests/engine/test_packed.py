@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ import transformers
 from milepost.engine import attention_hook as registry
 from milepost.engine import packed
 from milepost.engine.attention_cpu import TileRunner
-from milepost.engine.optimizations import Switches
+from milepost.engine.optimizations import SCORING, Optimizations
 from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.trial import Trial
@@ -53,7 +52,7 @@ def test_packed_equals_reference_or_says_why_it_is_not_used(architecture: str) -
         assert "does not let its attention be replaced" in str(engine.fallback)
     else:
         assert (engine.name, engine.fallback) == ("packed", None)
-        assert engine.switches.narrow_last_layer
+        assert engine.optimizations.narrow_last_layer
 
 
 @pytest.mark.parametrize("architecture", LONG)
@@ -107,14 +106,14 @@ def test_a_last_layer_that_wants_all_rows_gets_them() -> None:
     engine = PackedEngine(model, vocab_size=VOCAB)
     close(engine.score(sequences), expected, 2e-5)
     assert engine.name == "packed"
-    assert not engine.switches.narrow_last_layer
+    assert not engine.optimizations.narrow_last_layer
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Switches)])
+@pytest.mark.parametrize("name", SCORING)
 def test_no_switch_changes_a_score(name: str) -> None:
     model = tiny_model("qwen2")
     sequences = long_requests()
-    engine = PackedEngine(model, vocab_size=VOCAB, switches=Switches(**{name: False}))
+    engine = PackedEngine(model, vocab_size=VOCAB, optimizations=Optimizations(**{name: False}))
     close(engine.score(sequences), PackedEngine(model, vocab_size=VOCAB).score(sequences), 5e-5)
     assert engine.name == "packed"
 

@@ -113,7 +113,7 @@ def test_texts_end_where_those_of_lm_eval_do(kind: str, shared: Path) -> None:
             expected, text = by_lm_eval(tokenizer, tokens, until)
             ends.add(expected)
             for stops in every:
-                n = next(n for n in range(1, MOST + 1) if stops.ended(tokens[:n]))
+                n = next(n for n in range(1, MOST + 1) if stops.is_finished(tokens[:n]))
                 assert (n, stops.text(tokens[:n])) == (expected, text), (until, tokens)
     assert len(ends) > 5
 
@@ -126,7 +126,7 @@ def test_a_character_that_is_cut_by_looking_back_counts_as_broken(shared: Path) 
     asked = Generation(until=tuple(until), max_new_tokens=MOST)
     for incremental in (True, False):
         stops = Stops(tokenizer, asked, incremental=incremental)
-        assert [stops.ended(tokens[: n + 1]) for n in range(len(tokens))].index(True) == 1
+        assert [stops.is_finished(tokens[: n + 1]) for n in range(len(tokens))].index(True) == 1
     whole = Stops(tokenizer, Generation(until=("🙂",), max_new_tokens=MOST))
-    assert not whole.ended(tokens[:2])
-    assert whole.ended(tokens[:3])
+    assert not whole.is_finished(tokens[:2])
+    assert whole.is_finished(tokens[:3])

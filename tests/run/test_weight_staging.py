@@ -16,7 +16,7 @@ import torch
 from milepost.engine.accelerator import EMULATE, Accelerator
 from milepost.engine.gpu_memory import MemoryModel, staging_bytes
 from milepost.engine.gpu_path import GpuPath
-from milepost.engine.optimizations import Switches
+from milepost.engine.optimizations import Optimizations
 from milepost.engine.upload import Upload, upload_if_it_fits
 from milepost.run.weight_staging import Staging
 from milepost.weights import CheckpointWeights, LiveModel, read_checkpoint
@@ -226,9 +226,9 @@ def test_whole_runs_with_and_without_staging_and_without_memory_for_it_score_the
     run(tiny_run, tmp_path / "staged")
     assert len(uploads) == 2, "three checkpoints, the first of which makes the module"
     assert not any(upload.tensors for upload in uploads)
-    named = (Switches.__init__.__kwdefaults__ or {}) | {"stage_weights": False}
+    named = (Optimizations.__init__.__kwdefaults__ or {}) | {"stage_weights": False}
     with monkeypatch.context() as off:
-        off.setattr(Switches.__init__, "__kwdefaults__", named)
+        off.setattr(Optimizations.__init__, "__kwdefaults__", named)
         run(tiny_run, tmp_path / "off")
     assert len(uploads) == 2
     n_failed = 0

@@ -2,6 +2,6 @@
 
 from milepost.engine.engine import Engine, EngineName, build_engine
 from milepost.engine.generate.generator import Generator, build_generator
-from milepost.engine.optimizations import Switches
+from milepost.engine.optimizations import Optimizations
 
-__all__ = ["Engine", "EngineName", "Generator", "Switches", "build_engine", "build_generator"]
+__all__ = ["Engine", "EngineName", "Generator", "Optimizations", "build_engine", "build_generator"]

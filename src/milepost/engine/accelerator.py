@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 EMULATE = "MILEPOST_EMULATED_GPU"
-MOST_TOKENS = 32_768
+MAX_TOKENS = 32_768
 """More makes no matrix product faster: at 500M parameters each is at its peak from 8,192 rows on."""
-MOST_TOKENS_OF_A_STAND_IN = 2048
-STAND_IN = Card.named((9, 0))
+EMULATED_MAX_TOKENS = 2048
+EMULATED_CARD = Card.named((9, 0))
 """What a CPU stands in for: an H100."""
 
 
@@ -75,12 +75,12 @@ class Accelerator:
     @property
     def card(self) -> Card:
         """What decides which kernels run on it."""
-        return Card.of(self.device) if self.is_real else STAND_IN
+        return Card.of(self.device) if self.is_real else EMULATED_CARD
 
     @property
-    def most_tokens(self) -> int:
+    def max_tokens(self) -> int:
         """Tokens of a pack beyond which nothing is gained; a stand-in computes every pair of them."""
-        return MOST_TOKENS if self.is_real else MOST_TOKENS_OF_A_STAND_IN
+        return MAX_TOKENS if self.is_real else EMULATED_MAX_TOKENS
 
     def free_bytes(self) -> int:
         """What can be had: what the card has free, and what torch keeps of this process's own."""

@@ -20,18 +20,18 @@ import torch
 from milepost.engine.attention_dense import attend_densely, flash_kernel
 from milepost.engine.attention_hook import running
 from milepost.engine.attention_plan import AttentionPlan, plan_attention
-from milepost.engine.last_layer import KeysTakenError, only_at
+from milepost.engine.last_layer import KeysCollectedError, restricted_to_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.engine.attention_hook import KeysAndValues
     from milepost.engine.body_and_head import SplitModel
-    from milepost.engine.optimizations import Switches
+    from milepost.engine.optimizations import Optimizations
     from milepost.plan.packs import Pack
 
 
-MOST_NARROW_ROWS = 0.25
+MAX_NARROW_ROWS = 0.25
 """The share of a pack's rows that the last layer is narrowed to; for more, running it twice gains little."""
 
 
@@ -39,13 +39,17 @@ class TileRunner:
     """Runs packs of any size, on any device (fast on the CPU). Keys and values above are [C, N, D]."""
 
     def __init__(
-        self, model: SplitModel, switches: Switches, n_layers: int, most_narrow: float = MOST_NARROW_ROWS
+        self,
+        model: SplitModel,
+        optimizations: Optimizations,
+        n_layers: int,
+        most_narrow: float = MAX_NARROW_ROWS,
     ) -> None:
         self.model = model
-        self.switches = switches
+        self.optimizations = optimizations
         self.layers: list[int] = []
         self._most_narrow = most_narrow
-        self._last_layer = model.last_layer(n_layers) if switches.narrow_last_layer else None
+        self._last_layer = model.last_layer(n_layers) if optimizations.narrow_last_layer else None
 
     def run(
         self, pack: Pack, above: dict[int, KeysAndValues], rows: npt.NDArray[np.int64]
@@ -60,7 +64,7 @@ class TileRunner:
         Returns:
             hidden states [R, D] of those, and what the pack that starts where it stops needs.
         """
-        attention = TileAttention(pack=pack, above=above, switches=self.switches)
+        attention = TileAttention(pack=pack, above=above, optimizations=self.optimizations)
         tokens = torch.from_numpy(pack.tokens)[None].to(self.model.device)
         positions = torch.from_numpy(pack.positions)[None].to(self.model.device)
         wanted_R = torch.from_numpy(rows).to(self.model.device)
@@ -76,7 +80,7 @@ class TileRunner:
             return nullcontext()
         # Layers are better off with a row that nobody wants than with none.
         rows_R = wanted_R if len(wanted_R) else wanted_R.new_zeros(1)
-        return only_at(rows_R, self._last_layer, attention)
+        return restricted_to_rows(rows_R, self._last_layer, attention)
 
 
 @dataclass(slots=True)
@@ -86,13 +90,13 @@ class TileAttention:
     pack: Pack
     above: dict[int, KeysAndValues]
     """Keys and values of the pack's context, by layer; empty where it has none."""
-    switches: Switches
+    optimizations: Optimizations
     kept: dict[int, KeysAndValues] = field(default_factory=dict)
     """The same for the pack that starts where this one stops; filled layer by layer."""
     layers: list[int] = field(default_factory=list)
     """Every layer whose keys and values were given, in order."""
     keys_only: bool = False
-    """Whether a call ends as soon as its keys and values are known, by a `KeysTakenError`."""
+    """Whether a call ends as soon as its keys and values are known, by a `KeysCollectedError`."""
     rows: npt.NDArray[np.int64] | None = None
     """[R] the pack rows that calls give queries of, who look at the keys of the call before; None for all."""
     _visible: tuple[torch.Tensor, torch.Tensor, list[int]] | None = None
@@ -116,7 +120,7 @@ class TileAttention:
             key_CND, value_CND = self._with_context(layer, key[0].transpose(0, 1), value[0].transpose(0, 1))
             self._visible = key_CND, value_CND, self._remove_poison(key_CND, value_CND)
         if self.keys_only:
-            raise KeysTakenError
+            raise KeysCollectedError
         key_CND, value_CND, poisoned = self._visible
         query_RHD = query[0].transpose(0, 1).contiguous()
         if window is not None and window > int(self.pack.positions.max(initial=0)):
@@ -182,8 +186,8 @@ class TileAttention:
                 rows=self.rows,
                 window=window,
                 causal_calls=flash,
-                cascade=self.switches.cascade,
-                batch_tiles=self.switches.batch_tiles,
+                cascade=self.optimizations.cascade,
+                batch_tiles=self.optimizations.batch_tiles,
             )
             self._calls[name] = _index(plan, heads, groups, flash, device, dtype)
         return self._calls[name]

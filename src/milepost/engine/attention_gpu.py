@@ -19,12 +19,12 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from milepost.engine.attention_hook import UnsupportedAttentionError
-from milepost.engine.attention_op import answered_by
+from milepost.engine.attention_op import using_pack_attention
 from milepost.engine.body_and_head import forward_replaced
-from milepost.engine.kernel_options import LEAST_HEAD_SIZE
+from milepost.engine.kernel_options import MIN_HEAD_SIZE
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import PackGraphs
-from milepost.engine.tree_mask import EVERYTHING, Seen, block_mask, empty_blocks
+from milepost.engine.tree_mask import UNLIMITED, Visibility, block_mask, empty_blocks
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 UNCHECKED = 128
 """Where rows and keys are multiples of it, FlexAttention's kernel checks no bounds, whatever its tiles
 (`IS_DIVISIBLE` in torch/_inductor/kernel/flex/flex_attention.py)."""
-MOST_GRAPHS = 64
+MAX_GRAPHS = 64
 """Of one function, before torch would run it uncompiled; far above what sizes of packs can make of it."""
 
 Context = list[tuple[torch.Tensor, torch.Tensor]]
@@ -63,7 +63,7 @@ class Output(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class RunnerSettings:
     """How a runner computes."""
 
     n_tokens: int
@@ -75,24 +75,24 @@ class Way:
 
 
 class FlexRunner:
-    """Runs packs of at most `way.n_tokens` tokens with at most `way.n_context` rows of context."""
+    """Runs packs of at most `settings.n_tokens` tokens with at most `settings.n_context` rows of context."""
 
     dense_calls = 0
     """Calls of FlexAttention without a compiler, by any runner; each was refused."""
 
     def __init__(
-        self, model: SplitModel, accelerator: Accelerator, shapes: list[LayerShape], way: Way
+        self, model: SplitModel, accelerator: Accelerator, shapes: list[LayerShape], settings: RunnerSettings
     ) -> None:
         self.model = model
-        self.way = way
+        self.settings = settings
         self._shapes = shapes
         self._backend = accelerator.backend
         device = accelerator.device
-        n_tokens, n_context = way.n_tokens, way.n_context
+        n_tokens, n_context = settings.n_tokens, settings.n_context
         self._input_2T = torch.zeros(2, n_tokens, dtype=torch.int64, device=device)
         self._seen_2K = torch.zeros(2, n_context + n_tokens, dtype=torch.int32, device=device)
         self._keep_C = torch.zeros(n_context, dtype=torch.int32, device=device)
-        seen = Seen(*self._seen_2K)
+        seen = Visibility(*self._seen_2K)
         self._blocks = {shape.window: empty_blocks(n_tokens, n_context, device) for shape in shapes}
         self._masks = {
             window: block_mask(seen, blocks, n_context, self._window(window))
@@ -100,7 +100,7 @@ class FlexRunner:
         }
         self._nothing = {shape: _no_context(shape, n_context, device) for shape in shapes}
         self._flex = torch.compile(_flex, backend=self._backend, dynamic=False, fullgraph=True)
-        self._layers = self._compiled_layers() if way.compiled_layers else []
+        self._layers = self._compiled_layers() if settings.compiled_layers else []
         self._above: Context | None = None
         self._below: Context = []
         self._has_below = False
@@ -108,19 +108,19 @@ class FlexRunner:
         """Where the context below a pack is to be written; None for new tensors."""
         self._careful = False
         self._n_answered = 0
-        self._graphs = PackGraphs(accelerator, self._empty_context, self._into) if way.graphs else None
+        self._graphs = PackGraphs(accelerator, self._empty_context, self._into) if settings.graphs else None
 
     def _window(self, window: int | None) -> torch.Tensor | None:
         if self._blocks.keys() == {None}:
             return None
-        return torch.tensor(window or EVERYTHING, dtype=torch.int32, device=self._input_2T.device)
+        return torch.tensor(window or UNLIMITED, dtype=torch.int32, device=self._input_2T.device)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within it, `run` may be called, and the model is good for nothing else."""
         with ExitStack() as stack:
-            stack.enter_context(torch._dynamo.config.patch(recompile_limit=MOST_GRAPHS))
-            stack.enter_context(answered_by(self, self.model.module))
+            stack.enter_context(torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS))
+            stack.enter_context(using_pack_attention(self, self.model.module))
             for layer, forward in self._layers:
                 stack.enter_context(forward_replaced(layer, forward))
             yield
@@ -134,7 +134,7 @@ class FlexRunner:
             careful: keep what is no number from rows that do not see it, at some cost.
         """
         self._input_2T.copy_(pack.input_2T)
-        self._seen_2K.copy_(pack.seen_2K)
+        self._seen_2K.copy_(pack.visibility_2K)
         self._keep_C.copy_(pack.keep_C)
         for window, blocks in pack.blocks.items():
             for own, new in zip(self._blocks[window].tensors(), blocks.tensors(), strict=True):
@@ -169,7 +169,7 @@ class FlexRunner:
 
     def _empty_context(self) -> Context:
         device = self._input_2T.device
-        return [_no_context(shape, self.way.n_context, device) for shape in self._shapes]
+        return [_no_context(shape, self.settings.n_context, device) for shape in self._shapes]
 
     def attend(
         self,
@@ -180,7 +180,7 @@ class FlexRunner:
         window: int | None,
         softcap: float | None,
     ) -> torch.Tensor:
-        """See `attention_op.Answering`."""
+        """See `attention_op.PackAttention`."""
         shape = self._shapes[self._n_answered % len(self._shapes)]
         if (scale, window, softcap) != (shape.scale, shape.window, shape.softcap):
             raise UnsupportedAttentionError("its attention layers are not those of a short input")
@@ -225,7 +225,7 @@ class FlexRunner:
                 self._masks[window],
                 scale,
                 softcap,
-                self.way.options.for_flex(),
+                self.settings.options.for_flex(),
             )
         except Exception as error:
             if is_out_of_memory(error):
@@ -235,11 +235,11 @@ class FlexRunner:
 
     def _rows_that_see(self, broken_K: torch.Tensor) -> torch.Tensor:
         """[T] which rows see a key that is no number; a mask cannot hide those, since 0 * NaN is NaN."""
-        n_context = self.way.n_context
+        n_context = self.settings.n_context
         broken = broken_K.to(torch.int32)
         first_row = (torch.arange(len(broken), device=broken.device) - n_context).clamp(min=0)
         ends = torch.maximum(self._seen_2K[0].long(), first_row)
-        change = torch.zeros(self.way.n_tokens + 1, dtype=torch.int32, device=broken.device)
+        change = torch.zeros(self.settings.n_tokens + 1, dtype=torch.int32, device=broken.device)
         change = change.index_add(0, first_row, broken).index_add(0, ends, -broken)
         return change.cumsum(0)[:-1] > 0
 
@@ -285,7 +285,7 @@ def _soft_cap(cap: float) -> Callable[..., torch.Tensor]:
 
 def _wide_enough(part: torch.Tensor) -> torch.Tensor:
     """With zeros up to the smallest head size that the kernel takes; they add nothing to a product."""
-    missing = LEAST_HEAD_SIZE - part.shape[3]
+    missing = MIN_HEAD_SIZE - part.shape[3]
     return part if missing <= 0 else torch.nn.functional.pad(part, (0, missing))
 
 

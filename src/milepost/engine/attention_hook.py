@@ -63,7 +63,7 @@ _configs: weakref.WeakKeyDictionary[torch.nn.Module, list[Any]] = weakref.WeakKe
 def running(backend: AttentionBackend, module: torch.nn.Module) -> Iterator[None]:
     """Within it, every attention of `module` goes to `backend`."""
     global _running
-    with routed(module, NAME):
+    with attention_set_to(module, NAME):
         _running = backend
         try:
             yield
@@ -72,7 +72,7 @@ def running(backend: AttentionBackend, module: torch.nn.Module) -> Iterator[None
 
 
 @contextmanager
-def routed(module: torch.nn.Module, name: str) -> Iterator[None]:
+def attention_set_to(module: torch.nn.Module, name: str) -> Iterator[None]:
     """Within it, transformers calls the attention function of that name for all of `module`."""
     configs = _configs_of(module)
     before = [config._attn_implementation for config in configs]

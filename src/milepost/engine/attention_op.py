@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface
 
-from milepost.engine.attention_hook import routed
+from milepost.engine.attention_hook import attention_set_to
 
 NAME = "milepost_opaque"
 NO_WINDOW, NO_SOFTCAP = 0, 0.0
 
 
-class Answering(Protocol):
+class PackAttention(Protocol):
     """Whoever runs a pack."""
 
     def attend(
@@ -36,7 +36,7 @@ class Answering(Protocol):
         ...
 
 
-_answering: Answering | None = None
+_answering: PackAttention | None = None
 _library = torch.library.Library("milepost", "DEF")
 _library.define(
     "attend(Tensor query, Tensor key, Tensor value, float scale, int window, float softcap) -> Tensor"
@@ -84,10 +84,10 @@ AttentionInterface.register(NAME, opaque_attention)
 
 
 @contextmanager
-def answered_by(answering: Answering, module: torch.nn.Module) -> Iterator[None]:
+def using_pack_attention(answering: PackAttention, module: torch.nn.Module) -> Iterator[None]:
     """Within it, every attention of `module` is the opaque operation, and `answering` answers it."""
     global _answering
-    with routed(module, NAME):
+    with attention_set_to(module, NAME):
         _answering = answering
         try:
             yield

@@ -27,7 +27,7 @@ SHORTEST_PATH_PASS = 48
 """A path of fewer keys joins the tile's own: gathering and merging rows costs about as much."""
 SHORTEST_CAUSAL_CALL = 256
 """An unbranched tile at least this long goes alone, into a causal kernel that skips the upper half."""
-MOST_PADDING = 1.25
+MAX_PADDING = 1.25
 """How much larger a call's padded area may be than the sum of its tiles' areas."""
 
 
@@ -115,7 +115,7 @@ def _similar_tiles(
     first, area, queries, keys = 0, 0, 0, 0
     for i, (n, k) in enumerate(zip(n_queries[order].tolist(), n_keys[order].tolist(), strict=True)):
         padded = max(queries, n) * max(keys, k) * (i - first + 1)
-        if i > first and padded > MOST_PADDING * (area + n * k):
+        if i > first and padded > MAX_PADDING * (area + n * k):
             groups.append(order[first:i])
             first, area, queries, keys = i, 0, 0, 0
         area, queries, keys = area + n * k, max(queries, n), max(keys, k)

@@ -9,10 +9,10 @@ import torch
 
 from milepost.engine.trial import text_config
 
-MOST_TOKENS = {"cpu": 2048, "cuda": 32_768, "mps": 8192}
+MAX_TOKENS = {"cpu": 2048, "cuda": 32_768, "mps": 8192}
 """More does not make the linear layers faster. On a CPU, 4096 made a 135M model slower (docs/log.md): the C
 library gives large freed blocks back to the system, and every page of the next one has to be mapped anew."""
-FEWEST_TOKENS = 128
+MIN_TOKENS = 128
 SHARE_OF_FREE = 0.25
 LINUX_MEMORY = Path("/proc/meminfo")
 HIDDEN_COPIES, INTERMEDIATE_COPIES = 24, 4
@@ -26,8 +26,8 @@ def fitting_budget(module: torch.nn.Module) -> int:
     hidden = getattr(config, "hidden_size", 4096)
     intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
     per_token = (HIDDEN_COPIES * hidden + INTERMEDIATE_COPIES * intermediate) * parameter.element_size()
-    budget = MOST_TOKENS.get(parameter.device.type, 4096)
-    while budget > FEWEST_TOKENS and budget * per_token > SHARE_OF_FREE * free_bytes(parameter.device):
+    budget = MAX_TOKENS.get(parameter.device.type, 4096)
+    while budget > MIN_TOKENS and budget * per_token > SHARE_OF_FREE * free_bytes(parameter.device):
         budget //= 2
     return budget
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from milepost.engine.optimizations import Switches
+    from milepost.engine.optimizations import Optimizations
     from milepost.types import Scores, Sequences
 
 EngineName = Literal["auto", "packed", "padded", "reference", "hf-continuous"]
@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
 
-class ShardByShard:
+class ShardwiseEngine:
     """The stream of an engine that gains nothing from seeing several shards at once."""
 
     joins_shards = False
@@ -79,7 +79,7 @@ def build_engine(
     *,
     vocab_size: int,
     budget_tokens: int | None = None,
-    switches: Switches | None = None,
+    optimizations: Optimizations | None = None,
     trial: Sequences | None = None,
 ) -> Engine:
     """The engine of that name over a transformers causal LM.
@@ -89,12 +89,12 @@ def build_engine(
         module: a causal LM in eval mode, on the device and in the dtype it is to run in.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the engine choose.
-        switches: which optimisations of the packed engine are on; None for all of them.
+        optimizations: which optimisations of the packed engine are on; None for all of them.
         trial: an engine is tried once on a few of these, the longest among them, before its first scores;
             None has it tried whenever sequences come that are longer than any before.
     """
-    from milepost.engine.failure_isolation import CarefulEngine
-    from milepost.engine.length_groups import ByLengthEngine, cut
+    from milepost.engine.failure_isolation import FailureIsolatingEngine
+    from milepost.engine.length_groups import LengthGroupedEngine, cut
     from milepost.engine.memory import join_freed_memory, keep_freed_memory
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
@@ -115,13 +115,17 @@ def build_engine(
         if name == "padded":
             return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens, trial=trial)
         return PackedEngine(
-            module, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches, trial=trial
+            module,
+            vocab_size=vocab_size,
+            budget_tokens=budget_tokens,
+            optimizations=optimizations,
+            trial=trial,
         )
 
     switch = length_switch(module)
     if switch is None or (trial is not None and longest(trial) - 1 <= switch.tokens):
-        return CarefulEngine(build(trial), reference)
-    engine = ByLengthEngine(
+        return FailureIsolatingEngine(build(trial), reference)
+    engine = LengthGroupedEngine(
         build(None if trial is None else cut(trial, switch.tokens)),
         PaddedEngine(
             module,
@@ -132,4 +136,4 @@ def build_engine(
         ),
         switch,
     )
-    return CarefulEngine(engine, reference)
+    return FailureIsolatingEngine(engine, reference)

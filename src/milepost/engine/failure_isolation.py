@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from milepost.engine.failures import say_why
+from milepost.engine.reasons import failure_reason
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ logger = logging.getLogger("milepost.engine")
 Item = TypeVar("Item")
 
 
-class CarefulEngine:
+class FailureIsolatingEngine:
     """An engine, and `reference` for the sequences on which it raises."""
 
     def __init__(self, engine: Engine, reference: Engine) -> None:
@@ -86,11 +86,11 @@ class CarefulEngine:
             self._gave_way = (
                 f"where the {self.engine.name} engine raised, sequences were scored one at a time"
             )
-            self._gave_way += f": {say_why(error)}"
+            self._gave_way += f": {failure_reason(error)}"
         return scores
 
 
-class CarefulGenerator:
+class FailureIsolatingGenerator:
     """A generator, and `reference` for the prompts on which it raises."""
 
     def __init__(self, generator: Generator, reference: Generator) -> None:
@@ -121,7 +121,7 @@ class CarefulGenerator:
                 raise
             except Exception as error:
                 logger.debug("%s raised", self.generator.name, exc_info=error)
-                why = say_why(error)
+                why = failure_reason(error)
         found: list[list[str] | None] = []
         for number, prompt in enumerate(prompts):
             try:
@@ -129,7 +129,7 @@ class CarefulGenerator:
             except MilepostError:
                 raise
             except Exception as error:
-                self.failed[number] = say_why(error)
+                self.failed[number] = failure_reason(error)
                 found.append(None)
         if self.generator is not self._reference and not self.failed:
             self._gave_way = (

@@ -1,8 +1,8 @@
 """Which way FlexAttention runs on a card, found by trying: what fails gives way to something less fast.
 
 First smaller blocks, where the kernel found too little shared memory; then layers that are not compiled.
-Where FlexAttention itself cannot be had, `LeftFlexError` says why, and SDPA runs in tiles. Too large a pack
-is halved: each size is compiled anew, so there are few.
+Where FlexAttention itself cannot be had, `FlexUnavailableError` says why, and SDPA runs in tiles. Too large
+a pack is halved: each size is compiled anew, so there are few.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from milepost.engine.attention_gpu import KernelError, Way, round_up
+from milepost.engine.attention_gpu import KernelError, RunnerSettings, round_up
 from milepost.engine.attention_hook import UnsupportedAttentionError
-from milepost.engine.kernel_options import LEAST_HEAD_SIZE, fitting_options, reason_without_kernel
+from milepost.engine.kernel_options import MIN_HEAD_SIZE, fitting_options, reason_without_kernel
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import GraphError
 from milepost.errors import MilepostError
@@ -21,36 +21,38 @@ if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
     from milepost.engine.layer_shapes import LayerShape
 
-FEWEST_TOKENS = 1024
+MIN_TOKENS = 1024
 """A pack that does not fit and is no larger is a failure like others; weights and card do not go together."""
 SAYS_TOO_LARGE = ("out of resource", "shared memory", "No valid triton configs", "num_stages", "ptxas")
 
 
-class LeftFlexError(Exception):
+class FlexUnavailableError(Exception):
     """FlexAttention does not work here; the message says why in one line."""
 
 
-class FlexWays:
+class FlexVariants:
     """The way that is taken, and in one line each why better ones are not."""
 
     def __init__(
         self, accelerator: Accelerator, shapes: list[LayerShape], n_tokens: int, *, graphs: bool = False
     ) -> None:
         # Smaller heads get zeros up to the smallest that the kernel takes.
-        heads = max(LEAST_HEAD_SIZE, *(shape.head_size for shape in shapes))
-        values = max(LEAST_HEAD_SIZE, *(shape.value_size for shape in shapes))
+        heads = max(MIN_HEAD_SIZE, *(shape.head_size for shape in shapes))
+        values = max(MIN_HEAD_SIZE, *(shape.value_size for shape in shapes))
         dtype, card = shapes[0].dtype, accelerator.card
         reason = reason_without_kernel(heads, dtype, card, value_size=values)
         if reason is not None:
-            raise LeftFlexError(reason)
+            raise FlexUnavailableError(reason)
         self._options = fitting_options(heads, dtype, card, value_size=values)
         self._nth = 0
         self._smaller: str | None = None
         self._uncompiled: str | None = None
         self._unrecorded: str | None = None
         self.n_halved = 0
-        self._fewest = min(FEWEST_TOKENS, round_up(n_tokens))
-        self.way = Way(round_up(n_tokens), round_up(1), self._options[0], compiled_layers=True, graphs=graphs)
+        self._fewest = min(MIN_TOKENS, round_up(n_tokens))
+        self.settings = RunnerSettings(
+            round_up(n_tokens), round_up(1), self._options[0], compiled_layers=True, graphs=graphs
+        )
 
     @property
     def reasons(self) -> list[str]:
@@ -59,37 +61,43 @@ class FlexWays:
 
     def with_context(self, n_context: int) -> None:
         """Make room for so many rows above a pack."""
-        if round_up(n_context) > self.way.n_context:
-            self.way = replace(self.way, n_context=round_up(n_context))
+        if round_up(n_context) > self.settings.n_context:
+            self.settings = replace(self.settings, n_context=round_up(n_context))
 
     def step_down(self, error: Exception) -> None:
         """Take a way that the failure of the present one leaves open.
 
         Raises:
-            LeftFlexError: there is none.
+            FlexUnavailableError: there is none.
             MilepostError, UnsupportedAttentionError: the error given, where no other way would help.
         """
         if isinstance(error, MilepostError | UnsupportedAttentionError):
             raise error
-        if is_out_of_memory(error) and self.way.n_tokens > self._fewest:
+        if is_out_of_memory(error) and self.settings.n_tokens > self._fewest:
             self.n_halved += 1
-            self.way = replace(self.way, n_tokens=max(self._fewest, round_up(self.way.n_tokens // 2)))
+            self.settings = replace(
+                self.settings, n_tokens=max(self._fewest, round_up(self.settings.n_tokens // 2))
+            )
         elif (
             isinstance(error, KernelError)
             and any(words in str(error) for words in SAYS_TOO_LARGE)
             and self._nth + 1 < len(self._options)
         ):
             self._nth += 1
-            self.way = replace(self.way, options=self._options[self._nth])
-            self._smaller = f"attention in smaller blocks ({self.way.options}): {one_line(error)}"
+            self.settings = replace(self.settings, options=self._options[self._nth])
+            self._smaller = f"attention in smaller blocks ({self.settings.options}): {one_line(error)}"
         elif isinstance(error, GraphError):
-            self.way = replace(self.way, graphs=False)
+            self.settings = replace(self.settings, graphs=False)
             self._unrecorded = f"no CUDA graphs: {one_line(error)}"
-        elif self.way.compiled_layers and not isinstance(error, KernelError) and not is_out_of_memory(error):
-            self.way = replace(self.way, compiled_layers=False)
+        elif (
+            self.settings.compiled_layers
+            and not isinstance(error, KernelError)
+            and not is_out_of_memory(error)
+        ):
+            self.settings = replace(self.settings, compiled_layers=False)
             self._uncompiled = f"layers run uncompiled: {one_line(error)}"
         else:
-            raise LeftFlexError(one_line(error)) from error
+            raise FlexUnavailableError(one_line(error)) from error
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 SHARE_OF_FREE = 0.45
 """Of the card's free memory, for one process."""
-FEWEST_TOKENS = 1024
+MIN_TOKENS = 1024
 CONTEXTS = 3
 """Sets of keys and values of a context that are alive at once: above and below two packs under way."""
 HIDDEN_COPIES, INTERMEDIATE_COPIES, QUERY_COPIES, KEY_COPIES = 8, 4, 4, 6
 """Tensors alive at a layer's widest moment, in multiples of their widths."""
-SHELF_SHARE, MOST_SHELF_BYTES = 0.02, 2**30
+SHELF_SHARE, MAX_SHELF_BYTES = 0.02, 2**30
 """For packs that are kept on the card for the next checkpoint."""
 STAGING_SHARE = 0.25
 """For the next checkpoint's weights."""
@@ -83,16 +83,16 @@ class MemoryModel:
         )
 
     def fitting_tokens(self, free_bytes: int, n_context: int, most: int) -> int:
-        """The largest power of two times FEWEST_TOKENS, at most `most`, for which there is room."""
+        """The largest power of two times MIN_TOKENS, at most `most`, for which there is room."""
         n_tokens = most
-        while n_tokens > FEWEST_TOKENS and self.needed(n_tokens, n_context) > SHARE_OF_FREE * free_bytes:
+        while n_tokens > MIN_TOKENS and self.needed(n_tokens, n_context) > SHARE_OF_FREE * free_bytes:
             n_tokens //= 2
         return n_tokens
 
 
-def shelf_bytes(free_bytes: int) -> int:
+def pack_cache_bytes(free_bytes: int) -> int:
     """Room for packs that are kept on the card."""
-    return min(MOST_SHELF_BYTES, int(SHELF_SHARE * free_bytes))
+    return min(MAX_SHELF_BYTES, int(SHELF_SHARE * free_bytes))
 
 
 def staging_bytes(module: torch.nn.Module, free_bytes: int) -> int:

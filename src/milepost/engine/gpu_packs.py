@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.tree_mask import Blocks, Seen, find_blocks
+from milepost.engine.tree_mask import MaskBlocks, Visibility, find_blocks
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
-    from milepost.engine.attention_gpu import Way
+    from milepost.engine.attention_gpu import RunnerSettings
     from milepost.plan.joined_shards import JoinedPack
     from milepost.types import Sequences
 
@@ -28,12 +28,12 @@ class StagedPack:
     """The shards it is made of: held, so that no other object can come to have their identity."""
     input_2T: torch.Tensor
     """[2, T] int64: token ids, positions."""
-    seen_2K: torch.Tensor
-    """[2, K] int32: key ends, key positions (`tree_mask.Seen`)."""
+    visibility_2K: torch.Tensor
+    """[2, K] int32: key ends, key positions (`tree_mask.Visibility`)."""
     keep_C: torch.Tensor
     """[C] int32: key rows of the next pack's context; the last one repeated."""
     has_below: bool
-    blocks: dict[int | None, Blocks]
+    blocks: dict[int | None, MaskBlocks]
     """By window."""
     needed_M: torch.Tensor
     target_row_J: torch.Tensor
@@ -42,15 +42,24 @@ class StagedPack:
     @property
     def n_bytes(self) -> int:
         """On the device."""
-        tensors = [self.input_2T, self.seen_2K, self.keep_C, self.needed_M, self.target_row_J, self.target_J]
+        tensors = [
+            self.input_2T,
+            self.visibility_2K,
+            self.keep_C,
+            self.needed_M,
+            self.target_row_J,
+            self.target_J,
+        ]
         for blocks in self.blocks.values():
             tensors += blocks.tensors()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def stage(pack: JoinedPack, way: Way, windows: set[int | None], accelerator: Accelerator) -> StagedPack:
+def stage(
+    pack: JoinedPack, settings: RunnerSettings, windows: set[int | None], accelerator: Accelerator
+) -> StagedPack:
     """Upload a pack; the host does not wait, and what can be computed there is."""
-    n, n_above, n_tokens, n_context = len(pack), pack.n_context, way.n_tokens, way.n_context
+    n, n_above, n_tokens, n_context = len(pack), pack.n_context, settings.n_tokens, settings.n_context
     # Padding is a token that the pack has anyway, so that it brings in nothing that could be broken.
     inputs = np.zeros((2, n_tokens), dtype=np.int64)
     inputs[0] = pack.tokens[0] if n else 0
@@ -64,21 +73,21 @@ def stage(pack: JoinedPack, way: Way, windows: set[int | None], accelerator: Acc
     kept = np.where(pack.keep < n_above, pack.keep, pack.keep - n_above + n_context)
     keep[: len(kept)] = kept
     keep[len(kept) :] = kept[-1] if len(kept) else 0
-    seen_2K = accelerator.upload(seen)
+    visibility_2K = accelerator.upload(seen)
     return StagedPack(
         sequences=pack.sequences,
         input_2T=accelerator.upload(inputs),
-        seen_2K=seen_2K,
+        visibility_2K=visibility_2K,
         keep_C=accelerator.upload(keep),
         has_below=len(kept) > 0,
-        blocks={window: find_blocks(Seen(*seen_2K), n_context, window) for window in windows},
+        blocks={window: find_blocks(Visibility(*visibility_2K), n_context, window) for window in windows},
         needed_M=accelerator.upload(pack.needed),
         target_row_J=accelerator.upload(pack.target_row),
         target_J=accelerator.upload(pack.target),
     )
 
 
-class PackShelf:
+class PackCache:
     """Staged packs, kept while there is room: the next checkpoint is asked the same in the same order."""
 
     def __init__(self, accelerator: Accelerator, room_bytes: int) -> None:
@@ -87,15 +96,15 @@ class PackShelf:
         self._room = room_bytes
         self._kept: dict[tuple[object, ...], StagedPack] = {}
 
-    def staged(self, pack: JoinedPack, way: Way, windows: set[int | None]) -> StagedPack:
+    def staged(self, pack: JoinedPack, settings: RunnerSettings, windows: set[int | None]) -> StagedPack:
         """The pack on the device, from the shelf where it is there."""
-        shape = (way.n_tokens, way.n_context)
+        shape = (settings.n_tokens, settings.n_context)
         pieces = tuple((id(s), p.start, p.stop) for s, p in zip(pack.sequences, pack.pieces, strict=True))
         kept = self._kept.get((shape, pieces))
         if kept is not None:
             return kept
         self.n_uploaded += 1
-        staged = stage(pack, way, windows, self._accelerator)
+        staged = stage(pack, settings, windows, self._accelerator)
         if staged.n_bytes <= self._room:
             self._room -= staged.n_bytes
             self._kept[shape, pieces] = staged

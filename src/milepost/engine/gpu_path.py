@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from milepost.engine.attention_gpu import FlexRunner, Way
-from milepost.engine.flex_variants import FlexWays
-from milepost.engine.gpu_memory import MemoryModel, shelf_bytes, staging_bytes
-from milepost.engine.gpu_packs import PackShelf
+from milepost.engine.attention_gpu import FlexRunner, RunnerSettings
+from milepost.engine.flex_variants import FlexVariants
+from milepost.engine.gpu_memory import MemoryModel, pack_cache_bytes, staging_bytes
+from milepost.engine.gpu_packs import PackCache
 from milepost.engine.layer_shapes import layer_shapes
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_loop import PackLoop
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
     from milepost.engine.body_and_head import SplitModel
     from milepost.engine.gpu_packs import StagedPack
-    from milepost.engine.optimizations import Switches
-    from milepost.engine.tree_cache import Layouts
+    from milepost.engine.optimizations import Optimizations
+    from milepost.engine.tree_cache import TreeCache
     from milepost.plan.joined_shards import JoinedPack
     from milepost.types import Scores, Sequences
 
@@ -49,8 +49,8 @@ class GpuPath:
         self,
         model: SplitModel,
         accelerator: Accelerator,
-        layouts: Layouts,
-        switches: Switches,
+        layouts: TreeCache,
+        optimizations: Optimizations,
         *,
         n_layers: int,
         vocab_size: int,
@@ -64,7 +64,7 @@ class GpuPath:
             longest: tokens of the longest sequence that is expected.
 
         Raises:
-            LeftFlexError: the card or the dtype is not for FlexAttention.
+            FlexUnavailableError: the card or the dtype is not for FlexAttention.
             UnsupportedAttentionError: the model is not for packs.
         """
         self.model = model
@@ -72,59 +72,61 @@ class GpuPath:
         self.layouts = layouts
         self.vocab_size = vocab_size
         self.counts = Counts()
-        self._switches = switches
+        self._switches = optimizations
         # Graphs of a module that is gone count towards torch's limit, and keep it in memory.
         torch.compiler.reset()
         with torch.inference_mode():
             self._shapes = layer_shapes(model, n_layers)
         self._windows = {shape.window for shape in self._shapes}
         free = accelerator.free_bytes()
-        self.staging_bytes = staging_bytes(model.module, free) if switches.stage_weights else 0
+        self.staging_bytes = staging_bytes(model.module, free) if optimizations.stage_weights else 0
         """Set aside for the next checkpoint's weights."""
         free -= self.staging_bytes
         memory = MemoryModel.of(text_config(model.module), self._shapes, vocab_size)
-        fitting = memory.fitting_tokens(free, longest, accelerator.most_tokens)
-        self._ways = FlexWays(accelerator, self._shapes, n_tokens or fitting, graphs=switches.cuda_graphs)
-        self._shelf = PackShelf(accelerator, shelf_bytes(free))
+        fitting = memory.fitting_tokens(free, longest, accelerator.max_tokens)
+        self._variants = FlexVariants(
+            accelerator, self._shapes, n_tokens or fitting, graphs=optimizations.pack_graphs
+        )
+        self._pack_cache = PackCache(accelerator, pack_cache_bytes(free))
         self._runner: FlexRunner | None = None
 
     @property
-    def way(self) -> Way:
+    def settings(self) -> RunnerSettings:
         """How packs are run."""
-        return self._ways.way
+        return self._variants.settings
 
     @property
     def reasons(self) -> list[str]:
         """Why a faster way is not taken, a line each."""
-        return self._ways.reasons
+        return self._variants.reasons
 
     @property
     def n_uploaded(self) -> int:
         """Packs that were not found on the device."""
-        return self._shelf.n_uploaded
+        return self._pack_cache.n_uploaded
 
     @property
     def runner(self) -> FlexRunner:
         """The runner of the present way."""
-        if self._runner is None or self._runner.way != self.way:
+        if self._runner is None or self._runner.settings != self.settings:
             self._runner = None  # its memory is needed for the new one
             with torch.inference_mode():
-                self._runner = FlexRunner(self.model, self.accelerator, self._shapes, self.way)
+                self._runner = FlexRunner(self.model, self.accelerator, self._shapes, self.settings)
         return self._runner
 
-    def loop(self, shards: Iterator[Sequences], *, longest: int, most_tokens: int | None = None) -> PackLoop:
+    def loop(self, shards: Iterator[Sequences], *, longest: int, max_tokens: int | None = None) -> PackLoop:
         """What scores a stream of shards.
 
         Args:
             longest: tokens of the longest sequence that will come.
-            most_tokens: cuts packs smaller than they need be.
+            max_tokens: cuts packs smaller than they need be.
         """
-        self._ways.with_context(longest)
-        return PackLoop(self, shards, every_row=not self._switches.needed_head, most_tokens=most_tokens)
+        self._variants.with_context(longest)
+        return PackLoop(self, shards, every_row=not self._switches.needed_head, max_tokens=max_tokens)
 
-    def score(self, sequences: Sequences, *, longest: int, most_tokens: int | None) -> Scores:
+    def score(self, sequences: Sequences, *, longest: int, max_tokens: int | None) -> Scores:
         """One shard as a stream of its own."""
-        return next(self.loop(iter([sequences]), longest=longest, most_tokens=most_tokens).scores())
+        return next(self.loop(iter([sequences]), longest=longest, max_tokens=max_tokens).scores())
 
     def in_place(self) -> AbstractContextManager[None]:
         """Within it, the model's layers are compiled and their attention is the runner's."""
@@ -132,12 +134,12 @@ class GpuPath:
 
     def stage(self, pack: JoinedPack) -> StagedPack:
         """The pack on the device."""
-        return self._shelf.staged(pack, self.way, self._windows)
+        return self._pack_cache.staged(pack, self.settings, self._windows)
 
     def step_down(self, failure: Exception) -> None:
-        """Take another way after a failure; raises as `FlexWays.step_down` does."""
+        """Take another way after a failure; raises as `FlexVariants.step_down` does."""
         self._runner = None
         if is_out_of_memory(failure):
-            self._shelf.clear()
+            self._pack_cache.clear()
             self.accelerator.free_unused()
-        self._ways.step_down(failure)
+        self._variants.step_down(failure)

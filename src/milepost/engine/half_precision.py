@@ -15,11 +15,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 HALVES = (torch.bfloat16, torch.float16)
-LEAST_ROWS = 4
+MIN_ROWS = 4
 """Below so many rows widening the weights takes longer than the product itself."""
 
 
-def wide_products(module: torch.nn.Module, *, wanted: bool = True) -> AbstractContextManager[Any]:
+def upcast_matmuls(module: torch.nn.Module, *, wanted: bool = True) -> AbstractContextManager[Any]:
     """Within it the module's products of matrices are computed in float32, where that is faster."""
     parameter = next(module.parameters())
     if wanted and parameter.dtype in HALVES and parameter.device.type == "cpu" and not _has(parameter.dtype):
@@ -41,7 +41,7 @@ class _Widening(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         named = dict(kwargs or {})
-        if func in _PRODUCTS and _is_half(args, named) and _n_rows(args[_PRODUCTS[func]]) >= LEAST_ROWS:
+        if func in _PRODUCTS and _is_half(args, named) and _n_rows(args[_PRODUCTS[func]]) >= MIN_ROWS:
             product = func(*map(_widened, args), **{name: _widened(value) for name, value in named.items()})
             return product.to(args[0].dtype)
         return func(*args, **named)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-LEAST_HEAD_SIZE = 16
+MIN_HEAD_SIZE = 16
 """Triton's matrix product takes no smaller dimension."""
 BLOCK = 64
 """Rows and keys of a block of the mask: a multiple of those of every tile below."""
@@ -47,7 +47,7 @@ SHARED_BYTES = {
     (12, 1): 101_376,
 }
 """The most that one thread block may have, by compute capability (CUDA C++ programming guide)."""
-LEAST_SHARED_BYTES = 49_152
+MIN_SHARED_BYTES = 49_152
 """For a card that is not listed."""
 
 
@@ -68,7 +68,7 @@ class Card(NamedTuple):
     @classmethod
     def named(cls, capability: tuple[int, int], properties: object = None) -> Card:
         """A card of that capability; its memory as its properties have it, else as NVIDIA lists it."""
-        listed = SHARED_BYTES.get(capability, LEAST_SHARED_BYTES)
+        listed = SHARED_BYTES.get(capability, MIN_SHARED_BYTES)
         return cls(capability, int(getattr(properties, "shared_memory_per_block_optin", listed)))
 
 
@@ -164,8 +164,8 @@ def reason_without_kernel(
         return f"FlexAttention has no kernel for {str(dtype).removeprefix('torch.')}"
     if dtype == torch.bfloat16 and card.capability < FIRST_WITH_BFLOAT16:
         return f"compute capability {version} has no bfloat16"
-    if min(sizes) < LEAST_HEAD_SIZE:
-        return f"heads of {min(sizes)} are smaller than a kernel's {LEAST_HEAD_SIZE}"
+    if min(sizes) < MIN_HEAD_SIZE:
+        return f"heads of {min(sizes)} are smaller than a kernel's {MIN_HEAD_SIZE}"
     smallest = PLAIN_PRODUCTS[-1]
     needed = shared_bytes(smallest, head_size, dtype, card.capability, value_size=value_size)
     if needed > card.shared_bytes:
@@ -222,7 +222,7 @@ def _in_order(head_size: int, dtype: torch.dtype, capability: tuple[int, int]) -
 
 
 def _padded(head_size: int) -> int:
-    return max(LEAST_HEAD_SIZE, 1 << (head_size - 1).bit_length())
+    return max(MIN_HEAD_SIZE, 1 << (head_size - 1).bit_length())
 
 
 def _on_tensor_cores(dtype: torch.dtype, capability: tuple[int, int]) -> bool:

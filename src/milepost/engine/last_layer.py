@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from milepost.engine.attention_cpu import TileAttention
 
 
-class KeysTakenError(Exception):
+class KeysCollectedError(Exception):
     """The attention has the last layer's keys and values: no more of that pass is wanted."""
 
 
 @contextmanager
-def only_at(rows: torch.Tensor, layer: torch.nn.Module, attention: TileAttention) -> Iterator[None]:
+def restricted_to_rows(
+    rows: torch.Tensor, layer: torch.nn.Module, attention: TileAttention
+) -> Iterator[None]:
     """Within it `layer` computes its hidden states [1, T, D] at `rows` [R] only; elsewhere they are 0."""
     forward = layer.forward
 
@@ -35,7 +37,7 @@ def only_at(rows: torch.Tensor, layer: torch.nn.Module, attention: TileAttention
         attention.keys_only = True
         try:
             forward(hidden_1TD, *others, **named)
-        except KeysTakenError:
+        except KeysCollectedError:
             pass
         else:
             raise UnsupportedAttentionError("its last layer has no attention")

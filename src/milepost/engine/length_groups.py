@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from milepost.engine.engine import ShardByShard
+from milepost.engine.engine import ShardwiseEngine
 from milepost.plan.sequences import take
 from milepost.types import Scores, Sequences
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from milepost.engine.positions import LengthSwitch
 
 
-class ByLengthEngine(ShardByShard):
+class LengthGroupedEngine(ShardwiseEngine):
     """Two engines over one module."""
 
     def __init__(self, short: Engine, long: Engine, switch: LengthSwitch) -> None:

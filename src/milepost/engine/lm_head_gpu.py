@@ -39,7 +39,7 @@ class Targets(NamedTuple):
     token_M: torch.Tensor
 
 
-class FoundOnDevice(NamedTuple):
+class DeviceScores(NamedTuple):
     """Log-probability in nats and greedy flag of M targets."""
 
     logprob_M: torch.Tensor
@@ -60,12 +60,12 @@ def join_targets(parts: list[Targets]) -> Targets:
     )
 
 
-def score_targets(model: SplitModel, targets: Targets, vocab_size: int) -> FoundOnDevice:
+def score_targets(model: SplitModel, targets: Targets, vocab_size: int) -> DeviceScores:
     """Log-probability (the softmax taken in float32) and whether the token is the first argmax of its row."""
     rows_per_block = ROWS_PER_BLOCK
     if not model.has_plain_head:
         rows_per_block = max(1, min(rows_per_block, LOGITS_PER_BLOCK // vocab_size))
-    found: list[FoundOnDevice] = []
+    found: list[DeviceScores] = []
     start = 0
     while start < len(targets.hidden_RD):
         block_RD = targets.hidden_RD[start : start + rows_per_block]
@@ -82,15 +82,15 @@ def score_targets(model: SplitModel, targets: Targets, vocab_size: int) -> Found
         start += len(block_RD)
     if not found:
         none = targets.hidden_RD.new_empty(0)
-        return FoundOnDevice(none.float(), none.bool())
-    return FoundOnDevice(
+        return DeviceScores(none.float(), none.bool())
+    return DeviceScores(
         torch.cat([one.logprob_M for one in found]), torch.cat([one.greedy_M for one in found])
     )
 
 
 def _score_block(
     model: SplitModel, hidden_RD: torch.Tensor, row_M: torch.Tensor, token_M: torch.Tensor
-) -> FoundOnDevice:
+) -> DeviceScores:
     rows = torch.zeros(len(hidden_RD), device=hidden_RD.device)
     largest_R, total_R = torch.full_like(rows, float("-inf")), rows
     argmax_R = torch.full_like(rows, -1, dtype=torch.int64)
@@ -110,4 +110,4 @@ def _score_block(
         total_R = scaled_R + (logits_RC - base_R[:, None]).exp_().sum(-1)
         largest_R = new_R
     log_total_R = largest_R + total_R.log()
-    return FoundOnDevice(logit_M - log_total_R[row_M], argmax_R[row_M] == token_M)
+    return DeviceScores(logit_M - log_total_R[row_M], argmax_R[row_M] == token_M)

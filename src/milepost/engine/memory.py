@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-OWN_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-"""glibc's own switches; where one is set, it is left alone."""
+MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+"""glibc's own optimizations; where one is set, it is left alone."""
 CUDA_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 """The same of torch's allocator."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -67,7 +67,7 @@ def keep_freed_memory() -> bool:
     blocks back to the system, more or less of them from run to run as chance would have it, and each time
     they come back page by page, zeroed: a tenth to a third of a small model's time.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in OWN_SETTINGS):
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in MALLOC_SETTINGS):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

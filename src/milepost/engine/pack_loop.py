@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from milepost.engine.flex_variants import LeftFlexError
+from milepost.engine.flex_variants import FlexUnavailableError
 from milepost.engine.lm_head_gpu import ROWS_PER_BLOCK, Targets, join_targets, score_targets
 from milepost.engine.model_inputs import sum_targets
 from milepost.plan.joined_shards import ShardStream
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-MOST_UNDER_WAY = 2
+MAX_UNDER_WAY = 2
 """Packs that the device has been given and whose soundness nobody has read."""
 
 
@@ -73,11 +73,11 @@ class PackLoop:
     """Scores one stream of shards."""
 
     def __init__(
-        self, path: GpuPath, shards: Iterator[Sequences], *, every_row: bool, most_tokens: int | None
+        self, path: GpuPath, shards: Iterator[Sequences], *, every_row: bool, max_tokens: int | None
     ) -> None:
-        """`most_tokens` cuts packs smaller than the runner's size, for a trial of several."""
+        """`max_tokens` cuts packs smaller than the runner's size, for a trial of several."""
         self._path = path
-        self._most_tokens = most_tokens
+        self._most_tokens = max_tokens
         self._stream = ShardStream(shards, path.layouts.tree_of, every_row=every_row)
         self._ahead: tuple[JoinedPack, StagedPack] | None = None
         self._is_exhausted = False
@@ -96,14 +96,14 @@ class PackLoop:
         """Each shard's scores in order.
 
         Raises:
-            LeftFlexError: no way of running FlexAttention is left; `unfinished` has what is not scored.
+            FlexUnavailableError: FlexAttention cannot run; `unfinished` has what is not scored.
         """
         while True:
-            lost: LeftFlexError | None = None
+            lost: FlexUnavailableError | None = None
             try:
                 with torch.inference_mode(), self._path.in_place():
                     is_done = self._advance()
-            except LeftFlexError as error:
+            except FlexUnavailableError as error:
                 lost = error
             while self._next_shard in self._ready:
                 self._next_shard += 1
@@ -119,13 +119,13 @@ class PackLoop:
 
     def _advance(self) -> bool:
         """Go on until the next shard is ready, or another runner has to take over; whether all is done."""
-        way = self._path.way
-        while self._next_shard not in self._ready and self._path.way is way:
+        settings = self._path.settings
+        while self._next_shard not in self._ready and self._path.settings is settings:
             self._upload_next()
             if self._ahead is not None:
                 self._launch(*self._ahead)
                 self._upload_next()
-            while self._under_way and len(self._under_way) >= (1 if self._ahead is None else MOST_UNDER_WAY):
+            while self._under_way and len(self._under_way) >= (1 if self._ahead is None else MAX_UNDER_WAY):
                 self._settle()
             while self._found and (self._found[0].fetch.has_come or self._is_drained):
                 self._collect()
@@ -141,8 +141,8 @@ class PackLoop:
         """Have the next pack on the device, unless one is or a new way is to be taken first."""
         if self._ahead is not None:
             return
-        way = self._path.way
-        pack = self._stream.next_pack(min(way.n_tokens, self._most_tokens or way.n_tokens))
+        settings = self._path.settings
+        pack = self._stream.next_pack(min(settings.n_tokens, self._most_tokens or settings.n_tokens))
         self._is_exhausted = pack is None
         if pack is None:
             return
@@ -170,10 +170,10 @@ class PackLoop:
 
     def _give_way(self, failure: Exception, pack: JoinedPack, above: Context | None) -> None:
         """After a failure: finish what is under way, go back to the pack that failed, take another way."""
-        way = self._path.way
-        while self._under_way and self._path.way is way:
+        settings = self._path.settings
+        while self._under_way and self._path.settings is settings:
             self._settle()
-        if self._path.way is way:
+        if self._path.settings is settings:
             self._go_back(pack, above)
             self._path.step_down(failure)
 
@@ -208,7 +208,7 @@ class PackLoop:
     def _take(self, pack: JoinedPack, staged: StagedPack, output: Output) -> None:
         self._path.counts.packs += 1
         self._path.counts.tokens += len(pack)
-        self._path.counts.slots += self._path.way.n_tokens
+        self._path.counts.slots += self._path.settings.n_tokens
         targets = Targets(output.hidden_MD, pack.target_row, staged.target_row_J, staged.target_J)
         self._waiting.append((targets, pack))
         for piece in pack.pieces:

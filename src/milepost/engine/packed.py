@@ -16,20 +16,20 @@ import numpy as np
 import torch
 
 from milepost.engine.accelerator import accelerator_of
-from milepost.engine.attention_cpu import MOST_NARROW_ROWS, TileRunner
+from milepost.engine.attention_cpu import MAX_NARROW_ROWS, TileRunner
 from milepost.engine.attention_hook import UnsupportedAttentionError
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.budget import fitting_budget
-from milepost.engine.flex_variants import LeftFlexError
+from milepost.engine.flex_variants import FlexUnavailableError
 from milepost.engine.gpu_path import GpuPath
-from milepost.engine.half_precision import wide_products
+from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.lm_head import DeferredHead
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.model_inputs import check_tokens, sum_targets
-from milepost.engine.optimizations import Switches
+from milepost.engine.optimizations import Optimizations
 from milepost.engine.padded import PaddedEngine
-from milepost.engine.positions import fresh_positions
-from milepost.engine.tree_cache import Layouts
+from milepost.engine.positions import reset_positions
+from milepost.engine.tree_cache import TreeCache
 from milepost.engine.trial import Trial, reason_from_config, reason_from_positions, text_config
 from milepost.plan.packs import Span, cut_packs, halves, make_pack
 from milepost.plan.sequences import longest
@@ -54,17 +54,17 @@ class PackedEngine:
         *,
         vocab_size: int,
         budget_tokens: int | None = None,
-        switches: Switches | None = None,
+        optimizations: Optimizations | None = None,
         trial: Sequences | None = None,
     ) -> None:
         self.model = SplitModel(module)
         self.vocab_size = vocab_size
-        self.switches = switches or Switches()
+        self.optimizations = optimizations or Optimizations()
         self._budget = budget_tokens or fitting_budget(module)
         self._given_budget = budget_tokens
         self._trial = trial
         self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
-        self._layouts = Layouts(share_prefixes=self.switches.share_prefixes)
+        self._layouts = TreeCache(share_prefixes=self.optimizations.share_prefixes)
         self._verified_length = 0
         self._trying = False
         self._padded: PaddedEngine | None = None
@@ -93,32 +93,32 @@ class PackedEngine:
     @property
     def budget_tokens(self) -> int:
         """Tokens of a full pack, as things stand."""
-        return self.gpu.way.n_tokens if self.gpu else self._budget
+        return self.gpu.settings.n_tokens if self.gpu else self._budget
 
     @torch.inference_mode()
     def score(self, sequences: Sequences) -> Scores:
         check_tokens(sequences, self.vocab_size)
         self._verify(sequences)
-        fresh_positions(self.model.module)
+        reset_positions(self.model.module)
         if self._padded is not None:
             return self._padded.score(sequences)
         return self._score_joined_or_tiled(sequences, None)
 
     def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
         """See `Engine.score_stream`."""
-        rest = Unread(shards)
+        rest = PeekableShards(shards)
         while self.joins_shards and (group := self._trusted(rest)) is not None:
             assert self.gpu is not None
             loop = self.gpu.loop(group, longest=self._verified_length)
             try:
                 yield from loop.scores()
-            except LeftFlexError as error:
+            except FlexUnavailableError as error:
                 self._leave_flex(str(error))
-                rest = Unread(chain(loop.unfinished(), rest))
+                rest = PeekableShards(chain(loop.unfinished(), rest))
         for shard in rest:
             yield self.score(shard)
 
-    def _trusted(self, shards: Unread) -> Iterator[Sequences] | None:
+    def _trusted(self, shards: PeekableShards) -> Iterator[Sequences] | None:
         """The next shards up to the first with longer sequences than were tried; None where none can be
         joined."""
         first = shards.peek()
@@ -127,7 +127,7 @@ class PackedEngine:
         check_tokens(first, self.vocab_size)
         with torch.inference_mode():
             self._verify(first)
-        fresh_positions(self.model.module)
+        reset_positions(self.model.module)
         if not self.joins_shards or longest(first) > self._verified_length:
             return None
 
@@ -150,13 +150,13 @@ class PackedEngine:
                 self.model,
                 accelerator,
                 self._layouts,
-                self.switches,
+                self.optimizations,
                 n_layers=self._n_layers,
                 vocab_size=self.vocab_size,
                 n_tokens=self._given_budget,
                 longest=EXPECTED_LONGEST if self._trial is None else longest(self._trial),
             )
-        except LeftFlexError as error:
+        except FlexUnavailableError as error:
             self._leave_flex(str(error))
         except UnsupportedAttentionError as error:
             self._fall_back(str(error))
@@ -182,9 +182,9 @@ class PackedEngine:
         if verdict.reason is not None and self.gpu is not None:
             self._leave_flex(verdict.reason)
             verdict = trial.verdict(self._try_packed)
-        if verdict.reason is not None and self.switches.narrow_last_layer:
+        if verdict.reason is not None and self.optimizations.narrow_last_layer:
             # What goes furthest into the model's own code is given up first.
-            self.switches = replace(self.switches, narrow_last_layer=False)
+            self.optimizations = replace(self.optimizations, narrow_last_layer=False)
             verdict = trial.verdict(self._try_packed)
         if verdict.compared:
             self._verified_length = longest(sequences)
@@ -209,31 +209,31 @@ class PackedEngine:
         finally:
             self._trying = False
 
-    def _score_joined_or_tiled(self, sequences: Sequences, most_tokens: int | None) -> Scores:
-        """One shard by the way that works here; `most_tokens` cuts packs smaller than they need be."""
+    def _score_joined_or_tiled(self, sequences: Sequences, max_tokens: int | None) -> Scores:
+        """One shard by the way that works here; `max_tokens` cuts packs smaller than they need be."""
         if self.gpu is not None:
             try:
-                return self.gpu.score(sequences, longest=longest(sequences), most_tokens=most_tokens)
-            except LeftFlexError as error:
+                return self.gpu.score(sequences, longest=longest(sequences), max_tokens=max_tokens)
+            except FlexUnavailableError as error:
                 self._leave_flex(str(error))
-        return self._score_packed(sequences, most_tokens or self._budget)
+        return self._score_packed(sequences, max_tokens or self._budget)
 
     def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
-        with wide_products(self.model.module, wanted=self.switches.wide_products):
+        with upcast_matmuls(self.model.module, wanted=self.optimizations.upcast_matmuls):
             return self._score_packs(sequences, budget_tokens)
 
     def _score_packs(self, sequences: Sequences, budget_tokens: int) -> Scores:
         tree, tiles = self._layouts.of(sequences)
         # A trial narrows every pack, as it may be another one that scoring narrows.
-        most_narrow = 1.0 if self._trying else MOST_NARROW_ROWS
-        runner = TileRunner(self.model, self.switches, self._n_layers, most_narrow)
+        most_narrow = 1.0 if self._trying else MAX_NARROW_ROWS
+        runner = TileRunner(self.model, self.optimizations, self._n_layers, most_narrow)
         waiting = cut_packs(tree, tiles, budget_tokens)[::-1]
-        head = DeferredHead(self.model, self.vocab_size, chunked=self.switches.head_chunks)
+        head = DeferredHead(self.model, self.vocab_size, chunked=self.optimizations.head_chunks)
         above: dict[int, KeysAndValues] = {}
         while waiting:
             span = waiting.pop()
             pack = make_pack(tree, tiles, span)
-            rows = pack.needed if self.switches.needed_head else np.arange(len(pack))
+            rows = pack.needed if self.optimizations.needed_head else np.arange(len(pack))
             try:
                 hidden_RD, kept = runner.run(pack, above, rows)
             except (RuntimeError, MemoryError) as error:
@@ -243,7 +243,7 @@ class PackedEngine:
                 continue
             self._check_layers(runner)
             above = kept
-            target_row = pack.target_row if self.switches.needed_head else pack.needed[pack.target_row]
+            target_row = pack.target_row if self.optimizations.needed_head else pack.needed[pack.target_row]
             head.add(hidden_RD, target_row, pack.target, pack.sequence)
         return sum_targets(len(sequences), *head.finish())
 
@@ -268,7 +268,7 @@ class PackedEngine:
         return cut
 
 
-class Unread:
+class PeekableShards:
     """Shards of which the first can be looked at before it is taken."""
 
     def __init__(self, shards: Iterable[Sequences]) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from milepost.engine.body_and_head import SplitModel
-from milepost.engine.engine import ShardByShard
+from milepost.engine.engine import ShardwiseEngine
 from milepost.engine.lm_head import score_rows
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.model_inputs import Inputs, check_tokens, distinct_inputs, sum_targets
-from milepost.engine.positions import fresh_positions
+from milepost.engine.positions import reset_positions
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.trial import Trials, reason_from_positions
 from milepost.plan.sequences import take
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET_TOKENS = {"cpu": 2048, "cuda": 32_768, "mps": 8192}
 
 
-class PaddedEngine(ShardByShard):
+class PaddedEngine(ShardwiseEngine):
     """Different inputs once, in right-padded batches; the head only where a target is scored."""
 
     def __init__(
@@ -169,7 +169,7 @@ class PaddedEngine(ShardByShard):
             tokens_BT[b, :length] = inputs.tokens[i]
             needed_BT[b, length - inputs.n_rows[i] : length] = True
         device = self.model.device
-        fresh_positions(self.model.module)
+        reset_positions(self.model.module)
         hidden_BTD = self.model.hidden(torch.from_numpy(tokens_BT).to(device))
         return hidden_BTD[torch.from_numpy(needed_BT).to(device)]
 

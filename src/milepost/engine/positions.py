@@ -58,7 +58,7 @@ def boundaries(module: torch.nn.Module) -> list[int]:
     return sorted(set(_lengths_in(config.get_text_config(decoder=True).to_dict())))
 
 
-def fresh_positions(module: torch.nn.Module) -> None:
+def reset_positions(module: torch.nn.Module) -> None:
     """Forget the lengths that a model has met, so that its next call computes what its first one would."""
     for part in module.modules():
         for name in [name for name in (*vars(part), *part._buffers) if name.endswith(ORIGINAL)]:

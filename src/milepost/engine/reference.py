@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from milepost.engine.engine import ShardByShard
-from milepost.engine.failures import say_why
+from milepost.engine.engine import ShardwiseEngine
 from milepost.engine.model_inputs import check_tokens
-from milepost.engine.positions import fresh_positions
+from milepost.engine.positions import reset_positions
+from milepost.engine.reasons import failure_reason
 from milepost.types import Scores
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("milepost.engine")
 
 
-class ReferenceEngine(ShardByShard):
+class ReferenceEngine(ShardwiseEngine):
     """One sequence at a time through the model's own forward, float32 log-softmax."""
 
     name = "reference"
@@ -51,7 +51,7 @@ class ReferenceEngine(ShardByShard):
                 total, is_greedy = self._score_one(tokens, n)
             except Exception as error:  # a model's code raises anything
                 logger.debug("sequence %d raised", i, exc_info=error)
-                failed[i] = say_why(error)
+                failed[i] = failure_reason(error)
                 continue
             if np.isfinite(total):
                 loglikelihood[i], greedy[i] = total, is_greedy
@@ -61,7 +61,7 @@ class ReferenceEngine(ShardByShard):
         device = next(self.module.parameters()).device
         tokens_T = torch.from_numpy(tokens.copy()).to(device, torch.int64)
         targets_n = tokens_T[-n:]
-        fresh_positions(self.module)
+        reset_positions(self.module)
         wanted: dict[str, Any] = {"logits_to_keep": n} if self._can_leave_out_logits else {}
         output = self.module(tokens_T[None, :-1], use_cache=False, **wanted)
         logits_nV = output.logits[0, -n:].float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from milepost.engine.unshared import build_unshared_tree
+from milepost.engine.optimizations import build_unshared_tree
 from milepost.plan.tiles import cut_tiles
 from milepost.plan.tree import build_tree
 
@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     tiles: Tiles
 
 
-class Layouts:
+class TreeCache:
     """Lays sequences out, and remembers it for as long as the same object may come again."""
 
     def __init__(self, *, share_prefixes: bool) -> None:

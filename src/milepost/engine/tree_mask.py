@@ -16,12 +16,12 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from milepost.engine.kernel_options import BLOCK
 
-EVERYTHING = 2**31 - 1
+UNLIMITED = 2**31 - 1
 """A window that hides nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Visibility:
     """Who sees whom in one pack: key row k is seen by rows `k - C .. key_end[k]` that are near enough."""
 
     key_end: torch.Tensor
@@ -31,7 +31,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
+class MaskBlocks:
     """The same by blocks: how many blocks of keys (partly, wholly) seen each block of rows has, and which."""
 
     partial_number: torch.Tensor
@@ -45,14 +45,16 @@ class Blocks:
         return [self.partial_number, self.partial_order, self.full_number, self.full_order]
 
 
-def empty_blocks(n_tokens: int, n_context: int, device: torch.device) -> Blocks:
-    """Blocks to be copied into."""
+def empty_blocks(n_tokens: int, n_context: int, device: torch.device) -> MaskBlocks:
+    """MaskBlocks to be copied into."""
     rows, columns = n_tokens // BLOCK, (n_context + n_tokens) // BLOCK
     number, order = (1, 1, rows), (1, 1, rows, columns)
-    return Blocks(*(torch.zeros(*shape, dtype=torch.int32, device=device) for shape in (number, order) * 2))
+    return MaskBlocks(
+        *(torch.zeros(*shape, dtype=torch.int32, device=device) for shape in (number, order) * 2)
+    )
 
 
-def find_blocks(seen: Seen, n_context: int, window: int | None) -> Blocks:
+def find_blocks(seen: Visibility, n_context: int, window: int | None) -> MaskBlocks:
     """The blocks of a pack."""
     key_end, device = seen.key_end, seen.key_end.device
     key_row = torch.arange(len(key_end), device=device, dtype=torch.int32) - n_context
@@ -69,10 +71,12 @@ def find_blocks(seen: Seen, n_context: int, window: int | None) -> Blocks:
     for wanted in (some_block & ~every_block, every_block):
         order = wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)
         found += [wanted.sum(1, dtype=torch.int32)[None, None], order.to(torch.int32)[None, None]]
-    return Blocks(*found)
+    return MaskBlocks(*found)
 
 
-def block_mask(seen: Seen, blocks: Blocks, n_context: int, window: torch.Tensor | None) -> BlockMask:
+def block_mask(
+    seen: Visibility, blocks: MaskBlocks, n_context: int, window: torch.Tensor | None
+) -> BlockMask:
     """A mask that reads these very tensors whenever it is used.
 
     Args:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KNOWN_LAYER_TYPES = {"full_attention", "sliding_attention"}
 TOLERANCE_NATS = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.4}
 """Per target; a sum of n targets may differ by sqrt(n) times as much. Rounding alone stays well below."""
-MOST_BOUNDARIES = 4
+MAX_BOUNDARIES = 4
 CUT_TARGETS = 8
 """Targets of a sequence that was cut for a trial."""
 
@@ -99,7 +99,7 @@ class Trial:
             sequences = take(sequences, np.flatnonzero(lengths > longer_than))
         most = longest(sequences) - 1
         both_sides = [length for length in boundaries(module) if longer_than < length < most]
-        both_sides = both_sides[-MOST_BOUNDARIES:] + ([longest_pair] if longest_pair else [])
+        both_sides = both_sides[-MAX_BOUNDARIES:] + ([longest_pair] if longest_pair else [])
         probes = probes_of(sequences, both_sides, equal_lengths=equal_lengths)
         plain = ReferenceEngine(module, vocab_size=vocab_size).score(probes)
         # What the model raises on says nothing of an engine; `careful` sees to such requests.

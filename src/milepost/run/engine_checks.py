@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from milepost.engine.generate.sampling_support import check_able
+from milepost.engine.generate.sampling_support import check_sampling_options
 from milepost.errors import MilepostError
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
@@ -22,7 +22,7 @@ def check_engine(settings: EvalConfig, checkpoints: Sequence[Checkpoint], plans:
     for plan in plans:
         for task in plan.tasks:
             for generation in task.generations.settings:
-                check_able(settings.engine, generation, task.name)
+                check_sampling_options(settings.engine, generation, task.name)
     if settings.engine == "openai":
         _check_served(settings, checkpoints)
 

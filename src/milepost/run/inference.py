@@ -81,10 +81,10 @@ class Answerer:
     @property
     def gpu(self) -> GpuPath | None:
         """The GPU path, where that is all that runs: texts take what memory there is themselves."""
-        from milepost.engine.failure_isolation import CarefulEngine
+        from milepost.engine.failure_isolation import FailureIsolatingEngine
         from milepost.engine.packed import PackedEngine
 
-        engine = self.engine.engine if isinstance(self.engine, CarefulEngine) else self.engine
+        engine = self.engine.engine if isinstance(self.engine, FailureIsolatingEngine) else self.engine
         return engine.gpu if isinstance(engine, PackedEngine) and self.generator is None else None
 
     def answer_joined(self, shards: Sequence[tuple[TaskPlan, Shard]]) -> abc.Generator[Answers, None, None]:

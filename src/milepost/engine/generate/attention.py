@@ -18,7 +18,7 @@ import torch
 from milepost.engine.attention_dense import attend_densely, attend_few, flash_kernel
 
 if TYPE_CHECKING:
-    from milepost.engine.generate.kv_cache import Slots
+    from milepost.engine.generate.kv_cache import KVCache
 
 Partial = tuple[torch.Tensor, torch.Tensor]
 """Output [B, N, L, D] of attention to some of the keys, and its log-sum-exp [B, N, L]."""
@@ -29,24 +29,24 @@ longest has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PromptSpan:
     """The tokens of one row in a forward pass that reads prompts."""
 
     slot: int
     start: int
     stop: int
     """Where they stand among the T tokens."""
-    donor: int = -1
+    source_slot: int = -1
     """A slot that begins as this one does."""
     n_copied: int = 0
     """How many tokens of it are taken over."""
 
 
 @dataclass(slots=True)
-class PrefixReading:
+class PrefixPrefill:
     """Reads what all prompts begin with: causal, and kept for all."""
 
-    slots: Slots
+    slots: KVCache
     layers: list[int] = field(default_factory=list)
 
     def attend(
@@ -60,11 +60,11 @@ class PrefixReading:
 
 
 @dataclass(slots=True)
-class PromptReading:
+class Prefill:
     """Reads prompts, several in one pass, each behind the prefix and behind what it takes over."""
 
-    slots: Slots
-    spans: list[Span]
+    slots: KVCache
+    spans: list[PromptSpan]
     clear_rest: bool = False
     """Whether the rest of each slot is emptied: what is no number there could not be hidden by a mask."""
     layers: list[int] = field(default_factory=list)
@@ -81,7 +81,7 @@ class PromptReading:
             row = slice(span.start, span.stop)
             query_row, keys, values = query[:, :, row], key[0, :, row], value[0, :, row]
             if span.n_copied:
-                copied = self.slots.read(layer, span.donor, span.n_copied)
+                copied = self.slots.read(layer, span.source_slot, span.n_copied)
                 keys, values = torch.cat([copied[0], keys], 1), torch.cat([copied[1], values], 1)
             self.slots.write(layer, span.slot, 0, keys, values)
             if self.clear_rest:
@@ -104,14 +104,14 @@ class PromptReading:
 
 
 @dataclass(slots=True)
-class Step:
+class Decode:
     """One new token of each of the first B slots."""
 
-    slots: Slots
+    slots: KVCache
     lengths: Sequence[int]
     """[B] tokens of its own that each row has in its slot already."""
     in_parts: bool = True
-    """See `GenerateSwitches.attend_in_parts`."""
+    """See `Optimizations.attention_chunks`."""
     layers: list[int] = field(default_factory=list)
     _places: tuple[torch.Tensor, torch.Tensor] | None = None
     """[B] each row's slot, and its new token's place in it."""

@@ -17,7 +17,7 @@ COLUMNS_PER_PART = 3072
 """Twice those of `engine.lm_head`, as rows are few here and the calls of the model's head count for more."""
 
 
-def likeliest(model: SplitModel, hidden_BD: torch.Tensor, n_columns: int) -> torch.Tensor:
+def chunked_argmax(model: SplitModel, hidden_BD: torch.Tensor, n_columns: int) -> torch.Tensor:
     """[B] token ids, the first one where several are equal; -1 where the model gave NaN.
 
     Args:

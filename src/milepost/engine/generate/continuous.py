@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
-from milepost.engine.generate.sampling_support import check_able
+from milepost.engine.generate.detokenize import IsFinished, LogitsCallback, TokenGenerator
+from milepost.engine.generate.sampling_support import check_sampling_options
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from milepost.types import Generation
 
 PAGE_TOKENS = {"cpu": 64, "cuda": 256}
-MOST_ROWS = {"cpu": 16, "cuda": 256}
+MAX_ROWS = {"cpu": 16, "cuda": 256}
 BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
 NO_TOKEN = -1
 """As an end-of-text token: none."""
 
 
-class ContinuousGenerator(TextsFromTokens):
+class ContinuousGenerator(TokenGenerator):
     """A manager of transformers per call; the module must let its attention be replaced."""
 
     name = "hf-continuous"
@@ -51,26 +51,26 @@ class ContinuousGenerator(TextsFromTokens):
         Raises:
             MilepostError: the task draws its texts or penalises tokens, or the model cannot be run so.
         """
-        check_able(self.name, generation)
+        check_sampling_options(self.name, generation)
         return super().generate(prompts, generation)
 
     def tokens(
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
         generation: Generation,
-        ended: Ended,
-        watch: Watch | None = None,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None = None,
     ) -> list[list[int] | None]:
-        """See `TextsFromTokens`; there are no logits to watch."""
+        """See `TokenGenerator`; there are no logits to on_logits."""
         before = self.module.config._attn_implementation
         try:
             with torch.no_grad():
-                return self._tokens(prompts, generation, ended)
+                return self._tokens(prompts, generation, is_finished)
         finally:
             self.module.set_attn_implementation(before)
 
     def _tokens(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation, ended: Ended
+        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation, is_finished: IsFinished
     ) -> list[list[int] | None]:
         found: dict[int, list[int]] = {}
         seen = [0] * len(prompts)
@@ -96,7 +96,7 @@ class ContinuousGenerator(TextsFromTokens):
                         f"transformers' continuous batching gave up: {output.error}", "use --engine auto"
                     )
                 if number not in found:
-                    length = _end(output.generated_tokens, seen[number], ended)
+                    length = _end(output.generated_tokens, seen[number], is_finished)
                     seen[number] = len(output.generated_tokens)
                     if length is not None or output.is_finished():
                         found[number] = list(output.generated_tokens[:length])
@@ -114,7 +114,7 @@ class ContinuousGenerator(TextsFromTokens):
     ) -> ContinuousBatchingConfig:
         """Sizes are ours: what it infers itself takes most of a machine's memory."""
         page = PAGE_TOKENS.get(self.kind, 64)
-        rows = min(len(prompts), MOST_ROWS.get(self.kind, 16))
+        rows = min(len(prompts), MAX_ROWS.get(self.kind, 16))
         longest = max(len(prompt) for prompt in prompts) + generation.max_new_tokens
         return ContinuousBatchingConfig(
             page_size=page,
@@ -126,8 +126,8 @@ class ContinuousGenerator(TextsFromTokens):
         )
 
 
-def _end(tokens: Sequence[int], seen: int, ended: Ended) -> int | None:
+def _end(tokens: Sequence[int], seen: int, is_finished: IsFinished) -> int | None:
     """How many tokens the text has, if it has ended with one of those that are new."""
     return next(
-        (length for length in range(max(1, seen + 1), len(tokens) + 1) if ended(tokens[:length])), None
+        (length for length in range(max(1, seen + 1), len(tokens) + 1) if is_finished(tokens[:length])), None
     )

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     Prompts = Sequence[npt.NDArray[np.int32]]
 
-Ended = Callable[[Sequence[int]], bool]
+IsFinished = Callable[[Sequence[int]], bool]
 """Whether a text has ended with the last of these tokens."""
-Watch = Callable[[Sequence[int], "torch.Tensor"], None]
+LogitsCallback = Callable[[Sequence[int], "torch.Tensor"], None]
 """Told the logits [B, V] that the next token of B answers is chosen by, and the number of each answer."""
 
 
-class TextsFromTokens:
+class TokenGenerator:
     """A generator whose texts are those of its `tokens`."""
 
     codec: TextCodec
@@ -35,7 +35,7 @@ class TextsFromTokens:
     failed: Mapping[int, str] = {}
     """Empty: what the model raises is raised."""
     incremental_stops = True
-    """See `GenerateSwitches.incremental_stops`."""
+    """See `Optimizations.incremental_stops`."""
 
     def generate(self, prompts: Prompts, generation: Generation) -> list[list[str] | None]:
         """See `base.Generator`."""
@@ -44,7 +44,7 @@ class TextsFromTokens:
         if not prompts:
             return []
         stops = self._stops_of(generation)
-        tokens = self.tokens(prompts, generation, stops.ended)
+        tokens = self.tokens(prompts, generation, stops.is_finished)
         texts = [None if own is None else stops.text(own) for own in tokens]
         n = generation.n_answers
         found: list[list[str] | None] = []
@@ -54,10 +54,14 @@ class TextsFromTokens:
         return found
 
     def tokens(
-        self, prompts: Prompts, generation: Generation, ended: Ended, watch: Watch | None = None
+        self,
+        prompts: Prompts,
+        generation: Generation,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None = None,
     ) -> list[list[int] | None]:
         """Token ids of the answers, `generation.n_answers` of a prompt one after the other; None where the
-        model gave NaN. Answers are numbered in that order for `watch`."""
+        model gave NaN. Answers are numbered in that order for `on_logits`."""
         raise NotImplementedError
 
     def _stops_of(self, generation: Generation) -> Stops:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from milepost.engine.generate.attention import PrefixReading, PromptReading, Span
-from milepost.engine.generate.prompt_order import LEAST_SHARED, Row, n_common
-from milepost.engine.generate.sampler import Chooser
+from milepost.engine.generate.attention import Prefill, PrefixPrefill, PromptSpan
+from milepost.engine.generate.prompt_order import MIN_SHARED, Row, common_length
+from milepost.engine.generate.sampler import Sampler
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Fetch
     from milepost.engine.generate.batched import BatchedGenerator
-    from milepost.engine.generate.detokenize import Ended, Watch
+    from milepost.engine.generate.detokenize import IsFinished, LogitsCallback
     from milepost.engine.generate.fixed_step import FixedDecoder
     from milepost.types import Generation
 
@@ -32,18 +32,18 @@ class FixedBatch:
         decoder: FixedDecoder,
         rows: Sequence[Row],
         generation: Generation,
-        ended: Ended,
-        watch: Watch | None,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None,
         found: dict[int, list[int] | None],
     ) -> None:
         self._generator = generator
         self._decoder = decoder
         self._waiting = deque(rows)
-        self._ended = ended
-        self._watch = watch
+        self._is_finished = is_finished
+        self._on_logits = on_logits
         self._found = found
-        self._chooser = Chooser(generation)
-        self._by_likeliest = self._chooser.takes_likeliest and watch is None
+        self._chooser = Sampler(generation)
+        self._by_likeliest = self._chooser.is_greedy and on_logits is None
         self._rows: list[Row | None] = [None] * decoder.sizes.n_slots
         """The row in each slot; one that has ended stays until another takes its place."""
         self._prefix = rows[0].prompt[: rows[0].n_shared]
@@ -52,7 +52,7 @@ class FixedBatch:
         """Put the tokens of every row into `found`."""
         if len(self._prefix):
             self._generator.forward(
-                PrefixReading(self._decoder.slots), self._prefix.tolist(), list(range(len(self._prefix)))
+                PrefixPrefill(self._decoder.slots), self._prefix.tolist(), list(range(len(self._prefix)))
             )
         while self._waiting or self._active():
             if self._waiting:
@@ -70,7 +70,7 @@ class FixedBatch:
     def _go_on(self) -> None:
         """Steps until there is room for new rows, or all have ended."""
         pending: Fetch | None = None
-        ahead = self._by_likeliest and self._generator.switches.look_ahead
+        ahead = self._by_likeliest and self._generator.optimizations.look_ahead
         while rows := self._active():
             if pending is None:
                 pending = self._launch(0)
@@ -94,10 +94,10 @@ class FixedBatch:
 
     @property
     def _most_tokens(self) -> int:
-        return self._generator.most_new_tokens
+        return self._generator.max_new_tokens
 
     def _wants_new_rows(self) -> bool:
-        if not (self._generator.switches.refill and self._generator.switches.drop_finished):
+        if not (self._generator.optimizations.refill and self._generator.optimizations.drop_finished):
             return not self._active()
         return len(self._free()) * FREE_SHARE >= len(self._rows)
 
@@ -118,8 +118,8 @@ class FixedBatch:
             self._set_rows()
 
     def _chosen(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[int]:
-        if self._watch is not None:
-            self._watch([row.number for row in rows], logits_BV)
+        if self._on_logits is not None:
+            self._on_logits([row.number for row in rows], logits_BV)
         histories = [row.history() for row in rows] if self._chooser.needs_history else []
         return self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
 
@@ -128,7 +128,7 @@ class FixedBatch:
             row.tokens.append(token)
             if token < 0:
                 self._found[row.number] = None
-            elif self._ended(row.tokens):
+            elif self._is_finished(row.tokens):
                 self._found[row.number] = list(row.tokens)
 
     def _set_rows(self) -> None:
@@ -149,35 +149,35 @@ class FixedBatch:
         free = deque(self._free())
         while self._waiting and free:
             rows: list[Row] = []
-            spans: list[Span] = []
+            spans: list[PromptSpan] = []
             n_tokens = 0
             while self._waiting and free:
                 row = self._waiting[0]
-                donor, n_copied = self._donor(row, free[0])
+                source_slot, n_copied = self._source_of(row, free[0])
                 n_own = len(row.own) - n_copied
                 if rows and n_tokens + n_own > self._generator.budget_tokens:
                     break
-                spans.append(Span(free[0], n_tokens, n_tokens + n_own, donor, n_copied))
+                spans.append(PromptSpan(free[0], n_tokens, n_tokens + n_own, source_slot, n_copied))
                 self._rows[free.popleft()] = self._waiting.popleft()
                 rows.append(row)
                 n_tokens += n_own
             self._read(rows, spans)
             free.extend(i for i, row in enumerate(self._rows) if row in rows and row.number in self._found)
 
-    def _donor(self, row: Row, own_slot: int) -> tuple[int, int]:
+    def _source_of(self, row: Row, own_slot: int) -> tuple[int, int]:
         """The slot of the prompt that has most in common with this one, and how much."""
-        if not self._generator.switches.copy_prefixes:
+        if not self._generator.optimizations.copy_prefixes:
             return -1, 0
         best, most = -1, 0
         for slot, other in enumerate(self._rows):
             if other is None or slot == own_slot or self._found.get(other.number, []) is None:
                 continue
-            common = min(n_common(other.own, row.own), len(row.own) - 1)
+            common = min(common_length(other.own, row.own), len(row.own) - 1)
             if common > most:
                 best, most = slot, common
-        return (best, most) if most >= LEAST_SHARED else (-1, 0)
+        return (best, most) if most >= MIN_SHARED else (-1, 0)
 
-    def _read(self, rows: list[Row], spans: list[Span]) -> None:
+    def _read(self, rows: list[Row], spans: list[PromptSpan]) -> None:
         tokens = [
             id for row, span in zip(rows, spans, strict=True) for id in row.own[span.n_copied :].tolist()
         ]
@@ -186,7 +186,7 @@ class FixedBatch:
             for row, span in zip(rows, spans, strict=True)
             for place in range(row.n_shared + span.n_copied, len(row.prompt))
         ]
-        reading = PromptReading(self._decoder.slots, spans, clear_rest=True)
+        reading = Prefill(self._decoder.slots, spans, clear_rest=True)
         hidden_TD = self._generator.forward(reading, tokens, places)
         last = torch.tensor([span.stop - 1 for span in spans], device=hidden_TD.device)
         self._note(rows, self._chosen(rows, self._generator.model.logits(hidden_TD[last])))

@@ -20,7 +20,7 @@ import torch
 from milepost.engine.attention_dense import attend_few
 from milepost.engine.attention_hook import UnsupportedAttentionError, running
 from milepost.engine.generate.attention import attend_prefix, merge
-from milepost.engine.generate.kv_cache import Slots
+from milepost.engine.generate.kv_cache import KVCache
 from milepost.engine.generate.step_graph import StepGraph
 from milepost.engine.memory import is_out_of_memory
 
@@ -43,10 +43,10 @@ class Sizes(NamedTuple):
 
 
 @dataclass(slots=True)
-class FixedStep:
+class FixedDecode:
     """The attention of one new token in each slot."""
 
-    slots: Slots
+    slots: KVCache
     lengths_S: torch.Tensor
     """On the device: tokens of its own that each slot has already."""
     n_keys: int
@@ -95,7 +95,7 @@ class FixedStep:
 
 
 class FixedDecoder:
-    """Slots of one size, the state of their rows on the device, and the recorded steps over them."""
+    """KVCache of one size, the state of their rows on the device, and the recorded steps over them."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class FixedDecoder:
     ) -> None:
         """`graphs`: whether steps are recorded."""
         self.sizes = sizes
-        self.slots = Slots(sizes.n_slots, sizes.capacity)
+        self.slots = KVCache(sizes.n_slots, sizes.capacity)
         self.reason: str | None = None if graphs else "switched off"
         """Why steps are not recorded."""
         self._model, self._accelerator, self._n_layers = model, accelerator, n_layers
@@ -193,7 +193,7 @@ class FixedDecoder:
             self.reason = f"steps are not recorded: {' '.join(str(error).split())[:160]}"
 
     def _step(self, n_keys: int) -> None:
-        attention = FixedStep(self.slots, self._lengths_S, n_keys)
+        attention = FixedDecode(self.slots, self._lengths_S, n_keys)
         with running(attention, self._model.module):
             hidden_1SD = self._model.hidden(self._tokens_S[None], position_ids=self._places_S[None])
         if sorted(attention.layers) != list(range(self._n_layers)):

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import torch
 
     from milepost.engine.engine import EngineName
-    from milepost.engine.generate.optimizations import GenerateSwitches
     from milepost.engine.generate.stopping import TextCodec
+    from milepost.engine.optimizations import Optimizations
     from milepost.types import Generation
 
 
@@ -55,7 +55,7 @@ def build_generator(
     *,
     vocab_size: int,
     budget_tokens: int | None = None,
-    switches: GenerateSwitches | None = None,
+    optimizations: Optimizations | None = None,
 ) -> Generator:
     """The generator that goes with the engine of that name.
 
@@ -64,30 +64,30 @@ def build_generator(
         codec: its tokenizer.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the generator choose.
-        switches: which optimisations of the batched generator are on; None for all of them.
+        optimizations: which optimisations of the batched generator are on; None for all of them.
     """
-    from milepost.engine.failure_isolation import CarefulGenerator
-    from milepost.engine.generate.length_groups import ByLengthGenerator
+    from milepost.engine.failure_isolation import FailureIsolatingGenerator
+    from milepost.engine.generate.length_groups import LengthGroupedGenerator
     from milepost.engine.generate.reference import ReferenceGenerator
-    from milepost.engine.generate.selection import TrustedGenerator
+    from milepost.engine.generate.selection import VerifiedGenerator
     from milepost.engine.positions import length_switch
 
     reference = ReferenceGenerator(module, codec, vocab_size=vocab_size)
     if name == "reference":
-        return CarefulGenerator(reference, reference)
+        return FailureIsolatingGenerator(reference, reference)
 
-    def begin(first: str) -> TrustedGenerator:
-        return TrustedGenerator(
+    def begin(first: str) -> VerifiedGenerator:
+        return VerifiedGenerator(
             module,
             codec,
             vocab_size=vocab_size,
             first=first,
             budget_tokens=budget_tokens,
-            switches=switches,
+            optimizations=optimizations,
         )
 
     generator: Generator = begin(name if name in ("padded", "hf-continuous") else "batched")
     switch = length_switch(module)
     if switch is not None:
-        generator = ByLengthGenerator(generator, begin("equal lengths"), switch)
-    return CarefulGenerator(generator, reference)
+        generator = LengthGroupedGenerator(generator, begin("equal lengths"), switch)
+    return FailureIsolatingGenerator(generator, reference)

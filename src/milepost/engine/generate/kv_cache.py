@@ -1,6 +1,6 @@
 """Keys and values of the rows under way, each in a slot of its own, and of the prefix that all share.
 
-Slots are made once, as long as the longest row can get, so that no step copies what is there already.
+KVCache are made once, as long as the longest row can get, so that no step copies what is there already.
 Shapes: S slots, N key heads, C tokens of a slot, P of the prefix, D head size.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 
-class Slots:
+class KVCache:
     """Memory of S rows; layers are made when their attention is first called."""
 
     def __init__(self, n_slots: int, capacity: int) -> None:

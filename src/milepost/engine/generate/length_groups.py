@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from milepost.types import Generation
 
 
-class ByLengthGenerator:
+class LengthGroupedGenerator:
     """Two generators over one module."""
 
     failed: Mapping[int, str] = {}

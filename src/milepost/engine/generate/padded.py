@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
-from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
-from milepost.engine.generate.sampler import Chooser, dice
+from milepost.engine.generate.detokenize import IsFinished, LogitsCallback, TokenGenerator
+from milepost.engine.generate.sampler import Sampler, text_rng
 from milepost.engine.memory import is_out_of_memory
-from milepost.engine.positions import fresh_positions
+from milepost.engine.positions import reset_positions
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
 
-MOST_ROWS = {"cpu": 16, "cuda": 64, "mps": 16}
+MAX_ROWS = {"cpu": 16, "cuda": 64, "mps": 16}
 PAD = 0
 """Which token pads is of no account: a mask hides it."""
 
 
-class PaddedGenerator(TextsFromTokens):
+class PaddedGenerator(TokenGenerator):
     """Batches of prompts of similar length, or of one length each where padding would count."""
 
     name = "padded"
@@ -41,47 +41,47 @@ class PaddedGenerator(TextsFromTokens):
         *,
         vocab_size: int,
         equal_lengths: bool = False,
-        most_rows: int | None = None,
+        max_rows: int | None = None,
     ) -> None:
-        """`equal_lengths`: nothing is padded. `most_rows`: prompts in a batch."""
+        """`equal_lengths`: nothing is padded. `max_rows`: prompts in a batch."""
         self.module: Any = module
         self.codec = codec
         self.vocab_size = vocab_size
         self.equal_lengths = equal_lengths
         self.device = next(module.parameters()).device
-        self.most_rows = most_rows or MOST_ROWS.get(self.device.type, 16)
+        self.max_rows = max_rows or MAX_ROWS.get(self.device.type, 16)
 
     @torch.inference_mode()
     def tokens(
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
         generation: Generation,
-        ended: Ended,
-        watch: Watch | None = None,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None = None,
     ) -> list[list[int] | None]:
-        """See `TextsFromTokens`."""
+        """See `TokenGenerator`."""
         wanted = [(i, answer) for i in range(len(prompts)) for answer in range(generation.n_answers)]
         longest_first = sorted(wanted, key=lambda one: -len(prompts[one[0]]))
         found: dict[tuple[int, int], list[int] | None] = {}
         done = 0
         while done < len(longest_first):
-            batch = longest_first[done : done + self.most_rows]
+            batch = longest_first[done : done + self.max_rows]
             if self.equal_lengths:
                 width = len(prompts[batch[0][0]])
                 batch = [one for one in batch if len(prompts[one[0]]) == width]
             choice = _Choice(
-                Chooser(generation),
+                Sampler(generation),
                 [max(len(prompts[i]) for i, _ in batch) - len(prompts[i]) for i, _ in batch],
-                [dice(generation, prompts[i], answer) for i, answer in batch],
+                [text_rng(generation, prompts[i], answer) for i, answer in batch],
                 [i * generation.n_answers + answer for i, answer in batch],
-                watch,
+                on_logits,
             )
             try:
-                own = self.run([prompts[i] for i, _ in batch], generation.max_new_tokens, choice, ended)
+                own = self.run([prompts[i] for i, _ in batch], generation.max_new_tokens, choice, is_finished)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(batch) == 1:
                     raise
-                self.most_rows = max(1, len(batch) // 2)
+                self.max_rows = max(1, len(batch) // 2)
                 continue
             found |= dict(zip(batch, own, strict=True))
             done += len(batch)
@@ -92,7 +92,7 @@ class PaddedGenerator(TextsFromTokens):
         prompts: Sequence[npt.NDArray[np.int32]],
         max_new_tokens: int,
         choice: _Choice,
-        ended: Ended,
+        is_finished: IsFinished,
     ) -> list[list[int] | None]:
         """One batch."""
         width = max(len(prompt) for prompt in prompts)
@@ -101,8 +101,8 @@ class PaddedGenerator(TextsFromTokens):
         for b, prompt in enumerate(prompts):
             tokens_BT[b, width - len(prompt) :] = prompt
             seen_BT[b, width - len(prompt) :] = 1
-        ends = _Ends(ended, width, choice)
-        fresh_positions(self.module)
+        ends = _Ends(is_finished, width, choice)
+        reset_positions(self.module)
         out_BT = self.module.generate(
             torch.from_numpy(tokens_BT).to(self.device),
             attention_mask=torch.from_numpy(seen_BT).to(self.device),
@@ -138,7 +138,7 @@ def _plain_config(max_new_tokens: int, no_token: int) -> GenerationConfig:
 
 
 class _Chooses(Protocol):
-    """What is used of a `Chooser`."""
+    """What is used of a `Sampler`."""
 
     needs_history: bool
 
@@ -165,7 +165,7 @@ class _Given:
         histories: Sequence[npt.NDArray[np.int64]],
         draws: Sequence[np.random.Generator],
     ) -> npt.NDArray[np.int64]:
-        """See `Chooser.choose`."""
+        """See `Sampler.choose`."""
         self.logits.append(logits_BV[0].float())
         return np.array([self._tokens[len(self.logits) - 1]])
 
@@ -179,20 +179,20 @@ class _Choice(LogitsProcessor):
         padding: list[int],
         draws: list[np.random.Generator],
         numbers: list[int],
-        watch: Watch | None = None,
+        on_logits: LogitsCallback | None = None,
     ) -> None:
-        """`numbers`: of the answers, as `watch` is told them."""
+        """`numbers`: of the answers, as `on_logits` is told them."""
         self._chooser = chooser
         self._padding = padding
         self._draws = draws
         self._numbers = numbers
-        self._watch = watch
+        self._on_logits = on_logits
         self.broken = [False] * len(padding)
         """Rows for which the model gave NaN."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if self._watch is not None:
-            self._watch(self._numbers, scores)
+        if self._on_logits is not None:
+            self._on_logits(self._numbers, scores)
         histories = []
         if self._chooser.needs_history:
             histories = [
@@ -208,14 +208,14 @@ class _Choice(LogitsProcessor):
 class _Ends(StoppingCriteria):
     """Stops rows whose texts have ended, and remembers after how many tokens."""
 
-    def __init__(self, ended: Ended, width: int, choice: _Choice) -> None:
-        self._ended = ended
+    def __init__(self, is_finished: IsFinished, width: int, choice: _Choice) -> None:
+        self._is_finished = is_finished
         self._width = width
         self._choice = choice
         self.length: list[int | None] = [None] * len(choice.broken)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         for b, tokens in enumerate(input_ids[:, self._width :].tolist()):
-            if self.length[b] is None and (self._choice.broken[b] or self._ended(tokens)):
+            if self.length[b] is None and (self._choice.broken[b] or self._is_finished(tokens)):
                 self.length[b] = len(tokens)
         return torch.tensor([length is not None for length in self.length], device=input_ids.device)

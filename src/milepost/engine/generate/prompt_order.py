@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.int32]
 
-LEAST_SHARED = 16
+MIN_SHARED = 16
 """Fewer tokens in common are not worth keeping together or copying."""
 
 
@@ -42,30 +42,30 @@ class Row:
         return np.concatenate([self.prompt, np.asarray(self.tokens, dtype=np.int32)]).astype(np.int64)
 
 
-def n_common(a: Ids, b: Ids) -> int:
+def common_length(a: Ids, b: Ids) -> int:
     """How many tokens two prompts begin with in common."""
     length = min(len(a), len(b))
     differs = a[:length] != b[:length]
     return int(differs.argmax()) if differs.any() else length
 
 
-def n_common_of_all(prompts: Sequence[Ids]) -> int:
+def shared_prefix_length(prompts: Sequence[Ids]) -> int:
     """What all prompts begin with; less than the whole of any, since what follows its last token is asked."""
     if len(prompts) < 2:
         return 0
     shortest = min(len(prompt) for prompt in prompts) - 1
-    common = min(shortest, min(n_common(prompts[0], prompt) for prompt in prompts[1:]))
-    return common if common >= LEAST_SHARED else 0
+    common = min(shortest, min(common_length(prompts[0], prompt) for prompt in prompts[1:]))
+    return common if common >= MIN_SHARED else 0
 
 
-def in_order(prompts: Sequence[Ids], *, sort: bool) -> list[int]:
+def sort_prompts(prompts: Sequence[Ids], *, sort: bool) -> list[int]:
     """Prompts that share much next to each other; otherwise the longest first, or as given."""
     if not sort:
         return list(range(len(prompts)))
     by_tokens = sorted(range(len(prompts)), key=lambda i: prompts[i].tolist())
     groups: list[list[int]] = [by_tokens[:1]]
     for before, this in pairwise(by_tokens):
-        if n_common(prompts[before], prompts[this]) * 2 >= len(prompts[this]):
+        if common_length(prompts[before], prompts[this]) * 2 >= len(prompts[this]):
             groups[-1].append(this)
         else:
             groups.append([this])

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.generate.detokenize import Ended, TextsFromTokens, Watch
+from milepost.engine.generate.detokenize import IsFinished, LogitsCallback, TokenGenerator
 from milepost.engine.generate.padded import PaddedGenerator
-from milepost.engine.generate.sampler import Chooser, dice
+from milepost.engine.generate.sampler import Sampler, text_rng
 from milepost.engine.positions import length_switch
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from milepost.types import Generation
 
 
-class ReferenceGenerator(TextsFromTokens):
+class ReferenceGenerator(TokenGenerator):
     """No batch, every stop string looked for after every token; a cache only where texts depend on it."""
 
     name = "reference"
@@ -39,7 +39,7 @@ class ReferenceGenerator(TextsFromTokens):
         self._cached = (
             None
             if length_switch(module) is None
-            else PaddedGenerator(module, codec, vocab_size=vocab_size, most_rows=1)
+            else PaddedGenerator(module, codec, vocab_size=vocab_size, max_rows=1)
         )
 
     @torch.inference_mode()
@@ -47,36 +47,36 @@ class ReferenceGenerator(TextsFromTokens):
         self,
         prompts: Sequence[npt.NDArray[np.int32]],
         generation: Generation,
-        ended: Ended,
-        watch: Watch | None = None,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None = None,
     ) -> list[list[int] | None]:
-        """See `TextsFromTokens`."""
+        """See `TokenGenerator`."""
         if self._cached is not None:
-            return self._cached.tokens(prompts, generation, ended, watch)
-        chooser = Chooser(generation)
+            return self._cached.tokens(prompts, generation, is_finished, on_logits)
+        chooser = Sampler(generation)
         found: list[list[int] | None] = []
         for prompt in prompts:
             for answer in range(generation.n_answers):
-                draws = dice(generation, prompt, answer)
-                found.append(self._answer(prompt, chooser, draws, ended, watch, len(found)))
+                draws = text_rng(generation, prompt, answer)
+                found.append(self._answer(prompt, chooser, draws, is_finished, on_logits, len(found)))
         return found
 
     def _answer(
         self,
         prompt: npt.NDArray[np.int32],
-        chooser: Chooser,
+        chooser: Sampler,
         draws: np.random.Generator,
-        ended: Ended,
-        watch: Watch | None,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None,
         number: int,
     ) -> list[int] | None:
         device = next(self.module.parameters()).device
         history = prompt.astype(np.int64)
         tokens: list[int] = []
-        while not tokens or not ended(tokens):
+        while not tokens or not is_finished(tokens):
             logits_BTV = self.module(torch.from_numpy(history)[None].to(device), use_cache=False).logits
-            if watch is not None:
-                watch([number], logits_BTV[:, -1])
+            if on_logits is not None:
+                on_logits([number], logits_BTV[:, -1])
             (token,) = chooser.choose(logits_BTV[:, -1], [history], [draws]).tolist()
             if token < 0:
                 return None

@@ -35,14 +35,14 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
 """transformers' own, in the order in which it applies them."""
 
 
-def dice(generation: Generation, prompt: npt.NDArray[np.int32], answer: int) -> np.random.Generator:
+def text_rng(generation: Generation, prompt: npt.NDArray[np.int32], answer: int) -> np.random.Generator:
     """The draws of one text, in order."""
     name = f"{generation.seed} {answer} ".encode() + prompt.astype("<i4").tobytes()
     key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype="<u8")
     return np.random.Generator(np.random.Philox(key=key))
 
 
-class Chooser:
+class Sampler:
     """Chooses as one `Generation` says."""
 
     def __init__(self, generation: Generation) -> None:
@@ -51,7 +51,7 @@ class Chooser:
         self._penalties = [make(options[name]) for name, make in PENALTIES.items() if name in options]
         self._drawn = generation.do_sample
         self._temperature = generation.temperature
-        self.takes_likeliest = not self._penalties and not self._drawn
+        self.is_greedy = not self._penalties and not self._drawn
         """Whether nothing but the largest logit counts."""
         self._filters = [make(options[name]) for name, make in FILTERS.items() if name in options]
 

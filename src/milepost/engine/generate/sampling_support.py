@@ -29,7 +29,7 @@ def effective_options(generation: Generation) -> dict[str, float]:
     return {name: value for name, value in generation.options if value not in NEUTRAL.get(name, ())}
 
 
-def check_able(engine: str, generation: Generation, task: str = "a task") -> None:
+def check_sampling_options(engine: str, generation: Generation, task: str = "a task") -> None:
     """Whether an engine can choose tokens as a task wants it to.
 
     Raises:

@@ -14,7 +14,7 @@ from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.continuous import ContinuousGenerator
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
-from milepost.engine.generate.trial import TextTrial
+from milepost.engine.generate.trial import GenerationTrial
 from milepost.engine.model_inputs import check_ids
 from milepost.engine.trial import reason_from_config, reason_from_positions
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from milepost.engine.generate.detokenize import TextsFromTokens
-    from milepost.engine.generate.optimizations import GenerateSwitches
+    from milepost.engine.generate.detokenize import TokenGenerator
     from milepost.engine.generate.stopping import TextCodec
+    from milepost.engine.optimizations import Optimizations
     from milepost.types import Generation
 
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class _Candidate:
     """One link of the chain."""
 
-    make: Callable[[], TextsFromTokens]
+    make: Callable[[], TokenGenerator]
     refused: str
     """How the reason against it begins."""
     mixes_lengths: bool
@@ -41,7 +41,7 @@ class _Candidate:
     """What speaks against it without a trial."""
 
 
-class TrustedGenerator:
+class VerifiedGenerator:
     """Tries itself on a model before its first texts, and again for longer ones than any tried before."""
 
     failed: Mapping[int, str] = {}
@@ -55,7 +55,7 @@ class TrustedGenerator:
         vocab_size: int,
         first: str = "batched",
         budget_tokens: int | None = None,
-        switches: GenerateSwitches | None = None,
+        optimizations: Optimizations | None = None,
     ) -> None:
         """`first`: where the chain begins: `hf-continuous`, `batched`, `padded` or `equal lengths`."""
         self._module = module
@@ -64,9 +64,9 @@ class TrustedGenerator:
         self._verified_length = 0
         self._reasons: list[str] = []
 
-        def padded(*, equal_lengths: bool = False, most_rows: int | None = None) -> PaddedGenerator:
+        def padded(*, equal_lengths: bool = False, max_rows: int | None = None) -> PaddedGenerator:
             return PaddedGenerator(
-                module, codec, vocab_size=vocab_size, equal_lengths=equal_lengths, most_rows=most_rows
+                module, codec, vocab_size=vocab_size, equal_lengths=equal_lengths, max_rows=max_rows
             )
 
         chain = {
@@ -77,7 +77,11 @@ class TrustedGenerator:
             ),
             "batched": _Candidate(
                 lambda: BatchedGenerator(
-                    module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, switches=switches
+                    module,
+                    codec,
+                    vocab_size=vocab_size,
+                    budget_tokens=budget_tokens,
+                    optimizations=optimizations,
                 ),
                 "the batched generator is not used",
                 mixes_lengths=True,
@@ -93,12 +97,12 @@ class TrustedGenerator:
                 lambda: padded(equal_lengths=True), "prompts are continued one at a time", mixes_lengths=False
             ),
             "one at a time": _Candidate(
-                lambda: padded(most_rows=1), "the padded generator is not used", mixes_lengths=False
+                lambda: padded(max_rows=1), "the padded generator is not used", mixes_lengths=False
             ),
         }
         links = list(chain)
         self._waiting = [chain[link] for link in links[links.index(first) :]]
-        self._generator: TextsFromTokens | None = None
+        self._generator: TokenGenerator | None = None
         self._next(0)
 
     @property
@@ -127,7 +131,7 @@ class TrustedGenerator:
             candidate = self._waiting[0]
             reason = reason_from_positions(self._module, longest) if candidate.mixes_lengths else None
             if reason is None:
-                trial = TextTrial(
+                trial = GenerationTrial(
                     self._module,
                     self._codec,
                     self._vocab_size,

@@ -54,7 +54,7 @@ class Stops:
         # One more than is looked at: what has just left the view was part of its text before.
         self._n_recent = 1 + max((back for _, back in self._looks_back), default=0)
 
-    def ended(self, tokens: Sequence[int]) -> bool:
+    def is_finished(self, tokens: Sequence[int]) -> bool:
         """Whether the text that these tokens make has ended with the last of them."""
         last = tokens[-1]
         if last in self._stop_tokens or len(tokens) >= self._generation.max_new_tokens:

@@ -16,12 +16,12 @@ import torch
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.positions import boundaries
-from milepost.engine.trial import MOST_BOUNDARIES, TOLERANCE_NATS, Verdict, one_line
+from milepost.engine.trial import MAX_BOUNDARIES, TOLERANCE_NATS, Verdict, one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.engine.generate.detokenize import Ended, Watch
+    from milepost.engine.generate.detokenize import IsFinished, LogitsCallback
     from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
 
@@ -36,13 +36,17 @@ class Tried(Protocol):
     """What a trial uses of a generator."""
 
     def tokens(
-        self, prompts: Prompts, generation: Generation, ended: Ended, watch: Watch | None = None
+        self,
+        prompts: Prompts,
+        generation: Generation,
+        is_finished: IsFinished,
+        on_logits: LogitsCallback | None = None,
     ) -> list[list[int] | None]:
-        """See `TextsFromTokens.tokens`; `watch` may stay unused."""
+        """See `TokenGenerator.tokens`; `on_logits` may stay unused."""
         ...
 
 
-class TextTrial:
+class GenerationTrial:
     """A few of the prompts that are about to be continued."""
 
     def __init__(
@@ -72,12 +76,12 @@ class TextTrial:
         """Compare the logits that it chose by, or, where it does not show them, its choices."""
         seen: dict[int, list[torch.Tensor]] = {}
 
-        def watch(numbers: Sequence[int], logits_BV: torch.Tensor) -> None:
+        def on_logits(numbers: Sequence[int], logits_BV: torch.Tensor) -> None:
             for number, logits_V in zip(numbers, logits_BV.float(), strict=True):
                 seen.setdefault(number, []).append(logits_V)
 
         try:
-            tokens = generator.tokens(self.probes, self._asked, self._ended, watch)
+            tokens = generator.tokens(self.probes, self._asked, self._is_finished, on_logits)
         except Exception as error:
             # Whatever goes wrong in a trial is a reason not to use what was tried, and it is told.
             if is_out_of_memory(error):
@@ -101,7 +105,7 @@ class TextTrial:
             compared = True
         return Verdict(None, compared=compared)
 
-    def _ended(self, tokens: Sequence[int]) -> bool:
+    def _is_finished(self, tokens: Sequence[int]) -> bool:
         return len(tokens) >= self._asked.max_new_tokens
 
     @staticmethod
@@ -132,7 +136,7 @@ def probes_of(
     probes = [prompts[i] for i in chosen]
     n_text = min(TRIAL_TOKENS, max_new_tokens)
     most = len(prompts[top]) + max_new_tokens - n_text
-    below = [length for length in lengths if 2 <= length - 1 <= most][-MOST_BOUNDARIES:]
+    below = [length for length in lengths if 2 <= length - 1 <= most][-MAX_BOUNDARIES:]
     for cut in sorted({cut for length in below for cut in (length - 1, length + 1) if cut <= most}):
         # A text may become longer than every prompt: then the prompt is repeated up to there.
         probes.append(np.resize(prompts[top], cut))

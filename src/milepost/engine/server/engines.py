@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milepost.engine.engine import ShardByShard
-from milepost.engine.generate.sampling_support import OPTIONS, check_able
+from milepost.engine.engine import ShardwiseEngine
+from milepost.engine.generate.sampling_support import OPTIONS, check_sampling_options
 from milepost.engine.server.client import RefusedError, ServerClient
 from milepost.errors import MilepostError
 from milepost.types import Scores
@@ -28,7 +28,7 @@ Logprobs = list[tuple[float, bool]]
 """Per token of a prompt but the first: its log-probability in nats, and whether none is likelier."""
 
 
-class ServerEngine(ShardByShard):
+class ServerEngine(ShardwiseEngine):
     """Scores sequences by the prompt log-probabilities of a server."""
 
     name = "openai"
@@ -127,7 +127,7 @@ class ServerGenerator:
         Raises:
             MilepostError: the server is gone or refuses, or the task asks for what it does not know.
         """
-        check_able(self.name, generation)
+        check_sampling_options(self.name, generation)
         settings = _settings(generation)
 
         def ask(one: tuple[list[int], int]) -> str:

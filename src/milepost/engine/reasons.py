@@ -5,7 +5,7 @@ from __future__ import annotations
 from milepost.engine.memory import is_out_of_memory
 
 
-def say_why(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """An exception of a model in one line."""
     if is_out_of_memory(error):
         return "out of memory, with nothing beside it in the pass"

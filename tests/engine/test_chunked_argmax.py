@@ -7,7 +7,7 @@ import torch
 
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.generate import chunked_argmax as parts
-from milepost.engine.generate.chunked_argmax import likeliest
+from milepost.engine.generate.chunked_argmax import chunked_argmax
 from tests.engine.models import VOCAB, tiny_model
 
 
@@ -27,7 +27,7 @@ def model() -> SplitModel:
 def test_it_is_where_the_largest_of_all_logits_is(model: SplitModel) -> None:
     hidden_TD = model.hidden(torch.arange(40)[None])[0]
     expected = model.logits(hidden_TD).argmax(-1)
-    assert likeliest(model, hidden_TD, VOCAB).tolist() == expected.tolist()
+    assert chunked_argmax(model, hidden_TD, VOCAB).tolist() == expected.tolist()
     assert len(set(expected.tolist())) > 7
 
 
@@ -36,7 +36,7 @@ def test_of_equal_logits_the_first_counts_in_a_part_and_across_parts(model: Spli
     weight = torch.zeros_like(model.module.get_output_embeddings().weight)
     weight[[3, 5, 30]] = 1.0
     model.module.get_output_embeddings().weight = torch.nn.Parameter(weight)
-    assert likeliest(model, torch.ones(2, weight.shape[1]), VOCAB).tolist() == [3, 3]
+    assert chunked_argmax(model, torch.ones(2, weight.shape[1]), VOCAB).tolist() == [3, 3]
 
 
 @torch.inference_mode()
@@ -44,4 +44,4 @@ def test_a_row_of_nan_has_none_and_leaves_the_others_theirs(model: SplitModel) -
     hidden_TD = model.hidden(torch.arange(3)[None])[0].clone()
     hidden_TD[1] = float("nan")
     expected = model.logits(hidden_TD).argmax(-1).tolist()
-    assert likeliest(model, hidden_TD, VOCAB).tolist() == [expected[0], -1, expected[2]]
+    assert chunked_argmax(model, hidden_TD, VOCAB).tolist() == [expected[0], -1, expected[2]]
