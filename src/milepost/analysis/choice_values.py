@@ -131,17 +131,20 @@ def _pick_per(layout: Layout, logs: Floats, lengths: npt.NDArray[np.int32]) -> I
     """As lm_eval divides: an empty choice becomes minus infinity and is never picked."""
     table = layout.table(lengths.astype(np.float64), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (logs / table).argmax(axis=1)
+        picks: Ints = (logs / table).argmax(axis=1)
+    return picks
 
 
 def _softmax(logs: Floats) -> Floats:
     powers: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
 
 
 def _entropy_bits(probs: Floats) -> Floats:
     logs = np.log2(probs, out=np.zeros_like(probs), where=probs > 0)
-    return np.maximum(0.0, -(probs * logs).sum(axis=1))
+    bits: Floats = -(probs * logs).sum(axis=1)
+    return np.maximum(0.0, bits)
 
 
 def _bits_per_byte(layout: Layout, logs: Floats, right: Bools, choices: Choices) -> Floats:

@@ -88,9 +88,9 @@ class Points:
     def errors(self) -> npt.NDArray[np.float64]:
         """[N] standard errors of what is judged; 0 where none is known."""
         if self.stderr:
-            errors = np.asarray([error or 0.0 for error in self.stderr])
+            errors: npt.NDArray[np.float64] = np.asarray([error or 0.0 for error in self.stderr])
             return errors / np.asarray(self.values) if self._in_logs else errors
-        shares = np.clip(np.asarray(self.values), 0.0, 1.0)
+        shares: npt.NDArray[np.float64] = np.clip(np.asarray(self.values, float), 0.0, 1.0)
         return np.sqrt(shares * (1 - shares) / self.n)
 
     def docs_errors(self) -> npt.NDArray[np.float64]:
@@ -101,7 +101,8 @@ class Points:
         """
         if not self.is_accuracy:
             return np.zeros(len(self.values))
-        shares = (np.clip(np.asarray(self.values), 0.0, 1.0) * self.n + 2) / (self.n + 4)
+        shares: npt.NDArray[np.float64] = np.clip(np.asarray(self.values, float), 0.0, 1.0)
+        shares = (shares * self.n + 2) / (self.n + 4)
         return np.maximum(self.errors(), np.sqrt(shares * (1 - shares) / (self.n + 4)))
 
     @property

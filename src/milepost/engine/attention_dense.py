@@ -28,7 +28,8 @@ def attend_densely(
         output [B, N, L, D] and the natural log of the softmax's denominator [B, N, L].
     """
     if flash:
-        return flash_kernel(query, key, value, attn_mask=mask, scale=scale)
+        output, log_total = flash_kernel(query, key, value, attn_mask=mask, scale=scale)
+        return output, log_total
     logits = (query @ key.transpose(-1, -2)).float() * scale
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap

@@ -54,11 +54,13 @@ def _attend(
 _library.impl("attend", _attend, "CompositeExplicitAutograd")
 
 
-@torch.library.register_fake("milepost::attend")
 def _shape(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: int, softcap: float
 ) -> torch.Tensor:
     return query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3])
+
+
+torch.library.register_fake("milepost::attend", _shape)
 
 
 def opaque_attention(

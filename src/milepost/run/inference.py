@@ -130,7 +130,8 @@ def _failed(scores: Scores, request_of: npt.NDArray[np.int64]) -> dict[int, str]
 
 def _pairs(task: TaskPlan, shard: Shard) -> npt.NDArray[np.bool_]:
     """[R] whether a request is a context and a continuation; an empty text scored whole is 0 nats."""
-    return task.kinds[shard.first : shard.last] == KINDS.index("loglikelihood")
+    pairs: npt.NDArray[np.bool_] = task.kinds[shard.first : shard.last] == KINDS.index("loglikelihood")
+    return pairs
 
 
 def _by_request(

@@ -48,7 +48,8 @@ def class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
     known = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     classes = known if isinstance(known, (list, tuple)) else [known]
     named = [one for one in classes if one.__name__ in (config.architectures or [])]
-    return (named or list(classes))[0]
+    found: type[PreTrainedModel] = (named or list(classes))[0]
+    return found
 
 
 @contextmanager

@@ -296,7 +296,8 @@ class _Batch:
         if self._on_logits is not None:
             self._on_logits([row.number for row in rows], logits_BV)
         histories = [row.history() for row in rows] if self._chooser.needs_history else []
-        return self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
+        tokens: list[int] = self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
+        return tokens
 
     def _leave(self) -> None:
         """Let rows go whose texts have ended; the last ones move into their slots."""

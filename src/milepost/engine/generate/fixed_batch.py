@@ -121,7 +121,8 @@ class FixedBatch:
         if self._on_logits is not None:
             self._on_logits([row.number for row in rows], logits_BV)
         histories = [row.history() for row in rows] if self._chooser.needs_history else []
-        return self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
+        tokens: list[int] = self._chooser.choose(logits_BV, histories, [row.draws for row in rows]).tolist()
+        return tokens
 
     def _note(self, rows: Sequence[Row], tokens: Sequence[int]) -> None:
         for row, token in zip(rows, tokens, strict=True):

@@ -92,6 +92,9 @@ class StepGraph:
 class _NothingWaits(TorchDispatchMode):
     """Refuses what a CUDA graph cannot hold."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

@@ -24,7 +24,7 @@ FORMATS: tuple[Format, ...] = (
 
 _BY_NAME = {format.name: format for format in FORMATS}
 
-__all__ = ["FORMATS", "Contents", "Format", "Layout", "format_named"]
+__all__ = ["BIN", "FORMATS", "SAFETENSORS", "Contents", "Format", "Layout", "format_named"]
 
 
 def format_named(name: str) -> Format | None:

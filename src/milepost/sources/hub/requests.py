@@ -147,7 +147,7 @@ def endpoint() -> str:
 
     parts = urlsplit(constants.ENDPOINT)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host))
+    return str(urlunsplit(parts._replace(netloc=host)))
 
 
 def is_offline() -> bool:

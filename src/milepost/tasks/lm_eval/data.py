@@ -155,7 +155,7 @@ def endpoint() -> str:
     from huggingface_hub import constants
 
     parts = urlsplit(constants.ENDPOINT)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return str(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
 
 def is_offline() -> bool:

@@ -223,7 +223,8 @@ def _metrics_of(group: Group, results: EvalAcc) -> list[str]:
 
 def aggregation_of(task: Task, metric: str) -> Callable[[Any], Any]:
     """How the task aggregates a metric; lm_eval takes the mean of one that it does not list."""
-    return task.aggregation().get(metric) or mean
+    aggregation: Callable[[Any], Any] = task.aggregation().get(metric) or mean
+    return aggregation
 
 
 class _GuardedTask:

@@ -178,10 +178,11 @@ def _type_of(config: dict[str, Any]) -> str | None:
     try:
         WithoutData(config=config) if _ctor_accepts_config(cls) else WithoutData()
     except KnownError as known:
-        return known.args[0]
+        return str(known.args[0])
     finally:
         logging.disable(before)
-    return cls.OUTPUT_TYPE
+    output_type: str | None = cls.OUTPUT_TYPE
+    return output_type
 
 
 def _seed(settings: TaskSettings) -> None:

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.templates import worker

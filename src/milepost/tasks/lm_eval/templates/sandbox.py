@@ -11,8 +11,9 @@ from typing import Any
 
 import jinja2
 from jinja2 import StrictUndefined, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment, SecurityError
+from jinja2.sandbox import SandboxedEnvironment
 
 MOST_CHARACTERS = 20_000_000
 """Of one rendered text: a hundred times the longest prompt any model can read."""

@@ -17,7 +17,7 @@ import sys
 from typing import IO, Any
 
 import jinja2
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
 
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch, make_sandbox, parse, render_bounded
 

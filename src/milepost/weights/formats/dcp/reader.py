@@ -25,9 +25,9 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from milepost.errors import CheckpointError
+from milepost.sources.formats.dcp.layout import METADATA
 from milepost.sources.formats.dcp.metadata import (
     BYTES_PER_ITEM,
-    METADATA,
     DcpMetadata,
     DcpPiece,
     DcpTensor,

@@ -15,10 +15,8 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.deepspeed.layout import deepspeed_folder
+from milepost.sources.formats.deepspeed.layout import MODEL_STATES, OPTIM_STATES, deepspeed_folder
 from milepost.sources.formats.deepspeed.states import (
-    MODEL_STATES,
-    OPTIM_STATES,
     ModelStates,
     OptimStates,
     missing_files,

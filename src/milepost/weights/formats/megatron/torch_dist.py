@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.dcp.metadata import METADATA, read_dcp_metadata
+from milepost.sources.formats.dcp.layout import METADATA
+from milepost.sources.formats.dcp.metadata import read_dcp_metadata
 from milepost.sources.formats.megatron.rank_files import COMMON, read_common_file
 from milepost.sources.names import shown, some
 from milepost.weights.formats.dcp import read_dcp_tensors
