@@ -93,7 +93,7 @@ class _NothingWaits(TorchDispatchMode):
     """Refuses what a CUDA graph cannot hold."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -63,7 +63,8 @@ def parse_yaml(path: Path) -> dict[str, Any]:
     Raises:
         TaskError: see `read_task_file`.
     """
-    return _with_code_as_text(read_task_file(path).content)
+    config: dict[str, Any] = _with_code_as_text(read_task_file(path).content)
+    return config
 
 
 def read_task_file(path: Path) -> TaskFile:

@@ -63,7 +63,7 @@ def perplexity(pairs: Sequence[Pair]) -> float | str:
     """lm_eval's `weighted_perplexity`, and its word for no figure where that overflows: a text without spaces
     is one word of thousands of nats."""
     try:
-        return weighted_perplexity(pairs)
+        return float(weighted_perplexity(pairs))
     except OverflowError:
         return NO_FIGURE
 
