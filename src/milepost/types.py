@@ -71,6 +71,11 @@ class Series:
     """What makes it the same run as another: the absolute path of its folder, or `hf://org/name`."""
 
 
+def step_order(step: int | None, name: str) -> tuple[bool, int, str]:
+    """Sort key of checkpoints: by step, then by name; those without a step (`main`, `final`) come last."""
+    return step is None, step or 0, name
+
+
 # ---- tasks: what is asked ------------------------------------------------------------------------------
 
 RequestKind = Literal["loglikelihood", "loglikelihood_rolling", "generate_until"]

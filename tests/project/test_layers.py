@@ -27,6 +27,9 @@ GROUND = {
     "options",
     "credentials",
     "environment_urls",
+    "byte_sizes",
+    "name_matching",
+    "safe_text",
 }
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
@@ -35,6 +38,9 @@ MAY_IMPORT = {
     "credentials": set(),
     "environment_urls": {"errors"},
     "version": set(),
+    "byte_sizes": set(),
+    "name_matching": set(),
+    "safe_text": set(),
     "cache": {"errors"},
     "arrow": set(),
     "fastjson": set(),

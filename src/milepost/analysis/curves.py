@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from milepost.analysis.row import Row
 from milepost.store.reading import Visited
+from milepost.types import step_order
 
 MOST_MISSING = 0.25
 """Of an evenly spaced series, at most this share of its steps is missing; else it is not taken for one."""
@@ -137,7 +138,7 @@ def _gap(like: Row, place: Row | Visited) -> Row:
 
 
 def _place(row: Row) -> tuple[bool, int, str]:
-    return row.step is None, row.step or 0, row.checkpoint
+    return step_order(row.step, row.checkpoint)
 
 
 def _value(row: Row) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from typing import TypeVar
 
 from milepost.errors import ResultsError
+from milepost.name_matching import close_names, matches
 from milepost.types import Measurement
 
 Figure = TypeVar("Figure", bound=Measurement)
@@ -71,7 +71,7 @@ def _matching(rows: Sequence[Figure], field: str, patterns: Sequence[str]) -> li
     names = list(dict.fromkeys(getattr(row, field) for row in rows))
     wanted: set[str] = set()
     for pattern in patterns:
-        hits = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
+        hits = [name for name in names if matches(name, [pattern])]
         if not hits:
             raise ResultsError(f"no {field} matches `{pattern}`", _what_there_is(pattern, names))
         wanted.update(hits)
@@ -79,13 +79,6 @@ def _matching(rows: Sequence[Figure], field: str, patterns: Sequence[str]) -> li
 
 
 def _what_there_is(pattern: str, names: list[str]) -> str:
-    import difflib  # 10 ms, needed only when someone mistypes
-
-    close = difflib.get_close_matches(pattern.strip("*"), names, n=5, cutoff=0.5)
-    if close:
-        return f"nearest: {_listing(close)}"
-    return f"there are: {_listing(names[:12])}{', ...' if len(names) > 12 else ''}"
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    if close := close_names(pattern, names):
+        return f"nearest: {', '.join(close)}"
+    return f"there are: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"

@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
+from milepost.name_matching import matches
 from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig, check_options
 from milepost.sources import Given, discover, fetch, identify, is_fetched
@@ -252,7 +252,7 @@ def _only(answers: ModelAnswers, patterns: Sequence[str]) -> ModelAnswers:
     """Tasks and groups with these names, and what is inside those groups."""
 
     def wanted(name: str, parents: Sequence[str]) -> bool:
-        return any(fnmatchcase(one, pattern) for one in (name, *parents) for pattern in patterns)
+        return any(matches(known, patterns) for known in (name, *parents))
 
     kept = {one.task for one in answers.measurements if wanted(one.task, one.parents)}
     if not kept:

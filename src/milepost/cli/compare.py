@@ -58,7 +58,7 @@ def _compare(
     original: str, others: tuple[str, ...], output_path: Path, options: dict[str, Any], as_json: bool
 ) -> int:
     from milepost.api.compare import compare
-    from milepost.report.text import printable
+    from milepost.safe_text import printable
 
     compared = compare(
         original,

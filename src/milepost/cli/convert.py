@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from milepost.report.text import printable
 from milepost.run.convert import Converted, convert
+from milepost.safe_text import printable
 from milepost.sources import Given, Steps, discover
 
 

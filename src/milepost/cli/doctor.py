@@ -45,7 +45,7 @@ def command(results: Path | None, deep: bool, as_json: bool) -> int:
 
 def _say(finding: Finding) -> None:
     """A line as soon as it is known; what to do stands below it."""
-    from milepost.report.text import printable
+    from milepost.safe_text import printable
 
     mark = click.style(f"{finding.status:<{_WIDTH}}", fg=_COLOURS[finding.status])
     click.echo(f"{mark}{finding.check}: {printable(finding.found)}")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from milepost.byte_sizes import format_bytes
 from milepost.sources import Given, Steps, discover_all
 from milepost.types import Checkpoint, Series
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 @click.command("list")
@@ -94,7 +93,7 @@ def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from milepost.report.text import printable
+    from milepost.safe_text import printable
 
     title = Text(f"{printable(series.name)}  {printable(series.source)}", style="bold")
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
@@ -109,7 +108,7 @@ def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:
         cells = [
             Text(printable(one.name)),
             Text("–" if one.step is None else str(one.step)),
-            Text(_size(one.size_bytes)),
+            Text("–" if one.size_bytes is None else format_bytes(one.size_bytes)),
             Text(one.format),
             Text("yes") if one.problem is None else Text(f"no: {printable(one.problem)}", style="red"),
         ]
@@ -117,13 +116,3 @@ def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:
             cells.append(Text("yes" if (one.series, one.name) in scored else "no"))
         table.add_row(*cells)
     return table
-
-
-def _size(n_bytes: int | None) -> str:
-    """Decimal units, as the Hub shows them."""
-    if n_bytes is None:
-        return "–"
-    value, unit = float(n_bytes), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_UNITS[unit]}"

@@ -119,7 +119,7 @@ def main() -> None:
 
 def _tell(message: str, hint: str | None) -> None:
     """What is wrong in one line and what to do in another, whatever the names in them contain."""
-    from milepost.report.text import printable
+    from milepost.safe_text import printable
 
     click.echo(f"error: {printable(message)}", err=True)
     if hint:

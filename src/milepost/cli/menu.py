@@ -16,7 +16,7 @@ import click
 
 from milepost.cli.main import COMMANDS
 from milepost.errors import MilepostError
-from milepost.report.text import printable
+from milepost.safe_text import printable
 
 DEFAULT_RESULTS = "milepost-results"
 OWN = "names of your own choice"

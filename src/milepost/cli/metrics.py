@@ -10,7 +10,7 @@ import click
 from milepost.cli.evaluation_options import log_level
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.selection import results_argument
-from milepost.report.text import printable
+from milepost.safe_text import printable
 
 
 @click.command("metrics")

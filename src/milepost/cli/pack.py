@@ -58,7 +58,7 @@ def command(
     goes on, and docs that are scored and shown as examples in a prompt. The same results give the same bytes.
     Unpacked, the zip is a results folder again.
     """
-    from milepost.report.text import printable
+    from milepost.safe_text import printable
     from milepost.submission import pack
 
     packed = pack(

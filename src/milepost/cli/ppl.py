@@ -11,6 +11,7 @@ import click
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
+from milepost.safe_text import printable
 
 if TYPE_CHECKING:
     from milepost.api.perplexity import Perplexities
@@ -77,7 +78,7 @@ def _measure(sources: tuple[str, ...], *, plot: Path | None, as_json: bool, **op
     else:
         _print(measured)
     for name, reason in measured.results.failures.items():
-        click.echo(f"failed: {_plain(name)}: {_plain(reason)}", err=True)
+        click.echo(f"failed: {printable(name)}: {printable(reason)}", err=True)
     if plot is not None and measured.found:
         _draw(measured, plot)
     click.echo(f"results in {measured.results.path}", err=True)
@@ -99,7 +100,7 @@ def _print(measured: Perplexities) -> None:
     if measured.found:
         Console(highlight=False).print(view(measured.found), crop=False)
     for note in measured.notes:
-        click.echo(f"note: {_plain(note)}")
+        click.echo(f"note: {printable(note)}")
 
 
 def _draw(measured: Perplexities, path: Path) -> None:
@@ -107,9 +108,3 @@ def _draw(measured: Perplexities, path: Path) -> None:
     tasks = list(dict.fromkeys(one.task for one in measured.found[0].conventions))
     measured.results.plot(path, tasks=tasks)
     click.echo(f"wrote {path}", err=True)
-
-
-def _plain(text: str) -> str:
-    from milepost.report.text import printable
-
-    return printable(text)

@@ -11,6 +11,7 @@ import click
 from milepost.cli.evaluation_options import evaluation_options, log_level, may_ask
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.selection import tell_versions
+from milepost.safe_text import printable
 
 if TYPE_CHECKING:
     from milepost.api.results import Results
@@ -134,14 +135,14 @@ def print_results(results: Results, as_json: bool) -> None:
         Console(highlight=False).print(results.table(), crop=False)
         tell_versions(results.path, results.rows())
     for name, reason in results.failures.items():
-        click.echo(f"failed: {_plain(name)}: {_plain(reason)}", err=True)
+        click.echo(f"failed: {printable(name)}: {printable(reason)}", err=True)
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
     said = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
     click.echo(f"{said}; results in {results.path}", err=True)
     if results.without_metrics:
         click.echo(
             f"{len(results.without_metrics)} have scores and no metrics yet; compute them where lm_eval is"
-            f" installed:  milepost metrics {_plain(str(results.path))}",
+            f" installed:  milepost metrics {printable(str(results.path))}",
             err=True,
         )
 
@@ -151,11 +152,6 @@ def _say_full_job(job: FullJob) -> None:
 
     click.echo(
         f"the full job, {job.n_checkpoints} checkpoints x {job.n_docs:,} docs: about {spell(job.seconds)}"
-        f" (measured here: {job.tokens_per_s:,.0f} tokens/s)\n  {_plain(job.command)}",
+        f" (measured here: {job.tokens_per_s:,.0f} tokens/s)\n  {printable(job.command)}",
         err=True,
     )
-
-
-def _plain(text: str) -> str:
-    """Names come from folders and the Hub: nothing in them may reach the terminal as a control character."""
-    return "".join(char if char.isprintable() else " " for char in text)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from milepost.errors import ResultsError
-from milepost.report.text import printable
+from milepost.safe_text import printable
 from milepost.store import open_results
 from milepost.store.reading import Current, LeftOut, checkpoint_records, picks_of
 from milepost.store.status import without_metrics

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from milepost.cli.selection import results_argument
-from milepost.report.text import printable
+from milepost.safe_text import printable
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
 
 

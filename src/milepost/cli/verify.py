@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from milepost.cli.selection import results_argument
-from milepost.report.text import printable
+from milepost.safe_text import printable
 from milepost.store.verify import Finding, Verification, repair, verify
 
 

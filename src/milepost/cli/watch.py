@@ -98,6 +98,6 @@ def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> 
 
 
 def _say(line: str) -> None:
-    from milepost.report.text import printable
+    from milepost.safe_text import printable
 
     click.echo(f"{time.strftime('%H:%M:%S')} {printable(line)}", err=True)

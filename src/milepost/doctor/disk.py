@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from milepost.byte_sizes import format_bytes
 from milepost.cache import cache_folder
-from milepost.doctor.finding import Finding, in_units
+from milepost.doctor.finding import Finding
 from milepost.sources.names import shown
 
 _TIGHT = {"results": 1e9, "cache": 2e9, "Hub cache": 10e9}
@@ -39,7 +40,7 @@ def _check(name: str, folder: Path, remedy: str) -> Finding:
             file.flush()
     except OSError as error:
         return Finding(check, "broken", f"{where} cannot be written: {error.strerror or error}", remedy)
-    told = f"{where}, {in_units(free)} free"
+    told = f"{where}, {format_bytes(free)} free"
     if free < _FULL:
         return Finding(check, "broken", told, remedy)
     return Finding(

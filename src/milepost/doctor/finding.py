@@ -20,12 +20,3 @@ class Finding:
     """One line, with figures."""
     advice: str | None = None
     """What to do, often a command; None where there is nothing to do."""
-
-
-def in_units(n_bytes: float) -> str:
-    """`12.3 GB`, in decimal units as disks and the Hub have them."""
-    value, unit = float(n_bytes), 0
-    units = ("B", "kB", "MB", "GB", "TB")
-    while value >= 999.5 and unit < len(units) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {units[unit]}"

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.doctor.finding import Finding, in_units
+from milepost.byte_sizes import format_bytes
+from milepost.doctor.finding import Finding
 from milepost.errors import CheckpointError
 from milepost.sources.digests import sha256_now
 from milepost.sources.formats.huggingface.safetensors_header import read_header
@@ -80,7 +81,7 @@ def check_hub_cache(*, deep: bool) -> Iterator[Finding]:
         )
     yield from _leftovers(root)
     how = "hashed" if deep else "looked at, sizes and small files' hashes"
-    told = f"{shown(str(root))}: {n_seen} files, {in_units(n_bytes)}, {how}; {len(broken)} broken"
+    told = f"{shown(str(root))}: {n_seen} files, {format_bytes(n_bytes)}, {how}; {len(broken)} broken"
     if not complete:
         yield Finding(
             "cached files", "warning", f"{told}; stopped after {_LONGEST_S:.0f} s", "use --deep for all"
@@ -127,7 +128,7 @@ def _leftovers(root: Path) -> Iterator[Finding]:
     sizes = {path: path.stat() for path in sorted(root.glob("*/blobs/*.incomplete"))}
     old = [path for path, about in sizes.items() if time.time() - about.st_mtime > _ABANDONED_S]
     if old:
-        total = in_units(sum(sizes[path].st_size for path in old))
+        total = format_bytes(sum(sizes[path].st_size for path in old))
         command = shlex.join(["rm", *map(str, old[:_MOST_TOLD])])
         yield Finding(
             "cached files", "warning", f"{len(old)} downloads were never finished, {total}", command

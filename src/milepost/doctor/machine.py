@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from milepost.doctor.finding import Finding, in_units
+from milepost.byte_sizes import format_bytes
+from milepost.doctor.finding import Finding
 
 _OLDEST_PYTHON = (3, 10)
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -58,7 +59,7 @@ def check_device() -> Iterator[Finding]:
     else:
         kind = "mps" if torch.backends.mps.is_available() else "cpu"
         total, free = _memory()
-        told = f"{kind}, {_n_cores()} cores, {in_units(total)} of memory, {in_units(free)} free"
+        told = f"{kind}, {_n_cores()} cores, {format_bytes(total)} of memory, {format_bytes(free)} free"
         scarce = free < _LITTLE_MEMORY
         advice = "end other programs; a model needs at least twice the size of its weights"
         yield Finding("device", "warning" if scarce else "ok", told, advice if scarce else None)
@@ -92,8 +93,8 @@ def _gpu(number: int) -> Finding:
     capability = f"{properties.major}.{properties.minor}"
     shared = getattr(properties, "shared_memory_per_block_optin", None)
     told = f"cuda:{number}, {properties.name}, compute capability {capability}"
-    told += "" if shared is None else f", {in_units(shared)} of shared memory a block"
-    told += f", {in_units(total)} of memory, {in_units(free)} free"
+    told += "" if shared is None else f", {format_bytes(shared)} of shared memory a block"
+    told += f", {format_bytes(total)} of memory, {format_bytes(free)} free"
     if properties.major < 8:
         told += "; without bfloat16"
     if free < total / 2:

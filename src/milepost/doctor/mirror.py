@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from milepost.doctor.finding import Finding, in_units
+from milepost.byte_sizes import format_bytes
+from milepost.doctor.finding import Finding
 from milepost.sources.hub.requests import endpoint, is_offline
 from milepost.sources.names import first_line
 
@@ -78,7 +79,7 @@ def _skew(date: str | None) -> float | None:
 def _speed(answer: _Answer) -> Finding:
     if answer.bytes_per_s is None:
         return Finding("mirror", "ok", f"{endpoint()} answers; speed not measured")
-    told = f"{endpoint()} answers, {in_units(answer.bytes_per_s)}/s"
+    told = f"{endpoint()} answers, {format_bytes(answer.bytes_per_s)}/s"
     if answer.bytes_per_s < _SLOW:
         return Finding("mirror", "warning", told, "try a nearer mirror (HF_ENDPOINT); downloads are resumed")
     return Finding("mirror", "ok", told)

@@ -16,8 +16,9 @@ from milepost.report.arranged import with_missing_steps
 from milepost.report.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.grid import figure_name
 from milepost.report.left_out import listed
-from milepost.report.text import direction_arrow, plus_minus, printable, wrapped
+from milepost.report.text import direction_arrow, plus_minus, wrapped
 from milepost.report.theme import DASHES, LIGHT, PALETTE, SHAPES
+from milepost.safe_text import printable
 from milepost.types import Picks
 
 NO_CURVE = "one checkpoint: no curve"

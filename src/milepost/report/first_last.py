@@ -13,7 +13,8 @@ from milepost.report.axes import y_axis
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
 from milepost.report.panels import stacked
-from milepost.report.text import direction_arrow, printable
+from milepost.report.text import direction_arrow
+from milepost.safe_text import printable
 
 BAR_HEIGHT = 24
 """Of a task: two bars and the air between tasks."""

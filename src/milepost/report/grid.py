@@ -16,8 +16,8 @@ from milepost.report.text import (
     direction_arrow,
     number,
     plus_minus,
-    printable,
 )
+from milepost.safe_text import printable
 
 CONSTANT_MEANS = "constant: always the same position (A, B, ...), whatever the question"
 

@@ -14,7 +14,8 @@ from milepost.report.arranged import with_missing_steps
 from milepost.report.chart import figure_of, heading, name_of
 from milepost.report.grid import figure_name
 from milepost.report.panels import stacked
-from milepost.report.text import direction_arrow, printable
+from milepost.report.text import direction_arrow
+from milepost.safe_text import printable
 
 CELL_HEIGHT = 15
 WIDTH = 640

@@ -14,8 +14,9 @@ from milepost.analysis.leaderboard.board import Summary
 from milepost.report.grid import figure_name
 from milepost.report.markdown import escaped
 from milepost.report.page import template
-from milepost.report.text import NOT_MEASURED, direction_arrow, number, printable
+from milepost.report.text import NOT_MEASURED, direction_arrow, number
 from milepost.report.wide import Wide
+from milepost.safe_text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from milepost.report.text import printable
+from milepost.safe_text import printable
 from milepost.store.reading import LeftOut
 from milepost.types import Measurement
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from milepost.report.text import printable
+from milepost.safe_text import printable
 from milepost.store.provenance import Provenance
 
 

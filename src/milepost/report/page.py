@@ -13,8 +13,8 @@ from milepost.analysis.selection import headline, select
 from milepost.report.files import check_target, vegalite_version, write_file
 from milepost.report.grid import Grid, grids, legend
 from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
-from milepost.report.text import printable
 from milepost.report.theme import DARK, LIGHT
+from milepost.safe_text import printable
 from milepost.store import read_measurements, read_settings
 from milepost.store.reading import without_figures
 from milepost.version import __version__

@@ -9,8 +9,8 @@ import altair as alt
 
 from milepost.analysis.pick_bias import bias, length_names, position_name
 from milepost.report.chart import heading, name_of
-from milepost.report.text import printable
 from milepost.report.theme import LIGHT
+from milepost.safe_text import printable
 from milepost.types import Picks
 
 RIGHT = "right"

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.pick_bias import Bias, bias, position_name
-from milepost.report.text import printable
 from milepost.report.wide import Wide
+from milepost.safe_text import printable
 from milepost.types import Picks
 
 LEGEND = (

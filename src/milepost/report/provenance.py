@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from milepost.report.text import printable
+from milepost.safe_text import printable
 
 _LONGEST = 400
 

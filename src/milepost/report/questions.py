@@ -16,8 +16,8 @@ from rich.text import Text
 from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
-from milepost.report.text import printable
 from milepost.report.wide import Wide
+from milepost.safe_text import printable
 from milepost.store.pick_history import Asked, PickHistory
 
 LEVELS = "▁▂▃▄▅▆▇█"

@@ -16,8 +16,8 @@ from milepost.analysis.agreement import Agreement
 from milepost.analysis.pick_bias import Bias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
 from milepost.report.grid import figure_name
-from milepost.report.text import printable
 from milepost.report.wide import Wide
+from milepost.safe_text import printable
 
 VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs")
 LEGEND = (

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 
 from milepost.analysis.metric_kinds import is_proportion
-
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_TURNS_THE_LINE = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+from milepost.safe_text import printable
 
 NO_NUMBER = "nan"
 NOT_MEASURED = "–"
-
-
-def printable(name: str) -> str:
-    """A name from a dataset, model or path with its control characters spelt out (`\\x1b`), on one line."""
-    return "".join(_spelt(char) if _is_control(char) else char for char in name)
 
 
 def number(value: float, metric: str) -> str:
@@ -63,14 +55,6 @@ def _decimals(value: float, metric: str) -> int:
     if is_proportion(metric) or abs(value) < 1:
         return 4
     return max(0, 4 - math.floor(math.log10(abs(value))))
-
-
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) in _UNPRINTABLE or char in _TURNS_THE_LINE
-
-
-def _spelt(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def model_name(series: str, checkpoint: str) -> str:

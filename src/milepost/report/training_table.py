@@ -14,8 +14,9 @@ from rich.text import Text
 from milepost.analysis.row import Row
 from milepost.analysis.training import Ends, Trained
 from milepost.report.grid import figure_name
-from milepost.report.text import NOT_MEASURED, direction_arrow, number, plus_minus, printable
+from milepost.report.text import NOT_MEASURED, direction_arrow, number, plus_minus
 from milepost.report.wide import Wide
+from milepost.safe_text import printable
 
 TOO_FEW = "too few docs to tell"
 NAMED = 4

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from milepost.report.left_out import listed
-from milepost.report.text import printable
+from milepost.safe_text import printable
 
 
 def version_notes(records: Iterable[Mapping[str, Any]], shown: Collection[str]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.byte_sizes import format_bytes
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.progress import Progress, spell
@@ -77,11 +78,14 @@ def announce(work: Iterable[Expected], folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     n_tokens = sum(one.n_tokens for one in left)
     if needed > free:
-        _say(f"warning: the results may need {_size(needed)}, and {folder} has {_size(free)} free")
+        _say(
+            f"warning: the results may need {format_bytes(needed)},"
+            f" and {folder} has {format_bytes(free)} free"
+        )
     elif n_tokens >= LONG_TOKENS:
         _say(
             f"{len(left)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
-            f" results about {_size(needed)}, {_size(free)} free"
+            f" results about {format_bytes(needed)}, {format_bytes(free)} free"
         )
 
 
@@ -137,11 +141,3 @@ class Estimating:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 999.5:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"

@@ -13,8 +13,7 @@ from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.sources import fetch, fetch_config
-from milepost.sources.names import in_order
-from milepost.types import Checkpoint, GenerationDefaults, Series
+from milepost.types import Checkpoint, GenerationDefaults, Series, step_order
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -80,7 +79,7 @@ class PreparedSeries:
     def asked(self) -> list[Checkpoint]:
         """Every checkpoint of the series, also those that cannot be used, in order."""
         every = [*self.checkpoints, *(checkpoint for checkpoint, _ in self.refused)]
-        return sorted(every, key=lambda one: in_order(one.step, one.name))
+        return sorted(every, key=lambda one: step_order(one.step, one.name))
 
     def key_of(self, checkpoint: Checkpoint) -> QuestionsKey:
         """Checkpoints with the same key, of any series, are asked with the same token ids."""

@@ -19,11 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.name_matching import is_pattern
 from milepost.sources.folder_inspection import is_read, looks_unfinished, recognise
 from milepost.sources.formats import Contents, Layout, format_named
 from milepost.sources.formats.format import CONFIG, Unreadable
 from milepost.sources.links import is_dangling, leads_out
-from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
+from milepost.sources.names import listed, names_a_step, nearest, shown, step_in
 from milepost.sources.no_weights import is_training_state, why_no_weights
 from milepost.sources.overrides import NOTHING, Given
 from milepost.sources.raw_series import Run, ordered

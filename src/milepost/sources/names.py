@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
 from milepost.credentials import without_secrets
+from milepost.name_matching import close_or_first
+from milepost.safe_text import fully_printable
+from milepost.types import step_order
 
 _STEP_WORD = re.compile(r"(?:step|iter|iteration|checkpoint|ckpt|chkpt)s?[-_=.]?([0-9]+)", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]+")
-_GLOB = re.compile(r"[*?\[\]]+")
 _MAX_DIGITS = 18
 """Longer runs of digits are hashes, not steps (and int() refuses the longest)."""
 
@@ -34,21 +35,10 @@ def names_a_step(name: str) -> bool:
     return bool(_STEP_WORD.search(name)) or name.isdecimal()
 
 
-def in_order(step: int | None, name: str) -> tuple[bool, int, str]:
-    """Sort key of checkpoints: by step, then by name; those without a step (`main`, `final`) come last."""
-    return (step is None, step or 0, name)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether the text has the wildcards of a shell pattern."""
-    return bool(_GLOB.search(text))
-
-
-def nearest(wanted: str, names: Iterable[str], n: int = 5) -> list[str]:
-    """The names most like the wanted one (which may be a pattern); the first few where none is alike."""
-    known = sorted(set(names), key=lambda name: in_order(step_in(name), name))
-    alike = difflib.get_close_matches(_GLOB.sub("", wanted), known, n=n, cutoff=0.5)
-    return alike or known[:n]
+def nearest(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return at most five names similar to `wanted` (a name or a pattern), or else the first five by step."""
+    known = sorted(set(names), key=lambda name: step_order(step_in(name), name))
+    return close_or_first(wanted, known, n=5, first=5)
 
 
 def shown(text: str) -> str:
@@ -56,8 +46,7 @@ def shown(text: str) -> str:
 
     Control characters, ANSI escapes and lone surrogates are spelled out, credentials left out.
     """
-    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return without_secrets(printable)
+    return without_secrets(fully_printable(text))
 
 
 def listed(names: Iterable[str]) -> str:

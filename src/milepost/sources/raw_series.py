@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from milepost.errors import SourceError
-from milepost.sources.names import in_order, listed, shown
+from milepost.sources.names import listed, shown
 from milepost.sources.steps import Steps
-from milepost.types import Checkpoint
+from milepost.types import Checkpoint, step_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Run:
 
 def ordered(checkpoints: list[Checkpoint]) -> tuple[Checkpoint, ...]:
     """By step, then name."""
-    return tuple(sorted(checkpoints, key=lambda one: in_order(one.step, one.name)))
+    return tuple(sorted(checkpoints, key=lambda one: step_order(one.step, one.name)))
 
 
 def select(run: Run, steps: Steps | None) -> Run:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from milepost.errors import SourceError, TokenizerError
+from milepost.name_matching import is_pattern
 from milepost.sources.fetch import fetch_tokenizer_files
 from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, list_files
 from milepost.sources.links import leads_out
-from milepost.sources.names import is_pattern, shown
+from milepost.sources.names import shown
 from milepost.types import Checkpoint, HubLocation
 
 _HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
+from milepost.name_matching import close_or_first, matches
 from milepost.store.atomic_files import read_json
 from milepost.store.folder import ResultsFolder, docs_id_of, open_results
 from milepost.store.picks import read_picks
@@ -171,15 +171,13 @@ def _file(each: Current) -> _File:
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+    return not patterns or matches(name, patterns)
 
 
 def _check_some(current: Sequence[Current], what: str, names: set[str], patterns: Sequence[str]) -> None:
-    import difflib
-
     if not current:
         raise ResultsError("these results hold no measurement yet", "`milepost run` writes them")
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in names):
-            near = difflib.get_close_matches(pattern.strip("*"), names, n=5, cutoff=0.5) or sorted(names)[:8]
+            near = close_or_first(pattern, sorted(names))
             raise ResultsError(f"no {what} matches `{pattern}`", f"there are: {', '.join(near)}")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from milepost.name_matching import matches
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import damaged, read_json, safe_name
 from milepost.store.folder import ResultsFolder, open_results
-from milepost.types import Measurement, PickCounts, Picks
+from milepost.types import Measurement, PickCounts, Picks, step_order
 
 FAILURE = "failure"
 """The entry of a checkpoint's record that says why its last visit failed."""
@@ -209,7 +209,7 @@ def _rows_by_task(record: dict[str, Any], free: Sequence[str]) -> dict[str, list
 
 
 def _wanted(names: Collection[str], patterns: Sequence[str]) -> set[str]:
-    hits = [{name for name in names if fnmatchcase(name, pattern)} for pattern in patterns]
+    hits = [{name for name in names if matches(name, [pattern])} for pattern in patterns]
     return set().union(*hits) if all(hits) else set(names)
 
 
@@ -393,8 +393,7 @@ def _checked(record: Any, path: Path) -> dict[str, Any]:
 
 
 def _place(record: dict[str, Any]) -> tuple[bool, int, str]:
-    """Where a checkpoint stands in its series; those without a step come last."""
-    return record["step"] is None, record["step"] or 0, record["checkpoint"]
+    return step_order(record["step"], record["checkpoint"])
 
 
 def as_measurement(series: str, checkpoint: Mapping[str, Any], row: Mapping[str, Any]) -> Measurement:

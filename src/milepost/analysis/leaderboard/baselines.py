@@ -10,7 +10,6 @@ Tasks and metrics have lm_eval's names, shares are between 0 and 1. Whatever is 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from milepost.analysis.leaderboard.entries import Column
 from milepost.analysis.metric_kinds import value_range
 from milepost.errors import ResultsError
+from milepost.name_matching import close_or_first
 
 if TYPE_CHECKING:
     import yaml
@@ -131,8 +131,7 @@ class _Reader:
             yield key, value
 
     def _unknown(self, node: yaml.ScalarNode, what: str, there: Iterable[str]) -> ResultsError:
-        known = list(there)
-        near = difflib.get_close_matches(node.value, known, n=3, cutoff=0.5) or known[:8]
+        near = close_or_first(node.value, there, n=3)
         return ResultsError(f"{self._at(node)}: {what}", f"there is: {', '.join(near)}")
 
     def _at(self, node: yaml.Node) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,9 @@ from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
+from milepost.name_matching import close_or_first, matches
 from milepost.store import read_measurements
+from milepost.types import step_order
 
 At = Literal["best", "last"] | int
 """Which checkpoint of a run: its best, its last, or that of a step."""
@@ -91,9 +92,9 @@ def find_entries(
         own = [
             row
             for home, row in measured
-            if home == folder and row.series == series and not _any(f"{name}/{row.checkpoint}", exclude)
+            if home == folder and row.series == series and not matches(f"{name}/{row.checkpoint}", exclude)
         ]
-        if own and not _any(name, exclude):
+        if own and not matches(name, exclude):
             entries.append(_entry(folder, name, own, columns, at))
     if not entries or not columns:
         raise ResultsError("nothing is left to compare", "leave out fewer models or figures")
@@ -111,13 +112,15 @@ def _chosen_columns(
     of_shown = {_column(row) for row in shown}
     candidates = [column for column in known if column in of_shown]
     if metrics:
-        candidates = [one for one in candidates if _any(one.metric, metrics) or _any(_word(one), metrics)]
+        candidates = [
+            one for one in candidates if matches(one.metric, metrics) or matches(_word(one), metrics)
+        ]
     else:
         first: dict[str, Column] = {}
         for column in known:
             first.setdefault(column.task, column)
         candidates = [one for one in candidates if first[one.task] == one]
-    return [one for one in candidates if not (_any(one.task, exclude) or _any(_word(one), exclude))]
+    return [one for one in candidates if not (matches(one.task, exclude) or matches(_word(one), exclude))]
 
 
 def _entry(folder: Path, name: str, own: Sequence[Row], columns: Sequence[Column], at: At) -> Entry:
@@ -142,7 +145,7 @@ def _entry(folder: Path, name: str, own: Sequence[Row], columns: Sequence[Column
 def _choose(name: str, found: dict[str, dict[Column, Row]], columns: Sequence[Column], at: At) -> str:
     steps = {checkpoint: next(iter(rows.values())).step for checkpoint, rows in found.items()}
     if at == "last":
-        return max(steps, key=lambda one: (steps[one] is None, steps[one] or 0))
+        return max(steps, key=lambda checkpoint: step_order(steps[checkpoint], ""))
     if at == "best":
         ranges = {column: _range(found, column) for column in columns}
         return max(found, key=lambda one: _mean_place(found[one], ranges))
@@ -207,17 +210,9 @@ def _words(columns: Sequence[Column]) -> list[str]:
     return [word for column in columns for word in (column.task, _word(column))]
 
 
-def _any(name: str, patterns: Sequence[str]) -> bool:
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
-
-
 def _check_matches(pattern: str, option: str, names: Sequence[str]) -> None:
-    import difflib
-
-    if any(_any(name, [pattern]) for name in names):
-        return
-    near = difflib.get_close_matches(pattern.strip("*"), list(dict.fromkeys(names)), n=5, cutoff=0.5)
-    raise ResultsError(
-        f"{option} {pattern} matches nothing",
-        f"there are: {', '.join(near or list(dict.fromkeys(names))[:8])}",
-    )
+    if not any(matches(name, [pattern]) for name in names):
+        raise ResultsError(
+            f"{option} {pattern} matches nothing",
+            f"there are: {', '.join(close_or_first(pattern, names))}",
+        )

@@ -11,8 +11,9 @@ from milepost.analysis.comparison import Compared
 from milepost.analysis.metric_kinds import is_proportion
 from milepost.report.comparison.study import Study
 from milepost.report.grid import figure_name
-from milepost.report.text import printable, wrapped
+from milepost.report.text import wrapped
 from milepost.report.theme import LIGHT, PALETTE, SHAPES
+from milepost.safe_text import printable
 
 _COLORS = {
     "worse": PALETTE[1],

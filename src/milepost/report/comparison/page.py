@@ -17,7 +17,7 @@ from milepost.report.comparison.tables import (
 )
 from milepost.report.page import chart_parts, template
 from milepost.report.provenance import facts
-from milepost.report.text import printable
+from milepost.safe_text import printable
 from milepost.version import __version__
 
 

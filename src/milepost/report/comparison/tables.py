@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.comparison import Compared, Verdict
+from milepost.byte_sizes import format_bytes
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.grid import figure_name
-from milepost.report.text import NOT_MEASURED, direction_arrow, number, printable, signed
+from milepost.report.text import NOT_MEASURED, direction_arrow, number, signed
+from milepost.safe_text import printable
 from milepost.types import Sparsity
 
 
@@ -92,7 +94,7 @@ def _model_row(study: Study, model: ReportedModel) -> tuple[str, ...]:
         patterns_in_words(counted),
         f"{counted.n_parameters:,}",
         f"{counted.n_parameters - counted.n_zeros:,}",
-        _size(counted.bytes_on_disk),
+        format_bytes(counted.bytes_on_disk),
         path,
     )
 
@@ -230,12 +232,3 @@ def _percent(share: float) -> str:
 def p_value(p: float) -> str:
     """Four decimals; below them, that it is less."""
     return f"{p:.4f}" if p >= 0.0001 else "<0.0001"
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}" if size < 1000 else f"{size:.0f} {unit}"

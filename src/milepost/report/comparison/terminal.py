@@ -19,8 +19,8 @@ from milepost.report.comparison.tables import (
     overview_table,
     uncounted,
 )
-from milepost.report.text import printable
 from milepost.report.wide import BETWEEN_COLUMNS, columns_in_parts
+from milepost.safe_text import printable
 
 _LESS = ("metric", "relative", "p")
 """Columns that only the files have: a terminal is narrow."""

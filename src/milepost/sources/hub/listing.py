@@ -14,13 +14,14 @@ from pathlib import PurePosixPath
 
 from milepost.environment_urls import check_hub_settings
 from milepost.errors import SourceError
+from milepost.name_matching import is_pattern
 from milepost.sources.formats import Layout
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, list_files, list_revisions
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.requests import is_offline
-from milepost.sources.names import is_pattern, listed, names_a_step, nearest, shown, step_in
+from milepost.sources.names import listed, names_a_step, nearest, shown, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NOTHING, Given
 from milepost.sources.raw_series import Run, ordered

@@ -10,7 +10,6 @@ Source: lm_eval/tasks/_index.py (`TaskIndex.build`, `process_cfg`).
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import functools
 import importlib.metadata
@@ -25,6 +24,7 @@ from typing import Any
 
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import TaskError
+from milepost.name_matching import close_names, is_pattern
 from milepost.tasks.lm_eval.includes import read_config
 from milepost.tasks.lm_eval.yaml_file import parse_yaml
 from milepost.tasks.names import check_distinct, check_name
@@ -83,7 +83,7 @@ def resolve_names(asked: list[str], catalog: Catalog) -> list[str]:
     """
     names: dict[str, None] = {}
     for name in asked:
-        if any(char in name for char in "*?["):
+        if is_pattern(name):
             matches = sorted(fnmatch.filter(catalog, name))
         else:
             matches = [name] if name in catalog else []
@@ -95,7 +95,7 @@ def resolve_names(asked: list[str], catalog: Catalog) -> list[str]:
 
 def suggest(name: str, catalog: Catalog) -> str:
     bare = name.strip("*?[]")
-    close = difflib.get_close_matches(bare, catalog, n=4, cutoff=0.6)
+    close = close_names(name, catalog, n=4, cutoff=0.6)
     close += [other for other in sorted(catalog, key=len) if bare and bare in other and other not in close][
         :3
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 import jinja2
 
 from milepost.errors import TaskError
+from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch
 
 _FAULTS = (
@@ -77,8 +77,7 @@ def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:
 
 def fields_hint(wrong: str, fields: list[str]) -> str:
     """The name that was meant, or all there are."""
-    close = difflib.get_close_matches(wrong, fields, n=1)
-    if close:
-        return f"did you mean {close[0]}?"
+    if hint := did_you_mean(wrong, fields):
+        return hint
     listed = ", ".join(field[:40] for field in fields[:12])
     return f"their fields are {listed}{', ...' if len(fields) > 12 else ''}" if fields else "look at its data"

@@ -8,12 +8,12 @@ lm_eval/config/group.py.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.yaml_file import CodeTag
 
 LONGEST_LABEL = 200
@@ -169,10 +169,9 @@ def check_fields(content: Mapping[Any, Any], fields: Mapping[str, Field], where:
     """
     for key, value in content.items():
         if key not in fields:
-            close = difflib.get_close_matches(str(key), fields, n=1)
             raise TaskError(
                 f"{where}: unknown key {str(key)[:80]!r}",
-                f"did you mean {close[0]}?" if close else "see lm_eval's task guide for the keys it takes",
+                did_you_mean(str(key), fields) or "see lm_eval's task guide for the keys it takes",
             )
         check_value(str(key), value, fields[key], where)
 
@@ -221,10 +220,9 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
     check_label("task_alias", own.get("task_alias"), where)
     output_type = own.get("output_type")
     if output_type is not None and output_type not in OUTPUT_TYPES:
-        close = difflib.get_close_matches(str(output_type), OUTPUT_TYPES, n=1)
         raise TaskError(
             f"{where}: output_type {_shown(output_type)} is not one of lm_eval's",
-            f"did you mean {close[0]}?" if close else f"it has {', '.join(OUTPUT_TYPES)}",
+            did_you_mean(str(output_type), OUTPUT_TYPES) or f"it has {', '.join(OUTPUT_TYPES)}",
         )
     if isinstance(own.get("fewshot_config"), dict):
         check_fields(own["fewshot_config"], FEWSHOT_FIELDS, f"{where}: fewshot_config")

@@ -19,6 +19,7 @@ from lm_eval.api.metrics import mean, nanmean
 from lm_eval.api.task import Task
 from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect_results
 
+from milepost.safe_text import blanked
 from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.perplexity.counting import NO_FIGURE
 
@@ -87,7 +88,7 @@ def describe(error: Exception) -> str:
     if isinstance(error, DocError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = "".join(char if char.isprintable() else " " for char in lines[0][:300]) if lines else ""
+    said = blanked(lines[0][:300]) if lines else ""
     if isinstance(error, OverflowError):
         return f"too large for a number ({said})"
     kind = type(error).__name__

@@ -6,10 +6,9 @@ Source: lm_eval/api/task.py (`ConfigurableTask.__init__`, `process_results`), lm
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lm_eval import filters as _filters  # noqa: F401
@@ -22,6 +21,7 @@ from lm_eval.api.registry import (
 from lm_eval.api.samplers import SAMPLER_REGISTRY
 
 from milepost.errors import TaskError
+from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.checks import LM_EVAL_DEFAULT, CheckedTasks
 from milepost.tasks.lm_eval.fields import GROUP_FIELDS
 from milepost.tasks.settings import TaskSettings
@@ -78,7 +78,7 @@ def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSetting
         if isinstance(aggregation, str) and aggregation not in AGGREGATION_REGISTRY:
             raise TaskError(
                 f"{where}: lm_eval has no aggregation {aggregation!r}",
-                _close(aggregation, AGGREGATION_REGISTRY)
+                did_you_mean(aggregation, AGGREGATION_REGISTRY)
                 or f"it has {', '.join(sorted(AGGREGATION_REGISTRY))}",
             )
         if not isinstance(name, str) or (has_code and settings.allow_task_code):
@@ -86,7 +86,7 @@ def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSetting
         if name not in METRIC_REGISTRY and not settings.allow_task_code:
             raise TaskError(
                 f"{where}: metric {name[:80]!r} is not lm_eval's own, a script would be run",
-                _close(name, METRIC_REGISTRY)
+                did_you_mean(name, METRIC_REGISTRY)
                 or "correct the name, or pass --allow-task-code if you trust that script",
             )
         if aggregation is None and name not in METRIC_AGGREGATION_REGISTRY:
@@ -107,7 +107,7 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
     if name not in FILTER_REGISTRY:
         raise TaskError(
             f"{where}: lm_eval has no filter function {name!r}",
-            _close(name, FILTER_REGISTRY) or f"it has {', '.join(sorted(FILTER_REGISTRY))}",
+            did_you_mean(name, FILTER_REGISTRY) or f"it has {', '.join(sorted(FILTER_REGISTRY))}",
         )
     arguments = {key: value for key, value in step.items() if key != "function"}
     if name == "custom" and not settings.allow_task_code:
@@ -126,8 +126,3 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
         raise TaskError(
             f"{where}: {name} does not take these arguments: {error}", "see lm_eval's docs"
         ) from error
-
-
-def _close(name: str, known: Iterable[str]) -> str | None:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else None
