@@ -10,31 +10,31 @@ from milepost.store.reading import Visited
 from tests.analysis.made import accuracy, measurement, perplexity
 
 
-def test_a_curve_is_ordered_by_step_whatever_the_order_of_the_rows():
+def test_a_curve_is_ordered_by_step_whatever_the_order_of_the_rows() -> None:
     (curve,) = curves(rows([accuracy(value=0.3, n=50, step=step) for step in (2000, 100, 900)]))
     assert [row.step for row in curve.rows] == [100, 900, 2000]
 
 
-def test_checkpoints_without_a_step_come_last():
+def test_checkpoints_without_a_step_come_last() -> None:
     found = [measurement(step=None, checkpoint="main"), measurement(step=10), measurement(step=0)]
     (curve,) = curves(rows(found))
     assert [row.checkpoint for row in curve.rows] == ["step-0", "step-10", "main"]
 
 
-def test_a_checkpoint_that_one_task_lacks_is_a_gap_in_its_curve():
+def test_a_checkpoint_that_one_task_lacks_is_a_gap_in_its_curve() -> None:
     found = [accuracy(value=0.3, n=50, task="a", step=step) for step in (1, 2, 3)]
     found += [accuracy(value=0.3, n=50, task="b", step=step) for step in (1, 3)]
     of_b = curves(rows(found))[1]
     assert [(row.step, row.value, row.n) for row in of_b.rows] == [(1, 0.3, 50), (2, None, 0), (3, 0.3, 50)]
 
 
-def test_each_series_has_gaps_only_where_it_has_checkpoints_itself():
+def test_each_series_has_gaps_only_where_it_has_checkpoints_itself() -> None:
     found = [accuracy(value=0.3, n=50, series="long", step=step) for step in (1, 2, 3)]
     found += [accuracy(value=0.3, n=50, series="short", step=2)]
     assert [len(curve.rows) for curve in curves(rows(found))] == [3, 1]
 
 
-def test_the_best_is_the_highest_accuracy_and_the_lowest_perplexity():
+def test_the_best_is_the_highest_accuracy_and_the_lowest_perplexity() -> None:
     values = ((1, 0.3), (2, 0.5), (3, 0.4))
     (up,) = curves(rows([accuracy(value=v, n=50, step=s) for s, v in values]))
     (down,) = curves(rows([perplexity(value=10 * v, step=s) for s, v in values]))
@@ -42,27 +42,27 @@ def test_the_best_is_the_highest_accuracy_and_the_lowest_perplexity():
     assert (up.first.step, up.last.step) == (1, 3)
 
 
-def test_of_equals_the_earliest_is_the_best():
+def test_of_equals_the_earliest_is_the_best() -> None:
     (curve,) = curves(rows([accuracy(value=0.5, n=50, step=s) for s in (3, 1, 2)]))
     assert curve.best.step == 1
 
 
-def test_a_metric_without_direction_has_no_best():
+def test_a_metric_without_direction_has_no_best() -> None:
     (curve,) = curves(rows([measurement(higher_is_better=None)]))
     assert curve.best is None
 
 
-def test_a_curve_of_gaps_only_has_no_first_no_last_no_best():
+def test_a_curve_of_gaps_only_has_no_first_no_last_no_best() -> None:
     (curve,) = curves(rows([measurement(value=None)]))
     assert (curve.first, curve.last, curve.best) == (None, None, None)
 
 
-def test_filters_and_metrics_of_one_task_are_curves_of_their_own():
+def test_filters_and_metrics_of_one_task_are_curves_of_their_own() -> None:
     found = [measurement(metric=m, filter=f) for m in ("acc", "acc_norm") for f in ("none", "strict")]
     assert len(curves(rows(found))) == 4
 
 
-def test_a_checkpoint_without_any_figure_is_a_gap_in_every_curve_of_its_series():
+def test_a_checkpoint_without_any_figure_is_a_gap_in_every_curve_of_its_series() -> None:
     found = [accuracy(value=0.3, n=50, task=task, step=step) for task in "ab" for step in (1, 3)]
     found += [accuracy(value=0.3, n=50, series="other", step=1)]
     filled = with_gaps(rows(found), [Visited("run", "step-2", 2)])
@@ -85,7 +85,7 @@ def test_a_checkpoint_without_any_figure_is_a_gap_in_every_curve_of_its_series()
         ((10, 30), []),
     ],
 )
-def test_an_evenly_spaced_series_lacks_the_steps_between(steps, missing):
+def test_an_evenly_spaced_series_lacks_the_steps_between(steps, missing) -> None:
     assert missing_steps(steps) == missing
 
 
@@ -95,12 +95,12 @@ def banded(*values: float, n: int = 14_042, **changes: object):
     return curve
 
 
-def test_a_curve_is_in_the_band_if_every_interval_reaches_into_it():
+def test_a_curve_is_in_the_band_if_every_interval_reaches_into_it() -> None:
     assert banded(0.226, 0.25, 0.272).in_band
     assert not banded(0.25, 0.29).in_band
     assert banded(0.25, 0.29, n=400).in_band
 
 
-def test_where_answers_are_texts_of_their_own_there_is_no_band_to_be_in():
+def test_where_answers_are_texts_of_their_own_there_is_no_band_to_be_in() -> None:
     assert not banded(0.25, 0.25, fixed_choices=False).in_band
     assert not banded(0.25, 0.25, constant=None).in_band

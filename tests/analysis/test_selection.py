@@ -13,33 +13,33 @@ def tasks_of(found):
     return list(dict.fromkeys(each.task for each in found))
 
 
-def test_unasked_groups_and_lone_tasks_are_shown_and_subjects_are_not():
+def test_unasked_groups_and_lone_tasks_are_shown_and_subjects_are_not() -> None:
     shown = headline([*mmlu([1]), perplexity(value=20.0)])
     groups = ["mmlu", "mmlu_stem", "mmlu_humanities", "mmlu_social_sciences", "mmlu_other"]
     assert tasks_of(shown) == [*groups, "wikitext"]
 
 
-def test_all_shows_the_subjects_too():
+def test_all_shows_the_subjects_too() -> None:
     assert len(tasks_of(headline(mmlu([1]), subjects=True))) == 62
 
 
-def test_a_task_is_shown_when_its_group_has_no_figure_of_its_own():
+def test_a_task_is_shown_when_its_group_has_no_figure_of_its_own() -> None:
     assert tasks_of(headline([measurement(task="anatomy", parents=("mmlu",))])) == ["anatomy"]
 
 
-def test_patterns_choose_subjects():
+def test_patterns_choose_subjects() -> None:
     shown = headline(mmlu([1]), tasks=["mmlu_subject_0[1-3]", "mmlu_stem"])
     assert tasks_of(shown) == ["mmlu_stem", "mmlu_subject_01", "mmlu_subject_02", "mmlu_subject_03"]
 
 
-def test_unasked_each_task_shows_the_metric_it_lists_first():
+def test_unasked_each_task_shows_the_metric_it_lists_first() -> None:
     found = [measurement(task="hellaswag", metric=m) for m in ("acc", "acc_norm")]
     found += [measurement(task="lambada", metric=m) for m in ("perplexity", "acc")]
     shown = headline(found)
     assert [(each.task, each.metric) for each in shown] == [("hellaswag", "acc"), ("lambada", "perplexity")]
 
 
-def test_a_metric_asked_for_is_shown_wherever_it_is():
+def test_a_metric_asked_for_is_shown_wherever_it_is() -> None:
     found = [measurement(task="hellaswag", metric=m) for m in ("acc", "acc_norm")]
     found += [measurement(task="wikitext", metric="word_perplexity")]
     assert [(e.task, e.metric) for e in headline(found, metrics=["acc*"])] == [
@@ -48,23 +48,23 @@ def test_a_metric_asked_for_is_shown_wherever_it_is():
     ]
 
 
-def test_select_limits_by_series():
+def test_select_limits_by_series() -> None:
     found = [measurement(series=name) for name in ("a", "b")]
     assert [each.series for each in select(found, series=["b"])] == ["b"]
 
 
-def test_a_misspelt_task_names_the_nearest():
+def test_a_misspelt_task_names_the_nearest() -> None:
     with pytest.raises(ResultsError, match="no task matches `hellaswga`") as error:
         select([measurement(task="hellaswag")], tasks=["hellaswga"])
     assert error.value.hint == "nearest: hellaswag"
 
 
-def test_a_pattern_like_nothing_names_what_there_is():
+def test_a_pattern_like_nothing_names_what_there_is() -> None:
     with pytest.raises(ResultsError) as error:
         select([measurement(metric="acc"), measurement(metric="f1")], metrics=["zzz"])
     assert error.value.hint == "there are: acc, f1"
 
 
-def test_results_without_a_measurement_say_so():
+def test_results_without_a_measurement_say_so() -> None:
     with pytest.raises(ResultsError, match="no measurement yet"):
         select([])

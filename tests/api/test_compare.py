@@ -182,7 +182,7 @@ def test_two_results_are_compared_without_running_anything(
 
 
 def test_zeros_are_counted_of_results_whose_weights_are_in_the_cache(
-    compared: Compared, out: Path, tmp_path: Path, monkeypatch
+    compared: Compared, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from milepost.api.evaluate import evaluate
 
@@ -238,7 +238,12 @@ def test_what_one_model_has_is_kept_when_the_other_fails(
 
 
 def test_what_one_model_has_is_written_before_the_next_begins(
-    compared: Compared, original: Path, own_tasks: Path, out: Path, tmp_path: Path, monkeypatch
+    compared: Compared,
+    original: Path,
+    own_tasks: Path,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the next ends in something that nobody has foreseen."""
     kept = tmp_path / "kept"
@@ -260,7 +265,7 @@ def test_what_one_model_has_is_written_before_the_next_begins(
 
 
 def test_leave_is_asked_once_and_the_estimate_is_of_all_models(
-    compared: Compared, original: Path, out: Path, tmp_path: Path, monkeypatch
+    compared: Compared, original: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import milepost.api.compare as module
 

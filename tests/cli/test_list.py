@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,14 +20,14 @@ HEAVY = "torch lm_eval transformers numpy pandas pyarrow duckdb huggingface_hub"
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path):
     for step in (5, 10):
         model(tmp_path / "run" / f"step-{step}")
     (tmp_path / "run" / "step-10" / "model.safetensors").write_bytes(b"")
     return tmp_path / "run"
 
 
-def test_the_table_tells_step_size_and_what_is_missing(run):
+def test_the_table_tells_step_size_and_what_is_missing(run: Path) -> None:
     called = milepost("list", run)
     assert called.status == 0
     lines = [line.split() for line in called.out.splitlines() if "step-" in line]
@@ -35,7 +36,7 @@ def test_the_table_tells_step_size_and_what_is_missing(run):
     assert "no: model.safetensors is empty" in " ".join(called.out.split())
 
 
-def test_json_has_an_object_per_checkpoint(run):
+def test_json_has_an_object_per_checkpoint(run: Path) -> None:
     rows = json.loads(milepost("list", run, "--json").out)
     assert [list(row) for row in rows] == [KEYS, KEYS]
     assert [row["complete"] for row in rows] == [True, False]
@@ -43,7 +44,7 @@ def test_json_has_an_object_per_checkpoint(run):
     assert {row["scored"] for row in rows} == {None}
 
 
-def test_a_results_folder_says_which_are_scored(run, tmp_path):
+def test_a_results_folder_says_which_are_scored(run: Path, tmp_path: Path) -> None:
     results = write_results(
         tmp_path / "results", [accuracy(value=0.5, n=10, task="piqa", step=5, series="run")]
     )
@@ -54,7 +55,7 @@ def test_a_results_folder_says_which_are_scored(run, tmp_path):
     assert "scored?" in milepost("list", run, "-o", results).out
 
 
-def test_steps_select(run):
+def test_steps_select(run: Path) -> None:
     rows = json.loads(milepost("list", run, "--steps", "10", "--json").out)
     assert [row["checkpoint"] for row in rows] == ["step-10"]
 
@@ -62,7 +63,9 @@ def test_steps_select(run):
 @pytest.mark.parametrize(
     "arguments", [["/nowhere"], [""], ["."], ["{run}", "--steps", "x"], ["{run}", "-o", "/nowhere"], []]
 )
-def test_bad_input_is_one_line_a_hint_and_status_2(run, arguments, monkeypatch, tmp_path):
+def test_bad_input_is_one_line_a_hint_and_status_2(
+    run: Path, arguments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     called = milepost("list", *[argument.format(run=run) for argument in arguments])
@@ -71,14 +74,14 @@ def test_bad_input_is_one_line_a_hint_and_status_2(run, arguments, monkeypatch, 
     assert "Traceback" not in called.err
 
 
-def test_a_hostile_name_cannot_write_to_the_terminal(tmp_path):
+def test_a_hostile_name_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     model(tmp_path / "run" / "step-1\x1b[31m[bold]")
     called = milepost("list", tmp_path / "run")
     assert "\x1b" not in called.out
     assert "[bold]" in "".join(called.out.split())
 
 
-def test_a_local_list_imports_nothing_heavy_and_takes_under_0_4_s_of_cpu(run):
+def test_a_local_list_imports_nothing_heavy_and_takes_under_0_4_s_of_cpu(run: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "milepost", "list", str(run)],

@@ -72,7 +72,7 @@ class BadLine:
             self.requests.append(f"{method} {path}")
             return next((fault for fault in self.faults if method == "GET" and fault.takes(path)), None)
 
-    def _handler(line, upstream: str) -> type[BaseHTTPRequestHandler]:
+    def _handler(line: str, upstream: str) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

@@ -65,7 +65,9 @@ def run_on(source: object, tasks: Path, out: Path, *options: object) -> tuple[in
     return called.status, failed, called.err
 
 
-def test_figures_are_those_of_the_same_weights_as_safetensors(tiny_run, dcp_run, tasks, tmp_path):
+def test_figures_are_those_of_the_same_weights_as_safetensors(
+    tiny_run: Path, dcp_run: Path, tasks, tmp_path: Path
+) -> None:
     assert run_on(tiny_run, tasks, tmp_path / "a")[0] == 0
     assert run_on(dcp_run, tasks, tmp_path / "b")[0] == 0
     assert figures(tmp_path / "a") == figures(tmp_path / "b")
@@ -151,7 +153,9 @@ BROKEN: dict[Callable[[Path, Path], None], str] = {
 }
 
 
-def test_eleven_broken_or_hostile_checkpoints_are_named_and_the_others_scored(dcp_run, tasks, tmp_path):
+def test_eleven_broken_or_hostile_checkpoints_are_named_and_the_others_scored(
+    dcp_run: Path, tasks, tmp_path: Path
+) -> None:
     run, mark = Path(shutil.copytree(dcp_run, tmp_path / "run")), tmp_path / "mark"
     assert_armed(bomb(mark), mark)
     for number, damage in enumerate(BROKEN, 40):
@@ -172,7 +176,7 @@ def test_eleven_broken_or_hostile_checkpoints_are_named_and_the_others_scored(dc
     assert {step for step, _, _ in figures(tmp_path / "out")} == {10, 20, 30}
 
 
-def test_list_tells_format_size_and_what_is_missing(dcp_run, tmp_path):
+def test_list_tells_format_size_and_what_is_missing(dcp_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(dcp_run, tmp_path / "run"))
     half_written(run / "step-30", tmp_path)
     rows = json.loads(call("list", run, "--json").out)
@@ -184,7 +188,7 @@ def test_list_tells_format_size_and_what_is_missing(dcp_run, tmp_path):
     assert all(row["size_bytes"] > 100_000 for row in rows)
 
 
-def test_a_config_can_be_given(dcp_run, tasks, tmp_path):
+def test_a_config_can_be_given(dcp_run: Path, tasks, tmp_path: Path) -> None:
     run = Path(shutil.copytree(dcp_run, tmp_path / "run"))
     config = (run / "config.json").rename(tmp_path / "mine.json")
     out = tmp_path / "out"
@@ -197,7 +201,9 @@ def test_a_config_can_be_given(dcp_run, tasks, tmp_path):
 
 
 @pytest.mark.parametrize("text", [None, "", "{", '{"model_type": "llama"}'])
-def test_a_given_config_that_is_of_no_use_is_refused_and_nothing_written(dcp_run, tasks, tmp_path, text):
+def test_a_given_config_that_is_of_no_use_is_refused_and_nothing_written(
+    dcp_run: Path, tasks, tmp_path: Path, text: str
+) -> None:
     config = tmp_path / "mine.json"
     if text is not None:
         config.write_text(text)
@@ -228,7 +234,7 @@ def write_adapter(base: Path, folder: Path, seed: int, named: str) -> None:
     model.save_pretrained(folder)
 
 
-def test_adapters_are_scored_as_their_merged_models(tiny_llama, tasks, tmp_path):
+def test_adapters_are_scored_as_their_merged_models(tiny_llama: Path, tasks, tmp_path: Path) -> None:
     base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
     for step in (1, 2):
         write_adapter(base, tmp_path / f"run/checkpoint-{step}", step, "../base")
@@ -250,8 +256,8 @@ def merged_by_peft(base: Path, adapter: Path):
 
 @pytest.mark.hub
 def test_any_format_is_read_from_a_subfolder_or_revision_of_the_hub(
-    shared, tiny_llama, dcp_run, tasks, tmp_path
-):
+    shared: Path, tiny_llama: Path, dcp_run: Path, tasks, tmp_path: Path
+) -> None:
     models = tmp_path / "models"
     root = models / "own/run/main/runs"
     shutil.copytree(dcp_run, root / "dcp")

@@ -14,7 +14,9 @@ ACCURACIES = st.lists(st.tuples(st.floats(0, 1), st.integers(2, 20_000)), min_si
 
 
 @given(ACCURACIES, st.sampled_from([None, 0.0, 0.25, 0.5]))
-def test_an_accuracy_axis_spans_a_fifth_and_shows_bands_and_chance_within_0_and_1(found, chance):
+def test_an_accuracy_axis_spans_a_fifth_and_shows_bands_and_chance_within_0_and_1(
+    found, chance: float
+) -> None:
     shown = rows([accuracy(value=v, n=n, step=i, chance=chance) for i, (v, n) in enumerate(found)])
     axis = y_axis(shown)
     assert 0 <= axis.low < axis.high <= 1
@@ -26,31 +28,31 @@ def test_an_accuracy_axis_spans_a_fifth_and_shows_bands_and_chance_within_0_and_
     assert len(axis.ticks) >= 2
 
 
-def test_noise_around_chance_stays_small_in_the_picture():
+def test_noise_around_chance_stays_small_in_the_picture() -> None:
     noise = [0.2415, 0.2561, 0.2283, 0.2502]
     axis = y_axis(rows([accuracy(value=v, n=14042, step=i) for i, v in enumerate(noise)]))
     assert (max(noise) - min(noise)) / (axis.high - axis.low) < 0.15
 
 
-def test_a_perplexity_axis_spans_a_fifth_of_its_largest_value():
+def test_a_perplexity_axis_spans_a_fifth_of_its_largest_value() -> None:
     axis = y_axis(rows([perplexity(value=v, step=i) for i, v in enumerate((12.1, 12.0, 11.9))]))
     assert not axis.log
     assert axis.high - axis.low == pytest.approx(0.2 * 12.1)
 
 
-def test_perplexities_that_fall_by_a_factor_of_ten_get_a_log_axis():
+def test_perplexities_that_fall_by_a_factor_of_ten_get_a_log_axis() -> None:
     axis = y_axis(rows([perplexity(value=v, step=i) for i, v in enumerate((50_000.0, 900.0, 25.0))]))
     assert axis.log
     assert 1 < axis.low < 25 < 50_000 < axis.high
     assert axis.ticks == [30, 100, 300, 1000, 3000, 10000, 30000]
 
 
-def test_an_axis_without_any_value_still_exists():
+def test_an_axis_without_any_value_still_exists() -> None:
     axis = y_axis(rows([measurement(value=None, stderr=None, chance=None)]))
     assert (axis.low, axis.high) == (0.0, 0.2)
 
 
-def test_ticks_are_round_numbers_and_few():
+def test_ticks_are_round_numbers_and_few() -> None:
     assert linear_ticks(2000, 54000) == [10000, 20000, 30000, 40000, 50000]
     assert log_ticks(1, 54000) == [1, 10, 100, 1000, 10000]
     assert log_ticks(10, 60) == [10, 20, 50]
@@ -58,7 +60,7 @@ def test_ticks_are_round_numbers_and_few():
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
-def test_there_are_always_a_few_linear_ticks_within_the_axis(first, span):
+def test_there_are_always_a_few_linear_ticks_within_the_axis(first, span) -> None:
     ticks = linear_ticks(first, first + span)
     assert 2 <= len(ticks) <= 9
     assert first - 1e-6 * span - 1e-5 <= ticks[0] < ticks[-1] <= first + span + 1e-6 * span + 1e-5

@@ -7,15 +7,15 @@ from milepost.report.glyphs import missing_glyphs, spell_missing
 PRIVATE = "\ue123"
 
 
-def test_latin_letters_and_the_marks_of_our_tables_have_glyphs():
+def test_latin_letters_and_the_marks_of_our_tables_have_glyphs() -> None:
     assert missing_glyphs(["mmlu_Übersicht 0.25 ± 0.01 ↑ ↓ ·"]) == set()
 
 
-def test_a_character_that_no_font_has_is_found():
+def test_a_character_that_no_font_has_is_found() -> None:
     assert missing_glyphs([f"task{PRIVATE}"]) == {PRIVATE}
 
 
-def test_it_is_spelt_out_everywhere_in_the_spec_alike():
+def test_it_is_spelt_out_everywhere_in_the_spec_alike() -> None:
     spec = {
         "title": f"a{PRIVATE}",
         "datasets": {"d": [{"series": f"{PRIVATE}b", "step": 3}]},

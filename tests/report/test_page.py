@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import re
+from pathlib import Path
 
 import pytest
 
@@ -19,23 +20,23 @@ NASTY = "<script>alert(1)</script>&{{7*7}}"
 class Reader(html.parser.HTMLParser):
     """Collects what a browser would fetch, the number of scripts, and the text outside of them."""
 
-    def __init__(self, page):
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.fetched, self.scripts, self.text, self._inside = [], 0, [], None
         self.feed(page)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs) -> None:
         self._inside = tag
         self.scripts += tag == "script"
         self.fetched += [value for name, value in attrs if name in ("src", "href")]
 
-    def handle_data(self, data):
+    def handle_data(self, data) -> None:
         if self._inside not in ("script", "style"):
             self.text.append(data)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("report")
     found = mmlu([1000, 2000], subjects=4)
     found += [perplexity(value=20.0 - s / 1000, step=s) for s in (1000, 2000)]
@@ -45,20 +46,20 @@ def report(tmp_path_factory):
     return (folder / "report.html").read_text("utf-8")
 
 
-def test_a_report_fetches_nothing(report):
+def test_a_report_fetches_nothing(report: Path) -> None:
     assert Reader(report).fetched == []
     assert "@import" not in report
     assert not re.search(r"url\(\s*['\"]?https?:", report)
 
 
-def test_names_from_outside_stay_text(report):
+def test_names_from_outside_stay_text(report: Path) -> None:
     page = Reader(report)
     assert page.scripts == 2
     assert NASTY in page.text
     assert "alert(1)</script>" not in report
 
 
-def test_a_report_holds_charts_tables_and_how_it_was_measured(report):
+def test_a_report_holds_charts_tables_and_how_it_was_measured(report: Path) -> None:
     text = " ".join(Reader(report).text)
     assert 'vegaEmbed("#chart"' in report
     assert "2 checkpoints, steps 1000 to 2000" in text
@@ -69,7 +70,7 @@ def test_a_report_holds_charts_tables_and_how_it_was_measured(report):
     assert "baber/piqa" in text
 
 
-def test_a_chart_page_has_its_title_once_and_its_marks_explained():
+def test_a_chart_page_has_its_title_once_and_its_marks_explained() -> None:
     page = chart_page(curve(rows([measurement(step=s) for s in (1, 2)]), title="A & B"))
     text = Reader(page).text
     assert text.count("A & B") == 2  # the window's title and the heading
@@ -77,7 +78,7 @@ def test_a_chart_page_has_its_title_once_and_its_marks_explained():
     assert "<caption>" not in page
 
 
-def test_a_report_of_nothing_is_refused_before_anything_is_written(tmp_path):
+def test_a_report_of_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="no measurement yet"):
         write_report(write_results(tmp_path / "results", []), tmp_path / "report.html")
     with pytest.raises(ResultsError, match="ends in"):

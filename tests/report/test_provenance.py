@@ -18,7 +18,7 @@ SETTINGS = {
 }
 
 
-def test_facts_are_named_for_people_and_unset_ones_left_out():
+def test_facts_are_named_for_people_and_unset_ones_left_out() -> None:
     assert dict(facts(SETTINGS)) == {
         "measured": "1970-01-01 00:00 UTC",
         "checkpoints of": "runs/a, hf://org/b@step-*",
@@ -29,19 +29,19 @@ def test_facts_are_named_for_people_and_unset_ones_left_out():
     }
 
 
-def test_zero_examples_asked_for_is_a_fact():
+def test_zero_examples_asked_for_is_a_fact() -> None:
     assert ("examples in the prompt", "0") in facts({"plan": {"settings": {"asked": {"num_fewshot": 0}}}})
 
 
-def test_each_task_has_its_version_examples_and_data():
+def test_each_task_has_its_version_examples_and_data() -> None:
     assert asked_tasks(SETTINGS) == [("piqa", "1", "0", "baber/piqa")]
 
 
-def test_an_older_folder_without_settings_has_no_facts():
+def test_an_older_folder_without_settings_has_no_facts() -> None:
     assert facts({}) == []
     assert asked_tasks({"plan": None}) == []
 
 
-def test_long_values_are_cut_with_their_length():
+def test_long_values_are_cut_with_their_length() -> None:
     (fact,) = facts({"sources": ["x" * 1000]})
     assert fact.value.endswith("… (1,000 characters)")

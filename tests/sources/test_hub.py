@@ -90,32 +90,32 @@ attempt(lambda: fetch(checkpoint, CACHE))
 
 
 @pytest.fixture
-def server(shared, tmp_path):
+def server(shared: Path, tmp_path: Path):
     one = Server(shared, tmp_path)
     one.models.mkdir()
     yield one
     one.stop()
 
 
-def test_a_repository_with_weights_at_its_root_is_one_checkpoint(hub):
+def test_a_repository_with_weights_at_its_root_is_one_checkpoint(hub: Path) -> None:
     (one,) = discover(RUN).checkpoints
     assert (one.series, one.name, one.step) == ("english-4m", "main", None)
     assert (one.format, one.size_bytes, one.problem) == ("safetensors", 7878800, None)
     assert one.source == f"{RUN}@main"
 
 
-def test_a_pattern_over_branches_is_a_run_ordered_by_step(hub):
+def test_a_pattern_over_branches_is_a_run_ordered_by_step(hub: Path) -> None:
     series = discover(f"{RUN}@step-*")
     assert [one.step for one in series.checkpoints] == STEPS
     assert names(series) == [f"step-{step}" for step in STEPS]
 
 
-def test_branches_given_one_by_one_form_one_series(hub):
+def test_branches_given_one_by_one_form_one_series(hub: Path) -> None:
     (series,) = discover_all([f"{RUN}@step-400", f"{RUN}@step-25"])
     assert names(series) == ["step-25", "step-400"]
 
 
-def test_an_organisation_can_be_left_out(hub):
+def test_an_organisation_can_be_left_out(hub: Path) -> None:
     assert discover("hf://english-4m").name == "english-4m"
 
 
@@ -131,14 +131,14 @@ def test_an_organisation_can_be_left_out(hub):
         ("hf://a/b/../c", "no folder", "hf://org/name"),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(hub, source, message, hint):
+def test_what_is_not_there_is_answered_with_what_is(hub: Path, source: str, message: str, hint: str) -> None:
     with pytest.raises(SourceError) as refusal:
         discover(source)
     assert message in refusal.value.message
     assert hint in refusal.value.hint
 
 
-def test_identity_comes_from_the_published_hashes_without_a_download(server, shared):
+def test_identity_comes_from_the_published_hashes_without_a_download(server, shared: Path) -> None:
     endpoint = server.start()
     code = f"(one,) = discover('{RUN}@step-100').checkpoints\nprint(identify(one, CACHE).model_id)"
     online = server.python(code, endpoint=endpoint).stdout.strip()
@@ -147,7 +147,7 @@ def test_identity_comes_from_the_published_hashes_without_a_download(server, sha
     assert online == identify(local, server.home).model_id
 
 
-def test_only_the_files_that_are_needed_are_downloaded(server):
+def test_only_the_files_that_are_needed_are_downloaded(server) -> None:
     folder = model(server.models / "own" / "mixed" / "main")
     for name in ("pytorch_model.bin", "optimizer.pt", "modeling_evil.py", "model.fp16.safetensors"):
         (folder / name).write_bytes(b"1")
@@ -159,7 +159,7 @@ def test_only_the_files_that_are_needed_are_downloaded(server):
     assert there == {"config.json", "iter_1/config.json", "iter_1/model.safetensors"}
 
 
-def test_whether_there_is_anything_to_download_is_known_beforehand(server):
+def test_whether_there_is_anything_to_download_is_known_beforehand(server) -> None:
     code = (
         f"(one,) = discover('{RUN}@step-25').checkpoints\nprint(is_fetched(one), fetch(one), is_fetched(one))"
     )
@@ -190,7 +190,7 @@ print(identify(one, CACHE).model_id)
 """
 
 
-def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_them(subfolders):
+def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_them(subfolders) -> None:
     online = subfolders.python(LOOK, endpoint=subfolders.start())
     both = "[('iter_0000005', 5, None), ('iter_0000040', 40, None)]"
     *listed, places, identity = online.stdout.splitlines()
@@ -202,7 +202,7 @@ def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_the
     assert offline.stdout.splitlines() == ["[('iter_0000040', 40, None)]", "True True", identity]
 
 
-def test_branches_and_tags_that_were_fetched_are_found_offline_by_their_names(server):
+def test_branches_and_tags_that_were_fetched_are_found_offline_by_their_names(server) -> None:
     model(server.models / "own" / "tagged" / "main")
     model(server.models / "own" / "tagged" / "step-7", values=b"\7\0\0\0")
     (server.models / "own" / "tagged" / "tags.json").write_text('{"v-9": "step-7"}')
@@ -216,14 +216,14 @@ for one in discover("hf://own/tagged@[sv]*").checkpoints:
     assert offline.stdout == online.stdout
 
 
-def test_offline_what_is_not_in_the_cache_is_said_so(server):
+def test_offline_what_is_not_in_the_cache_is_said_so(server) -> None:
     code = f"attempt(lambda: discover('{RUN}'))"
     told = server.python(code, endpoint="http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout
     assert "not in the local cache" in told
     assert "unset HF_HUB_OFFLINE" in told
 
 
-def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(server):
+def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(server) -> None:
     code = f"attempt(lambda: discover('{RUN}'))"
     told = server.python(code, endpoint="http://user:secret@127.0.0.1:9").stdout
     assert told.startswith("SourceError")
@@ -233,7 +233,7 @@ def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(serv
     assert "secret" not in told
 
 
-def test_a_hub_that_is_busy_is_asked_again(server):
+def test_a_hub_that_is_busy_is_asked_again(server) -> None:
     faults = ["--status", "503:2:*/refs*", "--status", "429:1:*/tree/*", "--status", "503:1:*.safetensors"]
     code = f"""
 one = discover('{RUN}@step-2*').checkpoints[0]
@@ -244,21 +244,21 @@ print(one.name, fetch(one, CACHE).is_dir())
     assert {503, 429} <= {request["status"] for request in server.requests()}
 
 
-def test_a_download_that_is_cut_is_resumed(server):
+def test_a_download_that_is_cut_is_resumed(server) -> None:
     endpoint = server.start("--truncate", "model.safetensors:1000000:2")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint)
     folder = Path(told.stdout.strip())
     assert (folder / "model.safetensors").stat().st_size == 7878800, told.stderr
 
 
-def test_a_download_that_fails_for_good_is_a_failure_of_that_checkpoint_alone(server):
+def test_a_download_that_fails_for_good_is_a_failure_of_that_checkpoint_alone(server) -> None:
     endpoint = server.start("--status", "403:1000:*.safetensors")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
     assert told.startswith(f"CheckpointError {RUN}@step-25 cannot be fetched from {endpoint}")
     assert "403" in told
 
 
-def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash(server):
+def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash(server) -> None:
     endpoint = server.start("--corrupt", "model.safetensors")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
     assert told.startswith("CheckpointError")
@@ -266,7 +266,7 @@ def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash
     assert "hint: it arrived damaged twice" in told
 
 
-def test_the_tokenizer_is_taken_from_main_where_a_revision_has_none(server):
+def test_the_tokenizer_is_taken_from_main_where_a_revision_has_none(server) -> None:
     model(server.models / "own" / "split" / "main")
     folder = model(server.models / "own" / "split" / "step-1")
     (folder / "tokenizer.json").unlink()
@@ -279,7 +279,9 @@ print(tokenizer_location(one, None))
     assert not (told / "model.safetensors").exists()
 
 
-def test_a_tokenizer_can_be_named_as_a_folder_or_a_repository(hub, tmp_path, monkeypatch):
+def test_a_tokenizer_can_be_named_as_a_folder_or_a_repository(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = model(tmp_path / "m")
     (checkpoint,) = discover(str(folder)).checkpoints
     assert tokenizer_location(checkpoint, None) == folder
@@ -297,14 +299,14 @@ def test_a_tokenizer_can_be_named_as_a_folder_or_a_repository(hub, tmp_path, mon
             tokenizer_location(checkpoint, name)
 
 
-def test_the_tokenizer_of_the_folder_above_serves_a_local_checkpoint(tmp_path):
+def test_the_tokenizer_of_the_folder_above_serves_a_local_checkpoint(tmp_path: Path) -> None:
     folder = model(tmp_path / "run" / "step-1")
     (folder / "tokenizer.json").rename(tmp_path / "run" / "tokenizer.json")
     (checkpoint,) = discover(str(folder)).checkpoints
     assert tokenizer_location(checkpoint, None) == tmp_path / "run"
 
 
-def test_a_checkpoint_with_a_problem_is_not_fetched(tmp_path):
+def test_a_checkpoint_with_a_problem_is_not_fetched(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "model.safetensors").write_bytes(b"")
     (checkpoint,) = discover(str(folder)).checkpoints
@@ -326,14 +328,14 @@ def test_a_checkpoint_with_a_problem_is_not_fetched(tmp_path):
         ("hf://org/name@feature%2Fx", ("org/name", "feature/x", "")),
     ],
 )
-def test_an_address_is_read_as_huggingface_hub_writes_it(text, parts):
+def test_an_address_is_read_as_huggingface_hub_writes_it(text: str, parts) -> None:
     address = HubAddress.parse(text)
     assert (address.repo_id, address.revision, address.subfolder) == parts
     assert HubAddress.parse(str(address)) == address
 
 
 @given(st.text(max_size=40).map("hf://".__add__))
-def test_any_address_is_read_or_refused(text):
+def test_any_address_is_read_or_refused(text: str) -> None:
     refusal = refusal_of(lambda: HubAddress.parse(text))
     if refusal is not None:
         assert refusal.message.isprintable()
@@ -357,7 +359,9 @@ for checkpoint in discover(SOURCE).checkpoints:
 @pytest.mark.parametrize(
     ("run", "format"), [("llama_legacy_pp2_vpp2", "megatron"), ("gpt2_torch_dist_tp2_pp2", "megatron-dist")]
 )
-def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(server, shared, run, format):
+def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(
+    server, shared: Path, run: Path, format: str
+) -> None:
     shutil.copytree(
         shared / "checkpoints" / "megatron" / run, server.models / "own" / "mega" / "main" / "save"
     )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,17 +15,17 @@ from milepost.sources import digests, discover, identify
 from tests.sources.folders import CONFIG, model, sharded
 
 
-def identity(folder, cache):
+def identity(folder: Path, cache: Path):
     (checkpoint,) = discover(str(folder)).checkpoints
     return identify(checkpoint, cache)
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path: Path):
     return tmp_path / "cache"
 
 
-def test_the_same_model_under_two_names_has_one_identity(tmp_path, cache):
+def test_the_same_model_under_two_names_has_one_identity(tmp_path: Path, cache: Path) -> None:
     one = identity(model(tmp_path / "a" / "step-1"), cache)
     two = identity(model(tmp_path / "b" / "step-2"), cache)
     assert one == two
@@ -32,7 +33,7 @@ def test_the_same_model_under_two_names_has_one_identity(tmp_path, cache):
     assert [(file.name, len(file.sha256)) for file in one.files] == [("model.safetensors", 64)]
 
 
-def test_a_config_in_the_folder_above_counts_as_the_checkpoints_own(tmp_path, cache):
+def test_a_config_in_the_folder_above_counts_as_the_checkpoints_own(tmp_path: Path, cache: Path) -> None:
     own = identity(model(tmp_path / "own"), cache)
     folder = model(tmp_path / "run" / "step-1")
     (folder / "config.json").rename(tmp_path / "run" / "config.json")
@@ -48,19 +49,23 @@ def test_a_config_in_the_folder_above_counts_as_the_checkpoints_own(tmp_path, ca
         ({"dtype": "float16"}, False),
     ],
 )
-def test_what_computes_belongs_to_the_identity_and_where_it_came_from_does_not(tmp_path, cache, change, same):
+def test_what_computes_belongs_to_the_identity_and_where_it_came_from_does_not(
+    tmp_path: Path, cache: Path, change, same
+) -> None:
     one = identity(model(tmp_path / "a"), cache)
     two = identity(model(tmp_path / "b", config=CONFIG | change), cache)
     assert (one.model_id == two.model_id) is same
 
 
-def test_the_old_name_of_dtype_is_the_same_entry(tmp_path, cache):
+def test_the_old_name_of_dtype_is_the_same_entry(tmp_path: Path, cache: Path) -> None:
     one = identity(model(tmp_path / "a", config=CONFIG | {"torch_dtype": "float16"}), cache)
     two = identity(model(tmp_path / "b", config=CONFIG | {"dtype": "float16"}), cache)
     assert one == two
 
 
-def test_a_folder_overwritten_in_place_is_another_model(tmp_path, cache, monkeypatch):
+def test_a_folder_overwritten_in_place_is_another_model(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(digests, "_SETTLED_S", 0)
     folder = model(tmp_path / "m")
     before = identity(folder, cache)
@@ -69,8 +74,8 @@ def test_a_folder_overwritten_in_place_is_another_model(tmp_path, cache, monkeyp
 
 
 def test_other_content_with_the_size_and_time_of_an_earlier_visit_is_refused_until_touched(
-    tmp_path, cache, monkeypatch
-):
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(digests, "_SETTLED_S", 0)
     folder = model(tmp_path / "m")
     weights = folder / "model.safetensors"
@@ -101,7 +106,9 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("file", "form"), [(file, form) for file, forms in FORMS.items() for form in forms])
-def test_a_sum_beside_the_weights_is_checked_in_every_usual_form(tmp_path, cache, file, form):
+def test_a_sum_beside_the_weights_is_checked_in_every_usual_form(
+    tmp_path: Path, cache: Path, file, form
+) -> None:
     folder = model(tmp_path / "m")
     weights = folder / "model.safetensors"
     told = sum_of(weights)
@@ -112,7 +119,7 @@ def test_a_sum_beside_the_weights_is_checked_in_every_usual_form(tmp_path, cache
         identity(folder, cache)
 
 
-def test_sums_of_config_and_index_are_checked_too(tmp_path, cache):
+def test_sums_of_config_and_index_are_checked_too(tmp_path: Path, cache: Path) -> None:
     folder = sharded(tmp_path / "m")
     names = ("config.json", "model.safetensors.index.json")
     (folder / "SHA256SUMS").write_text("".join(f"{sum_of(folder / name)}  {name}\n" for name in names))
@@ -125,7 +132,7 @@ def test_sums_of_config_and_index_are_checked_too(tmp_path, cache):
         (folder / name).write_text(text)
 
 
-def test_a_file_of_sums_that_says_nothing_or_two_things_is_named(tmp_path, cache):
+def test_a_file_of_sums_that_says_nothing_or_two_things_is_named(tmp_path: Path, cache: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "SHA256SUMS").write_text("not a sum\n")
     assert identity(folder, cache).model_id  # it promises nothing about our files
@@ -143,7 +150,7 @@ def test_a_file_of_sums_that_says_nothing_or_two_things_is_named(tmp_path, cache
         identity(folder, cache)
 
 
-def test_an_unchanged_file_is_read_once(tmp_path, cache, monkeypatch):
+def test_an_unchanged_file_is_read_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sharded(tmp_path / "m")
     monkeypatch.setattr(digests, "_SETTLED_S", 0)
     reads = []
@@ -157,12 +164,14 @@ def test_an_unchanged_file_is_read_once(tmp_path, cache, monkeypatch):
     assert len(reads) == 4
 
 
-def test_a_file_written_to_a_moment_ago_is_not_remembered(tmp_path, cache):
+def test_a_file_written_to_a_moment_ago_is_not_remembered(tmp_path: Path, cache: Path) -> None:
     identity(model(tmp_path / "m"), cache)
     assert not (cache / "sha256").exists()
 
 
-def test_a_damaged_memory_costs_only_a_reading(tmp_path, cache, monkeypatch):
+def test_a_damaged_memory_costs_only_a_reading(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = model(tmp_path / "m")
     monkeypatch.setattr(digests, "_SETTLED_S", 0)
     first = identity(folder, cache)
@@ -172,21 +181,23 @@ def test_a_damaged_memory_costs_only_a_reading(tmp_path, cache, monkeypatch):
         assert identity(folder, cache) == first
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(digests, "_SETTLED_S", 0)
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert identity(model(tmp_path / "m"), blocked).model_id
 
 
-def test_a_checkpoint_with_a_problem_has_no_identity(tmp_path, cache):
+def test_a_checkpoint_with_a_problem_has_no_identity(tmp_path: Path, cache: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is empty"):
         identity(folder, cache)
 
 
-def test_a_config_that_does_not_parse_is_named(tmp_path, cache):
+def test_a_config_that_does_not_parse_is_named(tmp_path: Path, cache: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config\.json does not parse"):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,12 +21,12 @@ def names(series):
     return [one.name for one in series.checkpoints]
 
 
-def only(source):
+def only(source: str):
     (checkpoint,) = discover(str(source)).checkpoints
     return checkpoint
 
 
-def test_a_model_folder_is_a_series_of_one(tmp_path):
+def test_a_model_folder_is_a_series_of_one(tmp_path: Path) -> None:
     folder = model(tmp_path / "pythia-160m")
     series = discover(str(folder))
     (one,) = series.checkpoints
@@ -39,7 +40,9 @@ def test_a_model_folder_is_a_series_of_one(tmp_path):
     assert one.source == str(folder)
 
 
-def test_a_trainer_run_is_its_numbered_checkpoints_and_not_the_final_model_beside_them(tmp_path):
+def test_a_trainer_run_is_its_numbered_checkpoints_and_not_the_final_model_beside_them(
+    tmp_path: Path,
+) -> None:
     for step in (500, 1000, 30):
         model(tmp_path / "run" / f"checkpoint-{step}")
     model(tmp_path / "run")
@@ -58,7 +61,7 @@ def test_a_trainer_run_is_its_numbered_checkpoints_and_not_the_final_model_besid
         (["b9", "a10", "final"], [9, 10, None]),
     ],
 )
-def test_a_folder_of_models_is_a_run_ordered_by_the_step_in_the_names(tmp_path, folders, steps):
+def test_a_folder_of_models_is_a_run_ordered_by_the_step_in_the_names(tmp_path: Path, folders, steps) -> None:
     for folder in folders:
         model(tmp_path / "run" / folder)
     series = discover(str(tmp_path / "run"))
@@ -66,14 +69,14 @@ def test_a_folder_of_models_is_a_run_ordered_by_the_step_in_the_names(tmp_path, 
     assert [one.step for one in series.checkpoints] == steps
 
 
-def test_a_pattern_selects_among_the_folders_of_a_run(tmp_path):
+def test_a_pattern_selects_among_the_folders_of_a_run(tmp_path: Path) -> None:
     for folder in ("step-1", "step-2", "other-3"):
         model(tmp_path / "run" / folder)
     series = discover(str(tmp_path / "run" / "step-*"))
     assert (series.name, names(series)) == ("run", ["step-1", "step-2"])
 
 
-def test_a_pattern_over_runs_gives_a_series_each(tmp_path):
+def test_a_pattern_over_runs_gives_a_series_each(tmp_path: Path) -> None:
     for run in ("a", "b"):
         for step in (1, 2):
             model(tmp_path / run / f"step-{step}")
@@ -83,13 +86,15 @@ def test_a_pattern_over_runs_gives_a_series_each(tmp_path):
         discover(str(tmp_path / "*"))
 
 
-def test_checkpoints_given_one_by_one_form_one_series_and_a_second_mention_counts_once(tmp_path):
+def test_checkpoints_given_one_by_one_form_one_series_and_a_second_mention_counts_once(
+    tmp_path: Path,
+) -> None:
     one, two = model(tmp_path / "run" / "step-1"), model(tmp_path / "run" / "step-2")
     (series,) = discover_all([str(two), str(one), str(two)])
     assert (series.name, names(series)) == ("run", ["step-1", "step-2"])
 
 
-def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for parent in ("a", "b"):
         model(tmp_path / parent / "run" / "step-1")
     model(tmp_path / "other" / "step-1")
@@ -99,7 +104,7 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
     assert all(one.series == series.name for series in found for one in series.checkpoints)
 
 
-def test_steps_select_checkpoints_and_selecting_none_says_which_there_are(tmp_path):
+def test_steps_select_checkpoints_and_selecting_none_says_which_there_are(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         model(tmp_path / "run" / f"step-{step}")
     source = str(tmp_path / "run")
@@ -110,7 +115,7 @@ def test_steps_select_checkpoints_and_selecting_none_says_which_there_are(tmp_pa
     assert "10, 20, 30" in refusal.value.hint
 
 
-def test_a_config_in_the_folder_above_is_enough(tmp_path):
+def test_a_config_in_the_folder_above_is_enough(tmp_path: Path) -> None:
     folder = model(tmp_path / "run" / "step-1")
     (folder / "config.json").rename(tmp_path / "run" / "config.json")
     assert only(folder).problem is None
@@ -118,7 +123,7 @@ def test_a_config_in_the_folder_above_is_enough(tmp_path):
     assert "config.json is missing" in only(folder).problem
 
 
-def test_shards_are_checked_against_their_index(tmp_path):
+def test_shards_are_checked_against_their_index(tmp_path: Path) -> None:
     folder = sharded(tmp_path / "m")
     assert only(folder).problem is None
     (folder / "model-00002-of-00002.safetensors").unlink()
@@ -141,13 +146,13 @@ def test_shards_are_checked_against_their_index(tmp_path):
         b"[" * 100_000,
     ],
 )
-def test_an_index_that_is_broken_or_points_outside_is_a_problem(tmp_path, index):
+def test_an_index_that_is_broken_or_points_outside_is_a_problem(tmp_path: Path, index) -> None:
     folder = sharded(tmp_path / "m")
     (folder / "model.safetensors.index.json").write_bytes(index)
     assert "model.safetensors.index.json" in only(folder).problem
 
 
-def test_a_file_that_is_empty_or_cut_short_is_a_problem(tmp_path):
+def test_a_file_that_is_empty_or_cut_short_is_a_problem(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-1])
@@ -159,7 +164,7 @@ def test_a_file_that_is_empty_or_cut_short_is_a_problem(tmp_path):
     assert only(folder).problem == "config.json is empty"
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_within_a_hub_cache_is_not(tmp_path):
+def test_a_link_out_of_the_folder_is_refused_and_one_within_a_hub_cache_is_not(tmp_path: Path) -> None:
     outside = tmp_path / "outside.safetensors"
     safetensors(outside)
     folder = model(tmp_path / "m")
@@ -178,7 +183,7 @@ def test_a_link_out_of_the_folder_is_refused_and_one_within_a_hub_cache_is_not(t
     assert only(snapshot).problem == "config.json is a link out of the folder"
 
 
-def test_a_config_or_tokenizer_above_a_checkpoint_may_not_be_a_link_out_either(tmp_path):
+def test_a_config_or_tokenizer_above_a_checkpoint_may_not_be_a_link_out_either(tmp_path: Path) -> None:
     folder = model(tmp_path / "run" / "step-1")
     for name in ("config.json", "tokenizer.json"):
         (folder / name).rename(tmp_path / name)
@@ -198,7 +203,9 @@ def test_a_config_or_tokenizer_above_a_checkpoint_may_not_be_a_link_out_either(t
         ("config.json", "config.json is no file"),
     ],
 )
-def test_a_folder_in_place_of_a_file_is_a_problem_and_no_missing_checkpoint(tmp_path, name, problem):
+def test_a_folder_in_place_of_a_file_is_a_problem_and_no_missing_checkpoint(
+    tmp_path: Path, name: str, problem: str
+) -> None:
     folder = model(tmp_path / "run" / "step-1")
     (folder / name).unlink(missing_ok=True)
     (folder / name).mkdir()
@@ -207,7 +214,7 @@ def test_a_folder_in_place_of_a_file_is_a_problem_and_no_missing_checkpoint(tmp_
     assert checkpoint.problem == problem
 
 
-def test_a_bin_file_that_is_still_being_written_is_a_problem(tmp_path):
+def test_a_bin_file_that_is_still_being_written_is_a_problem(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "model.safetensors").unlink()
     with zipfile.ZipFile(folder / "pytorch_model.bin", "w") as archive:
@@ -218,7 +225,7 @@ def test_a_bin_file_that_is_still_being_written_is_a_problem(tmp_path):
     assert only(folder).problem == "pytorch_model.bin is cut short"
 
 
-def test_a_dangling_link_counts_as_a_missing_file(tmp_path):
+def test_a_dangling_link_counts_as_a_missing_file(tmp_path: Path) -> None:
     folder = sharded(tmp_path / "m")
     shard = folder / "model-00001-of-00002.safetensors"
     shard.unlink()
@@ -226,7 +233,7 @@ def test_a_dangling_link_counts_as_a_missing_file(tmp_path):
     assert only(folder).problem == "model-00001-of-00002.safetensors is a link to a file that is not there"
 
 
-def test_a_save_that_has_only_begun_is_listed_and_training_state_alone_lacks_weights(tmp_path):
+def test_a_save_that_has_only_begun_is_listed_and_training_state_alone_lacks_weights(tmp_path: Path) -> None:
     run = tmp_path / "run"
     model(run / "step-1")
     (run / "step-2").mkdir()
@@ -248,13 +255,13 @@ def test_a_save_that_has_only_begun_is_listed_and_training_state_alone_lacks_wei
     }
 
 
-def test_a_link_to_the_latest_checkpoint_is_not_a_second_one(tmp_path):
+def test_a_link_to_the_latest_checkpoint_is_not_a_second_one(tmp_path: Path) -> None:
     model(tmp_path / "run" / "step-1")
     (tmp_path / "run" / "latest").symlink_to("step-1")
     assert names(discover(str(tmp_path / "run"))) == ["step-1"]
 
 
-def test_safetensors_are_preferred_where_both_formats_are_there(tmp_path):
+def test_safetensors_are_preferred_where_both_formats_are_there(tmp_path: Path) -> None:
     folder = model(tmp_path / "m")
     (folder / "pytorch_model.bin").write_bytes(b"1")
     assert only(folder).format == "safetensors"
@@ -271,7 +278,7 @@ def test_safetensors_are_preferred_where_both_formats_are_there(tmp_path):
         ("megatron/llama_torch_dist_tp1", "megatron-dist"),
     ],
 )
-def test_runs_of_megatron_are_complete(shared, run, format):
+def test_runs_of_megatron_are_complete(shared: Path, run: Path, format: str) -> None:
     series = discover(str(shared / "checkpoints" / run))
     assert [one.format for one in series.checkpoints] == [format] * 3
     assert [one.step for one in series.checkpoints] == [20, 40, 60]
@@ -279,7 +286,7 @@ def test_runs_of_megatron_are_complete(shared, run, format):
     assert all(one.size_bytes > 100_000 for one in series.checkpoints)
 
 
-def test_real_runs_are_complete(shared):
+def test_real_runs_are_complete(shared: Path) -> None:
     runs = shared / "checkpoints" / "hf"
     found = discover_all([str(runs / "trainer_llama"), str(runs / "sharded_llama")])
     assert [names(series) for series in found] == [
@@ -289,7 +296,7 @@ def test_real_runs_are_complete(shared):
     assert all(one.problem is None for series in found for one in series.checkpoints)
 
 
-def test_a_source_that_does_not_exist_shows_the_names_nearby(tmp_path):
+def test_a_source_that_does_not_exist_shows_the_names_nearby(tmp_path: Path) -> None:
     model(tmp_path / "trainer_llama")
     for wanted in ("trainer_lama", "trainer-*", "trainer_lama/step-*"):
         with pytest.raises(SourceError) as refusal:
@@ -297,14 +304,16 @@ def test_a_source_that_does_not_exist_shows_the_names_nearby(tmp_path):
         assert "trainer_llama" in refusal.value.hint
 
 
-def test_a_hub_name_without_its_scheme_is_answered_with_the_address_to_write(tmp_path, monkeypatch):
+def test_a_hub_name_without_its_scheme_is_answered_with_the_address_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError) as refusal:
         discover("org/name")
     assert "hf://org/name" in refusal.value.hint
 
 
-def test_a_folder_without_checkpoints_says_where_there_are_some(tmp_path):
+def test_a_folder_without_checkpoints_says_where_there_are_some(tmp_path: Path) -> None:
     model(tmp_path / "runs" / "a" / "step-1")
     with pytest.raises(SourceError) as refusal:
         discover(str(tmp_path / "runs"))
@@ -313,7 +322,7 @@ def test_a_folder_without_checkpoints_says_where_there_are_some(tmp_path):
         discover(str(tmp_path / "runs" / "a" / "step-1" / "config.json"))
 
 
-def test_a_folder_that_cannot_be_read_is_told_and_not_a_traceback(tmp_path):
+def test_a_folder_that_cannot_be_read_is_told_and_not_a_traceback(tmp_path: Path) -> None:
     folder = model(tmp_path / "run" / "step-1")
     model(tmp_path / "run" / "step-2")
     os.chmod(folder, 0)
@@ -328,7 +337,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_not_a_traceback(tmp_path):
 
 
 @given(st.text(max_size=40).filter(lambda text: "*" not in text and "?" not in text))
-def test_any_source_is_found_or_refused(source):
+def test_any_source_is_found_or_refused(source: str) -> None:
     refusal = refusal_of(lambda: discover(source))
     assert refusal is None or refusal.message.isprintable()
 
@@ -341,7 +350,7 @@ JSON = st.recursive(
 
 
 @given(JSON | st.fixed_dictionaries({"weight_map": JSON}))
-def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory, value):
+def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory: pytest.TempPathFactory, value) -> None:
     folder = tmp_path_factory.getbasetemp() / "fuzzed-index"
     if not folder.exists():
         sharded(folder)
@@ -349,13 +358,15 @@ def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory, value):
     assert only(folder).problem is not None
 
 
-def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_others(tmp_path, monkeypatch):
+def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from milepost.sources import local
 
     model(tmp_path / "run" / "step-1", config=CONFIG)
     model(tmp_path / "run" / "step-2")
 
-    def remove_then_inspect(folder, given):
+    def remove_then_inspect(folder: Path, given):
         if folder.name == "step-1":
             shutil.rmtree(folder)
         return inspect(folder, given)

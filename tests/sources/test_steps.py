@@ -23,30 +23,30 @@ from tests.sources.folders import refusal_of
         (":", [0, 10, 15, 20, 25, 30, 35, 40]),
     ],
 )
-def test_both_ends_belong_to_the_selection_and_the_stride_counts_from_its_beginning(text, kept):
+def test_both_ends_belong_to_the_selection_and_the_stride_counts_from_its_beginning(text: str, kept) -> None:
     steps = Steps.parse(text)
     assert [step for step in (0, 10, 15, 20, 25, 30, 35, 40) if step in steps] == kept
 
 
 @pytest.mark.parametrize("text", ["", " ", "a", "1:2:3:4", "10:5", "::0", "-5:10", "1.5", "1 :2", "１２"])
-def test_what_is_no_selection_is_refused_with_the_form_to_write(text):
+def test_what_is_no_selection_is_refused_with_the_form_to_write(text: str) -> None:
     with pytest.raises(SourceError) as refusal:
         Steps.parse(text)
     assert "BEGIN:END:STRIDE" in refusal.value.hint
 
 
-def test_a_checkpoint_without_a_step_is_in_no_selection():
+def test_a_checkpoint_without_a_step_is_in_no_selection() -> None:
     assert None not in Steps.parse(":")
 
 
 @given(st.text(alphabet=st.characters(), max_size=30))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_read_or_refused(text: str) -> None:
     refusal = refusal_of(lambda: Steps.parse(text))
     assert refusal is None or refusal.message.isprintable()
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(1, 30))
-def test_what_it_prints_reads_back_the_same(begin, length, stride):
+def test_what_it_prints_reads_back_the_same(begin, length, stride) -> None:
     steps = Steps(begin, begin + length, stride)
     again = Steps.parse(str(steps))
     assert all((step in steps) == (step in again) for step in range(250))

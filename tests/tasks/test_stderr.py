@@ -21,7 +21,7 @@ from milepost.tasks.lm_eval.stderr import standard_error
 ITERATIONS = 1500
 
 
-def by_lm_eval(aggregation, items):
+def by_lm_eval(aggregation: str, items):
     """lm_eval's `bootstrap_stderr`, in this process."""
     return np.std(_bootstrap_internal(aggregation, ITERATIONS)((0, items)), ddof=1)
 
@@ -39,7 +39,7 @@ def test_the_error_of_a_mean_is_that_of_lm_eval_exactly() -> None:
 
 
 @pytest.mark.parametrize("aggregation", [weighted_perplexity, bits_per_byte])
-def test_the_error_of_a_document_perplexity_is_that_of_a_bootstrap(aggregation) -> None:
+def test_the_error_of_a_document_perplexity_is_that_of_a_bootstrap(aggregation: str) -> None:
     items = documents(60)
     assert standard_error(aggregation, items) == pytest.approx(by_lm_eval(aggregation, items), rel=0.08)
 

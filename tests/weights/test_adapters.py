@@ -31,7 +31,7 @@ TOKENS = torch.arange(2, 26).reshape(2, 12)
 
 
 @pytest.fixture
-def base(tiny_llama, tmp_path):
+def base(tiny_llama: Path, tmp_path: Path):
     """A base of its own, in a folder `base` beside the runs."""
     return Path(shutil.copytree(tiny_llama, tmp_path / "base"))
 
@@ -66,7 +66,7 @@ def edit(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_logits_are_those_of_the_live_training(shared, tmp_path):
+def test_logits_are_those_of_the_live_training(shared: Path, tmp_path: Path) -> None:
     run = shared / "checkpoints/hf/trainer_llama_lora"
     found = largest_differences(run, run.with_suffix(".reference.safetensors"), tmp_path)
     assert found.keys() == {"checkpoint-10", "checkpoint-20", "checkpoint-30"}
@@ -84,7 +84,7 @@ def test_logits_are_those_of_the_live_training(shared, tmp_path):
         {"modules_to_save": ["norm"]},
     ],
 )
-def test_every_kind_of_lora_is_merged_as_peft_computes_it(base, tmp_path, options):
+def test_every_kind_of_lora_is_merged_as_peft_computes_it(base: Path, tmp_path: Path, options) -> None:
     expected = adapt(base, tmp_path / "run/checkpoint-10", **options)
     model = LiveModel.build(read(tmp_path / "run/checkpoint-10", Bases(), tmp_path), dtype="float32")
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_every_kind_of_lora_is_merged_as_peft_computes_it(base, tmp_path, option
     assert (logits - expected).abs().max() < TOLERANCE * expected.abs().max()
 
 
-def test_the_base_is_read_once_for_a_series_and_no_adapter_changes_it(base, tmp_path):
+def test_the_base_is_read_once_for_a_series_and_no_adapter_changes_it(base: Path, tmp_path: Path) -> None:
     expected = {n: adapt(base, tmp_path / f"run/checkpoint-{n}", seed=n) for n in (1, 2)}
     bases, model = Bases(), None
     for n in (1, 2, 1):
@@ -105,7 +105,7 @@ def test_the_base_is_read_once_for_a_series_and_no_adapter_changes_it(base, tmp_
     assert bases.n_read == 1
 
 
-def test_what_an_adapter_leaves_alone_shares_the_bases_memory(base, tmp_path):
+def test_what_an_adapter_leaves_alone_shares_the_bases_memory(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     bases = Bases()
     weights = read(tmp_path / "run/checkpoint-1", bases, tmp_path)
@@ -115,7 +115,7 @@ def test_what_an_adapter_leaves_alone_shares_the_bases_memory(base, tmp_path):
     assert moved == {name for name in own if "q_proj" in name or "down_proj" in name}
 
 
-def test_the_same_adapter_over_another_base_is_another_model(base, tmp_path):
+def test_the_same_adapter_over_another_base_is_another_model(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     (before,) = discover(str(tmp_path / "run")).checkpoints
     first = identify(before, tmp_path / "cache").model_id
@@ -124,7 +124,7 @@ def test_the_same_adapter_over_another_base_is_another_model(base, tmp_path):
     assert identify(before, tmp_path / "cache").model_id != first
 
 
-def test_the_base_can_be_given(base, tmp_path):
+def test_the_base_can_be_given(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     other = base.rename(tmp_path / "elsewhere")
     (lost,) = discover(str(tmp_path / "run")).checkpoints
@@ -135,13 +135,13 @@ def test_the_base_can_be_given(base, tmp_path):
     assert found.base.location == other
 
 
-def test_the_tokenizer_of_the_base_serves_adapters_without_one(base, tmp_path):
+def test_the_tokenizer_of_the_base_serves_adapters_without_one(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     (checkpoint,) = discover(str(tmp_path / "run")).checkpoints
     assert tokenizer_location(checkpoint) == base
 
 
-def test_code_in_an_adapter_is_not_run(base, tmp_path):
+def test_code_in_an_adapter_is_not_run(base: Path, tmp_path: Path) -> None:
     folder, mark = tmp_path / "run/checkpoint-1", tmp_path / "mark"
     adapt(base, folder)
     (folder / "adapter_model.safetensors").unlink()
@@ -151,7 +151,7 @@ def test_code_in_an_adapter_is_not_run(base, tmp_path):
     assert not mark.exists()
 
 
-def test_an_adapter_in_the_older_file_is_read(base, tmp_path):
+def test_an_adapter_in_the_older_file_is_read(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run/checkpoint-1"
     adapt(base, folder)
     expected = read(folder, Bases(), tmp_path).tensors
@@ -175,7 +175,9 @@ def test_an_adapter_in_the_older_file_is_read(base, tmp_path):
         ({"target_modules": ["q_proj", "down_proj", "up_proj"]}, "lacks weights that its config calls for"),
     ],
 )
-def test_settings_that_cannot_be_merged_are_refused_by_name(base, tmp_path, changes, words):
+def test_settings_that_cannot_be_merged_are_refused_by_name(
+    base: Path, tmp_path: Path, changes, words: str
+) -> None:
     folder = tmp_path / "run/checkpoint-1"
     adapt(base, folder)
     edit(folder, **changes)
@@ -184,7 +186,7 @@ def test_settings_that_cannot_be_merged_are_refused_by_name(base, tmp_path, chan
     assert str(folder) in refusal.message
 
 
-def test_an_adapter_for_another_shape_is_refused(base, tmp_path):
+def test_an_adapter_for_another_shape_is_refused(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run/checkpoint-1"
     adapt(base, folder)
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -193,7 +195,7 @@ def test_an_adapter_for_another_shape_is_refused(base, tmp_path):
     assert "does not fit its base" in refusal_of(lambda: read(folder, Bases(), tmp_path)).message
 
 
-def test_a_half_written_adapter_is_incomplete(base, tmp_path):
+def test_a_half_written_adapter_is_incomplete(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     adapt(base, tmp_path / "run/checkpoint-2")
     (tmp_path / "run/checkpoint-2/adapter_model.safetensors").unlink()
@@ -201,14 +203,14 @@ def test_a_half_written_adapter_is_incomplete(base, tmp_path):
     assert problems == [None, "missing: adapter_model.safetensors"]
 
 
-def test_a_base_that_is_an_adapter_itself_is_refused(base, tmp_path):
+def test_a_base_that_is_an_adapter_itself_is_refused(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     adapt(base, tmp_path / "other")
     found = discover(str(tmp_path / "run"), None, Given(base=str(tmp_path / "other"))).checkpoints
     assert "is an adapter itself" in found[0].problem
 
 
-def test_prompt_tuning_as_peft_writes_it_is_refused_by_name(base, tmp_path):
+def test_prompt_tuning_as_peft_writes_it_is_refused_by_name(base: Path, tmp_path: Path) -> None:
     config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2)
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     model.save_pretrained(tmp_path / "run/checkpoint-1")
@@ -229,7 +231,9 @@ def test_prompt_tuning_as_peft_writes_it_is_refused_by_name(base, tmp_path):
     ],
     ids=lambda settings: settings.peft_type.value,
 )
-def test_other_kinds_of_adapters_are_merged_and_leave_the_base_as_it_was(base, tmp_path, settings):
+def test_other_kinds_of_adapters_are_merged_and_leave_the_base_as_it_was(
+    base: Path, tmp_path: Path, settings
+) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         settings.task_type = TaskType.CAUSAL_LM

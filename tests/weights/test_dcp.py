@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path):
     """A checkpoint of a few tensors and two byte entries."""
     dcp.save(SAVED, checkpoint_id=tmp_path / "step-5", no_dist=True)
     return tmp_path / "step-5"
@@ -62,7 +62,7 @@ def edited(folder: Path) -> Metadata:
     return FileSystemReader(folder).read_metadata()
 
 
-def test_names_shapes_and_dtypes_are_known_without_reading_tensors(folder):
+def test_names_shapes_and_dtypes_are_known_without_reading_tensors(folder: Path) -> None:
     (folder / "__0_0.distcp").unlink()
     metadata = read_dcp_metadata(folder)
     assert {name: (one.shape, one.dtype) for name, one in metadata.tensors.items()} == {
@@ -74,7 +74,7 @@ def test_names_shapes_and_dtypes_are_known_without_reading_tensors(folder):
     assert metadata.tensors["app.model.b"].n_bytes == 10
 
 
-def test_tensors_are_what_was_saved(folder):
+def test_tensors_are_what_was_saved(folder: Path) -> None:
     names = ["app.model.a.weight", "app.model.b", "app.model.scalar"]
     tensors = read_dcp_tensors(folder, read_dcp_metadata(folder), names)
     for name, (key, saved) in zip(names, SAVED["app"]["model"].items(), strict=True):
@@ -83,7 +83,7 @@ def test_tensors_are_what_was_saved(folder):
         assert torch.equal(tensors[name], saved)
 
 
-def test_pieces_of_several_ranks_are_joined(shared):
+def test_pieces_of_several_ranks_are_joined(shared: Path) -> None:
     folder = shared / "checkpoints/dcp/dcp_fsdp2_hf_llama/step-40"
     metadata = read_dcp_metadata(folder)
     names = [name for name in metadata.tensors if name.startswith("app.model.")]
@@ -94,12 +94,12 @@ def test_pieces_of_several_ranks_are_joined(shared):
     assert all(torch.equal(tensors[name], expected[name]) for name in names)
 
 
-def test_a_name_that_is_not_there_is_told(folder):
+def test_a_name_that_is_not_there_is_told(folder: Path) -> None:
     metadata = read_dcp_metadata(folder)
     assert "lacks app.model.c" in refused(lambda: read_dcp_tensors(folder, metadata, ["app.model.c"]))
 
 
-def test_code_in_the_metadata_is_not_run(folder, tmp_path):
+def test_code_in_the_metadata_is_not_run(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     assert_armed(bomb(mark), mark)
     (folder / ".metadata").write_bytes(bomb(mark))
@@ -109,7 +109,7 @@ def test_code_in_the_metadata_is_not_run(folder, tmp_path):
     assert not mark.exists()
 
 
-def test_code_hidden_among_true_metadata_is_not_run(folder, tmp_path):
+def test_code_hidden_among_true_metadata_is_not_run(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     metadata = edited(folder)
     metadata.planner_data = {"app.model.b": Command(mark)}
@@ -130,14 +130,14 @@ def test_code_hidden_among_true_metadata_is_not_run(folder, tmp_path):
         torch.distributed.checkpoint.metadata.STATE_DICT_TYPE,
     ],
 )
-def test_every_name_outside_the_list_is_refused_by_name(folder, stranger):
+def test_every_name_outside_the_list_is_refused_by_name(folder: Path, stranger) -> None:
     metadata = edited(folder)
     metadata.planner_data = {"app.model.b": stranger}
     rewrite(folder, metadata)
     assert "asks to run code (" in refused(lambda: read_dcp_metadata(folder))
 
 
-def test_a_pickle_cannot_change_the_classes_it_names(folder):
+def test_a_pickle_cannot_change_the_classes_it_names(folder: Path) -> None:
     """`BUILD` on a class would set attributes of torch's own class, for every checkpoint read after it."""
     attack = b"\x80\x04ctorch.distributed.checkpoint.metadata\nMetadata\nN}X\x04\x00\x00\x00evilK\x01s\x86b."
     pickle.loads(attack)
@@ -148,14 +148,14 @@ def test_a_pickle_cannot_change_the_classes_it_names(folder):
     assert not hasattr(Metadata, "evil")
 
 
-def test_an_index_that_calls_for_all_memory_takes_none(folder):
+def test_an_index_that_calls_for_all_memory_takes_none(folder: Path) -> None:
     (folder / ".metadata").write_bytes(b"\x80\x04Nr\xff\xff\xff\x7f.")
     before = peak_bytes()
     assert "is not what torch" in refused(lambda: read_dcp_metadata(folder))
     assert peak_bytes() - before < 100_000_000
 
 
-def test_metadata_that_change_are_read_anew(folder):
+def test_metadata_that_change_are_read_anew(folder: Path) -> None:
     assert len(read_dcp_metadata(folder).tensors) == 4
     metadata = edited(folder)
     del metadata.state_dict_metadata["app.model.b"]
@@ -163,7 +163,7 @@ def test_metadata_that_change_are_read_anew(folder):
     assert len(read_dcp_metadata(folder).tensors) == 3
 
 
-def test_byte_entries_are_never_unpickled(folder, tmp_path):
+def test_byte_entries_are_never_unpickled(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     metadata = read_dcp_metadata(folder)
     assert not any("step" in name for name in metadata.tensors)
@@ -176,7 +176,7 @@ def test_byte_entries_are_never_unpickled(folder, tmp_path):
     assert mark.exists()  # as torch's own reader shows, it was armed
 
 
-def test_code_in_place_of_a_tensor_is_not_run(folder, tmp_path):
+def test_code_in_place_of_a_tensor_is_not_run(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     dcp.save({"w": Command(mark)}, checkpoint_id=tmp_path / "bytes", no_dist=True)
     dcp.save({"w": torch.ones(2)}, checkpoint_id=tmp_path / "tensor", no_dist=True)
@@ -192,20 +192,20 @@ def test_code_in_place_of_a_tensor_is_not_run(folder, tmp_path):
     assert not mark.exists()
 
 
-def test_a_missing_file_is_named(folder):
+def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "__0_0.distcp").unlink()
     known = read_dcp_metadata(folder)
     assert "missing: __0_0.distcp" in refused(lambda: read_dcp_tensors(folder, known, ["app.model.b"]))
 
 
-def test_a_file_cut_short_is_named(folder):
+def test_a_file_cut_short_is_named(folder: Path) -> None:
     file = folder / "__0_0.distcp"
     file.write_bytes(file.read_bytes()[:-1])
     known = read_dcp_metadata(folder)
     assert "__0_0.distcp is cut short" in refused(lambda: read_dcp_tensors(folder, known, ["app.model.b"]))
 
 
-def test_bytes_that_are_no_tensor_are_named(folder):
+def test_bytes_that_are_no_tensor_are_named(folder: Path) -> None:
     file = folder / "__0_0.distcp"
     file.write_bytes(bytes(len(file.read_bytes())))
     known = read_dcp_metadata(folder)
@@ -213,12 +213,12 @@ def test_bytes_that_are_no_tensor_are_named(folder):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"no pickle", pickle.dumps({"a": 1}), pickle.dumps([[]])])
-def test_metadata_that_are_none_are_named(folder, data):
+def test_metadata_that_are_none_are_named(folder: Path, data) -> None:
     (folder / ".metadata").write_bytes(data)
     assert ".metadata is" in refused(lambda: read_dcp_metadata(folder))
 
 
-def test_a_path_out_of_the_folder_is_refused(folder):
+def test_a_path_out_of_the_folder_is_refused(folder: Path) -> None:
     metadata = edited(folder)
     for place in metadata.storage_data.values():
         place.relative_path = "../../secret"
@@ -230,7 +230,7 @@ def test_a_path_out_of_the_folder_is_refused(folder):
     ("size", "problem"),
     [((3, 5), "leave a gap"), ((2, 4), "reach beyond its shape"), ((3,), "no place in it")],
 )
-def test_pieces_that_do_not_make_up_the_shape_are_refused(folder, size, problem):
+def test_pieces_that_do_not_make_up_the_shape_are_refused(folder: Path, size, problem: str) -> None:
     metadata = edited(folder)
     metadata.state_dict_metadata["app.model.a.weight"].size = torch.Size(size)
     rewrite(folder, metadata)
@@ -239,7 +239,7 @@ def test_pieces_that_do_not_make_up_the_shape_are_refused(folder, size, problem)
     assert "app.model.a.weight" in refusal
 
 
-def test_a_shape_beyond_the_files_takes_no_memory(folder):
+def test_a_shape_beyond_the_files_takes_no_memory(folder: Path) -> None:
     metadata = edited(folder)
     entry = metadata.state_dict_metadata["app.model.b"]
     entry.size = entry.chunks[0].sizes = torch.Size([2**45])
@@ -249,7 +249,7 @@ def test_a_shape_beyond_the_files_takes_no_memory(folder):
     assert "app.model.b is larger than what __0_0.distcp holds" in refusal
 
 
-def test_many_tensors_of_the_same_bytes_take_no_memory(folder):
+def test_many_tensors_of_the_same_bytes_take_no_memory(folder: Path) -> None:
     metadata = edited(folder)
     place = next(place for index, place in metadata.storage_data.items() if index.fqn.endswith("exp_avg"))
     entry = metadata.state_dict_metadata["app.optim.exp_avg"]
@@ -267,7 +267,9 @@ def test_many_tensors_of_the_same_bytes_take_no_memory(folder):
     half=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_damage_to_the_metadata_is_an_error_for_people_or_none(tmp_path_factory, damage, half):
+def test_any_damage_to_the_metadata_is_an_error_for_people_or_none(
+    tmp_path_factory: pytest.TempPathFactory, damage, half
+) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged"
     if not folder.exists():
         dcp.save(SAVED, checkpoint_id=folder, no_dist=True)
@@ -285,7 +287,7 @@ def test_any_damage_to_the_metadata_is_an_error_for_people_or_none(tmp_path_fact
     assert refusal is None or str(folder) in refusal.message
 
 
-def test_pieces_that_overlap_are_refused(folder):
+def test_pieces_that_overlap_are_refused(folder: Path) -> None:
     metadata = edited(folder)
     entry = metadata.state_dict_metadata["app.model.a.weight"]
     entry.chunks = [entry.chunks[0], entry.chunks[0]]

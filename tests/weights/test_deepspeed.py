@@ -19,7 +19,7 @@ RUNS = ["zero1_fp32", "zero2_bf16", "zero3_bf16"]
 
 
 @pytest.fixture
-def copy_of(shared, tmp_path):
+def copy_of(shared: Path, tmp_path: Path):
     """A function from the name of a run to a copy of it that a test may break."""
 
     def copied(run: str) -> Path:
@@ -38,7 +38,7 @@ def problems_in(run: Path) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_logits_are_those_of_the_masters_in_the_live_engine(shared, tmp_path, run):
+def test_logits_are_those_of_the_masters_in_the_live_engine(shared: Path, tmp_path: Path, run: Path) -> None:
     folder = shared / "checkpoints/deepspeed" / run
     found = largest_differences(folder, folder.with_suffix(".reference.safetensors"), tmp_path)
     assert found.keys() == {"global_step10", "global_step30"}
@@ -46,14 +46,14 @@ def test_logits_are_those_of_the_masters_in_the_live_engine(shared, tmp_path, ru
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_all_masters_are_float32(shared, run):
+def test_all_masters_are_float32(shared: Path, run: Path) -> None:
     weights = read_checkpoint(shared / "checkpoints/deepspeed" / run / "global_step30", "deepspeed")
     assert {tensor.dtype for tensor in weights.tensors.values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_missing_file_of_a_rank_is_named_even_the_last(copy_of, run, rank):
+def test_a_missing_file_of_a_rank_is_named_even_the_last(copy_of, run: Path, rank) -> None:
     folder = copy_of(run)
     optim_file(folder, rank).unlink()
     problems = problems_in(folder)
@@ -62,7 +62,7 @@ def test_a_missing_file_of_a_rank_is_named_even_the_last(copy_of, run, rank):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_save_of_which_only_the_module_is_there_is_incomplete(copy_of, run):
+def test_a_save_of_which_only_the_module_is_there_is_incomplete(copy_of, run: Path) -> None:
     folder = copy_of(run)
     for rank in (0, 1):
         optim_file(folder, rank).unlink()
@@ -71,7 +71,7 @@ def test_a_save_of_which_only_the_module_is_there_is_incomplete(copy_of, run):
     assert "missing: " in problems["global_step30"]
 
 
-def test_a_file_cut_short_is_named(copy_of):
+def test_a_file_cut_short_is_named(copy_of) -> None:
     folder = copy_of("zero2_bf16")
     file = optim_file(folder, 1)
     file.write_bytes(file.read_bytes()[:-100])
@@ -79,7 +79,7 @@ def test_a_file_cut_short_is_named(copy_of):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_ranks_of_different_steps_are_refused(copy_of, run):
+def test_ranks_of_different_steps_are_refused(copy_of, run: Path) -> None:
     folder = copy_of(run)
     shutil.copy(optim_file(folder, 1, step=10), optim_file(folder, 1, step=30))
     refusal = refusal_of(lambda: read_checkpoint(folder / "global_step30", "deepspeed"))
@@ -87,7 +87,7 @@ def test_ranks_of_different_steps_are_refused(copy_of, run):
     assert optim_file(folder, 1).name in refusal.message
 
 
-def test_states_of_the_module_of_different_steps_are_refused(copy_of):
+def test_states_of_the_module_of_different_steps_are_refused(copy_of) -> None:
     folder = copy_of("zero3_bf16")
     name = "zero_pp_rank_1_mp_rank_00_model_states.pt"
     shutil.copy(folder / "global_step10" / name, folder / "global_step30" / name)
@@ -95,7 +95,7 @@ def test_states_of_the_module_of_different_steps_are_refused(copy_of):
     assert "is of step 10" in refusal.message
 
 
-def test_a_module_that_is_not_the_masters_rounded_is_refused(copy_of):
+def test_a_module_that_is_not_the_masters_rounded_is_refused(copy_of) -> None:
     folder = copy_of("zero2_bf16")
     name = "mp_rank_00_model_states.pt"
     shutil.copy(folder / "global_step10" / name, folder / "global_step30" / name)
@@ -103,7 +103,7 @@ def test_a_module_that_is_not_the_masters_rounded_is_refused(copy_of):
     assert "is not what the ranks' optimizers hold" in refusal.message
 
 
-def test_a_config_that_contradicts_the_shapes_is_refused(shared, tmp_path):
+def test_a_config_that_contradicts_the_shapes_is_refused(shared: Path, tmp_path: Path) -> None:
     run = shared / "checkpoints/deepspeed/zero3_bf16"
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     config = json.loads((copy / "config.json").read_text())
@@ -115,7 +115,9 @@ def test_a_config_that_contradicts_the_shapes_is_refused(shared, tmp_path):
 
 
 @pytest.mark.parametrize("which", ["model", "optim"])
-def test_code_in_a_file_is_not_run_and_the_other_checkpoints_stay_usable(copy_of, tmp_path, which):
+def test_code_in_a_file_is_not_run_and_the_other_checkpoints_stay_usable(
+    copy_of, tmp_path: Path, which
+) -> None:
     folder, mark = copy_of("zero2_bf16"), tmp_path / "mark"
     file = optim_file(folder, 0) if which == "optim" else folder / "global_step30/mp_rank_00_model_states.pt"
     torch.save({"optimizer_state_dict": Command(mark)}, file)
@@ -130,7 +132,7 @@ def test_code_in_a_file_is_not_run_and_the_other_checkpoints_stay_usable(copy_of
     assert not mark.exists()
 
 
-def test_latest_that_names_a_folder_which_is_not_there_is_told(copy_of):
+def test_latest_that_names_a_folder_which_is_not_there_is_told(copy_of) -> None:
     folder = copy_of("zero2_bf16")
     (folder / "latest").write_text("global_step40")
     problems = problems_in(folder)
@@ -138,7 +140,7 @@ def test_latest_that_names_a_folder_which_is_not_there_is_told(copy_of):
     assert [problems["global_step10"], problems["global_step30"]] == [None, None]
 
 
-def test_a_checkpoint_of_transformers_trainer_holds_such_a_folder(shared, tmp_path):
+def test_a_checkpoint_of_transformers_trainer_holds_such_a_folder(shared: Path, tmp_path: Path) -> None:
     source = shared / "checkpoints/deepspeed/zero3_bf16"
     folder = tmp_path / "run/checkpoint-30"
     shutil.copytree(source / "global_step30", folder / "global_step30")
@@ -152,7 +154,7 @@ def test_a_checkpoint_of_transformers_trainer_holds_such_a_folder(shared, tmp_pa
     assert all(torch.equal(read[name], expected[name]) for name in expected)
 
 
-def test_tensor_parallel_files_are_refused_by_name(copy_of):
+def test_tensor_parallel_files_are_refused_by_name(copy_of) -> None:
     folder = copy_of("zero2_bf16")
     one = folder / "global_step30/mp_rank_00_model_states.pt"
     shutil.copy(one, one.with_name("mp_rank_01_model_states.pt"))

@@ -47,7 +47,7 @@ def logits(module):
         return module(TOKENS).logits.float()
 
 
-def save(folder, config, seed):
+def save(folder: Path, config, seed: int):
     """A model whose every parameter is random, norms and biases too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -59,7 +59,7 @@ def save(folder, config, seed):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_each_checkpoint_copied_in_gives_the_logits_of_a_fresh_load(tmp_path, name):
+def test_each_checkpoint_copied_in_gives_the_logits_of_a_fresh_load(tmp_path: Path, name: str) -> None:
     kind, values = CONFIGS[name]
     config = getattr(transformers, kind)(**values)
     folders = [save(tmp_path / str(seed), config, seed) for seed in (1, 2)]
@@ -75,7 +75,7 @@ def test_each_checkpoint_copied_in_gives_the_logits_of_a_fresh_load(tmp_path, na
             assert (logits(live.module) - fresh[i]).abs().max() < 1e-5
 
 
-def test_real_checkpoints_give_their_reference_logits(shared):
+def test_real_checkpoints_give_their_reference_logits(shared: Path) -> None:
     runs = shared / "checkpoints" / "hf"
     reference = load_file(runs / "trainer_llama.reference.safetensors")
     sharded = load_file(runs / "sharded_llama.reference.safetensors")["logits/checkpoint-30"]
@@ -94,7 +94,7 @@ def test_real_checkpoints_give_their_reference_logits(shared):
     assert (live.vocab_size, live.n_parameters, live.max_length(None)) == (256, 87120, 64)
 
 
-def test_the_module_is_ready_for_inference_and_shares_no_memory_with_what_was_read(tiny_run):
+def test_the_module_is_ready_for_inference_and_shares_no_memory_with_what_was_read(tiny_run: Path) -> None:
     first = read_checkpoint(tiny_run / "checkpoint-10", "safetensors")
     before = {name: tensor.clone() for name, tensor in first.tensors.items()}
     live = LiveModel.build(first)
@@ -107,7 +107,7 @@ def test_the_module_is_ready_for_inference_and_shares_no_memory_with_what_was_re
 
 
 @pytest.mark.parametrize("kind", ["llama", "mixtral"])
-def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path, kind):
+def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path: Path, kind: str):
     config_class, values = CONFIGS[kind]
     folder = save(tmp_path / "m", getattr(transformers, config_class)(**values), 0)
     live = LiveModel.build(read_checkpoint(folder, "safetensors"))
@@ -123,11 +123,11 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path, kind):
     assert tensors_alive() == before
 
 
-def test_a_checkpoint_that_does_not_fit_is_told_why_and_changes_nothing(tiny_run, tmp_path):
+def test_a_checkpoint_that_does_not_fit_is_told_why_and_changes_nothing(tiny_run: Path, tmp_path: Path):
     live = LiveModel.build(read_checkpoint(tiny_run / "checkpoint-10", "safetensors"))
     before = logits(live.module)
 
-    def refused(name, **config):
+    def refused(name: str, **config):
         folder = tmp_path / name
         shutil.copytree(tiny_run / "checkpoint-20", folder)
         told = json.loads((folder / "config.json").read_text()) | config
@@ -148,7 +148,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_why_and_changes_nothing(tiny_run
     assert torch.equal(logits(live.module), before)
 
 
-def test_weights_that_are_tied_by_value_are_not_copied_over_when_they_part(tmp_path):
+def test_weights_that_are_tied_by_value_are_not_copied_over_when_they_part(tmp_path: Path) -> None:
     config = transformers.LlamaConfig(**BASE, tie_word_embeddings=True)
     folders = [save(tmp_path / str(seed), config, seed) for seed in (1, 2)]
     for folder, head in zip(folders, (0, 1), strict=True):
@@ -164,28 +164,28 @@ def test_weights_that_are_tied_by_value_are_not_copied_over_when_they_part(tmp_p
 
 
 @pytest.fixture
-def folder(tiny_llama, tmp_path):
+def folder(tiny_llama: Path, tmp_path: Path):
     return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
 
 
-def build_with(folder, *, without=(), **more):
+def build_with(folder: Path, *, without=(), **more):
     tensors = load_file(folder / "model.safetensors")
     kept = {name: tensor for name, tensor in tensors.items() if name not in without}
     save_file(kept | more, folder / "model.safetensors", metadata={"format": "pt"})
     return LiveModel.build(read_checkpoint(folder, "safetensors"))
 
 
-def test_a_missing_weight_is_an_error_and_never_random(folder):
+def test_a_missing_weight_is_an_error_and_never_random(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lacks weights .*: model\.norm\.weight$"):
         build_with(folder, without=["model.norm.weight"])
 
 
-def test_a_weight_that_the_config_does_not_know_is_an_error(folder):
+def test_a_weight_that_the_config_does_not_know_is_an_error(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"does not know: lm_head\.bias$"):
         build_with(folder, **{"lm_head.bias": torch.ones(2)})
 
 
-def test_masks_and_rotary_tables_of_old_checkpoints_are_left_out(folder):
+def test_masks_and_rotary_tables_of_old_checkpoints_are_left_out(folder: Path) -> None:
     expected = logits(LiveModel.build(read_checkpoint(folder, "safetensors")).module)
     old = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)}
     live = build_with(folder, **old)
@@ -193,12 +193,12 @@ def test_masks_and_rotary_tables_of_old_checkpoints_are_left_out(folder):
     assert torch.equal(logits(live.module), expected)
 
 
-def test_a_weight_of_another_shape_is_named(folder):
+def test_a_weight_of_another_shape_is_named(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight has the shape \[3\], not \[64\]"):
         build_with(folder, without=["model.norm.weight"], **{"model.norm.weight": torch.ones(3)})
 
 
-def test_a_checkpoint_without_the_bodys_prefix_is_copied_directly(tmp_path):
+def test_a_checkpoint_without_the_bodys_prefix_is_copied_directly(tmp_path: Path) -> None:
     config = transformers.GPT2Config(**GPT)
     folder = save(tmp_path / "m", config, 0)
     tensors = load_file(folder / "model.safetensors")

@@ -26,12 +26,12 @@ DTYPES = [
 
 
 @pytest.fixture
-def folder(tiny_llama, tmp_path):
+def folder(tiny_llama: Path, tmp_path: Path):
     """A copy of a small model that a test may break."""
     return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
 
 
-def edit_config(folder, **changes):
+def edit_config(folder: Path, **changes) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -42,7 +42,9 @@ def edit_config(folder, **changes):
     dtypes=st.lists(st.sampled_from(DTYPES), min_size=5, max_size=5),
 )
 @settings(max_examples=40)
-def test_every_tensor_of_a_file_is_what_safetensors_reads(tmp_path_factory, shapes, dtypes):
+def test_every_tensor_of_a_file_is_what_safetensors_reads(
+    tmp_path_factory: pytest.TempPathFactory, shapes, dtypes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.safetensors"
     tensors = {
         f"t{i}": (torch.arange(torch.Size(shape).numel()) % 5).reshape(shape).to(dtype)
@@ -58,7 +60,7 @@ def test_every_tensor_of_a_file_is_what_safetensors_reads(tmp_path_factory, shap
         assert torch.equal(read[name].to(torch.float64), tensor.to(torch.float64))
 
 
-def test_a_tensor_at_an_odd_offset_is_read(tmp_path):
+def test_a_tensor_at_an_odd_offset_is_read(tmp_path: Path) -> None:
     header = {
         "byte": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
         "float": {"dtype": "F32", "shape": [1], "data_offsets": [1, 5]},
@@ -72,7 +74,9 @@ def test_a_tensor_at_an_odd_offset_is_read(tmp_path):
 
 @given(where=st.floats(0, 1, exclude_max=True), data=st.data())
 @settings(max_examples=60)
-def test_a_file_cut_anywhere_or_with_a_broken_header_is_refused_by_name(tmp_path_factory, where, data):
+def test_a_file_cut_anywhere_or_with_a_broken_header_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, where, data
+) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.safetensors"
     save_file({"a": torch.ones(3, 5), "b": torch.ones(7)}, path)
     whole = path.read_bytes()
@@ -112,14 +116,14 @@ def test_a_file_cut_anywhere_or_with_a_broken_header_is_refused_by_name(tmp_path
         b' "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
     ],
 )
-def test_a_header_that_contradicts_itself_is_refused(tmp_path, header):
+def test_a_header_that_contradicts_itself_is_refused(tmp_path: Path, header) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0\0\0")
     with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
         read_safetensors(path)
 
 
-def test_shards_are_read_as_one_and_must_be_what_the_index_says(shared, tmp_path):
+def test_shards_are_read_as_one_and_must_be_what_the_index_says(shared: Path, tmp_path: Path):
     source = shared / "checkpoints" / "hf"
     folder = Path(shutil.copytree(source / "sharded_llama" / "checkpoint-30", tmp_path / "m"))
     whole = read_checkpoint(source / "trainer_llama" / "checkpoint-30", "safetensors")
@@ -147,7 +151,7 @@ def test_shards_are_read_as_one_and_must_be_what_the_index_says(shared, tmp_path
     assert "points outside" in with_map({"a": "../x"})
 
 
-def test_a_bin_file_is_read_like_its_safetensors_twin(folder):
+def test_a_bin_file_is_read_like_its_safetensors_twin(folder: Path) -> None:
     expected = read_checkpoint(folder, "safetensors")
     torch.save(expected.tensors, folder / "pytorch_model.bin")
     read = read_checkpoint(folder, "bin")
@@ -155,7 +159,7 @@ def test_a_bin_file_is_read_like_its_safetensors_twin(folder):
 
 
 @pytest.mark.parametrize("format", ["safetensors", "bin"])
-def test_what_is_read_must_be_what_was_identified(folder, format):
+def test_what_is_read_must_be_what_was_identified(folder: Path, format: str) -> None:
     tensors = load_file(folder / "model.safetensors")
     torch.save(tensors, folder / "pytorch_model.bin")
     name = "model.safetensors" if format == "safetensors" else "pytorch_model.bin"
@@ -177,7 +181,7 @@ def test_what_is_read_must_be_what_was_identified(folder, format):
         (torch.float32, None, ()),
     ],
 )
-def test_weights_that_lose_by_the_configs_dtype_are_told(folder, held, named, told):
+def test_weights_that_lose_by_the_configs_dtype_are_told(folder: Path, held, named, told) -> None:
     tensors = load_file(folder / "model.safetensors")
     save_file({name: tensor.to(held) for name, tensor in tensors.items()}, folder / "model.safetensors")
     edit_config(folder, dtype=named)
@@ -204,7 +208,9 @@ class Bomb:
     ],
 )
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickle_that_would_run_code_is_refused_and_not_run(folder, tmp_path, wrap, legacy):
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(
+    folder: Path, tmp_path: Path, wrap, legacy
+) -> None:
     trace = tmp_path / "it-ran"
     torch.save(wrap(Bomb(trace)), folder / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
     trace.unlink(missing_ok=True)
@@ -225,13 +231,13 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(folder, tmp_path, w
         b"\x80\x02.",
     ],
 )
-def test_a_bin_file_that_holds_no_tensors_is_refused_by_name(folder, content):
+def test_a_bin_file_that_holds_no_tensors_is_refused_by_name(folder: Path, content: str) -> None:
     (folder / "pytorch_model.bin").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
         read_checkpoint(folder, "bin")
 
 
-def test_oddities_are_told_and_a_bias_of_zeros_is_none(folder):
+def test_oddities_are_told_and_a_bias_of_zeros_is_none(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     names = sorted(name for name in tensors if tensors[name].ndim > 1)
     tensors[names[0]] = torch.zeros_like(tensors[names[0]])
@@ -266,8 +272,8 @@ def test_oddities_are_told_and_a_bias_of_zeros_is_none(folder):
     ],
 )
 def test_a_config_that_is_no_causal_language_models_is_refused_before_the_weights_are_read(
-    folder, changes, told
-):
+    folder: Path, changes, told
+) -> None:
     edit_config(folder, **changes)
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError) as refusal:
@@ -277,7 +283,7 @@ def test_a_config_that_is_no_causal_language_models_is_refused_before_the_weight
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 50_000])
-def test_a_config_that_does_not_parse_is_refused(folder, text):
+def test_a_config_that_does_not_parse_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"config\.json"):
         read_config(folder)
@@ -286,7 +292,7 @@ def test_a_config_that_does_not_parse_is_refused(folder, text):
         read_config(folder)
 
 
-def test_a_format_that_is_not_read_yet_is_refused(folder):
+def test_a_format_that_is_not_read_yet_is_refused(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="onnx"):
         read_checkpoint(folder, "onnx")
 
@@ -312,7 +318,7 @@ class Told:
         (Told(), None),
     ],
 )
-def test_the_context_length_is_lm_evals(config, tokenizer):
+def test_the_context_length_is_lm_evals(config, tokenizer) -> None:
     from lm_eval.models.utils import resolve_max_length
 
     assert context_length(config, tokenizer).tokens == resolve_max_length(config, tokenizer)

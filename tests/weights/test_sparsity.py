@@ -92,7 +92,9 @@ def test_parameters_are_those_of_the_files(dense: Sparsity, tiny_llama: Path) ->
         (lambda weight: blocks(weight, 16, 16), "16x16 blocks", 0.5),
     ],
 )
-def test_a_pruned_model_is_counted_to_the_last_weight(tiny_llama, tmp_path, how, name, share) -> None:
+def test_a_pruned_model_is_counted_to_the_last_weight(
+    tiny_llama: Path, tmp_path: Path, how, name: str, share
+) -> None:
     prune(tiny_llama, tmp_path / "pruned", how)
     sparsity = measure_sparsity(read_checkpoint(tmp_path / "pruned", "safetensors"), 1_000)
     zeros = {
@@ -121,7 +123,9 @@ def test_a_head_of_its_own_is_counted_apart(tiny_llama: Path, tmp_path: Path) ->
     assert (sparsity.head.zeros, sparsity.share) == (32 * 64, 0.0)
 
 
-def test_blocks_that_lie_side_by_side_are_named_like_those_of_the_other_layers(tiny_llama, tmp_path) -> None:
+def test_blocks_that_lie_side_by_side_are_named_like_those_of_the_other_layers(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
     """Half of the 16x16 blocks of the key projection are, by chance of this test, two whole bands of rows."""
 
     def bands_in_narrow_layers(weight: torch.Tensor) -> torch.Tensor:

@@ -15,17 +15,19 @@ from milepost.weights import files_id, load_tokenizer, tokenizer_id
 
 
 @pytest.fixture
-def folder(tiny_llama, tmp_path):
+def folder(tiny_llama: Path, tmp_path: Path):
     return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
 
 
-def test_it_is_the_tokenizer_that_lm_eval_loads(tiny_llama):
+def test_it_is_the_tokenizer_that_lm_eval_loads(tiny_llama: Path) -> None:
     text = "the cat sat  on\nthe mat"
     expected = AutoTokenizer.from_pretrained(tiny_llama, use_fast=True, trust_remote_code=False)
     assert load_tokenizer(tiny_llama)(text).input_ids == expected(text).input_ids
 
 
-def test_two_copies_have_one_identity_and_using_one_does_not_change_it(folder, tiny_llama):
+def test_two_copies_have_one_identity_and_using_one_does_not_change_it(
+    folder: Path, tiny_llama: Path
+) -> None:
     tokenizer = load_tokenizer(folder)
     first = tokenizer_id(tokenizer)
     tokenizer.pad_token = tokenizer.eos_token
@@ -36,14 +38,14 @@ def test_two_copies_have_one_identity_and_using_one_does_not_change_it(folder, t
     assert len(first) == 64
 
 
-def edited(folder, name, change):
+def edited(folder: Path, name: str, change):
     told = json.loads((folder / name).read_text())
     change(told)
     (folder / name).write_text(json.dumps(told))
     return tokenizer_id(load_tokenizer(folder))
 
 
-def test_whatever_changes_token_ids_changes_the_identity(folder):
+def test_whatever_changes_token_ids_changes_the_identity(folder: Path) -> None:
     seen = {tokenizer_id(load_tokenizer(folder))}
     seen.add(edited(folder, "tokenizer.json", lambda told: told["model"]["merges"].pop()))
     seen.add(edited(folder, "tokenizer.json", lambda told: told.update(normalizer={"type": "Lowercase"})))
@@ -56,7 +58,7 @@ def test_whatever_changes_token_ids_changes_the_identity(folder):
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]"])
-def test_files_that_make_no_tokenizer_are_refused_with_what_to_do(folder, text):
+def test_files_that_make_no_tokenizer_are_refused_with_what_to_do(folder: Path, text: str) -> None:
     (folder / "tokenizer.json").write_text(text)
     with pytest.raises(TokenizerError) as refusal:
         load_tokenizer(folder)
@@ -64,7 +66,9 @@ def test_files_that_make_no_tokenizer_are_refused_with_what_to_do(folder, text):
     assert "--tokenizer" in refusal.value.hint
 
 
-def test_folders_that_differ_in_weights_only_have_one_tokenizer_by_their_files(folder, tiny_llama):
+def test_folders_that_differ_in_weights_only_have_one_tokenizer_by_their_files(
+    folder: Path, tiny_llama: Path
+) -> None:
     (folder / "model.safetensors").write_bytes(b"other weights")
     (folder / "trainer_state.json").write_text("{}")
     assert files_id(folder) == files_id(tiny_llama)
@@ -74,7 +78,9 @@ def test_folders_that_differ_in_weights_only_have_one_tokenizer_by_their_files(f
     "name",
     ["tokenizer.json", "config.json", "new.vocab", "chat_template.jinja", "more_chat_templates/a.jinja"],
 )
-def test_any_file_that_may_be_a_tokenizers_tells_folders_apart(folder, tiny_llama, name):
+def test_any_file_that_may_be_a_tokenizers_tells_folders_apart(
+    folder: Path, tiny_llama: Path, name: str
+) -> None:
     (folder / name).parent.mkdir(exist_ok=True)
     with (folder / name).open("a") as file:
         file.write(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ SCALED = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq
 
 
 @pytest.fixture
-def differences(shared, tmp_path):
+def differences(shared: Path, tmp_path: Path):
     """A function from a config to the largest difference of each of the run's checkpoints."""
     run = shared / "checkpoints/dcp/torchtitan_llama3"
 
@@ -39,46 +40,48 @@ def differences(shared, tmp_path):
     return measured
 
 
-def test_its_own_arguments_serve_as_config(shared, differences):
+def test_its_own_arguments_serve_as_config(shared: Path, differences) -> None:
     told = json.loads((shared / "checkpoints/dcp/torchtitan_llama3.reference.json").read_text())
     found = differences(told["model_args"])
     assert found.keys() == {"step-50", "step-100"}
     assert max(found.values()) < TOLERANCE
 
 
-def test_a_config_of_transformers_serves_too(differences):
+def test_a_config_of_transformers_serves_too(differences) -> None:
     assert max(differences({**LLAMA, "rope_parameters": SCALED}).values()) < TOLERANCE
 
 
-def test_a_config_that_is_silent_about_rotary_scaling_gets_torchtitans(differences):
+def test_a_config_that_is_silent_about_rotary_scaling_gets_torchtitans(differences) -> None:
     assert max(differences(LLAMA).values()) < TOLERANCE
 
 
-def test_a_config_that_rules_scaling_out_is_believed(differences):
+def test_a_config_that_rules_scaling_out_is_believed(differences) -> None:
     unscaled = {**LLAMA, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
     assert min(differences(unscaled).values()) > TOLERANCE
 
 
-def test_a_config_that_contradicts_the_shapes_is_refused(differences):
+def test_a_config_that_contradicts_the_shapes_is_refused(differences) -> None:
     refusal = refusal_of(lambda: differences({**LLAMA, "num_key_value_heads": 4}))
     assert "does not fit its config" in refusal.message
     assert "k_proj" in refusal.message
 
 
-def test_without_a_config_the_checkpoint_is_incomplete_and_told_what_to_do(shared):
+def test_without_a_config_the_checkpoint_is_incomplete_and_told_what_to_do(shared: Path) -> None:
     found = discover(str(shared / "checkpoints/dcp/torchtitan_llama3/checkpoint"))
     assert [one.format for one in found.checkpoints] == ["torchtitan"] * 2
     assert all("--config" in one.problem for one in found.checkpoints)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_config_that_is_none_is_refused_before_anything_else(shared, tmp_path, text):
+def test_a_config_that_is_none_is_refused_before_anything_else(
+    shared: Path, tmp_path: Path, text: str
+) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(SourceError, match=r"--config: .*c\.json"):
         discover(str(shared / "checkpoints/dcp"), None, Given(config=tmp_path / "c.json"))
 
 
-def test_arguments_become_the_shape_of_llama_3_8b(tmp_path):
+def test_arguments_become_the_shape_of_llama_3_8b(tmp_path: Path) -> None:
     (tmp_path / "args.json").write_text(json.dumps(ARGUMENTS))
     config = read_config(tmp_path, "torchtitan", tmp_path / "args.json")
     assert (config.intermediate_size, config.num_key_value_heads, config.hidden_size) == (14336, 8, 4096)
@@ -86,20 +89,20 @@ def test_arguments_become_the_shape_of_llama_3_8b(tmp_path):
     assert config.rope_parameters["rope_theta"] == 500000
 
 
-def test_the_folder_of_a_run_is_enough_and_names_the_series(shared):
+def test_the_folder_of_a_run_is_enough_and_names_the_series(shared: Path) -> None:
     run = shared / "checkpoints/dcp/torchtitan_llama3"
     series = discover(str(run))
     assert [one.name for one in series.checkpoints] == ["step-50", "step-100"]
     assert {series.name, discover(str(run / "checkpoint")).name} == {"torchtitan_llama3"}
 
 
-def test_a_missing_argument_is_named(tmp_path):
+def test_a_missing_argument_is_named(tmp_path: Path) -> None:
     (tmp_path / "args.json").write_text(json.dumps({"dim": 8, "n_layers": 2, "n_heads": 2}))
     refusal = refusal_of(lambda: read_config(tmp_path, "torchtitan", tmp_path / "args.json"))
     assert "vocab_size" in refusal.message
 
 
-def test_names_of_version_0_3_are_known():
+def test_names_of_version_0_3_are_known() -> None:
     assert names_for_transformers(["layers.7.attention.qkv_linear.wq.weight", "lm_head.weight", "other"]) == {
         "layers.7.attention.qkv_linear.wq.weight": "model.layers.7.self_attn.q_proj.weight",
         "lm_head.weight": "lm_head.weight",
