@@ -131,12 +131,12 @@ def _prompts(
     """The task's prompts as strings, its generation_kwargs, and both as Milepost plans them."""
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS, shard_sequences
     from milepost.run.journal import Journal
-    from milepost.run.planning import make_questions
+    from milepost.run.planning import make_plan
     from milepost.tasks.settings import TaskSettings
     from milepost.types import GenerationDefaults
 
     with Journal() as journal:
-        plan = make_questions(
+        plan = make_plan(
             TaskSettings(names=(name,), limit=docs),
             lambda: tokenizer,
             GPT2,

@@ -109,11 +109,11 @@ def _plan(task: Task) -> Plan:
 
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS
     from milepost.run.journal import Journal
-    from milepost.run.planning import make_questions
+    from milepost.run.planning import make_plan
     from milepost.tasks.settings import TaskSettings
 
     with Journal() as journal:
-        return make_questions(
+        return make_plan(
             TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot),
             lambda: AutoTokenizer.from_pretrained(GPT2),
             GPT2,

@@ -212,7 +212,7 @@ def write_figures(
     model_id: str,
     logs: dict[str, npt.NDArray[np.float64]],
 ) -> None:
-    """What `run.scoring.write_figures` writes, with the rows that lm_eval would give."""
+    """What `run.checkpoint_metrics.write_metrics` writes, with the rows that lm_eval would give."""
     from milepost.tasks.lm_eval.groups import group_figures, group_picks
 
     loaded: Any = SimpleNamespace(groups=groups)

@@ -14,8 +14,8 @@ from huggingface_hub import snapshot_download
 from milepost.api.compare import Compared, compare
 from milepost.api.results import Results
 from milepost.errors import MilepostError
-from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig
+from milepost.run.timing import LongRunPolicy
 from tests.weights.pruned import blocks, magnitude, n_of_m, prune
 
 TEXTS = """\
@@ -271,7 +271,7 @@ def test_leave_is_asked_once_and_the_estimate_is_of_all_models(
 
     run, asked = module.evaluate_config, []
 
-    def noted(config: EvalConfig, long_run: LongRun) -> Results:
+    def noted(config: EvalConfig, long_run: LongRunPolicy) -> Results:
         asked.append((long_run.ask, long_run.models_after))
         return run(config, long_run)
 

@@ -68,7 +68,7 @@ def record(results: Path, into: Recording, steps: Sequence[int | None], series: 
     """Tell that these checkpoints have figures, in this order."""
     with recording(results, into):
         for step in steps:
-            into.figures("plan", checkpoint(step, series))
+            into.metrics_stored("plan", checkpoint(step, series))
 
 
 def checkpoint(step: int | None, series: str = "run") -> Checkpoint:

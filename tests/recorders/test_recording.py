@@ -55,7 +55,7 @@ def test_checkpoints_that_come_late_or_out_of_order_are_logged_at_their_own_step
     with recording(results, into):
         for step in order:
             reveal(results, step)
-            into.figures("plan", checkpoint(step))
+            into.metrics_stored("plan", checkpoint(step))
     assert [step for step, _ in kept.curve] == order
     assert sorted(kept.curve) == TRUTH
     assert kept.closed == len(kept.runs) == 1
@@ -132,8 +132,8 @@ def test_each_series_has_a_run_of_its_own(tmp_path: Path) -> None:
     kept = Kept()
     into = kept_in(kept)
     with recording(results, into):
-        into.figures("plan", checkpoint(100, "a"))
-        into.figures("plan", checkpoint(100, "b"))
+        into.metrics_stored("plan", checkpoint(100, "a"))
+        into.metrics_stored("plan", checkpoint(100, "b"))
     assert [run.name for run in kept.runs] == ["a", "b"]
     assert len({run.run_id for run in kept.runs}) == 2
     assert kept.curve == [(100, 0.3), (100, 0.4)]
@@ -182,9 +182,9 @@ def test_of_two_processes_on_one_folder_one_records(results: Path) -> None:
     one, other = Kept(), Kept()
     first, second = kept_in(one), kept_in(other)
     with recording(results, first):
-        first.figures("plan", checkpoint(100))
+        first.metrics_stored("plan", checkpoint(100))
         second.begin(first._results, first._leases)
-        second.figures("plan", checkpoint(200))
+        second.metrics_stored("plan", checkpoint(200))
         second.end()
     assert other.logged == []
     assert sorted(one.curve) == TRUTH

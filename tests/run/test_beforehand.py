@@ -21,7 +21,7 @@ from tests.run.own_tasks import write_tasks
 
 
 class Slow:
-    """Answers nothing, and takes its time: 10 ms for each request, or as many as `pace` says."""
+    """ShardAnswers nothing, and takes its time: 10 ms for each request, or as many as `pace` says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, pace: Mapping[str, float] | None = None) -> None:
         self.now = 0.0
@@ -84,9 +84,9 @@ def aside() -> Iterator[None]:
 
 
 def measure(n_tokens: int, slow: Slow, *names: str, ask: bool = False) -> None:
-    answerer: Any = slow
+    inference: Any = slow
     target: Any = Asked(*(names or ("farm",)))
-    Beforehand(n_tokens, ask=ask, aside=aside).measure(answerer, target)
+    Beforehand(n_tokens, ask=ask, aside=aside).measure(inference, target)
 
 
 def test_a_long_run_is_measured_on_whole_docs_and_told(

@@ -11,7 +11,7 @@ from milepost.run import estimate
 from milepost.run.config import EvalConfig
 from milepost.run.estimate import Estimating, expect
 from milepost.run.journal import Journal
-from milepost.run.planning import make_questions
+from milepost.run.planning import make_plan
 from milepost.run.progress import Lines
 from milepost.run.series import prepare_series
 from milepost.sources import discover
@@ -82,7 +82,7 @@ def test_what_is_stored_already_is_no_work_to_come(tiny_run: Path, tmp_path: Pat
     )
     series = prepare_series(discover(str(tiny_run)), settings)
     with Journal() as journal:
-        plan = make_questions(
+        plan = make_plan(
             settings.tasks,
             series.load_tokenizer,
             series.tokenizer_id,

@@ -32,7 +32,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FirstWeights]:
 def test_they_are_read_before_the_plan_is_there(
     tiny_run: Path, tmp_path: Path, made: list[FirstWeights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = evaluation.make_questions
+    make = evaluation.make_plan
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         (reading,) = made
@@ -42,7 +42,7 @@ def test_they_are_read_before_the_plan_is_there(
         assert held._files, "read while the plan waits"
         return make(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, "make_questions", slowly)
+    monkeypatch.setattr(evaluation, "make_plan", slowly)
     results = milepost.evaluate(
         tiny_run, "where", include_path=write_tasks(tmp_path / "tasks"), output_path=tmp_path / "out"
     )

@@ -77,9 +77,9 @@ def test_figures_are_the_same_as_without_a_thread(
     tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside = milepost.evaluate(tiny_run, "farm,prose", include_path=tasks, output_path=tmp_path / "beside")
-    from milepost.run.planning import Questions
+    from milepost.run.planning import PlannedTasks
 
-    monkeypatch.setattr(Questions, "need_main_thread", lambda self: True)
+    monkeypatch.setattr(PlannedTasks, "need_main_thread", lambda self: True)
     watched = Counter[str]()
     compute = metrics.compute_metrics
 
@@ -112,7 +112,7 @@ def test_code_that_a_task_brings_along_runs_in_the_main_thread(tiny_run: Path, t
 
 
 class Heard:
-    """A `run.callbacks.Listener` that notes who was told of, and by which thread."""
+    """A `run.callbacks.RunCallback` that notes who was told of, and by which thread."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -121,7 +121,7 @@ class Heard:
     def begin(self, results: ResultsFolder, leases: Leases) -> None:
         self.threads.add(threading.current_thread())
 
-    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
         self.threads.add(threading.current_thread())
         self.told.append(checkpoint.name)
 
@@ -162,18 +162,18 @@ def test_order_of_output_and_of_what_listeners_are_told_is_that_of_the_checkpoin
 
 
 def failing(error: Callable[[], Exception]) -> Callable[..., Any]:
-    """`run.scoring.write_figures` that fails for the second checkpoint it is called for."""
-    import milepost.run.scoring as scoring
+    """`run.checkpoint_metrics.write_metrics` that fails for the second checkpoint it is called for."""
+    import milepost.run.checkpoint_metrics as checkpoint_metrics
 
-    write, called = scoring.write_figures, []
+    write, called = checkpoint_metrics.write_metrics, []
 
-    def write_figures(*arguments: Any) -> Any:
+    def write_metrics(*arguments: Any) -> Any:
         called.append(arguments)
         if len(called) == 2:
             raise error()
         return write(*arguments)
 
-    return write_figures
+    return write_metrics
 
 
 def test_a_record_that_cannot_be_read_costs_the_metrics_of_its_own_checkpoint(
@@ -183,9 +183,9 @@ def test_a_record_that_cannot_be_read_costs_the_metrics_of_its_own_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import milepost.run.scoring as scoring
+    import milepost.run.checkpoint_metrics as checkpoint_metrics
 
-    monkeypatch.setattr(scoring, "write_figures", failing(lambda: ResultsError("it is torn")))
+    monkeypatch.setattr(checkpoint_metrics, "write_metrics", failing(lambda: ResultsError("it is torn")))
     outcome, said = run_with(Heard(), tiny_run, tasks, tmp_path / "out", capsys)
     assert [(one.checkpoint.name, one.reason) for one in outcome.failed] == [("checkpoint-20", "it is torn")]
     assert said == ["scored", "cannot be used: it is torn", "scored"]
@@ -196,12 +196,12 @@ def test_a_record_that_cannot_be_read_costs_the_metrics_of_its_own_checkpoint(
 def test_a_full_disk_in_the_thread_ends_the_run_in_one_line(
     tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import milepost.run.scoring as scoring
+    import milepost.run.checkpoint_metrics as checkpoint_metrics
 
     full = failing(lambda: StorageError("cannot write it: No space left on device", "free space"))
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "write_figures", full)
+        patch.setattr(checkpoint_metrics, "write_metrics", full)
         called = call("run", tiny_run, "-t", "where", "--include-path", tasks, "-o", out)
     assert called.status == 1
     assert "error: cannot write it: No space left on device\nhint: free space" in called.err
@@ -212,9 +212,9 @@ def test_a_full_disk_in_the_thread_ends_the_run_in_one_line(
 def test_a_bug_in_the_thread_ends_the_run_with_its_traceback(
     tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import milepost.run.scoring as scoring
+    import milepost.run.checkpoint_metrics as checkpoint_metrics
 
-    monkeypatch.setattr(scoring, "write_figures", failing(lambda: ZeroDivisionError("a bug")))
+    monkeypatch.setattr(checkpoint_metrics, "write_metrics", failing(lambda: ZeroDivisionError("a bug")))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=tmp_path / "out")
 

@@ -1,4 +1,4 @@
-"""Questions saved where lm_eval is, scored where it is not."""
+"""PlannedTasks saved where lm_eval is, scored where it is not."""
 
 from __future__ import annotations
 

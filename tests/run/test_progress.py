@@ -8,6 +8,7 @@ import pytest
 
 from milepost.run import progress
 from milepost.run.progress import show_progress
+from milepost.run.timing import format_duration
 from milepost.types import Checkpoint
 
 
@@ -48,7 +49,7 @@ def test_a_line_per_checkpoint_with_the_time_it_took_and_the_time_left(
     ("seconds", "said"), [(0.25, "0.2 s"), (59.6, "60 s"), (150, "2 min"), (7200, "2.0 h")]
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds: float, said: str) -> None:
-    assert progress.spell(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_on_a_terminal_names_are_shown_as_they_are_and_not_as_markup(

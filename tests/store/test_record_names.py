@@ -12,7 +12,7 @@ import pytest
 
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Plan, TaskPlan
-from milepost.run.scoring import Target
+from milepost.run.target import Target
 from milepost.store import ResultsFolder
 from milepost.store.verify import KINDS
 from milepost.types import Generation, Offer, Request, Sequences

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from milepost.run.missing_metrics import may_be_mended, shortcomings
+from milepost.run.missing_metrics import describe_missing, may_be_retried
 from milepost.tasks.lm_eval.guarded import as_records
 from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metrics
@@ -89,8 +89,8 @@ def test_a_perplexity_that_overflows_leaves_the_accuracy_beside_it(folder: Path)
     assert "too large for a number" in rows["perplexity"]["reason"]
     assert rows["acc"]["value"] == 1.0
     record = {"missing": found.missing, "reasons": as_records(found.reasons)}
-    assert "no perplexity of words: too large" in str(shortcomings(record))
-    assert not may_be_mended(record)
+    assert "no perplexity of words: too large" in str(describe_missing(record))
+    assert not may_be_retried(record)
     assert found.lm_eval["results"]["words"]["perplexity,none"] is None
 
 
@@ -110,7 +110,7 @@ def test_a_doc_that_cannot_be_counted_is_named_and_other_tasks_are_computed(fold
     assert found.missing == {"raises": 0}
     assert "raises" not in found.docs
     assert of(found, "words")["acc"]["value"] == 1.0
-    assert may_be_mended({"reasons": as_records(found.reasons)})
+    assert may_be_retried({"reasons": as_records(found.reasons)})
 
 
 def test_a_process_results_without_a_result_is_named(folder: Path) -> None:
@@ -169,10 +169,10 @@ def test_a_group_with_a_task_that_has_no_figure_has_none_and_names_the_task(fold
 
 def test_only_reasons_of_faults_are_told() -> None:
     expected = {"task": "t", "metric": "m", "filter": "none", "reason": "no docs", "kind": "expected"}
-    assert shortcomings({"missing": {}, "reasons": [expected]}) is None
-    assert shortcomings({"missing": {"t": 0}}) is None
+    assert describe_missing({"missing": {}, "reasons": [expected]}) is None
+    assert describe_missing({"missing": {"t": 0}}) is None
     many = [{**expected, "kind": "raised", "metric": f"m{i}"} for i in range(5)]
-    assert str(shortcomings({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more figures)")
+    assert str(describe_missing({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more figures)")
 
 
 def test_a_group_whose_tasks_lack_its_metric_says_so_and_what_they_have(folder: Path) -> None:
@@ -187,4 +187,4 @@ def test_a_group_whose_tasks_lack_its_metric_says_so_and_what_they_have(folder: 
     for lacking in (("f1", "none"), ("acc", "strict")):
         assert rows[lacking]["value"] is None
         assert rows[lacking]["reason"] == "none of its tasks has this metric; they have perplexity, acc"
-    assert shortcomings({"missing": found.missing, "reasons": as_records(found.reasons)}) is None
+    assert describe_missing({"missing": found.missing, "reasons": as_records(found.reasons)}) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from milepost.errors import SourceError, TaskError
-from milepost.run.callbacks import Nobody
+from milepost.run.callbacks import NoCallback
 from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
 from milepost.sources import Steps
@@ -41,21 +41,21 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Told(Nobody):
+class Told(NoCallback):
     """Remembers which checkpoints got figures, and does something at the first."""
 
     def __init__(self, at_first: Callable[[], object] = lambda: None) -> None:
         self.names: list[str] = []
         self.at_first = at_first
 
-    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
         if not self.names:
             self.at_first()
         self.names.append(checkpoint.name)
 
 
 def watch(
-    run: Path, questions: Path, listener: Nobody, said: list[str] | None = None, **given: object
+    run: Path, questions: Path, listener: NoCallback, said: list[str] | None = None, **given: object
 ) -> Report:
     steps = given.pop("steps", None)
     settings = WatchSettings(

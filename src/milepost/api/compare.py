@@ -25,8 +25,8 @@ from milepost.errors import (
     TokenizerError,
 )
 from milepost.name_matching import matches
-from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig, check_options
+from milepost.run.timing import LongRunPolicy
 from milepost.sources import Given, discover, fetch, identify, is_fetched
 from milepost.store import read_settings
 from milepost.store.atomic_files import cannot_write
@@ -123,7 +123,7 @@ def compare(
             if place is None:
                 # The first run says how long all of them take, and asks leave for all.
                 after = len(to_run) - to_run.index(one) - 1
-                long_run = LongRun(ask=ask and one is to_run[0], models_after=after)
+                long_run = LongRunPolicy(ask=ask and one is to_run[0], models_after=after)
                 place, checkpoint = _run(
                     one, names, folder / one.role, perplexity, options, long_run, failures
                 )
@@ -205,7 +205,7 @@ def _run(
     place: Path,
     perplexity: bool,
     options: ModelOptions,
-    long_run: LongRun,
+    long_run: LongRunPolicy,
     failures: dict[str, str],
 ) -> tuple[Path, str]:
     """Evaluate a model; where its results are, and under which name."""

@@ -13,9 +13,9 @@ from milepost.types import Checkpoint
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from milepost.run.beforehand import LongRun
     from milepost.run.config import EvalOptions
     from milepost.run.outcome import Outcome
+    from milepost.run.timing import LongRunPolicy
 
 
 def evaluate(
@@ -42,7 +42,7 @@ def evaluate(
     return evaluate_config(EvalConfig.from_options(sources, tasks, **options))
 
 
-def evaluate_config(config: EvalConfig, long_run: LongRun | None = None) -> Results:
+def evaluate_config(config: EvalConfig, long_run: LongRunPolicy | None = None) -> Results:
     """Do what `config` says. Returns and raises as `evaluate`.
 
     Args:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from milepost.analysis.perplexity import TextPerplexity, comparability, read_perplexities, tasks_of
 from milepost.api.evaluate import evaluate_config
 from milepost.errors import MilepostError
-from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig, check_options
+from milepost.run.timing import LongRunPolicy
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -62,7 +62,7 @@ def measure_perplexity(
     check_options("ppl", options)
     given: EvalOptions = {**options, "metadata": parameters}
     config = EvalConfig.from_options(sources, tasks_of(parameters["text"], explain=explain), **given)
-    results = evaluate_config(config, LongRun(ask=ask))
+    results = evaluate_config(config, LongRunPolicy(ask=ask))
     only = {*results.scored, *results.reused}
     found = read_perplexities(results.path, only=only)
     if not found and not results.failures:

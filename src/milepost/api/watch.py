@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from milepost.analysis.training import Trained, note_training, read_headline_training
 from milepost.api.results import Results
-from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig, check_options
+from milepost.run.timing import LongRunPolicy
 from milepost.store import open_results
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from milepost.run.callbacks import Listener
+    from milepost.run.callbacks import RunCallback
     from milepost.run.config import EvalOptions
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
@@ -69,7 +69,7 @@ def watch(
     """
     from milepost.recorders import open_recording
     from milepost.report.files import CHART_SUFFIXES, check_target
-    from milepost.run.callbacks import Several
+    from milepost.run.callbacks import CallbackList
     from milepost.run.journal import Journal, parse_level
     from milepost.watching import WatchSettings, watch_run
     from milepost.watching.exec_command import Command
@@ -78,13 +78,13 @@ def watch(
     config = EvalConfig.from_options(sources, tasks, **options)
     settings = WatchSettings(
         run=config,
-        long_run=LongRun(ask=ask),
+        long_run=LongRunPolicy(ask=ask),
         every_s=every_s,
         settle_s=settle_s,
         until=until,
         order=order,
     )
-    listeners: list[Listener] = []
+    listeners: list[RunCallback] = []
     recording = open_recording(config.record, config.record_project)
     if recording is not None:
         listeners.append(recording)
@@ -98,7 +98,7 @@ def watch(
         report = watch_run(
             settings,
             journal,
-            Several(listeners),
+            CallbackList(listeners),
             say=say,
             has_ended=lambda: stop_when == "plateau" and is_at_plateau(folder),
         )
@@ -130,7 +130,7 @@ def _has_stopped(curve: Trained) -> bool:
 
 
 class _Picture:
-    """A `run.callbacks.Listener` that draws the curves after each checkpoint."""
+    """A `run.callbacks.RunCallback` that draws the curves after each checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -139,7 +139,7 @@ class _Picture:
     def begin(self, results: ResultsFolder, leases: Leases) -> None:
         self._results = results
 
-    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
         Results(open_results(self._results.path).path).plot(self.path)
 
     def end(self) -> None:

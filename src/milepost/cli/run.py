@@ -96,11 +96,11 @@ def as_arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
     from milepost.api.evaluate import evaluate_config
-    from milepost.run.beforehand import LongRun
     from milepost.run.config import EvalConfig
+    from milepost.run.timing import LongRunPolicy
 
     arguments = as_arguments(options)
-    long_run = LongRun(ask=arguments.pop("ask"))
+    long_run = LongRunPolicy(ask=arguments.pop("ask"))
     results = evaluate_config(EvalConfig.from_options(sources, **arguments), long_run)
     print_results(results, as_json)
     if results.full_job is not None:
@@ -148,10 +148,11 @@ def print_results(results: Results, as_json: bool) -> None:
 
 
 def _say_full_job(job: FullJob) -> None:
-    from milepost.run.progress import spell
+    from milepost.run.timing import format_duration
 
     click.echo(
-        f"the full job, {job.n_checkpoints} checkpoints x {job.n_docs:,} docs: about {spell(job.seconds)}"
+        f"the full job, {job.n_checkpoints} checkpoints x {job.n_docs:,} docs: about"
+        f" {format_duration(job.seconds)}"
         f" (measured here: {job.tokens_per_s:,.0f} tokens/s)\n  {printable(job.command)}",
         err=True,
     )

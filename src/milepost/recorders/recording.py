@@ -1,9 +1,8 @@
 """Records a results folder's figures as they come to be: each once, at its step, in one run per series.
 
-`Recording` is what `run.evaluation.evaluate_run` tells of its work (its `Listener`): `begin` once the results
-folder is there, `figures` whenever a checkpoint has figures, computed now or long ago, `end` when no more
-come. What is recorded is read from the store, so whoever writes figures there can use it; and what a process
-was killed before recording, the next one records.
+`Recording` is a `RunCallback`: `begin` once the results folder exists, `metrics_stored` whenever a checkpoint
+has metrics, computed now or earlier, `end` when no more come. It reads the metrics from the store, so any
+writer of metrics can use it, and the next process records what a killed one did not.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Recording:
         """Of several processes on one folder, the one that holds a series' lease records it."""
         self._results, self._leases = results, leases
 
-    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
         """A checkpoint has figures for a plan: record those that are not yet."""
         if self._failed:
             return

@@ -11,19 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from milepost.errors import MilepostError
-from milepost.run.progress import spell
+from milepost.run.timing import format_duration
 
 if TYPE_CHECKING:
     from milepost.plan.plan import TaskPlan
     from milepost.plan.shards import Shard
-    from milepost.run.inference import Answerer
-    from milepost.run.scoring import Target
+    from milepost.run.inference import Inference
+    from milepost.run.target import Target
 
     Shards = Sequence[tuple[TaskPlan, Shard]]
 
@@ -42,16 +42,6 @@ ASKED_S = 600.0
 """From so long a run on a person is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class LongRun:
-    """What the caller wants of a run that takes long."""
-
-    ask: bool = False
-    """Whether a person at the terminal is asked before it begins."""
-    models_after: int = 0
-    """Further models that the caller will ask the same; the estimate counts their time too."""
-
-
 class Beforehand:
     """Measures once, when the first model is in memory."""
 
@@ -65,7 +55,7 @@ class Beforehand:
         self._aside = aside
         self._measured = n_tokens < FEW_TOKENS
 
-    def measure(self, answerer: Answerer, target: Target) -> None:
+    def measure(self, inference: Inference, target: Target) -> None:
         """Say what the whole will take if that is long, and ask whether to go on.
 
         Raises:
@@ -75,7 +65,7 @@ class Beforehand:
         if self._measured or not missing:
             return
         self._measured = True
-        samples = _samples(answerer, missing)
+        samples = _samples(inference, missing)
         for one in samples:
             # A model is tried out once for log-likelihoods, but for texts on each task's prompts.
             if one is samples[0] or one.asks_texts:
@@ -91,18 +81,22 @@ class Beforehand:
                 break
         with self._aside():
             told = ", ".join(str(one) for one in samples)
-            print(f"about {spell(left_s)} for what is not scored yet, as {told}", file=sys.stderr, flush=True)
+            print(
+                f"about {format_duration(left_s)} for what is not scored yet, as {told}",
+                file=sys.stderr,
+                flush=True,
+            )
             if self._ask and left_s >= ASKED_S:
                 _ask_leave()
 
 
-def _samples(answerer: Answerer, missing: Shards) -> list[_Sample | _Joined]:
-    if not answerer.joins_shards:
-        return [_Sample(answerer, shards) for shards in _largest_tasks(missing)]
+def _samples(inference: Inference, missing: Shards) -> list[_Sample | _Joined]:
+    if not inference.joins_shards:
+        return [_Sample(inference, shards) for shards in _largest_tasks(missing)]
     joined = [(task, shard) for task, shard in missing if not task.asks_texts(shard)]
     texts = [(task, shard) for task, shard in missing if task.asks_texts(shard)]
-    found: list[_Sample | _Joined] = [_Joined(answerer, joined)] if joined else []
-    return found + [_Sample(answerer, shards) for shards in _largest_tasks(texts)]
+    found: list[_Sample | _Joined] = [_Joined(inference, joined)] if joined else []
+    return found + [_Sample(inference, shards) for shards in _largest_tasks(texts)]
 
 
 class _Joined:
@@ -112,8 +106,8 @@ class _Joined:
     is_whole = True
     """Whether more docs would say no more."""
 
-    def __init__(self, answerer: Answerer, shards: Shards) -> None:
-        self._answerer = answerer
+    def __init__(self, inference: Inference, shards: Shards) -> None:
+        self._inference = inference
         sizes = np.cumsum([task.tokens_of(shard.first, shard.last) for task, shard in shards])
         self.n_tokens = int(sizes[-1])
         """Of all that the shards stand for."""
@@ -124,7 +118,7 @@ class _Joined:
     def take(self, n_docs: int) -> None:
         """Answer the shards, however many docs they have; what the first call takes includes compilation."""
         start = time.monotonic()
-        for _ in self._answerer.answer_joined(self._few):
+        for _ in self._inference.answer_joined(self._few):
             pass
         self.seconds = time.monotonic() - start
 
@@ -133,14 +127,14 @@ class _Joined:
         return self.seconds / self._few_tokens * self.n_tokens
 
     def __str__(self) -> str:
-        return f"{self._few_tokens:,} tokens took {spell(self.seconds)} once compiled"
+        return f"{self._few_tokens:,} tokens took {format_duration(self.seconds)} once compiled"
 
 
 class _Sample:
     """The first docs of a task, answered to see how long that takes."""
 
-    def __init__(self, answerer: Answerer, shards: Shards) -> None:
-        self._answerer = answerer
+    def __init__(self, inference: Inference, shards: Shards) -> None:
+        self._inference = inference
         self._task, self._shard = shards[0]
         self.n_tokens = sum(task.tokens_of(shard.first, shard.last) for task, shard in shards)
         """Of all that the docs stand for."""
@@ -154,7 +148,7 @@ class _Sample:
     def take(self, n_docs: int) -> None:
         self._few = _first_docs(self._task, self._shard, n_docs)
         start = time.monotonic()
-        self._answerer.answer(self._task, self._few)
+        self._inference.answer(self._task, self._few)
         self.seconds = time.monotonic() - start
 
     @property
@@ -169,7 +163,7 @@ class _Sample:
     def __str__(self) -> str:
         n_docs = len(np.unique(self._task.doc_ids[self._few.first : self._few.last]))
         docs = "1 doc" if n_docs == 1 else f"{n_docs} docs"
-        return f"{docs} of {self._task.name} took {spell(self.seconds)}"
+        return f"{docs} of {self._task.name} took {format_duration(self.seconds)}"
 
 
 def _largest_tasks(missing: Shards) -> list[Shards]:

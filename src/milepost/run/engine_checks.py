@@ -8,7 +8,7 @@ from milepost.engine.generate.sampling_support import check_sampling_options
 from milepost.errors import MilepostError
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
-from milepost.run.inference import Answerer
+from milepost.run.inference import Inference
 from milepost.types import Checkpoint
 
 
@@ -36,11 +36,11 @@ def _check_served(settings: EvalConfig, checkpoints: Sequence[Checkpoint]) -> No
     connect(settings)
 
 
-def connect(settings: EvalConfig) -> Answerer:
+def connect(settings: EvalConfig) -> Inference:
     """The served model in place of one in memory."""
     from milepost.engine.server.client import ServerClient
     from milepost.engine.server.engines import ServerEngine, ServerGenerator
 
     assert settings.base_url is not None
     client = ServerClient.connect(settings.base_url, settings.served_model)
-    return Answerer(ServerEngine(client), ServerGenerator(client))
+    return Inference(ServerEngine(client), ServerGenerator(client))

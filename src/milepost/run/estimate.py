@@ -12,9 +12,10 @@ from pathlib import Path
 from milepost.byte_sizes import format_bytes
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
-from milepost.run.progress import Progress, spell
-from milepost.run.scoring import Target
+from milepost.run.progress import Progress
 from milepost.run.series import PreparedSeries
+from milepost.run.target import Target
+from milepost.run.timing import format_duration
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import is_intact, read_json
 from milepost.types import Checkpoint
@@ -125,7 +126,10 @@ class Estimating:
             self._said = True
             speed = self._measured / elapsed
             if self._left / speed >= LONG_S:
-                _say(f"{speed:,.0f} tokens/s: about {spell(self._left / speed)} for what is not scored yet")
+                _say(
+                    f"{speed:,.0f} tokens/s: about {format_duration(self._left / speed)}"
+                    " for what is not scored yet"
+                )
         self._shown.advance(tokens)
 
     def leave(self) -> None:

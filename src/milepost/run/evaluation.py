@@ -17,8 +17,8 @@ from pathlib import Path
 from milepost.analysis.training import note_training
 from milepost.errors import TokenizerError
 from milepost.plan.plan import Plan
-from milepost.run.beforehand import Beforehand, LongRun
-from milepost.run.callbacks import Listener, Nobody
+from milepost.run.beforehand import Beforehand
+from milepost.run.callbacks import NoCallback, RunCallback
 from milepost.run.config import EvalConfig
 from milepost.run.device import resolve_device
 from milepost.run.engine_checks import check_engine
@@ -27,15 +27,16 @@ from milepost.run.first_weights import read_first
 from milepost.run.journal import Journal
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.plan_folder import check_plan_fits, read_saved_plan, write_saved_plan
-from milepost.run.planning import Questions, make_questions
+from milepost.run.planning import PlannedTasks, make_plan
 from milepost.run.progress import show_progress
 from milepost.run.quick import Stopwatch, first_middle_last, usable, whole_job
 from milepost.run.records import note_failure, write_records
 from milepost.run.runner import Runner
-from milepost.run.series import PreparedSeries, QuestionsKey, prepare_series
+from milepost.run.series import PlanKey, PreparedSeries, prepare_series
 from milepost.run.series_cache import recall_series, remember_series
 from milepost.run.series_names import claim_names, name_by_source
 from milepost.run.software_versions import can_compute_metrics
+from milepost.run.timing import LongRunPolicy
 from milepost.sources import Given, discover_all
 from milepost.store import ResultsFolder
 from milepost.store.cleanup import sweep
@@ -51,8 +52,8 @@ logger = logging.getLogger("milepost.run")
 def evaluate_run(
     settings: EvalConfig,
     journal: Journal,
-    listener: Listener | None = None,
-    long_run: LongRun | None = None,
+    listener: RunCallback | None = None,
+    long_run: LongRunPolicy | None = None,
 ) -> Outcome:
     """Do what `settings` asks; `listener` is told of each checkpoint that has figures.
 
@@ -103,8 +104,8 @@ def evaluate_series(
     found: Sequence[Series],
     settings: EvalConfig,
     journal: Journal,
-    listener: Listener | None = None,
-    long_run: LongRun | None = None,
+    listener: RunCallback | None = None,
+    long_run: LongRunPolicy | None = None,
 ) -> Outcome:
     """Do what `settings` asks of these checkpoints only. Raises as `evaluate_run`."""
     began = time.monotonic()
@@ -143,7 +144,7 @@ def evaluate_series(
             write_records(results, _by_plan(series, questions), settings, device)
             for failure in outcome.failed:
                 note_failure(results, failure)
-            told = listener or Nobody()
+            told = listener or NoCallback()
             told.begin(results, Leases(results, worker))
             runner = Runner(settings, results, questions, journal, outcome, worker, told, first_weights)
             announce(expected.values(), results.path)
@@ -152,7 +153,7 @@ def evaluate_series(
                 with show_progress(len(work), sum(left.values())) as progress:
                     watch = Stopwatch(Estimating(progress, left, compiles=device not in (None, "cpu")))
                     before_s = time.monotonic() - began
-                    caller = long_run or LongRun()
+                    caller = long_run or LongRunPolicy()
                     in_all = sum(left.values()) * (1 + caller.models_after)
                     beforehand = Beforehand(in_all, ask=caller.ask, aside=progress.aside)
                     runner.run(work, watch, beforehand)
@@ -170,7 +171,7 @@ def evaluate_series(
 
 
 def _prepare(
-    found: Sequence[Series], settings: EvalConfig, journal: Journal, saved: Questions | None
+    found: Sequence[Series], settings: EvalConfig, journal: Journal, saved: PlannedTasks | None
 ) -> list[PreparedSeries]:
     plan = None if saved is None else saved.plan
     with journal.timed("looked at configs and tokenizers"):
@@ -194,13 +195,13 @@ def _import_weights(journal: Journal) -> None:
 
 
 def _questions_by_tokenizer(
-    series: Sequence[PreparedSeries], settings: EvalConfig, journal: Journal, saved: Questions | None
-) -> dict[QuestionsKey, Questions]:
-    questions: dict[QuestionsKey, Questions] = {}
+    series: Sequence[PreparedSeries], settings: EvalConfig, journal: Journal, saved: PlannedTasks | None
+) -> dict[PlanKey, PlannedTasks]:
+    questions: dict[PlanKey, PlannedTasks] = {}
     for one in series:
         if saved is not None:
             check_plan_fits(saved.plan, one)
-        first: Questions | None = None
+        first: PlannedTasks | None = None
         for key in one.keys:
             if saved is not None:
                 questions[key] = saved
@@ -208,7 +209,7 @@ def _questions_by_tokenizer(
                 if first is not None and not first.plan.asks_texts:
                     questions[key] = first  # they differ in how texts are written, and none is asked for
                     continue
-                questions[key] = make_questions(
+                questions[key] = make_plan(
                     settings.tasks,
                     one.load_tokenizer,
                     one.tokenizer_id,
@@ -236,7 +237,7 @@ def _check_vocabulary(series: PreparedSeries, plan: Plan) -> None:
         )
 
 
-def _warn_of_truncation(questions: Questions) -> None:
+def _warn_of_truncation(questions: PlannedTasks) -> None:
     for task in questions.plan.tasks:
         if task.encoded.n_truncated:
             logger.warning(
@@ -249,7 +250,7 @@ def _warn_of_truncation(questions: Questions) -> None:
 
 
 def _by_plan(
-    series: Sequence[PreparedSeries], questions: dict[QuestionsKey, Questions]
+    series: Sequence[PreparedSeries], questions: dict[PlanKey, PlannedTasks]
 ) -> dict[str, tuple[Plan, dict[str, list[str]]]]:
     """Plan id to the plan and, by series, the names of the checkpoints that it is for.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ShardAnswers:
     """What a model answered to the R requests of a shard."""
 
     loglikelihood: npt.NDArray[np.float64]
@@ -38,14 +38,14 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Answerer:
+class Inference:
     """A model behind its engines."""
 
     engine: Engine
     generator: Generator | None
     """None where no text is asked for."""
 
-    def answer(self, task: TaskPlan, shard: Shard) -> Answers:
+    def answer(self, task: TaskPlan, shard: Shard) -> ShardAnswers:
         """Raises: MilepostError for a token id that the model does not have."""
         request_of = requests_of(task.encoded, shard)
         n_requests = shard.last - shard.first
@@ -54,7 +54,9 @@ class Answerer:
         if (asked < 0).all():
             scores = self.engine.score(scored)
             failed = _failed(scores, scores_of)
-            return Answers(*_by_request(scores, scores_of, n_requests, _pairs(task, shard)), None, failed)
+            return ShardAnswers(
+                *_by_request(scores, scores_of, n_requests, _pairs(task, shard)), None, failed
+            )
         failed = {}
         loglikelihood, greedy = np.full(n_requests, np.nan), np.zeros(n_requests, dtype=np.bool_)
         if len(scored):
@@ -71,7 +73,7 @@ class Answerer:
             for i, texts in zip(wanted, self.generator.generate(prompts, generation), strict=True):
                 generated[request_of[i]] = texts
             failed |= {int(request_of[wanted[i]]): why for i, why in self.generator.failed.items()}
-        return Answers(loglikelihood, greedy, generated, failed)
+        return ShardAnswers(loglikelihood, greedy, generated, failed)
 
     @property
     def joins_shards(self) -> bool:
@@ -87,7 +89,9 @@ class Answerer:
         engine = self.engine.engine if isinstance(self.engine, FailureIsolatingEngine) else self.engine
         return engine.gpu if isinstance(engine, PackedEngine) and self.generator is None else None
 
-    def answer_joined(self, shards: Sequence[tuple[TaskPlan, Shard]]) -> abc.Generator[Answers, None, None]:
+    def answer_joined(
+        self, shards: Sequence[tuple[TaskPlan, Shard]]
+    ) -> abc.Generator[ShardAnswers, None, None]:
         """The answers of shards that ask for no texts, in their order, each when it is complete.
 
         Raises:
@@ -98,7 +102,7 @@ class Answerer:
             request_of = requests_of(task.encoded, shard)
             n_requests = shard.last - shard.first
             sums = _by_request(scores, request_of, n_requests, _pairs(task, shard))
-            yield Answers(*sums, None, _failed(scores, request_of))
+            yield ShardAnswers(*sums, None, _failed(scores, request_of))
 
     def name_for(self, task: TaskPlan, shard: Shard) -> str:
         """Which engines answer a shard, for its record."""

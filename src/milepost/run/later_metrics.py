@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from milepost.analysis.training import note_training
 from milepost.errors import MilepostError, TaskError
 from milepost.plan.plan import Plan
+from milepost.run.checkpoint_metrics import ensure_metrics
 from milepost.run.plan_from_records import read_stored_plan
-from milepost.run.planning import Questions
-from milepost.run.scoring import SCORING_VERSION, Target, figures
+from milepost.run.planning import PlannedTasks
 from milepost.run.software_versions import can_compute_metrics
+from milepost.run.target import SCORING_VERSION, Target
 from milepost.store import ResultsFolder, open_results
 from milepost.store.leases import Leases
 from milepost.store.reading import checkpoint_records, runs_newest_first
@@ -121,7 +122,7 @@ def _target(results: ResultsFolder, plan: Plan, record: dict[str, Any]) -> Targe
 
 def _questions(
     results: ResultsFolder, plan: Plan, include_path: Path | None, allow_task_code: bool
-) -> Questions:
+) -> PlannedTasks:
     """The tasks as they are here, if they are the ones that were asked.
 
     Raises:
@@ -146,7 +147,7 @@ def _questions(
         here = [doc_hash(doc) for _, doc in docs_of(loaded, task.name)]
         if here != table["doc_hash"].to_pylist() and not _is_cut(plan, task.name):
             raise _others(f"docs of {task.name}")
-    return Questions(plan, settings, loaded)
+    return PlannedTasks(plan, settings, loaded)
 
 
 def _is_cut(plan: Plan, task: str) -> bool:
@@ -165,7 +166,7 @@ def _compute(
     target: Target,
     record: dict[str, Any],
     name: str,
-    questions: Questions,
+    questions: PlannedTasks,
     leases: Leases,
     journal: Journal,
     report: LaterMetrics,
@@ -173,7 +174,7 @@ def _compute(
     path = target.results.log_folder(record["series"], record["checkpoint"]) / "evaluation.log"
     with journal.evaluation_log(path) as log:
         start = time.monotonic()
-        lacking = figures(target, questions, leases)
+        lacking = ensure_metrics(target, questions, leases)
         log.info("metrics computed in %.1f s", time.monotonic() - start)
     if lacking:
         report.lacking[name] = lacking

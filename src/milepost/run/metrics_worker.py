@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.run.scoring import figures
+from milepost.run.checkpoint_metrics import ensure_metrics
 
 if TYPE_CHECKING:
     from milepost.run.journal import Journal
-    from milepost.run.planning import Questions
-    from milepost.run.scoring import Target
+    from milepost.run.planning import PlannedTasks
+    from milepost.run.target import Target
     from milepost.store.leases import Leases
 
 SWITCH_S = 0.0005
@@ -51,7 +51,7 @@ class MetricsWorker:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
-    def compute(self, target: Target, questions: Questions, log_path: Path) -> Computing:
+    def compute(self, target: Target, questions: PlannedTasks, log_path: Path) -> Computing:
         """Begin with the metrics of a scored checkpoint.
 
         Args:
@@ -60,19 +60,19 @@ class MetricsWorker:
         future = self._pool.submit(self._aside, target, questions, log_path)
         return Computing(future, lambda: self._compute(target, questions, log_path, aside=False))
 
-    def _aside(self, target: Target, questions: Questions, log_path: Path) -> Computed | None:
+    def _aside(self, target: Target, questions: PlannedTasks, log_path: Path) -> Computed | None:
         """None where the main thread has to do it."""
         with _short_turns():
             return self._compute(target, questions, log_path, aside=True)
 
     def _compute(
-        self, target: Target, questions: Questions, log_path: Path, *, aside: bool
+        self, target: Target, questions: PlannedTasks, log_path: Path, *, aside: bool
     ) -> Computed | None:
         with self._journal.evaluation_log(log_path, aside=aside) as log:
             start = time.monotonic()
             if aside and not target.has_metrics() and questions.need_main_thread():
                 return None
-            lacking = figures(target, questions, self._leases)
+            lacking = ensure_metrics(target, questions, self._leases)
             seconds = time.monotonic() - start
             log.info("metrics computed in %.1f s", seconds)
         return Computed(lacking, seconds)

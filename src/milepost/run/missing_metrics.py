@@ -9,11 +9,11 @@ MOST = 3
 """Reasons that a message spells out."""
 
 
-def shortcomings(record: Mapping[str, Any]) -> str | None:
+def describe_missing(record: Mapping[str, Any]) -> str | None:
     """Name the figures that could not be computed, with the reasons, in one line; None if all were.
 
     Args:
-        record: of a checkpoint's figures, as `run.scoring.write_figures` stores it.
+        record: of a checkpoint's figures, as `run.scoring.write_metrics` stores it.
     """
     parts = []
     unanswered = {task: n for task, n in record["missing"].items() if n}
@@ -29,7 +29,7 @@ def shortcomings(record: Mapping[str, Any]) -> str | None:
     return "; ".join(parts[:MOST]) + more if parts else None
 
 
-def may_be_mended(record: Mapping[str, Any]) -> bool:
+def may_be_retried(record: Mapping[str, Any]) -> bool:
     """Whether a figure is lacking because code raised an exception, so that another try may compute it."""
     return any(one["kind"] == "raised" for one in record.get("reasons", ()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from milepost.errors import MilepostError, TokenizerError
 from milepost.plan.plan import Plan, load_plan, save_plan
-from milepost.run.planning import Questions, write_docs
+from milepost.run.planning import PlannedTasks, write_docs
 from milepost.run.series import PreparedSeries
 from milepost.run.software_versions import versions
 from milepost.tasks.settings import TaskSettings
@@ -21,7 +21,7 @@ _TOKENIZES = ("transformers", "tokenizers")
 """Libraries that decide how a tokenizer describes itself."""
 
 
-def read_saved_plan(folder: Path) -> Questions:
+def read_saved_plan(folder: Path) -> PlannedTasks:
     """The plan that `write_saved_plan`, or the cache of an earlier run, keeps in `folder`.
 
     Raises:
@@ -35,7 +35,7 @@ def read_saved_plan(folder: Path) -> Questions:
             f"{folder} holds no saved plan that can be read",
             "`milepost run ... --save-plan FOLDER` writes one",
         ) from error
-    return Questions(plan, settings, None)
+    return PlannedTasks(plan, settings, None)
 
 
 def write_saved_plan(plans: Iterable[Plan], folder: Path) -> Plan:

@@ -40,7 +40,7 @@ PLAN_FORMAT = 10
 logger = logging.getLogger("milepost.run")
 
 
-class Questions:
+class PlannedTasks:
     """The plan, and lm_eval's task objects for counting answers; a cached plan loads them when needed."""
 
     def __init__(self, plan: Plan, settings: TaskSettings, loaded: Any | None) -> None:
@@ -64,7 +64,7 @@ class Questions:
         return needs_main_thread(self.loaded())
 
 
-def make_questions(
+def make_plan(
     settings: TaskSettings,
     load_tokenizer: Callable[[], Any],
     tokenizer_id: str,
@@ -74,7 +74,7 @@ def make_questions(
     reuse: bool,
     journal: Journal,
     defaults: GenerationDefaults | None = None,
-) -> Questions:
+) -> PlannedTasks:
     """The plan for one tokenizer and context length.
 
     Args:
@@ -87,7 +87,7 @@ def make_questions(
     defaults = defaults or GenerationDefaults()
     asked = [PLAN_FORMAT, _plain_settings(settings), tokenizer_id, max_length, shard_tokens, asdict(defaults)]
     if not can_compute_metrics():
-        return Questions(_newest_saved(asked), settings, None)
+        return PlannedTasks(_newest_saved(asked), settings, None)
     if reuse:
         from milepost.tasks.lm_eval.checks import check_tasks
 
@@ -97,7 +97,7 @@ def make_questions(
         if plan is not None:
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
             _note_newest(asked, key)
-            return Questions(plan, settings, None)
+            return PlannedTasks(plan, settings, None)
     plan, loaded, data = _build(
         settings, load_tokenizer(), tokenizer_id, max_length, shard_tokens, journal, defaults
     )
@@ -106,7 +106,7 @@ def make_questions(
         key = _key(asked, loaded.files_digest)
         _to_cache(plan, data, cache_folder() / "plans" / key)
         _note_newest(asked, key)
-    return Questions(plan, settings, loaded)
+    return PlannedTasks(plan, settings, loaded)
 
 
 def _build(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
+from milepost.run.timing import format_duration
 from milepost.types import Checkpoint
 
 
@@ -82,10 +83,10 @@ class Lines:
         left = max(0, self._n_tokens - self._tokens_done)
         eta = ""
         if left and self._tokens_done:
-            eta = f", about {spell((now - self._began) / self._tokens_done * left)} left"
+            eta = f", about {format_duration((now - self._began) / self._tokens_done * left)} left"
         print(
             f"[{self._done}/{self._n}] {checkpoint.series} {checkpoint.name}: {what},"
-            f" {spell(self._took_s.pop(checkpoint))}{eta}",
+            f" {format_duration(self._took_s.pop(checkpoint))}{eta}",
             file=sys.stderr,
             flush=True,
         )
@@ -150,11 +151,3 @@ def _bars(n_tokens: int) -> Iterator[Display]:
 
     with display:
         yield Bars()
-
-
-def spell(seconds: float) -> str:
-    """`8.1 s`, `42 s`, `12 min`, `3.4 h`."""
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

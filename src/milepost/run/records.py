@@ -15,13 +15,16 @@ from milepost.errors import CheckpointError
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.outcome import Failure
-from milepost.run.scoring import Target, write_plan_record
+from milepost.run.plan_from_records import write_requests
 from milepost.run.software_versions import versions
+from milepost.run.target import Target
 from milepost.sources import identify
 from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, is_intact, read_json, write_json
+from milepost.store.picks import write_choices
 from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
+from milepost.store.tables import copy_table, looks_whole
 from milepost.types import Checkpoint
 
 logger = logging.getLogger("milepost.run")
@@ -153,3 +156,43 @@ def _model_now(checkpoint: Checkpoint) -> str | None:
         return identify(checkpoint, cache_folder()).model_id
     except CheckpointError:
         return None
+
+
+def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
+    """What was asked, for people and for readers without lm_eval; once per plan."""
+    path = results.plan_path(plan.plan_id)
+    lacking = [task for task in plan.tasks if not looks_whole(results.docs_path(task.docs_id))]
+    for task in plan.tasks:
+        if task.choices is not None and not looks_whole(results.choices_path(task.docs_id)):
+            write_choices(results.choices_path(task.docs_id), task.choices)
+    write_requests(results, plan)
+    if is_intact(path) and not lacking:
+        return
+    tasks = [
+        {
+            "name": task.name,
+            "task_id": task.task_id,
+            "asked_id": task.asked_id,
+            "docs_id": task.docs_id,
+            "counting_id": plan.counting_id(task),
+            "n_docs": task.n_docs,
+            "n_requests": task.encoded.n_requests,
+            "n_truncated": task.encoded.n_truncated,
+            "n_tokens": task.n_tokens,
+            "shards": [[shard.shard_id, shard.first, shard.last] for shard in task.shards],
+        }
+        for task in plan.tasks
+    ]
+    for task in lacking:
+        if task.docs.path is None or not copy_table(task.docs.path, results.docs_path(task.docs_id)):
+            results.write_docs(task.docs_id, task.docs.table())
+    write_json(
+        path,
+        {
+            "plan_id": plan.plan_id,
+            "tokenizer_id": plan.tokenizer_id,
+            "max_length": plan.max_length,
+            "settings": {**plan.settings, "asked": redacted(plan.settings.get("asked", {}))},
+            "tasks": tasks,
+        },
+    )

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError, StorageError
 from milepost.run.beforehand import Beforehand
-from milepost.run.callbacks import Listener
+from milepost.run.callbacks import RunCallback
 from milepost.run.config import EvalConfig
 from milepost.run.device import resolve_device
 from milepost.run.engine_checks import connect
-from milepost.run.inference import Answerer
+from milepost.run.inference import Inference
 from milepost.run.journal import Journal
 from milepost.run.metrics_worker import Computed, Computing, MetricsWorker
 from milepost.run.outcome import Failure, Outcome
-from milepost.run.planning import Questions
+from milepost.run.planning import PlannedTasks
 from milepost.run.prefetch import read_ahead
 from milepost.run.progress import Progress
 from milepost.run.records import log_head, note_failure, note_visit
-from milepost.run.scoring import Target, score_shards
-from milepost.run.series import PreparedSeries, QuestionsKey
+from milepost.run.scoring import score_shards
+from milepost.run.series import PlanKey, PreparedSeries
 from milepost.run.software_versions import COMPUTING, versions
+from milepost.run.target import Target
 from milepost.run.weight_staging import Staging
 from milepost.sources import Identity, fetch, identify
 from milepost.sources.digests import sha256_now
@@ -80,11 +81,11 @@ class Runner:
         self,
         settings: EvalConfig,
         results: ResultsFolder,
-        questions: dict[QuestionsKey, Questions],
+        questions: dict[PlanKey, PlannedTasks],
         journal: Journal,
         outcome: Outcome,
         worker: Worker,
-        listener: Listener,
+        listener: RunCallback,
         first_weights: FirstWeights | None = None,
     ) -> None:
         self._settings = settings
@@ -102,7 +103,7 @@ class Runner:
         """Of the series that the live model belongs to."""
         self._dtype = ""
         """What the live model was asked to compute in."""
-        self._answerer: Answerer | None = None
+        self._inference: Inference | None = None
         self._metrics = MetricsWorker(journal, self._leases)
         self._unsettled: deque[_Scored] = deque()
         """In the order in which they are to be told of."""
@@ -159,8 +160,8 @@ class Runner:
 
     def _between_shards(self, progress: Progress) -> None:
         self._settle(progress)
-        if self._model is not None and self._answerer is not None:
-            self._staging.look(self._model, self._answerer.gpu)
+        if self._model is not None and self._inference is not None:
+            self._staging.look(self._model, self._inference.gpu)
 
     def _settle(self, progress: Progress, *, wait: bool = False) -> None:
         """Finish with the checkpoints whose metrics are there, in order; with all of them if `wait`."""
@@ -245,7 +246,7 @@ class Runner:
         self,
         series: PreparedSeries,
         checkpoint: Checkpoint,
-        questions: Questions,
+        questions: PlannedTasks,
         read: _Read,
         progress: Progress,
         beforehand: Beforehand,
@@ -259,7 +260,7 @@ class Runner:
         if read.problem is not None:
             raise read.problem
         if not target.missing_shards() and target.has_metrics():
-            known = Computed(target.shortcomings(), seconds=0.0)
+            known = Computed(target.describe_missing(), seconds=0.0)
             return _Scored(checkpoint, lambda: self._judge(checkpoint, target, known, n_shards=0))
         if not target.missing_shards() and self._settings.leaves_metrics:
             return _Scored(checkpoint, lambda: self._leave_metrics(checkpoint, n_shards=0))
@@ -300,7 +301,7 @@ class Runner:
         """Count a checkpoint that has metrics, tell who listens, and say so in a few words."""
         if computed.seconds:
             self._outcome.metrics_s[checkpoint] = computed.seconds
-        self._listener.figures(target.plan.plan_id, checkpoint)
+        self._listener.metrics_stored(target.plan.plan_id, checkpoint)
         if computed.lacking:
             self._fail(checkpoint, computed.lacking)
             return computed.lacking
@@ -339,9 +340,9 @@ class Runner:
         share: bool,
     ) -> int:
         if self._settings.engine == "openai":
-            answerer, n_parameters, device = connect(self._settings), None, self._settings.base_url
+            inference, n_parameters, device = connect(self._settings), None, self._settings.base_url
         else:
-            model, answerer = self._put_in_place(series, checkpoint, target, read, log)
+            model, inference = self._put_in_place(series, checkpoint, target, read, log)
             n_parameters, device = model.n_parameters, self._device
         self._worker.at(
             series=checkpoint.series,
@@ -356,17 +357,17 @@ class Runner:
             "versions": versions(),
             "plan_id": target.plan.plan_id,
         }
-        beforehand.measure(answerer, target)
+        beforehand.measure(inference, target)
         start = time.monotonic()
         settling = _Settling(progress, functools.partial(self._between_shards, progress))
-        n_shards = score_shards(target, answerer, settling, self._leases, made, share)
+        n_shards = score_shards(target, inference, settling, self._leases, made, share)
         spent = self._outcome.scoring_s
         spent[checkpoint] = spent.get(checkpoint, 0.0) + time.monotonic() - start
-        fallback = answerer.fallback(target.plan)
+        fallback = inference.fallback(target.plan)
         if fallback and fallback != self._fallback:
             self._fallback = fallback
             logger.warning("%s", fallback)
-        engine = answerer.name(target.plan)
+        engine = inference.name(target.plan)
         log.info("engine: %s%s", engine, f" ({fallback})" if fallback else "")
         note_visit(
             self._results,
@@ -387,7 +388,7 @@ class Runner:
         target: Target,
         read: _Read,
         log: logging.Logger,
-    ) -> tuple[LiveModel, Answerer]:
+    ) -> tuple[LiveModel, Inference]:
         if read.weights is None:
             raise CheckpointError(f"{checkpoint.name}: its scores were removed while the run was under way")
         from milepost.weights import merged
@@ -396,36 +397,36 @@ class Runner:
         weights = merged(read.weights)  # here, because the background must not make modules
         for warning in weights.warnings:
             log.warning("%s: %s", checkpoint.name, warning)
-        model, answerer = self._take_in(weights, target.dtype, series)
+        model, inference = self._take_in(weights, target.dtype, series)
         # The module has them; only the next checkpoint's stay in memory beside it.
         weights.tensors.clear()
         log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
-        return model, answerer
+        return model, inference
 
     def _take_in(
         self, weights: CheckpointWeights, dtype: str, series: PreparedSeries
-    ) -> tuple[LiveModel, Answerer]:
+    ) -> tuple[LiveModel, Inference]:
         """The live model with these weights: copied in place where they fit, else a new module."""
         from milepost.weights import LiveModel
 
         if (
             self._model is None
-            or self._answerer is None
+            or self._inference is None
             or self._tokenizer_id != series.tokenizer_id
             or self._dtype != dtype
             or self._model.accepts(weights) is not None
         ):
             self._staging.forget(weights)
-            self._model = self._answerer = None  # frees the old module before the new one is made
+            self._model = self._inference = None  # frees the old module before the new one is made
             self._model, self._dtype = LiveModel.build(weights, dtype=dtype, device=self._device), dtype
             self._tokenizer_id = series.tokenizer_id
-            self._answerer = self._build_answerer(self._model, series)
+            self._inference = self._build_inference(self._model, series)
         else:
             self._model.copy_from(weights, self._staging.of(weights))
             self._staging.forget(weights)
-        return self._model, self._answerer
+        return self._model, self._inference
 
-    def _build_answerer(self, model: LiveModel, series: PreparedSeries) -> Answerer:
+    def _build_inference(self, model: LiveModel, series: PreparedSeries) -> Inference:
         from milepost.engine import build_engine, build_generator
 
         name, budget_tokens = self._settings.engine, self._settings.batch_tokens
@@ -439,7 +440,7 @@ class Runner:
             trial=plan.longest_scored(),
         )
         if not plan.asks_texts:
-            return Answerer(engine, None)
+            return Inference(engine, None)
         generator = build_generator(
             name,
             model.module,
@@ -447,7 +448,7 @@ class Runner:
             vocab_size=model.vocab_size,
             budget_tokens=budget_tokens,
         )
-        return Answerer(engine, generator)
+        return Inference(engine, generator)
 
 
 @dataclass(frozen=True, slots=True)

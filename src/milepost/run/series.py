@@ -24,7 +24,7 @@ logger = logging.getLogger("milepost.run")
 
 Key = TypeVar("Key", bound=Hashable)
 
-QuestionsKey = tuple[str, int, GenerationDefaults]
+PlanKey = tuple[str, int, GenerationDefaults]
 """Tokenizer, context length, and how texts end: what a plan depends on besides the tasks."""
 
 SHAPE = (
@@ -81,12 +81,12 @@ class PreparedSeries:
         every = [*self.checkpoints, *(checkpoint for checkpoint, _ in self.refused)]
         return sorted(every, key=lambda one: step_order(one.step, one.name))
 
-    def key_of(self, checkpoint: Checkpoint) -> QuestionsKey:
+    def key_of(self, checkpoint: Checkpoint) -> PlanKey:
         """Checkpoints with the same key, of any series, are asked with the same token ids."""
         return self.tokenizer_id, self.max_length, self.generations[checkpoint]
 
     @property
-    def keys(self) -> list[QuestionsKey]:
+    def keys(self) -> list[PlanKey]:
         """Those of its checkpoints, in their order."""
         return list(dict.fromkeys(self.key_of(checkpoint) for checkpoint in self.checkpoints))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from milepost.errors import MilepostError
-from milepost.run.beforehand import LongRun
 from milepost.run.config import EvalConfig
+from milepost.run.timing import LongRunPolicy
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:([0-9]{1,7}(?:\.[0-9]{1,3})?)([smhd]?))(?=[0-9]|$)")
@@ -22,7 +22,7 @@ class WatchSettings:
     """How a training run is followed; `run` says what is asked of each checkpoint."""
 
     run: EvalConfig
-    long_run: LongRun = LongRun()
+    long_run: LongRunPolicy = LongRunPolicy()
     every_s: float | None = None
     """Look at least this often; None for a sensible time. Changes on a local disk are seen at once."""
     settle_s: float = 5.0

@@ -22,7 +22,7 @@ logger = logging.getLogger("milepost.watching")
 
 
 class Command:
-    """A `run.callbacks.Listener` that runs a shell command for each checkpoint that has figures.
+    """A `run.callbacks.RunCallback` that runs a shell command for each checkpoint that has figures.
 
     The environment names it: MILEPOST_CHECKPOINT, MILEPOST_STEP (empty where the name tells none),
     MILEPOST_SERIES, MILEPOST_SOURCE and MILEPOST_RESULTS. What was run is noted in the results folder when it
@@ -38,7 +38,7 @@ class Command:
     def begin(self, results: ResultsFolder, leases: Leases) -> None:
         self._results, self._leases = results, leases
 
-    def figures(self, plan_id: str, checkpoint: Checkpoint) -> None:
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
         visit = read_json(self._results.checkpoint_path(checkpoint.series, checkpoint.name))
         asked = {"model_id": visit["model_id"], "plan_id": plan_id, "command": self.command}
         note = self._note(checkpoint)

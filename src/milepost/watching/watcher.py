@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from milepost.errors import SourceError
-from milepost.run.callbacks import Listener
+from milepost.run.callbacks import RunCallback
 from milepost.run.evaluation import check_run, evaluate_series, find_series
 from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
@@ -52,7 +52,7 @@ class Report:
 def watch_run(
     settings: WatchSettings,
     journal: Journal,
-    listener: Listener,
+    listener: RunCallback,
     *,
     say: Callable[[str], None],
     has_ended: Callable[[], bool],
@@ -76,7 +76,7 @@ class _Watcher:
         self,
         settings: WatchSettings,
         journal: Journal,
-        listener: Listener,
+        listener: RunCallback,
         say: Callable[[str], None],
         has_ended: Callable[[], bool],
     ) -> None:

@@ -1,0 +1,136 @@
+"""Compute lm_eval's metrics of a scored checkpoint and store them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import numpy as np
+
+from milepost.plan.plan import KINDS, Plan, TaskPlan
+from milepost.run.choice_metrics import choice_figures
+from milepost.run.missing_metrics import describe_missing
+from milepost.run.planning import PlannedTasks
+from milepost.run.scoring import LOOK_AGAIN_S
+from milepost.run.target import RAISED, Target
+from milepost.store.atomic_files import is_intact, write_json
+from milepost.store.leases import Leases
+from milepost.store.tables import read_made
+
+PER_CHECKPOINT = ("results", "groups")
+"""The parts of lm_eval's results file that differ between checkpoints; the rest is kept once per plan."""
+
+
+def ensure_metrics(target: Target, questions: PlannedTasks, leases: Leases) -> str | None:
+    """See that a fully scored checkpoint has its figures, by one process.
+
+    Returns:
+        Which figures could not be computed and why; None if all were.
+
+    Raises:
+        ResultsError: a stored shard is damaged, or the disk is full.
+    """
+    while not target.has_metrics():
+        with leases.hold(f"{target.unit}figures-{target.plan.plan_id}") as ours:
+            if ours and not target.has_metrics():
+                return write_metrics(target, questions)
+        if not ours:
+            time.sleep(LOOK_AGAIN_S)
+    return target.describe_missing()
+
+
+def write_metrics(target: Target, questions: PlannedTasks) -> str | None:
+    """Compute and store lm_eval's metrics of a scored checkpoint. Returns and raises as `ensure_metrics`."""
+    from milepost.tasks.lm_eval.guarded import as_records
+    from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
+
+    responses = {}
+    for task in target.plan.tasks:
+        parts = [target.results.read_scores(target.score_path(shard)) for shard in task.shards]
+        responses[task.name] = Responses(
+            kinds=[KINDS[kind] for kind in task.kinds],
+            doc_ids=task.doc_ids,
+            loglikelihood=np.concatenate([loglikelihood for loglikelihood, _ in parts]),
+            greedy=np.concatenate([greedy for _, greedy in parts]),
+            generated=_generated(target, task),
+            n_targets=task.encoded.n_targets_of_requests,
+            raised=_raised(target, task),
+        )
+    evaluation = compute_metrics(questions.loaded(), responses)
+    settings = _settings_of(target.plan)
+    for task in target.plan.tasks:
+        if task.name in evaluation.docs:
+            columns = _columns(evaluation.docs[task.name])
+            target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
+    logs = {name: answers.loglikelihood for name, answers in responses.items()}
+    choices = choice_figures(questions.loaded(), target.plan.tasks, logs)
+    if choices.docs:
+        choices.write_docs(target.picks_path)
+    tables = evaluation.lm_eval
+    tables_path = target.results.lm_eval_tables_path(target.plan.plan_id)
+    if not is_intact(tables_path):
+        write_json(tables_path, {k: v for k, v in tables.items() if k not in PER_CHECKPOINT})
+    record = {
+        "rows": [{**row, "setting": settings[row["task"]]} for row in evaluation.rows],
+        "choices": choices.as_json(evaluation.rows),
+        "missing": evaluation.missing,
+        "reasons": as_records(evaluation.reasons),
+        "lm_eval": {key: tables[key] for key in PER_CHECKPOINT if key in tables},
+    }
+    write_json(target.metrics_path, record)
+    return describe_missing(record)
+
+
+def _raised(target: Target, task: TaskPlan) -> str | None:
+    """On which of a task's requests the model raised an exception; None where on none."""
+    notes = [read_made(target.score_path(shard)).get(RAISED) for shard in task.shards]
+    found = [note for note in notes if note is not None]
+    if not found:
+        return None
+    n = sum(note["requests"] for note in found)
+    return f"{found[0]['first']}" + (f" (and {n - 1} more requests)" if n > 1 else "")
+
+
+def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:
+    """The texts of a task's requests, where it asks for any."""
+    if not task.generations.settings:
+        return None
+    parts = (target.results.read_generated(target.score_path(shard)) for shard in task.shards)
+    return [texts for part in parts for texts in part]
+
+
+def _columns(docs: Any) -> dict[str, list[Any]]:
+    """Per-doc metrics as columns; what is no number (a pair to be aggregated) as JSON."""
+    columns: dict[str, list[Any]] = {"doc_id": docs.doc_id, "filter": docs.filter, "filtered": docs.filtered}
+    for metric, values in docs.values.items():
+        columns[f"value:{metric}"] = values
+    for metric, values in docs.metrics.items():
+        if all(value is None or isinstance(value, int | float | np.number | np.bool_) for value in values):
+            columns[f"metric:{metric}"] = [None if value is None else float(value) for value in values]
+        else:
+            columns[f"json:{metric}"] = [json.dumps(value, default=_plain_number) for value in values]
+    return columns
+
+
+def _plain_number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _settings_of(plan: Plan) -> dict[str, str]:
+    """By task and group, a name for how it was asked and counted: figures with another are not comparable."""
+    counting = plan.settings["counting"]
+    tasks = {task.name: _digest(task.asked_id, counting["tasks"][task.name]) for task in plan.tasks}
+    members = {
+        name: sorted(
+            tasks[task] for task, entry in plan.settings["tasks"].items() if name in entry["parents"]
+        )
+        for name in counting["groups"]
+    }
+    groups = {name: _digest(members[name], counting["groups"][name]) for name in counting["groups"]}
+    return {**tasks, **groups}
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
