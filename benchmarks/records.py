@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from milepost.analysis.choice_metrics import free_figures, habit_figures
-from milepost.analysis.choice_values import doc_figures
+from milepost.analysis.choice_metrics import free_metrics, pick_metrics
+from milepost.analysis.choice_values import doc_metrics
 from milepost.analysis.constant_answer import count_picks
 from milepost.analysis.training import note_training
 from milepost.run.choice_metrics import ChoiceFigures
@@ -216,12 +216,12 @@ def write_figures(
     from milepost.tasks.lm_eval.groups import group_figures, group_picks
 
     loaded: Any = SimpleNamespace(groups=groups)
-    docs = {task.name: doc_figures(task.choices, logs[task.name]) for task in tasks}
-    figures = {task.name: free_figures(task.choices, docs[task.name]) for task in tasks}
+    docs = {task.name: doc_metrics(task.choices, logs[task.name]) for task in tasks}
+    figures = {task.name: free_metrics(task.choices, docs[task.name]) for task in tasks}
     picks = {task.name: count_picks(task.choices, docs[task.name]) for task in tasks}
     figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
     picks |= group_picks(loaded, picks)
-    figures = {name: of | habit_figures(picks[name]) for name, of in figures.items()}
+    figures = {name: of | pick_metrics(picks[name]) for name, of in figures.items()}
     free = ChoiceFigures(docs, figures, picks)
     parents = {task.name: list(task.parents) for task in tasks}
     parents |= {f"{group}_{family}": [group] for group in GROUPS for family in FAMILIES}

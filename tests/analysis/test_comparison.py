@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from milepost.analysis.changed_docs import changed_docs
-from milepost.analysis.comparison import Compared, compare_models
+from milepost.analysis.comparison import MetricDifference, compare_models
 from milepost.analysis.paired import Flips, mcnemar, paired_means
 from tests.analysis.answered import group, model, perplexity, right, task
 
@@ -18,7 +18,7 @@ RIGHT = GENERATOR.random(200) < 0.7
 WORSE = RIGHT & (GENERATOR.random(200) < 0.8)
 
 
-def only(found: tuple[Compared, ...]) -> Compared:
+def only(found: tuple[MetricDifference, ...]) -> MetricDifference:
     (one,) = found
     return one
 

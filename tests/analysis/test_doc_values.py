@@ -16,10 +16,10 @@ from milepost.analysis.doc_values import (
     bits,
     complement,
     exponential,
+    identity,
     loss,
     percent,
     perplexity,
-    plainly,
     read_curve,
     read_values,
 )
@@ -58,13 +58,13 @@ def weighted(nats: np.ndarray) -> float:
 KINDS = {
     kind.metric: kind
     for kind in (
-        Kind("acc", plainly, True, list(SHARES), list(SHARES.mean(axis=1))),
+        Kind("acc", identity, True, list(SHARES), list(SHARES.mean(axis=1))),
         Kind("perplexity", perplexity, False, list(NATS), list(np.exp(-NATS.mean(axis=1)))),
         Kind("my_ppl", perplexity, False, list(NATS), list(np.exp(-NATS.mean(axis=1)))),
         Kind("exp_of_loss", exponential, False, list(-NATS), list(np.exp(-NATS.mean(axis=1)))),
         Kind("my_nll", loss, False, list(NATS), list(-NATS.mean(axis=1))),
-        Kind("nats", plainly, False, list(-NATS), list(-NATS.mean(axis=1))),
-        Kind("loglikelihood", plainly, True, list(NATS), list(NATS.mean(axis=1))),
+        Kind("nats", identity, False, list(-NATS), list(-NATS.mean(axis=1))),
+        Kind("loglikelihood", identity, True, list(NATS), list(NATS.mean(axis=1))),
         Kind(
             "word_perplexity",
             perplexity,
@@ -100,7 +100,7 @@ def test_a_reading_gives_every_figure_of_the_curve(name: str) -> None:
     kind = KINDS[name]
     read = read_curve(kind.raw, kind.values)
     assert read is not None
-    assert {one.figure for one in read} == {kind.figure}
+    assert {one.transform for one in read} == {kind.transform}
     assert [one.total() for one in read] == pytest.approx(kind.values)
 
 
@@ -146,7 +146,7 @@ def test_show_signal_and_compare_say_the_same_of_a_series_that_gets_better_or_wo
             stderr=(0.0,) * 6,
             is_accuracy=False,
             higher_is_better=kind.higher_is_better,
-            is_ratio=kind.figure in (perplexity, exponential),
+            is_ratio=kind.transform in (perplexity, exponential),
         )
     )
     assert (rating.improved, rating.worsened) == (not turned, turned)
@@ -209,4 +209,4 @@ def test_values_that_cancel_in_their_mean_are_read_though_they_are_stored_as_flo
     exact -= exact.mean() - 1e-3
     read = read_values(exact.astype(np.float32).astype(float), float(exact.mean()))
     assert read is not None
-    assert read.figure is plainly
+    assert read.transform is identity

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from milepost.analysis.improvement import Progress, compare_all, progress, weighted
+from milepost.analysis.improvement import CurveProgress, compare_all, curve_progress, weighted
 from milepost.analysis.paired import compare_right, paired_means
 
 SIMULATIONS = 1000
 DOCS = 400
 
 
-def shown(values: np.ndarray, *, higher_is_better: bool = True) -> Progress:
+def shown(values: np.ndarray, *, higher_is_better: bool = True) -> CurveProgress:
     pairs = compare_all(values.astype(float), np.ones(values.shape[1]))
-    return progress(pairs, higher_is_better=higher_is_better)
+    return curve_progress(pairs, higher_is_better=higher_is_better)
 
 
 def answers(generator: np.random.Generator, quality: list[float], docs: int = DOCS) -> np.ndarray:

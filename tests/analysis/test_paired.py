@@ -161,7 +161,7 @@ def test_a_perplexity_is_weighed_by_words_and_tested_on_the_log_scale() -> None:
     words = np.array([10.0, 20.0, 400.0, 30.0] * 10)
     original = np.linspace(2, 4, 40)
     other = original + np.linspace(0.1, 0.3, 40)
-    paired = paired_means(original, other, weights=words, figure=np.exp)
+    paired = paired_means(original, other, weights=words, transform=np.exp)
     before = math.exp((original * words).sum() / words.sum())
     after = math.exp((other * words).sum() / words.sum())
     assert paired.difference == pytest.approx(after - before)

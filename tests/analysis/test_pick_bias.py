@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.analysis.pick_bias import bias, entropy_bits, position_name
+from milepost.analysis.pick_bias import entropy_bits, pick_bias, position_name
 from milepost.types import PickCounts
 
 
@@ -14,13 +14,13 @@ def counts(picked: list[int], right: list[int]) -> PickCounts:
 
 
 def test_a_model_that_always_picks_one_letter_has_no_entropy() -> None:
-    found = bias(counts([0, 8, 0, 0], [2, 2, 2, 2]))
+    found = pick_bias(counts([0, 8, 0, 0], [2, 2, 2, 2]))
     assert found.entropy_bits == 0
     assert found.excess == pytest.approx(0.75)
 
 
 def test_a_model_that_knows_everything_has_the_entropy_of_the_answers_and_no_bias() -> None:
-    found = bias(counts([4, 2, 1, 1], [4, 2, 1, 1]))
+    found = pick_bias(counts([4, 2, 1, 1], [4, 2, 1, 1]))
     assert found.entropy_bits == pytest.approx(1.75)
     assert found.excess == 0
 

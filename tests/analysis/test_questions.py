@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from milepost.analysis.questions import Kind, changes, chosen, totals
+from milepost.analysis.questions import Kind, select_docs, step_changes, totals
 from milepost.store.pick_history import PickHistory
 
 
@@ -43,7 +43,7 @@ THROUGH = history(
 
 def places(of: PickHistory, kind: Kind) -> list[int]:
     """Columns of the history, of every doc of a kind."""
-    return [doc // 10 for _, doc in chosen([of], kind, of.right.size)]
+    return [doc // 10 for _, doc in select_docs([of], kind, of.right.size)]
 
 
 def test_learned_are_wrong_at_first_and_right_at_last_the_earliest_first() -> None:
@@ -68,15 +68,15 @@ def test_of_the_never_right_the_most_wrongly_answered_comes_first() -> None:
 def test_over_several_tasks_the_clearest_cases_come_first_whichever_their_task() -> None:
     late = history([[0, 0], [0, 0], [0, 1]])
     early = history([[0, 0], [0, 1], [0, 1]])
-    assert [(of is early, doc) for of, doc in chosen([late, early], "learned", 5)] == [
+    assert [(of is early, doc) for of, doc in select_docs([late, early], "learned", 5)] == [
         (True, 10),
         (False, 10),
     ]
-    assert len(chosen([late, early], "all", 3)) == 3
+    assert len(select_docs([late, early], "all", 3)) == 3
 
 
 def test_counts_per_step_are_against_the_checkpoint_before() -> None:
-    counted = [(one.right, one.learned, one.forgotten) for one in changes(THROUGH)]
+    counted = [(one.right, one.learned, one.forgotten) for one in step_changes(THROUGH)]
     assert counted == [(3, 0, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1)]
 
 
@@ -95,7 +95,7 @@ def test_one_sided_change_is_told_from_flips_by_luck() -> None:
 @given(arrays(bool, (4, 12)))
 def test_every_doc_is_in_its_kinds_and_counts_add_up(right: np.ndarray) -> None:
     of = history(right.astype(int).tolist())
-    steps = changes(of)
+    steps = step_changes(of)
     for before, after in itertools.pairwise(steps):
         assert after.right == before.right + after.learned - after.forgotten
     sums = totals(of)
@@ -109,4 +109,4 @@ def test_every_doc_is_in_its_kinds_and_counts_add_up(right: np.ndarray) -> None:
 def test_one_checkpoint_has_nothing_learned(n: int) -> None:
     alone = history([[1] * n])
     assert len(places(alone, "learned")) == len(places(alone, "flips")) == 0
-    assert changes(alone)[0].learned == 0
+    assert step_changes(alone)[0].learned == 0

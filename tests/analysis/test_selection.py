@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.analysis.selection import headline, select
+from milepost.analysis.selection import summary_rows, select
 from milepost.errors import ResultsError
 from tests.analysis.made import measurement, mmlu, perplexity
 
@@ -14,35 +14,35 @@ def tasks_of(found):
 
 
 def test_unasked_groups_and_lone_tasks_are_shown_and_subjects_are_not() -> None:
-    shown = headline([*mmlu([1]), perplexity(value=20.0)])
+    shown = summary_rows([*mmlu([1]), perplexity(value=20.0)])
     groups = ["mmlu", "mmlu_stem", "mmlu_humanities", "mmlu_social_sciences", "mmlu_other"]
     assert tasks_of(shown) == [*groups, "wikitext"]
 
 
 def test_all_shows_the_subjects_too() -> None:
-    assert len(tasks_of(headline(mmlu([1]), subjects=True))) == 62
+    assert len(tasks_of(summary_rows(mmlu([1]), subjects=True))) == 62
 
 
 def test_a_task_is_shown_when_its_group_has_no_figure_of_its_own() -> None:
-    assert tasks_of(headline([measurement(task="anatomy", parents=("mmlu",))])) == ["anatomy"]
+    assert tasks_of(summary_rows([measurement(task="anatomy", parents=("mmlu",))])) == ["anatomy"]
 
 
 def test_patterns_choose_subjects() -> None:
-    shown = headline(mmlu([1]), tasks=["mmlu_subject_0[1-3]", "mmlu_stem"])
+    shown = summary_rows(mmlu([1]), tasks=["mmlu_subject_0[1-3]", "mmlu_stem"])
     assert tasks_of(shown) == ["mmlu_stem", "mmlu_subject_01", "mmlu_subject_02", "mmlu_subject_03"]
 
 
 def test_unasked_each_task_shows_the_metric_it_lists_first() -> None:
     found = [measurement(task="hellaswag", metric=m) for m in ("acc", "acc_norm")]
     found += [measurement(task="lambada", metric=m) for m in ("perplexity", "acc")]
-    shown = headline(found)
+    shown = summary_rows(found)
     assert [(each.task, each.metric) for each in shown] == [("hellaswag", "acc"), ("lambada", "perplexity")]
 
 
 def test_a_metric_asked_for_is_shown_wherever_it_is() -> None:
     found = [measurement(task="hellaswag", metric=m) for m in ("acc", "acc_norm")]
     found += [measurement(task="wikitext", metric="word_perplexity")]
-    assert [(e.task, e.metric) for e in headline(found, metrics=["acc*"])] == [
+    assert [(e.task, e.metric) for e in summary_rows(found, metrics=["acc*"])] == [
         ("hellaswag", "acc"),
         ("hellaswag", "acc_norm"),
     ]

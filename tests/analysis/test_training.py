@@ -10,8 +10,8 @@ import pytest
 import milepost
 from milepost.analysis import rows
 from milepost.analysis.intervals import NO_INTERVAL
-from milepost.analysis.selection import headline
-from milepost.analysis.training import Trained, ends, note_training, read_training
+from milepost.analysis.selection import summary_rows
+from milepost.analysis.training import TrainedCurve, group_extremes, note_training, read_training
 from milepost.store import open_results, read_measurements
 from milepost.store.curve_cache import read_note
 from milepost.store.reading import measurements_of, read_current
@@ -27,9 +27,9 @@ def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(results: Path, **patterns: list[str]) -> list[Trained]:
+def trained(results: Path, **patterns: list[str]) -> list[TrainedCurve]:
     current = list(read_current(open_results(results)))
-    return read_training(results, current, rows(headline(measurements_of(current), **patterns)))
+    return read_training(results, current, rows(summary_rows(measurements_of(current), **patterns)))
 
 
 def test_groups_and_perplexities_have_a_progress(results: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_note_counts_for_nothing_once_the_records_have_changed(results: Path) 
 
 def test_small_groups_have_no_ends(results: Path) -> None:
     measured = read_measurements(results)
-    assert ends(measured, rows(headline(measured))) == []
+    assert group_extremes(measured, rows(summary_rows(measured))) == []
 
 
 def test_show_says_it_in_words_and_as_json(results: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from lm_eval.api.metrics import mean, perplexity
 from scipy.stats import binomtest
 
-from milepost.analysis.choice_values import doc_figures
+from milepost.analysis.choice_values import doc_metrics
 from milepost.analysis.intervals import wilson
 from milepost.analysis.paired import Flips, holm, mcnemar, proportions_interval
 from milepost.tasks.lm_eval.stderr import standard_error
@@ -94,7 +94,7 @@ def _picks(random: Random) -> None:
         fixed=False,
         scored_bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
     )
-    found = doc_figures(choices, np.asarray([value for doc in docs for _, value in doc]))
+    found = doc_metrics(choices, np.asarray([value for doc in docs for _, value in doc]))
     for number, (doc, label) in enumerate(zip(docs, right, strict=True)):
         values = [value for _, value in doc]
         per_char = [value / len(text) for text, value in doc]

@@ -11,8 +11,8 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.analysis.curves import curves
-from milepost.analysis.improvement import compare_all, progress
-from milepost.analysis.training import Trained
+from milepost.analysis.improvement import compare_all, curve_progress
+from milepost.analysis.training import TrainedCurve
 from milepost.report.training_table import remark
 from milepost.types import Measurement
 from tests.analysis.made import accuracy, measurement, rising, write_results
@@ -70,8 +70,8 @@ def test_too_few_docs_are_told_before_a_constant_answer() -> None:
     ]
     (curve,) = curves(rows(measured))
     values = np.array([[0.0], [1.0]])
-    shown = progress(compare_all(values, np.ones(1)), higher_is_better=True)
-    told = Trained(curve=curve, progress=shown, gain=1.0, gain_interval=shown.gain_interval)
+    shown = curve_progress(compare_all(values, np.ones(1)), higher_is_better=True)
+    told = TrainedCurve(curve=curve, progress=shown, gain=1.0, gain_interval=shown.gain_interval)
     assert remark(told) == "too few docs to tell"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from milepost.analysis.choice_values import doc_figures
+from milepost.analysis.choice_values import doc_metrics
 from milepost.store.picks import PICK_COLUMNS, read_choices, read_picks, write_choices, write_picks
 from tests.analysis.offers import letters, offered
 
@@ -22,7 +22,7 @@ def test_choices_come_back(tmp_path: Path) -> None:
 
 def test_picks_come_back_by_task_in_the_order_of_the_plan(tmp_path: Path) -> None:
     docs = {
-        task: doc_figures(letters(np.array(right)), np.log(np.arange(1, 4 * len(right) + 1)))
+        task: doc_metrics(letters(np.array(right)), np.log(np.arange(1, 4 * len(right) + 1)))
         for task, right in {"zebra": [3, 0], "ant": [1]}.items()
     }
     columns = {task: {name: getattr(of, name) for name in PICK_COLUMNS} for task, of in docs.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from milepost.analysis.choice_values import doc_figures
+from milepost.analysis.choice_values import doc_metrics
 from milepost.plan.encode import EncodedTask
 from milepost.plan.offered_choices import choices_of, requests_of_choices
 from milepost.tasks.lm_eval.loading import load_tasks
@@ -97,7 +97,7 @@ def test_free_figures_are_those_of_what_is_asked(shape: str, tmp_path: Path) -> 
     doc_ids = np.asarray([one.doc_id for one in requests.requests])
     scores = -np.random.default_rng(0).gamma(3, 3, len(doc_ids))
     choices = choices_asked(requests, doc_ids)
-    found = doc_figures(choices, scores[requests_of_choices(choices.doc_id, doc_ids)])
+    found = doc_metrics(choices, scores[requests_of_choices(choices.doc_id, doc_ids)])
     delimiter = config.get("target_delimiter", " ")
     for number, doc in enumerate(docs):
         own = np.flatnonzero(doc_ids == number)[: len(doc["options"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from milepost.analysis.comparison import Compared
+from milepost.analysis.comparison import MetricDifference
 from milepost.analysis.doc_values import read_values
 from milepost.analysis.matching import common_docs
 from milepost.store.doc_records import ModelAnswers, TaskAnswers
@@ -31,7 +31,7 @@ class ChangedDocs(NamedTuple):
     gained: list[ChangedDoc]
 
 
-def changed_docs(original: ModelAnswers, other: ModelAnswers, compared: Compared) -> ChangedDocs:
+def changed_docs(original: ModelAnswers, other: ModelAnswers, compared: MetricDifference) -> ChangedDocs:
     """All docs that count differently in a compared figure; of a group, those of its tasks."""
     ours, theirs = (_tasks_of(model, compared) for model in (original, other))
     key = compared.metric, compared.filter
@@ -46,7 +46,7 @@ def changed_docs(original: ModelAnswers, other: ModelAnswers, compared: Compared
     return ChangedDocs(lost, gained)
 
 
-def _tasks_of(model: ModelAnswers, compared: Compared) -> dict[str, TaskAnswers]:
+def _tasks_of(model: ModelAnswers, compared: MetricDifference) -> dict[str, TaskAnswers]:
     """The tasks behind a compared figure, with the docs that it is of."""
     if compared.kind == "group" and compared.task in model.groups:
         return model.members(compared.task)
@@ -67,7 +67,7 @@ def _of_task(original: TaskAnswers, other: TaskAnswers, key: tuple[str, str]) ->
     common = common_docs(original.doc_hashes, other.doc_hashes)
     before, after = both[0].of(common.original), both[1].of(common.other)
     with np.errstate(over="ignore"):  # a doc that a broken model finds impossible
-        figures = before.figure(before.values), after.figure(after.values)
+        figures = before.transform(before.values), after.transform(after.values)
     for place in np.flatnonzero(np.abs(figures[1] - figures[0]) > 0):
         yield ChangedDoc(
             original.name,

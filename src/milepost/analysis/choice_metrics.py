@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis.calibration import calibration_error
-from milepost.analysis.choice_values import DocFigures, Layout
-from milepost.analysis.pick_bias import bias
+from milepost.analysis.choice_values import ChoiceTable, DocMetrics
+from milepost.analysis.pick_bias import pick_bias
 from milepost.types import Choices, Estimate, PickCounts
 
 HIGHER_IS_BETTER: dict[str, bool | None] = {
@@ -27,13 +27,13 @@ HIGHER_IS_BETTER: dict[str, bool | None] = {
 """The free figures in their order, and in which direction each is better; see `docs/metrics.md`."""
 
 
-def free_figures(choices: Choices, docs: DocFigures) -> dict[str, Estimate]:
+def free_metrics(choices: Choices, docs: DocMetrics) -> dict[str, Estimate]:
     """The figures of `HIGHER_IS_BETTER` that are means over docs, or nearly so, for one task and checkpoint.
 
     Means over docs have the standard error of a mean (Miller, arXiv 2411.00640, section 2.1). Docs without a
     right choice count as wrong, and are left out where that has no meaning (`bpb_right`).
     """
-    layout = Layout.of(choices)
+    layout = ChoiceTable.of(choices)
     right = layout.table(choices.right, False)
     guess = float((right.sum(axis=1) / layout.counts).mean())
     error = calibration_error(docs.confidence, docs.sure_right)
@@ -51,9 +51,9 @@ def free_figures(choices: Choices, docs: DocFigures) -> dict[str, Estimate]:
     }
 
 
-def habit_figures(counts: PickCounts) -> dict[str, Estimate]:
-    """The rest of them: how one-sided the picks of a task or group are; see `bias.Bias`."""
-    found = bias(counts)
+def pick_metrics(counts: PickCounts) -> dict[str, Estimate]:
+    """The rest of them: how one-sided the picks of a task or group are; see `PickBias`."""
+    found = pick_bias(counts)
     return {
         "pick_entropy": Estimate(found.entropy_bits, None, counts.n, None),
         "pick_bias": Estimate(found.excess, None, counts.n, None),
@@ -68,7 +68,7 @@ def _mean(values: npt.NDArray[np.float64] | npt.NDArray[np.bool_], chance: float
     return Estimate(float(known.mean()) if n else None, stderr, n, chance)
 
 
-def _balanced(layout: Layout, right: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> Estimate:
+def _balanced(layout: ChoiceTable, right: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]) -> Estimate:
     """Per-position balanced accuracy: the mean over positions of the accuracy where the right choice is.
 
     A model that always gives the same letter scores exactly chance, whatever the letter and however the

@@ -21,7 +21,7 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DocFigures:
+class DocMetrics:
     """Figures of each doc of a task at one checkpoint; NaN where it has no right choice, or no wrong one."""
 
     doc_id: Ints
@@ -61,7 +61,7 @@ class DocFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ChoiceTable:
     """Choices as a table: a row per doc, a column per position, as wide as the doc with most choices."""
 
     doc_id: Ints
@@ -74,7 +74,7 @@ class Layout:
     """[C] its position in the doc."""
 
     @classmethod
-    def of(cls, choices: Choices) -> Layout:
+    def of(cls, choices: Choices) -> ChoiceTable:
         doc_id, row, counts = np.unique(choices.doc_id, return_inverse=True, return_counts=True)
         place = np.arange(len(choices)) - np.repeat(np.cumsum(counts) - counts, counts)
         return cls(doc_id, counts, row, place)
@@ -86,7 +86,7 @@ class Layout:
         return table
 
 
-def doc_figures(choices: Choices, loglikelihood: Floats) -> DocFigures:
+def doc_metrics(choices: Choices, loglikelihood: Floats) -> DocMetrics:
     """Everything that one checkpoint's log-likelihoods say about each doc.
 
     Args:
@@ -96,7 +96,7 @@ def doc_figures(choices: Choices, loglikelihood: Floats) -> DocFigures:
     Sources: lm_eval/api/task.py `process_results` for the picks; for probabilities of the right answer as an
     early signal, Schaeffer et al., arXiv 2406.04391, and "Signal and Noise", arXiv 2508.13144, section 5.3.
     """
-    layout = Layout.of(choices)
+    layout = ChoiceTable.of(choices)
     right = layout.table(choices.right, False)
     logs = layout.table(np.asarray(loglikelihood, dtype=np.float64), -np.inf)
     pick = logs.argmax(axis=1)
@@ -108,7 +108,7 @@ def doc_figures(choices: Choices, loglikelihood: Floats) -> DocFigures:
     has_both = has_right & (right.sum(axis=1) < layout.counts)
     highest = logs == logs.max(axis=1, keepdims=True)
     rows = np.arange(len(pick))
-    return DocFigures(
+    return DocMetrics(
         doc_id=layout.doc_id,
         pick=pick,
         pick_norm=picks["chars"],
@@ -127,7 +127,7 @@ def doc_figures(choices: Choices, loglikelihood: Floats) -> DocFigures:
     )
 
 
-def _pick_per(layout: Layout, logs: Floats, lengths: npt.NDArray[np.int32]) -> Ints:
+def _pick_per(layout: ChoiceTable, logs: Floats, lengths: npt.NDArray[np.int32]) -> Ints:
     """As lm_eval divides: an empty choice becomes minus infinity and is never picked."""
     table = layout.table(lengths.astype(np.float64), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -147,7 +147,7 @@ def _entropy_bits(probs: Floats) -> Floats:
     return np.maximum(0.0, bits)
 
 
-def _bits_per_byte(layout: Layout, logs: Floats, right: Bools, choices: Choices) -> Floats:
+def _bits_per_byte(layout: ChoiceTable, logs: Floats, right: Bools, choices: Choices) -> Floats:
     lengths = layout.table(choices.scored_bytes.astype(np.float64), 0.0)
     bits = np.full(logs.shape, np.inf)
     np.divide(-logs / math.log(2), lengths, out=bits, where=right & (lengths > 0))

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from milepost.analysis.doc_values import DocValues, plainly, read_values
+from milepost.analysis.doc_values import DocValues, identity, read_values
 from milepost.analysis.intervals import Interval
 from milepost.analysis.matching import CommonDocs, common_docs
 from milepost.analysis.paired import (
@@ -57,7 +57,7 @@ class DocCount(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class MetricDifference:
     """One figure of two models, over their common docs."""
 
     task: str
@@ -108,11 +108,11 @@ class Uncompared(NamedTuple):
 class Comparison:
     """Another model against the original."""
 
-    tasks: tuple[Compared, ...]
+    tasks: tuple[MetricDifference, ...]
     """The first figure of each task that is in no group, and of each outermost group."""
-    subjects: tuple[Compared, ...]
+    subjects: tuple[MetricDifference, ...]
     """The first figure of everything inside the groups."""
-    others: tuple[Compared, ...]
+    others: tuple[MetricDifference, ...]
     """The other metrics of `tasks`."""
     uncompared: tuple[Uncompared, ...]
     same_tokenizer: bool
@@ -123,7 +123,7 @@ class Comparison:
         """Names of the tasks with this verdict."""
         return [one.task for one in self.tasks if one.verdict == verdict]
 
-    def hurt_most(self, count: int = 10) -> list[Compared]:
+    def hurt_most(self, count: int = 10) -> list[MetricDifference]:
         """The tasks inside groups that lost most, the worst first; only those that did lose."""
         leaves = [one for one in self.subjects if one.kind == "task" and one.loss > 0]
         return sorted(leaves, key=lambda one: -one.loss)[:count]
@@ -228,7 +228,7 @@ class _Matched:
                 return Uncompared(label, values)
         assert isinstance(before, DocValues)
         assert isinstance(after, DocValues)
-        if before.figure is not after.figure:
+        if before.transform is not after.transform:
             return Uncompared(label, "the two results count it differently")
         before, after = before.of(common.original), after.of(common.other)
         counts = ~(np.isnan(before.values) | np.isnan(after.values))
@@ -267,8 +267,8 @@ class _Matched:
         strata = np.repeat(np.arange(len(parts)), [part.docs.common for part in parts])
         counts = DocCount(*(sum(part.docs[i] for part in parts) for i in range(3)))
         return _Pair(
-            DocValues(before, weights, plainly),
-            DocValues(after, weights, plainly),
+            DocValues(before, weights, identity),
+            DocValues(after, weights, identity),
             None if np.ptp(weights) == 0 else strata,
             counts,
         )
@@ -291,7 +291,7 @@ def _doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | str:
 # ---- tests and verdicts --------------------------------------------------------------------------------
 
 
-def _compare_family(pairs: Sequence[tuple[Measurement, _Pair]]) -> Iterable[Compared]:
+def _compare_family(pairs: Sequence[tuple[Measurement, _Pair]]) -> Iterable[MetricDifference]:
     """Figures that share Holm's adjustment."""
     compared = [_compare(figure, pair, ALPHA / len(pairs)) for figure, pair in pairs]
     adjusted = holm([one.p_value for one in compared])
@@ -299,10 +299,10 @@ def _compare_family(pairs: Sequence[tuple[Measurement, _Pair]]) -> Iterable[Comp
         yield replace(one, p_adjusted=p, verdict=_verdict(one, p))
 
 
-def _compare(figure: Measurement, pair: _Pair, alpha: float) -> Compared:
+def _compare(figure: Measurement, pair: _Pair, alpha: float) -> MetricDifference:
     test, paired, changed = _test(pair, alpha)
     before, after = pair.original.total(), pair.other.total()
-    return Compared(
+    return MetricDifference(
         task=figure.task,
         alias=figure.alias,
         kind=figure.kind,
@@ -344,7 +344,7 @@ def _test(pair: _Pair, alpha: float) -> tuple[Test, Paired, Flips | None]:
         pair.other.values / by,
         weights=pair.original.weights,
         strata=pair.strata,
-        figure=pair.original.figure,
+        transform=pair.original.transform,
         alpha=alpha,
     )
     return "paired t", _scaled(found, by), changed
@@ -367,7 +367,7 @@ def _scaled(paired: Paired, by: float) -> Paired:
     return Paired(paired.difference * by, Interval(*ends), paired.p_value, paired.smallest * by)
 
 
-def _verdict(one: Compared, p: float) -> Verdict:
+def _verdict(one: MetricDifference, p: float) -> Verdict:
     if p >= ALPHA:
         return "not distinguishable" if math.isfinite(one.smallest) else "too few docs to tell"
     if one.higher_is_better is None:

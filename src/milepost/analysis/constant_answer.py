@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from milepost.analysis.choice_values import DocFigures, Layout
+from milepost.analysis.choice_values import ChoiceTable, DocMetrics
 from milepost.types import Choices, PickCounts
 
 
-def count_picks(choices: Choices, docs: DocFigures) -> PickCounts:
+def count_picks(choices: Choices, docs: DocMetrics) -> PickCounts:
     """Picks of one task at one checkpoint, by position and by length."""
-    layout = Layout.of(choices)
+    layout = ChoiceTable.of(choices)
     right = layout.table(choices.right, False)
     usual = int(np.bincount(layout.counts).argmax())
     offered = np.asarray([(layout.counts > place).sum() for place in range(right.shape[1])])
@@ -29,7 +29,7 @@ def count_picks(choices: Choices, docs: DocFigures) -> PickCounts:
 
 
 def _by_length(
-    layout: Layout,
+    layout: ChoiceTable,
     choices: Choices,
     right: npt.NDArray[np.bool_],
     pick: npt.NDArray[np.int64],

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.float64]
 
-Figure = Callable[[Any], Any]
+Transform = Callable[[Any], Any]
 """From a mean over docs to the figure that is reported; monotone; works on arrays."""
 
 _AGREES = 1e-6
 """Relative difference up to which a reading gives lm_eval's own figure."""
 
 
-def plainly(mean: Any) -> Any:
+def identity(mean: Any) -> Any:
     """The mean itself, as the figure that is reported."""
     return mean
 
@@ -68,8 +68,8 @@ def complement(share: Any) -> Any:
     return 1 - share
 
 
-_OF_NUMBERS: tuple[Figure, ...] = (plainly, perplexity, loss, exponential, bits, percent, complement)
-_OF_PAIRS: tuple[Figure, ...] = (perplexity, bits, loss)
+_OF_NUMBERS: tuple[Transform, ...] = (identity, perplexity, loss, exponential, bits, percent, complement)
+_OF_PAIRS: tuple[Transform, ...] = (perplexity, bits, loss)
 FALLING = frozenset({perplexity, bits, loss, complement})
 """Figures that get smaller as the mean over docs grows."""
 EXPONENTIAL = frozenset({perplexity, exponential})
@@ -87,28 +87,28 @@ class DocValues:
     """[D] NaN for docs that do not count."""
     weights: Values
     """[D] positive; words or bytes for perplexities, else 1."""
-    figure: Figure
+    transform: Transform
 
     @property
     def is_mean(self) -> bool:
         """Whether the figure is the mean itself."""
-        return self.figure is plainly
+        return self.transform is identity
 
     def of(self, docs: npt.NDArray[np.int64]) -> DocValues:
         """Those of the docs at these places, in that order."""
-        return DocValues(self.values[docs], self.weights[docs], self.figure)
+        return DocValues(self.values[docs], self.weights[docs], self.transform)
 
     def total(self) -> float:
         """The figure over all docs that count; at least one does."""
         import numpy as np
 
         counts = ~np.isnan(self.values)
-        return float(self.figure(np.average(self.values[counts], weights=self.weights[counts])))
+        return float(self.transform(np.average(self.values[counts], weights=self.weights[counts])))
 
 
-def is_mean_better_higher(figure: Figure, *, higher_is_better: bool) -> bool:
+def is_mean_better_higher(transform: Transform, *, higher_is_better: bool) -> bool:
     """Whether a higher mean over docs is better, for a figure that is better in the direction given."""
-    return higher_is_better != (figure in FALLING)
+    return higher_is_better != (transform in FALLING)
 
 
 def read_values(raw: Sequence[Any], stored: float) -> DocValues | None:
@@ -155,7 +155,9 @@ def _gives(values: DocValues, stored: float) -> bool:
     with np.errstate(over="ignore"):
         total = values.total()
     # Some values are stored as float32: their mean is as exact as they are large, not as it is itself.
-    of_docs = 0.0 if values.figure in EXPONENTIAL else float(np.nanmean(np.abs(values.figure(values.values))))
+    of_docs = (
+        0.0 if values.transform in EXPONENTIAL else float(np.nanmean(np.abs(values.transform(values.values))))
+    )
     return math.isclose(total, stored, rel_tol=_AGREES, abs_tol=max(1e-12, _AGREES * of_docs))
 
 

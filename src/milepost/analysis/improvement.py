@@ -52,7 +52,7 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CurveProgress:
     """What one figure shows over a series; checkpoints are named by their place, 0 .. S - 1."""
 
     best: int
@@ -116,7 +116,7 @@ def compare_all(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
     )
 
 
-def progress(pairs: Pairs, *, higher_is_better: bool) -> Progress:
+def curve_progress(pairs: Pairs, *, higher_is_better: bool) -> CurveProgress:
     """What the comparisons say about a series of at least two checkpoints."""
     import numpy as np
 
@@ -128,7 +128,7 @@ def progress(pairs: Pairs, *, higher_is_better: bool) -> Progress:
     apart = _adjusted(np.asarray(pairs.p_value))[best] < ALPHA
     told_apart = {place for place in range(len(better)) if apart[place] and better[best, place] < 0}
     as_good = tuple(place for place in range(len(better)) if place not in told_apart)
-    return Progress(
+    return CurveProgress(
         best=best,
         worst=worst,
         gain=float(pairs.difference[0, -1]),

@@ -12,11 +12,11 @@ from milepost.store.doc_history import DocHistory
 from milepost.store.folder import ResultsFolder
 from milepost.store.reading import Current
 
-Named = tuple[str, str, str, str]
+CurveKey = tuple[str, str, str, str]
 """Series, task, metric and filter."""
 
 
-def on_log_scale(results: ResultsFolder, current: Sequence[Current]) -> set[Named]:
+def on_log_scale(results: ResultsFolder, current: Sequence[Current]) -> set[CurveKey]:
     """The figures whose trend is to be tested as logarithms: e to the power of a mean over docs.
 
     lm_eval's own are known by name. Of any other metric the docs of the last checkpoint tell it, by the one
@@ -28,7 +28,7 @@ def on_log_scale(results: ResultsFolder, current: Sequence[Current]) -> set[Name
     last: dict[tuple[str, str], Current] = {(each.series, each.task): each for each in current}
     metrics = {row["metric"] for each in last.values() for row in each.rows}
     history = DocHistory(results, last.values(), metrics)
-    found: set[Named] = set()
+    found: set[CurveKey] = set()
     for (series, task), each in last.items():
         for row in each.rows:
             if is_ratio_scale(row["metric"]) or (row["kind"] == "task" and _by_its_docs(history, each, row)):
@@ -43,4 +43,4 @@ def _by_its_docs(history: DocHistory, each: Current, row: dict[str, Any]) -> boo
         return False
     parts = history.parts(each.series, each.task, metric, str(row["filter"]), {each.checkpoint["checkpoint"]})
     read = read_curve(parts[0].values, [value]) if parts else None
-    return read is not None and read[0].figure in EXPONENTIAL
+    return read is not None and read[0].transform in EXPONENTIAL

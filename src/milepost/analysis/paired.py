@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from milepost.analysis.doc_values import Figure, plainly
+from milepost.analysis.doc_values import Transform, identity
 from milepost.analysis.intervals import NO_INTERVAL, Z95, Interval
 from milepost.analysis.mean_test import (
     Differences,
@@ -185,7 +185,7 @@ def paired_means(
     *,
     weights: Values | None = None,
     strata: npt.NDArray[np.int64] | None = None,
-    figure: Figure = plainly,
+    transform: Transform = identity,
     alpha: float = ALPHA,
 ) -> Paired:
     """Compare two models' mean, or a monotone function of it such as a perplexity: see `mean_test`.
@@ -200,7 +200,7 @@ def paired_means(
             by default.
         strata: [D] which task a doc belongs to, where each has a weight of its own (a group whose tasks count
             alike).
-        figure: what is reported of a mean; works on arrays.
+        transform: from a mean to the reported metric; works on arrays.
         alpha: level at which `smallest` is to be found.
     """
     import numpy as np
@@ -211,12 +211,12 @@ def paired_means(
     before = float(np.average(original, weights=weights))
     interval = mean_interval(found, ALPHA)
     if interval.low is not None and interval.high is not None:
-        interval = _in_unit(interval, before, figure)
+        interval = _in_unit(interval, before, transform)
     moved = float(found.mean[0, 0])
     far = math.copysign(reach(found, alpha, POWER), moved)
     with np.errstate(over="ignore"):
-        smallest = abs(float(figure(before + far) - figure(before))) if math.isfinite(far) else math.inf
-        difference = float(figure(before + moved) - figure(before))
+        smallest = abs(float(transform(before + far) - transform(before))) if math.isfinite(far) else math.inf
+        difference = float(transform(before + moved) - transform(before))
     return Paired(difference, interval, float(p_values(found)[0, 0]), smallest)
 
 
@@ -233,16 +233,11 @@ def compare_pairs(values: Values, weights: Values, strata: npt.NDArray[np.int64]
     return differences(values, weights, strata)
 
 
-def paired_bootstrap(original: Values, other: Values, *, seed: int = 0, **known: Any) -> Paired:
-    """`paired_means`, under the name it had when it drew docs at random; `seed` has no effect."""
-    return paired_means(original, other, **known)
-
-
-def _in_unit(interval: Interval, before: float, figure: Figure) -> Interval:
+def _in_unit(interval: Interval, before: float, transform: Transform) -> Interval:
     import numpy as np
 
     with np.errstate(over="ignore"):
-        ends = [float(figure(before + end) - figure(before)) for end in interval if end is not None]
+        ends = [float(transform(before + end) - transform(before)) for end in interval if end is not None]
     return Interval(min(ends), max(ends)) if all(map(math.isfinite, ends)) else NO_INTERVAL
 
 

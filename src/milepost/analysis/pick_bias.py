@@ -10,7 +10,7 @@ from milepost.types import PickCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Bias:
+class PickBias:
     """The picks of one task at one checkpoint as shares."""
 
     picked: tuple[float, ...]
@@ -29,10 +29,10 @@ class Bias:
     """Likewise of the right answers, so what always picking the longest would score."""
 
 
-def bias(counts: PickCounts) -> Bias:
+def pick_bias(counts: PickCounts) -> PickBias:
     """What the counts say."""
     picked, right = _shares(counts.picked), _shares(counts.right)
-    return Bias(
+    return PickBias(
         picked=picked,
         right=tuple(number / counts.n for number in counts.right),
         entropy_bits=entropy_bits(picked),

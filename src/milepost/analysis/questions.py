@@ -51,7 +51,7 @@ class Totals:
     """Exact McNemar between the first and the last checkpoint."""
 
 
-def chosen(histories: Sequence[PickHistory], kind: Kind, count: int) -> list[tuple[PickHistory, int]]:
+def select_docs(histories: Sequence[PickHistory], kind: Kind, count: int) -> list[tuple[PickHistory, int]]:
     """The first `count` docs of a kind over all tasks, as (task, doc's place in the split).
 
     The clearest cases come first, whichever their task:
@@ -76,7 +76,7 @@ def chosen(histories: Sequence[PickHistory], kind: Kind, count: int) -> list[tup
     return [(histories[task[one]], int(histories[task[one]].doc_id[place[one]])) for one in order]
 
 
-def together(histories: Sequence[PickHistory]) -> PickHistory | None:
+def join_histories(histories: Sequence[PickHistory]) -> PickHistory | None:
     """All docs of several tasks of a series as one history; None where their checkpoints are not the same."""
     import numpy as np
 
@@ -128,7 +128,7 @@ def _cases(history: PickHistory, kind: Kind) -> _Cases:
     return _Cases(place, keys[0][place], keys[1][place])
 
 
-def changes(history: PickHistory) -> list[StepChange]:
+def step_changes(history: PickHistory) -> list[StepChange]:
     """What each checkpoint learned and forgot against the one before; the first has nothing before it."""
     found = []
     for number, (checkpoint, step) in enumerate(zip(history.checkpoints, history.steps, strict=True)):

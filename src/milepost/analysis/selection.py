@@ -38,7 +38,7 @@ def overview(rows: Sequence[Figure]) -> list[Figure]:
     return [row for row in rows if row.kind == "group" or groups.isdisjoint(row.parents)]
 
 
-def main_figures(rows: Sequence[Figure]) -> list[Figure]:
+def main_metrics(rows: Sequence[Figure]) -> list[Figure]:
     """One figure per task: the metric (and filter) that the task lists first."""
     main: dict[str, tuple[str, str]] = {}
     for row in rows:
@@ -46,7 +46,7 @@ def main_figures(rows: Sequence[Figure]) -> list[Figure]:
     return [row for row in rows if main[row.task] == (row.metric, row.filter)]
 
 
-def headline(
+def summary_rows(
     rows: Sequence[Figure],
     *,
     tasks: Sequence[str] = (),
@@ -57,12 +57,12 @@ def headline(
     """What tables and charts show: `select`, then as few figures as answer the question.
 
     Without `tasks`, only the `overview` (with `subjects`, every task); without `metrics`, only the
-    `main_figures`. Raises as `select`.
+    `main_metrics`. Raises as `select`.
     """
     picked = select(rows, tasks=tasks, metrics=metrics, series=series)
     if not tasks and not subjects:
         picked = overview(picked)
-    return picked if metrics else main_figures(picked)
+    return picked if metrics else main_metrics(picked)
 
 
 def _matching(rows: Sequence[Figure], field: str, patterns: Sequence[str]) -> list[Figure]:

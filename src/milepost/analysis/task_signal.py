@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
-from milepost.analysis.log_scale import Named
+from milepost.analysis.log_scale import CurveKey
 from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale
-from milepost.analysis.pick_bias import Bias, bias
+from milepost.analysis.pick_bias import PickBias, pick_bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.types import Measurement, PickCounts, Picks
 
@@ -41,7 +41,7 @@ class TaskSignal:
     """Of all metrics of the same docs that improved, the one with the largest gain in standard errors; None
     where none did."""
     metrics: tuple[MetricSignal, ...]
-    habit: Bias | None
+    habit: PickBias | None
     """What the last checkpoint picks, by position and by length; None where it is no multiple choice."""
     agreement: Agreement | None
     """Of the main metric over all series; None where there is only one."""
@@ -54,7 +54,7 @@ def task_signals(
     picks: Sequence[Picks],
     last: int = LAST,
     *,
-    ratios: Collection[Named] = (),
+    ratios: Collection[CurveKey] = (),
 ) -> list[TaskSignal]:
     """Rate every task and group of every series, in the order of the measurements, which are by step.
 
@@ -148,7 +148,7 @@ def _task_signal(
         main=metrics[0],
         clearest=max(improved, key=lambda each: each.rating.gain_sigmas, default=None),
         metrics=metrics,
-        habit=None if picks is None else bias(picks),
+        habit=None if picks is None else pick_bias(picks),
         agreement=agree,
         notes=_notes(own[0], places),
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.analysis.curves import Curve, curves
-from milepost.analysis.doc_values import DocValues, as_numbers, is_mean_better_higher, plainly, read_curve
-from milepost.analysis.improvement import Progress, compare_all, progress, weighted
+from milepost.analysis.doc_values import DocValues, as_numbers, identity, is_mean_better_higher, read_curve
+from milepost.analysis.improvement import CurveProgress, compare_all, curve_progress, weighted
 from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.row import Row, rows
-from milepost.analysis.selection import headline
+from milepost.analysis.selection import summary_rows
 from milepost.store import open_results
 from milepost.store.curve_cache import read_note, write_note
 from milepost.store.doc_history import DocHistory, Part
@@ -32,11 +32,11 @@ MANY = 2 * FEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainedCurve:
     """One curve and what it shows."""
 
     curve: Curve
-    progress: Progress | None
+    progress: CurveProgress | None
     """None for one checkpoint, and where the docs' own figures are not in the store."""
     gain: float | None
     """Last less first, in the metric's unit."""
@@ -49,7 +49,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
+class GroupExtremes:
     """The tasks of a group that its last checkpoint does best and worst at."""
 
     group: Row
@@ -57,7 +57,7 @@ class Ends:
     bottom: tuple[Row, ...]
 
 
-def read_training(results: Path, current: Sequence[Current], shown: Sequence[Row]) -> list[Trained]:
+def read_training(results: Path, current: Sequence[Current], shown: Sequence[Row]) -> list[TrainedCurve]:
     """What the curves among the rows show, in their order; those without a better and a worse are left out.
 
     What the last run noted (`note_training`) is taken from there, while it is still so.
@@ -81,15 +81,15 @@ def read_training(results: Path, current: Sequence[Current], shown: Sequence[Row
     return found
 
 
-def read_headline_training(results: Path) -> list[Trained]:
+def read_summary_training(results: Path) -> list[TrainedCurve]:
     """Likewise of the curves that `show` has unless asked for others; empty before the first figure."""
     current = list(read_current(open_results(results), free=()))
     every = rows(measurements_of(current))
-    return read_training(results, current, headline(every)) if every else []
+    return read_training(results, current, summary_rows(every)) if every else []
 
 
 def note_training(results: Path) -> None:
-    """Keep what the headline curves show, so that `show` need not read docs, nor import what that takes.
+    """Keep what the summary_rows curves show, so that `show` need not read docs, nor import what that takes.
 
     Where nothing has changed since it was kept, nothing is done.
 
@@ -99,11 +99,11 @@ def note_training(results: Path) -> None:
     folder = open_results(results)
     if read_note(folder):
         return
-    if found := read_headline_training(results):
+    if found := read_summary_training(results):
         write_note(folder, [_as_note(one) for one in found])
 
 
-def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:
+def group_extremes(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[GroupExtremes]:
     """Of each outermost group among `shown`, the best and worst tasks at the last checkpoint that has it.
 
     Args:
@@ -128,22 +128,24 @@ def ends(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[Ends]:
         if len(tasks) > MANY:
             best_first = group.higher_is_better is not False
             ordered = sorted(tasks, key=lambda row: row.value or 0.0, reverse=best_first)
-            found.append(Ends(group=group, top=tuple(ordered[:FEW]), bottom=tuple(ordered[::-1][:FEW])))
+            found.append(
+                GroupExtremes(group=group, top=tuple(ordered[:FEW]), bottom=tuple(ordered[::-1][:FEW]))
+            )
     return found
 
 
-def _trained(history: DocHistory, curve: Curve) -> Trained:
+def _trained(history: DocHistory, curve: Curve) -> TrainedCurve:
     measured = curve.measured
     found = _as_means(_parts(history, curve), measured) if len(measured) > 1 else None
     if found is None:
-        return Trained(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
+        return TrainedCurve(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
     import numpy as np
 
     read, strata = found
-    higher = is_mean_better_higher(read[0].figure, higher_is_better=bool(curve.rows[0].higher_is_better))
+    higher = is_mean_better_higher(read[0].transform, higher_is_better=bool(curve.rows[0].higher_is_better))
     values = np.stack([one.values for one in read])
-    shown = progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
-    return Trained(
+    shown = curve_progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
+    return TrainedCurve(
         curve=curve,
         progress=shown,
         gain=_difference(measured),
@@ -157,7 +159,7 @@ def _parts(history: DocHistory, curve: Curve) -> list[Part]:
     return history.parts(curve.series, curve.task, curve.metric, curve.filter, names) or []
 
 
-def _as_note(trained: Trained) -> dict[str, Any]:
+def _as_note(trained: TrainedCurve) -> dict[str, Any]:
     curve, shown = trained.curve, trained.progress
     return {
         "series": curve.series,
@@ -170,12 +172,12 @@ def _as_note(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _from_note(curve: Curve, entry: dict[str, Any]) -> Trained:
+def _from_note(curve: Curve, entry: dict[str, Any]) -> TrainedCurve:
     shown = entry["progress"]
     if shown is not None:
         interval = Interval(*shown["gain_interval"])
-        shown = Progress(**{**shown, "gain_interval": interval, "as_good": tuple(shown["as_good"])})
-    return Trained(
+        shown = CurveProgress(**{**shown, "gain_interval": interval, "as_good": tuple(shown["as_good"])})
+    return TrainedCurve(
         curve=curve, progress=shown, gain=entry["gain"], gain_interval=Interval(*entry["gain_interval"])
     )
 
@@ -207,7 +209,7 @@ def _as_means(
         read = read_curve(parts[0].values, stored)
         if read is None:
             return None
-        values, weights, figure = np.stack([one.values for one in read]), read[0].weights, read[0].figure
+        values, weights, figure = np.stack([one.values for one in read]), read[0].weights, read[0].transform
         if any(not np.array_equal(one.weights, weights) for one in read):
             return None
         counts = np.isfinite(values).all(axis=0)
@@ -218,7 +220,7 @@ def _as_means(
         if len(known) < len(tasks):
             return None
         values, weights, of_task = weighted(known)
-        figure = plainly
+        figure = identity
         if not weights.size:
             return None
         # Some values are stored as float32: their mean is as exact as they are large.
@@ -248,5 +250,5 @@ def _in_unit(interval: Interval, first: DocValues) -> Interval:
     mean = np.average(first.values, weights=first.weights)
     ends = interval.low, interval.high
     with np.errstate(over="ignore"):
-        moved = [float(first.figure(mean + end) - first.figure(mean)) for end in ends]
+        moved = [float(first.transform(mean + end) - first.transform(mean)) for end in ends]
     return Interval(min(moved), max(moved)) if np.isfinite(moved).all() else NO_INTERVAL

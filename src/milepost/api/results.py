@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.analysis import Row, record, rows
 from milepost.analysis.curves import with_gaps
-from milepost.analysis.selection import headline
+from milepost.analysis.selection import summary_rows
 from milepost.errors import MilepostError
 from milepost.store import open_results as open_folder
 from milepost.store import read_measurements
@@ -86,7 +86,7 @@ class Results:
 
     def _shown(self, tasks: Sequence[str], metrics: Sequence[str]) -> list[Row]:
         every = self.rows()
-        picked = headline(every, tasks=tasks, metrics=metrics)
+        picked = summary_rows(every, tasks=tasks, metrics=metrics)
         return with_gaps(picked, without_figures(self.path, every))
 
     def to_records(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from milepost.analysis.training import Trained, note_training, read_headline_training
+from milepost.analysis.training import TrainedCurve, note_training, read_summary_training
 from milepost.api.results import Results
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
@@ -121,11 +121,11 @@ def is_at_plateau(results: Path) -> bool:
         ResultsError: a damaged record.
     """
     note_training(results)
-    curves = read_headline_training(results)
+    curves = read_summary_training(results)
     return bool(curves) and all(_has_stopped(one) for one in curves)
 
 
-def _has_stopped(curve: Trained) -> bool:
+def _has_stopped(curve: TrainedCurve) -> bool:
     return curve.progress is not None and curve.progress.plateau_since is not None
 
 

@@ -60,12 +60,12 @@ def _record(made: Demonstration) -> dict[str, object]:
 def _print(made: Demonstration, output: Path) -> None:
     from rich.console import Console
 
-    from milepost.analysis.selection import headline
+    from milepost.analysis.selection import summary_rows
     from milepost.report.comparison.terminal import print_comparison
     from milepost.report.terminal import print_table
 
     console = Console(highlight=False)
-    print_table(headline(made.results.rows()), console)
+    print_table(summary_rows(made.results.rows()), console)
     if made.pruned.study is not None:
         print_comparison(made.pruned.study, console)
     results, model, tasks, subjects, few_shot = (

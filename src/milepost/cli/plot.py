@@ -10,7 +10,7 @@ import click
 
 from milepost.analysis import rows
 from milepost.analysis.curves import with_gaps
-from milepost.analysis.selection import headline
+from milepost.analysis.selection import summary_rows
 from milepost.cli.selection import picks_among, results_argument, selection_options
 from milepost.errors import ResultsError
 from milepost.report.arranged import by_tokens, together
@@ -83,7 +83,9 @@ def command(
     left_out: list[LeftOut] = []
     current = list(read_current(open_results(results), left_out, free=metric))
     measured = measurements_of(current)
-    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured)
+    picked = rows(
+        summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
+    )
     tasks = list(dict.fromkeys(row.task for row in picked))
     from milepost.report.files import write_chart
     from milepost.report.left_out import left_out_notes

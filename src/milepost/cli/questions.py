@@ -69,14 +69,14 @@ def _found(
     results: Path, histories: list[PickHistory], kind: Kind, count: int, doc_ids: tuple[int, ...]
 ) -> list[Question]:
     """The docs asked for, or of each series the first `count` of a kind."""
-    from milepost.analysis.questions import chosen
+    from milepost.analysis.questions import select_docs
     from milepost.store.pick_history import read_asked
 
     if doc_ids:
         wanted = [(history, doc) for history in histories for doc in doc_ids if doc in history.doc_id]
         _refuse_unknown(histories, set(doc_ids) - {doc for _, doc in wanted})
     else:
-        wanted = [one for own in _by_series(histories).values() for one in chosen(own, kind, count)]
+        wanted = [one for own in _by_series(histories).values() for one in select_docs(own, kind, count)]
     asked = read_asked(results, wanted)
     return [(history, one) for (history, _), one in zip(wanted, asked, strict=True)]
 
@@ -98,18 +98,20 @@ def _pieces(results: Path, found: list[Question]) -> Pieces:
 
 
 def _print_stats(histories: list[PickHistory], say_json: bool) -> None:
-    from milepost.analysis.questions import changes, together, totals
+    from milepost.analysis.questions import join_histories, step_changes, totals
     from milepost.report import questions as report
 
     if say_json:
-        click.echo(report.dumps([report.stats_as_json(one, changes(one), totals(one)) for one in histories]))
+        click.echo(
+            report.dumps([report.stats_as_json(one, step_changes(one), totals(one)) for one in histories])
+        )
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     for series, own in _by_series(histories).items():
-        whole = together(own)
-        parts = [] if whole is None else [*report.stats(whole, changes(whole), totals(whole))]
+        whole = join_histories(own)
+        parts = [] if whole is None else [*report.stats(whole, step_changes(whole), totals(whole))]
         if len(own) > 1:
             parts += report.stats_by_task(series, [(one, totals(one)) for one in own])
         for part in parts:

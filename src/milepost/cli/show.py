@@ -9,7 +9,7 @@ import click
 
 from milepost.analysis import rows
 from milepost.analysis.curves import with_gaps
-from milepost.analysis.selection import headline, select
+from milepost.analysis.selection import select, summary_rows
 from milepost.cli.selection import (
     picks_among,
     results_argument,
@@ -76,7 +76,7 @@ def command(
     measured = measurements_of(current)
     tell_without_metrics(results, measured)
     if picks:
-        shown = headline(measured, tasks=task, series=series, subjects=subjects)
+        shown = summary_rows(measured, tasks=task, series=series, subjects=subjects)
         _show_picks(picks_among(current, shown), as_json=form == "json")
         return
     if form == "json" and summary:
@@ -84,7 +84,7 @@ def command(
         from milepost.report.training_table import as_json as training_json
 
         curves = rows(
-            headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
+            summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
         )
         click.echo(training_json(read_training(results, current, curves)))
         return
@@ -94,7 +94,9 @@ def command(
         picked = rows(select(measured, tasks=task, metrics=metric, series=series), measured)
         click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
         return
-    picked = rows(headline(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured)
+    picked = rows(
+        summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
+    )
     picked = with_gaps(picked, without_figures(results, measured))
     tell_left_out(left_out, picked)
     tell_versions(results, picked)
@@ -116,11 +118,11 @@ def command(
 def _show_summary(
     results: Path, current: list[Current], measured: list[Measurement], picked: list[Row], console: Console
 ) -> None:
-    from milepost.analysis.training import ends, read_training
+    from milepost.analysis.training import group_extremes, read_training
     from milepost.report.training_table import training
 
     console.print()
-    for part in training(read_training(results, current, picked), ends(measured, picked)):
+    for part in training(read_training(results, current, picked), group_extremes(measured, picked)):
         console.print(part, crop=False, soft_wrap=True)
 
 

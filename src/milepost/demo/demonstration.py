@@ -147,12 +147,12 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
-    from milepost.analysis.selection import headline
+    from milepost.analysis.selection import summary_rows
     from milepost.report import chart
     from milepost.report.files import write_chart
     from milepost.report.page import write_report
 
-    rows = headline(results.rows())
+    rows = summary_rows(results.rows())
     notices = [*chart.remarks(rows, log_x=True), *write_chart(chart.curve(rows, log_x=True), curve)]
     notices += write_report(results.path, report)
     return tuple(dict.fromkeys(notices))

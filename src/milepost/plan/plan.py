@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens", "scored_bytes")
 
-FIGURES_VERSION = 3
+METRICS_VERSION = 3
 """Counts up when Milepost computes other figures from the same answers; they are computed anew then."""
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
@@ -170,7 +170,7 @@ class Plan:
     @property
     def counted_by(self) -> list[Any]:
         """Versions of what computes figures: lm_eval's, and that of Milepost's own figures."""
-        return [self.settings.get("versions", {}).get("lm_eval"), FIGURES_VERSION]
+        return [self.settings.get("versions", {}).get("lm_eval"), METRICS_VERSION]
 
     def counting_id(self, task: TaskPlan) -> str:
         """Names how one task's docs are counted; with the task's id it names what each doc counts."""

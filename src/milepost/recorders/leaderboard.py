@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from milepost.analysis import Row
 from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.leaderboard.formulas import mean_rank, mean_win_rate
-from milepost.analysis.selection import headline
-from milepost.recorders.recorder import Cell, Table
+from milepost.analysis.selection import summary_rows
+from milepost.recorders.recorder import Cell, RecordedTable
 
 
-def final_table(rows: Sequence[Row]) -> Table:
+def final_table(rows: Sequence[Row]) -> RecordedTable:
     """The best checkpoint by mean win rate first; a column for the first metric of each group and lone task.
 
     Win rate and rank are over the columns that have a better and a worse; gaps are empty.
@@ -24,8 +24,8 @@ def final_table(rows: Sequence[Row]) -> Table:
     Args:
         rows: every figure of one series.
     """
-    shown = curves(headline(rows))
-    ((_, places),) = checkpoints(headline(rows)).items()
+    shown = curves(summary_rows(rows))
+    ((_, places),) = checkpoints(summary_rows(rows)).items()
     ranked = [curve for curve in shown if curve.rows[0].higher_is_better is not None]
     win_rates, ranks = _over_columns(ranked, len(places))
     lines: list[list[Cell]] = [
@@ -34,7 +34,7 @@ def final_table(rows: Sequence[Row]) -> Table:
     ]
     order = sorted(range(len(places)), key=lambda i: (-(win_rates[i] or 0.0), i))
     names = [f"{curve.task}/{curve.metric}" for curve in shown]
-    return Table(
+    return RecordedTable(
         "leaderboard", ("checkpoint", "step", "win rate", "mean rank", *names), [lines[i] for i in order]
     )
 

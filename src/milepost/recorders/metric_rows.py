@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from milepost.analysis import Row, record
 from milepost.analysis.row import RECORD_KEYS
 from milepost.analysis.selection import overview
-from milepost.recorders.recorder import Table
+from milepost.recorders.recorder import RecordedTable
 
 NO_FILTER = "none"
 
@@ -30,6 +30,6 @@ def curves_of(rows: Sequence[Row], tasks: set[str]) -> dict[str, float]:
     return found
 
 
-def subjects_table(rows: Sequence[Row]) -> Table:
+def subjects_table(rows: Sequence[Row]) -> RecordedTable:
     """Every figure of one checkpoint with its interval, a row each; the columns of `milepost show --json`."""
-    return Table("subjects", RECORD_KEYS, [list(record(row).values()) for row in rows])
+    return RecordedTable("subjects", RECORD_KEYS, [list(record(row).values()) for row in rows])

@@ -31,7 +31,7 @@ class RecordedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RecordedTable:
     """Rows under named columns."""
 
     name: str
@@ -48,7 +48,7 @@ class Recorder(Protocol):
     where: str
     """One line for people: where it is recorded and how to look at it."""
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[Table]) -> None:
+    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
         """Write figures and tables at a step; with no step, tables only.
 
         Raises:

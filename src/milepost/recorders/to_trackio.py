@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from milepost.recorders.recorder import RecordedRun, RecorderError, Table
+from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 
 SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 """Settings of trackio's that make it send what is recorded elsewhere; the first that is set counts."""
@@ -30,7 +30,7 @@ class TrackioRecorder:
         self._run = run
         self.where = f"trackio: recording to {_place(str(trackio.TRACKIO_DIR), run.project)}"
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[Table]) -> None:
+    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
         # A context of its own, as trackio finishes whatever run it finds current, be it the user's.
         contextvars.Context().run(self._log, step, {**figures, **self._tables(tables)})
 
@@ -55,7 +55,7 @@ class TrackioRecorder:
             run.log(dict(entries), step=step)
             run.finish()
 
-    def _tables(self, tables: Sequence[Table]) -> dict[str, Any]:
+    def _tables(self, tables: Sequence[RecordedTable]) -> dict[str, Any]:
         return {
             table.name: self._trackio.Table(
                 columns=list(table.columns), data=[list(row) for row in table.rows]

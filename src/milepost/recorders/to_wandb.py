@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from milepost.recorders.recorder import RecordedRun, RecorderError, Table
+from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 from milepost.store import safe_paths as inside
 
 FLUSH_S = 0.1
@@ -45,7 +45,7 @@ class WandbRecorder:
         self._run.define_metric("*", step_metric="step")
         self.where = f"wandb: {self._place(mode, why)}"
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[Table]) -> None:
+    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
         made = {
             table.name: self._wandb.Table(
                 columns=list(table.columns), data=[list(row) for row in table.rows], allow_mixed_types=True

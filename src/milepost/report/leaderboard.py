@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from milepost.analysis.leaderboard import Column, Leaderboard, Standing
+from milepost.analysis.leaderboard import BoardColumn, Leaderboard, Standing
 from milepost.analysis.leaderboard.board import Summary
 from milepost.report.grid import figure_name
 from milepost.report.markdown import escaped
@@ -125,7 +125,7 @@ def page(board: Leaderboard) -> str:
     return template("leaderboard.html.j2").render(table=text_table(board))
 
 
-def _line(standing: Standing, columns: Sequence[Column]) -> tuple[str, ...]:
+def _line(standing: Standing, columns: Sequence[BoardColumn]) -> tuple[str, ...]:
     name = printable(standing.name)
     where = printable(standing.checkpoint) if standing.checkpoint else "published"
     scores = (
@@ -144,7 +144,7 @@ def _summary(summary: Summary) -> str:
     return f"{summary.value:.3f} [{summary.interval.low:.3f}, {summary.interval.high:.3f}]"
 
 
-def _record(standing: Standing, columns: Sequence[Column]) -> dict[str, Any]:
+def _record(standing: Standing, columns: Sequence[BoardColumn]) -> dict[str, Any]:
     return {
         "name": standing.name,
         "checkpoint": standing.checkpoint,
@@ -165,7 +165,7 @@ def _record(standing: Standing, columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def _flat(standing: Standing, columns: Sequence[Column]) -> dict[str, Any]:
+def _flat(standing: Standing, columns: Sequence[BoardColumn]) -> dict[str, Any]:
     record = _record(standing, columns)
     scores = record.pop("scores")
     summaries: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.analysis.curves import checkpoints, with_gaps
 from milepost.analysis.row import Row, rows
-from milepost.analysis.selection import headline, select
+from milepost.analysis.selection import select, summary_rows
 from milepost.report.files import check_target, vegalite_version, write_file
 from milepost.report.grid import Grid, grids, legend
 from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
@@ -58,7 +58,7 @@ def _report(
 ) -> tuple[str, list[str]]:
     from milepost.report.chart import curve, remarks
 
-    of_main = headline(every)
+    of_main = summary_rows(every)
     main = with_gaps(of_main, gaps)
     tables = grids(main)
     page = _page(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from milepost.analysis.pick_bias import bias, length_names, position_name
+from milepost.analysis.pick_bias import length_names, pick_bias, position_name
 from milepost.report.chart import heading, name_of
 from milepost.report.theme import LIGHT
 from milepost.safe_text import printable
@@ -62,7 +62,7 @@ def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.Concat
 
 
 def _panels(name: str, steps: Sequence[Picks]) -> list[_Panel]:
-    shares = [bias(each.counts) for each in steps]
+    shares = [pick_bias(each.counts) for each in steps]
     places = [RIGHT, *(each.checkpoint if each.step is None else str(each.step) for each in steps)]
     known = sum(shares[-1].right) or 1.0
     right = [share / known for share in shares[-1].right]  # several right answers in one doc count each

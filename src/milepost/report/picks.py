@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from milepost.analysis.pick_bias import Bias, bias, position_name
+from milepost.analysis.pick_bias import PickBias, pick_bias, position_name
 from milepost.report.wide import Wide
 from milepost.safe_text import printable
 from milepost.types import Picks
@@ -25,10 +25,10 @@ MOST_LENGTHS = 6
 
 def as_json(picks: Sequence[Picks]) -> str:
     """An array of objects, one per series, checkpoint and task."""
-    return json.dumps([_record(each, bias(each.counts)) for each in picks], indent=1, allow_nan=False)
+    return json.dumps([_record(each, pick_bias(each.counts)) for each in picks], indent=1, allow_nan=False)
 
 
-def _record(of: Picks, shares: Bias) -> dict[str, object]:
+def _record(of: Picks, shares: PickBias) -> dict[str, object]:
     return {
         "series": of.series,
         "checkpoint": of.checkpoint,
@@ -54,12 +54,12 @@ def pick_tables(picks: Sequence[Picks]) -> Iterator[RenderableType]:
     for (series, task), steps in of_task.items():
         yield Wide(_table(f"{series}: {task}", steps))
         yield Text()
-    lengths = any(bias(each.counts).by_length for each in picks)
+    lengths = any(pick_bias(each.counts).by_length for each in picks)
     yield Text(f"{LEGEND}; {LENGTHS}" if lengths else LEGEND, style="dim")
 
 
 def _table(title: str, steps: Sequence[Picks]) -> Table:
-    shares = [bias(each.counts) for each in steps]
+    shares = [pick_bias(each.counts) for each in steps]
     positions = max(len(each.picked) for each in shares)
     ranks = max(len(each.by_length) for each in shares)
     made = Table(

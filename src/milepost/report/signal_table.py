@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.agreement import Agreement
-from milepost.analysis.pick_bias import Bias, length_names, position_name
+from milepost.analysis.pick_bias import PickBias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
 from milepost.report.grid import figure_name
 from milepost.report.wide import Wide
@@ -102,7 +102,7 @@ def _cells(of: TaskSignal, *, several: bool) -> Iterator[str]:
     yield _metric(of.clearest)
 
 
-def _habit(of: Bias | None) -> str:
+def _habit(of: PickBias | None) -> str:
     if of is None:
         return "–"
     if of.by_length:

@@ -23,7 +23,7 @@ def table(rows: Sequence[Row], *, width: int = 120) -> list[Table]:
     A column is never cut: one that is wider than `width` gets a table of its own.
 
     Args:
-        rows: what to show, every row of it; see `milepost.analysis.selection.headline`.
+        rows: what to show, every row of it; see `milepost.analysis.selection.summary_rows`.
         width: cells per line.
     """
     return [part for grid in grids(rows) for part in _tables(grid, width)]

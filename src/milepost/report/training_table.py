@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.row import Row
-from milepost.analysis.training import Ends, Trained
+from milepost.analysis.training import GroupExtremes, TrainedCurve
 from milepost.report.grid import figure_name
 from milepost.report.text import NOT_MEASURED, direction_arrow, number, plus_minus
 from milepost.report.wide import Wide
@@ -27,9 +27,9 @@ LEGEND = (
 )
 
 
-def training(trained: Sequence[Trained], ends: Sequence[Ends] = ()) -> Iterator[RenderableType]:
+def training(trained: Sequence[TrainedCurve], ends: Sequence[GroupExtremes] = ()) -> Iterator[RenderableType]:
     """A table per series, and the best and worst tasks of large groups."""
-    of_series: dict[str, list[Trained]] = {}
+    of_series: dict[str, list[TrainedCurve]] = {}
     for one in trained:
         if len(one.curve.measured) > 1:
             of_series.setdefault(one.curve.series, []).append(one)
@@ -45,12 +45,12 @@ def training(trained: Sequence[Trained], ends: Sequence[Ends] = ()) -> Iterator[
             yield Text(f"{printable(series)}: one checkpoint only, so there is no curve", style="dim")
 
 
-def as_json(trained: Sequence[Trained]) -> str:
+def as_json(trained: Sequence[TrainedCurve]) -> str:
     """An array of objects, one per series and figure."""
     return json.dumps([_record(one) for one in trained], indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def _table(series: str, curves: Sequence[Trained]) -> Table:
+def _table(series: str, curves: Sequence[TrainedCurve]) -> Table:
     made = Table(
         title=Text(f"{printable(series)}: what the curves show", style="bold"),
         title_justify="left",
@@ -66,7 +66,7 @@ def _table(series: str, curves: Sequence[Trained]) -> Table:
     return made
 
 
-def _cells(one: Trained) -> list[str]:
+def _cells(one: TrainedCurve) -> list[str]:
     curve = one.curve
     rows, metric = curve.measured, curve.metric
     best, worst = _extremes(one)
@@ -85,7 +85,7 @@ def _cells(one: Trained) -> list[str]:
     ]
 
 
-def remark(one: Trained) -> str:
+def remark(one: TrainedCurve) -> str:
     """The most important of what a curve shows, in a few words."""
     dtypes = dict.fromkeys(row.dtype for row in one.curve.measured if row.dtype is not None)
     said, last = _shown(one), one.curve.rows[-1]
@@ -94,7 +94,7 @@ def remark(one: Trained) -> str:
     return f"{said}; computed in {' and '.join(dtypes)}" if len(dtypes) > 1 else said
 
 
-def _shown(one: Trained) -> str:
+def _shown(one: TrainedCurve) -> str:
     shown = one.progress
     if len(one.curve.measured) < 2:
         return "one checkpoint only"
@@ -114,7 +114,7 @@ def _shown(one: Trained) -> str:
     return ", ".join(said)
 
 
-def _extremes(one: Trained) -> tuple[Row, Row]:
+def _extremes(one: TrainedCurve) -> tuple[Row, Row]:
     if one.progress is not None:
         return one.row(one.progress.best), one.row(one.progress.worst)
     best = one.curve.best
@@ -123,7 +123,7 @@ def _extremes(one: Trained) -> tuple[Row, Row]:
     return best, min(one.curve.measured, key=lambda row: sign * (row.value or 0.0))
 
 
-def _gain(one: Trained) -> str:
+def _gain(one: TrainedCurve) -> str:
     if one.gain is None:
         return NOT_MEASURED
     low, high = one.gain_interval
@@ -134,7 +134,7 @@ def _gain(one: Trained) -> str:
     return f"{text} [{number(low, one.curve.metric)}, {number(high, one.curve.metric)}]"
 
 
-def _as_good(one: Trained) -> str:
+def _as_good(one: TrainedCurve) -> str:
     if one.progress is None or one.progress.too_few_docs:
         return NOT_MEASURED
     others = [_label(one.row(place)) for place in one.progress.as_good if place != one.progress.best]
@@ -144,7 +144,7 @@ def _as_good(one: Trained) -> str:
     return ", ".join(others[-NAMED:]) + more
 
 
-def _ends(of: Ends) -> Text:
+def _ends(of: GroupExtremes) -> Text:
     metric = of.group.metric
     lines = [f"{printable(of.group.task)} at {_label(of.group)}, {figure_name(metric, of.group.filter)}"]
     for heading, rows in (("highest", of.top), ("lowest", of.bottom)):
@@ -166,7 +166,7 @@ def _label(row: Row) -> str:
     return printable(row.checkpoint) if row.step is None else str(row.step)
 
 
-def _record(one: Trained) -> dict[str, Any]:
+def _record(one: TrainedCurve) -> dict[str, Any]:
     curve, shown = one.curve, one.progress
     best, worst = _extremes(one)
     values = [row.value for row in curve.measured if row.value is not None]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from milepost.analysis.choice_metrics import HIGHER_IS_BETTER, free_figures, habit_figures
-from milepost.analysis.choice_values import DocFigures, doc_figures
+from milepost.analysis.choice_metrics import HIGHER_IS_BETTER, free_metrics, pick_metrics
+from milepost.analysis.choice_values import DocMetrics, doc_metrics
 from milepost.analysis.constant_answer import count_picks
 from milepost.plan.offered_choices import requests_of_choices
 from milepost.plan.plan import TaskPlan
@@ -29,7 +29,7 @@ NO_FIGURE = Estimate(None, None, 0, None)
 class ChoiceFigures:
     """What one checkpoint's log-likelihoods say beyond lm_eval's figures."""
 
-    docs: dict[str, DocFigures]
+    docs: dict[str, DocMetrics]
     """By task, in the order of the plan."""
     figures: dict[str, dict[str, Estimate]]
     """By task or group, and metric."""
@@ -71,7 +71,7 @@ def choice_figures(
     """
     from milepost.tasks.lm_eval.groups import group_figures, group_picks
 
-    docs: dict[str, DocFigures] = {}
+    docs: dict[str, DocMetrics] = {}
     figures: dict[str, dict[str, Estimate]] = {}
     picks: dict[str, PickCounts] = {}
     for task in tasks:
@@ -81,11 +81,11 @@ def choice_figures(
         if np.isnan(loglikelihood[task.name]).any():
             figures[task.name] = dict.fromkeys(HIGHER_IS_BETTER, NO_FIGURE._replace(n=task.n_docs))
             continue
-        docs[task.name] = doc_figures(task.choices, logs)
-        figures[task.name] = free_figures(task.choices, docs[task.name])
+        docs[task.name] = doc_metrics(task.choices, logs)
+        figures[task.name] = free_metrics(task.choices, docs[task.name])
         picks[task.name] = count_picks(task.choices, docs[task.name])
     figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
     picks |= group_picks(loaded, picks)
     for name, counts in picks.items():
-        figures[name] = figures.get(name, {}) | habit_figures(counts)
+        figures[name] = figures.get(name, {}) | pick_metrics(counts)
     return ChoiceFigures(docs, figures, picks)

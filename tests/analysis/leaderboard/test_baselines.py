@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from milepost.analysis.leaderboard.baselines import read_baselines
-from milepost.analysis.leaderboard.entries import Column
+from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.errors import ResultsError
 
 COLUMNS = (
-    Column("arc_easy", "acc", "none"),
-    Column("arc_easy", "acc_norm", "none"),
-    Column("wikitext", "word_perplexity", "none"),
+    BoardColumn("arc_easy", "acc", "none"),
+    BoardColumn("arc_easy", "acc_norm", "none"),
+    BoardColumn("wikitext", "word_perplexity", "none"),
 )
 
 

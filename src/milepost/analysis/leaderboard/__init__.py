@@ -2,12 +2,12 @@
 
 from milepost.analysis.leaderboard.baselines import Baseline, read_baselines
 from milepost.analysis.leaderboard.board import Leaderboard, Standing, make_leaderboard
-from milepost.analysis.leaderboard.entries import At, Column, Entry
+from milepost.analysis.leaderboard.entries import At, BoardColumn, Entry
 
 __all__ = [
     "At",
     "Baseline",
-    "Column",
+    "BoardColumn",
     "Entry",
     "Leaderboard",
     "Standing",

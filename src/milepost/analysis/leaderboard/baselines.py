@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.analysis.leaderboard.entries import Column
+from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.analysis.metric_kinds import value_range
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first
@@ -33,10 +33,10 @@ class Baseline:
 
     name: str
     source: str | None
-    scores: dict[Column, float]
+    scores: dict[BoardColumn, float]
 
 
-def read_baselines(path: Path, columns: Sequence[Column]) -> list[Baseline]:
+def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]:
     """The models of a YAML file, with their figures for the columns of a leaderboard.
 
     A task that the results have, but that is not among `columns`, is left out.
@@ -62,9 +62,9 @@ def read_baselines(path: Path, columns: Sequence[Column]) -> list[Baseline]:
 
 
 class _Reader:
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+    def __init__(self, path: Path, columns: Sequence[BoardColumn]) -> None:
         self.path = path
-        self.of_task: dict[str, list[Column]] = {}
+        self.of_task: dict[str, list[BoardColumn]] = {}
         for column in columns:
             self.of_task.setdefault(column.task, []).append(column)
 
@@ -78,7 +78,7 @@ class _Reader:
 
     def _model(self, name: str, node: yaml.Node) -> Baseline:
         source = None
-        scores: dict[Column, float] = {}
+        scores: dict[BoardColumn, float] = {}
         for key, value in self._entries(node, f"the tasks of {name}"):
             if key.value in ABOUT:
                 source = str(value.value) if key.value == "source" else source
@@ -89,7 +89,9 @@ class _Reader:
             scores |= self._figures(key.value, value, columns)
         return Baseline(name=name, source=source, scores=scores)
 
-    def _figures(self, task: str, node: yaml.Node, columns: Sequence[Column]) -> dict[Column, float]:
+    def _figures(
+        self, task: str, node: yaml.Node, columns: Sequence[BoardColumn]
+    ) -> dict[BoardColumn, float]:
         import yaml
 
         if isinstance(node, yaml.ScalarNode):
@@ -103,7 +105,7 @@ class _Reader:
             found[column] = self._number(value, column)
         return found
 
-    def _number(self, node: yaml.Node, column: Column) -> float:
+    def _number(self, node: yaml.Node, column: BoardColumn) -> float:
         try:
             value = float(node.value)
         except (TypeError, ValueError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.leaderboard.baselines import Baseline, read_baselines
 from milepost.analysis.leaderboard.draws import draw_scores
-from milepost.analysis.leaderboard.entries import At, Column, Entry, find_entries, limits
+from milepost.analysis.leaderboard.entries import At, BoardColumn, Entry, find_entries, limits
 from milepost.analysis.leaderboard.formulas import mean_normalised, mean_rank, mean_win_rate, min_max_sum
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Standing:
 class Leaderboard:
     """Standings from the best to the worst by mean win rate."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[BoardColumn, ...]
     higher_is_better: tuple[bool, ...]
     standings: tuple[Standing, ...]
     notes: tuple[str, ...]
@@ -140,7 +140,7 @@ def make_leaderboard(
     )
 
 
-def _scores(entries: Sequence[Entry], known: Sequence[Baseline], columns: Sequence[Column]) -> Scores:
+def _scores(entries: Sequence[Entry], known: Sequence[Baseline], columns: Sequence[BoardColumn]) -> Scores:
     import numpy as np
 
     measured = [[_value(entry, column) for column in columns] for entry in entries]
@@ -148,12 +148,12 @@ def _scores(entries: Sequence[Entry], known: Sequence[Baseline], columns: Sequen
     return np.array(measured + published, dtype=np.float64)
 
 
-def _value(entry: Entry, column: Column) -> float:
+def _value(entry: Entry, column: BoardColumn) -> float:
     value = entry.rows[column].value if column in entry.rows else None
     return math.nan if value is None else value
 
 
-def _is_higher_better(column: Column, entries: Sequence[Entry]) -> bool:
+def _is_higher_better(column: BoardColumn, entries: Sequence[Entry]) -> bool:
     return any(bool(entry.rows[column].higher_is_better) for entry in entries if column in entry.rows)
 
 
@@ -161,7 +161,7 @@ def _standing(
     number: int,
     entries: Sequence[Entry],
     known: Sequence[Baseline],
-    columns: Sequence[Column],
+    columns: Sequence[BoardColumn],
     scores_MK: Scores,
     ways: Sequence[tuple[Scores, Scores]],
     measured: bool,
@@ -220,7 +220,9 @@ def _dtypes(entries: Sequence[Entry]) -> list[str]:
     return ["computed in different dtypes: " + ", ".join(f"{name} in {of}" for name, of in known.items())]
 
 
-def _notes(standings: Sequence[Standing], columns: Sequence[Column], small: set[Column]) -> list[str]:
+def _notes(
+    standings: Sequence[Standing], columns: Sequence[BoardColumn], small: set[BoardColumn]
+) -> list[str]:
     notes = [f"{one.name}: published at {one.source}" for one in standings if one.source]
     for place, column in enumerate(columns):
         lacking = [one.name for one in standings if one.scores[place] is None]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from milepost.analysis.doc_values import DocValues, read_values
-from milepost.analysis.leaderboard.entries import Column, Entry
+from milepost.analysis.leaderboard.entries import BoardColumn, Entry
 from milepost.analysis.mean_test import FEWEST_DOCS
 from milepost.store.doc_records import ModelAnswers, TaskAnswers, read_answers
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def draw_scores(
-    entries: Sequence[Entry], columns: Sequence[Column], *, n_draws: int, seed: int
-) -> dict[tuple[int, Column], Scores]:
+    entries: Sequence[Entry], columns: Sequence[BoardColumn], *, n_draws: int, seed: int
+) -> dict[tuple[int, BoardColumn], Scores]:
     """[n_draws] of each entry (by its place) and column whose figure is a mean over docs.
 
     All are NaN where there are too few docs: fewer than `FEWEST_DOCS`, or a task of a single doc, which is
@@ -37,7 +37,7 @@ def draw_scores(
 
     answers = [read_answers(entry.results, f"{entry.series}/{entry.checkpoint}") for entry in entries]
     hashes = _docs_of_tasks(answers, columns)
-    drawn: dict[tuple[int, Column], Scores] = {}
+    drawn: dict[tuple[int, BoardColumn], Scores] = {}
     leaves: dict[_Leaf, Scores | None] = {}
     for task, places in hashes.items():
         counts = _draw(len(places), n_draws, seed)
@@ -57,23 +57,25 @@ def draw_scores(
     return drawn
 
 
-_Leaf = tuple[int, Column, str]
+_Leaf = tuple[int, BoardColumn, str]
 """Place of a model, column, and a task that the column's figure is made of."""
 
 
-def _tasks_of(model: ModelAnswers, column: Column) -> dict[str, TaskAnswers]:
+def _tasks_of(model: ModelAnswers, column: BoardColumn) -> dict[str, TaskAnswers]:
     """The tasks behind a column, with the docs that the model's figure is of."""
     if column.task in model.groups:
         return model.members(column.task)
     return {column.task: model.tasks[column.task]} if column.task in model.tasks else {}
 
 
-def _too_few(model: ModelAnswers, column: Column) -> bool:
+def _too_few(model: ModelAnswers, column: BoardColumn) -> bool:
     docs = [len(task.doc_hashes) for task in _tasks_of(model, column).values()]
     return sum(docs) < FEWEST_DOCS or min(docs) < 2
 
 
-def _docs_of_tasks(answers: Sequence[ModelAnswers], columns: Sequence[Column]) -> dict[str, dict[str, int]]:
+def _docs_of_tasks(
+    answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn]
+) -> dict[str, dict[str, int]]:
     """Task to the places of its docs, over all models, by their hash."""
     found: dict[str, dict[str, int]] = {}
     for model in answers:
@@ -117,13 +119,13 @@ def _drawn(
         scored = values.values[counting]
         mean = np.average(scored, weights=weights)
         known = np.clip(mean + (known - mean) * math.sqrt(n / (n - 1)), scored.min(), scored.max())
-    figure: Scores = values.figure(known)
+    figure: Scores = values.transform(known)
     return figure
 
 
 def _of_column(
     model: ModelAnswers,
-    column: Column,
+    column: BoardColumn,
     number: int,
     leaves: dict[_Leaf, Scores | None],
 ) -> Scores | None:

@@ -25,7 +25,7 @@ At = Literal["best", "last"] | int
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class BoardColumn:
     """A figure by which models are compared."""
 
     task: str
@@ -43,7 +43,7 @@ class Entry:
     series: str
     checkpoint: str
     step: int | None
-    rows: dict[Column, Row]
+    rows: dict[BoardColumn, Row]
     """Figures that are numbers."""
 
 
@@ -52,8 +52,8 @@ class Entrants:
     """Entries and the columns that they are compared by."""
 
     entries: tuple[Entry, ...]
-    columns: tuple[Column, ...]
-    all_columns: tuple[Column, ...]
+    columns: tuple[BoardColumn, ...]
+    all_columns: tuple[BoardColumn, ...]
     """Those that the patterns left out as well, in order; the first of a task is its main figure."""
 
 
@@ -103,11 +103,11 @@ def find_entries(
 
 def _chosen_columns(
     every: Sequence[Row],
-    known: Sequence[Column],
+    known: Sequence[BoardColumn],
     tasks: Sequence[str],
     metrics: Sequence[str],
     exclude: Sequence[str],
-) -> list[Column]:
+) -> list[BoardColumn]:
     shown = select(every, tasks=tasks) if tasks else overview(every)
     of_shown = {_column(row) for row in shown}
     candidates = [column for column in known if column in of_shown]
@@ -116,15 +116,15 @@ def _chosen_columns(
             one for one in candidates if matches(one.metric, metrics) or matches(_word(one), metrics)
         ]
     else:
-        first: dict[str, Column] = {}
+        first: dict[str, BoardColumn] = {}
         for column in known:
             first.setdefault(column.task, column)
         candidates = [one for one in candidates if first[one.task] == one]
     return [one for one in candidates if not (matches(one.task, exclude) or matches(_word(one), exclude))]
 
 
-def _entry(folder: Path, name: str, own: Sequence[Row], columns: Sequence[Column], at: At) -> Entry:
-    by_checkpoint: dict[str, dict[Column, Row]] = {}
+def _entry(folder: Path, name: str, own: Sequence[Row], columns: Sequence[BoardColumn], at: At) -> Entry:
+    by_checkpoint: dict[str, dict[BoardColumn, Row]] = {}
     for row in own:
         if _column(row) in columns and row.value is not None:
             by_checkpoint.setdefault(row.checkpoint, {})[_column(row)] = row
@@ -142,7 +142,9 @@ def _entry(folder: Path, name: str, own: Sequence[Row], columns: Sequence[Column
     )
 
 
-def _choose(name: str, found: dict[str, dict[Column, Row]], columns: Sequence[Column], at: At) -> str:
+def _choose(
+    name: str, found: dict[str, dict[BoardColumn, Row]], columns: Sequence[BoardColumn], at: At
+) -> str:
     steps = {checkpoint: next(iter(rows.values())).step for checkpoint, rows in found.items()}
     if at == "last":
         return max(steps, key=lambda checkpoint: step_order(steps[checkpoint], ""))
@@ -159,13 +161,13 @@ def _choose(name: str, found: dict[str, dict[Column, Row]], columns: Sequence[Co
     return at_step[0]
 
 
-def _range(found: dict[str, dict[Column, Row]], column: Column) -> tuple[float, float]:
+def _range(found: dict[str, dict[BoardColumn, Row]], column: BoardColumn) -> tuple[float, float]:
     values = [own[column].value for own in found.values() if column in own]
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else (0.0, 0.0)
 
 
-def _mean_place(own: dict[Column, Row], ranges: dict[Column, tuple[float, float]]) -> float:
+def _mean_place(own: dict[BoardColumn, Row], ranges: dict[BoardColumn, tuple[float, float]]) -> float:
     """0 to 1: where a checkpoint stands between its run's worst and best, over all figures."""
     places = []
     for column, row in own.items():
@@ -176,7 +178,7 @@ def _mean_place(own: dict[Column, Row], ranges: dict[Column, tuple[float, float]
     return sum(places) / len(places) if places else 0.0
 
 
-def limits(column: Column, entries: Sequence[Entry]) -> tuple[float, float]:
+def limits(column: BoardColumn, entries: Sequence[Entry]) -> tuple[float, float]:
     """(what guessing scores, the best that can be scored); NaN where the metric has no such level."""
     of_column = [entry.rows[column] for entry in entries if column in entry.rows]
     chance = next((row.chance for row in of_column if row.chance is not None), math.nan)
@@ -198,15 +200,15 @@ def _checkpoints(measured: Sequence[tuple[Path, Row]], names: dict[tuple[Path, s
     return {f"{names[folder, row.series]}/{row.checkpoint}" for folder, row in measured}
 
 
-def _column(row: Row) -> Column:
-    return Column(row.task, row.metric, row.filter)
+def _column(row: Row) -> BoardColumn:
+    return BoardColumn(row.task, row.metric, row.filter)
 
 
-def _word(column: Column) -> str:
+def _word(column: BoardColumn) -> str:
     return f"{column.task}.{column.metric}"
 
 
-def _words(columns: Sequence[Column]) -> list[str]:
+def _words(columns: Sequence[BoardColumn]) -> list[str]:
     return [word for column in columns for word in (column.task, _word(column))]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from milepost.analysis.comparison import Compared
+from milepost.analysis.comparison import MetricDifference
 from milepost.analysis.metric_kinds import is_proportion
 from milepost.report.comparison.study import Study
 from milepost.report.grid import figure_name
@@ -70,7 +70,7 @@ def _difference_panels(study: Study) -> list[alt.LayerChart]:
     return panels
 
 
-def _record(variant: str, one: Compared, unit: float) -> dict[str, Any]:
+def _record(variant: str, one: MetricDifference, unit: float) -> dict[str, Any]:
     low, high = one.interval
     return {
         "task": printable(f"{one.task} {figure_name(one.metric, one.filter)}"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.analysis.changed_docs import ChangedDoc, changed_docs
-from milepost.analysis.comparison import Compared
+from milepost.analysis.comparison import MetricDifference
 from milepost.report.text import number
 from milepost.safe_text import printable
 from milepost.store.doc_records import DocAnswer, ModelAnswers, read_doc_answers
@@ -47,7 +47,9 @@ class Examples:
     gained_ids: dict[str, list[int]]
 
 
-def find_examples(original: ModelAnswers, other: ModelAnswers, compared: Compared, count: int) -> Examples:
+def find_examples(
+    original: ModelAnswers, other: ModelAnswers, compared: MetricDifference, count: int
+) -> Examples:
     """The docs that changed most in a compared figure, at most `count` each way, with both models' answers.
 
     Raises:
@@ -73,7 +75,7 @@ def _ids(docs: Sequence[ChangedDoc]) -> dict[str, list[int]]:
 
 
 def _examples(
-    original: ModelAnswers, other: ModelAnswers, compared: Compared, docs: Sequence[ChangedDoc]
+    original: ModelAnswers, other: ModelAnswers, compared: MetricDifference, docs: Sequence[ChangedDoc]
 ) -> tuple[Example, ...]:
     shown = []
     for doc in docs:
@@ -83,7 +85,7 @@ def _examples(
     return tuple(shown)
 
 
-def _example(doc: ChangedDoc, compared: Compared, before: DocAnswer, after: DocAnswer) -> Example:
+def _example(doc: ChangedDoc, compared: MetricDifference, before: DocAnswer, after: DocAnswer) -> Example:
     choices = _choices(before)
     figures = (doc.original, doc.other)
     answers = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from milepost.analysis.comparison import Compared
+from milepost.analysis.comparison import MetricDifference
 from milepost.analysis.paired import ALPHA
 from milepost.report.comparison.examples import Examples
 from milepost.report.comparison.study import ReportedModel, Study, Variant
@@ -120,7 +120,7 @@ def _variant(study: Study, variant: Variant) -> dict[str, Any]:
     }
 
 
-def _compared(one: Compared) -> dict[str, Any]:
+def _compared(one: MetricDifference) -> dict[str, Any]:
     return {
         "task": one.task,
         "kind": one.kind,

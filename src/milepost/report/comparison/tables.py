@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milepost.analysis.comparison import Compared, Verdict
+from milepost.analysis.comparison import MetricDifference, Verdict
 from milepost.byte_sizes import format_bytes
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant
@@ -145,7 +145,7 @@ def overview_table(study: Study) -> TextTable | None:
     """Tasks down, models across; None for a single variant, whose own table says it all."""
     if len(study.variants) < 2:
         return None
-    found: dict[tuple[str, str, str], dict[int, Compared]] = {}
+    found: dict[tuple[str, str, str], dict[int, MetricDifference]] = {}
     for place, variant in enumerate(study.variants):
         for one in variant.comparison.tasks:
             found.setdefault((one.task, one.metric, one.filter), {})[place] = one
@@ -159,12 +159,12 @@ def overview_table(study: Study) -> TextTable | None:
     return TextTable(title="All variants", columns=("task", "metric", *labels), rows=tuple(rows))
 
 
-def _with_verdict(one: Compared) -> str:
+def _with_verdict(one: MetricDifference) -> str:
     figure = number(one.other, one.metric)
     return f"{figure} {one.verdict}" if one.verdict in ("worse", "better", "different") else figure
 
 
-def figures_table(title: str, compared: Sequence[Compared], note: str = "") -> TextTable | None:
+def figures_table(title: str, compared: Sequence[MetricDifference], note: str = "") -> TextTable | None:
     """One row per figure; None where there is none."""
     if not compared:
         return None
@@ -197,7 +197,7 @@ def variant_tables(variant: Variant) -> list[TextTable]:
     return [table for table in tables if table is not None]
 
 
-def _figure_row(one: Compared) -> tuple[str, ...]:
+def _figure_row(one: MetricDifference) -> tuple[str, ...]:
     metric = f"{figure_name(one.metric, one.filter)} {direction_arrow(one.higher_is_better)}".strip()
     most = max(one.docs.original, one.docs.other)
     return (
@@ -216,7 +216,7 @@ def _figure_row(one: Compared) -> tuple[str, ...]:
     )
 
 
-def _difference(one: Compared) -> str:
+def _difference(one: MetricDifference) -> str:
     text = signed(one.difference, one.metric, beside=one.original)
     low, high = one.interval
     if low is None or high is None:
