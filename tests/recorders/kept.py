@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError, Table
+from milepost.recorders.recorder import RecordedRun, RecordedTable, Recorder, RecorderError
 from milepost.recorders.recording import Recording
 from milepost.store import open_results
 from milepost.store.leases import Leases
@@ -20,7 +20,7 @@ class Kept:
     """Every run that was opened, and what was logged, in order."""
 
     runs: list[RecordedRun] = field(default_factory=list)
-    logged: list[tuple[int | None, Mapping[str, float], Sequence[Table]]] = field(default_factory=list)
+    logged: list[tuple[int | None, Mapping[str, float], Sequence[RecordedTable]]] = field(default_factory=list)
     closed: int = 0
     fails: bool = False
 
@@ -43,7 +43,7 @@ class _KeptRun:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[Table]) -> None:
+    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
         if self._kept.fails:
             raise RecorderError("kept: the disk is full")
         self._kept.logged.append((step, figures, tables))
