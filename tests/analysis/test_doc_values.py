@@ -41,7 +41,7 @@ class Kind(NamedTuple):
     """A metric whose docs get better through the series."""
 
     metric: str
-    figure: Any
+    transform: Any
     higher_is_better: bool
     raw: list[Sequence[Any]]
     values: list[float]

@@ -20,7 +20,9 @@ class Kept:
     """Every run that was opened, and what was logged, in order."""
 
     runs: list[RecordedRun] = field(default_factory=list)
-    logged: list[tuple[int | None, Mapping[str, float], Sequence[RecordedTable]]] = field(default_factory=list)
+    logged: list[tuple[int | None, Mapping[str, float], Sequence[RecordedTable]]] = field(
+        default_factory=list
+    )
     closed: int = 0
     fails: bool = False
 
