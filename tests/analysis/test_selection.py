@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.analysis.selection import summary_rows, select
+from milepost.analysis.selection import select, summary_rows
 from milepost.errors import ResultsError
 from tests.analysis.made import measurement, mmlu, perplexity
 
