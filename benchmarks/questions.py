@@ -99,7 +99,7 @@ class Questions:
 
 def real_questions(task: Task, folder: Path | None = None) -> Questions:
     """All of a task's requests as Milepost plans them; from the plans in `folder`, if given."""
-    from milepost.plan.plan import load_plan
+    from milepost.plan.plan_files import load_plan
 
     return Questions.of_plan(_plan(task) if folder is None else load_plan(folder / task.name))
 

@@ -79,7 +79,8 @@ def save_made_up_plan(folder: Path, *, docs: int = 4) -> None:
         folder: where to.
         docs: of each of two tasks; a doc has four choices, and a task's docs share a beginning.
     """
-    from milepost.plan.plan import Plan, save_plan
+    from milepost.plan.plan import Plan
+    from milepost.plan.plan_files import save_plan
     from milepost.run.planning import write_docs
     from milepost.tasks.settings import TaskSettings
 
@@ -139,7 +140,7 @@ def _made_up_task(name: str, docs: int, seed: int) -> TaskPlan:
 
 def read_plan(folder: Path) -> Plan:
     """A saved plan, to look at its requests."""
-    from milepost.plan.plan import load_plan
+    from milepost.plan.plan_files import load_plan
 
     return load_plan(folder)
 

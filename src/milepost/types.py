@@ -195,6 +195,10 @@ class Choices:
         return len(self.doc_id)
 
 
+CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens", "scored_bytes")
+"""The arrays of `Choices`, as they are stored."""
+
+
 # ---- plan and engine: token ids in, log-likelihoods out ------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from milepost.engine.optimizations import SCORING, Optimizations
 from milepost.engine.packed import PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
-from milepost.plan.plan import load_plan
+from milepost.plan.plan_files import load_plan
 from milepost.plan.tree import build_tree
 from milepost.run.score_plan import score_plan
 from milepost.store import ResultsFolder

@@ -122,7 +122,7 @@ class Joins:
 UNASKABLE = {
     "empty": ("the cat", "", "its continuation is empty"),
     "joined": ("the cat", "s", "joins its continuation 's' with the end of the prompt"),
-    "too long": ("a", " zebra" * 30, "its continuation has 30 tokens, and the model sees 16 at most"),
+    "too long": ("a", " zebra" * 30, "its continuation has 30 tokens, but the model's context has 16"),
 }
 
 
@@ -138,7 +138,7 @@ def test_what_lm_eval_stops_at_has_no_sequence_and_a_reason_that_names_the_doc(
     encoded = encode("mytask", requests, StringEncoder(Joins()), MAX_LENGTH)
     assert encoded.request_of.tolist() == [0, 2]
     assert encoded.n_requests == 3
-    (line,) = encoded.unaskable
+    (line,) = encoded.unscorable
     assert line.startswith("mytask, doc 7, request 1: ")
     assert reason in line
 

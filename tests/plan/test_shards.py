@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milepost.plan.encode import EncodedTask
-from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
+from milepost.plan.plan import Plan, TaskPlan
+from milepost.plan.plan_files import load_plan, save_plan
 from milepost.plan.shards import cut_into_shards, requests_of, shard_sequences
 from milepost.types import Request, Sequences
 

@@ -238,7 +238,7 @@ def test_changed_stop_strings_are_other_questions(tiny_llama: Path, tasks: Path,
 # ---- bad input ----------------------------------------------------------------------------------------
 
 REFUSED = {
-    "max_gen_toks=256": "texts of up to 256 tokens are asked for (max_gen_toks); the model sees 256 at most",
+    "max_gen_toks=256": "max_gen_toks is 256, but the model's context has 256 tokens",
     "max_gen_toks=0": "max_gen_toks is 0",
     '{"until": [""]}': "a stop string is empty",
     '{"until": [3]}': "is not a list of strings",

@@ -1,1 +1,1 @@
-"""What a model is asked, as token ids: made once, the same for every checkpoint. numpy only."""
+"""The plan: all requests of an evaluation as token ids, made once for all checkpoints. Needs only numpy."""

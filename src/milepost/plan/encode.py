@@ -1,4 +1,4 @@
-"""Requests as strings to sequences of token ids, by lm_eval's rules.
+"""Encode the requests of a task as sequences of token ids, by lm_eval's rules.
 
 Sources, in lm_eval 0.4.13: api/model.py `TemplateLM._encode_pair` and `loglikelihood`;
 models/huggingface.py `tok_encode`, `loglikelihood_rolling`, `_loglikelihood_tokens`, `tok_batch_encode` and
@@ -22,38 +22,38 @@ from milepost.types import Request, Sequences
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedTask:
-    """One task as token ids: R requests, N sequences (a long text to be scored whole has several).
+    """One task as token ids: R requests, N sequences.
 
-    A prompt that is to be continued is a sequence without targets.
+    A long text scored whole has several sequences; a prompt to continue is a sequence without targets.
     """
 
     sequences: Sequences
     request_of: npt.NDArray[np.int32]
-    """[N] the request each sequence belongs to, ascending; a score is the sum over a request's sequences."""
+    """[N] the request of each sequence, ascending. A request's score is the sum over its sequences."""
     n_requests: int
     n_truncated: int
     """Requests cut from the left because they were longer than the model's context."""
-    unaskable: tuple[str, ...] = ()
-    """Why some requests of a log-likelihood have no sequence, one line each: lm_eval itself cannot ask them.
-    They are answered with NaN, so that their task has no figures and the other tasks have theirs."""
+    unscorable: tuple[str, ...] = ()
+    """A line for each log-likelihood request that lm_eval itself cannot score. Such a request has no sequence
+    and its score is NaN: its task gets no metrics, the other tasks get theirs."""
 
     @property
     def n_targets_of_requests(self) -> npt.NDArray[np.int64]:
-        """[R] tokens that are scored for each request."""
+        """[R] number of scored tokens of each request."""
         n_targets = self.sequences.n_targets
         return np.bincount(self.request_of, weights=n_targets, minlength=self.n_requests).astype(np.int64)
 
 
 def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_length: int) -> EncodedTask:
-    """Token ids of every request of one task.
+    """Encode every request of one task.
 
     Args:
-        task: its name, for error messages.
-        encoder: made once for all tasks, so that what tasks share is encoded once.
-        max_length: tokens the model can see at once.
+        task: name of the task, for error messages.
+        encoder: one encoder for all tasks, so that text shared by tasks is encoded once.
+        max_length: context length of the model, in tokens.
 
     Raises:
-        TaskError: a doc asks for a text that leaves no room for its prompt.
+        TaskError: the text to generate leaves no room for its prompt.
         TokenizerError: an empty context needs a BOS or EOS token and the tokenizer has neither.
     """
     keys_of = [_keys(request, encoder) for request in requests]
@@ -63,7 +63,7 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
     n_targets: list[int] = []
     request_of: list[int] = []
     n_truncated = 0
-    unaskable: list[str] = []
+    unscorable: list[str] = []
     for number, (request, keys) in enumerate(zip(requests, keys_of, strict=True)):
         if request.generation is not None:
             prompt, room = encoder[keys[0]] or [encoder.prefix], _room(task, request, max_length)
@@ -74,7 +74,7 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
         else:
             pairs = [_pair(keys, encoder)]
             if fault := _fault(request, *pairs[0], max_length):
-                unaskable.append(f"{task}, doc {request.doc_id}, request {request.index}: {fault}")
+                unscorable.append(f"{task}, doc {request.doc_id}, request {request.index}: {fault}")
                 continue
             n_truncated += len(pairs[0][0]) + len(pairs[0][1]) > max_length + 1
         for context, continuation in pairs:
@@ -86,12 +86,12 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
         request_of=np.asarray(request_of, dtype=np.int32),
         n_requests=len(requests),
         n_truncated=n_truncated,
-        unaskable=tuple(unaskable),
+        unscorable=tuple(unscorable),
     )
 
 
 def as_sequences(tokens: Sequence[Sequence[int]], n_targets: Sequence[int]) -> Sequences:
-    """Lists of token ids, one for each sequence, as the flat arrays that engines take."""
+    """Convert lists of token ids, one per sequence, to the flat arrays that engines take."""
     lengths = np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(tokens))
     return Sequences(
         tokens=np.fromiter(chain.from_iterable(tokens), dtype=np.int32, count=int(lengths.sum())),
@@ -101,13 +101,13 @@ def as_sequences(tokens: Sequence[Sequence[int]], n_targets: Sequence[int]) -> S
 
 
 def _split(request: Request) -> tuple[str, str]:
-    """All trailing white space of the context moves to the continuation."""
+    """Split context and continuation; trailing white space of the context goes to the continuation."""
     context = request.context.rstrip()
     return context, request.context[len(context) :] + request.continuation
 
 
 def _keys(request: Request, encoder: StringEncoder) -> list[Key]:
-    """What must be encoded for a request: the whole text, for a pair after the context alone."""
+    """Return the strings to encode for a request: the whole text, before it the context if there is one."""
     if request.generation is not None:
         return [encoder.prompt(request.context)]
     if request.kind == "loglikelihood_rolling":
@@ -132,7 +132,7 @@ def _pair(keys: list[Key], encoder: StringEncoder) -> tuple[list[int], list[int]
 
 
 def _fault(request: Request, context: list[int], continuation: list[int], max_length: int) -> str | None:
-    """Why lm_eval would stop at this request (the assertions of its `_loglikelihood_tokens`)."""
+    """Return why lm_eval could not score this request (the assertions of its `_loglikelihood_tokens`)."""
     if not request.continuation:
         return "its continuation is empty"
     if not continuation:
@@ -143,26 +143,26 @@ def _fault(request: Request, context: list[int], continuation: list[int], max_le
     if not context:
         return "its prompt has no token"
     if len(continuation) > max_length:
-        return f"its continuation has {len(continuation)} tokens, and the model sees {max_length} at most"
+        return f"its continuation has {len(continuation)} tokens, but the model's context has {max_length}"
     return None
 
 
 def _room(task: str, request: Request, max_length: int) -> int:
-    """Tokens that a prompt may have, so that prompt and text together fit into the model's context."""
+    """Return the most tokens of a prompt that leave room for the generated text in the model's context."""
     assert request.generation is not None
-    wanted = request.generation.max_new_tokens
-    if wanted >= max_length:
+    n_new = request.generation.max_new_tokens
+    if n_new >= max_length:
         raise TaskError(
-            f"{task}: texts of up to {wanted} tokens are asked for (max_gen_toks); the model sees"
-            f" {max_length} at most, prompt and text together",
+            f"{task}: max_gen_toks is {n_new}, but the model's context has {max_length} tokens"
+            " for prompt and text together",
             f"pass --gen-kwargs max_gen_toks=N with N below {max_length}, or leave this task out",
         )
-    return max_length - wanted
+    return max_length - n_new
 
 
 def _windows(
     tokens: list[int], encoder: StringEncoder, max_length: int
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """A text as disjoint windows: each token predicted once, the last with all the context it can have."""
+    """Cut a text into disjoint windows that predict each token once; the last has all possible context."""
     for start, first, end in rolling(len(tokens), max_length, prefix=True):
         yield ([encoder.prefix] if start < 0 else tokens[start:first]), tokens[first:end]

@@ -1,8 +1,8 @@
-"""Several shards as one stream of packs, each full however small the shards are.
+"""Join shards into one stream of full packs, however small the shards are.
 
-A shard keeps the tree it has when it is scored alone; a pack takes what is left of one shard and goes on with
-the next. Its first tokens may lie below nodes of the pack before (its context, as in `packs`), those of the
-other shards begin at a root of their own. Shards are taken in order, and only when a pack has room.
+Each shard keeps the prefix tree that it has when it is scored alone. A pack takes the rest of one shard and
+goes on with the next. Its first tokens may hang below nodes of the pack before it (its context, as in
+`packs`); those of other shards start at the root. Shards are taken in order, when a pack has room.
 
 Shapes: T tokens, C context, M rows with logits, J predictions.
 """
@@ -30,37 +30,37 @@ class Piece(NamedTuple):
     """A range of nodes of one shard."""
 
     shard: int
-    """Its number in the stream, from 0."""
+    """Number of the shard in the stream, from 0."""
     start: int
     stop: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinedPack:
-    """One forward pass over pieces of one or more shards; rows and keys are numbered as in `packs.Pack`."""
+    """Inputs of one forward pass over pieces of shards; rows and keys are numbered as in `packs.Pack`."""
 
     pieces: tuple[Piece, ...]
     sequences: tuple[Sequences, ...]
-    """Of each piece, its shard."""
+    """The shard of each piece."""
     tokens: npt.NDArray[np.int32]
     """[T]"""
     positions: npt.NDArray[np.int32]
     """[T]"""
     n_context: int
     key_end: npt.NDArray[np.int32]
-    """[C + T] the first row that no longer sees this key, 0 .. T."""
+    """[C + T] the first row that does not see this key any more, 0 .. T."""
     keep: npt.NDArray[np.int32]
-    """key rows that are the context of the next pack, from the top down."""
+    """Key rows that are the context of the next pack, from the root down."""
     needed: npt.NDArray[np.int32]
     """[M] rows whose logits are wanted, ascending."""
     target_row: Ints
     """[J] index into `needed`, ascending."""
     target: Ints
-    """[J] token id whose log-probability is wanted there."""
+    """[J] token id whose log-probability is wanted in that row."""
     sequence: Ints
-    """[J] the sequence it counts for, as numbered in its shard."""
+    """[J] the sequence of the target, as numbered in its shard."""
     shard: Ints
-    """[J] that shard's number in the stream."""
+    """[J] number of that shard in the stream."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -73,7 +73,7 @@ class _Open:
 
 
 class ShardStream:
-    """Cuts shards into packs as they come; can go back to a pack that has to be run again."""
+    """Cuts shards into packs one by one; can go back to a pack that must run again."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class ShardStream:
         *,
         every_row: bool = False,
     ) -> None:
-        """With `every_row`, logits are wanted at every token, targets or not."""
+        """Start a stream; `every_row` asks for logits at every token, with or without a target."""
         self._shards = shards
         self._tree_of = tree_of
         self._every_row = every_row
@@ -91,32 +91,32 @@ class ShardStream:
         self._shard, self._node = 0, 0
 
     def n_sequences(self, shard: int) -> int:
-        """Of a shard that was taken and not closed."""
+        """Return the number of sequences of an open shard."""
         return len(self._open[shard].sequences)
 
     def n_nodes(self, shard: int) -> int:
-        """Of a shard that was taken and not closed."""
+        """Return the number of tree nodes of an open shard."""
         return len(self._open[shard].tree)
 
     def close(self, shard: int) -> None:
-        """Forget a shard that is scored."""
+        """Drop a shard that is scored."""
         del self._open[shard]
 
     def unfinished(self) -> Iterator[Sequences]:
-        """The shards that were taken and not closed, and then all that were not taken."""
+        """Yield the open shards, then all shards that were not taken yet."""
         opened = [self._open[shard].sequences for shard in sorted(self._open)]
         self._open.clear()
         yield from opened
         yield from self._shards
 
     def go_back(self, pack: JoinedPack) -> None:
-        """The next pack begins where `pack` does."""
+        """Make the next pack begin where `pack` does."""
         self._shard, self._node = pack.pieces[0].shard, pack.pieces[0].start
 
     def next_pack(self, budget: int) -> JoinedPack | None:
-        """The next tokens, at most `budget`; fewer only at the end. None where no shard is left.
+        """Return the next pack of `budget` tokens (fewer only at the end); None if no shard is left.
 
-        A shard without any token is a piece too, so that it is known to be done.
+        A shard without tokens is a piece as well, so that its end is noticed.
         """
         pieces: list[Piece] = []
         room = budget
@@ -149,7 +149,7 @@ class ShardStream:
         row_offset = np.cumsum([0] + [len(part.needed) for part in parts])
         ends = [np.clip(first.end[context] - pieces[0].start, 0, n_tokens)]
         ends += [np.clip(part.end, 0, len(part.tokens)) + at for part, at in zip(parts, offset, strict=False)]
-        # Only the first piece has nodes above it, and only the last one is gone on with.
+        # Only the first piece has nodes above it, and only the last piece is continued in the next pack.
         above = first.end[context] > last.stop if len(pieces) == 1 else np.zeros(len(context), np.bool_)
         kept = np.flatnonzero(last_tree.end[last.start : last.stop] > last.stop) + len(context) + offset[-2]
         return JoinedPack(
@@ -173,7 +173,7 @@ class ShardStream:
 
 
 class _Part(NamedTuple):
-    """What a piece brings into its pack; rows are counted from its own first."""
+    """The part of a pack that comes from one piece; rows are counted from the piece's first row."""
 
     tokens: npt.NDArray[np.int32]
     positions: npt.NDArray[np.int32]

@@ -1,4 +1,4 @@
-"""One long text to token ids in windows; each window is a request, and a doc, of its own."""
+"""Cut one long text into windows of token ids; each window becomes a request and a doc."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from milepost.types import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutText:
-    """W windows of a text: token ids, a request each, and the docs that the results folder shows."""
+    """W windows of a text: token ids, requests, and the docs that the results folder keeps."""
 
     encoded: EncodedTask
     requests: list[Request]
-    """[W] the continuation is the text that the window predicts."""
+    """[W] requests; the continuation is the text that the window predicts."""
     docs: dict[str, list[Any]]
     """Columns as of `tasks.lm_eval.requests.DocRecord`, W rows."""
 
@@ -30,17 +30,17 @@ class CutText:
 def cut_text(
     task: str, request: Request, encoder: StringEncoder, max_length: int, limit: float | None = None
 ) -> CutText:
-    """The text of `request` as windows.
+    """Cut the text of a request into windows.
 
     Args:
-        task: its name, for error messages.
-        request: one with `windows`; its continuation is the text.
-        max_length: tokens the model can see at once.
-        limit: only the first windows: a count, or a share below 1.
+        task: name of the task, for error messages.
+        request: a request with `windows`; its continuation is the text.
+        max_length: context length of the model, in tokens.
+        limit: how many windows to keep from the start: a count, or a share below 1.
 
     Raises:
         TaskError: windows longer than the model's context, or a text shorter than a window.
-        TokenizerError: a prefix token is needed and the tokenizer has none.
+        TokenizerError: a prefix token is needed and the tokenizer does not have one.
     """
     assert request.windows is not None
     key = encoder.usual(request.continuation)

@@ -1,4 +1,4 @@
-"""What a multiple-choice task offers, as arrays beside its token ids."""
+"""Turn the choices of a multiple-choice task into arrays."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from milepost.types import Choices, Offer
 
 
 def choices_of(offers: Sequence[Offer], encoded: EncodedTask, doc_ids: npt.NDArray[np.int64]) -> Choices:
-    """The task's choices with the number of tokens that are scored for each.
+    """Return the task's choices as arrays, with the number of scored tokens of each.
 
     Args:
-        offers: one per doc, in the order of the docs.
+        offers: the choices of each doc, in the order of the docs.
         doc_ids: [R] the doc of each request.
     """
-    counts = np.asarray([len(each.texts) for each in offers])
-    own = np.asarray([each.doc_id for each in offers], dtype=np.int64)
-    doc_id = np.repeat(own, counts)
-    texts = list(chain.from_iterable(each.texts for each in offers))
-    right = [place in each.right for each in offers for place in range(len(each.texts))]
+    counts = np.asarray([len(offer.texts) for offer in offers])
+    offer_doc_ids = np.asarray([offer.doc_id for offer in offers], dtype=np.int64)
+    doc_id = np.repeat(offer_doc_ids, counts)
+    texts = list(chain.from_iterable(offer.texts for offer in offers))
+    right = [place in offer.right for offer in offers for place in range(len(offer.texts))]
     tokens = np.bincount(
         encoded.request_of, weights=encoded.sequences.n_targets, minlength=encoded.n_requests
     )
@@ -33,12 +33,12 @@ def choices_of(offers: Sequence[Offer], encoded: EncodedTask, doc_ids: npt.NDArr
         chars=np.asarray([len(text) for text in texts], dtype=np.int32),
         bytes=np.asarray([len(text.encode()) for text in texts], dtype=np.int32),
         tokens=tokens[requests_of_choices(doc_id, doc_ids)].astype(np.int32),
-        fixed=len({each.texts for each in offers}) == 1,
+        fixed=len({offer.texts for offer in offers}) == 1,
         scored_bytes=np.asarray(
             [
-                len((text if each.scored is None else each.scored).encode())
-                for each in offers
-                for text in each.texts
+                len((text if offer.scored is None else offer.scored).encode())
+                for offer in offers
+                for text in offer.texts
             ],
             dtype=np.int32,
         ),
@@ -48,9 +48,9 @@ def choices_of(offers: Sequence[Offer], encoded: EncodedTask, doc_ids: npt.NDArr
 def requests_of_choices(
     choice_doc_ids: npt.NDArray[np.int64], doc_ids: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """[C] the request that scores each choice: a doc's first requests, in the order of its choices.
+    """Return [C] the request that scores each choice: a doc's first requests, in the order of its choices.
 
-    Behind them a doc may have others (the choices without their context, for `acc_mutual_info`).
+    Further requests of a doc are the choices without their context (for `acc_mutual_info`).
 
     Args:
         choice_doc_ids: [C] the doc of each choice, ascending.

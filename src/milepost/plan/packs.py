@@ -1,13 +1,12 @@
-"""Packs: contiguous ranges of the depth-first layout, each computed in one forward pass.
+"""Cut the depth-first layout of a prefix tree into packs: node ranges, each computed in one forward pass.
 
-Knows the tree and its tiles; nothing about torch. Because the layout is depth-first, a range needs from
-outside only the ancestors of its first node, its **context**: one path, whose keys and values the engine
-keeps from the pack before. So every token is computed exactly once however the layout is cut, a pack that
-does not fit into memory can be cut again, and what is kept between packs is never longer than the model's
-context.
+Uses the tree and its tiles, not torch. Because the layout is depth-first, a range needs from outside only the
+ancestors of its first node, its **context**: one path, whose keys and values the engine keeps from the pack
+before. So every token is computed exactly once wherever the layout is cut, a pack that does not fit into
+memory can be cut again, and the cache kept between packs is never longer than the model's context.
 
-The keys of a pack are numbered as rows: the C context nodes from the top down, then its own T tokens. A
-query row q (0 .. T - 1) sees key row r where `(r - C <= q) & (q < key_end[r])`.
+The keys of a pack are numbered as rows: the C context nodes from the root down, then the T tokens of the
+pack. A query row q (0 .. T - 1) sees key row r if `(r - C <= q) & (q < key_end[r])`.
 
 Shapes: T tokens, C context, K tiles, P paths, M rows with logits, J predictions.
 """
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Span(NamedTuple):
-    """A range of nodes."""
+    """A range of nodes, `start` to `stop` (exclusive)."""
 
     start: int
     stop: int
@@ -39,40 +38,40 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """One forward pass: what goes in, who sees whom, which logits are wanted."""
+    """Inputs of one forward pass: tokens, attention mask, and the rows whose logits are wanted."""
 
     span: Span
-    """The nodes it computes."""
+    """The nodes that the pack computes."""
     tokens: npt.NDArray[np.int64]
     """[T] token ids."""
     positions: npt.NDArray[np.int64]
     """[T] position of each token in its sequences."""
     context: npt.NDArray[np.int64]
-    """[C] the nodes above the first one, from the top down; their keys and values must be at hand."""
+    """[C] the nodes above the first one, from the root down; their keys and values must be cached."""
     key_end: npt.NDArray[np.int64]
-    """[C + T] the first query row that no longer sees this key, 0 .. T."""
+    """[C + T] the first query row that does not see this key any more, 0 .. T."""
     keep: npt.NDArray[np.int64]
-    """key rows that are the context of the pack that starts where this one stops, from the top down."""
+    """Key rows that are the context of the pack that starts where this one stops, from the root down."""
     tile_start: npt.NDArray[np.int64]
     """[K] first row of each tile; the tiles cover all rows in order."""
     tile_stop: npt.NDArray[np.int64]
-    """[K] first row after it."""
+    """[K] first row after each tile."""
     tile_causal: npt.NDArray[np.bool_]
-    """[K] whether plain causal attention is right inside the tile; else `key_end` gives the mask."""
+    """[K] True if plain causal attention is right inside the tile; else `key_end` gives the mask."""
     tile_path: npt.NDArray[np.int64]
-    """[K] the path, 0 .. P - 1, that all rows of the tile see in full."""
+    """[K] the path, 0 .. P - 1, that all rows of the tile attend to in full."""
     path_starts: npt.NDArray[np.int64]
     """[P + 1] path p is `path_rows[path_starts[p]:path_starts[p + 1]]`."""
     path_rows: npt.NDArray[np.int64]
-    """key rows, from the top down."""
+    """Key rows of the paths, from the root down."""
     needed: npt.NDArray[np.int64]
     """[M] rows whose logits are wanted, ascending."""
     target_row: npt.NDArray[np.int64]
     """[J] index into `needed`, ascending."""
     target: npt.NDArray[np.int64]
-    """[J] token id whose log-probability is wanted there."""
+    """[J] token id whose log-probability is wanted in that row."""
     sequence: npt.NDArray[np.int64]
-    """[J] the sequence it counts for. A sequence's targets may lie in several packs: add them up."""
+    """[J] the sequence of the target. The targets of a sequence may be in several packs: add them up."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -82,14 +81,14 @@ def cut_packs(tree: Tree, tiles: Tiles, budget: int, *, aligned: bool = True) ->
     """Cut the layout into ranges of at most `budget` tokens, in the order in which they must run.
 
     Args:
-        tree: the tree.
-        tiles: its tiles.
+        tree: the prefix tree.
+        tiles: the tiles of the tree.
         budget: tokens per pack.
-        aligned: cut no branching tile (unless it is larger than a pack). Else every pack but the last has
-            exactly `budget` tokens.
+        aligned: do not cut a branching tile (unless it is larger than a pack). If False, every pack but the
+            last has exactly `budget` tokens.
 
     Raises:
-        ValueError: if `budget` is not positive.
+        ValueError: `budget` is not positive.
     """
     if budget < 1:
         raise ValueError(f"a pack needs at least one token, not {budget}")
@@ -105,7 +104,7 @@ def cut_packs(tree: Tree, tiles: Tiles, budget: int, *, aligned: bool = True) ->
 
 
 def make_pack(tree: Tree, tiles: Tiles, span: Span) -> Pack:
-    """Everything a forward pass over the nodes of `span` needs."""
+    """Build the inputs of a forward pass over the nodes of `span`."""
     start, stop = span
     context = ancestors(tree, start)
     n_context, n_tokens = len(context), stop - start
@@ -138,10 +137,10 @@ def make_pack(tree: Tree, tiles: Tiles, span: Span) -> Pack:
 
 
 def halves(span: Span) -> tuple[Span, Span]:
-    """The two packs to try in place of one that does not fit into memory.
+    """Split a span that does not fit into memory into two.
 
     Raises:
-        ValueError: if the span has a single token.
+        ValueError: the span has a single token.
     """
     if span.stop - span.start < 2:
         raise ValueError("a pack of one token cannot be halved")
@@ -150,7 +149,7 @@ def halves(span: Span) -> tuple[Span, Span]:
 
 
 def _align(tiles: Tiles, start: int, stop: int) -> int:
-    """The last cut at or before `stop` that splits no branching tile; `stop` where there is none."""
+    """Return the last cut up to `stop` that does not split a branching tile, or `stop` if every cut does."""
     tile = int(np.searchsorted(tiles.start, stop, side="right")) - 1
     if tiles.causal[tile]:
         return stop
@@ -159,12 +158,12 @@ def _align(tiles: Tiles, start: int, stop: int) -> int:
 
 
 def _clip_tiles(tree: Tree, tiles: Tiles, span: Span) -> tuple[Ints, Ints, npt.NDArray[np.bool_], Ints]:
-    """(start, stop, causal, parent) [K] of the tiles within `span`, as nodes."""
+    """Return (start, stop, causal, parent) [K] of the tiles inside `span`, as node numbers."""
     start, stop = span
     first = int(np.searchsorted(tiles.start, start, side="left"))
     last = int(np.searchsorted(tiles.start, stop, side="left"))
     whole = min(int(tiles.start[first]), stop)
-    # A pack that starts inside a tile: what remains are subtrees, each with its own path.
+    # If the pack starts inside a tile, the rest of that tile is a list of subtrees, each with its own path.
     rest = _subtrees(tree, start, whole)
     rest_parent = [int(above[-1]) if len(above := ancestors(tree, node)) else -1 for node in rest]
     begin = np.concatenate([np.array(rest, np.int64), tiles.start[first:last]])
@@ -176,7 +175,7 @@ def _clip_tiles(tree: Tree, tiles: Tiles, span: Span) -> tuple[Ints, Ints, npt.N
 
 
 def _subtrees(tree: Tree, start: int, stop: int) -> list[int]:
-    """First nodes of the largest subtrees that make up `start:stop`."""
+    """Return the first nodes of the largest subtrees that together are `start:stop`."""
     heads: list[int] = []
     while start < stop:
         heads.append(start)

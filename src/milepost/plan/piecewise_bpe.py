@@ -1,14 +1,14 @@
-"""Tokenising long prompts that share most of their text, piece by piece, with the same token ids.
+"""Tokenise long prompts piece by piece, with the same token ids, so that shared text is encoded once.
 
-A byte-level BPE tokenizer first cuts text into words by a regular expression and then encodes each word by
-itself. Where a word surely ends, text can therefore be cut before encoding: the ids of the pieces, one after
-another, are the ids of the whole. Such a place is a single newline between a visible character and an ASCII
-letter: every expression listed here ends a match there, whatever stands further left or right (the newline is
-white space of length one followed by a visible character, and no word of theirs runs from a newline into a
-letter). Few-shot examples, questions and choices repeat as whole pieces, so each is encoded once.
+A byte-level BPE tokenizer first cuts text into words by a regular expression and then encodes each word
+separately. Text may therefore be cut before encoding where a word surely ends: the ids of the pieces, joined,
+are the ids of the whole. Such a place is a single newline between a visible character and an ASCII letter.
+Every expression listed here ends a match there, whatever the text further left or right: the newline is
+white space of length one before a visible character, and no word goes from a newline into a letter. Few-shot
+examples, questions and choices repeat as whole pieces, so each is encoded once.
 
-Other tokenizers (SentencePiece, an unknown expression, a normaliser) are not cut. The first strings of every
-task are encoded both ways and compared as well.
+Text for other tokenizers (SentencePiece, an unknown expression, a normaliser) is not cut. A few strings of
+every batch are encoded both ways and compared.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ KNOWN_WORDS = frozenset({GPT2_WORDS, *(CL100K_WORDS % digits for digits in ("", 
 
 
 def can_be_cut(backend: Any) -> bool:
-    """Whether `CUT` is safe for a `tokenizers.Tokenizer`; told from its own description of itself."""
-    told = fastjson.loads(backend.to_str())
-    if told["model"].get("type") != "BPE" or told["model"].get("dropout"):
+    """Return whether `CUT` is safe for a `tokenizers.Tokenizer`, by the tokenizer's JSON description."""
+    description = fastjson.loads(backend.to_str())
+    if description["model"].get("type") != "BPE" or description["model"].get("dropout"):
         return False
-    if told.get("normalizer") not in (None, {"type": "NFC"}):
+    if description.get("normalizer") not in (None, {"type": "NFC"}):
         return False
-    for token in told.get("added_tokens", []):
+    for token in description.get("added_tokens", []):
         if "\n" in token["content"] or token["lstrip"] or token["rstrip"] or token["single_word"]:
             return False
-    return _words_are_known(told.get("pre_tokenizer"))
+    return _words_are_known(description.get("pre_tokenizer"))
 
 
 def _words_are_known(pre_tokenizer: dict[str, Any] | None) -> bool:
@@ -65,14 +65,14 @@ def _words_are_known(pre_tokenizer: dict[str, Any] | None) -> bool:
 
 
 class PieceEncoder:
-    """Encodes strings as the backend would, each distinct piece once."""
+    """Encodes strings like the backend, each distinct piece only once."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self._ids: dict[str, list[int]] = {}
 
     def encode(self, strings: Sequence[str]) -> list[list[int]]:
-        """Token ids of each string, without special tokens. Fastest where neighbours begin alike."""
+        """Return the token ids of each string, without special tokens; fast if neighbours share a prefix."""
         pieces_of = _split_all(strings)
         new = list(dict.fromkeys(p for _, pieces in pieces_of for p in pieces if p not in self._ids))
         encodings = self._backend.encode_batch_fast(new, add_special_tokens=False)
@@ -91,11 +91,11 @@ class PieceEncoder:
 
 
 def _split_all(strings: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Per string: how many pieces it begins with in common with the one before it, and the others."""
+    """Return for each string the number of first pieces shared with the string before, and the rest."""
     split: list[tuple[int, list[str]]] = []
     before, ends = "", [0]
     for string in strings:
-        # A cut depends on the two characters before it and the one behind.
+        # A cut depends on the two characters before it and the one after it.
         n_shared = bisect.bisect_left(ends, _common_length(before, string)) - 1
         n_shared = max(n_shared, 0)
         pieces = CUT.split(string[ends[n_shared] :])
@@ -108,7 +108,7 @@ def _split_all(strings: Sequence[str]) -> list[tuple[int, list[str]]]:
 
 
 def _common_length(a: str, b: str) -> int:
-    """Characters that two strings begin with in common; by halving, so that comparing is done in C."""
+    """Return the length of the common prefix of two strings; bisection, so that C code compares them."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""Choosing among token sequences, and how long they are."""
+"""Select token sequences and measure them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from milepost.types import Sequences
 
 
 def take(sequences: Sequences, chosen: npt.NDArray[np.int64]) -> Sequences:
-    """Some of the sequences, in the order of `chosen`."""
+    """Return the chosen sequences, in the order of `chosen`."""
     parts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in chosen]
     return Sequences(
         tokens=np.concatenate([sequences.tokens[:0], *parts]),
@@ -19,5 +19,5 @@ def take(sequences: Sequences, chosen: npt.NDArray[np.int64]) -> Sequences:
 
 
 def longest(sequences: Sequences) -> int:
-    """Tokens of the longest sequence; 0 where there is none."""
+    """Return the length of the longest sequence in tokens; 0 without sequences."""
     return int(np.diff(sequences.starts).max(initial=0))

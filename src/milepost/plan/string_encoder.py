@@ -1,7 +1,7 @@
-"""Strings to token ids: each distinct string once, all new ones of a task in one batch.
+"""Encode strings as token ids: each distinct string once, all new strings of a task in one batch.
 
-Knows a tokenizer only by what `Tokenizer` names. Where it is safe, strings are cut and their pieces encoded,
-see `pieces`. Source of the special-token rules: lm_eval/models/huggingface.py `tok_encode`.
+Where it is safe, strings are cut and their pieces encoded; see `piecewise_bpe`. Source of the rules for
+special tokens: lm_eval/models/huggingface.py `tok_encode`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from milepost.errors import TokenizerError
 from milepost.plan.piecewise_bpe import PieceEncoder, can_be_cut
 
 Key = tuple[str, bool]
-"""A string, and whether the tokenizer adds its special tokens to it."""
+"""A string, and True if the tokenizer adds its special tokens to it."""
 
 COMPARED = 4
-"""Strings of each batch that are encoded whole as well, the longest first."""
+"""Strings of each batch, the longest first, that are also encoded whole to check the pieces."""
 
 
 class Tokenizer(Protocol):
-    """What is used of a transformers tokenizer."""
+    """The part of a transformers tokenizer that is used here."""
 
     bos_token_id: int | None
     eos_token_id: int | None
@@ -34,7 +34,7 @@ class StringEncoder:
     """Token ids by `Key`."""
 
     def __init__(self, tokenizer: Tokenizer, *, cut: bool = True) -> None:
-        """`cut` off encodes every string whole, for comparison."""
+        """Wrap a tokenizer; `cut=False` encodes every string whole, for comparison."""
         self._tokenizer = tokenizer
         self._ids: dict[Key, list[int]] = {}
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -47,37 +47,37 @@ class StringEncoder:
 
     @property
     def cuts(self) -> bool:
-        """Whether strings are encoded piece by piece."""
+        """True while strings are encoded piece by piece."""
         return self._pieces is not None
 
     @property
     def prefix(self) -> int:
-        """What an empty context is replaced by: BOS, else EOS.
+        """The token in place of an empty context: BOS, else EOS.
 
         Raises:
-            TokenizerError: the tokenizer has neither.
+            TokenizerError: the tokenizer has neither token.
         """
         if self._prefix is None:
             raise TokenizerError(
                 "a request has no context and the tokenizer has neither a BOS nor an EOS token to start from",
-                "pass --tokenizer PATH with one that has",
+                "pass --tokenizer PATH with a tokenizer that has one",
             )
         return self._prefix
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of some tokens, for people; a character that is cut apart becomes U+FFFD."""
+        """Return the text of some tokens, for people; a character cut in two becomes U+FFFD."""
         return self._tokenizer.decode(ids)
 
     def usual(self, text: str) -> Key:
-        """With the tokenizer's special tokens, unless the text already starts with the prefix token."""
+        """Return the key of a text: with special tokens, unless it already starts with the prefix token."""
         return text, not (self._prefix_text is not None and text.startswith(self._prefix_text))
 
     def prompt(self, text: str) -> Key:
-        """The same for a prompt that is to be continued, where lm_eval looks for the BOS token only."""
+        """Return the key of a prompt to continue; here lm_eval looks only for the BOS token."""
         return text, not (self._bos_text is not None and text.startswith(self._bos_text))
 
     def add(self, keys: Iterable[Key]) -> None:
-        """Encode what is new; ids of earlier batches are forgotten, those of pieces are kept."""
+        """Encode a batch; ids of earlier batches are dropped, those of pieces are kept."""
         wanted = list(dict.fromkeys(keys))
         self._ids = {}
         for special in (False, True):
@@ -97,9 +97,8 @@ class StringEncoder:
         encoded = [[*before, *ids, *after] for ids in self._pieces.encode(texts)]
         compared = sorted(range(len(texts)), key=lambda i: -len(texts[i]))[:COMPARED]
         if [encoded[i] for i in compared] != self._whole([texts[i] for i in compared], special):
-            self._pieces = (
-                None  # the tokenizer is not what its description says; whole strings are always right
-            )
+            # The tokenizer does not behave as its description says; whole strings are always right.
+            self._pieces = None
             return self._whole(texts, special)
         return encoded
 
@@ -111,10 +110,10 @@ class StringEncoder:
         return ids
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer puts before and after a text."""
+        """Return the special tokens that the tokenizer puts before and after a text."""
         (with_them,), (without,) = self._whole(["a"], True), self._whole(["a"], False)
         for start in range(len(with_them) - len(without) + 1):
             if with_them[start : start + len(without)] == without:
                 return with_them[:start], with_them[start + len(without) :]
-        self._pieces = None  # it changes the text itself; see `_encode`
+        self._pieces = None  # the tokenizer changes the text itself; see `_encode`
         return [], []

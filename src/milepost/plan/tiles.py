@@ -1,11 +1,10 @@
-"""The tree cut into trunks and tiles: stretches of nodes that attend to the same ancestors.
+"""Cut the prefix tree into trunks and tiles: ranges of nodes that attend to the same ancestors.
 
-Knows the tree; nothing about packs or models. A **trunk** is a segment that many nodes hang below; a
-**tile** is a largest subtree that is small. Both are contiguous in the depth-first layout, and all their
-nodes see all ancestors of the first one (its *path*), so that attention is dense over the path and needs
-a mask only inside.
+A **trunk** is a long segment with many nodes below it; a **tile** is a small subtree, as large as allowed.
+Both are contiguous in the depth-first layout, and all their nodes see all ancestors of the first node (the
+*path*). So attention is dense over the path and needs a mask only inside the tile.
 
-Shapes: K tiles (trunks among them), S segments, U nodes.
+Shapes: K tiles (including trunks), S segments, U nodes.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiles:
-    """A partition of the nodes into stretches, in their order."""
+    """A partition of the nodes into tiles and trunks, in order."""
 
     start: npt.NDArray[np.int64]
-    """[K + 1] stretch k is `start[k]:start[k + 1]`."""
+    """[K + 1] tile k is `start[k]:start[k + 1]`."""
     parent: npt.NDArray[np.int64]
-    """[K] the node that the stretch hangs on; -1 at the top. The path is that node and its ancestors."""
+    """[K] the parent node of the tile; -1 at the root. The path is that node and its ancestors."""
     trunk: npt.NDArray[np.bool_]
-    """[K] whether other stretches hang on it."""
+    """[K] True for a trunk: other tiles hang below it."""
     causal: npt.NDArray[np.bool_]
-    """[K] whether it is one unbranched run of tokens, so that plain causal attention is right inside."""
+    """[K] True if the tile is one unbranched run of tokens: plain causal attention is right inside."""
 
     def __len__(self) -> int:
         return len(self.parent)
@@ -42,10 +41,10 @@ def cut_tiles(tree: Tree, *, tile_tokens: int = 512, join_tokens: int = 64) -> T
     """Cut the tree into trunks and tiles.
 
     Args:
-        tree: the tree.
-        tile_tokens: a subtree larger than this has a trunk. A long run that nothing hangs on is a tile.
-        join_tokens: neighbouring tiles on one parent are joined while they are no larger together, since
-            a call of an attention kernel costs more than masking a few tokens.
+        tree: the prefix tree.
+        tile_tokens: a subtree larger than this gets a trunk. A long run without branches below is a tile.
+        join_tokens: neighbouring tiles of one parent are joined up to this size, because a call of an
+            attention kernel costs more than masking a few tokens.
     """
     start, up = tree.segment_start[:-1], tree.segment_parent
     stop, end = tree.segment_start[1:], tree.segment_end
@@ -72,7 +71,7 @@ def _join(
     trunk: npt.NDArray[np.bool_],
     join_tokens: int,
 ) -> npt.NDArray[np.int64]:
-    """The stretches that begin a tile; the others are joined to the one before."""
+    """Return the ranges that begin a tile; the other ranges are joined to the one before."""
     heads: list[int] = []
     head_start, head_parent = 0, -2
     for i, (a, b, p, alone) in enumerate(

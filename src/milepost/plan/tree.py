@@ -1,10 +1,9 @@
-"""The prefix tree over everything the model will be asked, laid out depth-first in flat arrays.
+"""Build the prefix tree over token sequences, laid out depth-first in flat arrays.
 
-Knows token ids and how many of them are to be predicted; nothing about tasks, models or packs. A **node**
-is one unique token: one prefix of at least one model input. Nodes are numbered depth-first, so that the
-nodes below node k are exactly `k + 1 .. end[k] - 1`. From this follow the only two facts that attention
-needs: node q may look at node k where `(k <= q) & (q < end[k])`, and the ancestors of node b are
-`{k < b : end[k] > b}`, in order of depth.
+A **node** is one unique token: one prefix of at least one model input. Nodes are numbered depth-first, so
+the nodes below node k are exactly `k + 1 .. end[k] - 1`. Two facts follow, and attention needs no more: node
+q sees node k if `(k <= q) & (q < end[k])`, and the ancestors of node b are `{k < b : end[k] > b}`, in order
+of depth.
 
 Shapes: N sequences, U unique tokens (nodes), S segments, J wanted predictions.
 """
@@ -27,24 +26,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """Unique tokens, where each stands, and which predictions are wanted at it."""
+    """Unique tokens, their positions, and the predictions that are wanted at each."""
 
     tokens: npt.NDArray[np.int32]
     """[U] token id of each node."""
     pos: npt.NDArray[np.int32]
-    """[U] depth of each node: its position in every sequence it belongs to, from 0."""
+    """[U] depth of each node: its position in each of its sequences, from 0."""
     end: npt.NDArray[np.int64]
     """[U] the first node after this node's subtree."""
     segment_start: npt.NDArray[np.int64]
-    """[S + 1] segment s is `segment_start[s]:segment_start[s + 1]`, the longest run without branching."""
+    """[S + 1] segment s, a longest run without a branch, is `segment_start[s]:segment_start[s + 1]`."""
     segment_parent: npt.NDArray[np.int64]
-    """[S] the segment whose last node this one hangs on; -1 at the top."""
+    """[S] the segment whose last node is the parent of this one; -1 at the root."""
     wanted_node: npt.NDArray[np.int64]
     """[J] the node whose logits predict the target, ascending; targets of one node by sequence."""
     wanted_token: npt.NDArray[np.int32]
     """[J] the target."""
     wanted_sequence: npt.NDArray[np.int64]
-    """[J] the sequence it is wanted for, as numbered in `Sequences`."""
+    """[J] the sequence of the target, as numbered in `Sequences`."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -57,27 +56,27 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts:
-    """How many tokens a forward pass must see, by how much is shared."""
+    """Numbers of input tokens, by how much is shared."""
 
     raw: int
-    """Each sequence on its own."""
+    """Every sequence alone."""
     grouped: int
-    """Each distinct model input once: what lm_eval's harness runs, before its padding (it groups requests
-    with equal `context + continuation[:-1]`, `lm_eval/models/utils.py::Collator`)."""
+    """Each distinct model input once, as lm_eval runs them, without its padding (it groups requests with
+    equal `context + continuation[:-1]`, `lm_eval/models/utils.py::Collator`)."""
     unique: int
-    """Each distinct prefix once: the nodes of the tree, and the least that any engine can do."""
+    """Each distinct prefix once: the nodes of the tree, and the least that an engine must compute."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What each sequence, in lexicographic order, adds to the tree: its input after what is already there."""
+    """The run of tokens that each sequence, in lexicographic order, adds to the tree."""
 
     order: Ints
     """[N] index into `Sequences`."""
     length: Ints
     """[N] tokens of the model input."""
     shared: Ints
-    """[N] how many of them the sequence before has as well; the run is what follows them."""
+    """[N] how many of them are shared with the sequence before; the run is the rest."""
 
     @property
     def offset(self) -> Ints:
@@ -88,19 +87,18 @@ class _Runs:
 def build_tree(sequences: Sequences) -> Tree:
     """Build the tree over the inputs (all tokens but the last) of `sequences`.
 
-    Linear in tokens apart from the sort. The tree depends on the order of the sequences only through
-    `wanted_sequence`.
+    Linear in tokens apart from the sort. Only `wanted_sequence` depends on the order of the sequences.
     """
     assert (sequences.n_targets < np.diff(sequences.starts)).all(), "a sequence's first token has no input"
     runs = _sorted_runs(sequences)
     offset = runs.offset
     parent = _parent_runs(runs.shared, runs.length)
     segment_start, segment_parent, segment_end = _segments(runs, offset, parent)
-    own = np.diff(offset)
+    run_length = np.diff(offset)
     wanted_node, wanted_token, wanted_sequence = _wanted(sequences, runs, offset, parent)
     return Tree(
         tokens=_gather(sequences, runs),
-        pos=(np.arange(offset[-1]) + np.repeat(runs.shared - offset[:-1], own)).astype(np.int32),
+        pos=(np.arange(offset[-1]) + np.repeat(runs.shared - offset[:-1], run_length)).astype(np.int32),
         end=np.repeat(segment_end, np.diff(segment_start)),
         segment_start=segment_start,
         segment_parent=segment_parent,
@@ -123,7 +121,7 @@ def token_counts(sequences: Sequences) -> TokenCounts:
 
 
 def ancestors(tree: Tree, node: int) -> npt.NDArray[np.int64]:
-    """[pos] the nodes above `node`, from the top down; none for `node == len(tree)`."""
+    """Return [pos] the nodes above `node`, from the root down; empty for `node == len(tree)`."""
     if node == len(tree):
         return np.empty(0, np.int64)
     segment = int(np.searchsorted(tree.segment_start, node, side="right")) - 1
@@ -155,7 +153,7 @@ def _common_prefix(tokens: npt.NDArray[np.int32], starts: list[int], a: int, b: 
 
 
 def _parent_runs(shared: Ints, length: Ints) -> Ints:
-    """[N] the run that each branches off: the latest earlier one that starts less deep; -1 for none."""
+    """Return [N] the run that each run branches off: the last earlier one that starts less deep, or -1."""
     parent = np.full(len(shared), -1, np.int64)
     depth, full = shared.tolist(), length.tolist()
     open_runs: list[int] = []
@@ -170,10 +168,10 @@ def _parent_runs(shared: Ints, length: Ints) -> Ints:
 
 
 def _segments(runs: _Runs, offset: Ints, parent: Ints) -> tuple[Ints, Ints, Ints]:
-    """Cut the runs where others branch off: (start [S + 1], parent [S], end of subtree [S])."""
+    """Cut the runs where others branch off; return (start [S + 1], parent [S], end of subtree [S])."""
     new = np.flatnonzero(runs.length > runs.shared)
     above = parent[new]
-    # The node each run hangs on; runs at the top hang on none.
+    # The parent node of each run; -1 for runs at the root.
     hook = np.where(above < 0, -1, offset[above] + runs.shared[new] - 1 - runs.shared[above])
     inside = (above >= 0) & (hook + 1 < offset[above + 1])
     start = np.unique(np.concatenate([offset[new], hook[inside] + 1]))
@@ -181,7 +179,7 @@ def _segments(runs: _Runs, offset: Ints, parent: Ints) -> tuple[Ints, Ints, Ints
     first_of_run = np.searchsorted(start, offset[new])
     up[first_of_run] = np.searchsorted(start, hook, side="right") - 1
     end = _subtree_ends(np.append(start, offset[-1])[1:], up)
-    # A run that only continues the one before it (an input that is a prefix of the next) is no branch.
+    # A run that only continues the run before it (an input that is a prefix of the next) is not a branch.
     at = np.arange(len(start))
     branch = ~((up == at - 1) & (at > 0) & (end == end[at - 1]))
     number = np.cumsum(branch) - 1
@@ -208,7 +206,7 @@ def _gather(sequences: Sequences, runs: _Runs) -> npt.NDArray[np.int32]:
 def _wanted(
     sequences: Sequences, runs: _Runs, offset: Ints, parent: Ints
 ) -> tuple[Ints, npt.NDArray[np.int32], Ints]:
-    """Node, target and sequence of each prediction, by node and then sequence: [J] each."""
+    """Return node, target and sequence of each prediction, [J] each, by node and then sequence."""
     n_targets = sequences.n_targets[runs.order].astype(np.int64)
     run = np.repeat(np.arange(len(runs.order)), n_targets)
     nth = np.arange(len(run)) - np.repeat(np.cumsum(n_targets) - n_targets, n_targets)
@@ -222,7 +220,7 @@ def _wanted(
 
 
 def _owners(run: Ints, depth: Ints, shared: Ints, parent: Ints) -> Ints:
-    """The run that holds the token at `depth` of each given run: itself, or one it branches off."""
+    """Return the run with the token at `depth` of each given run: itself, or a run it branches off."""
     owner = run.copy()
     climbing = np.flatnonzero(depth < shared[owner])
     while len(climbing):

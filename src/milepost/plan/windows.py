@@ -1,13 +1,13 @@
-"""A text's tokens cut into windows that are scored one by one, in each of the ways perplexity is reported.
+"""Cut the tokens of a text into windows, in each of the ways in which perplexity is reported.
 
-Knows token ids; nothing about models or metrics. In every kind a token is predicted at most once.
+Each window is scored separately. No kind of window predicts a token more than once.
 
-- *fixed*: disjoint windows; the first token of each is not predicted, for nothing comes before it. Source:
+- *fixed*: disjoint windows; the first token of each has no context and is not predicted. Source:
   `eval_ppl_wikitext` of Wanda, lib/eval.py (github.com/locuslab/wanda), after GPTQ and SparseGPT.
-- *sliding*: overlapping windows that begin `stride` tokens apart, each predicting what the one before it did
-  not see. Source: "Perplexity of fixed-length models" in the documentation of transformers.
-- *rolling*: disjoint windows of predicted tokens, each preceded by one token of context, the last (shorter)
-  one by as many as fit. Source: lm_eval/utils.py, `get_rolling_token_windows`, `make_disjoint_window`.
+- *sliding*: overlapping windows that begin `stride` tokens apart; each predicts the tokens that the window
+  before it did not see. Source: "Perplexity of fixed-length models" in the documentation of transformers.
+- *rolling*: disjoint windows of predicted tokens, each after one token of context, the last (shorter) window
+  after as many as fit. Source: lm_eval/utils.py, `get_rolling_token_windows`, `make_disjoint_window`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Window(NamedTuple):
 
 
 def window_size(task: str, windows: Windows, max_length: int) -> int:
-    """Tokens per window of `windows` on a model that sees `max_length` tokens.
+    """Return the tokens per window for a model with a context of `max_length` tokens.
 
     Raises:
-        TaskError: more than that were asked for.
+        TaskError: the windows are longer than the context.
     """
     if windows.whole_context:
         return max_length
@@ -48,7 +48,7 @@ def window_size(task: str, windows: Windows, max_length: int) -> int:
 
 
 def cut(task: str, windows: Windows, n_tokens: int, max_length: int) -> list[Window]:
-    """The windows of a text of `n_tokens` tokens, in order.
+    """Cut a text of `n_tokens` tokens into windows, in order.
 
     Raises:
         TaskError: windows longer than the model's context, or a text shorter than a window.
@@ -74,16 +74,16 @@ def cut(task: str, windows: Windows, n_tokens: int, max_length: int) -> list[Win
 
 
 def fixed(n_tokens: int, size: int, *, keep_tail: bool = False) -> list[Window]:
-    """Disjoint windows; the tail is dropped, or kept where it has a token to predict."""
+    """Return disjoint windows; the tail is dropped, or kept if it has a token to predict."""
     found = [Window(start, start + 1, start + size) for start in range(0, n_tokens - size + 1, size)]
     tail = n_tokens // size * size
     return [*found, Window(tail, tail + 1, n_tokens)] if keep_tail and n_tokens - tail > 1 else found
 
 
 def sliding(n_tokens: int, size: int, stride: int) -> list[Window]:
-    """Overlapping windows; every token but the first is predicted.
+    """Return overlapping windows that predict every token but the first.
 
-    With a stride as long as the windows they do not overlap, and none predicts its first token.
+    With a stride as long as the windows, they do not overlap, and no window predicts its first token.
     """
     found: list[Window] = []
     predicted = 0
@@ -97,7 +97,7 @@ def sliding(n_tokens: int, size: int, stride: int) -> list[Window]:
 
 
 def rolling(n_tokens: int, size: int, *, prefix: bool) -> list[Window]:
-    """lm_eval's windows; without `prefix` the first token is not predicted, and all else is the same."""
+    """Return lm_eval's windows; without `prefix` they are the same, but the first token is not predicted."""
     found = []
     for first in range(0, n_tokens, size):
         end = min(first + size, n_tokens)
@@ -111,7 +111,7 @@ def _stride(task: str, windows: Windows, size: int) -> int:
     stride = usual_stride(size) if windows.stride is None else windows.stride
     if stride > size:
         raise TaskError(
-            f"{task}: a stride of {stride} tokens would leave out some between windows of {size}",
+            f"{task}: a stride of {stride} tokens skips tokens between windows of {size}",
             f"pass --stride {size} or less (`milepost run`: --metadata '{{\"stride\": {size}}}')",
         )
     return stride

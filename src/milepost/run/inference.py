@@ -143,12 +143,12 @@ def _by_request(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """A request's log-likelihood is the sum over its sequences, greedy if all of them are.
 
-    A pair without a sequence could not be asked (`EncodedTask.unaskable`): NaN.
+    A pair without a sequence could not be asked (`EncodedTask.unscorable`): NaN.
     """
     loglikelihood = np.zeros(n_requests)
     np.add.at(loglikelihood, request_of, scores.loglikelihood)
     greedy = np.ones(n_requests, dtype=np.bool_)
     np.logical_and.at(greedy, request_of, scores.greedy)
-    unaskable = pairs & (np.bincount(request_of, minlength=n_requests) == 0)
-    loglikelihood[unaskable], greedy[unaskable] = np.nan, False
+    unscorable = pairs & (np.bincount(request_of, minlength=n_requests) == 0)
+    loglikelihood[unscorable], greedy[unscorable] = np.nan, False
     return loglikelihood, greedy

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from milepost.errors import MilepostError, TokenizerError
-from milepost.plan.plan import Plan, load_plan, save_plan
+from milepost.plan.plan import Plan
+from milepost.plan.plan_files import load_plan, save_plan
 from milepost.run.planning import PlannedTasks, write_docs
 from milepost.run.series import PreparedSeries
 from milepost.run.software_versions import versions

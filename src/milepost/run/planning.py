@@ -20,7 +20,8 @@ from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import MilepostError, StorageError, TaskError, TokenizerError
 from milepost.plan.encode import encode
 from milepost.plan.long_text import cut_text
-from milepost.plan.plan import Plan, TaskPlan, load_plan, save_plan
+from milepost.plan.plan import Plan, TaskPlan
+from milepost.plan.plan_files import load_plan, save_plan
 from milepost.plan.string_encoder import StringEncoder
 from milepost.run.journal import Journal
 from milepost.run.software_versions import can_compute_metrics, versions
@@ -142,12 +143,14 @@ def _build(
                 else one
                 for one in asked.requests
             ]
-            task_says = [one.generation for one in asked.requests]
+            task_generations = [one.generation for one in asked.requests]
             asked = replace(asked, requests=requests)
             tasks.append(
-                _task_plan(asked, task_says, encoder, max_length, settings.limit, shard_tokens, tokenizer_id)
+                _task_plan(
+                    asked, task_generations, encoder, max_length, settings.limit, shard_tokens, tokenizer_id
+                )
             )
-    _tell_unaskable(tasks)
+    _tell_unscorable(tasks)
     plan = Plan(
         tasks=tuple(tasks),
         tokenizer_id=tokenizer_id,
@@ -172,13 +175,13 @@ def _build(
     return plan, loaded, data_used(loaded)
 
 
-def _tell_unaskable(tasks: list[TaskPlan]) -> None:
+def _tell_unscorable(tasks: list[TaskPlan]) -> None:
     """Warn of tasks that will have no figures, as some of their requests cannot be scored.
 
     Raises:
         TaskError: no task would have any.
     """
-    faults = {task.name: task.encoded.unaskable for task in tasks if task.encoded.unaskable}
+    faults = {task.name: task.encoded.unscorable for task in tasks if task.encoded.unscorable}
     if faults and len(faults) == len(tasks):
         first = next(iter(faults.values()))
         raise TaskError(
@@ -196,7 +199,7 @@ def _tell_unaskable(tasks: list[TaskPlan]) -> None:
 
 def _task_plan(
     asked: TaskRequests,
-    task_says: list[Generation | None],
+    task_generations: list[Generation | None],
     encoder: StringEncoder,
     max_length: int,
     limit: float | None,
@@ -217,7 +220,7 @@ def _task_plan(
         shard_tokens,
         asked.offers,
         tokenizer_id,
-        task_says=task_says,
+        task_generations=task_generations,
     )
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.arrow import as_array, as_column
 from milepost.store.tables import read_made, read_table, write_table
-from milepost.types import Choices
+from milepost.types import CHOICE_COLUMNS, Choices
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
-CHOICE_COLUMNS = ("doc_id", "right", "chars", "bytes", "tokens", "scored_bytes")
 
 PICK_COLUMNS = {
     "pick": "int16",
