@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from milepost.analysis import rows
-from milepost.report.chart import curve
+from milepost.report.charts.curves import curve
 from milepost.store import ResultsFolder, read_measurements
 from milepost.store.atomic_files import read_json, write_json
 from tests.analysis.made import accuracy, write_results

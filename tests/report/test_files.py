@@ -9,7 +9,7 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
-from milepost.report.chart import curve
+from milepost.report.charts.curves import curve
 from milepost.report.files import check_target, write_chart, write_file
 from tests.analysis.made import measurement
 

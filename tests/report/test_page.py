@@ -10,7 +10,7 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
-from milepost.report.chart import curve
+from milepost.report.charts.curves import curve
 from milepost.report.page import chart_page, write_report
 from tests.analysis.made import measurement, mmlu, perplexity, write_results
 

@@ -75,7 +75,7 @@ class Results:
 
         Arguments and errors as `table`.
         """
-        from milepost.report.chart import curve
+        from milepost.report.charts.curves import curve
         from milepost.report.files import write_chart
 
         chart = curve(self._shown(tasks, metrics))

@@ -12,7 +12,7 @@ from milepost.analysis.selection import select
 from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
 from milepost.report.files import check_target, write_file
-from milepost.report.tidy import as_csv, as_parquet
+from milepost.report.long_table import as_csv, as_parquet
 from milepost.store import read_measurements
 
 FORMATS = ("lm_eval", "csv", "parquet")

@@ -13,8 +13,8 @@ from milepost.analysis.curves import with_gaps
 from milepost.analysis.selection import summary_rows
 from milepost.cli.selection import picks_among, results_argument, selection_options
 from milepost.errors import ResultsError
-from milepost.report.arranged import by_tokens, together
 from milepost.report.files import CHART_SUFFIXES, check_target
+from milepost.report.transforms import by_tokens, together
 from milepost.store import open_results
 from milepost.store.reading import LeftOut, measurements_of, read_current, without_figures
 
@@ -88,11 +88,11 @@ def command(
     )
     tasks = list(dict.fromkeys(row.task for row in picked))
     from milepost.report.files import write_chart
-    from milepost.report.left_out import left_out_notes
+    from milepost.report.notes import left_out_notes
 
     notices = left_out_notes(left_out, {(row.series, row.task) for row in picked})
     if kind == "picks":
-        from milepost.report.pick_bars import pick_bars
+        from milepost.report.charts.pick_bars import pick_bars
 
         chart: alt.TopLevelMixin = pick_bars(picks_among(current, picked), title=title)
     else:
@@ -118,9 +118,9 @@ def _drawn(
     picked: list[Row], kind: str, title: str | None, log_x: bool, x_title: str
 ) -> tuple[alt.TopLevelMixin, list[str]]:
     """The picture, and what it does not or cannot show."""
-    from milepost.report.chart import curve, gaps, remarks
-    from milepost.report.first_last import first_last
-    from milepost.report.heat_map import heat_map
+    from milepost.report.charts.curves import curve, gaps, remarks
+    from milepost.report.charts.first_last import first_last
+    from milepost.report.charts.heat_map import heat_map
 
     if kind == "curves":
         return curve(picked, title=title, log_x=log_x, x_title=x_title), remarks(picked, log_x=log_x)

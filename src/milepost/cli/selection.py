@@ -49,7 +49,7 @@ def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str
 
 def tell_left_out(left_out: Sequence[LeftOut], shown: Sequence[Measurement]) -> None:
     """Say on standard error which checkpoints are not joined to what is shown, and why."""
-    from milepost.report.left_out import left_out_notes
+    from milepost.report.notes import left_out_notes
 
     for note in left_out_notes(left_out, {(each.series, each.task) for each in shown}):
         click.echo(f"note: {note}", err=True)

@@ -63,8 +63,8 @@ def command(
     --json and --csv write all tasks and metrics that the patterns leave, not only those of the table.
     """
     if provenance:
-        from milepost.report.origin import as_json as origin_json
-        from milepost.report.origin import origin_lines
+        from milepost.report.score_origin import as_json as origin_json
+        from milepost.report.score_origin import origin_lines
         from milepost.store.provenance import read_provenance
 
         origins = read_provenance(results)
@@ -81,7 +81,7 @@ def command(
         return
     if form == "json" and summary:
         from milepost.analysis.training import read_training
-        from milepost.report.training_table import as_json as training_json
+        from milepost.report.progress import as_json as training_json
 
         curves = rows(
             summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
@@ -89,7 +89,7 @@ def command(
         click.echo(training_json(read_training(results, current, curves)))
         return
     if form in ("json", "csv"):
-        from milepost.report.tidy import as_csv, as_json
+        from milepost.report.long_table import as_csv, as_json
 
         picked = rows(select(measured, tasks=task, metrics=metric, series=series), measured)
         click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
@@ -119,7 +119,7 @@ def _show_summary(
     results: Path, current: list[Current], measured: list[Measurement], picked: list[Row], console: Console
 ) -> None:
     from milepost.analysis.training import group_extremes, read_training
-    from milepost.report.training_table import training
+    from milepost.report.progress import training
 
     console.print()
     for part in training(read_training(results, current, picked), group_extremes(measured, picked)):

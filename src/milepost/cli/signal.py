@@ -56,13 +56,13 @@ def command(
     signals = task_signals(picked, picks_of(current), last, ratios=on_log_scale(folder, current))
     tell_left_out(left_out, picked)
     if as_json:
-        from milepost.report.signal_table import as_json as signal_json
+        from milepost.report.signal import as_json as signal_json
 
         click.echo(signal_json(signals))
         return
     from rich.console import Console
 
-    from milepost.report.signal_table import signal_tables
+    from milepost.report.signal import signal_tables
 
     n_first = len({row.task for row in overview(picked)})
     most = None if everything or task else n_first + SUBJECTS_SHOWN

@@ -148,11 +148,11 @@ def _holds(path: Path, text: str) -> bool:
 
 def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
     from milepost.analysis.selection import summary_rows
-    from milepost.report import chart
+    from milepost.report.charts import curves
     from milepost.report.files import write_chart
     from milepost.report.page import write_report
 
     rows = summary_rows(results.rows())
-    notices = [*chart.remarks(rows, log_x=True), *write_chart(chart.curve(rows, log_x=True), curve)]
+    notices = [*curves.remarks(rows, log_x=True), *write_chart(curves.curve(rows, log_x=True), curve)]
     notices += write_report(results.path, report)
     return tuple(dict.fromkeys(notices))

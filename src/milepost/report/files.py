@@ -79,7 +79,7 @@ def _svg(spec: dict[str, object]) -> str:
 def _png(chart: alt.TopLevelMixin) -> tuple[bytes, list[str]]:
     import vl_convert
 
-    from milepost.report.glyphs import spell_missing
+    from milepost.report.charts.fonts import spell_missing
 
     spec, missing = spell_missing(chart.to_dict())
     data = vl_convert.vegalite_to_png(spec, vl_version=vegalite_version(), scale=_PIXELS_PER_POINT)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.analysis.leaderboard import BoardColumn, Leaderboard, Standing
 from milepost.analysis.leaderboard.board import Summary
-from milepost.report.grid import figure_name
+from milepost.report.formatting import NOT_MEASURED, direction_arrow, number
 from milepost.report.markdown import escaped
 from milepost.report.page import template
-from milepost.report.text import NOT_MEASURED, direction_arrow, number
+from milepost.report.scores import figure_name
 from milepost.report.wide import Wide
 from milepost.safe_text import printable
 

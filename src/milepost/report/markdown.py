@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from milepost.analysis.row import Row
-from milepost.report.grid import Cell, Column, Grid, grids, legend
+from milepost.report.scores import Cell, Column, Grid, grids, legend
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 

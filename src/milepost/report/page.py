@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from milepost.analysis.curves import checkpoints, with_gaps
 from milepost.analysis.row import Row, rows
 from milepost.analysis.selection import select, summary_rows
+from milepost.report.charts.theme import DARK, LIGHT
 from milepost.report.files import check_target, vegalite_version, write_file
-from milepost.report.grid import Grid, grids, legend
 from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
-from milepost.report.theme import DARK, LIGHT
+from milepost.report.scores import Grid, grids, legend
 from milepost.safe_text import printable
 from milepost.store import read_measurements, read_settings
 from milepost.store.reading import without_figures
@@ -56,7 +56,7 @@ def chart_page(chart: alt.TopLevelMixin) -> str:
 def _report(
     every: list[Row], gaps: Sequence[Visited], settings: Mapping[str, Any], title: str | None
 ) -> tuple[str, list[str]]:
-    from milepost.report.chart import curve, remarks
+    from milepost.report.charts.curves import curve, remarks
 
     of_main = summary_rows(every)
     main = with_gaps(of_main, gaps)

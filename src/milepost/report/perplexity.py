@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-from milepost.report.text import model_name, plus_minus
+from milepost.report.formatting import model_name, plus_minus
 from milepost.safe_text import printable
 
 LABELS = {

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from milepost.analysis.row import Row
-from milepost.report.grid import Cell, Column, Grid, grids, legend
-from milepost.report.left_out import reason_notes
+from milepost.report.notes import reason_notes
+from milepost.report.scores import Cell, Column, Grid, grids, legend
 from milepost.report.wide import BETWEEN_COLUMNS
 
 

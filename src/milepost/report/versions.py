@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from milepost.report.left_out import listed
+from milepost.report.notes import listed
 from milepost.safe_text import printable
 
 

@@ -19,7 +19,7 @@ from milepost.analysis import Row, record, rows
 from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
 from milepost.report.files import check_target
-from milepost.report.tidy import as_csv
+from milepost.report.long_table import as_csv
 from milepost.store import ResultsFolder, open_results, read_measurements
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import ABOUT_A_RUN, atomic_file, read_json

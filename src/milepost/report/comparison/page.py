@@ -23,7 +23,7 @@ from milepost.version import __version__
 
 def comparison_page(study: Study) -> str:
     """The whole report: the chart, the tables of the Markdown report, and the questions lost and gained."""
-    from milepost.report.comparison.charts import comparison_chart
+    from milepost.report.charts.comparison import comparison_chart
 
     chart = comparison_chart(study)
     return template("comparison.html.j2").render(

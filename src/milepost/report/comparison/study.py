@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost.analysis.comparison import Comparison
 from milepost.report.comparison.examples import Examples
-from milepost.report.text import model_name
+from milepost.report.formatting import model_name
 from milepost.store.doc_records import ModelAnswers
 from milepost.types import Sparsity
 

@@ -13,8 +13,8 @@ from milepost.analysis.comparison import MetricDifference, Verdict
 from milepost.byte_sizes import format_bytes
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant
-from milepost.report.grid import figure_name
-from milepost.report.text import NOT_MEASURED, direction_arrow, number, signed
+from milepost.report.formatting import NOT_MEASURED, direction_arrow, number, signed
+from milepost.report.scores import figure_name
 from milepost.safe_text import printable
 from milepost.types import Sparsity
 

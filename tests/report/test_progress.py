@@ -13,7 +13,7 @@ from milepost.analysis import rows
 from milepost.analysis.curves import curves
 from milepost.analysis.improvement import compare_all, curve_progress
 from milepost.analysis.training import TrainedCurve
-from milepost.report.training_table import remark
+from milepost.report.progress import remark
 from milepost.types import Measurement
 from tests.analysis.made import accuracy, measurement, rising, write_results
 from tests.cli.called import milepost

@@ -8,9 +8,9 @@ import pytest
 import vl_convert
 
 from milepost.analysis import rows
-from milepost.report.chart import curve, remarks
+from milepost.report.charts.curves import curve, remarks
+from milepost.report.charts.theme import DASHES, PALETTE, SHAPES
 from milepost.report.files import vegalite_version
-from milepost.report.theme import DASHES, PALETTE, SHAPES
 from tests.analysis.made import accuracy, measurement, mmlu, perplexity
 
 

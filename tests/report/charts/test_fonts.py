@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from milepost.report.glyphs import missing_glyphs, spell_missing
+from milepost.report.charts.fonts import missing_glyphs, spell_missing
 
 PRIVATE = "\ue123"
 

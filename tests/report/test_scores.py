@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from milepost.analysis import rows
-from milepost.report.grid import grids, legend
+from milepost.report.scores import grids, legend
 from tests.analysis.made import accuracy, measurement, perplexity
 
 

@@ -10,7 +10,7 @@ import math
 import pyarrow.parquet as pq
 
 from milepost.analysis import record, rows
-from milepost.report.tidy import as_csv, as_json, as_parquet
+from milepost.report.long_table import as_csv, as_json, as_parquet
 from tests.analysis.made import accuracy, measurement, perplexity
 
 ROWS = rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from milepost.report.left_out import left_out_notes, reason_notes
+from milepost.report.notes import left_out_notes, reason_notes
 from milepost.store.reading import LeftOut
 from tests.analysis.made import measurement
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from milepost.analysis.pick_bias import length_names, pick_bias, position_name
-from milepost.report.chart import heading, name_of
-from milepost.report.theme import LIGHT
+from milepost.report.charts.curves import heading, name_of
+from milepost.report.charts.theme import LIGHT
 from milepost.safe_text import printable
 from milepost.types import Picks
 

@@ -9,10 +9,10 @@ import altair as alt
 
 from milepost.analysis.comparison import MetricDifference
 from milepost.analysis.metric_kinds import is_proportion
+from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
 from milepost.report.comparison.study import Study
-from milepost.report.grid import figure_name
-from milepost.report.text import wrapped
-from milepost.report.theme import LIGHT, PALETTE, SHAPES
+from milepost.report.formatting import wrapped
+from milepost.report.scores import figure_name
 from milepost.safe_text import printable
 
 _COLORS = {

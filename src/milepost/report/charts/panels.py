@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import altair as alt
 
 from milepost.analysis.curves import Curve
-from milepost.report.theme import LIGHT
+from milepost.report.charts.theme import LIGHT
 
 
 class Draw(Protocol):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from milepost.report.pick_bars import pick_bars
+from milepost.report.charts.pick_bars import pick_bars
 from milepost.types import PickCounts, Picks
 
 LETTERS = PickCounts(

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from milepost.analysis.row import Row
 from milepost.analysis.training import GroupExtremes, TrainedCurve
-from milepost.report.grid import figure_name
-from milepost.report.text import NOT_MEASURED, direction_arrow, number, plus_minus
+from milepost.report.formatting import NOT_MEASURED, direction_arrow, number, plus_minus
+from milepost.report.scores import figure_name
 from milepost.report.wide import Wide
 from milepost.safe_text import printable
 

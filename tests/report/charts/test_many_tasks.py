@@ -8,8 +8,8 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.analysis.row import Row
-from milepost.report.first_last import first_last
-from milepost.report.heat_map import heat_map
+from milepost.report.charts.first_last import first_last
+from milepost.report.charts.heat_map import heat_map
 from tests.analysis.made import mmlu, perplexity, rising
 
 STEPS = list(range(1000, 28_000, 1000))

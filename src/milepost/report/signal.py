@@ -15,7 +15,7 @@ from rich.text import Text
 from milepost.analysis.agreement import Agreement
 from milepost.analysis.pick_bias import PickBias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
-from milepost.report.grid import figure_name
+from milepost.report.scores import figure_name
 from milepost.report.wide import Wide
 from milepost.safe_text import printable
 

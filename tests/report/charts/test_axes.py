@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milepost.analysis import rows
-from milepost.report.axes import linear_ticks, log_ticks, y_axis
+from milepost.report.charts.axes import linear_ticks, log_ticks, y_axis
 from tests.analysis.made import accuracy, measurement, perplexity
 
 ACCURACIES = st.lists(st.tuples(st.floats(0, 1), st.integers(2, 20_000)), min_size=1, max_size=30)

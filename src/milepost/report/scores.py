@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.row import Row
-from milepost.report.text import (
+from milepost.report.formatting import (
     NO_NUMBER,
     NOT_MEASURED,
     direction_arrow,

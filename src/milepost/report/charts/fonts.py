@@ -7,7 +7,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from milepost.report.theme import FONT
+from milepost.report.charts.theme import FONT
 
 _NEVER_ASSIGNED = "\U0010fffd"
 """A private-use character: no font draws it, so its picture is that of every missing character."""

@@ -9,11 +9,11 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.report.axes import y_axis
-from milepost.report.chart import figure_of, heading, name_of
-from milepost.report.grid import figure_name
-from milepost.report.panels import stacked
-from milepost.report.text import direction_arrow
+from milepost.report.charts.axes import y_axis
+from milepost.report.charts.curves import figure_of, heading, name_of
+from milepost.report.charts.panels import stacked
+from milepost.report.formatting import direction_arrow
+from milepost.report.scores import figure_name
 from milepost.safe_text import printable
 
 BAR_HEIGHT = 24

@@ -12,12 +12,12 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.report.arranged import with_missing_steps
-from milepost.report.axes import linear_ticks, log_ticks, y_axis
-from milepost.report.grid import figure_name
-from milepost.report.left_out import listed
-from milepost.report.text import direction_arrow, plus_minus, wrapped
-from milepost.report.theme import DASHES, LIGHT, PALETTE, SHAPES
+from milepost.report.charts.axes import linear_ticks, log_ticks, y_axis
+from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
+from milepost.report.formatting import direction_arrow, plus_minus, wrapped
+from milepost.report.notes import listed
+from milepost.report.scores import figure_name
+from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 from milepost.types import Picks
 

@@ -6,7 +6,7 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
-from milepost.report.arranged import by_tokens, together
+from milepost.report.transforms import by_tokens, together
 from tests.analysis.made import perplexity, rising
 
 STEPS = [100, 200, 300]

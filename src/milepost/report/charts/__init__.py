@@ -1,0 +1,1 @@
+"""Charts: learning curves, heat maps and bars as Altair values."""
