@@ -53,7 +53,8 @@ def linear_ticks(first: float, last: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(part * power for part in (1, 2, 5, 10) if part * power >= 0.75 * rough)
     begin, end = math.ceil(first / step - 1e-9), math.floor(last / step + 1e-9)
-    return [float(f"{i * step:.12g}") for i in range(begin, end + 1)]
+    # A rounding error must not put a tick outside of the axis.
+    return [min(max(float(f"{i * step:.12g}"), first), last) for i in range(begin, end + 1)]
 
 
 def log_ticks(first: float, last: float) -> list[float]:
