@@ -130,6 +130,6 @@ def test_the_record_says_which_versions_scored(tiny_run: Path, plan: Path, tmp_p
     told = [read_made(path)["versions"] for path in store.rglob("scores/*/*/*.parquet")]
     told += [read_json(path)["versions"] for path in store.glob("runs/*.json")]
     for versions in told:
-        assert versions["torch"] == torch.__version__
+        assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]  # a build: +cpu, +cu130
         assert versions["transformers"] == transformers.__version__
         assert "lm_eval" not in versions
