@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if (SHARED / "hub" / "serve.py").is_file():
         server = _start_hub()
-        config.add_cleanup(server.terminate)
+        config.add_cleanup(lambda: _stop(server))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,6 +90,11 @@ def _start_hub() -> subprocess.Popen[str]:
     assert server.stdout is not None
     os.environ["HF_ENDPOINT"] = server.stdout.readline().strip()
     return server
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    server.terminate()
+    server.communicate()
 
 
 @pytest.fixture(scope="session")
