@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_a_task_without_a_common_doc_is_named_and_not_compared() -> None:
 
 
 def test_with_different_tokenizers_only_perplexities_per_byte_are_compared() -> None:
-    def rolling(factor: float) -> list:
+    def rolling(factor: float) -> list[Any]:
         nats = [factor * 3.0 * (10 + i) for i in range(20)]
         words = perplexity("wikitext", nats, [10.0 + i for i in range(20)])
         lengths = perplexity("wikitext", nats, [50.0 + i for i in range(20)], metric="byte_perplexity")
@@ -187,7 +188,7 @@ def test_a_task_without_figures_is_not_compared() -> None:
 # ---- groups --------------------------------------------------------------------------------------------
 
 
-def grouped(answers: np.ndarray, *, by_size: bool):
+def grouped(answers: np.ndarray, *, by_size: bool) -> Any:
     tasks = [
         right("easy", answers[:150], parents=("exam",)),
         right("hard", answers[150:], parents=("exam",)),

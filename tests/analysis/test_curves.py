@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from milepost.analysis import curves, rows
@@ -85,11 +87,11 @@ def test_a_checkpoint_without_any_figure_is_a_gap_in_every_curve_of_its_series()
         ((10, 30), []),
     ],
 )
-def test_an_evenly_spaced_series_lacks_the_steps_between(steps, missing) -> None:
+def test_an_evenly_spaced_series_lacks_the_steps_between(steps: Any, missing: Any) -> None:
     assert missing_steps(steps) == missing
 
 
-def banded(*values: float, n: int = 14_042, **changes: object):
+def banded(*values: float, n: int = 14_042, **changes: object) -> Any:
     band = {"constant": (0.23, 0.27), "fixed_choices": True} | changes
     (curve,) = curves(rows([accuracy(value=v, n=n, step=i, **band) for i, v in enumerate(values)]))
     return curve

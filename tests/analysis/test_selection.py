@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from milepost.analysis.selection import select, summary_rows
@@ -9,7 +11,7 @@ from milepost.errors import ResultsError
 from tests.analysis.made import measurement, mmlu, perplexity
 
 
-def tasks_of(found):
+def tasks_of(found: Any) -> Any:
     return list(dict.fromkeys(each.task for each in found))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ LETTERS = (0.22945, 0.26891)
 
 
 def simulated(
-    truth: Callable[[np.random.Generator], np.ndarray], n: int = N_DOCS, **known: object
+    truth: Callable[[np.random.Generator], np.ndarray], n: int = N_DOCS, **known: Any
 ) -> list[Rating]:
     """Ratings of curves whose docs are answered right with the probabilities that `truth` gives."""
     draw = np.random.default_rng(0)
@@ -89,7 +90,13 @@ def test_figures_without_docs_noise_are_judged_by_their_own() -> None:
     for _ in range(SIMULATIONS):
         noise = draw.normal(0, 0.05, 27)
         errors = (0.5,) * 27
-        known = {"steps": STEPS, "n": 100, "stderr": errors, "is_accuracy": False, "higher_is_better": False}
+        known: dict[str, Any] = {
+            "steps": STEPS,
+            "n": 100,
+            "stderr": errors,
+            "is_accuracy": False,
+            "higher_is_better": False,
+        }
         flat.append(rate(Points(values=tuple(2 + noise), **known)))
         falling.append(rate(Points(values=tuple(np.linspace(2, 1.8, 27) + noise), **known)))
     assert share(flat, lambda rating: rating.improved) <= 0.05
@@ -97,17 +104,17 @@ def test_figures_without_docs_noise_are_judged_by_their_own() -> None:
 
 
 @pytest.fixture
-def published(shared: Path) -> dict[str, object]:
-    curves: dict[str, object] = json.loads((shared / "curves.json").read_text("utf-8"))
+def published(shared: Path) -> dict[str, Any]:
+    curves: dict[str, Any] = json.loads((shared / "curves.json").read_text("utf-8"))
     return curves
 
 
-def points(curve: dict[str, float], n: int, **known: object) -> Points:
+def points(curve: dict[str, float], n: int, **known: Any) -> Points:
     values = tuple(value / 100 for value in curve.values())
     return Points(steps=tuple(map(int, curve)), values=values, n=n, **known)
 
 
-def test_the_published_mmlu_curve_shows_no_improvement(published: dict[str, object]) -> None:
+def test_the_published_mmlu_curve_shows_no_improvement(published: dict[str, Any]) -> None:
     shares = published["mmlu_answer_share"].values()
     rating = rate(
         points(
@@ -122,7 +129,7 @@ def test_the_published_mmlu_curve_shows_no_improvement(published: dict[str, obje
     assert rating.reason == "inside the constant-answer band, no improvement shown"
 
 
-def test_the_published_cloze_curve_is_real(published: dict[str, object]) -> None:
+def test_the_published_cloze_curve_is_real(published: dict[str, Any]) -> None:
     rating = rate(points(published["mmlu_fill_in_percent"], published["mmlu_fill_in_n"]))
     assert rating.verdict == "watch"
     assert rating.improved

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ HEAVY = "torch lm_eval transformers numpy pandas pyarrow duckdb huggingface_hub"
 
 
 @pytest.fixture
-def run(tmp_path: Path):
+def run(tmp_path: Path) -> Any:
     for step in (5, 10):
         model(tmp_path / "run" / f"step-{step}")
     (tmp_path / "run" / "step-10" / "model.safetensors").write_bytes(b"")
@@ -64,7 +65,7 @@ def test_steps_select(run: Path) -> None:
     "arguments", [["/nowhere"], [""], ["."], ["{run}", "--steps", "x"], ["{run}", "-o", "/nowhere"], []]
 )
 def test_bad_input_is_one_line_a_hint_and_status_2(
-    run: Path, arguments, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Path, arguments: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")

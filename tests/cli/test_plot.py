@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.cli.called import milepost
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory):
+def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     found = mmlu([0, 1000, 2000], subjects=4)
     found += [accuracy(value=v, n=500, task="piqa", step=1000 * (i + 1)) for i, v in enumerate((0.5, 0.6))]
     return write_results(tmp_path_factory.mktemp("plot") / "results", found)

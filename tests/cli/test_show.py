@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ HEAVY = "torch lm_eval transformers numpy pandas pyarrow duckdb altair jinja2 hu
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory):
+def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     found = mmlu([1000, 2000], subjects=4)
     found += [accuracy(value=v, n=500, task="piqa", step=1000 * (i + 1)) for i, v in enumerate((0.5, 0.6))]
     found += [measurement(task="piqa", metric="acc_norm", step=1000, value=None, stderr=None)]
@@ -86,7 +87,9 @@ def test_markdown_has_a_line_per_step(results: Path) -> None:
         (("--series", "other"), "no series matches `other`", "there are: run"),
     ],
 )
-def test_what_is_not_there_is_named_with_what_is(results: Path, arguments, message: str, hint: str) -> None:
+def test_what_is_not_there_is_named_with_what_is(
+    results: Path, arguments: Any, message: str, hint: str
+) -> None:
     shown = milepost("show", results, *arguments)
     assert shown.status == 2
     assert shown.out == ""

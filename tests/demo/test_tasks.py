@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,20 +26,20 @@ def folder(lessons: Lessons, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def loaded(folder: Path) -> dict[str, object]:
+def loaded(folder: Path) -> dict[str, Any]:
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     return manager.load(list(TASKS))
 
 
-def test_lm_eval_finds_groups_with_a_task_per_subject(loaded: dict) -> None:
+def test_lm_eval_finds_groups_with_a_task_per_subject(loaded: dict[str, Any]) -> None:
     assert set(loaded["groups"]) == {"world", "world_cloze"}
     tasks = {f"{group}_{subject}" for group in ("world", "world_cloze") for subject in SUBJECTS}
     assert set(loaded["tasks"]) == tasks | {"world_letters", "world_text"}
 
 
-def test_a_question_is_asked_with_its_answers_as_text(loaded: dict, lessons: Lessons) -> None:
+def test_a_question_is_asked_with_its_answers_as_text(loaded: dict[str, Any], lessons: Lessons) -> None:
     task = loaded["tasks"]["world_geography"]
     doc = next(iter(task.test_docs()))
     question = next(q for q in lessons.questions if q.subject == "geography")
@@ -47,13 +48,13 @@ def test_a_question_is_asked_with_its_answers_as_text(loaded: dict, lessons: Les
     assert task.doc_to_target(doc) == question.answer
 
 
-def test_a_cloze_is_an_unfinished_sentence(loaded: dict, lessons: Lessons) -> None:
+def test_a_cloze_is_an_unfinished_sentence(loaded: dict[str, Any], lessons: Lessons) -> None:
     task = loaded["tasks"]["world_cloze_zoology"]
     doc = next(iter(task.test_docs()))
     assert task.doc_to_text(doc) == next(q.unfinished for q in lessons.unfinished if q.subject == "zoology")
 
 
-def test_letters_stand_before_the_answers(loaded: dict, lessons: Lessons) -> None:
+def test_letters_stand_before_the_answers(loaded: dict[str, Any], lessons: Lessons) -> None:
     task = loaded["tasks"]["world_letters"]
     doc = next(iter(task.test_docs()))
     question = lessons.questions[0]
@@ -64,7 +65,7 @@ def test_letters_stand_before_the_answers(loaded: dict, lessons: Lessons) -> Non
     )
 
 
-def test_perplexity_is_measured_on_texts_that_were_not_read(loaded: dict, lessons: Lessons) -> None:
+def test_perplexity_is_measured_on_texts_that_were_not_read(loaded: dict[str, Any], lessons: Lessons) -> None:
     task = loaded["tasks"]["world_text"]
     assert [task.doc_to_target(doc) for doc in task.test_docs()] == list(lessons.unread_texts)
 

@@ -124,7 +124,7 @@ def test_an_interrupt_goes_through() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    model.get_input_embeddings().register_forward_pre_hook(interrupt)  # type: ignore[operator]
+    model.get_input_embeddings().register_forward_pre_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_engine("reference", model, vocab_size=VOCAB).score(random_requests())
 
@@ -162,7 +162,7 @@ def test_a_model_that_raises_whatever_it_is_asked_says_so_for_each() -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("matC_old has wrong shape")
 
-    model.forward = broken  # type: ignore[method-assign, assignment]
+    model.forward = broken
     for name in NAMES:
         scores = build_engine(name, model, vocab_size=VOCAB).score(pack_up([([4, 5, 6], 1), ([7, 8, 9], 2)]))
         assert dict(scores.failed) == dict.fromkeys((0, 1), "ValueError: matC_old has wrong shape")
@@ -179,6 +179,6 @@ def test_a_model_whose_cache_raises_is_continued_without_one() -> None:
     asked, wanted = prompts(n=4), asking(until=(), max_new_tokens=3)
     expected = build_generator("reference", model, CODEC, vocab_size=VOCAB).generate(asked, wanted)
     for name in ("auto", "padded"):
-        generator = build_generator(name, model, CODEC, vocab_size=VOCAB)  # type: ignore[arg-type]
+        generator = build_generator(name, model, CODEC, vocab_size=VOCAB)
         assert generator.generate(asked, wanted) == expected
         assert not generator.failed

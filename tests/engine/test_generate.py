@@ -163,7 +163,7 @@ def test_running_out_of_memory_costs_rows_and_no_text(monkeypatch: pytest.Monkey
 
 def test_a_foreign_token_is_refused() -> None:
     for name in ("auto", "padded", "reference"):
-        generator = build_generator(name, tiny_model("llama"), CODEC, vocab_size=VOCAB)  # type: ignore[arg-type]
+        generator = build_generator(name, tiny_model("llama"), CODEC, vocab_size=VOCAB)
         with pytest.raises(MilepostError, match=f"token id {VOCAB}"):
             generator.generate([np.array([3, VOCAB], dtype=np.int32)], asking())
 

@@ -147,7 +147,7 @@ def test_out_of_memory_halves_the_pack_and_changes_no_score(
     expected = engine.score(sequences)
     run, sizes = TileRunner.run, []
 
-    def scarce(self: TileRunner, pack, above, rows):
+    def scarce(self: TileRunner, pack: Any, above: Any, rows: Any) -> Any:
         sizes.append(len(pack))
         if len(pack) > 90:
             raise error
@@ -199,7 +199,7 @@ def test_scores_that_differ_from_the_plain_forward_are_not_trusted(monkeypatch: 
     model = tiny_model("granite")
     wrong = registry.packed_attention
 
-    def forgets_the_scale(*args, scaling=None, **others):
+    def forgets_the_scale(*args: Any, scaling: Any = None, **others: Any) -> Any:
         return wrong(*args, **others)
 
     monkeypatch.setitem(transformers.AttentionInterface._global_mapping, registry.NAME, forgets_the_scale)
@@ -228,7 +228,7 @@ def test_longer_sequences_are_tried_again() -> None:
     engine.score(pack_up([([5, 6, 7], 1)]))
     monkey = registry.packed_attention
 
-    def forgets_the_window(*args, sliding_window=None, **others):
+    def forgets_the_window(*args: Any, sliding_window: Any = None, **others: Any) -> Any:
         return monkey(*args, **others)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def run_on(source: object, tasks: Path, out: Path, *options: object) -> tuple[in
 
 
 def test_figures_are_those_of_the_same_weights_as_safetensors(
-    tiny_run: Path, dcp_run: Path, tasks, tmp_path: Path
+    tiny_run: Path, dcp_run: Path, tasks: Any, tmp_path: Path
 ) -> None:
     assert run_on(tiny_run, tasks, tmp_path / "a")[0] == 0
     assert run_on(dcp_run, tasks, tmp_path / "b")[0] == 0
@@ -154,7 +155,7 @@ BROKEN: dict[Callable[[Path, Path], None], str] = {
 
 
 def test_eleven_broken_or_hostile_checkpoints_are_named_and_the_others_scored(
-    dcp_run: Path, tasks, tmp_path: Path
+    dcp_run: Path, tasks: Any, tmp_path: Path
 ) -> None:
     run, mark = Path(shutil.copytree(dcp_run, tmp_path / "run")), tmp_path / "mark"
     assert_armed(bomb(mark), mark)
@@ -188,7 +189,7 @@ def test_list_tells_format_size_and_what_is_missing(dcp_run: Path, tmp_path: Pat
     assert all(row["size_bytes"] > 100_000 for row in rows)
 
 
-def test_a_config_can_be_given(dcp_run: Path, tasks, tmp_path: Path) -> None:
+def test_a_config_can_be_given(dcp_run: Path, tasks: Any, tmp_path: Path) -> None:
     run = Path(shutil.copytree(dcp_run, tmp_path / "run"))
     config = (run / "config.json").rename(tmp_path / "mine.json")
     out = tmp_path / "out"
@@ -202,7 +203,7 @@ def test_a_config_can_be_given(dcp_run: Path, tasks, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "{", '{"model_type": "llama"}'])
 def test_a_given_config_that_is_of_no_use_is_refused_and_nothing_written(
-    dcp_run: Path, tasks, tmp_path: Path, text: str
+    dcp_run: Path, tasks: Any, tmp_path: Path, text: str
 ) -> None:
     config = tmp_path / "mine.json"
     if text is not None:
@@ -234,7 +235,7 @@ def write_adapter(base: Path, folder: Path, seed: int, named: str) -> None:
     model.save_pretrained(folder)
 
 
-def test_adapters_are_scored_as_their_merged_models(tiny_llama: Path, tasks, tmp_path: Path) -> None:
+def test_adapters_are_scored_as_their_merged_models(tiny_llama: Path, tasks: Any, tmp_path: Path) -> None:
     base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
     for step in (1, 2):
         write_adapter(base, tmp_path / f"run/checkpoint-{step}", step, "../base")
@@ -250,13 +251,13 @@ def test_adapters_are_scored_as_their_merged_models(tiny_llama: Path, tasks, tmp
     assert len({value for (_, task, _), value in adapters.items()}) > 1
 
 
-def merged_by_peft(base: Path, adapter: Path):
+def merged_by_peft(base: Path, adapter: Path) -> Any:
     return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).merge_and_unload()
 
 
 @pytest.mark.hub
 def test_any_format_is_read_from_a_subfolder_or_revision_of_the_hub(
-    shared: Path, tiny_llama: Path, dcp_run: Path, tasks, tmp_path: Path
+    shared: Path, tiny_llama: Path, dcp_run: Path, tasks: Any, tmp_path: Path
 ) -> None:
     models = tmp_path / "models"
     root = models / "own/run/main/runs"

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_without_the_right_to_write_new_results_are_a_mistake_and_old_ones_a_fau
 ) -> None:
     old = ResultsFolder.create(tmp_path / "old").path
 
-    def refuse(**_: object) -> str:
+    def refuse(**_: Any) -> str:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(folder.tempfile, "mkdtemp", refuse)
@@ -127,7 +128,12 @@ def test_at_whatever_record_the_disk_fills_up_nothing_is_left_half_written(
         replace(source, target)
 
     results = tmp_path / "results"
-    asked = {"include_path": questions, "output_path": results, "engine": "padded", "limit": 2}
+    asked: dict[str, Any] = {
+        "include_path": questions,
+        "output_path": results,
+        "engine": "padded",
+        "limit": 2,
+    }
     with monkeypatch.context() as full:
         full.setattr(files.os, "replace", replace_while_there_is_room)
         with pytest.raises(StorageError, match=os.strerror(reason)) as caught:

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def sharded(folder: Path) -> dict[str, str]:
     """Split the weights in two shards; returns the index's map."""
     tensors = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
-    weight_map = {}
+    weight_map: dict[str, Any] = {}
     for number, names in enumerate((sorted(tensors)[::2], sorted(tensors)[1::2]), 1):
         shard = f"model-{number:05d}-of-00002.safetensors"
         save_file({name: tensors[name] for name in names}, folder / shard, metadata={"format": "pt"})

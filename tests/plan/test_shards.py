@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -47,7 +48,7 @@ docs_strategy = st.lists(
 
 
 @given(docs=docs_strategy, shard_tokens=st.integers(1, 200))
-def test_shards_hold_every_request_once_and_whole_docs(docs: list, shard_tokens: int) -> None:
+def test_shards_hold_every_request_once_and_whole_docs(docs: list[Any], shard_tokens: int) -> None:
     encoded, doc_ids = make_encoded(docs)
     shards = cut_into_shards(encoded, doc_ids, shard_tokens)
     assert shards[0].first == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ RIGHT = np.arange(120) % 4 > 0
 WORSE = RIGHT & (np.arange(120) % 5 > 0)
 
 
-def answers(share: np.ndarray, **changes) -> ModelAnswers:
+def answers(share: np.ndarray, **changes: Any) -> ModelAnswers:
     subjects = [
         right("easy", share[:60], parents=("exam",)),
         right("hard", share[60:], parents=("exam",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,18 +16,18 @@ from tests.analysis.made import measurement
 
 
 @pytest.fixture(scope="module")
-def chart():
+def chart() -> Any:
     return curve(rows([measurement(step=s, series="run\ue123") for s in (1, 2)]))
 
 
-def test_a_png_is_a_picture_and_missing_glyphs_are_told(chart, tmp_path: Path) -> None:
+def test_a_png_is_a_picture_and_missing_glyphs_are_told(chart: Any, tmp_path: Path) -> None:
     notices = write_chart(chart, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert len(notices) == 1
     assert "U+E123" in notices[0]
 
 
-def test_an_svg_keeps_its_text_as_text(chart, tmp_path: Path) -> None:
+def test_an_svg_keeps_its_text_as_text(chart: Any, tmp_path: Path) -> None:
     assert write_chart(chart, tmp_path / "curve.SVG") == []
     assert "arc_easy" in (tmp_path / "curve.SVG").read_text("utf-8")
 
@@ -62,7 +63,7 @@ def test_a_write_that_fails_leaves_the_older_file_and_no_scraps(
     target = tmp_path / "rows.csv"
     target.write_bytes(b"old")
 
-    def no_space(_source, _target) -> None:
+    def no_space(_source: Any, _target: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", no_space)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,18 +26,18 @@ class Reader(html.parser.HTMLParser):
         self.fetched, self.scripts, self.text, self._inside = [], 0, [], None
         self.feed(page)
 
-    def handle_starttag(self, tag: str, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
         self._inside = tag
         self.scripts += tag == "script"
         self.fetched += [value for name, value in attrs if name in ("src", "href")]
 
-    def handle_data(self, data) -> None:
+    def handle_data(self, data: Any) -> None:
         if self._inside not in ("script", "style"):
             self.text.append(data)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory):
+def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("report")
     found = mmlu([1000, 2000], subjects=4)
     found += [perplexity(value=20.0 - s / 1000, step=s) for s in (1000, 2000)]
@@ -46,20 +47,20 @@ def report(tmp_path_factory: pytest.TempPathFactory):
     return (folder / "report.html").read_text("utf-8")
 
 
-def test_a_report_fetches_nothing(report: Path) -> None:
+def test_a_report_fetches_nothing(report: str) -> None:
     assert Reader(report).fetched == []
     assert "@import" not in report
     assert not re.search(r"url\(\s*['\"]?https?:", report)
 
 
-def test_names_from_outside_stay_text(report: Path) -> None:
+def test_names_from_outside_stay_text(report: str) -> None:
     page = Reader(report)
     assert page.scripts == 2
     assert NASTY in page.text
     assert "alert(1)</script>" not in report
 
 
-def test_a_report_holds_charts_tables_and_how_it_was_measured(report: Path) -> None:
+def test_a_report_holds_charts_tables_and_how_it_was_measured(report: str) -> None:
     text = " ".join(Reader(report).text)
     assert 'vegaEmbed("#chart"' in report
     assert "2 checkpoints, steps 1000 to 2000" in text

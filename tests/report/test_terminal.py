@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from milepost.report.terminal import print_table, table
 from tests.analysis.made import measurement, mmlu
 
 
-def printed(found, width: int):
+def printed(found: Any, width: int) -> Any:
     out = io.StringIO()
     print_table(rows(found), Console(file=out, width=width))
     return out.getvalue()

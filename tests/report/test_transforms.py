@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from milepost.analysis import rows
@@ -36,7 +38,7 @@ def test_of_several_runs_the_lines_name_the_run_too() -> None:
     ("measured", "message"),
     [(LETTERS, "cannot be drawn together"), ([*LETTERS, perplexity(value=9.0)], "different metrics")],
 )
-def test_what_has_no_common_axis_is_refused(measured: list, message: str) -> None:
+def test_what_has_no_common_axis_is_refused(measured: list[Any], message: str) -> None:
     with pytest.raises(ResultsError, match=message):
         together(rows(measured))
 

@@ -36,7 +36,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def evaluate(tasks: Path, tmp_path: Path) -> Evaluate:
     def called(source: Any, names: str = "where", **options: Any) -> milepost.Results:
-        options = {"output_path": tmp_path / "out", "verbosity": "ERROR"} | options
+        options: dict[str, Any] = {"output_path": tmp_path / "out", "verbosity": "ERROR"} | options
         return milepost.evaluate(source, names, include_path=tasks, **options)
 
     return called

@@ -98,7 +98,7 @@ def test_every_figure_is_that_of_lm_eval(theirs: dict[str, Any], ours: milepost.
             assert row.metric in HIGHER_IS_BETTER  # of the same log-likelihoods, and none of lm_eval's
             continue
         value = theirs["results"][row.task][f"{row.metric},{row.filter}"]
-        tolerance = {"rel": 1e-5} if row.metric in PERPLEXITIES else {"abs": 1e-6}
+        tolerance: dict[str, Any] = {"rel": 1e-5} if row.metric in PERPLEXITIES else {"abs": 1e-6}
         assert row.value == pytest.approx(value, **tolerance), (row.task, row.metric)
         compared += 1
     assert compared >= len(TASKS)

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ RUN = "hf://tiny/english-4m"
 STEPS = [25, 100, 400, 800, 1200, 1600]
 
 
-def names(series):
+def names(series: Any) -> Any:
     return [one.name for one in series.checkpoints]
 
 
@@ -35,7 +37,7 @@ class Server:
         self.home = tmp_path / "home"
         self.log = tmp_path / "log.jsonl"
         self._shared = shared
-        self._processes: list[subprocess.Popen] = []
+        self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, *faults: str) -> str:
         command = [sys.executable, str(self._shared / "hub" / "serve.py"), "--port", "0"]
@@ -52,7 +54,7 @@ class Server:
             if process.stdout is not None:
                 process.stdout.close()
 
-    def python(self, code: str, *, endpoint: str, **environment: str) -> subprocess.CompletedProcess:
+    def python(self, code: str, *, endpoint: str, **environment: str) -> subprocess.CompletedProcess[Any]:
         """Run code in a process of its own: huggingface_hub reads its settings when it is imported."""
         caches = {"HF_HOME": str(self.home), "MILEPOST_CACHE": str(self.home / "milepost")}
         settings = {"HF_ENDPOINT": endpoint, **caches, **environment}
@@ -65,7 +67,7 @@ class Server:
             check=False,
         )
 
-    def requests(self) -> list[dict]:
+    def requests(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
@@ -90,7 +92,7 @@ attempt(lambda: fetch(checkpoint, CACHE))
 
 
 @pytest.fixture
-def server(shared: Path, tmp_path: Path):
+def server(shared: Path, tmp_path: Path) -> Iterator[Any]:
     one = Server(shared, tmp_path)
     one.models.mkdir()
     yield one
@@ -138,7 +140,7 @@ def test_what_is_not_there_is_answered_with_what_is(hub: Path, source: str, mess
     assert hint in refusal.value.hint
 
 
-def test_identity_comes_from_the_published_hashes_without_a_download(server, shared: Path) -> None:
+def test_identity_comes_from_the_published_hashes_without_a_download(server: Any, shared: Path) -> None:
     endpoint = server.start()
     code = f"(one,) = discover('{RUN}@step-100').checkpoints\nprint(identify(one, CACHE).model_id)"
     online = server.python(code, endpoint=endpoint).stdout.strip()
@@ -147,7 +149,7 @@ def test_identity_comes_from_the_published_hashes_without_a_download(server, sha
     assert online == identify(local, server.home).model_id
 
 
-def test_only_the_files_that_are_needed_are_downloaded(server) -> None:
+def test_only_the_files_that_are_needed_are_downloaded(server: Any) -> None:
     folder = model(server.models / "own" / "mixed" / "main")
     for name in ("pytorch_model.bin", "optimizer.pt", "modeling_evil.py", "model.fp16.safetensors"):
         (folder / name).write_bytes(b"1")
@@ -159,7 +161,7 @@ def test_only_the_files_that_are_needed_are_downloaded(server) -> None:
     assert there == {"config.json", "iter_1/config.json", "iter_1/model.safetensors"}
 
 
-def test_whether_there_is_anything_to_download_is_known_beforehand(server) -> None:
+def test_whether_there_is_anything_to_download_is_known_beforehand(server: Any) -> None:
     code = (
         f"(one,) = discover('{RUN}@step-25').checkpoints\nprint(is_fetched(one), fetch(one), is_fetched(one))"
     )
@@ -168,7 +170,7 @@ def test_whether_there_is_anything_to_download_is_known_beforehand(server) -> No
 
 
 @pytest.fixture
-def subfolders(server):
+def subfolders(server: Any) -> Any:
     """A repository whose weights lie in sub-folders, config and tokenizer at the root."""
     root = server.models / "own" / "run" / "main"
     for step in (5, 40):
@@ -190,7 +192,7 @@ print(identify(one, CACHE).model_id)
 """
 
 
-def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_them(subfolders) -> None:
+def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_them(subfolders: Any) -> None:
     online = subfolders.python(LOOK, endpoint=subfolders.start())
     both = "[('iter_0000005', 5, None), ('iter_0000040', 40, None)]"
     *listed, places, identity = online.stdout.splitlines()
@@ -202,7 +204,7 @@ def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_the
     assert offline.stdout.splitlines() == ["[('iter_0000040', 40, None)]", "True True", identity]
 
 
-def test_branches_and_tags_that_were_fetched_are_found_offline_by_their_names(server) -> None:
+def test_branches_and_tags_that_were_fetched_are_found_offline_by_their_names(server: Any) -> None:
     model(server.models / "own" / "tagged" / "main")
     model(server.models / "own" / "tagged" / "step-7", values=b"\7\0\0\0")
     (server.models / "own" / "tagged" / "tags.json").write_text('{"v-9": "step-7"}')
@@ -216,14 +218,14 @@ for one in discover("hf://own/tagged@[sv]*").checkpoints:
     assert offline.stdout == online.stdout
 
 
-def test_offline_what_is_not_in_the_cache_is_said_so(server) -> None:
+def test_offline_what_is_not_in_the_cache_is_said_so(server: Any) -> None:
     code = f"attempt(lambda: discover('{RUN}'))"
     told = server.python(code, endpoint="http://127.0.0.1:9", HF_HUB_OFFLINE="1").stdout
     assert "not in the local cache" in told
     assert "unset HF_HUB_OFFLINE" in told
 
 
-def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(server) -> None:
+def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(server: Any) -> None:
     code = f"attempt(lambda: discover('{RUN}'))"
     told = server.python(code, endpoint="http://user:secret@127.0.0.1:9").stdout
     assert told.startswith("SourceError")
@@ -233,7 +235,7 @@ def test_a_hub_that_is_down_is_named_without_the_credentials_in_its_address(serv
     assert "secret" not in told
 
 
-def test_a_hub_that_is_busy_is_asked_again(server) -> None:
+def test_a_hub_that_is_busy_is_asked_again(server: Any) -> None:
     faults = ["--status", "503:2:*/refs*", "--status", "429:1:*/tree/*", "--status", "503:1:*.safetensors"]
     code = f"""
 one = discover('{RUN}@step-2*').checkpoints[0]
@@ -244,21 +246,21 @@ print(one.name, fetch(one, CACHE).is_dir())
     assert {503, 429} <= {request["status"] for request in server.requests()}
 
 
-def test_a_download_that_is_cut_is_resumed(server) -> None:
+def test_a_download_that_is_cut_is_resumed(server: Any) -> None:
     endpoint = server.start("--truncate", "model.safetensors:1000000:2")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint)
     folder = Path(told.stdout.strip())
     assert (folder / "model.safetensors").stat().st_size == 7878800, told.stderr
 
 
-def test_a_download_that_fails_for_good_is_a_failure_of_that_checkpoint_alone(server) -> None:
+def test_a_download_that_fails_for_good_is_a_failure_of_that_checkpoint_alone(server: Any) -> None:
     endpoint = server.start("--status", "403:1000:*.safetensors")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
     assert told.startswith(f"CheckpointError {RUN}@step-25 cannot be fetched from {endpoint}")
     assert "403" in told
 
 
-def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash(server) -> None:
+def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash(server: Any) -> None:
     endpoint = server.start("--corrupt", "model.safetensors")
     told = server.python(FETCH.replace("SOURCE", f"'{RUN}@step-25'"), endpoint=endpoint).stdout
     assert told.startswith("CheckpointError")
@@ -266,7 +268,7 @@ def test_a_download_that_keeps_arriving_damaged_is_refused_by_its_published_hash
     assert "hint: it arrived damaged twice" in told
 
 
-def test_the_tokenizer_is_taken_from_main_where_a_revision_has_none(server) -> None:
+def test_the_tokenizer_is_taken_from_main_where_a_revision_has_none(server: Any) -> None:
     model(server.models / "own" / "split" / "main")
     folder = model(server.models / "own" / "split" / "step-1")
     (folder / "tokenizer.json").unlink()
@@ -328,7 +330,7 @@ def test_a_checkpoint_with_a_problem_is_not_fetched(tmp_path: Path) -> None:
         ("hf://org/name@feature%2Fx", ("org/name", "feature/x", "")),
     ],
 )
-def test_an_address_is_read_as_huggingface_hub_writes_it(text: str, parts) -> None:
+def test_an_address_is_read_as_huggingface_hub_writes_it(text: str, parts: Any) -> None:
     address = HubAddress.parse(text)
     assert (address.repo_id, address.revision, address.subfolder) == parts
     assert HubAddress.parse(str(address)) == address
@@ -360,7 +362,7 @@ for checkpoint in discover(SOURCE).checkpoints:
     ("run", "format"), [("llama_legacy_pp2_vpp2", "megatron"), ("gpt2_torch_dist_tp2_pp2", "megatron-dist")]
 )
 def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(
-    server, shared: Path, run: Path, format: str
+    server: Any, shared: Path, run: Path, format: str
 ) -> None:
     shutil.copytree(
         shared / "checkpoints" / "megatron" / run, server.models / "own" / "mega" / "main" / "save"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,13 @@ from milepost.sources import digests, discover, identify
 from tests.sources.folders import CONFIG, model, sharded
 
 
-def identity(folder: Path, cache: Path):
+def identity(folder: Path, cache: Path) -> Any:
     (checkpoint,) = discover(str(folder)).checkpoints
     return identify(checkpoint, cache)
 
 
 @pytest.fixture
-def cache(tmp_path: Path):
+def cache(tmp_path: Path) -> Any:
     return tmp_path / "cache"
 
 
@@ -50,7 +51,7 @@ def test_a_config_in_the_folder_above_counts_as_the_checkpoints_own(tmp_path: Pa
     ],
 )
 def test_what_computes_belongs_to_the_identity_and_where_it_came_from_does_not(
-    tmp_path: Path, cache: Path, change, same
+    tmp_path: Path, cache: Path, change: Any, same: Any
 ) -> None:
     one = identity(model(tmp_path / "a"), cache)
     two = identity(model(tmp_path / "b", config=CONFIG | change), cache)
@@ -95,7 +96,7 @@ def test_other_content_with_the_size_and_time_of_an_earlier_visit_is_refused_unt
     assert identity(folder, cache).model_id != before.model_id
 
 
-def sum_of(path):
+def sum_of(path: Any) -> Any:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -107,7 +108,7 @@ FORMS = {
 
 @pytest.mark.parametrize(("file", "form"), [(file, form) for file, forms in FORMS.items() for form in forms])
 def test_a_sum_beside_the_weights_is_checked_in_every_usual_form(
-    tmp_path: Path, cache: Path, file, form
+    tmp_path: Path, cache: Path, file: Any, form: Any
 ) -> None:
     folder = model(tmp_path / "m")
     weights = folder / "model.safetensors"

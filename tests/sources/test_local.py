@@ -7,6 +7,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,11 +18,11 @@ from milepost.sources import Steps, discover, discover_all, tokenizer_location
 from tests.sources.folders import CONFIG, model, refusal_of, safetensors, sharded
 
 
-def names(series):
+def names(series: Any) -> Any:
     return [one.name for one in series.checkpoints]
 
 
-def only(source: str):
+def only(source: str | Path) -> Any:
     (checkpoint,) = discover(str(source)).checkpoints
     return checkpoint
 
@@ -61,7 +62,9 @@ def test_a_trainer_run_is_its_numbered_checkpoints_and_not_the_final_model_besid
         (["b9", "a10", "final"], [9, 10, None]),
     ],
 )
-def test_a_folder_of_models_is_a_run_ordered_by_the_step_in_the_names(tmp_path: Path, folders, steps) -> None:
+def test_a_folder_of_models_is_a_run_ordered_by_the_step_in_the_names(
+    tmp_path: Path, folders: Any, steps: Any
+) -> None:
     for folder in folders:
         model(tmp_path / "run" / folder)
     series = discover(str(tmp_path / "run"))
@@ -146,7 +149,7 @@ def test_shards_are_checked_against_their_index(tmp_path: Path) -> None:
         b"[" * 100_000,
     ],
 )
-def test_an_index_that_is_broken_or_points_outside_is_a_problem(tmp_path: Path, index) -> None:
+def test_an_index_that_is_broken_or_points_outside_is_a_problem(tmp_path: Path, index: Any) -> None:
     folder = sharded(tmp_path / "m")
     (folder / "model.safetensors.index.json").write_bytes(index)
     assert "model.safetensors.index.json" in only(folder).problem
@@ -350,7 +353,7 @@ JSON = st.recursive(
 
 
 @given(JSON | st.fixed_dictionaries({"weight_map": JSON}))
-def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory: pytest.TempPathFactory, value) -> None:
+def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     folder = tmp_path_factory.getbasetemp() / "fuzzed-index"
     if not folder.exists():
         sharded(folder)
@@ -360,13 +363,13 @@ def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory: pytest.TempPath
 
 def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> Any:
     from milepost.sources import local
 
     model(tmp_path / "run" / "step-1", config=CONFIG)
     model(tmp_path / "run" / "step-2")
 
-    def remove_then_inspect(folder: Path, given):
+    def remove_then_inspect(folder: Path, given: Any) -> Any:
         if folder.name == "step-1":
             shutil.rmtree(folder)
         return inspect(folder, given)

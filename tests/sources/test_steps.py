@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,9 @@ from tests.sources.folders import refusal_of
         (":", [0, 10, 15, 20, 25, 30, 35, 40]),
     ],
 )
-def test_both_ends_belong_to_the_selection_and_the_stride_counts_from_its_beginning(text: str, kept) -> None:
+def test_both_ends_belong_to_the_selection_and_the_stride_counts_from_its_beginning(
+    text: str, kept: Any
+) -> None:
     steps = Steps.parse(text)
     assert [step for step in (0, 10, 15, 20, 25, 30, 35, 40) if step in steps] == kept
 
@@ -46,7 +50,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(1, 30))
-def test_what_it_prints_reads_back_the_same(begin, length, stride) -> None:
+def test_what_it_prints_reads_back_the_same(begin: Any, length: Any, stride: Any) -> None:
     steps = Steps(begin, begin + length, stride)
     again = Steps.parse(str(steps))
     assert all((step in steps) == (step in again) for step in range(250))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.run.own_tasks import write_tasks
 def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`where` in float32 of three checkpoints; `who` in bfloat16; `where` again of the last in bfloat16."""
     folder = tmp_path_factory.mktemp("results") / "out"
-    asked = {
+    asked: dict[str, Any] = {
         "output_path": folder,
         "include_path": write_tasks(tmp_path_factory.mktemp("tasks")),
         "engine": "padded",

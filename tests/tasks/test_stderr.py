@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from milepost.tasks.lm_eval.stderr import standard_error
 ITERATIONS = 1500
 
 
-def by_lm_eval(aggregation: str, items):
+def by_lm_eval(aggregation: str, items: Any) -> Any:
     """lm_eval's `bootstrap_stderr`, in this process."""
     return np.std(_bootstrap_internal(aggregation, ITERATIONS)((0, items)), ddof=1)
 

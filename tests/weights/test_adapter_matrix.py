@@ -151,7 +151,7 @@ def train_with(base: PreTrainedModel, folder: Path, config: peft.PeftConfig, **s
 
 def logits_of(model: torch.nn.Module) -> torch.Tensor:
     """Logits [2, 24, vocabulary] of every other token that the model knows, in eval mode."""
-    n_tokens = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
+    n_tokens = model.get_input_embeddings().weight.shape[0]
     tokens = torch.linspace(0, n_tokens - 1, 48).long().reshape(2, 24)
     model.eval()
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ TOKENS = torch.arange(2, 26).reshape(2, 12)
 
 
 @pytest.fixture
-def base(tiny_llama: Path, tmp_path: Path):
+def base(tiny_llama: Path, tmp_path: Path) -> Any:
     """A base of its own, in a folder `base` beside the runs."""
     return Path(shutil.copytree(tiny_llama, tmp_path / "base"))
 
@@ -54,7 +55,7 @@ def adapt(base: Path, folder: Path, seed: int = 0, **options: object) -> torch.T
         return model(TOKENS).logits
 
 
-def read(folder: Path, bases: Bases, cache: Path):
+def read(folder: Path, bases: Bases, cache: Path) -> Any:
     (checkpoint,) = discover(str(folder)).checkpoints
     assert checkpoint.problem is None, checkpoint.problem
     sums = {file.name: file.sha256 for file in identify(checkpoint, cache).files}
@@ -84,7 +85,7 @@ def test_logits_are_those_of_the_live_training(shared: Path, tmp_path: Path) -> 
         {"modules_to_save": ["norm"]},
     ],
 )
-def test_every_kind_of_lora_is_merged_as_peft_computes_it(base: Path, tmp_path: Path, options) -> None:
+def test_every_kind_of_lora_is_merged_as_peft_computes_it(base: Path, tmp_path: Path, options: Any) -> None:
     expected = adapt(base, tmp_path / "run/checkpoint-10", **options)
     model = LiveModel.build(read(tmp_path / "run/checkpoint-10", Bases(), tmp_path), dtype="float32")
     with torch.no_grad():
@@ -176,7 +177,7 @@ def test_an_adapter_in_the_older_file_is_read(base: Path, tmp_path: Path) -> Non
     ],
 )
 def test_settings_that_cannot_be_merged_are_refused_by_name(
-    base: Path, tmp_path: Path, changes, words: str
+    base: Path, tmp_path: Path, changes: Any, words: str
 ) -> None:
     folder = tmp_path / "run/checkpoint-1"
     adapt(base, folder)
@@ -232,7 +233,7 @@ def test_prompt_tuning_as_peft_writes_it_is_refused_by_name(base: Path, tmp_path
     ids=lambda settings: settings.peft_type.value,
 )
 def test_other_kinds_of_adapters_are_merged_and_leave_the_base_as_it_was(
-    base: Path, tmp_path: Path, settings
+    base: Path, tmp_path: Path, settings: Any
 ) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

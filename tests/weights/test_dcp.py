@@ -7,6 +7,7 @@ import pickle
 import resource
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,13 +39,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
 @pytest.fixture
-def folder(tmp_path: Path):
+def folder(tmp_path: Path) -> Any:
     """A checkpoint of a few tensors and two byte entries."""
     dcp.save(SAVED, checkpoint_id=tmp_path / "step-5", no_dist=True)
     return tmp_path / "step-5"
 
 
-def refused(work):
+def refused(work: Any) -> Any:
     """The words of the refusal."""
     return refusal_of(work).message
 
@@ -130,7 +131,7 @@ def test_code_hidden_among_true_metadata_is_not_run(folder: Path, tmp_path: Path
         torch.distributed.checkpoint.metadata.STATE_DICT_TYPE,
     ],
 )
-def test_every_name_outside_the_list_is_refused_by_name(folder: Path, stranger) -> None:
+def test_every_name_outside_the_list_is_refused_by_name(folder: Path, stranger: Any) -> None:
     metadata = edited(folder)
     metadata.planner_data = {"app.model.b": stranger}
     rewrite(folder, metadata)
@@ -213,7 +214,7 @@ def test_bytes_that_are_no_tensor_are_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"no pickle", pickle.dumps({"a": 1}), pickle.dumps([[]])])
-def test_metadata_that_are_none_are_named(folder: Path, data) -> None:
+def test_metadata_that_are_none_are_named(folder: Path, data: Any) -> None:
     (folder / ".metadata").write_bytes(data)
     assert ".metadata is" in refused(lambda: read_dcp_metadata(folder))
 
@@ -230,7 +231,7 @@ def test_a_path_out_of_the_folder_is_refused(folder: Path) -> None:
     ("size", "problem"),
     [((3, 5), "leave a gap"), ((2, 4), "reach beyond its shape"), ((3,), "no place in it")],
 )
-def test_pieces_that_do_not_make_up_the_shape_are_refused(folder: Path, size, problem: str) -> None:
+def test_pieces_that_do_not_make_up_the_shape_are_refused(folder: Path, size: Any, problem: str) -> None:
     metadata = edited(folder)
     metadata.state_dict_metadata["app.model.a.weight"].size = torch.Size(size)
     rewrite(folder, metadata)
@@ -268,7 +269,7 @@ def test_many_tensors_of_the_same_bytes_take_no_memory(folder: Path) -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_any_damage_to_the_metadata_is_an_error_for_people_or_none(
-    tmp_path_factory: pytest.TempPathFactory, damage, half
+    tmp_path_factory: pytest.TempPathFactory, damage: Any, half: Any
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged"
     if not folder.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def small(*, tied: bool) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def save(run: Path, state, config, name: str = "step-1"):
+def save(run: Path, state: Any, config: Any, name: str = "step-1") -> Any:
     dcp.save(state, checkpoint_id=run / name, no_dist=True)
     config.save_pretrained(run)
     return run / name

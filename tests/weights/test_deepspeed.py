@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ RUNS = ["zero1_fp32", "zero2_bf16", "zero3_bf16"]
 
 
 @pytest.fixture
-def copy_of(shared: Path, tmp_path: Path):
+def copy_of(shared: Path, tmp_path: Path) -> Any:
     """A function from the name of a run to a copy of it that a test may break."""
 
     def copied(run: str) -> Path:
@@ -53,7 +54,7 @@ def test_all_masters_are_float32(shared: Path, run: Path) -> None:
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_missing_file_of_a_rank_is_named_even_the_last(copy_of, run: Path, rank) -> None:
+def test_a_missing_file_of_a_rank_is_named_even_the_last(copy_of: Any, run: Path, rank: Any) -> None:
     folder = copy_of(run)
     optim_file(folder, rank).unlink()
     problems = problems_in(folder)
@@ -62,7 +63,7 @@ def test_a_missing_file_of_a_rank_is_named_even_the_last(copy_of, run: Path, ran
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_save_of_which_only_the_module_is_there_is_incomplete(copy_of, run: Path) -> None:
+def test_a_save_of_which_only_the_module_is_there_is_incomplete(copy_of: Any, run: Path) -> None:
     folder = copy_of(run)
     for rank in (0, 1):
         optim_file(folder, rank).unlink()
@@ -71,7 +72,7 @@ def test_a_save_of_which_only_the_module_is_there_is_incomplete(copy_of, run: Pa
     assert "missing: " in problems["global_step30"]
 
 
-def test_a_file_cut_short_is_named(copy_of) -> None:
+def test_a_file_cut_short_is_named(copy_of: Any) -> None:
     folder = copy_of("zero2_bf16")
     file = optim_file(folder, 1)
     file.write_bytes(file.read_bytes()[:-100])
@@ -79,7 +80,7 @@ def test_a_file_cut_short_is_named(copy_of) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_ranks_of_different_steps_are_refused(copy_of, run: Path) -> None:
+def test_ranks_of_different_steps_are_refused(copy_of: Any, run: Path) -> None:
     folder = copy_of(run)
     shutil.copy(optim_file(folder, 1, step=10), optim_file(folder, 1, step=30))
     refusal = refusal_of(lambda: read_checkpoint(folder / "global_step30", "deepspeed"))
@@ -87,7 +88,7 @@ def test_ranks_of_different_steps_are_refused(copy_of, run: Path) -> None:
     assert optim_file(folder, 1).name in refusal.message
 
 
-def test_states_of_the_module_of_different_steps_are_refused(copy_of) -> None:
+def test_states_of_the_module_of_different_steps_are_refused(copy_of: Any) -> None:
     folder = copy_of("zero3_bf16")
     name = "zero_pp_rank_1_mp_rank_00_model_states.pt"
     shutil.copy(folder / "global_step10" / name, folder / "global_step30" / name)
@@ -95,7 +96,7 @@ def test_states_of_the_module_of_different_steps_are_refused(copy_of) -> None:
     assert "is of step 10" in refusal.message
 
 
-def test_a_module_that_is_not_the_masters_rounded_is_refused(copy_of) -> None:
+def test_a_module_that_is_not_the_masters_rounded_is_refused(copy_of: Any) -> None:
     folder = copy_of("zero2_bf16")
     name = "mp_rank_00_model_states.pt"
     shutil.copy(folder / "global_step10" / name, folder / "global_step30" / name)
@@ -116,7 +117,7 @@ def test_a_config_that_contradicts_the_shapes_is_refused(shared: Path, tmp_path:
 
 @pytest.mark.parametrize("which", ["model", "optim"])
 def test_code_in_a_file_is_not_run_and_the_other_checkpoints_stay_usable(
-    copy_of, tmp_path: Path, which
+    copy_of: Any, tmp_path: Path, which: Any
 ) -> None:
     folder, mark = copy_of("zero2_bf16"), tmp_path / "mark"
     file = optim_file(folder, 0) if which == "optim" else folder / "global_step30/mp_rank_00_model_states.pt"
@@ -132,7 +133,7 @@ def test_code_in_a_file_is_not_run_and_the_other_checkpoints_stay_usable(
     assert not mark.exists()
 
 
-def test_latest_that_names_a_folder_which_is_not_there_is_told(copy_of) -> None:
+def test_latest_that_names_a_folder_which_is_not_there_is_told(copy_of: Any) -> None:
     folder = copy_of("zero2_bf16")
     (folder / "latest").write_text("global_step40")
     problems = problems_in(folder)
@@ -154,7 +155,7 @@ def test_a_checkpoint_of_transformers_trainer_holds_such_a_folder(shared: Path, 
     assert all(torch.equal(read[name], expected[name]) for name in expected)
 
 
-def test_tensor_parallel_files_are_refused_by_name(copy_of) -> None:
+def test_tensor_parallel_files_are_refused_by_name(copy_of: Any) -> None:
     folder = copy_of("zero2_bf16")
     one = folder / "global_step30/mp_rank_00_model_states.pt"
     shutil.copy(one, one.with_name("mp_rank_01_model_states.pt"))

@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,12 +43,12 @@ CONVERTED = {"mixtral"}
 """Where transformers fuses tensors, so that each checkpoint passes through a second module."""
 
 
-def logits(module):
+def logits(module: Any) -> Any:
     with torch.inference_mode():
         return module(TOKENS).logits.float()
 
 
-def save(folder: Path, config, seed: int):
+def save(folder: Path, config: Any, seed: int) -> Any:
     """A model whose every parameter is random, norms and biases too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -107,12 +108,12 @@ def test_the_module_is_ready_for_inference_and_shares_no_memory_with_what_was_re
 
 
 @pytest.mark.parametrize("kind", ["llama", "mixtral"])
-def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path: Path, kind: str):
+def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path: Path, kind: str) -> Any:
     config_class, values = CONFIGS[kind]
     folder = save(tmp_path / "m", getattr(transformers, config_class)(**values), 0)
     live = LiveModel.build(read_checkpoint(folder, "safetensors"))
 
-    def tensors_alive():
+    def tensors_alive() -> Any:
         gc.collect()
         return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
@@ -123,11 +124,13 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(tmp_path: Path, kin
     assert tensors_alive() == before
 
 
-def test_a_checkpoint_that_does_not_fit_is_told_why_and_changes_nothing(tiny_run: Path, tmp_path: Path):
+def test_a_checkpoint_that_does_not_fit_is_told_why_and_changes_nothing(
+    tiny_run: Path, tmp_path: Path
+) -> Any:
     live = LiveModel.build(read_checkpoint(tiny_run / "checkpoint-10", "safetensors"))
     before = logits(live.module)
 
-    def refused(name: str, **config):
+    def refused(name: str, **config: Any) -> Any:
         folder = tmp_path / name
         shutil.copytree(tiny_run / "checkpoint-20", folder)
         told = json.loads((folder / "config.json").read_text()) | config
@@ -164,11 +167,11 @@ def test_weights_that_are_tied_by_value_are_not_copied_over_when_they_part(tmp_p
 
 
 @pytest.fixture
-def folder(tiny_llama: Path, tmp_path: Path):
+def folder(tiny_llama: Path, tmp_path: Path) -> Any:
     return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
 
 
-def build_with(folder: Path, *, without=(), **more):
+def build_with(folder: Path, *, without: Any = (), **more: Any) -> Any:
     tensors = load_file(folder / "model.safetensors")
     kept = {name: tensor for name, tensor in tensors.items() if name not in without}
     save_file(kept | more, folder / "model.safetensors", metadata={"format": "pt"})

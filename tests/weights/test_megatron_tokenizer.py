@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -17,7 +18,7 @@ from tests.weights.megatron_made import made_args, random_model, write_legacy, w
 TEXT = "the cat sat on the mat"
 
 
-def checkpoint(folder: Path, **changes: object):
+def checkpoint(folder: Path, **changes: Any) -> Any:
     args = made_args(**changes)
     return discover(str(write_legacy(folder / "run", args, random_model(args)))).checkpoints[0]
 
@@ -108,7 +109,7 @@ def test_a_sentencepiece_model_that_splits_otherwise_is_refused(tmp_path: Path, 
         ({"tokenizer_type": "GPT2BPETokenizer", "vocab_file": "\0"}, "vocab_file|is not a valid path"),
     ],
 )
-def test_what_is_not_here_is_said(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+def test_what_is_not_here_is_said(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     one = checkpoint(tmp_path, **changes)
     with pytest.raises(TokenizerError, match=reason) as refusal:
         tokenizer_folder(one)

@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,12 +27,12 @@ DTYPES = [
 
 
 @pytest.fixture
-def folder(tiny_llama: Path, tmp_path: Path):
+def folder(tiny_llama: Path, tmp_path: Path) -> Any:
     """A copy of a small model that a test may break."""
     return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
 
 
-def edit_config(folder: Path, **changes) -> None:
+def edit_config(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -43,7 +44,7 @@ def edit_config(folder: Path, **changes) -> None:
 )
 @settings(max_examples=40)
 def test_every_tensor_of_a_file_is_what_safetensors_reads(
-    tmp_path_factory: pytest.TempPathFactory, shapes, dtypes
+    tmp_path_factory: pytest.TempPathFactory, shapes: Any, dtypes: Any
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.safetensors"
     tensors = {
@@ -75,7 +76,7 @@ def test_a_tensor_at_an_odd_offset_is_read(tmp_path: Path) -> None:
 @given(where=st.floats(0, 1, exclude_max=True), data=st.data())
 @settings(max_examples=60)
 def test_a_file_cut_anywhere_or_with_a_broken_header_is_refused_by_name(
-    tmp_path_factory: pytest.TempPathFactory, where, data
+    tmp_path_factory: pytest.TempPathFactory, where: Any, data: Any
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.safetensors"
     save_file({"a": torch.ones(3, 5), "b": torch.ones(7)}, path)
@@ -116,14 +117,14 @@ def test_a_file_cut_anywhere_or_with_a_broken_header_is_refused_by_name(
         b' "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
     ],
 )
-def test_a_header_that_contradicts_itself_is_refused(tmp_path: Path, header) -> None:
+def test_a_header_that_contradicts_itself_is_refused(tmp_path: Path, header: Any) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0\0\0")
     with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
         read_safetensors(path)
 
 
-def test_shards_are_read_as_one_and_must_be_what_the_index_says(shared: Path, tmp_path: Path):
+def test_shards_are_read_as_one_and_must_be_what_the_index_says(shared: Path, tmp_path: Path) -> Any:
     source = shared / "checkpoints" / "hf"
     folder = Path(shutil.copytree(source / "sharded_llama" / "checkpoint-30", tmp_path / "m"))
     whole = read_checkpoint(source / "trainer_llama" / "checkpoint-30", "safetensors")
@@ -137,7 +138,7 @@ def test_shards_are_read_as_one_and_must_be_what_the_index_says(shared: Path, tm
     folder.chmod(0o755)
     index.chmod(0o644)
 
-    def with_map(weight_map):
+    def with_map(weight_map: Any) -> Any:
         index.write_text(json.dumps({"weight_map": weight_map}))
         with pytest.raises(CheckpointError) as refusal:
             read_checkpoint(folder, "safetensors")
@@ -181,7 +182,9 @@ def test_what_is_read_must_be_what_was_identified(folder: Path, format: str) -> 
         (torch.float32, None, ()),
     ],
 )
-def test_weights_that_lose_by_the_configs_dtype_are_told(folder: Path, held, named, told) -> None:
+def test_weights_that_lose_by_the_configs_dtype_are_told(
+    folder: Path, held: Any, named: Any, told: Any
+) -> None:
     tensors = load_file(folder / "model.safetensors")
     save_file({name: tensor.to(held) for name, tensor in tensors.items()}, folder / "model.safetensors")
     edit_config(folder, dtype=named)
@@ -194,7 +197,7 @@ class Bomb:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return open, (self.path, "w")
 
 
@@ -209,7 +212,7 @@ class Bomb:
 )
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickle_that_would_run_code_is_refused_and_not_run(
-    folder: Path, tmp_path: Path, wrap, legacy
+    folder: Path, tmp_path: Path, wrap: Any, legacy: Any
 ) -> None:
     trace = tmp_path / "it-ran"
     torch.save(wrap(Bomb(trace)), folder / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
@@ -272,7 +275,7 @@ def test_oddities_are_told_and_a_bias_of_zeros_is_none(folder: Path) -> None:
     ],
 )
 def test_a_config_that_is_no_causal_language_models_is_refused_before_the_weights_are_read(
-    folder: Path, changes, told
+    folder: Path, changes: Any, told: Any
 ) -> None:
     edit_config(folder, **changes)
     (folder / "model.safetensors").unlink()
@@ -318,7 +321,7 @@ class Told:
         (Told(), None),
     ],
 )
-def test_the_context_length_is_lm_evals(config, tokenizer) -> None:
+def test_the_context_length_is_lm_evals(config: Any, tokenizer: Any) -> None:
     from lm_eval.models.utils import resolve_max_length
 
     assert context_length(config, tokenizer).tokens == resolve_max_length(config, tokenizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_parameters_are_those_of_the_files(dense: Sparsity, tiny_llama: Path) ->
     ],
 )
 def test_a_pruned_model_is_counted_to_the_last_weight(
-    tiny_llama: Path, tmp_path: Path, how, name: str, share
+    tiny_llama: Path, tmp_path: Path, how: Any, name: str, share: Any
 ) -> None:
     prune(tiny_llama, tmp_path / "pruned", how)
     sparsity = measure_sparsity(read_checkpoint(tmp_path / "pruned", "safetensors"), 1_000)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -15,7 +16,7 @@ from milepost.weights import files_id, load_tokenizer, tokenizer_id
 
 
 @pytest.fixture
-def folder(tiny_llama: Path, tmp_path: Path):
+def folder(tiny_llama: Path, tmp_path: Path) -> Any:
     return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
 
 
@@ -38,7 +39,7 @@ def test_two_copies_have_one_identity_and_using_one_does_not_change_it(
     assert len(first) == 64
 
 
-def edited(folder: Path, name: str, change):
+def edited(folder: Path, name: str, change: Any) -> Any:
     told = json.loads((folder / name).read_text())
     change(told)
     (folder / name).write_text(json.dumps(told))

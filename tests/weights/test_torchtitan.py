@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,11 @@ SCALED = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq
 
 
 @pytest.fixture
-def differences(shared: Path, tmp_path: Path):
+def differences(shared: Path, tmp_path: Path) -> Any:
     """A function from a config to the largest difference of each of the run's checkpoints."""
     run = shared / "checkpoints/dcp/torchtitan_llama3"
 
-    def measured(config):
+    def measured(config: Any) -> Any:
         path = tmp_path / "any name.json"
         path.write_text(json.dumps(config))
         reference = run.with_suffix(".reference.safetensors")
@@ -40,27 +41,27 @@ def differences(shared: Path, tmp_path: Path):
     return measured
 
 
-def test_its_own_arguments_serve_as_config(shared: Path, differences) -> None:
+def test_its_own_arguments_serve_as_config(shared: Path, differences: Any) -> None:
     told = json.loads((shared / "checkpoints/dcp/torchtitan_llama3.reference.json").read_text())
     found = differences(told["model_args"])
     assert found.keys() == {"step-50", "step-100"}
     assert max(found.values()) < TOLERANCE
 
 
-def test_a_config_of_transformers_serves_too(differences) -> None:
+def test_a_config_of_transformers_serves_too(differences: Any) -> None:
     assert max(differences({**LLAMA, "rope_parameters": SCALED}).values()) < TOLERANCE
 
 
-def test_a_config_that_is_silent_about_rotary_scaling_gets_torchtitans(differences) -> None:
+def test_a_config_that_is_silent_about_rotary_scaling_gets_torchtitans(differences: Any) -> None:
     assert max(differences(LLAMA).values()) < TOLERANCE
 
 
-def test_a_config_that_rules_scaling_out_is_believed(differences) -> None:
+def test_a_config_that_rules_scaling_out_is_believed(differences: Any) -> None:
     unscaled = {**LLAMA, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
     assert min(differences(unscaled).values()) > TOLERANCE
 
 
-def test_a_config_that_contradicts_the_shapes_is_refused(differences) -> None:
+def test_a_config_that_contradicts_the_shapes_is_refused(differences: Any) -> None:
     refusal = refusal_of(lambda: differences({**LLAMA, "num_key_value_heads": 4}))
     assert "does not fit its config" in refusal.message
     assert "k_proj" in refusal.message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ ACCURACIES = st.lists(st.tuples(st.floats(0, 1), st.integers(2, 20_000)), min_si
 
 @given(ACCURACIES, st.sampled_from([None, 0.0, 0.25, 0.5]))
 def test_an_accuracy_axis_spans_a_fifth_and_shows_bands_and_chance_within_0_and_1(
-    found, chance: float
+    found: Any, chance: float
 ) -> None:
     shown = rows([accuracy(value=v, n=n, step=i, chance=chance) for i, (v, n) in enumerate(found)])
     axis = y_axis(shown)
@@ -60,7 +62,7 @@ def test_ticks_are_round_numbers_and_few() -> None:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
-def test_there_are_always_a_few_linear_ticks_within_the_axis(first, span) -> None:
+def test_there_are_always_a_few_linear_ticks_within_the_axis(first: Any, span: Any) -> None:
     ticks = linear_ticks(first, first + span)
     assert 2 <= len(ticks) <= 9
     assert first - 1e-6 * span - 1e-5 <= ticks[0] < ticks[-1] <= first + span + 1e-6 * span + 1e-5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import vl_convert
@@ -14,15 +15,15 @@ from milepost.report.files import vegalite_version
 from tests.analysis.made import accuracy, measurement, mmlu, perplexity
 
 
-def spec_of(found, **options):
+def spec_of(found: Any, **options: Any) -> Any:
     return curve(rows(found), **options).to_dict()
 
 
-def layers_of(panel, kind: str):
+def layers_of(panel: Any, kind: str) -> Any:
     return [layer for layer in panel["layer"] if layer["mark"]["type"] == kind]
 
 
-def records_of(spec, panel=0):
+def records_of(spec: Any, panel: Any = 0) -> Any:
     return spec["datasets"][f"panel-{panel}"]
 
 
