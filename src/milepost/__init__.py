@@ -5,7 +5,7 @@
     results = milepost.evaluate("runs/my-500m", "arc_easy,mmlu", output_path="results")
     results.plot("curve.png")
 
-What is listed here is the library; everything else may change. Names are imported when first used, so that
+The names in `__all__` are the library; everything else may change. Names are imported on first use, so that
 `import milepost` is cheap.
 """
 

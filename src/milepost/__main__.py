@@ -1,4 +1,4 @@
-"""`python -m milepost`."""
+"""Run the command line as `python -m milepost`."""
 
 from milepost.cli.main import main
 

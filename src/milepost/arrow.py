@@ -1,4 +1,4 @@
-"""Arrow columns as numpy arrays and back, and Parquet files, without what pyarrow imports on the way."""
+"""Read Parquet files and convert Arrow columns to numpy and back, without pyarrow's slow imports."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ if TYPE_CHECKING:
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """A Parquet file, mapped into memory.
-
-    pyarrow's own `read_table` imports pyarrow.dataset and pandas.
+    """Read a Parquet file, mapped into memory; pyarrow's `read_table` imports pyarrow.dataset and pandas.
 
     Raises:
-        OSError, pa.ArrowException: there is none, or it is damaged.
+        OSError, pa.ArrowException: the file is missing or damaged.
     """
     import pyarrow.parquet as pq
 
@@ -26,10 +24,10 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def as_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
-    """A column of numbers or bools without nulls as an array.
+    """Return a column of numbers or bools without nulls as an array.
 
-    pyarrow's own `to_numpy` imports pandas, and its `cast` all of pyarrow.compute, which take longer than
-    reading a million rows.
+    pyarrow's `to_numpy` imports pandas, and `cast` imports pyarrow.compute; both take longer than reading a
+    million rows.
     """
     import numpy as np
     import pyarrow as pa
@@ -43,7 +41,7 @@ def as_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
 
 
 def as_column(array: npt.NDArray[Any]) -> pa.Array:
-    """An array [N] of numbers or bools as a column; pyarrow's own `array` imports pandas."""
+    """Return an array [N] of numbers or bools as a column; pyarrow's `array` imports pandas."""
     import numpy as np
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""The user's cache folder: what can be made again, shared by all runs (`MILEPOST_CACHE`, else XDG)."""
+"""The user's cache folder, shared by all runs (`MILEPOST_CACHE`, else XDG)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """`$MILEPOST_CACHE`, else `$XDG_CACHE_HOME/milepost`, else `~/.cache/milepost`; not created here."""
-    if own := os.environ.get("MILEPOST_CACHE"):
-        return Path(own)
+    """Return `$MILEPOST_CACHE`, `$XDG_CACHE_HOME/milepost` or `~/.cache/milepost`; does not create it."""
+    if folder := os.environ.get("MILEPOST_CACHE"):
+        return Path(folder)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "milepost"
 
 
 def write_cache_file(path: Path, data: bytes) -> None:
-    """Write whole or not at all; a cache that cannot be written (read-only home) only costs time."""
+    """Write a file whole or not at all; ignore errors (a read-only home only costs time)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""Passwords, keys and tokens never leave memory: they are replaced by `***` in whatever is written or said.
+"""Replace passwords, keys and tokens by `***` in everything that is written or printed.
 
-A secret is known by where it stands (before the `@` of an address, behind `api_key=`), by its form (`hf_...`,
-`sk-...`), or because it is one: what `remember` was given, the values of environment variables with the names
-of keys, and passwords in those with the names of addresses (`HF_ENDPOINT`, `HTTPS_PROXY`). Records, logs,
-error messages, recorders and the command that is stored all go through here.
+A secret is recognised by its place (before the `@` of an address, after `api_key=`), by its form (`hf_...`,
+`sk-...`), or by its value: credentials given to `remember`, environment variables with the names of keys, and
+passwords in those with the names of addresses (`HF_ENDPOINT`, `HTTPS_PROXY`). Records, logs, error messages,
+recorders and the stored command all use this module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 SHORTEST = 8
-"""Characters; a shorter value of an environment variable is as likely a word of the text."""
+"""Fewest characters of a secret in an environment variable; a shorter value may be a normal word."""
 
 SHORTEST_PARAMETER = 6
 
@@ -25,7 +25,7 @@ _ENVIRONMENT = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)$"
 _ADDRESS = re.compile(r"(?:^|_)(?:ENDPOINT|PROXY|URL)$", re.IGNORECASE)
 _ENTRY = re.compile(_NAMES, re.IGNORECASE)
 _FORMS = re.compile(
-    r"(?<=://)[^/?#\s'\"@]*:[^/\s'\"]*(?=@)"  # name and password; hf://gpt2@main has none
+    r"(?<=://)[^/?#\s'\"@]*:[^/\s'\"]*(?=@)"  # name and password; not the @ of hf://gpt2@main
     r"|(?<=https://)[^/\s'\"]+(?=@)|(?<=http://)[^/\s'\"]+(?=@)"
     r"|\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{16,}"
     r"|(?<=[Bb]earer )[^\s'\"]+"
@@ -33,24 +33,24 @@ _FORMS = re.compile(
 _PARAMETER = re.compile(
     r"([?&][a-z_-]*(?:token|key|secret|sig|signature|password|credential|policy)=)[^&#\s'\"]+", re.IGNORECASE
 )
-"""What a signed address ends in."""
+"""The end of a signed address."""
 _ASSIGNED = re.compile(rf"\b((?:{_NAMES})\\*[\"']?\s*[:=]\s*\\*[\"']?)[^\s\"'\\&,;}}]+", re.IGNORECASE)
 _HTTP_USER = re.compile(r"^https?://(?P<user>.*)@", re.IGNORECASE)
-"""Up to the last `@`, as a password may hold any character."""
+"""Up to the last `@`, because a password may have any character."""
 _WITH_PASSWORD = re.compile(r"^(?:[a-z]+://)?(?P<user>[^/@]*:[^/@]+)@", re.IGNORECASE)
-"""Of other addresses; `hf://org/name@main` has none."""
+"""Name and password in other addresses; `hf://org/name@main` does not match."""
 _TAIL = re.compile(r"^https?://[^?#]*[?#](?P<tail>.+)$", re.IGNORECASE | re.DOTALL)
 
 _remembered: set[str] = set()
 _remembered_parameters: set[str] = set()
-"""`name=` and value, as they stand in an address."""
+"""`name=value` as written in an address."""
 
 
 def remember(address: str) -> None:
-    """Keep the credentials in the address of a server or a source from being shown, however they are spelled.
+    """Hide the credentials of an address from now on, however they are spelled.
 
-    These are name and password, and all that follows a `?` or `#` of an http address: servers name the
-    parameter that holds a key as they like (`code=`, `k=`).
+    Credentials are name and password, and everything after `?` or `#` of an http address, because servers
+    choose the name of the parameter with the key (`code=`, `k=`).
     """
     if tail := _TAIL.match(address):
         for part in re.split("[?&#;]", tail["tail"]):
@@ -69,13 +69,13 @@ def remember(address: str) -> None:
 
 
 def _is_host(text: str) -> bool:
-    """Whether it is a host with a path that has an `@` in it, and no name and password."""
+    """Return whether the text is a host and path with an `@` in it, not a name and password."""
     host, slash, _ = text.partition("/")
     return bool(slash) and (":" not in host or host.rpartition(":")[2].isdigit())
 
 
 def without_secrets(text: str) -> str:
-    """The text with `***` for passwords, keys and tokens."""
+    """Return the text with `***` for passwords, keys and tokens."""
     for name, value in os.environ.items():
         if "@" in value and _ADDRESS.search(name):
             remember(value)
@@ -90,25 +90,27 @@ def without_secrets(text: str) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """A value of JSON with `***` for the secrets in it."""
+    """Return a JSON value with `***` for the secrets in it."""
     if isinstance(value, str):
         return without_secrets(value)
     if isinstance(value, Mapping):
         return {
-            key: HIDDEN if isinstance(one, str) and one and _ENTRY.fullmatch(str(key)) else redacted(one)
-            for key, one in value.items()
+            key: HIDDEN if isinstance(item, str) and item and _ENTRY.fullmatch(str(key)) else redacted(item)
+            for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted(one) for one in value]
+        return [redacted(item) for item in value]
     return value
 
 
 def _known() -> list[str]:
-    """Secrets themselves, the longest first."""
-    own = {value for name, value in os.environ.items() if _ENVIRONMENT.search(name) and _is_key(value)}
-    return sorted(own | _remembered, key=len, reverse=True)
+    """Return the known secrets, the longest first."""
+    in_environment = {
+        value for name, value in os.environ.items() if _ENVIRONMENT.search(name) and _is_key(value)
+    }
+    return sorted(keys | _remembered, key=len, reverse=True)
 
 
 def _is_key(value: str) -> bool:
-    """Whether a value is long and mixed enough to be no word that a text may hold by chance."""
+    """Return whether a value is too long or too mixed to be a normal word."""
     return len(value) >= SHORTEST and (len(value) >= 20 or not value.replace("-", "").isalpha())

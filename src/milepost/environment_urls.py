@@ -1,7 +1,7 @@
-"""Addresses in the environment, looked at before HTTP libraries stumble over them.
+"""Check addresses and tokens in the environment before HTTP libraries fail on them.
 
-huggingface_hub reads `HF_ENDPOINT` while it is imported, and httpx the proxies for every client that is made,
-whatever address is asked for.
+huggingface_hub reads `HF_ENDPOINT` on import, and httpx reads the proxies for every client, whatever address
+it connects to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SOCKS = ("socks5", "socks5h")
 
 
 def check_endpoint(error: type[MilepostError] = MilepostError) -> None:
-    """Refuse a `HF_ENDPOINT` that is not an http address.
+    """Refuse an `HF_ENDPOINT` that is not an http address.
 
     Raises:
         MilepostError: of the given kind.
@@ -26,12 +26,12 @@ def check_endpoint(error: type[MilepostError] = MilepostError) -> None:
     if address and not _is_address(address, ("http", "https")):
         raise error(
             f"HF_ENDPOINT is not an address: {address}",
-            "for example HF_ENDPOINT=https://huggingface.co; unset, it is that",
+            "for example HF_ENDPOINT=https://huggingface.co, which is also the default",
         )
 
 
 def check_token(error: type[MilepostError] = MilepostError) -> None:
-    """Refuse a `HF_TOKEN` that no header can hold.
+    """Refuse an `HF_TOKEN` that cannot be sent in a header.
 
     Raises:
         MilepostError: of the given kind; the token itself is not in the message.
@@ -40,7 +40,7 @@ def check_token(error: type[MilepostError] = MilepostError) -> None:
         token = os.environ.get(name, "").strip()
         if not token.isascii() or any(character.isspace() for character in token):
             raise error(
-                f"{name} is not a token: it has characters that no token has",
+                f"{name} is not a token: it has characters that a token cannot have",
                 "copy it again from the settings of your account, or unset it",
             )
 
@@ -69,7 +69,7 @@ def check_proxies(error: type[MilepostError] = MilepostError) -> None:
 
 
 def check_hub_settings(error: type[MilepostError] = MilepostError) -> None:
-    """Refuse what in the environment would keep every request to the Hub from being made.
+    """Refuse environment variables that would make every request to the Hub fail.
 
     Raises:
         MilepostError: of the given kind.

@@ -1,9 +1,8 @@
-"""The errors a person is meant to read.
+"""Errors that users can fix.
 
-Everything that is the user's to mend (a wrong path, a task that does not exist, a mirror that is down)
-is a `MilepostError`: one line that says what is wrong and, where it helps, a hint that says what to do.
-The command line prints both without a traceback and exits with the error's code. Anything else is a bug
-of ours and keeps its traceback.
+A wrong path, an unknown task or a mirror that is down raises a `MilepostError`: one line that says what is
+wrong and, where it helps, a hint that says what to do. The command line prints both without a traceback and
+exits with the error's code. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from milepost.credentials import without_secrets
 
 
 class MilepostError(Exception):
-    """Something the user can mend.
+    """An error that the user can fix.
 
     Args:
-        message: one line, naming the thing that is wrong.
-        hint: one line, saying what to do next.
+        message: one line that names what is wrong.
+        hint: one line that says what to do.
     """
 
     exit_code = 2
@@ -28,33 +27,33 @@ class MilepostError(Exception):
 
     @property
     def one_line(self) -> str:
-        """Message and hint together, for a list of failures."""
+        """Message and hint in one line, for lists of failures."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class SourceError(MilepostError):
-    """A SOURCE that does not exist, matches nothing or cannot be reached."""
+    """A SOURCE does not exist, matches nothing or cannot be reached."""
 
 
 class CheckpointError(MilepostError):
-    """One checkpoint cannot be used; the others of its run still can."""
+    """One checkpoint cannot be used; the others of its series can."""
 
     exit_code = 1
 
 
 class TaskError(MilepostError):
-    """An unknown task, a YAML file that does not parse, data that cannot be had."""
+    """A task is unknown, its YAML file does not parse, or its data cannot be loaded."""
 
 
 class TokenizerError(MilepostError):
-    """No tokenizer, or one that does not fit."""
+    """A tokenizer is missing or does not fit the model."""
 
 
 class ResultsError(MilepostError):
-    """A results folder that cannot be read or written."""
+    """A results folder cannot be read or written."""
 
 
 class StorageError(ResultsError):
-    """Results that cannot be written: a full disk, a folder without the right to; what was written stands."""
+    """Results cannot be written (full disk, no permission); what was written before is intact."""
 
     exit_code = 1

@@ -1,4 +1,4 @@
-"""JSON of megabytes, parsed by orjson where it is installed and by the standard library elsewhere."""
+"""Parse large JSON with orjson, or with the standard library if orjson is not installed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 _orjson_loads: Callable[[bytes | str], Any] | None = None
-with contextlib.suppress(ImportError):  # an environment that only scores need not have it
+with contextlib.suppress(ImportError):  # not needed where only scores are computed
     from orjson import loads as _orjson_loads
 
 
 def loads(text: bytes | str) -> Any:
-    """The value that a JSON text holds; orjson takes a third of the standard library's time.
+    """Return the value of a JSON text; orjson takes a third of the standard library's time.
 
     Raises:
-        ValueError: it is no JSON; NaN and Infinity are none.
+        ValueError: the text is not valid JSON; NaN and Infinity are not valid.
     """
     if _orjson_loads is not None:
         return _orjson_loads(text)
@@ -24,4 +24,4 @@ def loads(text: bytes | str) -> Any:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")

@@ -45,10 +45,10 @@ class _KeptRun:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
+    def log(self, step: int | None, metrics: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
         if self._kept.fails:
             raise RecorderError("kept: the disk is full")
-        self._kept.logged.append((step, figures, tables))
+        self._kept.logged.append((step, metrics, tables))
 
     def close(self) -> None:
         self._kept.closed += 1

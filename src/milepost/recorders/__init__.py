@@ -1,4 +1,4 @@
-"""Figures sent to experiment trackers while a run goes on: wandb and trackio, both behind one interface."""
+"""Send metrics to experiment trackers (wandb, trackio) while a run goes on."""
 
 from milepost.recorders.available import RECORDERS, check_recorder, open_recording
 from milepost.recorders.recording import Recording

@@ -1,4 +1,4 @@
-"""The recorders by name, and whether they can be used here."""
+"""List the recorders, check that one is installed, and open it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ DEFAULT_PROJECT = "milepost"
 
 
 def check_recorder(name: str) -> None:
-    """Refuse, before any work, a recorder that is unknown or not installed; imports none.
+    """Refuse an unknown or not installed recorder before any work, without importing it.
 
     Raises:
         MilepostError: unknown name.
-        RecorderError: not installed; the hint is the pip line.
+        RecorderError: not installed; the hint is the pip command.
     """
     if name not in RECORDERS:
-        raise MilepostError(f"there is no recorder {name!r}", "one of " + ", ".join(RECORDERS))
+        raise MilepostError(f"there is no recorder {name!r}", f"use one of {', '.join(RECORDERS)}")
     if name != "none" and not _is_installed(name):
         raise RecorderError(f"the recorder {name} is not installed", f"pip install 'milepost[{name}]'")
 
 
 def open_recording(name: str, project: str = DEFAULT_PROJECT) -> Recording | None:
-    """A recording to be told of a run's figures; None for `none`. Raises as `check_recorder`."""
+    """Return a recording for the callbacks of a run; None for `none`. Raises as `check_recorder`."""
     check_recorder(name)
     return None if name == "none" else Recording(name, _opener(name), project)
 

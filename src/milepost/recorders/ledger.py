@@ -1,9 +1,9 @@
-"""What has been recorded already, kept in the results folder, so that no figure is recorded twice.
+"""Remember in the results folder which metrics were recorded, so that none is recorded twice.
 
     store/recorded/<recorder>/<run>.json    the run's id, and for each checkpoint the model and its tasks
 
-A figure is written down here right after the recorder took it. It is known by checkpoint, model, numerics,
-task and setting: a checkpoint that was overwritten, or a task counted differently, is recorded anew.
+An entry is written right after the recorder accepted the metrics. Its key is checkpoint, model, numerics,
+task and setting: an overwritten checkpoint, or a task with other settings, is recorded again.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from typing import Any
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import is_intact, read_json, safe_name, write_json
 
-NOT_OF_THE_RUN = ("names", "suite", "include_path", "allow_task_code")
-"""What was asked besides how: more tasks of the same series go into the same run."""
+IGNORED_SETTINGS = ("names", "suite", "include_path", "allow_task_code")
+"""Settings that do not separate runs: more tasks of the same series go into the same run."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """The recorded figures of one run of one recorder."""
+    """The recorded metrics of one run of one recorder."""
 
     path: Path
     run_id: str
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By checkpoint: `model` (id and numerics) and `tasks`, task to setting."""
+    """By checkpoint: `model` (id and numerics) and `tasks` (task to setting)."""
     tables: str = ""
     """Hash of the last final tables."""
 
     @classmethod
     def open(cls, results: ResultsFolder, recorder: str, run: Mapping[str, Any]) -> Ledger:
-        """The ledger of the run that `run` describes (project, series, how it was asked), new or kept.
+        """Open the ledger of a run (project, series and settings), or start a new one.
 
         Raises:
-            ResultsError: it is damaged.
+            ResultsError: the ledger is damaged.
         """
         digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:8]
         path = recorded_folder(results) / recorder / f"{safe_name(str(run['series']))}-{digest}.json"
@@ -48,16 +48,16 @@ class Ledger:
         kept = read_json(path)
         return cls(path, kept["run_id"], kept["recorded"], kept["tables"])
 
-    def lacks(self, checkpoint: str, model: str, settings: Mapping[str, str]) -> set[str]:
-        """Those of a checkpoint's tasks (task to setting) that are not recorded of this model."""
-        self._look_again()
+    def missing_tasks(self, checkpoint: str, model: str, settings: Mapping[str, str]) -> set[str]:
+        """Return the tasks of `settings` (task to setting) that are not recorded for this model."""
+        self._reload()
         known = self.recorded.get(checkpoint, {})
         tasks = known.get("tasks", {}) if known.get("model") == model else {}
         return {task for task, setting in settings.items() if tasks.get(task) != setting}
 
     def note(self, checkpoint: str, model: str, settings: Mapping[str, str], tasks: Iterable[str]) -> None:
-        """Write down that these tasks were recorded."""
-        self._look_again()
+        """Note that these tasks were recorded."""
+        self._reload()
         known = self.recorded.get(checkpoint, {})
         before = known["tasks"] if known.get("model") == model else {}
         new = {task: settings[task] for task in sorted(tasks)}
@@ -65,11 +65,12 @@ class Ledger:
         self._write()
 
     def note_tables(self, digest: str) -> None:
+        """Note the hash of the final tables that were recorded."""
         self.tables = digest
         self._write()
 
-    def _look_again(self) -> None:
-        """Take in what another process has recorded, as it may while this one was stopped."""
+    def _reload(self) -> None:
+        """Read entries that another process wrote, for example while this one was stopped."""
         if is_intact(self.path):
             kept = read_json(self.path)
             self.recorded, self.tables = kept["recorded"], kept["tables"]
@@ -79,9 +80,10 @@ class Ledger:
 
 
 def recorded_folder(results: ResultsFolder) -> Path:
+    """Return the folder of all ledgers."""
     return results.path / "store" / "recorded"
 
 
-def how_asked(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that make two figures of a task comparable: few-shot, limit, seeds, chat template."""
-    return {name: value for name, value in asked.items() if name not in NOT_OF_THE_RUN}
+def run_settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings on which a task's metrics depend: few-shot, limit, seeds, chat template."""
+    return {name: value for name, value in asked.items() if name not in IGNORED_SETTINGS}

@@ -1,4 +1,4 @@
-"""A checkpoint's rows as a recorder takes them: named figures for curves, and a table of every subject."""
+"""Convert the rows of a checkpoint for a recorder: named metrics for curves, and a table of all tasks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ NO_FILTER = "none"
 
 
 def curves_of(rows: Sequence[Row], tasks: set[str]) -> dict[str, float]:
-    """`arc_easy/acc`, `arc_easy/acc_stderr`, `gsm8k/exact_match,strict-match`: lm_eval's logger's names.
+    """Return values by the names of lm_eval's logger: `arc_easy/acc`, `gsm8k/exact_match,strict-match`.
 
-    Of groups and lone tasks, and of these only `tasks`: the subjects of MMLU would be 57 pictures each, and
-    are in the table. Figures that are no number are left out.
-    Source: lm_eval/loggers/wandb_logger.py.
+    Only groups and lone tasks among `tasks` have curves; the 57 subjects of MMLU are in the table. Missing
+    values are left out. Source: lm_eval/loggers/wandb_logger.py.
     """
     found: dict[str, float] = {}
     for row in overview(rows):
         if row.task not in tasks or row.value is None:
             continue
-        counted = "" if row.filter == NO_FILTER else f",{row.filter}"
-        found[f"{row.task}/{row.metric}{counted}"] = row.value
+        suffix = "" if row.filter == NO_FILTER else f",{row.filter}"
+        found[f"{row.task}/{row.metric}{suffix}"] = row.value
         if row.stderr is not None:
-            found[f"{row.task}/{row.metric}_stderr{counted}"] = row.stderr
+            found[f"{row.task}/{row.metric}_stderr{suffix}"] = row.stderr
     return found
 
 
 def subjects_table(rows: Sequence[Row]) -> RecordedTable:
-    """Every figure of one checkpoint with its interval, a row each; the columns of `milepost show --json`."""
+    """Return all rows of one checkpoint with intervals, in the columns of `milepost show --json`."""
     return RecordedTable("subjects", RECORD_KEYS, [list(record(row).values()) for row in rows])

@@ -1,4 +1,4 @@
-"""What a recorder is: a place to write a training run's figures to, each at its step. Knows no library."""
+"""The interface of a recorder: it receives the metrics of a training run, each at its step."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Cell = str | int | float | None
 
 
 class RecorderError(MilepostError):
-    """A recorder cannot be used, or no longer; the figures are in the results folder all the same."""
+    """A recorder cannot be used (any more); all metrics are in the results folder nevertheless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """One run of a recorder: one training series, asked in one way."""
+    """One run of a recorder: one training series with one set of settings."""
 
     project: str
     run_id: str
-    """Names the run for good: who opens it again goes on with it."""
+    """Stable id of the run; opening it again resumes the run."""
     name: str
     folder: Path
-    """Where a recorder without a place of its own keeps its files."""
+    """Folder for a recorder that has no place for its files."""
     config: Mapping[str, object]
-    """What the run's page says about it: plain JSON."""
+    """Shown on the run's page: plain JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +40,21 @@ class RecordedTable:
 
 
 class Recorder(Protocol):
-    """A run that is open.
-
-    Steps may come in any order, and the same step more than once.
-    """
+    """An open run. Steps may come in any order, and the same step more than once."""
 
     where: str
-    """One line for people: where it is recorded and how to look at it."""
+    """One line for people: where the run is recorded and how to look at it."""
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
-        """Write figures and tables at a step; with no step, tables only.
+    def log(self, step: int | None, metrics: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
+        """Write metrics and tables at a step; without a step, tables only.
 
         Raises:
             RecorderError: they cannot be written.
         """
 
     def close(self) -> None:
-        """See that everything is written, and end.
+        """Finish writing, and close the run.
 
         Raises:
-            RecorderError: it cannot be.
+            RecorderError: not everything could be written.
         """

@@ -1,8 +1,7 @@
-"""Records a results folder's figures as they come to be: each once, at its step, in one run per series.
+"""Record the metrics of a results folder while they are computed: each once, at its step, a run per series.
 
-`Recording` is a `RunCallback`: `begin` once the results folder exists, `metrics_stored` whenever a checkpoint
-has metrics, computed now or earlier, `end` when no more come. It reads the metrics from the store, so any
-writer of metrics can use it, and the next process records what a killed one did not.
+`Recording` is a `run.callbacks.RunCallback`: the run calls it whenever a checkpoint has metrics, new or old.
+The values are read from the store, so the next process records what a killed process did not.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from typing import Any
 from milepost.analysis import Row, rows
 from milepost.credentials import redacted
 from milepost.recorders.leaderboard import final_table
-from milepost.recorders.ledger import Ledger, how_asked
+from milepost.recorders.ledger import Ledger, run_settings
 from milepost.recorders.metric_rows import curves_of, subjects_table
 from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import read_json
 from milepost.store.leases import Leases
 from milepost.store.reading import checkpoints_of, figures_of_plan
-from milepost.types import Checkpoint
+from milepost.types import Checkpoint, Measurement
 
 logger = logging.getLogger("milepost.run")
 
 
 @dataclass(slots=True)
 class _SeriesRun:
-    """What is recorded of one series; its recorder is opened when there is something to record."""
+    """One recorded series; its recorder is opened when there is something to record."""
 
     series: str
     described: RecordedRun
@@ -43,15 +42,15 @@ class _SeriesRun:
 
 
 class Recording:
-    """One recorder over one results folder.
+    """Records one results folder with one recorder.
 
-    A recorder that fails ends the recording with a warning and nothing else: the evaluation goes on, and the
-    same command records later what is missing.
+    If the recorder fails, recording ends with a warning. The evaluation goes on, and the same command records
+    later what is missing.
 
     Args:
-        name: the recorder's, for its place in the results folder.
-        open_run: opens a run of it, new or gone on with.
-        project: what the recorder groups runs by.
+        name: name of the recorder, for its folder in the results.
+        open_run: opens a run of the recorder, new or resumed.
+        project: project name of the runs.
     """
 
     def __init__(self, name: str, open_run: Callable[[RecordedRun], Recorder], project: str) -> None:
@@ -65,11 +64,11 @@ class Recording:
         self._leases: Leases
 
     def begin(self, results: ResultsFolder, leases: Leases) -> None:
-        """Of several processes on one folder, the one that holds a series' lease records it."""
+        """Set the results folder and leases: among processes, the holder of a series' lease records it."""
         self._results, self._leases = results, leases
 
     def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
-        """A checkpoint has figures for a plan: record those that are not yet."""
+        """Record the metrics of a checkpoint for a plan that are not recorded yet."""
         if self._failed:
             return
         try:
@@ -80,7 +79,7 @@ class Recording:
             self._give_up(error)
 
     def end(self) -> None:
-        """Record what other processes have added, then the final tables, and close every run."""
+        """Record what other processes added, then the final tables, and close every run."""
         with self._held:
             for run in self._runs.values():
                 try:
@@ -95,10 +94,10 @@ class Recording:
         self._runs.clear()
 
     def _run_of(self, plan_id: str, series: str) -> _SeriesRun | None:
-        """The series' run; None where another process records it."""
+        """Return the run of a series; None if another process records it."""
         plan = read_json(self._results.plan_path(plan_id))
-        asked = how_asked(plan["settings"]["asked"])
-        described = {"project": self._project, "series": series, "asked": asked}
+        settings = run_settings(plan["settings"]["asked"])
+        described = {"project": self._project, "series": series, "asked": settings}
         key = _digest(described)
         if key not in self._runs:
             unit = f"recorded-{self._name}-{key}"
@@ -108,14 +107,14 @@ class Recording:
                 return None
             self._held.push(lease)
             ledger = Ledger.open(self._results, self._name, described)
-            new = RecordedRun(
+            recorded = RecordedRun(
                 project=self._project,
                 run_id=ledger.run_id,
-                name=_run_name(series, asked),
+                name=_run_name(series, settings),
                 folder=self._results.path,
-                config=redacted({"series": series, **asked, "versions": plan["settings"]["versions"]}),
+                config=redacted({"series": series, **settings, "versions": plan["settings"]["versions"]}),
             )
-            self._runs[key] = _SeriesRun(series, new, ledger)
+            self._runs[key] = _SeriesRun(series, recorded, ledger)
         run = self._runs[key]
         if plan_id not in run.plans:
             run.plans.append(plan_id)
@@ -131,19 +130,21 @@ class Recording:
     def _record(self, run: _SeriesRun, plan_id: str, only: str | None = None) -> None:
         for checkpoint in checkpoints_of(self._results, run.series):
             if only is None or checkpoint["checkpoint"] == only:
-                self._record_one(run, plan_id, checkpoint)
+                self._record_checkpoint(run, plan_id, checkpoint)
 
-    def _record_one(self, run: _SeriesRun, plan_id: str, checkpoint: dict[str, Any]) -> None:
+    def _record_checkpoint(self, run: _SeriesRun, plan_id: str, checkpoint: dict[str, Any]) -> None:
         name, model = checkpoint["checkpoint"], f"{checkpoint['model_id']}-{checkpoint['numerics']}"
         found = figures_of_plan(self._results, plan_id, checkpoint)
-        settings = {figure.task: setting for setting, figure in found}
-        new = run.ledger.lacks(name, model, settings)
+        settings = {measurement.task: setting for setting, measurement in found}
+        new = run.ledger.missing_tasks(name, model, settings)
         if not new:
             return
-        every = rows(figure for _, figure in found)
+        every = rows(measurement for _, measurement in found)
         step = checkpoint["step"]
         if step is None:
-            logger.warning("%s has no step: it is in the tables of %s, and in no curve", name, self._name)
+            logger.warning(
+                "%s has no step: it is in the tables of %s, but not in its curves", name, self._name
+            )
         else:
             self._recorder(run).log(step, curves_of(every, new), [subjects_table(every)])
         run.ledger.note(name, model, settings, new)
@@ -160,21 +161,21 @@ class Recording:
             run.ledger.note_tables(digest)
 
     def _all_rows(self, run: _SeriesRun) -> Sequence[Row]:
-        """Figures of every checkpoint and of the run's plans, each task's of the last plan that has it."""
-        found: dict[tuple[str, str], list[Any]] = {}
+        """Return the rows of all checkpoints and plans of a run; of each task those of the last plan."""
+        found: dict[tuple[str, str], list[Measurement]] = {}
         for checkpoint in checkpoints_of(self._results, run.series):
             for plan_id in run.plans:
-                by_task: dict[str, list[Any]] = {}
-                for _, figure in figures_of_plan(self._results, plan_id, checkpoint):
-                    by_task.setdefault(figure.task, []).append(figure)
-                for task, figures in by_task.items():
-                    found[figures[0].checkpoint, task] = figures
-        return rows(figure for figures in found.values() for figure in figures)
+                by_task: dict[str, list[Measurement]] = {}
+                for _, measurement in figures_of_plan(self._results, plan_id, checkpoint):
+                    by_task.setdefault(measurement.task, []).append(measurement)
+                for task, measured in by_task.items():
+                    found[measured[0].checkpoint, task] = measured
+        return rows(measurement for measured in found.values() for measurement in measured)
 
     def _give_up(self, error: RecorderError) -> None:
         self._failed = True
         logger.warning(
-            "recording has stopped (%s); all figures are in the results folder, the same command goes on",
+            "recording has stopped (%s); all metrics are in the results folder, the same command resumes it",
             error.message,
         )
 
@@ -183,11 +184,11 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _run_name(series: str, asked: dict[str, Any]) -> str:
-    """The series, and whatever else tells its runs apart at a glance."""
+def _run_name(series: str, settings: dict[str, Any]) -> str:
+    """Return the series with the settings that separate its runs: limit and few-shot."""
     words = [series]
-    if asked.get("limit") is not None:
-        words.append(f"limit {asked['limit']:g}")
-    if asked.get("num_fewshot") is not None:
-        words.append(f"{asked['num_fewshot']}-shot")
+    if settings.get("limit") is not None:
+        words.append(f"limit {settings['limit']:g}")
+    if settings.get("num_fewshot") is not None:
+        words.append(f"{settings['num_fewshot']}-shot")
     return " ".join(words)

@@ -1,8 +1,8 @@
-"""trackio as a recorder: a SQLite file on this machine, unless its own settings name a server.
+"""The recorder for trackio: a SQLite file on this machine, unless trackio's settings name a server.
 
-trackio writes in the background and says when it is done only when a run is finished. So each checkpoint
-resumes the run, logs and finishes it: what `log` has returned from is on disk, however this process ends.
-trackio knows a run again by its name, so the name carries the run's id.
+trackio writes in the background, and only finishing a run waits for it. So each checkpoint resumes the run,
+logs and finishes it: after `log` returns, everything is on disk. trackio identifies a run by its name, so the
+name contains the run's id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 
 SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
-"""Settings of trackio's that make it send what is recorded elsewhere; the first that is set counts."""
+"""Settings that make trackio send data to a server; the first one that is set counts."""
 
 
 class TrackioRecorder:
@@ -30,15 +30,15 @@ class TrackioRecorder:
         self._run = run
         self.where = f"trackio: recording to {_place(str(trackio.TRACKIO_DIR), run.project)}"
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
-        # A context of its own, as trackio finishes whatever run it finds current, be it the user's.
-        contextvars.Context().run(self._log, step, {**figures, **self._tables(tables)})
+    def log(self, step: int | None, metrics: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
+        # In a separate context, because trackio finishes the current run, even one of the user.
+        contextvars.Context().run(self._log, step, {**metrics, **self._tables(tables)})
 
     def close(self) -> None:
-        """Nothing is open between two checkpoints."""
+        """Do nothing: no run is open between two checkpoints."""
 
     def _log(self, step: int | None, entries: Mapping[str, Any]) -> None:
-        # trackio prints to standard output, which is for figures.
+        # trackio prints to standard output, which is for results.
         with contextlib.redirect_stdout(io.StringIO()):
             try:
                 run = self._trackio.init(
@@ -51,7 +51,7 @@ class TrackioRecorder:
                     auto_log_cpu=False,
                 )
             except (OSError, ValueError) as error:
-                raise RecorderError(f"trackio: {error}", "look at its settings, TRACKIO_*") from error
+                raise RecorderError(f"trackio: {error}", "check the variables TRACKIO_*") from error
             run.log(dict(entries), step=step)
             run.finish()
 

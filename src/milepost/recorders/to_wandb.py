@@ -1,8 +1,8 @@
-"""wandb as a recorder: online where the user is logged in, else offline and saying so.
+"""The recorder for wandb: online if the user is logged in, else offline, with a message.
 
-wandb's own step only counts up and drops what comes late, so every figure carries its step as a metric,
-`step`, and all others are drawn over that one. It keeps what is logged in memory for a while: `log` waits
-until wandb's file has it, so that a kill loses nothing that counts as recorded.
+wandb's own step only counts up, and wandb drops late values. So each value is logged with its step as a
+metric named `step`, which is the x axis of all others. wandb keeps logged values in memory for a while, so
+`log` waits until wandb's file has them: a kill loses nothing that counts as recorded.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderErro
 from milepost.store import safe_paths as inside
 
 FLUSH_S = 0.1
-"""How often wandb writes to its file; by itself every 15 s."""
+"""Seconds between wandb's writes to its file; wandb's default is 15 s."""
 STILL_S = 0.25
-"""The file has all of a call when it grew and then stood still for so long."""
+"""Seconds without growth after which the file has everything of a call."""
 MOST_S = 5.0
-"""Longer is not waited for: the disk is slow, and the evaluation should not be."""
+"""Longest wait for the file, so that a slow disk does not slow down the evaluation."""
 
 OFFLINE_HINT = "set WANDB_MODE=offline to record to disk and `wandb sync` later"
 
@@ -30,12 +30,12 @@ class WandbRecorder:
     """One wandb run; see `recorder.Recorder`."""
 
     def __init__(self, run: RecordedRun) -> None:
-        # Read by wandb when it is imported: its own crash reports would go to its makers unasked.
+        # wandb reads this on import; without it, wandb sends crash reports to its makers.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         self._wandb = wandb
-        mode, why = _mode(wandb)
+        mode, reason = _mode(wandb)
         self._disabled = mode == "disabled"
         try:
             self._run = _open(wandb, run, mode)
@@ -43,10 +43,10 @@ class WandbRecorder:
             raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
-        self.where = f"wandb: {self._place(mode, why)}"
+        self.where = f"wandb: {self._place(mode, reason)}"
 
-    def log(self, step: int | None, figures: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
-        made = {
+    def log(self, step: int | None, metrics: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
+        wandb_tables = {
             table.name: self._wandb.Table(
                 columns=list(table.columns), data=[list(row) for row in table.rows], allow_mixed_types=True
             )
@@ -55,7 +55,7 @@ class WandbRecorder:
         at = {} if step is None else {"step": step}
         size = self._file_size()
         try:
-            self._run.log({**at, **figures, **made})
+            self._run.log({**at, **metrics, **wandb_tables})
         except (self._wandb.errors.Error, OSError) as error:
             raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
 
@@ -82,20 +82,20 @@ class WandbRecorder:
                 return
             time.sleep(FLUSH_S / 4)
 
-    def _place(self, mode: str, why: str) -> str:
+    def _place(self, mode: str, reason: str) -> str:
         if mode == "disabled":
-            return f"nothing is recorded, as {why}"
+            return f"nothing is recorded, as {reason}"
         if mode == "online":
             return f"recording to {self._run.url}"
         folder = Path(self._run.dir).parent
-        return f"offline, as {why}; to upload it: wandb login, then wandb sync {folder}"
+        return f"offline, as {reason}; to upload it: wandb login, then wandb sync {folder}"
 
 
 def _mode(wandb: Any) -> tuple[str, str]:
-    """Online, offline or disabled, and the reason where it is not online."""
-    asked = wandb.setup().settings.mode
-    if asked in ("offline", "dryrun", "disabled"):
-        return ("disabled" if asked == "disabled" else "offline"), f"wandb's settings say ({asked})"
+    """Return online, offline or disabled, and the reason if it is not online."""
+    mode = wandb.setup().settings.mode
+    if mode in ("offline", "dryrun", "disabled"):
+        return ("disabled" if mode == "disabled" else "offline"), f"wandb's settings say ({mode})"
     try:
         if wandb.login(prompt=False, verify=True):
             return "online", ""
@@ -109,7 +109,7 @@ def _short(error: Exception) -> str:
 
 
 def _open(wandb: Any, run: RecordedRun, mode: str) -> Any:
-    """The run, new or gone on with. Nothing of the machine but what is recorded goes along."""
+    """Open the run, new or resumed. wandb sends only what is recorded, nothing about the machine."""
     folder = Path(os.environ.get("WANDB_DIR") or run.folder)
     inside.make_folder(folder)
     return wandb.init(
