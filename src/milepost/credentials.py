@@ -105,9 +105,7 @@ def redacted(value: Any) -> Any:
 
 def _known() -> list[str]:
     """Return the known secrets, the longest first."""
-    in_environment = {
-        value for name, value in os.environ.items() if _ENVIRONMENT.search(name) and _is_key(value)
-    }
+    keys = {value for name, value in os.environ.items() if _ENVIRONMENT.search(name) and _is_key(value)}
     return sorted(keys | _remembered, key=len, reverse=True)
 
 
