@@ -17,7 +17,7 @@ def task(
     name: str,
     *,
     metric: str = "acc",
-    values: Sequence[Any],
+    values: Any,
     figure: float | None = None,
     docs: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
@@ -47,7 +47,7 @@ def task(
     )
 
 
-def right(name: str, answers: Sequence[bool], **more: Any) -> TaskAnswers:
+def right(name: str, answers: Any, **more: Any) -> TaskAnswers:
     return task(name, values=[float(one) for one in answers], **more)
 
 
@@ -61,7 +61,7 @@ def perplexity(
 
 
 def group(name: str, tasks: Sequence[TaskAnswers], *, by_size: bool = True) -> GroupAnswers:
-    figures = [one.measurements[0].value for one in tasks]
+    figures: list[Any] = [one.measurements[0].value for one in tasks]
     sizes = [len(one.doc_hashes) if by_size else 1 for one in tasks]
     own = measurement(task=name, value=float(np.average(figures, weights=sizes)), kind="group", n=sum(sizes))
     return GroupAnswers(

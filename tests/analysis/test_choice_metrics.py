@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,7 @@ def test_means_leave_out_docs_that_have_no_figure_and_say_how_many_are_behind_th
 @pytest.mark.parametrize("metric", [m for m in HIGHER_IS_BETTER if m != "ece" and "pick" not in m])
 def test_standard_errors_are_those_of_repeated_draws(metric: str) -> None:
     draw = np.random.default_rng(2)
-    found = []
+    found: list[Any] = []
     for _ in range(300):
         choices = letters(draw.choice(4, size=200, p=[0.4, 0.3, 0.2, 0.1]))
         logs = np.where(choices.right, -1.0, -1.5) + draw.normal(0, 1, len(choices)).clip(max=1.0)

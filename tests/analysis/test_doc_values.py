@@ -207,6 +207,6 @@ def test_values_that_cancel_in_their_mean_are_read_though_they_are_stored_as_flo
     """A margin of some 20 nats either way, with a mean of a thousandth."""
     exact = DRAW.normal(0, 20, 500)
     exact -= exact.mean() - 1e-3
-    read = read_values(exact.astype(np.float32).astype(float), float(exact.mean()))
+    read = read_values(exact.astype(np.float32).astype(float).tolist(), float(exact.mean()))
     assert read is not None
     assert read.transform is identity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(results: Path, **patterns: list[str]) -> list[TrainedCurve]:
+def trained(results: Path, **patterns: Any) -> list[TrainedCurve]:
     current = list(read_current(open_results(results)))
     return read_training(results, current, rows(summary_rows(measurements_of(current), **patterns)))
 

@@ -210,7 +210,17 @@ def test_a_model_without_tokenizer_needs_one(run: Run, tiny_llama: Path, tmp_pat
 def test_data_that_cannot_be_fetched_is_told_with_its_address(tiny_llama: Path, tmp_path: Path) -> None:
     """In a process of its own, as huggingface_hub reads its environment when it is imported."""
     empty = os.environ | {"HF_HOME": str(tmp_path / "empty"), "HF_ENDPOINT": NO_HUB}
-    command = [sys.executable, "-m", "milepost", "run", tiny_llama, "-t", "arc_easy", "-o", tmp_path / "out"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "milepost",
+        "run",
+        tiny_llama,
+        "-t",
+        "arc_easy",
+        "-o",
+        tmp_path / "out",
+    ]
     down = subprocess.run(command, env=empty, capture_output=True, text=True, check=False)
     assert NO_HUB in refusal(Called(down.returncode, down.stdout, down.stderr))
     assert "HF_ENDPOINT" in down.stderr

@@ -89,7 +89,7 @@ def test_a_joined_stream_that_raises_goes_on_with_the_shards_it_held() -> None:
             self.own = own
 
         def score(self, sequences: Sequences) -> Scores:
-            return self.own.score(sequences)  # type: ignore[no-any-return]
+            return self.own.score(sequences)
 
         def score_stream(self, shards: Iterator[Sequences]) -> Iterator[Scores]:
             held: list[Sequences] = []

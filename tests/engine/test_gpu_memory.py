@@ -34,7 +34,7 @@ class Held(TorchDispatchMode):
     """The most bytes of results that are alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._alive: set[int] = set()
         self._now = self.peak = 0
 

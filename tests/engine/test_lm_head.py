@@ -59,7 +59,7 @@ def test_the_first_of_equal_logits_is_the_argmax_wherever_chunks_are_cut(
 ) -> None:
     monkeypatch.setattr(rows_gpu, "COLUMNS_PER_CHUNK", 5)
     model = split("llama")
-    model.module.lm_head.weight.copy_(torch.zeros_like(model.module.lm_head.weight))
+    model.module.lm_head.weight.zero_()
     model.module.lm_head.weight[[20, 3, 61]] = model.module.lm_head.weight.new_tensor(1.0)
     hidden_RD = torch.ones(2, 32)
     _, greedy = score_on_device(model, hidden_RD, np.array([0, 0, 1]), np.array([3, 20, 61]), VOCAB)

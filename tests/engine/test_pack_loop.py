@@ -164,7 +164,7 @@ def test_one_event_a_pack_is_waited_for_and_none_while_the_device_has_nothing_to
         own_wait(event)
 
     runner.run = run  # type: ignore[method-assign]
-    stubbed_card.synchronize = wait  # type: ignore[method-assign]
+    stubbed_card.synchronize = wait  # type: ignore[assignment,method-assign]
     try:
         again = list(engine.score_stream(shards))
     finally:

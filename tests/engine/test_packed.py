@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_the_last_layer_runs_where_a_target_is_scored() -> None:
     sequences = pack_up([([*prefix, 33, 34], 1), ([*prefix, 35, 36], 1), ([*prefix, 35, 37], 1)])
     engine.score(sequences)
     ran: dict[str, list[int]] = {"first": [], "last": []}
-    for name, layer in zip(ran, model.model.layers, strict=True):
+    for name, layer in zip(ran, cast(Any, model.model.layers), strict=True):
         layer.mlp.register_forward_pre_hook(lambda _, args, name=name: ran[name].append(args[0].shape[1]))
     engine.score(sequences)
     assert ran == {"first": [16, 8], "last": [1, 2]}

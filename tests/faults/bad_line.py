@@ -51,7 +51,7 @@ class BadLine:
         """`METHOD PATH` of each."""
         self.passed: list[Passed] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(urlsplit(hub).netloc))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, urlsplit(hub).netloc))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -72,50 +72,51 @@ class BadLine:
             self.requests.append(f"{method} {path}")
             return next((fault for fault in self.faults if method == "GET" and fault.takes(path)), None)
 
-    def _handler(line: str, upstream: str) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:
-                path = unquote(urlsplit(self.path).path)
-                fault = line.fault_for(self.command, path)
-                if fault is not None and fault.status is not None:
-                    self.answer(fault.status, fault.headers, b"{}")
-                    return
-                hub = http.client.HTTPConnection(upstream, timeout=20)
-                hub.request(self.command, self.path, headers=self.asked())
-                answer = hub.getresponse()
-                headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
-                length = int(answer.headers.get("Content-Length", "0"))
-                try:
-                    body = answer.read()
-                except http.client.IncompleteRead as cut:
-                    body = cut.partial
-                    self.close_connection = True
-                if fault is not None and fault.change is not None:
-                    body = fault.change(body)
-                    length = len(body)
-                self.answer(answer.status, headers, body, length)
-                if self.command == "GET" and "/resolve/" in path and len(body) == length:
-                    line.passed.append(Passed(path, length))
+def _handler(line: BadLine, upstream: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
 
-            do_HEAD = do_GET
+        def do_GET(self) -> None:
+            path = unquote(urlsplit(self.path).path)
+            fault = line.fault_for(self.command, path)
+            if fault is not None and fault.status is not None:
+                self.answer(fault.status, fault.headers, b"{}")
+                return
+            hub = http.client.HTTPConnection(upstream, timeout=20)
+            hub.request(self.command, self.path, headers=self.asked())
+            answer = hub.getresponse()
+            headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+            length = int(answer.headers.get("Content-Length", "0"))
+            try:
+                body = answer.read()
+            except http.client.IncompleteRead as cut:
+                body = cut.partial
+                self.close_connection = True
+            if fault is not None and fault.change is not None:
+                body = fault.change(body)
+                length = len(body)
+            self.answer(answer.status, headers, body, length)
+            if self.command == "GET" and "/resolve/" in path and len(body) == length:
+                line.passed.append(Passed(path, length))
 
-            def asked(self) -> dict[str, str]:
-                return {name: self.headers[name] for name in ("Range", "If-Range") if name in self.headers}
+        do_HEAD = do_GET
 
-            def answer(
-                self, status: int, headers: Mapping[str, str], body: bytes, length: int | None = None
-            ) -> None:
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body) if length is None else length))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
+        def asked(self) -> dict[str, str]:
+            return {name: self.headers[name] for name in ("Range", "If-Range") if name in self.headers}
 
-            def log_message(self, *_: object) -> None:
-                return None
+        def answer(
+            self, status: int, headers: Mapping[str, str], body: bytes, length: int | None = None
+        ) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
 
-        return Handler
+        def log_message(self, *_: object) -> None:
+            return None
+
+    return Handler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -138,9 +139,11 @@ CASES = {
 
 def cut_at_20_lengths(size: int) -> dict[str, Case]:
     lengths = random.Random(0).sample(range(size), 20)
-    return {
-        f"cut at {n}": Case(lambda f, n=n: rewrite(f / WEIGHTS, lambda b: b[:n]), WEIGHTS) for n in lengths
-    }
+
+    def cut(folder: Path, length: int) -> None:
+        rewrite(folder / WEIGHTS, lambda content: content[:length])
+
+    return {f"cut at {n}": Case(functools.partial(cut, length=n), WEIGHTS) for n in lengths}
 
 
 def flipped_at_20_places(content: bytes) -> dict[str, Case]:

@@ -81,7 +81,7 @@ def test_status_says_what_is_done_and_left_and_the_command_that_goes_on(
     assert child.wait() == -signal.SIGKILL
     after = status(results)
     assert after["running"] == []
-    words = shlex.split(after["series"][0]["command"])
+    words = shlex.split(str(after["series"][0]["command"]))
     assert words[0] == "milepost"
     assert zygote.run(*words[1:], log=tmp_path / "again") == 0
     assert [one["done"] for one in status(results)["series"][0]["checkpoints"]] == [True] * 3

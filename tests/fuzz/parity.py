@@ -33,7 +33,7 @@ class Setting:
     architecture: str
     tokenizer: str
     model_seed: int
-    engine: str
+    engine: Any
     batch_tokens: int | str
     shard_tokens: int
     limit: int | None

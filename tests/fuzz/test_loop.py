@@ -24,7 +24,7 @@ def test_an_example_holds(kind: str, number: int, work: Path) -> None:
 
 
 def test_every_statistic_is_what_another_way_gives(work: Path) -> None:
-    report = fuzz(200, 0, 60, work, work / "failures", turns=("statistics",), say=str)
+    report = fuzz(200, 0, 60, work, work / "failures", turns=("statistics",), say=print)
     assert report.failed == []
     assert len(report.outcomes) == 7
 
@@ -49,5 +49,5 @@ def test_a_failure_keeps_its_files_and_says_how_to_repeat_it(
 
 def test_the_time_is_kept(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(loop.KINDS, "parity", lambda number, place: "llama, bytes, packed: 1 requests")
-    report = fuzz(10, 0, -1.0, work, work / "failures", turns=("parity",), say=str)
+    report = fuzz(10, 0, -1.0, work, work / "failures", turns=("parity",), say=print)
     assert not report.examples

@@ -23,7 +23,8 @@ def rows(draw: st.DrawFn, max_rows: int = 14, max_length: int = 24) -> list[tupl
     made: list[tuple[list[int], int]] = []
     token = st.integers(0, 3)
     for _ in range(draw(st.integers(0, max_rows))):
-        start = draw(st.sampled_from([tokens for tokens, _ in made])) if made and draw(st.booleans()) else []
+        continues = bool(made) and draw(st.booleans())
+        start = list(draw(st.sampled_from(made))[0]) if continues else []
         tokens = start[: draw(st.integers(0, len(start)))] + draw(st.lists(token, max_size=max_length))
         tokens = (tokens + draw(st.lists(token, min_size=2, max_size=2)))[-max_length:]
         made.append((tokens, draw(st.integers(1, len(tokens) - 1))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_what_lm_eval_stops_at_has_no_sequence_and_a_reason_that_names_the_doc(
         Request("loglikelihood", 7, 1, context, continuation),
         Request("loglikelihood", 8, 0, "the", " dog"),
     ]
-    encoded = encode("mytask", requests, StringEncoder(Joins()), MAX_LENGTH)
+    encoded = encode("mytask", requests, StringEncoder(cast(Any, Joins())), MAX_LENGTH)
     assert encoded.request_of.tolist() == [0, 2]
     assert encoded.n_requests == 3
     (line,) = encoded.unscorable
@@ -154,4 +154,4 @@ def test_an_empty_context_without_a_prefix_token_is_an_error() -> None:
             raise AssertionError("there is no prefix token to decode")
 
     with pytest.raises(TokenizerError, match="neither a BOS nor an EOS"):
-        encode("t", [pair_request("", "cat")], StringEncoder(Bare()), MAX_LENGTH)
+        encode("t", [pair_request("", "cat")], StringEncoder(cast(Any, Bare())), MAX_LENGTH)

@@ -21,7 +21,9 @@ from milepost.types import Request, Sequences
 
 def make_encoded(docs: list[list[list[int]]]) -> tuple[EncodedTask, np.ndarray]:
     """One request per innermost list, whose numbers are the lengths of its sequences."""
-    lengths, request_of, doc_ids = [], [], []
+    lengths: list[int] = []
+    request_of: list[int] = []
+    doc_ids: list[int] = []
     for doc_id, requests in enumerate(docs):
         for sequence_lengths in requests:
             request_of += [len(doc_ids)] * len(sequence_lengths)
@@ -111,7 +113,7 @@ def test_a_changed_question_gives_the_shard_another_name(change: str) -> None:
 def test_a_plan_survives_saving(tmp_path: Path) -> None:
     encoded, _ = make_encoded([[[5], [4]], [[6], [3]]])
     requests = [Request("loglikelihood", doc, index, "c", "d") for doc in (0, 1) for index in (0, 1)]
-    docs = {"doc_id": [0, 1], "doc_hash": ["a", "b"], "target_hash": ["c", "d"]}
+    docs: dict[str, list[Any]] = {"doc_id": [0, 1], "doc_hash": ["a", "b"], "target_hash": ["c", "d"]}
     task = TaskPlan.build("t", requests, docs, encoded, 6)
     plan = Plan(tasks=(task,), tokenizer_id="x", max_length=8, settings={"counting": {"v": 1}})
     save_plan(plan, tmp_path / "plan", lambda task, path: pq.write_table(task.docs.table(), path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -91,7 +91,7 @@ TEXTS = st.lists(st.one_of(ODD, WORDS, st.text(max_size=3)), max_size=14).map(""
 @given(texts=st.lists(TEXTS, min_size=1, max_size=6))
 def test_a_cut_string_has_the_ids_of_the_whole_one(kind: str, template: str | None, texts: list[str]) -> None:
     tokenizer = made(kind, template)
-    encoder = StringEncoder(tokenizer)
+    encoder = StringEncoder(cast(Any, tokenizer))
     assert encoder.cuts
     for special in (True, False):
         encoder.add([(text, special) for text in texts])
@@ -182,7 +182,7 @@ def test_a_tokenizer_for_which_a_cut_is_not_known_to_be_safe_is_not_cut(
 ) -> None:
     tokenizer = with_template(make(), "<s> $A")
     assert not can_be_cut(tokenizer.backend_tokenizer)
-    encoder = StringEncoder(tokenizer)
+    encoder = StringEncoder(cast(Any, tokenizer))
     assert not encoder.cuts
     texts = ["who?\nA cat\nthe dog", "x\n<mask>y"]
     encoder.add([(text, True) for text in texts])
@@ -212,7 +212,7 @@ class Deceitful:
 
 def test_a_tokenizer_that_is_not_what_it_says_is_found_out_and_no_longer_cut() -> None:
     tokenizer = Deceitful()
-    encoder = StringEncoder(tokenizer)
+    encoder = StringEncoder(cast(Any, tokenizer))
     assert encoder.cuts
     texts = ["who?\nA cat", "the\ndog sat"]
     encoder.add([(text, True) for text in texts])

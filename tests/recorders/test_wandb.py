@@ -21,10 +21,11 @@ RISING = rising("arc_easy", STEPS, low=0.3, high=0.5, n=400)
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[object]]:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, list[Any]]:
     """A series recorded in two goes with checkpoints in disorder, what was said, and who was talked to."""
     results = write_results(tmp_path_factory.mktemp("wandb") / "results", RISING)
-    said, spoken_to = [], []
+    said: list[str] = []
+    spoken_to: list[Any] = []
 
     class Watched(socket.socket):
         def connect(self, address: Any) -> None:
@@ -50,7 +51,7 @@ def _record(results: Path, steps: list[int]) -> None:
 
 
 def test_without_a_login_it_records_offline_and_says_how_to_upload(
-    recorded: tuple[Path, str, list[object]],
+    recorded: tuple[Path, str, list[Any]],
 ) -> None:
     results, said, _ = recorded
     assert "offline, as you are not logged in; to upload it: wandb login, then wandb sync" in said
@@ -58,25 +59,25 @@ def test_without_a_login_it_records_offline_and_says_how_to_upload(
     assert str(files(results)[0].parent) in said
 
 
-def test_both_goes_are_parts_of_one_run(recorded: tuple[Path, str, list[object]]) -> None:
+def test_both_goes_are_parts_of_one_run(recorded: tuple[Path, str, list[Any]]) -> None:
     runs = [entry.run for path in files(recorded[0]) for entry in records(path) if entry.HasField("run")]
     assert len({(run.run_id, run.project, run.display_name) for run in runs}) == 1
     assert (runs[0].project, runs[0].display_name) == ("milepost", "run")
 
 
-def test_every_figure_is_there_once_at_its_true_step(recorded: tuple[Path, str, list[object]]) -> None:
+def test_every_figure_is_there_once_at_its_true_step(recorded: tuple[Path, str, list[Any]]) -> None:
     found = [row for path in files(recorded[0]) for row in history(path) if "arc_easy/acc" in row]
     assert sorted((row["step"], row["arc_easy/acc"], row["arc_easy/acc_stderr"]) for row in found) == [
         (figure.step, figure.value, figure.stderr) for figure in RISING
     ]
 
 
-def test_all_figures_are_drawn_over_their_step(recorded: tuple[Path, str, list[object]]) -> None:
+def test_all_figures_are_drawn_over_their_step(recorded: tuple[Path, str, list[Any]]) -> None:
     drawn = [e.metric for path in files(recorded[0]) for e in records(path) if e.HasField("metric")]
     assert ("*", "step") in {(metric.glob_name, metric.step_metric) for metric in drawn}
 
 
-def test_subjects_and_leaderboard_are_tables(recorded: tuple[Path, str, list[object]]) -> None:
+def test_subjects_and_leaderboard_are_tables(recorded: tuple[Path, str, list[Any]]) -> None:
     rows = [(path, row) for path in files(recorded[0]) for row in history(path)]
     path, last = rows[-1]
     board = json.loads((path.parent / "files" / last["leaderboard/path"]).read_text())
@@ -85,7 +86,7 @@ def test_subjects_and_leaderboard_are_tables(recorded: tuple[Path, str, list[obj
     assert sum("subjects/path" in row for _, row in rows) == len(STEPS)
 
 
-def test_nothing_left_this_machine(recorded: tuple[Path, str, list[object]]) -> None:
+def test_nothing_left_this_machine(recorded: tuple[Path, str, list[Any]]) -> None:
     _, _, spoken_to = recorded
     assert [
         address

@@ -23,7 +23,10 @@ class Reader(html.parser.HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.fetched, self.scripts, self.text, self._inside = [], 0, [], None
+        self.fetched: list[Any] = []
+        self.scripts = 0
+        self.text: list[str] = []
+        self._inside: str | None = None
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:

@@ -36,8 +36,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def evaluate(tasks: Path, tmp_path: Path) -> Evaluate:
     def called(source: Any, names: str = "where", **options: Any) -> milepost.Results:
-        options: dict[str, Any] = {"output_path": tmp_path / "out", "verbosity": "ERROR"} | options
-        return milepost.evaluate(source, names, include_path=tasks, **options)
+        given: dict[str, Any] = {"output_path": tmp_path / "out", "verbosity": "ERROR"} | options
+        return milepost.evaluate(source, names, include_path=tasks, **given)
 
     return called
 
@@ -249,7 +249,8 @@ def test_ctrl_c_exits_130_and_the_next_run_does_the_rest(
 ) -> None:
     from milepost.store import ResultsFolder
 
-    write, written = ResultsFolder.write_scores, []
+    write = ResultsFolder.write_scores
+    written: list[Any] = []
 
     def interrupted(self: ResultsFolder, path: Path, *scores: Any, **texts: Any) -> None:
         if len(written) == 5:
@@ -289,7 +290,18 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     evaluate: Evaluate, tiny_run: Path, tasks: Path, tmp_path: Path, zygote: Zygote
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    asked = ["run", tiny_run, "-t", "farm", "--include-path", tasks, "--shard-tokens", "99", "-o", out]
+    asked: list[str | Path] = [
+        "run",
+        tiny_run,
+        "-t",
+        "farm",
+        "--include-path",
+        tasks,
+        "--shard-tokens",
+        "99",
+        "-o",
+        out,
+    ]
     assert zygote.run(*asked, log=log, before=DYING) == -9, log.read_text("utf-8")
     assert len(list((out / "store" / "scores").rglob("[!.]*.parquet"))) == 6
     rest = evaluate(tiny_run, "farm", shard_tokens=99)

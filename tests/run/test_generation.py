@@ -183,7 +183,8 @@ def test_a_series_is_generated_shard_by_shard_and_goes_on_after_an_interrupt(
 ) -> None:
     from milepost.store import ResultsFolder
 
-    write, written = ResultsFolder.write_scores, []
+    write = ResultsFolder.write_scores
+    written: list[Any] = []
 
     def interrupted(self: ResultsFolder, path: Path, *scores: Any, **texts: Any) -> None:
         if len(written) == 4:

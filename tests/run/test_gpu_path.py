@@ -109,7 +109,7 @@ def test_a_killed_run_by_the_gpu_path_goes_on_and_ends_like_a_run_on_a_cpu(
     tiny_run: Path, tmp_path: Path, compiler: Compiler, paths: list[GpuPath], zygote: Zygote
 ) -> None:
     tasks, killed, on_cpu = write_tasks(tmp_path / "tasks"), tmp_path / "killed", tmp_path / "cpu"
-    asked = ["run", tiny_run, "-t", "farm,prose", "--include-path", tasks, "--yes"]
+    asked: list[str | Path] = ["run", tiny_run, "-t", "farm,prose", "--include-path", tasks, "--yes"]
     asked += ["--shard-tokens", "30", "--batch-size", "128"]
     log = tmp_path / "log"
     assert zygote.run(*asked, "-o", killed, log=log, before=DYING) == -9, log.read_text("utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -163,7 +164,8 @@ def test_other_processes_are_left_the_shards_they_have(
     from milepost.store.leases import Leases
 
     joining, out = Joining(monkeypatch), tmp_path / "out"
-    take, refused = Leases._take, []
+    take = Leases._take
+    refused: list[Any] = []
 
     def taken(self: Leases, unit: str) -> Path | None:
         if "figures" not in unit and not refused:
@@ -200,7 +202,7 @@ def test_what_is_flushed_is_there_and_was_told_of(tmp_path: Path) -> None:
     told: list[str] = []
     with RecordWriter() as writer:
         for name in "abcd":
-            writer.write(tmp_path / name, name.encode, lambda name=name: told.append(name))
+            writer.write(tmp_path / name, name.encode, functools.partial(told.append, name))
         writer.flush()
         assert [(tmp_path / name).read_bytes() for name in "abcd"] == [b"a", b"b", b"c", b"d"]
         assert told == list("abcd")

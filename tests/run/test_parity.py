@@ -49,7 +49,7 @@ def by_lm_eval(folder: Path, shots: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    engine: str
+    engine: Any
     shots: int
     tasks: list[str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def own_run(tiny_run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_run, tmp_path / "run")
 
 
-def prepared(run: Path, **given: str) -> PreparedSeries:
+def prepared(run: Path, **given: Any) -> PreparedSeries:
     settings = EvalConfig(
         sources=(str(run),), tasks=TaskSettings(names=("piqa",)), output_path=run / "out", **given
     )

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def own_run(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return shutil.copytree(tiny_run, tmp_path / "run")
 
 
-def settings_for(run: Path, **given: str) -> EvalConfig:
+def settings_for(run: Path, **given: Any) -> EvalConfig:
     tasks = TaskSettings(names=("piqa",))
     return EvalConfig(sources=(str(run),), tasks=tasks, output_path=run / "out", **given)
 
@@ -35,7 +36,7 @@ def remembered(run: Path) -> PreparedSeries:
     return read
 
 
-def recalled(run: Path, **given: str) -> PreparedSeries | None:
+def recalled(run: Path, **given: Any) -> PreparedSeries | None:
     return recall_series(discover(str(run)), settings_for(run, **given))
 
 

@@ -17,7 +17,9 @@ from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metric
 from milepost.tasks.settings import TaskSettings
 from tests.run.own_tasks import write_task
 
-DOCS = [{"question": f"q{i}", "options": [f"a{i}", "b", "c"][: 3 - i % 2], "answer": i % 2} for i in range(6)]
+DOCS: list[dict[str, Any]] = [
+    {"question": f"q{i}", "options": [f"a{i}", "b", "c"][: 3 - i % 2], "answer": i % 2} for i in range(6)
+]
 CODE = """
 def only_some_docs(doc, results):
     return {"acc": 1.0 / (doc["question"] != "q4"), "other": 0.5}

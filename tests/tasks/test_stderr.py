@@ -40,7 +40,7 @@ def test_the_error_of_a_mean_is_that_of_lm_eval_exactly() -> None:
 
 
 @pytest.mark.parametrize("aggregation", [weighted_perplexity, bits_per_byte])
-def test_the_error_of_a_document_perplexity_is_that_of_a_bootstrap(aggregation: str) -> None:
+def test_the_error_of_a_document_perplexity_is_that_of_a_bootstrap(aggregation: Any) -> None:
     items = documents(60)
     assert standard_error(aggregation, items) == pytest.approx(by_lm_eval(aggregation, items), rel=0.08)
 

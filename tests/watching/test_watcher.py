@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from milepost.errors import SourceError, TaskError
-from milepost.run.callbacks import NoCallback
+from milepost.run.callbacks import NoCallback, RunCallback
 from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
 from milepost.sources import Steps
@@ -55,7 +55,7 @@ class Told(NoCallback):
 
 
 def watch(
-    run: Path, questions: Path, listener: NoCallback, said: list[str] | None = None, **given: object
+    run: Path, questions: Path, listener: RunCallback, said: list[str] | None = None, **given: object
 ) -> Report:
     steps = given.pop("steps", None)
     settings = WatchSettings(

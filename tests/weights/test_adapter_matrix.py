@@ -84,7 +84,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_of(kind: str, base: str) -> dict[str, Any]:
     embedding, head, linear, norm = NAMES[base]
-    return {
+    kinds: dict[str, dict[str, Any]] = {
         "plain": {"target_modules": linear},
         "rslora": {"target_modules": linear, "use_rslora": True},
         "dora": {"target_modules": linear, "use_dora": True},
@@ -112,7 +112,8 @@ def settings_of(kind: str, base: str) -> dict[str, Any]:
             "target_modules": [head], "trainable_token_indices": {embedding: [3, 5, 99]}
         },
         "replicated": {"target_modules": linear, "layer_replication": [[0, 2], [1, 2]]},
-    }[kind]  # fmt: skip
+    }  # fmt: skip
+    return kinds[kind]
 
 
 def possible(kind: str, base: str) -> bool:

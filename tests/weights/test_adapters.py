@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from milepost.sources import Given, discover, fetch, identify, tokenizer_location
+from milepost.types import Checkpoint
 from milepost.weights import Bases, LiveModel, read_checkpoint
 from tests.sources.folders import refusal_of
 from tests.weights.hostile import Command
@@ -55,11 +56,18 @@ def adapt(base: Path, folder: Path, seed: int = 0, **options: object) -> torch.T
         return model(TOKENS).logits
 
 
+def base_of(adapter: Checkpoint) -> Checkpoint:
+    assert adapter.base is not None
+    return adapter.base
+
+
 def read(folder: Path, bases: Bases, cache: Path) -> Any:
     (checkpoint,) = discover(str(folder)).checkpoints
     assert checkpoint.problem is None, checkpoint.problem
     sums = {file.name: file.sha256 for file in identify(checkpoint, cache).files}
-    return read_checkpoint(fetch(checkpoint), checkpoint.format, sums, base=bases.of(checkpoint.base, cache))
+    return read_checkpoint(
+        fetch(checkpoint), checkpoint.format, sums, base=bases.of(base_of(checkpoint), cache)
+    )
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -111,7 +119,7 @@ def test_what_an_adapter_leaves_alone_shares_the_bases_memory(base: Path, tmp_pa
     bases = Bases()
     weights = read(tmp_path / "run/checkpoint-1", bases, tmp_path)
     (checkpoint,) = discover(str(tmp_path / "run")).checkpoints
-    own = bases.of(checkpoint.base, tmp_path).module.state_dict()
+    own = bases.of(base_of(checkpoint), tmp_path).module.state_dict()
     moved = {name for name, tensor in weights.tensors.items() if tensor.data_ptr() != own[name].data_ptr()}
     assert moved == {name for name in own if "q_proj" in name or "down_proj" in name}
 
@@ -248,6 +256,6 @@ def test_other_kinds_of_adapters_are_merged_and_leave_the_base_as_it_was(
         expected, logits = model(TOKENS).logits, live.module(TOKENS).logits
     assert (logits - expected).abs().max() < 1e-4 * expected.abs().max()
     (checkpoint,) = discover(str(tmp_path / "run")).checkpoints
-    own = bases.of(checkpoint.base, tmp_path).module.state_dict()
+    own = bases.of(base_of(checkpoint), tmp_path).module.state_dict()
     saved = load_file(base / "model.safetensors")
     assert all(torch.equal(own[name], tensor) for name, tensor in saved.items())

@@ -234,7 +234,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(
         b"\x80\x02.",
     ],
 )
-def test_a_bin_file_that_holds_no_tensors_is_refused_by_name(folder: Path, content: str) -> None:
+def test_a_bin_file_that_holds_no_tensors_is_refused_by_name(folder: Path, content: bytes) -> None:
     (folder / "pytorch_model.bin").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
         read_checkpoint(folder, "bin")
