@@ -107,7 +107,7 @@ def test_a_trial_finds_what_mixed_batches_do_even_where_it_is_given_long_sequenc
     model = dependent_model(architecture)
     mixed = PaddedEngine(model, vocab_size=VOCAB, budget_tokens=130)
     trial = Trial(model, VOCAB, sequences_of((60, 60)))
-    verdict = trial.verdict(lambda probes, _: mixed._in_company(probes))
+    verdict = trial.verdict(lambda probes, _: mixed.score_together(probes))
     assert "off the plain forward pass" in str(verdict.reason)
 
 

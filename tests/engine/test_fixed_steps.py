@@ -207,7 +207,7 @@ def test_the_prompt_of_a_row_that_ended_stays_in_its_slot_to_be_copied(options: 
         generator = generator_of(model, max_rows=8, optimizations=optimizations)
         texts = generator.generate(asked, ends_soon)
         assert generator.decoder is not None
-        kept.append([generator.decoder.slots.read(layer, 0, len(first)) for layer in range(2)])
+        kept.append([generator.decoder.cache.read(layer, 0, len(first)) for layer in range(2)])
         if len(asked) > 1:
             assert generator.n_steps > 5, "the first has ended, and the others went on"
             assert len((texts[0] or [""])[0]) <= 1

@@ -92,7 +92,7 @@ def test_shards_are_joined_to_full_packs_and_yielded_in_order(compiler: Compiler
     before = engine.gpu.counts.packs
     for scores, expected in zip(engine.score_stream(shards), reference(model, shards), strict=True):
         close(scores, expected, 5e-5)
-    n_nodes = sum(len(engine._layouts.tree_of(shard)) for shard in shards)
+    n_nodes = sum(len(engine._trees.tree_of(shard)) for shard in shards)
     assert engine.gpu.counts.packs - before == -(-n_nodes // 512)
 
 
@@ -154,7 +154,7 @@ def test_out_of_memory_halves_the_runner_and_not_the_budget_of_a_few_tokens(comp
     assert compiler.dense_calls == FlexRunner.dense_calls == 0
 
 
-def test_memory_that_runs_out_in_the_middle_of_a_stream_loses_nothing(compiler: Compiler) -> None:
+def test_memory_that_runs_out_in_the_middle_of_a_stream_loses_empty(compiler: Compiler) -> None:
     shards = [random_requests(seed=seed, n=200, longest=100) for seed in range(3)]
     model = tiny_model("llama")
     longest = max(shards, key=lambda shard: int(np.diff(shard.starts).max()))
@@ -202,7 +202,7 @@ def test_a_compiler_that_fails_leaves_right_scores_and_says_so_in_one_line(
     assert not engine.joins_shards
 
 
-def test_a_compiler_that_fails_in_the_middle_of_a_stream_loses_nothing(compiler: Compiler) -> None:
+def test_a_compiler_that_fails_in_the_middle_of_a_stream_loses_empty(compiler: Compiler) -> None:
     shards = [random_requests(seed=seed, n=60) for seed in range(5)]
     model, n_runs = tiny_model("llama"), [0]
     longest = max(shards, key=lambda shard: int(np.diff(shard.starts).max()))

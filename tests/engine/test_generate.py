@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from milepost.engine import build_generator
+from milepost.engine.attention_call import AttentionCall
+from milepost.engine.attention_dense import Partial
 from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
@@ -172,8 +174,12 @@ def test_a_model_whose_logits_come_out_otherwise_is_not_trusted(monkeypatch: pyt
     from milepost.engine.generate import attention
 
     model = tiny_model("llama")
-    right = attention._causal
-    monkeypatch.setattr(attention, "_causal", lambda query, *rest: right(query * 1.2, *rest))
+    right = attention.attend_causally
+
+    def scaled(call: AttentionCall) -> Partial:
+        return right(call.with_tensors(call.query * 1.2, call.key, call.value))
+
+    monkeypatch.setattr(attention, "attend_causally", scaled)
     generator = VerifiedGenerator(model, CODEC, vocab_size=VOCAB)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())
     assert generator.name == "padded"

@@ -14,12 +14,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tests.engine.models as models
+from milepost.engine.allocator import CUDA_SETTINGS
 from milepost.engine.gpu_memory import MIN_TOKENS, SHARE_OF_FREE, MemoryModel, pack_cache_bytes
 from milepost.engine.layer_shapes import LayerShape
-from milepost.engine.memory import CUDA_SETTINGS
+from milepost.engine.model_config import text_config
 from milepost.engine.packed import PackedEngine
 from milepost.engine.tree_cache import TreeCache
-from milepost.engine.trial import text_config
 from milepost.plan.joined_shards import ShardStream
 from tests.engine.emulated import Compiler, compiler
 from tests.engine.models import CONFIGS, VOCAB, random_requests, tiny_model
@@ -122,7 +122,7 @@ def test_two_processes_that_start_at_once_on_one_card_find_room_for_both(free: i
 
 @pytest.mark.parametrize("name", [None, *CUDA_SETTINGS])
 def test_the_allocator_is_told_to_map_pages_unless_somebody_has_told_it_otherwise(name: str | None) -> None:
-    script = "from milepost.engine.memory import join_freed_memory; print(join_freed_memory())"
+    script = "from milepost.engine.allocator import join_freed_memory; print(join_freed_memory())"
     environment = {key: value for key, value in os.environ.items() if key not in CUDA_SETTINGS}
     if name is not None:
         environment[name] = "max_split_size_mb:512"

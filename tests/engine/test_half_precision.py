@@ -17,21 +17,21 @@ HALVES = [torch.bfloat16, torch.float16]
 
 @pytest.fixture(autouse=True)
 def a_processor_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_has", lambda dtype: False)
+    monkeypatch.setattr(products, "has_instructions", lambda dtype: False)
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
     """The dtype of every factor that was widened."""
     found: list[torch.dtype] = []
-    widened = products._widened
+    widened = products.upcast
 
     def noted(value: object) -> object:
         if isinstance(value, torch.Tensor):
             found.append(value.dtype)
         return widened(value)
 
-    monkeypatch.setattr(products, "_widened", noted)
+    monkeypatch.setattr(products, "upcast", noted)
     return found
 
 
@@ -66,7 +66,7 @@ def test_float32_models_and_few_rows_are_left_alone(taken: list[torch.dtype]) ->
 def test_a_processor_with_such_instructions_uses_them(
     monkeypatch: pytest.MonkeyPatch, taken: list[torch.dtype]
 ) -> None:
-    monkeypatch.setattr(products, "_has", lambda dtype: True)
+    monkeypatch.setattr(products, "has_instructions", lambda dtype: True)
     half = torch.nn.Linear(8, 8).bfloat16()
     with upcast_matmuls(half):
         half(torch.ones(100, 8).bfloat16())

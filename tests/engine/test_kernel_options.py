@@ -106,7 +106,7 @@ def test_every_head_from_16_to_256_has_a_kernel_that_fits(card: Card, dtype: tor
             assert shared_bytes(options, head, dtype, card.capability) <= card.shared_bytes
 
 
-def test_what_comes_first_was_assembled_for_every_kind_of_card_and_spills_next_to_nothing() -> None:
+def test_what_comes_first_was_assembled_for_every_kind_of_card_and_spills_next_to_empty() -> None:
     seen = {(row.capability, row.dtype, row.head, row.options): row for row in assembled()}
     spilled = {}
     for capability, dtype, head, _ in list(seen):

@@ -1,57 +1,11 @@
-"""Freed memory is kept for the next pack, unless somebody has told glibc otherwise."""
+"""Lack of memory is recognised on every device, and a batch that does not fit is halved."""
 
 from __future__ import annotations
-
-import os
-import platform
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from milepost.engine.memory import MALLOC_SETTINGS, is_out_of_memory
-
-FAULTS = """
-import resource, torch
-from milepost.engine.memory import keep_freed_memory
-if {keep}: print(keep_freed_memory())
-torch.set_num_threads(1)
-x, w = torch.ones(2048, 192), torch.ones(512, 192)
-def layer():
-    a, b = torch.nn.functional.linear(x, w), torch.nn.functional.linear(x, w)
-    return torch.nn.functional.silu(a) * b
-layer()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(30): layer()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-def said(script: str, **environment: str) -> list[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in MALLOC_SETTINGS}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**inherited, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.split()
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
-def test_a_layer_that_runs_again_gets_its_memory_back_without_page_faults() -> None:
-    kept, faults = said(FAULTS.format(keep=True))
-    assert kept == "True"
-    # The heap may still grow by a few of the 4 MB blocks; without it each of 30 runs faults its four in anew.
-    assert int(faults) < 10_000 < 30 * 4 * 1024
-
-
-@pytest.mark.parametrize("name", MALLOC_SETTINGS)
-def test_settings_of_ones_own_are_left_alone(name: str) -> None:
-    value = "glibc.malloc.tcache_count=7" if name == "GLIBC_TUNABLES" else "131072"
-    assert said(FAULTS.format(keep=True), **{name: value})[0] == "False"
+from milepost.engine.memory import BatchLimit, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -95,3 +49,30 @@ def test_other_failures_are_not_taken_for_a_want_of_memory(error: Exception) -> 
 def test_exceptions_that_stand_for_no_memory_need_no_words() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("?"))
     assert is_out_of_memory(MemoryError())
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
+    limit, done, tried = BatchLimit(9), 0, []
+    while done < 10:
+        size = min(limit.limit, 10 - done)
+        with limit.halving(size):
+            tried.append(size)
+            if size > 3:
+                raise MemoryError
+            done += size
+    assert tried == [9, 5, 3, 3, 3, 1]
+
+
+@pytest.mark.parametrize(("size", "can_split"), [(1, True), (8, False)])
+def test_a_batch_without_smaller_parts_raises(size: int, can_split: bool) -> None:
+    limit = BatchLimit(8)
+    with pytest.raises(MemoryError), limit.halving(size, can_split=can_split):
+        raise MemoryError
+    assert limit.limit == 8
+
+
+def test_other_errors_of_a_batch_are_raised() -> None:
+    limit = BatchLimit(8)
+    with pytest.raises(RuntimeError, match="illegal memory access"), limit.halving(8):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert limit.limit == 8

@@ -199,7 +199,7 @@ def test_a_stream_that_nobody_reads_to_its_end_leaves_the_module_as_it_was(compi
 
 
 @pytest.mark.parametrize("where", ["stage", "careful run"])
-def test_memory_that_runs_out_while_a_pack_is_uploaded_or_run_again_loses_nothing(
+def test_memory_that_runs_out_while_a_pack_is_uploaded_or_run_again_loses_empty(
     where: str, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = shards_of(5)

@@ -11,8 +11,7 @@ import pytest
 import torch
 import transformers
 
-from milepost.engine import attention_hook as registry
-from milepost.engine import packed
+from milepost.engine import attention_hook, trial
 from milepost.engine.attention_cpu import TileRunner
 from milepost.engine.optimizations import SCORING, Optimizations
 from milepost.engine.packed import PackedEngine
@@ -23,6 +22,7 @@ from milepost.types import Sequences
 from tests.engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
 
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}
+FUNCTIONS = transformers.AttentionInterface._global_mapping
 LONG = ["llama", "mistral with a window", "gemma2", "gpt2", "opt"]
 
 
@@ -197,12 +197,12 @@ def test_attention_with_sinks_falls_back_and_says_so() -> None:
 
 def test_scores_that_differ_from_the_plain_forward_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("granite")
-    wrong = registry.packed_attention
+    wrong = attention_hook.packed_attention
 
     def forgets_the_scale(*args: Any, scaling: Any = None, **others: Any) -> Any:
         return wrong(*args, **others)
 
-    monkeypatch.setitem(transformers.AttentionInterface._global_mapping, registry.NAME, forgets_the_scale)
+    monkeypatch.setitem(FUNCTIONS, attention_hook.NAME, forgets_the_scale)
     engine = PackedEngine(model, vocab_size=VOCAB)
     close(engine.score(random_requests()), ReferenceEngine(model, vocab_size=VOCAB).score(random_requests()))
     assert engine.name == "padded"
@@ -226,13 +226,13 @@ def test_longer_sequences_are_tried_again() -> None:
     model = tiny_model("mistral with a window")
     engine = PackedEngine(model, vocab_size=VOCAB)
     engine.score(pack_up([([5, 6, 7], 1)]))
-    monkey = registry.packed_attention
+    monkey = attention_hook.packed_attention
 
     def forgets_the_window(*args: Any, sliding_window: Any = None, **others: Any) -> Any:
         return monkey(*args, **others)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(transformers.AttentionInterface._global_mapping, registry.NAME, forgets_the_window)
+        patch.setitem(FUNCTIONS, attention_hook.NAME, forgets_the_window)
         engine.score(random_requests())
     assert "off the plain forward pass" in str(engine.fallback)
 
@@ -240,11 +240,11 @@ def test_longer_sequences_are_tried_again() -> None:
 def test_a_trial_on_the_longest_of_all_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def counted(module: Any, vocab_size: int, sequences: Sequences) -> Trial:
+    def counted(module: Any, vocab_size: int, sequences: Sequences, **options: Any) -> Trial:
         tried.append(longest(sequences))
-        return Trial(module, vocab_size, sequences)
+        return Trial(module, vocab_size, sequences, **options)
 
-    monkeypatch.setattr(packed, "Trial", counted)
+    monkeypatch.setattr(trial, "Trial", counted)
     model = tiny_model("llama")
     every = random_requests()
     by_length = np.argsort(np.diff(every.starts))

@@ -95,7 +95,7 @@ def test_a_server_is_found_before_anything_is_written(
     with serving(*model, names=("a", "b")) as served:
         refusals = {
             "serves 2 models": from_server(tiny_llama, "tell", tasks, out, served.url),
-            "serves no model 'c'": from_server(
+            "does not serve a model 'c'": from_server(
                 tiny_llama, "tell", tasks, out, served.url, "--served-model", "c"
             ),
             "SOURCE stands for 3 checkpoints": from_server(tiny_run, "tell", tasks, out, served.url),
@@ -121,7 +121,7 @@ def test_options_that_a_server_does_not_know_are_not_left_out_in_silence(
         drawn = ("--gen-kwargs", "do_sample=true,temperature=0.5,top_p=1.0,repetition_penalty=1.5")
         taken = from_server(tiny_llama, "tell", tasks, tmp_path / "out", served.url, *drawn)
     assert refused.status == 2
-    assert "--engine openai does not know no_repeat_ngram_size, which tell asks for" in refused.err
+    assert "--engine openai does not support no_repeat_ngram_size, which tell asks for" in refused.err
     assert "no_repeat_ngram_size=0" in refused.err
     assert taken.status == 0, taken.err
     asked = served.asked[-1]

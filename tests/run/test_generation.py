@@ -271,7 +271,7 @@ def test_continuous_batching_is_refused_what_it_cannot_do_before_any_work(
         "--gen-kwargs", "repetition_penalty=1.2",
     )  # fmt: skip
     assert penalised.status == 2
-    assert "does not know repetition_penalty, which tell asks for" in penalised.err
+    assert "does not support repetition_penalty, which tell asks for" in penalised.err
     assert not (tmp_path / "out").exists()
 
 

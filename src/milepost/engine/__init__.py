@@ -1,4 +1,4 @@
-"""The only place with forward passes: token sequences in, log-likelihoods or texts out."""
+"""Engines and generators: all forward passes, from token sequences to log-likelihoods or texts."""
 
 from milepost.engine.engine import Engine, EngineName, build_engine
 from milepost.engine.generate.generator import Generator, build_generator

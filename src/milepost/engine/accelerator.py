@@ -1,8 +1,8 @@
-"""What the GPU path needs of its device: which compiler, how much memory, copies that nobody waits for.
+"""The device of the GPU path: its compiler, its memory, and copies without a wait.
 
-The path can be taken on a CPU as well, for tests: where the environment variable EMULATE names a backend of
-torch.compile (`eager`, `aot_eager`, `inductor`), tensors of the CPU count as a GPU's. Everything is then
-computed by the same code but for what this file says differs.
+For tests the path also runs on a CPU: if the environment variable EMULATE names a backend of torch.compile
+(`eager`, `aot_eager`, `inductor`), tensors of the CPU count as a GPU's. The same code then computes
+everything but the exceptions in this file.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from milepost.engine.budget import free_bytes
+from milepost.engine.budget import MAX_TOKENS, free_bytes
 from milepost.engine.kernel_options import Card
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 EMULATE = "MILEPOST_EMULATED_GPU"
-MAX_TOKENS = 32_768
-"""More makes no matrix product faster: at 500M parameters each is at its peak from 8,192 rows on."""
 EMULATED_MAX_TOKENS = 2048
 EMULATED_CARD = Card.named((9, 0))
-"""What a CPU stands in for: an H100."""
+"""The card that a CPU emulates: an H100."""
 
 
 class Fetch:
@@ -39,26 +37,26 @@ class Fetch:
 
     @property
     def has_come(self) -> bool:
-        """Whether `arrays` would not wait."""
+        """True if `arrays` returns without a wait."""
         return self._event is None or bool(self._event.query())
 
     def arrays(self) -> list[npt.NDArray[Any]]:
-        """The tensors' values, once the device has got that far."""
+        """Wait until the device has copied the tensors, and return their values."""
         self._accelerator.waits += 1
         if self._event is not None:
             self._event.synchronize()
         return [copy.numpy() for copy in self._copies]
 
 
-class Recorded(NamedTuple):
-    """Work that can be done again."""
+class RecordedWork(NamedTuple):
+    """Recorded work."""
 
     replay: Callable[[], torch.Tensor]
-    """Does it, and returns its result: the same tensor each time."""
+    """Repeats the work and returns its result: the same tensor each time."""
 
 
 class Accelerator:
-    """A CUDA device (or a CPU that stands in for one)."""
+    """A CUDA device, or a CPU that emulates one."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -66,24 +64,25 @@ class Accelerator:
         """For torch.compile."""
         self._graph_pool: Any = None
         self.waits = 0
-        """How often the host has waited for the device, or would have on a real one."""
+        """Number of times that the host has waited for the device, or would have waited for a real one."""
 
     @property
     def is_real(self) -> bool:
+        """True if the device is a GPU."""
         return self.device.type == "cuda"
 
     @property
     def card(self) -> Card:
-        """What decides which kernels run on it."""
+        """Properties that decide which kernels run."""
         return Card.of(self.device) if self.is_real else EMULATED_CARD
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of a pack beyond which nothing is gained; a stand-in computes every pair of them."""
-        return MAX_TOKENS if self.is_real else EMULATED_MAX_TOKENS
+        """The most tokens of a pack that pay; an emulated GPU computes every pair of them."""
+        return MAX_TOKENS["cuda"] if self.is_real else EMULATED_MAX_TOKENS
 
     def free_bytes(self) -> int:
-        """What can be had: what the card has free, and what torch keeps of this process's own."""
+        """Return the free memory: the card's, and freed memory of this process that torch keeps."""
         if not self.is_real:
             return free_bytes(self.device)
         free, _ = torch.cuda.mem_get_info(self.device)
@@ -91,21 +90,21 @@ class Accelerator:
         return free + kept
 
     def upload(self, array: npt.NDArray[Any]) -> torch.Tensor:
-        """The array on the device; the host goes on while it is copied."""
+        """Return the array on the device; the host does not wait for the copy."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.is_real else tensor
 
     def fetch(self, *tensors: torch.Tensor) -> Fetch:
-        """The tensors' values on the CPU, to be waited for later."""
+        """Start to copy tensors to the CPU."""
         return Fetch(self, tensors)
 
     def copy_to_cpu(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy that is there once an event recorded after it has come."""
+        """Start a copy, which is complete when an event recorded after it is."""
         copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=self.is_real)
         return copy.copy_(tensor, non_blocking=True)
 
     def record_event(self, stream: torch.cuda.Stream | None = None) -> torch.cuda.Event | None:
-        """An event behind everything that was asked of the device, or of one of its streams, so far."""
+        """Return an event after all work so far of the device or of one stream; None if emulated."""
         if not self.is_real:
             return None
         event = torch.cuda.Event()
@@ -113,30 +112,30 @@ class Accelerator:
         return event
 
     def side_stream(self) -> torch.cuda.Stream | None:
-        """A stream beside the one that computes; None for a stand-in, which does one thing at a time."""
+        """Return a stream beside the computing one; None if emulated."""
         return torch.cuda.Stream(self.device) if self.is_real else None
 
     def on(self, stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
-        """Within it, work of this thread goes to that stream."""
+        """Send the work of this thread to a stream while the context is open."""
         return nullcontext() if stream is None else torch.cuda.stream(stream)
 
     def wait_for(self, event: torch.cuda.Event | None) -> None:
-        """Have the stream that computes go on only after an event; the host does not wait."""
+        """Let the computing stream wait for an event; the host does not wait."""
         if event is not None:
             torch.cuda.current_stream(self.device).wait_event(event)
 
-    def record(self, work: Callable[[], torch.Tensor]) -> Recorded:
-        """Record work as a CUDA graph, without doing it.
+    def record(self, work: Callable[[], torch.Tensor]) -> RecordedWork:
+        """Record work as a CUDA graph without running it.
 
         Raises:
-            RuntimeError: something in it cannot be recorded (it waits for the device, say).
+            RuntimeError: part of it cannot be recorded, such as a wait for the device.
         """
         if not self.is_real:
             result = work()
-            return Recorded(lambda: result.copy_(work()))
+            return RecordedWork(lambda: result.copy_(work()))
         graph = torch.cuda.CUDAGraph()
         self._graph_pool = self._graph_pool or torch.cuda.graph_pool_handle()
-        # Other threads, which bring the next checkpoint's weights, go on while this one records.
+        # Other threads, which upload the next checkpoint's weights, continue during the recording.
         with torch.cuda.graph(graph, pool=self._graph_pool, capture_error_mode="thread_local"):
             result = work()
 
@@ -144,16 +143,16 @@ class Accelerator:
             graph.replay()
             return result
 
-        return Recorded(replay)
+        return RecordedWork(replay)
 
     def free_unused(self) -> None:
-        """Give cached memory back, so that it can be had in other sizes."""
+        """Release cached memory, so that other sizes can be allocated."""
         if self.is_real:
             torch.cuda.empty_cache()
 
 
 def accelerator_of(device: torch.device) -> Accelerator | None:
-    """The accelerator that a device is; None for one that the GPU path is not for."""
+    """Return the accelerator of a device, or None if the GPU path does not support it."""
     if device.type == "cuda" or (device.type == "cpu" and os.environ.get(EMULATE)):
         return Accelerator(device)
     return None

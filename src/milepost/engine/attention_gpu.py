@@ -1,9 +1,9 @@
-"""Packs through a model on a GPU: FlexAttention over the whole pack, all else compiled layer by layer.
+"""Runs packs on a GPU: FlexAttention over the whole pack, the model compiled layer by layer.
 
-Every pack is padded to one size, its context too, and what changes from pack to pack is copied into tensors
-that stay where they are. The attention is one opaque operation to the model's layers (`attention_op`): so
-there are two graphs in all: a layer, and the attention inside the operation. FlexAttention without a compiler
-would build the whole matrix of scores; that is never done, and `dense_calls` would tell.
+Every pack and its context are padded to one size, and what changes from pack to pack is copied into tensors
+at fixed addresses. To the model's layers the attention is one opaque operation (`attention_op`), so there are
+two graphs in all: a layer, and the attention inside the operation. FlexAttention without a compiler would
+build the whole matrix of logits; the runner refuses that and counts it in `dense_calls`.
 
 Shapes: T tokens of a full pack, C context rows, H query heads, N key heads, D head size.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from milepost.engine.attention_hook import UnsupportedAttentionError
+from milepost.engine.attention_call import AttentionCall, UnsupportedAttentionError, check_layers
 from milepost.engine.attention_op import using_pack_attention
 from milepost.engine.body_and_head import forward_replaced
 from milepost.engine.kernel_options import MIN_HEAD_SIZE
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from milepost.engine.layer_shapes import LayerShape
 
 UNCHECKED = 128
-"""Where rows and keys are multiples of it, FlexAttention's kernel checks no bounds, whatever its tiles
+"""FlexAttention's kernel checks no bounds if rows and keys are multiples of it, whatever its tiles
 (`IS_DIVISIBLE` in torch/_inductor/kernel/flex/flex_attention.py)."""
 MAX_GRAPHS = 64
-"""Of one function, before torch would run it uncompiled; far above what sizes of packs can make of it."""
+"""Graphs of one function after which torch runs it uncompiled; far above the number of pack sizes."""
 
 Context = list[tuple[torch.Tensor, torch.Tensor]]
-"""Of each layer, keys and values [1, N, C, D] of the rows above a pack."""
+"""Keys and values [1, N, C, D] of a pack's context, by layer."""
 
 
 class DenseAttentionError(Exception):
@@ -52,33 +52,33 @@ class KernelError(Exception):
 
 
 class Output(NamedTuple):
-    """What a pack's forward pass left on the device."""
+    """Results of a pack's forward pass, on the device."""
 
     hidden_MD: torch.Tensor
-    """At the rows whose logits are wanted."""
+    """Hidden states of the rows whose logits are needed."""
     is_sound: torch.Tensor
-    """[1] whether all hidden states of the pack are numbers."""
+    """[1] whether all hidden states of the pack are finite."""
     below: Context | None
-    """The context of the pack that starts where this one stops; None where that needs none."""
+    """The context of the pack that starts where this one stops; None if that has no context."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """How a runner computes."""
+    """Sizes and kernels of a runner."""
 
     n_tokens: int
     n_context: int
     options: KernelOptions
     compiled_layers: bool
     graphs: bool = False
-    """Whether passes are recorded as CUDA graphs."""
+    """True if forward passes are recorded as CUDA graphs."""
 
 
 class FlexRunner:
     """Runs packs of at most `settings.n_tokens` tokens with at most `settings.n_context` rows of context."""
 
     dense_calls = 0
-    """Calls of FlexAttention without a compiler, by any runner; each was refused."""
+    """Calls of FlexAttention without a compiler, in any runner; each was refused."""
 
     def __init__(
         self, model: SplitModel, accelerator: Accelerator, shapes: list[LayerShape], settings: RunnerSettings
@@ -98,16 +98,16 @@ class FlexRunner:
             window: block_mask(seen, blocks, n_context, self._window(window))
             for window, blocks in self._blocks.items()
         }
-        self._nothing = {shape: _no_context(shape, n_context, device) for shape in shapes}
+        self._empty = {shape: _empty_layer(shape, n_context, device) for shape in shapes}
         self._flex = torch.compile(_flex, backend=self._backend, dynamic=False, fullgraph=True)
         self._layers = self._compiled_layers() if settings.compiled_layers else []
         self._above: Context | None = None
         self._below: Context = []
         self._has_below = False
         self._kept_at: Context | None = None
-        """Where the context below a pack is to be written; None for new tensors."""
+        """Tensors for the context below a pack; None for new ones."""
         self._careful = False
-        self._n_answered = 0
+        self._n_attended = 0
         self._graphs = PackGraphs(accelerator, self._empty_context, self._into) if settings.graphs else None
 
     def _window(self, window: int | None) -> torch.Tensor | None:
@@ -117,7 +117,7 @@ class FlexRunner:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within it, `run` may be called, and the model is good for nothing else."""
+        """Prepare the model for `run`; it must not be used otherwise while the context is open."""
         with ExitStack() as stack:
             stack.enter_context(torch._dynamo.config.patch(recompile_limit=MAX_GRAPHS))
             stack.enter_context(using_pack_attention(self, self.model.module))
@@ -126,12 +126,12 @@ class FlexRunner:
             yield
 
     def run(self, pack: StagedPack, above: Context | None, *, careful: bool = False) -> Output:
-        """One forward pass, which the host does not wait for.
+        """Launch one forward pass; the host does not wait for it.
 
         Args:
-            pack: what to run.
-            above: of its context; None where it has none.
-            careful: keep what is no number from rows that do not see it, at some cost.
+            pack: the pack.
+            above: its context, or None.
+            careful: whether to keep values that are not finite from rows that do not see them, at some cost.
         """
         self._input_2T.copy_(pack.input_2T)
         self._seen_2K.copy_(pack.visibility_2K)
@@ -148,19 +148,16 @@ class FlexRunner:
         return Output(hidden_MD, torch.isfinite(hidden_TD).all()[None], below if pack.has_below else None)
 
     def _pass(self, above: Context | None, has_below: bool) -> tuple[torch.Tensor, Context]:
-        """Hidden states [T, D] of the pack that is in place, and the context below it."""
-        self._above, self._below, self._has_below, self._n_answered = above, [], has_below, 0
+        """Return the hidden states [T, D] of the loaded pack, and the context below it."""
+        self._above, self._below, self._has_below, self._n_attended = above, [], has_below, 0
         hidden_TD = self.model.hidden(self._input_2T[:1], position_ids=self._input_2T[1:])[0]
-        if self._n_answered != len(self._shapes):
-            raise UnsupportedAttentionError(
-                f"its attention was called {self._n_answered} times for {len(self._shapes)} layers"
-            )
+        check_layers(range(self._n_attended), len(self._shapes))
         below = self._below
         self._above, self._below = None, []
         return hidden_TD, below
 
     def _into(self, above: Context | None, below: Context) -> torch.Tensor:
-        """The same, where the context below is written in place."""
+        """Run the loaded pack, write the context below into given tensors and return the hidden states."""
         self._kept_at = below
         try:
             return self._pass(above, has_below=True)[0]
@@ -169,25 +166,18 @@ class FlexRunner:
 
     def _empty_context(self) -> Context:
         device = self._input_2T.device
-        return [_no_context(shape, self.settings.n_context, device) for shape in self._shapes]
+        return [_empty_layer(shape, self.settings.n_context, device) for shape in self._shapes]
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        """See `attention_op.PackAttention`."""
-        shape = self._shapes[self._n_answered % len(self._shapes)]
-        if (scale, window, softcap) != (shape.scale, shape.window, shape.softcap):
-            raise UnsupportedAttentionError("its attention layers are not those of a short input")
-        layer = self._n_answered
-        above_key, above_value = self._above[layer] if self._above else self._nothing[shape]
-        self._n_answered += 1
-        keys, values = torch.cat([above_key, key], dim=2), torch.cat([above_value, value], dim=2)
+    def attend(self, call: AttentionCall) -> torch.Tensor:
+        """See `PackAttention.attend`."""
+        shape = self._shapes[self._n_attended % len(self._shapes)]
+        if (call.scale, call.window, call.softcap) != (shape.scale, shape.window, shape.softcap):
+            raise UnsupportedAttentionError("the model's attention layers differ from those of a short input")
+        layer = self._n_attended
+        above_key, above_value = self._above[layer] if self._above else self._empty[shape]
+        self._n_attended += 1
+        keys = torch.cat([above_key, call.key], dim=2)
+        values = torch.cat([above_value, call.value], dim=2)
         if self._has_below:
             kept_key, kept_value = self._kept_at[layer] if self._kept_at else (None, None)
             self._below.append(
@@ -202,39 +192,30 @@ class FlexRunner:
             keys = torch.where(sound_K[:, None], keys, 0)
             values = torch.where(sound_K[:, None], values, 0)
             broken_T = self._rows_that_see(~sound_K)
-        output = self._run_kernel(query, keys, values, scale, window, softcap)
+        output = self._run_kernel(call.with_tensors(call.query, keys, values))
         if broken_T is not None:
             output = torch.where(broken_T[None, None, :, None], torch.nan, output)
         return output.transpose(1, 2).contiguous()
 
-    def _run_kernel(
-        self,
-        query: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        value_size = values.shape[3]
+    def _run_kernel(self, call: AttentionCall) -> torch.Tensor:
         try:
             output: torch.Tensor = self._flex(
-                _wide_enough(query),
-                _wide_enough(keys),
-                _wide_enough(values),
-                self._masks[window],
-                scale,
-                softcap,
+                _wide_enough(call.query),
+                _wide_enough(call.key),
+                _wide_enough(call.value),
+                self._masks[call.window],
+                call.scale,
+                call.softcap,
                 self.settings.options.for_flex(),
             )
         except Exception as error:
             if is_out_of_memory(error):
                 raise
             raise KernelError(f"{type(error).__name__}: {error}") from error
-        return output[..., :value_size]
+        return output[..., : call.value.shape[3]]
 
     def _rows_that_see(self, broken_K: torch.Tensor) -> torch.Tensor:
-        """[T] which rows see a key that is no number; a mask cannot hide those, since 0 * NaN is NaN."""
+        """Return [T] which rows see a key that is not finite; a mask cannot hide it, since 0 * NaN is NaN."""
         n_context = self.settings.n_context
         broken = broken_K.to(torch.int32)
         first_row = (torch.arange(len(broken), device=broken.device) - n_context).clamp(min=0)
@@ -262,8 +243,8 @@ def _flex(
     if not torch.compiler.is_compiling():
         FlexRunner.dense_calls += 1
         raise DenseAttentionError("torch.compile did not compile FlexAttention")
-    call: Any = flex_attention  # its overloads do not know plain dictionaries of options
-    output: torch.Tensor = call(
+    untyped: Any = flex_attention  # its overloads do not accept a plain dictionary of options
+    output: torch.Tensor = untyped(
         query,
         keys,
         values,
@@ -284,12 +265,14 @@ def _soft_cap(cap: float) -> Callable[..., torch.Tensor]:
 
 
 def _wide_enough(part: torch.Tensor) -> torch.Tensor:
-    """With zeros up to the smallest head size that the kernel takes; they add nothing to a product."""
+    """Pad with zeros to the smallest head size that the kernel takes; zeros add nothing to a product."""
     missing = MIN_HEAD_SIZE - part.shape[3]
     return part if missing <= 0 else torch.nn.functional.pad(part, (0, missing))
 
 
-def _no_context(shape: LayerShape, n_context: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _empty_layer(
+    shape: LayerShape, n_context: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     def zeros(size: int) -> torch.Tensor:
         return torch.zeros(1, shape.n_key_heads, n_context, size, dtype=shape.dtype, device=device)
 
@@ -297,5 +280,5 @@ def _no_context(shape: LayerShape, n_context: int, device: torch.device) -> tupl
 
 
 def round_up(n: int) -> int:
-    """The multiple of UNCHECKED at or above n, at least one."""
+    """Return the smallest multiple of UNCHECKED that is not below n, at least one."""
     return max(1, -(-n // UNCHECKED)) * UNCHECKED

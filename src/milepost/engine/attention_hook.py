@@ -1,10 +1,10 @@
-"""How the packed engine gets between a model and its attention, for any model that transformers lets us.
+"""Replaces the attention of any model that transformers lets us, by a backend that runs one forward pass.
 
 transformers looks an attention function up by the name in the model's config. Ours is registered under one
-name and hands every call to the backend that is running a pack at that moment. transformers builds no mask
-for a name it has no mask function for, so that the function gets the raw queries, keys and values.
+name and passes every call to the backend that is active at that moment. For a name without a mask function
+transformers builds no mask, so the function gets the plain queries, keys and values.
 
-One backend at a time in a process: workers for several devices are processes of their own.
+A process has one active backend at a time: workers for several devices are processes of their own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import AttentionInterface
+
+from milepost.engine.attention_call import AttentionBackend, AttentionCall, UnsupportedAttentionError
 
 NAME = "milepost_packed"
 
@@ -23,57 +25,27 @@ HARMLESS = {
     "cache_position", "dropout", "output_attentions", "output_hidden_states", "output_router_logits",
     "position_embeddings", "position_ids", "return_dict", "use_cache",
 }  # fmt: skip
-"""Arguments that say nothing about who may look at whom, or only what the pack says already."""
+"""Arguments that do not change which token sees which, or that repeat what the pack says."""
 
-
-KeysAndValues = tuple[torch.Tensor, torch.Tensor]
-"""Of a layer, for the rows above a pack; the layout is its runner's own."""
-
-
-class UnsupportedAttentionError(Exception):
-    """The model asks its attention for something that the packed engine does not know."""
-
-
-class AttentionBackend(Protocol):
-    """Attention among the tokens of one pack and those above it."""
-
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        """[1, H, T, D] queries and [1, Hkv, T, D] keys and values, positions applied -> [1, T, H, D].
-
-        `layer` numbers the attention layers from 0.
-        """
-        ...
-
-
-_running: AttentionBackend | None = None
+_backend: AttentionBackend | None = None
 _configs: weakref.WeakKeyDictionary[torch.nn.Module, list[Any]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
-def running(backend: AttentionBackend, module: torch.nn.Module) -> Iterator[None]:
-    """Within it, every attention of `module` goes to `backend`."""
-    global _running
-    with attention_set_to(module, NAME):
-        _running = backend
+def using_backend(backend: AttentionBackend, module: torch.nn.Module) -> Iterator[None]:
+    """Send every attention call of `module` to `backend` while the context is open."""
+    global _backend
+    with using_attention(NAME, module):
+        _backend = backend
         try:
             yield
         finally:
-            _running = None
+            _backend = None
 
 
 @contextmanager
-def attention_set_to(module: torch.nn.Module, name: str) -> Iterator[None]:
-    """Within it, transformers calls the attention function of that name for all of `module`."""
+def using_attention(name: str, module: torch.nn.Module) -> Iterator[None]:
+    """Let all of `module` call the attention function of that name while the context is open."""
     configs = _configs_of(module)
     before = [config._attn_implementation for config in configs]
     try:
@@ -81,12 +53,12 @@ def attention_set_to(module: torch.nn.Module, name: str) -> Iterator[None]:
             config._attn_implementation_internal = name
         yield
     finally:
-        for config, own in zip(configs, before, strict=True):
-            config._attn_implementation_internal = own
+        for config, implementation in zip(configs, before, strict=True):
+            config._attn_implementation_internal = implementation
 
 
 def _configs_of(module: torch.nn.Module) -> list[Any]:
-    """Each config that a part of the module reads, found once: a large model has thousands of parts."""
+    """Return every config that a part of the module reads; found once, as a large model has many parts."""
     if module not in _configs:
         found = {id(part.config): part.config for part in module.modules() if hasattr(part, "config")}
         _configs[module] = list(found.values())
@@ -105,12 +77,12 @@ def packed_attention(
     is_causal: bool | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The function that transformers calls; shapes as in `AttentionBackend.attend`.
+    """Compute one attention call of transformers with the active backend; shapes as in `AttentionCall`.
 
     Raises:
-        UnsupportedAttentionError: an argument that could change the result and is not known here.
+        UnsupportedAttentionError: an argument could change the result and is not supported.
     """
-    if _running is None:
+    if _backend is None:
         raise RuntimeError(f"attention `{NAME}` was called outside of a pack")
     unknown = sorted(
         name
@@ -118,17 +90,16 @@ def packed_attention(
         if name not in HARMLESS and given is not None and given is not False
     )
     if unknown:
-        raise UnsupportedAttentionError(f"its attention uses {', '.join(unknown)}")
+        raise UnsupportedAttentionError(f"the model's attention uses {', '.join(unknown)}")
     if attention_mask is not None:
-        raise UnsupportedAttentionError("it builds an attention mask of its own")
+        raise UnsupportedAttentionError("the model builds its own attention mask")
     if is_causal is False or not getattr(module, "is_causal", True):
-        raise UnsupportedAttentionError("its attention is not causal")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        raise UnsupportedAttentionError("the model's attention is not causal")
     layer = getattr(module, "layer_idx", None)
     if layer is None:
-        raise UnsupportedAttentionError("its attention layers have no number")
-    output = _running.attend(layer, query, key, value, scale=scale, window=sliding_window, softcap=softcap)
-    return output, None
+        raise UnsupportedAttentionError("the model's attention layers are not numbered")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return _backend.attend(layer, AttentionCall(query, key, value, scale, sliding_window, softcap)), None
 
 
 AttentionInterface.register(NAME, packed_attention)

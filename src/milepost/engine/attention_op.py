@@ -1,8 +1,9 @@
-"""Attention as one opaque operation, so that a model's layers are compiled around it.
+"""Attention as one opaque torch operation, so that torch.compile compiles a model's layers around it.
 
-The operation has no layer number and no mask among its arguments: whoever runs a pack answers it, layer by
-layer, in the order in which the model's layers call. So all layers of a model are one graph for
-torch.compile, whatever the attention does inside, and that graph stays good for every pack.
+The operation has neither layer number nor mask among its arguments: the runner of a pack computes the calls
+in the order in which the model's layers make them. So all layers of a model are one graph for torch.compile,
+whatever the attention does inside, and that graph stays valid for every pack. Operations of torch take plain
+arguments; the `AttentionCall` is made inside.
 """
 
 from __future__ import annotations
@@ -14,29 +15,22 @@ from typing import Any, Protocol
 import torch
 from transformers import AttentionInterface
 
-from milepost.engine.attention_hook import attention_set_to
+from milepost.engine.attention_call import AttentionCall
+from milepost.engine.attention_hook import using_attention
 
 NAME = "milepost_opaque"
 NO_WINDOW, NO_SOFTCAP = 0, 0.0
 
 
 class PackAttention(Protocol):
-    """Whoever runs a pack."""
+    """The attention of a pack, layer after layer."""
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float,
-        window: int | None,
-        softcap: float | None,
-    ) -> torch.Tensor:
-        """[1, H, T, D] queries and [1, N, T, D] keys and values of the next layer -> [1, T, H, D]."""
+    def attend(self, call: AttentionCall) -> torch.Tensor:
+        """Return the output [1, T, H, D] of the next layer's attention."""
         ...
 
 
-_answering: PackAttention | None = None
+_attention: PackAttention | None = None
 _library = torch.library.Library("milepost", "DEF")
 _library.define(
     "attend(Tensor query, Tensor key, Tensor value, float scale, int window, float softcap) -> Tensor"
@@ -46,9 +40,9 @@ _library.define(
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: int, softcap: float
 ) -> torch.Tensor:
-    if _answering is None:
+    if _attention is None:
         raise RuntimeError(f"attention `{NAME}` was called outside of a pack")
-    return _answering.attend(query, key, value, scale, window or None, softcap or None)
+    return _attention.attend(AttentionCall(query, key, value, scale, window or None, softcap or None))
 
 
 _library.impl("attend", _attend, "CompositeExplicitAutograd")
@@ -74,7 +68,7 @@ def opaque_attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The function that transformers calls; what it may be asked was found out before (`layer_shapes`)."""
+    """Pass one attention call of transformers to the operation; `layer_shapes` has checked its arguments."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     output = torch.ops.milepost.attend(
         query, key, value, float(scale), sliding_window or NO_WINDOW, softcap or NO_SOFTCAP
@@ -86,12 +80,12 @@ AttentionInterface.register(NAME, opaque_attention)
 
 
 @contextmanager
-def using_pack_attention(answering: PackAttention, module: torch.nn.Module) -> Iterator[None]:
-    """Within it, every attention of `module` is the opaque operation, and `answering` answers it."""
-    global _answering
-    with attention_set_to(module, NAME):
-        _answering = answering
+def using_pack_attention(attention: PackAttention, module: torch.nn.Module) -> Iterator[None]:
+    """Let `attention` compute every attention call of `module` while the context is open."""
+    global _attention
+    with using_attention(NAME, module):
+        _attention = attention
         try:
             yield
         finally:
-            _answering = None
+            _attention = None

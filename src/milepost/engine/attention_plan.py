@@ -1,9 +1,9 @@
-"""What has to be computed for the attention of one pack: a few dense calls. Numpy; no heads, no layers.
+"""Plans the attention of one pack as a few dense calls. Numpy only, without heads and layers.
 
-Every row's keys are its ancestors and itself. They come in two parts: those inside the row's tile, which
-need a mask, and the tile's path, which all rows of the tile see in full. A short path joins the tile's own
-keys; a long one is attended to in a pass of its own, once for all rows below it, and the two results are
-merged by their log-sum-exp. Tiles of similar size share a call, padded only there.
+A row sees its ancestors and itself. These keys come in two parts: those inside the row's tile, which need a
+mask, and the tile's path, which all rows of the tile see in full. A short path is added to the tile's own
+keys; a long one is attended to in a separate pass, once for all rows below it, and the two results are merged
+by their log-sum-exp. Tiles of similar size share a call and are padded to the largest of them.
 
 Shapes: T tokens and C context of the pack (see `plan.packs`), R of its rows as queries (all T but in the
 last layer), B tiles in a call, L queries and K keys of each.
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 SHORTEST_PATH_PASS = 48
-"""A path of fewer keys joins the tile's own: gathering and merging rows costs about as much."""
+"""A path of fewer keys is added to the tile's own: gathering and merging rows costs about as much."""
 SHORTEST_CAUSAL_CALL = 256
-"""An unbranched tile at least this long goes alone, into a causal kernel that skips the upper half."""
+"""An unbranched tile of at least this length gets its own causal call, which skips the upper half."""
 MAX_PADDING = 1.25
-"""How much larger a call's padded area may be than the sum of its tiles' areas."""
+"""The largest ratio of a call's padded area to the sum of its tiles' areas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ class TileCall:
     """Queries that attend to keys near them, several tiles at a time."""
 
     queries: Ints
-    """[B, L] 0 .. R - 1; a tile with fewer than L repeats its last one."""
+    """[B, L] 0 .. R - 1; a tile with fewer than L queries repeats its last one."""
     keys: Ints
     """[B, K] key rows; a tile with fewer keys repeats its last one, which `allowed` hides."""
     allowed: npt.NDArray[np.bool_] | None
-    """[B, L, K] which query sees which key; None where it is plain causal (then B = 1 and L = K)."""
+    """[B, L, K] which query sees which key; None for a plain causal call (then B = 1 and L = K)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,12 @@ class PathPass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionPlan:
-    """The calls of one layer; together they give every query all of its keys exactly once."""
+    """The calls of one layer; together they show every query all of its keys exactly once."""
 
     tile_calls: list[TileCall]
     path_passes: list[PathPass]
     place: Ints
-    """[R] where each query's result stands among the flattened (B, L) queries of the tile calls in order."""
+    """[R] place of each query's result among the flattened (B, L) queries of the tile calls in order."""
 
 
 def plan_attention(
@@ -72,15 +72,15 @@ def plan_attention(
     cascade: bool = True,
     batch_tiles: bool = True,
 ) -> AttentionPlan:
-    """The calls for one pack.
+    """Return the calls for one pack.
 
     Args:
         pack: the pack.
         rows: [R] the pack rows that are queries, ascending; None for all.
         window: a row sees only keys less than this many positions before it (transformers'
             `sliding_window`); None for all.
-        causal_calls: whether the kernel has a causal mode to be used for long unbranched tiles.
-        cascade: whether long paths get a pass of their own. With a window they never do: few keys are left.
+        causal_calls: whether to use the kernel's causal mode for long unbranched tiles.
+        cascade: whether long paths get a separate pass. With a window they never do, as few keys are left.
         batch_tiles: whether tiles of similar size share a call.
     """
     rows = np.arange(len(pack)) if rows is None else rows
@@ -106,7 +106,7 @@ def plan_attention(
 def _similar_tiles(
     n_queries: Ints, n_keys: Ints, included: npt.NDArray[np.bool_], together: bool
 ) -> list[Ints]:
-    """Groups of tiles to be padded to the largest of each group."""
+    """Return groups of tiles; each group is padded to its largest tile."""
     order = np.lexsort((n_queries, n_keys))[::-1]
     order = order[included[order]]
     if not together:
@@ -132,11 +132,11 @@ class _Tiles:
     rows: Ints
     """[R] the pack row of each query."""
     first: Ints
-    """Of each tile, its first query."""
+    """First query of each tile."""
     stop: Ints
-    """Of each tile, the first query after it."""
+    """First query after each tile."""
     joined: Ints
-    """Of each tile, how many keys of its path join its own."""
+    """Number of keys of each tile's path that are added to its own."""
     window: int | None
 
     def causal_call(self, tile: int) -> TileCall:
@@ -182,7 +182,7 @@ def _places(n_queries: int, calls: list[TileCall]) -> Ints:
     place = np.empty(n_queries, dtype=np.int64)
     done = 0
     for call in calls:
-        flat = call.queries.ravel()  # one repeated as padding has the same result wherever it stands
+        flat = call.queries.ravel()  # a query repeated as padding has the same result at every place
         place[flat] = done + np.arange(len(flat))
         done += len(flat)
     return place

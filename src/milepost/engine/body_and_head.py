@@ -1,11 +1,10 @@
-"""A causal LM taken apart into its body (tokens to hidden states) and its head (hidden states to logits).
+"""Splits a causal LM into its body (tokens to hidden states) and its LM head (hidden states to logits).
 
-Most positions of a request need no logits, and the head is a large part of a small model. The head is
-still the model's own forward, with the body replaced for that call by one that hands back the hidden states
-we give: so logit scaling, soft-capping and casts happen as the model's authors wrote them. Its last linear
-layer can be asked for a part of the vocabulary only, so that the logits stay in the processor's cache. A
-model that cannot be taken apart this way stays whole: its "hidden states" are then its logits and its head
-does nothing.
+Most positions of a request need no logits, and the head is a large part of a small model. The head is the
+model's own forward, with the body replaced for that call by one that returns the given hidden states. So
+logit scaling, soft-capping and casts happen as the model's authors wrote them. The last linear layer can
+compute a part of the vocabulary only, so that the logits stay in the processor's cache. A model that cannot
+be split this way stays whole: its "hidden states" are then its logits, and its head does nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import Any
 import torch
 
 PROBE_TOLERANCE = 1e-2
-"""Parts that are not the model's differ by far more, in any dtype."""
+"""Logits of wrong parts differ by far more, in any dtype."""
 
 
 class SplitModel:
-    """Body and head of a transformers causal LM, and whether it could be taken apart (`is_split`)."""
+    """Body and head of a transformers causal LM, if it can be split (`is_split`)."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
@@ -29,35 +28,37 @@ class SplitModel:
         self._last_linear: torch.nn.Linear | None = None
         self._output_type: type[Any] | None = None
         self.has_plain_head = False
-        """Whether the head is its last linear layer and nothing else: no scale, no cap."""
-        self._take_apart()
+        """True if the head is only its last linear layer, without scale or cap."""
+        self._split()
 
     @property
     def is_split(self) -> bool:
+        """True if body and head are known."""
         return self._body is not None
 
     @property
     def n_columns(self) -> int | None:
-        """Columns of the logits, where `logits` can be asked for some of them only; else None."""
+        """Columns of the logits if `logits` can compute some of them only, else None."""
         return None if self._last_linear is None else self._last_linear.out_features
 
     def layers(self, n_layers: int) -> list[torch.nn.Module]:
-        """The body's layers; none where it has no list of that many, or several."""
+        """Return the body's layers; empty unless it has exactly one list of that many."""
         parts = [] if self._body is None else self._body.modules()
         lists = [part for part in parts if isinstance(part, torch.nn.ModuleList) and len(part) == n_layers]
         return list(lists[0]) if len(lists) == 1 else []
 
     def last_layer(self, n_layers: int) -> torch.nn.Module | None:
-        """The last of the body's layers; None where they are not known."""
+        """Return the last of the body's layers, or None if they are not known."""
         layers = self.layers(n_layers)
         return layers[-1] if layers else None
 
     @property
     def device(self) -> torch.device:
+        """The device of the weights."""
         return next(self.module.parameters()).device
 
     def hidden(self, input_ids_BT: torch.Tensor, **arguments: Any) -> torch.Tensor:
-        """Final hidden states [B, T, D] (the logits [B, T, V] of a model that stays whole)."""
+        """Return final hidden states [B, T, D]; the logits [B, T, V] of a model that stays whole."""
         if self._body is None:
             logits_BTV: torch.Tensor = self.module(input_ids_BT, use_cache=False, **arguments).logits
             return logits_BTV
@@ -67,24 +68,24 @@ class SplitModel:
         return hidden_BTD
 
     def logits(self, hidden_RD: torch.Tensor, columns: slice | None = None) -> torch.Tensor:
-        """Logits [R, V] of hidden states [R, D] that `hidden` returned; of some columns only if asked for."""
+        """Return logits [R, V], or some of their columns, of hidden states [R, D] that `hidden` returned."""
         if self._body is None:
             return hidden_RD
         placeholder = torch.zeros(1, len(hidden_RD), dtype=torch.int64, device=hidden_RD.device)
         output_type = self._output_type
 
-        def hand_back(*_: Any, **__: Any) -> Any:
+        def given_states(*_: Any, **__: Any) -> Any:
             assert output_type is not None
             return output_type(last_hidden_state=hidden_RD[None])
 
-        with forward_replaced(self._body, hand_back), self._only_columns(columns):
+        with forward_replaced(self._body, given_states), self._only_columns(columns):
             logits_RV: torch.Tensor = self.module(placeholder, use_cache=False).logits[0]
         return logits_RV
 
     def logit_chunks(self, hidden_RD: torch.Tensor, n_columns: int) -> Iterator[tuple[int, torch.Tensor]]:
-        """Logits [R, C] of one part of the vocabulary after the other, each with its first column.
+        """Yield logits [R, C] of one chunk of the vocabulary after the other, each with its first column.
 
-        They come one by one where the head is plain; else all are computed and then given out.
+        A plain head computes one chunk at a time; otherwise all logits are computed first.
         """
         linear = self._last_linear if self.has_plain_head else None
         if linear is None:
@@ -108,13 +109,13 @@ class SplitModel:
             yield
 
     @torch.inference_mode()
-    def _take_apart(self) -> None:
-        """Finds body and last linear layer by trying which give the logits of the whole."""
+    def _split(self) -> None:
+        """Find body and last linear layer by comparing their logits with those of the whole model."""
         get_decoder: Any = getattr(self.module, "get_decoder", lambda: None)
         probe = torch.arange(1, 4, device=self.device)[None]
         try:
             whole = self.module(probe, use_cache=False).logits[0]
-        except Exception:  # a model's code raises anything: it will again, and be told with the request
+        except Exception:  # a model's code raises anything; it raises again when a request is scored
             return
         for body in (get_decoder(), getattr(self.module, "base_model", None)):
             if not isinstance(body, torch.nn.Module) or body is self.module:
@@ -127,12 +128,12 @@ class SplitModel:
                     self._last_linear = self._find_last_linear(hidden_RD, whole)
                     self.has_plain_head = self._is_plain(hidden_RD, whole)
                     return
-            except Exception:  # its parts cannot be had one by one
+            except Exception:  # its parts do not run separately
                 self._last_linear = None
         self._body = None
 
     def _is_plain(self, hidden_RD: torch.Tensor, whole: torch.Tensor) -> bool:
-        """Whether the last linear layer gives exactly the logits: a tolerance would hide a scale near 1."""
+        """Return whether the last linear layer alone gives the exact logits: no scale, however near to 1."""
         linear = self._last_linear
         if linear is None:
             return False
@@ -154,7 +155,7 @@ class SplitModel:
 
 @contextmanager
 def forward_replaced(part: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Within it, `part` does what `forward` does."""
+    """Replace the forward of a module while the context is open."""
     part.forward = forward  # on the instance, over the class's method
     try:
         yield

@@ -1,7 +1,8 @@
-"""What an engine is, and how one is chosen. Knows the names of the engines, nothing of how they compute."""
+"""The interface of engines, and `build_engine`, which makes one by its name."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -20,27 +21,31 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`packed`, `padded` or `reference`: what is really running."""
+        """The engine that runs: `packed`, `padded` or `reference`."""
         ...
 
     @property
     def fallback(self) -> str | None:
-        """Why a faster engine is not used, in one line; None where the one asked for is. It can show only
-        when the first sequences are scored."""
+        """Reason why a faster engine is not used, in one line; None if the requested one is used.
+
+        Final only after the first sequences are scored.
+        """
         ...
 
     @property
     def joins_shards(self) -> bool:
-        """Whether `score_stream` computes several shards in one forward pass, so that it is faster than
-        `score` shard by shard. Scores then come later than their shard was taken."""
+        """True if `score_stream` puts several shards into one forward pass, which is faster than `score`.
+
+        It then takes shards before it yields the scores of earlier ones.
+        """
         ...
 
     def score(self, sequences: Sequences) -> Scores:
-        """Log-likelihoods of the sequences' targets, in their order, on the CPU.
+        """Return the log-likelihoods of the sequences' targets in nats, in order, on the CPU.
 
         Raises:
-            MilepostError: a token id that the model does not have.
-            Exception: whatever the model raises; an engine that `build_engine` made has a reason in
+            MilepostError: the model does not have one of the token ids.
+            Exception: whatever the model raises; an engine that `build_engine` made puts the reason into
                 `Scores.failed` instead.
         """
         ...
@@ -48,27 +53,27 @@ class Engine(Protocol):
     def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
         """Score several shards as one stream of full packs.
 
-        Shards are taken from the iterable only when the next pack has room for them. Each shard's scores are
-        yielded in the given order, as soon as they are complete; they are the same numbers as those of
-        `score` shard by shard. Between two of them the module is as it was, so that others may use it.
+        A shard is taken from the iterable only when the next pack has room for it. The scores of each shard
+        are yielded in order, as soon as they are complete, and equal those of `score` shard by shard. Between
+        two shards the module is unchanged, so that others may use it.
 
         Raises:
-            MilepostError: a token id that the model does not have.
+            MilepostError: the model does not have one of the token ids.
         """
         ...
 
 
-class ShardwiseEngine:
-    """The stream of an engine that gains nothing from seeing several shards at once."""
+class ShardwiseEngine(ABC):
+    """An engine that gains nothing from several shards at once: its stream scores one after the other."""
 
     joins_shards = False
 
+    @abstractmethod
     def score(self, sequences: Sequences) -> Scores:
         """See `Engine.score`."""
-        raise NotImplementedError
 
     def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
-        """See `Engine.score_stream`: one shard is scored when its scores are asked for."""
+        """See `Engine.score_stream`."""
         for shard in shards:
             yield self.score(shard)
 
@@ -82,20 +87,20 @@ def build_engine(
     optimizations: Optimizations | None = None,
     trial: Sequences | None = None,
 ) -> Engine:
-    """The engine of that name over a transformers causal LM.
+    """Return the engine of that name over a transformers causal LM.
 
     Args:
         name: `auto` is the fastest engine that is right for this model.
         module: a causal LM in eval mode, on the device and in the dtype it is to run in.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the engine choose.
-        optimizations: which optimisations of the packed engine are on; None for all of them.
-        trial: an engine is tried once on a few of these, the longest among them, before its first scores;
-            None has it tried whenever sequences come that are longer than any before.
+        optimizations: of the packed engine; None for the defaults.
+        trial: sequences as long as any to come. The engine is tried once on a few of them, the longest among
+            them, before its first scores. Without them it is tried whenever longer sequences come.
     """
+    from milepost.engine.allocator import join_freed_memory, keep_freed_memory
     from milepost.engine.failure_isolation import FailureIsolatingEngine
     from milepost.engine.length_groups import LengthGroupedEngine, cut
-    from milepost.engine.memory import join_freed_memory, keep_freed_memory
     from milepost.engine.packed import PackedEngine
     from milepost.engine.padded import PaddedEngine
     from milepost.engine.positions import length_switch
@@ -111,9 +116,14 @@ def build_engine(
     if name == "reference":
         return reference
 
+    def padded(trial: Sequences | None, longer_than: int = 0) -> PaddedEngine:
+        return PaddedEngine(
+            module, vocab_size=vocab_size, budget_tokens=budget_tokens, trial=trial, longer_than=longer_than
+        )
+
     def build(trial: Sequences | None) -> Engine:
         if name == "padded":
-            return PaddedEngine(module, vocab_size=vocab_size, budget_tokens=budget_tokens, trial=trial)
+            return padded(trial)
         return PackedEngine(
             module,
             vocab_size=vocab_size,
@@ -125,15 +135,6 @@ def build_engine(
     switch = length_switch(module)
     if switch is None or (trial is not None and longest(trial) - 1 <= switch.tokens):
         return FailureIsolatingEngine(build(trial), reference)
-    engine = LengthGroupedEngine(
-        build(None if trial is None else cut(trial, switch.tokens)),
-        PaddedEngine(
-            module,
-            vocab_size=vocab_size,
-            budget_tokens=budget_tokens,
-            trial=trial,
-            longer_than=switch.tokens,
-        ),
-        switch,
-    )
-    return FailureIsolatingEngine(engine, reference)
+    short = build(None if trial is None else cut(trial, switch.tokens))
+    long = padded(trial, longer_than=switch.tokens)
+    return FailureIsolatingEngine(LengthGroupedEngine(short, long, switch), reference)

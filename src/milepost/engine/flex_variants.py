@@ -1,8 +1,8 @@
-"""Which way FlexAttention runs on a card, found by trying: what fails gives way to something less fast.
+"""Finds settings with which FlexAttention runs on a card: settings that fail are replaced by slower ones.
 
-First smaller blocks, where the kernel found too little shared memory; then layers that are not compiled.
-Where FlexAttention itself cannot be had, `FlexUnavailableError` says why, and SDPA runs in tiles. Too large
-a pack is halved: each size is compiled anew, so there are few.
+First come smaller blocks, if the kernel found too little shared memory, then layers that are not compiled. If
+FlexAttention does not run at all, `FlexUnavailableError` says why, and SDPA runs in tiles. A pack that is too
+large is halved: each size is compiled anew, so there are few sizes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from milepost.engine.attention_call import UnsupportedAttentionError
 from milepost.engine.attention_gpu import KernelError, RunnerSettings, round_up
-from milepost.engine.attention_hook import UnsupportedAttentionError
 from milepost.engine.kernel_options import MIN_HEAD_SIZE, fitting_options, reason_without_kernel
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import GraphError
+from milepost.engine.reasons import one_line
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from milepost.engine.layer_shapes import LayerShape
 
 MIN_TOKENS = 1024
-"""A pack that does not fit and is no larger is a failure like others; weights and card do not go together."""
-SAYS_TOO_LARGE = ("out of resource", "shared memory", "No valid triton configs", "num_stages", "ptxas")
+"""A smaller pack that does not fit is not halved: the weights are too large for the card."""
+TOO_LARGE_WORDS = ("out of resource", "shared memory", "No valid triton configs", "num_stages", "ptxas")
 
 
 class FlexUnavailableError(Exception):
@@ -31,7 +32,7 @@ class FlexUnavailableError(Exception):
 
 
 class FlexVariants:
-    """The way that is taken, and in one line each why better ones are not."""
+    """The present settings, and one-line reasons against faster ones."""
 
     def __init__(
         self, accelerator: Accelerator, shapes: list[LayerShape], n_tokens: int, *, graphs: bool = False
@@ -44,7 +45,7 @@ class FlexVariants:
         if reason is not None:
             raise FlexUnavailableError(reason)
         self._options = fitting_options(heads, dtype, card, value_size=values)
-        self._nth = 0
+        self._option = 0
         self._smaller: str | None = None
         self._uncompiled: str | None = None
         self._unrecorded: str | None = None
@@ -56,20 +57,20 @@ class FlexVariants:
 
     @property
     def reasons(self) -> list[str]:
-        """Why a faster way is not taken; empty where the fastest is."""
+        """Reasons against faster settings; empty if the present ones are the fastest."""
         return [reason for reason in (self._smaller, self._uncompiled, self._unrecorded) if reason]
 
     def with_context(self, n_context: int) -> None:
-        """Make room for so many rows above a pack."""
+        """Make room for so many rows of context."""
         if round_up(n_context) > self.settings.n_context:
             self.settings = replace(self.settings, n_context=round_up(n_context))
 
     def step_down(self, error: Exception) -> None:
-        """Take a way that the failure of the present one leaves open.
+        """Take slower settings after a failure of the present ones.
 
         Raises:
-            FlexUnavailableError: there is none.
-            MilepostError, UnsupportedAttentionError: the error given, where no other way would help.
+            FlexUnavailableError: no slower settings are left.
+            MilepostError, UnsupportedAttentionError: the failure itself, if no settings would help.
         """
         if isinstance(error, MilepostError | UnsupportedAttentionError):
             raise error
@@ -80,32 +81,31 @@ class FlexVariants:
             )
         elif (
             isinstance(error, KernelError)
-            and any(words in str(error) for words in SAYS_TOO_LARGE)
-            and self._nth + 1 < len(self._options)
+            and any(words in str(error) for words in TOO_LARGE_WORDS)
+            and self._option + 1 < len(self._options)
         ):
-            self._nth += 1
-            self.settings = replace(self.settings, options=self._options[self._nth])
-            self._smaller = f"attention in smaller blocks ({self.settings.options}): {one_line(error)}"
+            self._option += 1
+            self.settings = replace(self.settings, options=self._options[self._option])
+            self._smaller = f"attention in smaller blocks ({self.settings.options}): {_cause(error)}"
         elif isinstance(error, GraphError):
             self.settings = replace(self.settings, graphs=False)
-            self._unrecorded = f"no CUDA graphs: {one_line(error)}"
+            self._unrecorded = f"no CUDA graphs: {_cause(error)}"
         elif (
             self.settings.compiled_layers
             and not isinstance(error, KernelError)
             and not is_out_of_memory(error)
         ):
             self.settings = replace(self.settings, compiled_layers=False)
-            self._uncompiled = f"layers run uncompiled: {one_line(error)}"
+            self._uncompiled = f"layers run uncompiled: {_cause(error)}"
         else:
-            raise FlexUnavailableError(one_line(error)) from error
+            raise FlexUnavailableError(_cause(error)) from error
 
 
-def one_line(error: BaseException, most: int = 200) -> str:
-    """What an error says, without the compiler's layers around it and its advice after it."""
+def _cause(error: BaseException) -> str:
+    """Return the compiler's own error in one line, without its advice."""
     inner = getattr(error, "inner_exception", None) or error.__cause__
     if inner is not None and (
         isinstance(error, KernelError | GraphError) or hasattr(error, "inner_exception")
     ):
-        return one_line(inner, most)
-    text = " ".join(str(error).split("\n\n")[0].split())
-    return f"{type(error).__name__}: {text}"[:most]
+        return _cause(inner)
+    return one_line(error, text=str(error).split("\n\n")[0])

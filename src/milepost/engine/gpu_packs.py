@@ -1,4 +1,4 @@
-"""Packs on the device: uploaded before they run, and kept for the next checkpoint, which is asked the same.
+"""Packs on the device: uploaded before they run, and kept for the next checkpoint, which needs the same.
 
 Shapes: T tokens of a full pack, C context rows, K = C + T keys, M rows with logits, J predictions.
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedPack:
-    """A pack on the device, padded to the size of its runner."""
+    """A pack on the device, padded to the runner's size."""
 
     sequences: tuple[Sequences, ...]
-    """The shards it is made of: held, so that no other object can come to have their identity."""
+    """Its shards; held, so that their ids cannot become those of other objects."""
     input_2T: torch.Tensor
     """[2, T] int64: token ids, positions."""
     visibility_2K: torch.Tensor
@@ -34,14 +34,14 @@ class StagedPack:
     """[C] int32: key rows of the next pack's context; the last one repeated."""
     has_below: bool
     blocks: dict[int | None, MaskBlocks]
-    """By window."""
+    """The block mask of each window."""
     needed_M: torch.Tensor
     target_row_J: torch.Tensor
     target_J: torch.Tensor
 
     @property
     def n_bytes(self) -> int:
-        """On the device."""
+        """Size on the device."""
         tensors = [
             self.input_2T,
             self.visibility_2K,
@@ -58,14 +58,14 @@ class StagedPack:
 def stage(
     pack: JoinedPack, settings: RunnerSettings, windows: set[int | None], accelerator: Accelerator
 ) -> StagedPack:
-    """Upload a pack; the host does not wait, and what can be computed there is."""
+    """Upload a pack without waiting for it; its mask is computed on the device."""
     n, n_above, n_tokens, n_context = len(pack), pack.n_context, settings.n_tokens, settings.n_context
-    # Padding is a token that the pack has anyway, so that it brings in nothing that could be broken.
+    # Padding repeats a token of the pack, so that it adds no embedding that could be NaN.
     inputs = np.zeros((2, n_tokens), dtype=np.int64)
     inputs[0] = pack.tokens[0] if n else 0
     inputs[0, :n], inputs[1, :n] = pack.tokens, pack.positions
     seen = np.zeros((2, n_context + n_tokens), dtype=np.int32)
-    # A padding token sees itself: a row without any key would be NaN.
+    # A padding token sees itself, as a row without any key would be NaN.
     seen[0, n_context:] = np.arange(1, n_tokens + 1)
     seen[0, :n_above], seen[0, n_context : n_context + n] = pack.key_end[:n_above], pack.key_end[n_above:]
     seen[1, :n_above], seen[1, n_context : n_context + n] = np.arange(n_above), pack.positions
@@ -88,7 +88,7 @@ def stage(
 
 
 class PackCache:
-    """Staged packs, kept while there is room: the next checkpoint is asked the same in the same order."""
+    """Staged packs, kept while there is room: the next checkpoint scores the same packs in the same order."""
 
     def __init__(self, accelerator: Accelerator, room_bytes: int) -> None:
         self.n_uploaded = 0
@@ -97,7 +97,7 @@ class PackCache:
         self._kept: dict[tuple[object, ...], StagedPack] = {}
 
     def staged(self, pack: JoinedPack, settings: RunnerSettings, windows: set[int | None]) -> StagedPack:
-        """The pack on the device, from the shelf where it is there."""
+        """Return the pack on the device, from the cache if it is there."""
         shape = (settings.n_tokens, settings.n_context)
         pieces = tuple((id(s), p.start, p.stop) for s, p in zip(pack.sequences, pack.pieces, strict=True))
         kept = self._kept.get((shape, pieces))
@@ -111,6 +111,6 @@ class PackCache:
         return staged
 
     def clear(self) -> None:
-        """Give up all of them and keep none from now on: the device is short of memory."""
+        """Drop all packs and keep no more: the device is short of memory."""
         self._kept.clear()
         self._room = 0

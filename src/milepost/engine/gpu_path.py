@@ -1,4 +1,4 @@
-"""The packed engine on a GPU: what it knows of model and card, from one stream of shards to the next."""
+"""The packed engine's GPU path: model, card, memory and runner, kept between streams of shards."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from milepost.engine.gpu_memory import MemoryModel, pack_cache_bytes, staging_by
 from milepost.engine.gpu_packs import PackCache
 from milepost.engine.layer_shapes import layer_shapes
 from milepost.engine.memory import is_out_of_memory
+from milepost.engine.model_config import text_config
 from milepost.engine.pack_loop import PackLoop
-from milepost.engine.trial import text_config
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Counts:
-    """What the path has done so far."""
+    """Counts of the path's work so far."""
 
     packs: int = 0
     """Forward passes whose results were used."""
     tokens: int = 0
-    """Tokens in them."""
+    """Tokens of these passes."""
     slots: int = 0
-    """The same with padding."""
+    """Tokens with padding."""
     redone: int = 0
-    """Packs with something that was no number, run again in the careful way."""
+    """Packs with values that were not finite, run again in the careful mode."""
 
 
 class GpuPath:
@@ -49,7 +49,7 @@ class GpuPath:
         self,
         model: SplitModel,
         accelerator: Accelerator,
-        layouts: TreeCache,
+        trees: TreeCache,
         optimizations: Optimizations,
         *,
         n_layers: int,
@@ -57,30 +57,36 @@ class GpuPath:
         n_tokens: int | None,
         longest: int,
     ) -> None:
-        """Make what the packed engine keeps.
+        """Probe the model and choose settings.
 
         Args:
-            n_tokens: of a full pack; None for what the card has room for.
+            model: the model.
+            accelerator: its device.
+            trees: the prefix trees of the shards.
+            optimizations: switches of the packed engine.
+            n_layers: layers of the model.
+            vocab_size: rows of its embedding.
+            n_tokens: tokens of a full pack; None for as many as the card has room for.
             longest: tokens of the longest sequence that is expected.
 
         Raises:
-            FlexUnavailableError: the card or the dtype is not for FlexAttention.
-            UnsupportedAttentionError: the model is not for packs.
+            FlexUnavailableError: FlexAttention does not support the card or the dtype.
+            UnsupportedAttentionError: the model cannot run in packs.
         """
         self.model = model
         self.accelerator = accelerator
-        self.layouts = layouts
+        self.trees = trees
         self.vocab_size = vocab_size
         self.counts = Counts()
         self._switches = optimizations
-        # Graphs of a module that is gone count towards torch's limit, and keep it in memory.
+        # Graphs of a deleted module count towards torch's limit, and keep the module in memory.
         torch.compiler.reset()
         with torch.inference_mode():
             self._shapes = layer_shapes(model, n_layers)
         self._windows = {shape.window for shape in self._shapes}
         free = accelerator.free_bytes()
         self.staging_bytes = staging_bytes(model.module, free) if optimizations.stage_weights else 0
-        """Set aside for the next checkpoint's weights."""
+        """Reserved for the next checkpoint's weights."""
         free -= self.staging_bytes
         memory = MemoryModel.of(text_config(model.module), self._shapes, vocab_size)
         fitting = memory.fitting_tokens(free, longest, accelerator.max_tokens)
@@ -92,22 +98,22 @@ class GpuPath:
 
     @property
     def settings(self) -> RunnerSettings:
-        """How packs are run."""
+        """The present settings of the runner."""
         return self._variants.settings
 
     @property
     def reasons(self) -> list[str]:
-        """Why a faster way is not taken, a line each."""
+        """One-line reasons against faster settings."""
         return self._variants.reasons
 
     @property
     def n_uploaded(self) -> int:
-        """Packs that were not found on the device."""
+        """Packs that were uploaded, as the device did not have them."""
         return self._pack_cache.n_uploaded
 
     @property
     def runner(self) -> FlexRunner:
-        """The runner of the present way."""
+        """The runner with the present settings."""
         if self._runner is None or self._runner.settings != self.settings:
             self._runner = None  # its memory is needed for the new one
             with torch.inference_mode():
@@ -115,29 +121,30 @@ class GpuPath:
         return self._runner
 
     def loop(self, shards: Iterator[Sequences], *, longest: int, max_tokens: int | None = None) -> PackLoop:
-        """What scores a stream of shards.
+        """Return the loop that scores a stream of shards.
 
         Args:
-            longest: tokens of the longest sequence that will come.
-            max_tokens: cuts packs smaller than they need be.
+            shards: the shards.
+            longest: tokens of their longest sequence.
+            max_tokens: the most tokens of a pack, if fewer than fit.
         """
         self._variants.with_context(longest)
         return PackLoop(self, shards, every_row=not self._switches.needed_head, max_tokens=max_tokens)
 
     def score(self, sequences: Sequences, *, longest: int, max_tokens: int | None) -> Scores:
-        """One shard as a stream of its own."""
+        """Score one shard as a stream."""
         return next(self.loop(iter([sequences]), longest=longest, max_tokens=max_tokens).scores())
 
     def in_place(self) -> AbstractContextManager[None]:
-        """Within it, the model's layers are compiled and their attention is the runner's."""
+        """Let the runner compute the model's layers while the context is open."""
         return self.runner.in_place()
 
     def stage(self, pack: JoinedPack) -> StagedPack:
-        """The pack on the device."""
+        """Return the pack on the device."""
         return self._pack_cache.staged(pack, self.settings, self._windows)
 
     def step_down(self, failure: Exception) -> None:
-        """Take another way after a failure; raises as `FlexVariants.step_down` does."""
+        """Take slower settings after a failure; raises as `FlexVariants.step_down` does."""
         self._runner = None
         if is_out_of_memory(failure):
             self._pack_cache.clear()

@@ -1,8 +1,8 @@
-"""Which tile sizes FlexAttention's kernel takes on a card: the first of a few whose shared memory fits.
+"""Chooses tile sizes for FlexAttention's kernel on a card: the first options whose shared memory fits.
 
-torch's own defaults do not fit everywhere: with heads of 256 in bfloat16, or of 128 in float32, they ask a
-24 GB card for half as much again as it has, and compilation fails. So the memory is computed beforehand. The
-formula was fitted to kernels assembled with Triton 3.6 and 3.7 (`benchmarks/kernels.py`; the figures are in
+torch's own defaults do not fit everywhere: with heads of 256 in bfloat16, or of 128 in float32, they need
+half as much memory again as a 24 GB card has, and compilation fails. So the memory is computed before. The
+formula was fitted to kernels assembled with Triton 3.6 and 3.7 (`benchmarks/kernels.py`; the values are in
 `tests/engine/assembled_kernels.csv`) and is never below them.
 
 Shapes: M query rows and N keys of a tile, D head size rounded up to a power of two.
@@ -16,14 +16,14 @@ from typing import NamedTuple
 import torch
 
 MIN_HEAD_SIZE = 16
-"""Triton's matrix product takes no smaller dimension."""
+"""The smallest dimension of Triton's matrix product."""
 BLOCK = 64
 """Rows and keys of a block of the mask: a multiple of those of every tile below."""
 OLDEST_CAPABILITY = (7, 0)
 """The oldest cards that Triton generates code for."""
 FIRST_WITH_BFLOAT16 = (8, 0)
 FIRST_WITH_ASYNC_COPIES = (8, 0)
-"""Before it, a kernel has no pipeline, and Triton uses no tensor cores in it."""
+"""Kernels of older cards have no pipeline and use no tensor cores in Triton."""
 WITH_OPERANDS_IN_SHARED_MEMORY = {(9, 0), (10, 0), (10, 3)}
 """Hopper and data-centre Blackwell: their matrix instructions read both operands from shared memory."""
 ROWS_OF_SUCH_AN_INSTRUCTION = 64
@@ -46,46 +46,46 @@ SHARED_BYTES = {
     (12, 0): 101_376,
     (12, 1): 101_376,
 }
-"""The most that one thread block may have, by compute capability (CUDA C++ programming guide)."""
+"""The most shared memory of one thread block, by compute capability (CUDA C++ programming guide)."""
 MIN_SHARED_BYTES = 49_152
-"""For a card that is not listed."""
+"""For a card that is not in the list."""
 
 
 class Card(NamedTuple):
-    """What of a GPU decides which kernels run on it."""
+    """The properties of a GPU that decide which kernels run on it."""
 
     capability: tuple[int, int]
     """Compute capability, such as (8, 6)."""
     shared_bytes: int
-    """Shared memory that one thread block may ask for."""
+    """The most shared memory of one thread block."""
 
     @classmethod
     def of(cls, device: torch.device) -> Card:
-        """The card behind a CUDA device."""
+        """Return the card of a CUDA device."""
         properties = torch.cuda.get_device_properties(device)
         return cls.named((properties.major, properties.minor), properties)
 
     @classmethod
     def named(cls, capability: tuple[int, int], properties: object = None) -> Card:
-        """A card of that capability; its memory as its properties have it, else as NVIDIA lists it."""
+        """Return a card of that capability, with the shared memory of its properties or of NVIDIA's list."""
         listed = SHARED_BYTES.get(capability, MIN_SHARED_BYTES)
         return cls(capability, int(getattr(properties, "shared_memory_per_block_optin", listed)))
 
 
 @dataclass(frozen=True, slots=True)
 class KernelOptions:
-    """How FlexAttention's forward kernel is cut."""
+    """Tile sizes of FlexAttention's forward kernel."""
 
     rows: int
-    """Queries of a tile."""
+    """Queries in a tile."""
     keys: int
-    """Keys of a tile."""
+    """Keys in a tile."""
     stages: int
     """Tiles of keys and values in flight."""
     warps: int
 
     def for_flex(self) -> dict[str, int | bool]:
-        """As `flex_attention(kernel_options=...)` takes them, where every row sees at least one key."""
+        """Return the `kernel_options` of `flex_attention`, for masks in which every row sees a key."""
         return {
             "BLOCK_M": self.rows,
             "BLOCK_N": self.keys,
@@ -127,20 +127,20 @@ PLAIN_PRODUCTS = (
 registers."""
 WIDE_HEAD = 128
 LARGEST_WITHOUT_PIPELINE = 64
-"""Heads for which plain products in tiles of 32 x 32 fit into the registers of a card before Ampere; later
-ones have room for them up to `WIDE_HEAD`."""
+"""The largest heads for which plain products in tiles of 32 x 32 fit into the registers of a card before
+Ampere; later cards have room for heads up to `WIDE_HEAD`."""
 
 
 def fitting_options(
     head_size: int, dtype: torch.dtype, card: Card, *, value_size: int | None = None
 ) -> list[KernelOptions]:
-    """Options that fit, best first; none where no kernel does, and `reason_without_kernel` says why.
+    """Return options that fit, best first; empty if none does, for the reason of `reason_without_kernel`.
 
     Args:
         head_size: of queries and keys.
         dtype: of queries, keys and values.
-        card: where the kernel is to run.
-        value_size: head size of the values; None where it is that of the keys.
+        card: the card that runs the kernel.
+        value_size: head size of the values; None if it is that of the keys.
     """
     if reason_without_kernel(head_size, dtype, card, value_size=value_size) is not None:
         return []
@@ -155,7 +155,7 @@ def fitting_options(
 def reason_without_kernel(
     head_size: int, dtype: torch.dtype, card: Card, *, value_size: int | None = None
 ) -> str | None:
-    """Why FlexAttention has no kernel for such heads on this card, in one line; None where it has."""
+    """Return in one line why FlexAttention has no kernel for such heads on this card, or None."""
     sizes = (head_size, value_size or head_size)
     version = ".".join(map(str, card.capability))
     if card.capability < OLDEST_CAPABILITY:
@@ -184,17 +184,17 @@ def shared_bytes(
     *,
     value_size: int | None = None,
 ) -> int:
-    """Shared memory of the assembled kernel, or a little more: what one thread block asks for.
+    """Return the bytes of shared memory that one thread block of the assembled kernel needs, or a few more.
 
-    Counted are the tile of queries; as many tiles of keys and of values as the pipeline has stages (one less
-    where the matrix instructions read registers); and the tile of probabilities where the warps share the two
-    products out in different ways.
+    They hold the tile of queries; as many tiles of keys and of values as the pipeline has stages (one less if
+    the matrix instructions read registers); and the tile of probabilities if the two products are distributed
+    over the warps in different ways.
     """
     keys_D, values_D = _padded(head_size), _padded(value_size or head_size)
     rows, keys, stages = options.rows, options.keys, options.stages
     if capability < FIRST_WITH_ASYNC_COPIES:
-        # Products are plain ones, in float32, and one tile of keys or values is held at a time; probabilities
-        # in half precision take the place of the queries.
+        # Products run in float32 without tensor cores, with one tile of keys or values at a time;
+        # probabilities in half precision overwrite the queries.
         queries, probabilities = rows * keys_D, rows * keys
         held = queries + probabilities if dtype == torch.float32 else max(queries, probabilities)
         return 4 * (held + keys * max(keys_D, values_D)) + REDUCTION_BYTES
@@ -226,5 +226,5 @@ def _padded(head_size: int) -> int:
 
 
 def _on_tensor_cores(dtype: torch.dtype, capability: tuple[int, int]) -> bool:
-    """Whether Triton multiplies on tensor cores; float32 is multiplied as it is, not in TF32."""
+    """Return whether Triton multiplies on tensor cores; float32 is not multiplied in TF32."""
     return dtype != torch.float32 and capability >= FIRST_WITH_ASYNC_COPIES

@@ -1,9 +1,9 @@
-"""The last layer of a pack only at the rows whose logits are wanted.
+"""Runs the last layer of a pack only at the rows whose logits are needed.
 
-Of the other rows nobody reads more than the last layer's keys and values. So the layer runs twice: over all
-rows as far as its attention, which takes keys and values and stops it, then over the wanted rows alone, whose
-attention looks at what was taken. All else in a layer works row by row in the models that the packed engine
-can run; `trust` tries that, as it tries the rest.
+For the other rows only the last layer's keys and values are needed. So the layer runs twice: over all rows up
+to its attention, which takes keys and values and stops it, then over the needed rows alone, whose attention
+sees the keys that were taken. Everything else in a layer works row by row in the models that the packed
+engine can run; the trial verifies that as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from milepost.engine.attention_hook import UnsupportedAttentionError
+from milepost.engine.attention_call import UnsupportedAttentionError
 from milepost.engine.body_and_head import forward_replaced
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class KeysCollectedError(Exception):
-    """The attention has the last layer's keys and values: no more of that pass is wanted."""
+    """The attention has taken the last layer's keys and values; the rest of the pass is not needed."""
 
 
 @contextmanager
 def restricted_to_rows(
     rows: torch.Tensor, layer: torch.nn.Module, attention: TileAttention
 ) -> Iterator[None]:
-    """Within it `layer` computes its hidden states [1, T, D] at `rows` [R] only; elsewhere they are 0."""
+    """Let `layer` compute its hidden states [1, T, D] at `rows` [R] only, and return 0 elsewhere."""
     forward = layer.forward
 
     def narrow(hidden_1TD: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
@@ -40,7 +40,7 @@ def restricted_to_rows(
         except KeysCollectedError:
             pass
         else:
-            raise UnsupportedAttentionError("its last layer has no attention")
+            raise UnsupportedAttentionError("the model's last layer has no attention")
         finally:
             attention.keys_only = False
         attention.rows = rows.cpu().numpy()
@@ -49,7 +49,7 @@ def restricted_to_rows(
             *(_at(rows, n_tokens, value) for value in others),
             **{name: _at(rows, n_tokens, value) for name, value in named.items()},
         )
-        # Some bodies give what they return the shape of what went in.
+        # Some models give their output the shape of their input.
         return torch.zeros_like(hidden_1TD).index_copy_(1, rows, hidden_1RD)
 
     with forward_replaced(layer, narrow):
@@ -57,7 +57,7 @@ def restricted_to_rows(
 
 
 def _at(rows: torch.Tensor, n_tokens: int, value: Any) -> Any:
-    """The same of what a layer is told about each token: positions, and what is computed from them."""
+    """Return an argument of the layer at the rows: positions, and values computed from them."""
     if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[1] == n_tokens:
         return value[:, rows]
     if isinstance(value, torch.Tensor) and value.shape == (n_tokens,):

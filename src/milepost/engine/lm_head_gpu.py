@@ -1,7 +1,7 @@
-"""From hidden states to log-probabilities of targets on a GPU: large blocks, and the host never waits.
+"""The LM head on a GPU: hidden states to log-probabilities in large blocks, without a wait of the host.
 
-The logits of a block are looked at in chunks of the vocabulary, so that no float32 copy of all of them is
-made; what was found stays on the device until somebody fetches it.
+The logits of a block are read in chunks of the vocabulary, so that there is no float32 copy of all of them.
+The results stay on the device until the caller fetches them.
 
 Shapes: R rows, M targets, V vocabulary, C columns of a chunk.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from milepost.engine.memory import is_out_of_memory
+from milepost.engine.memory import BatchLimit
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROWS_PER_BLOCK = 8192
 COLUMNS_PER_CHUNK = 8192
 LOGITS_PER_BLOCK = 2**29
-"""Logits held at a time where they come all at once: 1 GB in half precision."""
+"""Logits held at a time if they come all at once: 1 GB in half precision."""
 
 
 class Targets(NamedTuple):
@@ -47,7 +47,7 @@ class DeviceScores(NamedTuple):
 
 
 def join_targets(parts: list[Targets]) -> Targets:
-    """The rows of several packs, one after the other."""
+    """Return the targets of several packs over their concatenated rows."""
     if len(parts) == 1:
         return parts[0]
     first = np.cumsum([0] + [len(part.hidden_RD) for part in parts]).tolist()
@@ -61,30 +61,25 @@ def join_targets(parts: list[Targets]) -> Targets:
 
 
 def score_targets(model: SplitModel, targets: Targets, vocab_size: int) -> DeviceScores:
-    """Log-probability (the softmax taken in float32) and whether the token is the first argmax of its row."""
+    """Return log-probabilities (softmax in float32) and whether each target is its row's first argmax."""
     rows_per_block = ROWS_PER_BLOCK
     if not model.has_plain_head:
         rows_per_block = max(1, min(rows_per_block, LOGITS_PER_BLOCK // vocab_size))
-    found: list[DeviceScores] = []
+    rows = BatchLimit(rows_per_block)
+    blocks: list[DeviceScores] = []
     start = 0
     while start < len(targets.hidden_RD):
-        block_RD = targets.hidden_RD[start : start + rows_per_block]
+        block_RD = targets.hidden_RD[start : start + rows.limit]
         low, high = np.searchsorted(targets.row, [start, start + len(block_RD)]).tolist()
-        try:
-            found.append(
-                _score_block(model, block_RD, targets.row_M[low:high] - start, targets.token_M[low:high])
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(block_RD) == 1:
-                raise
-            rows_per_block = (len(block_RD) + 1) // 2
-            continue
-        start += len(block_RD)
-    if not found:
-        none = targets.hidden_RD.new_empty(0)
-        return DeviceScores(none.float(), none.bool())
+        with rows.halving(len(block_RD)):
+            row_M, token_M = targets.row_M[low:high] - start, targets.token_M[low:high]
+            blocks.append(_score_block(model, block_RD, row_M, token_M))
+            start += len(block_RD)
+    if not blocks:
+        empty = targets.hidden_RD.new_empty(0)
+        return DeviceScores(empty.float(), empty.bool())
     return DeviceScores(
-        torch.cat([one.logprob_M for one in found]), torch.cat([one.greedy_M for one in found])
+        torch.cat([block.logprob_M for block in blocks]), torch.cat([block.greedy_M for block in blocks])
     )
 
 
@@ -104,7 +99,7 @@ def _score_block(
         top_R, place_R = logits_RC.max(-1)
         argmax_R = torch.where(top_R > largest_R, place_R + first, argmax_R)
         new_R = torch.maximum(largest_R, top_R)
-        # Where all logits so far are -inf, subtracting them from themselves would give NaN.
+        # If all logits so far are -inf, -inf - -inf would give NaN.
         base_R = torch.where(new_R == float("-inf"), 0.0, new_R)
         scaled_R = total_R * torch.exp(largest_R - base_R)
         total_R = scaled_R + (logits_RC - base_R[:, None]).exp_().sum(-1)

@@ -1,8 +1,8 @@
-"""From `Sequences` to what has to be computed: checked, and each different model input once. Numpy only.
+"""Turns `Sequences` into distinct model inputs with rows and targets, and checks token ids. Numpy only.
 
-The model's input is a sequence without its last token. A *row* is one position of one input whose
-next-token distribution is needed; a *target* is one token to be scored at a row. Equal inputs share their
-rows, whatever follows them: a one-token choice costs no forward pass of its own.
+The model's input is a sequence without its last token. A *row* is one position of one input whose next-token
+distribution is needed; a *target* is one token to be scored at a row. Equal inputs share their rows, whatever
+follows them, so that choices of one token share a forward pass.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """N sequences over I different inputs, with R rows and M targets."""
+    """N sequences over I distinct inputs, with R rows and M targets."""
 
     tokens: list[npt.NDArray[np.int32]]
     """[I] the token ids of each input."""
     n_rows: npt.NDArray[np.int64]
-    """[I] how many of an input's last positions are needed; R is their sum, rows stand input by input."""
+    """[I] number of each input's last positions that are rows; R in all, in the order of inputs."""
     target_row: npt.NDArray[np.int64]
-    """[M] the row a target is scored at."""
+    """[M] row of each target."""
     target_token: npt.NDArray[np.int64]
-    """[M] its token id."""
+    """[M] token id of each target."""
     target_sequence: npt.NDArray[np.int64]
-    """[M] the sequence it belongs to."""
+    """[M] sequence of each target."""
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
+        """[I] tokens of each input."""
         return np.array([len(tokens) for tokens in self.tokens], dtype=np.int64)
 
     @property
@@ -47,30 +48,30 @@ class Inputs:
 
 
 def check_tokens(sequences: Sequences, vocab_size: int) -> None:
-    """Raises a MilepostError where a token id is not one of the model's."""
+    """Raise a MilepostError if the model does not have one of the sequences' token ids."""
     check_ids(sequences.tokens, vocab_size)
 
 
 def check_ids(tokens: npt.NDArray[np.int32], vocab_size: int) -> None:
-    """The same for bare token ids."""
+    """Raise a MilepostError if the model does not have one of the token ids."""
     if not len(tokens):
         return
     for token in (int(tokens.max()), int(tokens.min())):
         if not 0 <= token < vocab_size:
             raise MilepostError(
-                f"the requests hold token id {token} but the model has {vocab_size} tokens",
-                hint="the tokenizer does not belong to this model: name the right one with --tokenizer",
+                f"the requests have token id {token} but the model has {vocab_size} tokens",
+                hint="the tokenizer does not belong to this model; pass the right one with --tokenizer",
             )
 
 
-def distinct_inputs(sequences: Sequences, *, dedupe: bool = True) -> Inputs:
-    """Each different input once, with the rows and targets of all sequences that have it."""
-    number_of: dict[bytes | int, int] = {}
+def distinct_inputs(sequences: Sequences) -> Inputs:
+    """Return each distinct input once, with the rows and targets of all its sequences."""
+    number_of: dict[bytes, int] = {}
     tokens: list[npt.NDArray[np.int32]] = []
     input_of = np.empty(len(sequences), dtype=np.int64)
     for i in range(len(sequences)):
         visible = sequences.tokens[sequences.starts[i] : sequences.starts[i + 1] - 1]
-        number = number_of.setdefault(visible.tobytes() if dedupe else i, len(tokens))
+        number = number_of.setdefault(visible.tobytes(), len(tokens))
         if number == len(tokens):
             tokens.append(visible)
         input_of[i] = number
@@ -92,7 +93,7 @@ def distinct_inputs(sequences: Sequences, *, dedupe: bool = True) -> Inputs:
 
 
 def backwards(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`[2, 3]` -> `[1, 0, 2, 1, 0]`: for each item of each run, how many come after it."""
+    """Return, for each item of each run, how many items follow it: `[2, 3]` -> `[1, 0, 2, 1, 0]`."""
     ends = np.cumsum(counts)
     return np.repeat(ends, counts) - 1 - np.arange(ends[-1] if len(ends) else 0)
 
@@ -103,7 +104,7 @@ def sum_targets(
     logprob: npt.NDArray[np.float32],
     greedy: npt.NDArray[np.bool_],
 ) -> Scores:
-    """Adds up the targets of each sequence in float64; a sequence with a target that is no number is NaN."""
+    """Return scores that sum each sequence's targets in float64; NaN if one of them is not finite."""
     total = np.bincount(target_sequence, weights=logprob, minlength=n_sequences)
     missed = np.bincount(target_sequence[~greedy], minlength=n_sequences)
     finite = np.isfinite(total)

@@ -1,8 +1,8 @@
-"""Forward passes recorded once as CUDA graphs and replayed, where kernels take less time than their launch.
+"""Forward passes recorded as CUDA graphs and replayed, for kernels that are shorter than their launch.
 
-Everything a pass reads lies where it lay when it was recorded: the pack, by the runner's own buffers, and the
-context, in one of three sets of keys and values that take turns. Three, because a pack may have to be run
-again while the next one is under way, and still needs what it read.
+Everything that a pass reads stays at the address it had when the pass was recorded: the pack in the runner's
+buffers, the context in one of three sets of keys and values that take turns. Three, because a pack may have
+to run again while the next one is under way, and then still needs its context.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 if TYPE_CHECKING:
-    from milepost.engine.accelerator import Accelerator, Recorded
+    from milepost.engine.accelerator import Accelerator, RecordedWork
     from milepost.engine.attention_gpu import Context
 
 SETS = 3
@@ -29,7 +29,7 @@ class _Pass(NamedTuple):
 
 
 class PackGraphs:
-    """One recording for each pair of sets that a pass reads and writes."""
+    """Recordings for each pair of sets that a pass reads and writes."""
 
     def __init__(
         self, accelerator: Accelerator, empty: Callable[[], Context], forward: Callable[..., torch.Tensor]
@@ -37,40 +37,41 @@ class PackGraphs:
         """Make the sets.
 
         Args:
-            empty: gives keys and values of a context to be written to.
-            forward: runs the pack that is in place with `(above, below)`, two contexts of which the first may
-                be None, writes the second in place, and returns hidden states.
+            accelerator: the device.
+            empty: returns a context to be written to.
+            forward: takes `(above, below)`, two contexts of which the first may be None; runs the loaded
+                pack, writes the second context in place and returns hidden states.
         """
         self._accelerator = accelerator
         self._forward = forward
         self._sets = [empty() for _ in range(SETS)]
-        self._recorded: dict[_Pass, Recorded] = {}
+        self._recorded: dict[_Pass, RecordedWork] = {}
         self._turn = 0
         self._is_warm = False
 
     def run(self, above: Context | None) -> tuple[torch.Tensor, Context]:
-        """Hidden states of the pack that is in place, good until the next run, and the context below it.
+        """Return the hidden states of the loaded pack, valid until the next run, and the context below it.
 
         Raises:
             GraphError: the pass cannot be recorded.
         """
         self._turn = (self._turn + 1) % SETS
-        one = _Pass(self._number_of(above), self._turn)
-        below = self._sets[one.below]
-        read = None if one.above is None else self._sets[one.above]
+        sets = _Pass(self._number_of(above), self._turn)
+        below = self._sets[sets.below]
+        read = None if sets.above is None else self._sets[sets.above]
         if not self._is_warm:
-            # What is compiled, and tuned, at the first run cannot be recorded.
+            # The first run compiles and tunes, which cannot be recorded.
             self._is_warm = True
             return self._forward(read, below), below
-        if one not in self._recorded:
+        if sets not in self._recorded:
             try:
-                self._recorded[one] = self._accelerator.record(lambda: self._forward(read, below))
+                self._recorded[sets] = self._accelerator.record(lambda: self._forward(read, below))
             except RuntimeError as error:
                 raise GraphError(str(error)) from error
-        return self._recorded[one].replay(), below
+        return self._recorded[sets].replay(), below
 
     def _number_of(self, context: Context | None) -> int | None:
-        """Which of the sets a context is; one that is none is copied into the set before this turn's."""
+        """Return the number of a context's set; another context is copied into the last turn's set."""
         if context is None:
             return None
         for number, own in enumerate(self._sets):

@@ -1,10 +1,10 @@
-"""The loop over packs on a GPU: one pack computes, the next is uploaded, what the one before found is read.
+"""The loop over packs on a GPU: one pack runs, the next is uploaded, the results of the last are read.
 
-The host waits for one number a pack, whether all of its hidden states are numbers, and reads it when the next
-pack is already under way. Where one is not, the pack is run again in the careful way, and what came after it
-too. What a shard's targets got stays on the device until all are known, and is copied while packs run.
+The host waits for one flag per pack, whether all of its hidden states are finite, and reads it when the next
+pack is already under way. If they are not, the pack and those after it run again in the careful mode. The
+scores of a shard's targets stay on the device until the LM head has run, and are copied while packs run.
 
-Nothing is lost by a failure: the stream goes back to the pack that failed.
+A failure loses nothing: the stream goes back to the pack that failed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 MAX_UNDER_WAY = 2
-"""Packs that the device has been given and whose soundness nobody has read."""
+"""Packs that were launched and whose flag was not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,26 @@ class _Launched:
     above: Context | None
     output: Output
     is_sound: Fetch | None
-    """None where nobody needs to ask."""
+    """The flag on its way to the host; None if no check is needed."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Results on their way to the host."""
+class _PendingScores:
+    """Scores on their way to the host."""
 
     fetch: Fetch
     shard: Ints
     sequence: Ints
     finished: list[int]
-    """The shards that have all of theirs with these."""
+    """The shards that are complete with these scores."""
 
 
 @dataclass(slots=True)
 class _Shard:
-    """What is known of a shard so far."""
+    """The results of a shard so far."""
 
     n_left: int
-    """Nodes that no finished pack has computed."""
+    """Nodes that no pack has computed yet."""
     parts: list[tuple[Ints, npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = field(default_factory=list)
     """Sequence, log-probability and greedy flag of targets."""
 
@@ -75,50 +75,50 @@ class PackLoop:
     def __init__(
         self, path: GpuPath, shards: Iterator[Sequences], *, every_row: bool, max_tokens: int | None
     ) -> None:
-        """`max_tokens` cuts packs smaller than the runner's size, for a trial of several."""
+        """`max_tokens` makes packs smaller than the runner's size, so that a trial has several."""
         self._path = path
         self._most_tokens = max_tokens
-        self._stream = ShardStream(shards, path.layouts.tree_of, every_row=every_row)
+        self._stream = ShardStream(shards, path.trees.tree_of, every_row=every_row)
         self._ahead: tuple[JoinedPack, StagedPack] | None = None
         self._is_exhausted = False
-        """Whether the stream has no pack after the last one taken."""
+        """True if the stream has no pack after the last one that was taken."""
         self._context: Context | None = None
         self._under_way: deque[_Launched] = deque()
         self._waiting: list[tuple[Targets, JoinedPack]] = []
         self._finished: list[int] = []
-        """Shards whose last targets are among `_waiting`."""
-        self._found: deque[_Found] = deque()
+        """Shards whose last targets are in `_waiting`."""
+        self._pending: deque[_PendingScores] = deque()
         self._shards: dict[int, _Shard] = {}
         self._ready: dict[int, Scores] = {}
         self._next_shard = 0
 
     def scores(self) -> Iterator[Scores]:
-        """Each shard's scores in order.
+        """Yield each shard's scores in order.
 
         Raises:
             FlexUnavailableError: FlexAttention cannot run; `unfinished` has what is not scored.
         """
         while True:
-            lost: FlexUnavailableError | None = None
+            failure: FlexUnavailableError | None = None
             try:
                 with torch.inference_mode(), self._path.in_place():
                     is_done = self._advance()
             except FlexUnavailableError as error:
-                lost = error
+                failure = error
             while self._next_shard in self._ready:
                 self._next_shard += 1
                 yield self._ready.pop(self._next_shard - 1)
-            if lost is not None:
-                raise lost
+            if failure is not None:
+                raise failure
             if is_done:
                 return
 
     def unfinished(self) -> Iterator[Sequences]:
-        """The shards that were not yielded."""
+        """Yield the shards whose scores were not yielded."""
         return self._stream.unfinished()
 
     def _advance(self) -> bool:
-        """Go on until the next shard is ready, or another runner has to take over; whether all is done."""
+        """Run until the next shard is ready or the settings change; return whether all shards are done."""
         settings = self._path.settings
         while self._next_shard not in self._ready and self._path.settings is settings:
             self._upload_next()
@@ -127,9 +127,9 @@ class PackLoop:
                 self._upload_next()
             while self._under_way and len(self._under_way) >= (1 if self._ahead is None else MAX_UNDER_WAY):
                 self._settle()
-            while self._found and (self._found[0].fetch.has_come or self._is_drained):
+            while self._pending and (self._pending[0].fetch.has_come or self._is_drained):
                 self._collect()
-            if self._is_drained and not self._found:
+            if self._is_drained and not self._pending:
                 return True
         return False
 
@@ -138,7 +138,7 @@ class PackLoop:
         return self._is_exhausted and self._ahead is None and not self._under_way
 
     def _upload_next(self) -> None:
-        """Have the next pack on the device, unless one is or a new way is to be taken first."""
+        """Upload the next pack, unless one is uploaded already."""
         if self._ahead is not None:
             return
         settings = self._path.settings
@@ -152,7 +152,7 @@ class PackLoop:
             failure = error.with_traceback(None)
         else:
             return
-        self._give_way(failure, pack, self._context)
+        self._handle_failure(failure, pack, self._context)
 
     def _launch(self, pack: JoinedPack, staged: StagedPack) -> None:
         above = self._context
@@ -160,16 +160,16 @@ class PackLoop:
             output = self._path.runner.run(staged, above)
             is_sound = self._path.accelerator.fetch(output.is_sound)
         except Exception as error:
-            # Without the traceback, which holds what the failed pass had in memory.
+            # Without the traceback, which holds the memory of the failed pass.
             failure = error.with_traceback(None)
         else:
             self._ahead, self._context = None, output.below
             self._under_way.append(_Launched(pack, staged, above, output, is_sound))
             return
-        self._give_way(failure, pack, above)
+        self._handle_failure(failure, pack, above)
 
-    def _give_way(self, failure: Exception, pack: JoinedPack, above: Context | None) -> None:
-        """After a failure: finish what is under way, go back to the pack that failed, take another way."""
+    def _handle_failure(self, failure: Exception, pack: JoinedPack, above: Context | None) -> None:
+        """Finish the packs under way, go back to the pack that failed and take slower settings."""
         settings = self._path.settings
         while self._under_way and self._path.settings is settings:
             self._settle()
@@ -184,7 +184,7 @@ class PackLoop:
         self._under_way.clear()
 
     def _settle(self) -> None:
-        """Read whether the first pack under way is sound, run it again if not, and hand its rows on."""
+        """Read whether the first pack under way is sound, run it again if not, and take its rows."""
         first = self._under_way.popleft()
         output = first.output
         if first.is_sound is not None and not first.is_sound.arrays()[0].all():
@@ -196,7 +196,7 @@ class PackLoop:
                 self._go_back(first.pack, first.above)
                 self._path.step_down(failure)
                 return
-            # What was launched after it had its context from the first run.
+            # Packs launched after it read the context of its first run.
             if self._under_way:
                 self._go_back(self._under_way[0].pack, output.below)
             elif self._ahead is not None:
@@ -221,11 +221,12 @@ class PackLoop:
             self._run_head()
 
     def _run_head(self) -> None:
-        targets, packs = join_targets([one for one, _ in self._waiting]), [one for _, one in self._waiting]
-        found = score_targets(self._path.model, targets, self._path.vocab_size)
-        self._found.append(
-            _Found(
-                fetch=self._path.accelerator.fetch(*found),
+        targets = join_targets([targets for targets, _ in self._waiting])
+        packs = [pack for _, pack in self._waiting]
+        scores = score_targets(self._path.model, targets, self._path.vocab_size)
+        self._pending.append(
+            _PendingScores(
+                fetch=self._path.accelerator.fetch(*scores),
                 shard=np.concatenate([pack.shard for pack in packs]),
                 sequence=np.concatenate([pack.sequence for pack in packs]),
                 finished=self._finished,
@@ -234,19 +235,19 @@ class PackLoop:
         self._waiting, self._finished = [], []
 
     def _collect(self) -> None:
-        """Read results that have come, and add up the shards that are complete with them."""
-        found = self._found.popleft()
-        logprob, greedy = found.fetch.arrays()
-        for number in np.unique(found.shard).tolist():
-            own = found.shard == number
-            self._shards[number].parts.append((found.sequence[own], logprob[own], greedy[own]))
-        for number in found.finished:
+        """Read scores that have arrived, and add up the shards that are complete with them."""
+        scores = self._pending.popleft()
+        logprob, greedy = scores.fetch.arrays()
+        for number in np.unique(scores.shard).tolist():
+            own = scores.shard == number
+            self._shards[number].parts.append((scores.sequence[own], logprob[own], greedy[own]))
+        for number in scores.finished:
             self._ready[number] = self._sum(self._shards.pop(number), self._stream.n_sequences(number))
             self._stream.close(number)
 
     @staticmethod
     def _sum(shard: _Shard, n_sequences: int) -> Scores:
-        none: tuple[Any, ...] = (np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
-        parts = zip(none, *shard.parts, strict=True)
+        empty: tuple[Any, ...] = (np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
+        parts = zip(empty, *shard.parts, strict=True)
         sequence, logprob, greedy = (np.concatenate(part) for part in parts)
         return sum_targets(n_sequences, sequence, logprob, greedy)

@@ -1,8 +1,8 @@
-"""The fast engine: every distinct prefix once, no padding, logits only where a target is scored.
+"""The packed engine: every distinct prefix once, no padding, logits only where a target is scored.
 
 The sequences become a prefix tree, the tree is cut into packs, and each pack is one forward pass of the
-model's own code with our attention in it (`registry`). What is needed of the hidden states is collected over
-packs, so that the head works on full blocks of rows.
+model's own code with our attention in it (`attention_hook`). The needed hidden states are collected over
+packs, so that the LM head runs on full blocks of rows.
 """
 
 from __future__ import annotations
@@ -16,37 +16,38 @@ import numpy as np
 import torch
 
 from milepost.engine.accelerator import accelerator_of
+from milepost.engine.attention_call import UnsupportedAttentionError, check_layers
 from milepost.engine.attention_cpu import MAX_NARROW_ROWS, TileRunner
-from milepost.engine.attention_hook import UnsupportedAttentionError
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.budget import fitting_budget
 from milepost.engine.flex_variants import FlexUnavailableError
 from milepost.engine.gpu_path import GpuPath
 from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.lm_head import DeferredHead
-from milepost.engine.memory import is_out_of_memory
+from milepost.engine.memory import BatchLimit
+from milepost.engine.model_config import layer_count
 from milepost.engine.model_inputs import check_tokens, sum_targets
 from milepost.engine.optimizations import Optimizations
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.positions import reset_positions
 from milepost.engine.tree_cache import TreeCache
-from milepost.engine.trial import Trial, reason_from_config, reason_from_positions, text_config
-from milepost.plan.packs import Span, cut_packs, halves, make_pack
+from milepost.engine.trial import Trials, reason_from_config, reason_from_positions
+from milepost.plan.packs import cut_packs, halves, make_pack
 from milepost.plan.sequences import longest
 
 if TYPE_CHECKING:
-    from milepost.engine.attention_hook import KeysAndValues
+    from milepost.engine.attention_call import KeysAndValues
     from milepost.types import Scores, Sequences
 
 
 EXPECTED_LONGEST = 1024
-"""Tokens of a sequence where no trial says what will come."""
+"""Tokens of the longest sequence to come if it is not known."""
 TILES_BUDGET = 4096
-"""Tokens of a pack where SDPA runs in tiles on a GPU: it holds the scores of whole tiles."""
+"""Tokens of a pack if SDPA runs in tiles on a GPU: it holds the logits of whole tiles."""
 
 
 class PackedEngine:
-    """Packs of unique tokens where the model can be trusted with them, padded batches where not."""
+    """Runs packs of unique tokens if that is right for the model, and padded batches if not."""
 
     def __init__(
         self,
@@ -57,19 +58,20 @@ class PackedEngine:
         optimizations: Optimizations | None = None,
         trial: Sequences | None = None,
     ) -> None:
+        """Make an engine; the arguments are those of `build_engine`."""
         self.model = SplitModel(module)
         self.vocab_size = vocab_size
         self.optimizations = optimizations or Optimizations()
-        self._budget = budget_tokens or fitting_budget(module)
+        self._budget = BatchLimit(budget_tokens or fitting_budget(module))
         self._given_budget = budget_tokens
-        self._trial = trial
-        self._n_layers = getattr(text_config(module), "num_hidden_layers", 0)
-        self._layouts = TreeCache(share_prefixes=self.optimizations.share_prefixes)
-        self._verified_length = 0
+        self._planned = trial
+        self._trials = Trials(module, vocab_size, trial)
+        self._n_layers = layer_count(module)
+        self._trees = TreeCache(share_prefixes=self.optimizations.share_prefixes)
         self._trying = False
         self._padded: PaddedEngine | None = None
-        self._slower: str | None = None
-        """Why packs do not run with FlexAttention on a GPU."""
+        self._without_flex: str | None = None
+        """Reason why packs do not run with FlexAttention on a GPU."""
         self.gpu: GpuPath | None = None
         self._fall_back(reason_from_config(module))
         if self._padded is None:
@@ -77,13 +79,15 @@ class PackedEngine:
 
     @property
     def name(self) -> str:
+        """See `Engine.name`."""
         return self._padded.name if self._padded else "packed"
 
     @property
     def fallback(self) -> str | None:
+        """See `Engine.fallback`."""
         if self._padded is not None:
             return self._padded.fallback
-        return "; ".join(self.gpu.reasons) or None if self.gpu else self._slower
+        return "; ".join(self.gpu.reasons) or None if self.gpu else self._without_flex
 
     @property
     def joins_shards(self) -> bool:
@@ -92,24 +96,25 @@ class PackedEngine:
 
     @property
     def budget_tokens(self) -> int:
-        """Tokens of a full pack, as things stand."""
-        return self.gpu.settings.n_tokens if self.gpu else self._budget
+        """Tokens of a full pack at present."""
+        return self.gpu.settings.n_tokens if self.gpu else self._budget.limit
 
     @torch.inference_mode()
     def score(self, sequences: Sequences) -> Scores:
+        """See `Engine.score`."""
         check_tokens(sequences, self.vocab_size)
         self._verify(sequences)
         reset_positions(self.model.module)
         if self._padded is not None:
             return self._padded.score(sequences)
-        return self._score_joined_or_tiled(sequences, None)
+        return self._score_joined_or_tiled(sequences)
 
     def score_stream(self, shards: Iterable[Sequences]) -> Iterator[Scores]:
         """See `Engine.score_stream`."""
         rest = PeekableShards(shards)
-        while self.joins_shards and (group := self._trusted(rest)) is not None:
+        while self.joins_shards and (group := self._verified_group(rest)) is not None:
             assert self.gpu is not None
-            loop = self.gpu.loop(group, longest=self._verified_length)
+            loop = self.gpu.loop(group, longest=self._trials.verified_length)
             try:
                 yield from loop.scores()
             except FlexUnavailableError as error:
@@ -118,9 +123,11 @@ class PackedEngine:
         for shard in rest:
             yield self.score(shard)
 
-    def _trusted(self, shards: PeekableShards) -> Iterator[Sequences] | None:
-        """The next shards up to the first with longer sequences than were tried; None where none can be
-        joined."""
+    def _verified_group(self, shards: PeekableShards) -> Iterator[Sequences] | None:
+        """Return the next shards, up to the first with longer sequences than were tried.
+
+        None if no shard is left or the next one cannot be joined with others.
+        """
         first = shards.peek()
         if first is None:
             return None
@@ -128,11 +135,11 @@ class PackedEngine:
         with torch.inference_mode():
             self._verify(first)
         reset_positions(self.model.module)
-        if not self.joins_shards or longest(first) > self._verified_length:
+        if not self.joins_shards or self._trials.is_due(first):
             return None
 
         def group() -> Iterator[Sequences]:
-            while (shard := shards.peek()) is not None and longest(shard) <= self._verified_length:
+            while (shard := shards.peek()) is not None and not self._trials.is_due(shard):
                 check_tokens(shard, self.vocab_size)
                 yield shards.take()
 
@@ -149,12 +156,12 @@ class PackedEngine:
             self.gpu = GpuPath(
                 self.model,
                 accelerator,
-                self._layouts,
+                self._trees,
                 self.optimizations,
                 n_layers=self._n_layers,
                 vocab_size=self.vocab_size,
                 n_tokens=self._given_budget,
-                longest=EXPECTED_LONGEST if self._trial is None else longest(self._trial),
+                longest=EXPECTED_LONGEST if self._planned is None else longest(self._planned),
             )
         except FlexUnavailableError as error:
             self._leave_flex(str(error))
@@ -162,32 +169,29 @@ class PackedEngine:
             self._fall_back(str(error))
 
     def _leave_flex(self, reason: str) -> None:
-        """From now on SDPA in tiles, as on a CPU."""
+        """Run SDPA in tiles from now on, as on a CPU."""
         self.gpu = None
-        self._budget = min(self._budget, TILES_BUDGET)
-        self._slower = f"attention runs in SDPA tiles, without FlexAttention: {reason}"
+        self._budget.limit = min(self._budget.limit, TILES_BUDGET)
+        self._without_flex = f"attention runs in SDPA tiles, without FlexAttention: {reason}"
 
     def _verify(self, sequences: Sequences) -> None:
-        """A trial before the first scores, and again for longer sequences than any that were tried."""
-        if self._padded is not None or longest(sequences) <= self._verified_length:
+        """Try the engine before its first scores, and again for longer sequences than any tried before."""
+        if self._padded is not None or not self._trials.is_due(sequences):
             return
-        if self._trial is not None and longest(self._trial) >= longest(sequences):
-            sequences = self._trial
-        reason = reason_from_positions(self.model.module, longest(sequences) - 1)
+        reason = reason_from_positions(self.model.module, self._trials.longest_input(sequences))
         if reason is not None:
             self._fall_back(reason)
             return
-        trial = Trial(self.model.module, self.vocab_size, sequences)
+        trial = self._trials.trial(sequences)
         verdict = trial.verdict(self._try_packed)
         if verdict.reason is not None and self.gpu is not None:
             self._leave_flex(verdict.reason)
             verdict = trial.verdict(self._try_packed)
         if verdict.reason is not None and self.optimizations.narrow_last_layer:
-            # What goes furthest into the model's own code is given up first.
+            # This optimization depends most on the model's own code, so it is dropped first.
             self.optimizations = replace(self.optimizations, narrow_last_layer=False)
             verdict = trial.verdict(self._try_packed)
-        if verdict.compared:
-            self._verified_length = longest(sequences)
+        self._trials.record(sequences, verdict)
         self._fall_back(verdict.reason)
 
     def _fall_back(self, reason: str | None) -> None:
@@ -198,91 +202,71 @@ class PackedEngine:
                 vocab_size=self.vocab_size,
                 budget_tokens=self._given_budget,
                 fallback=f"the packed engine is not used: {reason}",
-                trial=self._trial,
+                trial=self._planned,
             )
 
     def _try_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
-        """Score a few sequences in small packs, on a GPU through the runner of full size."""
+        """Score a few sequences in small packs; on a GPU with the runner of full size."""
         self._trying = True
         try:
             return self._score_joined_or_tiled(sequences, budget_tokens)
         finally:
             self._trying = False
 
-    def _score_joined_or_tiled(self, sequences: Sequences, max_tokens: int | None) -> Scores:
-        """One shard by the way that works here; `max_tokens` cuts packs smaller than they need be."""
+    def _score_joined_or_tiled(self, sequences: Sequences, max_tokens: int | None = None) -> Scores:
+        """Score a shard with FlexAttention or in tiles; `max_tokens` makes packs smaller than the budget."""
         if self.gpu is not None:
             try:
                 return self.gpu.score(sequences, longest=longest(sequences), max_tokens=max_tokens)
             except FlexUnavailableError as error:
                 self._leave_flex(str(error))
-        return self._score_packed(sequences, max_tokens or self._budget)
-
-    def _score_packed(self, sequences: Sequences, budget_tokens: int) -> Scores:
         with upcast_matmuls(self.model.module, wanted=self.optimizations.upcast_matmuls):
-            return self._score_packs(sequences, budget_tokens)
+            return self._score_packs(sequences, max_tokens or self._budget.limit)
 
-    def _score_packs(self, sequences: Sequences, budget_tokens: int) -> Scores:
-        tree, tiles = self._layouts.of(sequences)
-        # A trial narrows every pack, as it may be another one that scoring narrows.
+    def _score_packs(self, sequences: Sequences, max_tokens: int) -> Scores:
+        tree, tiles = self._trees.tiled(sequences)
+        # A trial narrows the last layer of every pack, as scoring may narrow it for another pack.
         most_narrow = 1.0 if self._trying else MAX_NARROW_ROWS
         runner = TileRunner(self.model, self.optimizations, self._n_layers, most_narrow)
-        waiting = cut_packs(tree, tiles, budget_tokens)[::-1]
+        waiting = cut_packs(tree, tiles, max_tokens)[::-1]
         head = DeferredHead(self.model, self.vocab_size, chunked=self.optimizations.head_chunks)
         above: dict[int, KeysAndValues] = {}
         while waiting:
             span = waiting.pop()
+            if span.stop - span.start > self._budget.limit:
+                waiting.extend(halves(span)[::-1])
+                continue
             pack = make_pack(tree, tiles, span)
             rows = pack.needed if self.optimizations.needed_head else np.arange(len(pack))
-            try:
-                hidden_RD, kept = runner.run(pack, above, rows)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or len(pack) == 1:
-                    raise
-                waiting = self._halved([span, *waiting[::-1]])[::-1]
+            output = None
+            with self._budget.halving(len(pack)):
+                output = runner.run(pack, above, rows)
+            if output is None:
+                waiting.append(span)
                 continue
-            self._check_layers(runner)
-            above = kept
+            if runner.layers:
+                check_layers(runner.layers, self._n_layers)
+            hidden_RD, above = output
             target_row = pack.target_row if self.optimizations.needed_head else pack.needed[pack.target_row]
             head.add(hidden_RD, target_row, pack.target, pack.sequence)
         return sum_targets(len(sequences), *head.finish())
 
-    def _check_layers(self, runner: TileRunner) -> None:
-        if runner.layers and sorted(runner.layers) != list(range(self._n_layers)):
-            raise UnsupportedAttentionError(
-                f"its attention was called {len(runner.layers)} times for {self._n_layers} layers"
-            )
-
-    def _halved(self, spans: list[Span]) -> list[Span]:
-        """The packs that are still to run, none larger than half of the first one, which did not fit."""
-        limit = (spans[0].stop - spans[0].start + 1) // 2
-        self._budget = min(self._budget, limit)
-        cut: list[Span] = []
-        waiting = spans[::-1]
-        while waiting:
-            span = waiting.pop()
-            if span.stop - span.start > limit:
-                waiting.extend(halves(span)[::-1])
-            else:
-                cut.append(span)
-        return cut
-
 
 class PeekableShards:
-    """Shards of which the first can be looked at before it is taken."""
+    """Shards of which the first can be read before it is taken."""
 
     def __init__(self, shards: Iterable[Sequences]) -> None:
         self._shards = iter(shards)
         self._first: Sequences | None = None
 
     def peek(self) -> Sequences | None:
-        """The next shard; None where there is none."""
+        """Return the next shard, or None if no shard is left."""
         if self._first is None:
             self._first = next(self._shards, None)
         return self._first
 
     def take(self) -> Sequences:
-        """The shard that `peek` showed."""
+        """Take the shard that `peek` returned."""
         assert self._first is not None
         shard, self._first = self._first, None
         return shard

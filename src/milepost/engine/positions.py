@@ -1,9 +1,9 @@
-"""Where a model's positions depend on how long the longest sequence of a batch is, and what it keeps of that.
+"""Models whose positions depend on the longest sequence of a batch, and the state that they keep of it.
 
-transformers' dynamic rotary embeddings look at the largest position of a call: `longrope` (Phi-3) takes its
-long factors for all rows once it passes `original_max_position_embeddings`; `dynamic` (NTK) computes new
-frequencies for each greatest length so far, and keeps them for the calls after. So the score of a sequence
-depends on its company and on what came before. Source: transformers/modeling_rope_utils.py (5.23).
+transformers' dynamic rotary embeddings read the largest position of a call: `longrope` (Phi-3) uses its long
+factors for all rows once it passes `original_max_position_embeddings`; `dynamic` (NTK) computes new
+frequencies for each greatest length so far, and keeps them for later calls. So the score of a sequence
+depends on its batch and on earlier batches. Source: transformers/modeling_rope_utils.py (5.23).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
+from milepost.engine.model_config import text_config
+
 ORIGINAL = "original_inv_freq"
 BOUNDARY_WORDS = ("position", "window", "chunk", "block", "seq_len", "length")
-"""A number in a config whose name has one of these may be a length at which a layer changes what it does."""
+"""A number in a config whose name has one of these words may be a length at which a layer changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,16 @@ class LengthSwitch:
     """A rotary embedding that changes with the longest sequence of a call."""
 
     tokens: int
-    """Up to so many tokens, a sequence's positions do not depend on its company."""
+    """Up to so many tokens, a sequence's positions do not depend on its batch."""
     kind: str
-    """`longrope` or `dynamic`, as the config says."""
+    """`longrope` or `dynamic`, from the config."""
 
 
 def length_switch(module: torch.nn.Module) -> LengthSwitch | None:
-    """The first length at which a model's rotary embedding changes; None where it never does."""
-    config: Any = getattr(module, "config", None)
-    if config is None:
+    """Return the first length at which a model's rotary embedding changes, or None if it never does."""
+    if getattr(module, "config", None) is None:
         return None
-    config = config.get_text_config(decoder=True)
+    config = text_config(module)
     found = []
     for rope in _rope_settings(getattr(config, "rope_parameters", None)):
         kind = str(rope.get("rope_type") or rope.get("type") or "")
@@ -51,15 +52,14 @@ def length_switch(module: torch.nn.Module) -> LengthSwitch | None:
 
 
 def boundaries(module: torch.nn.Module) -> list[int]:
-    """Lengths in tokens at which any layer of a model may change what it does, ascending."""
-    config: Any = getattr(module, "config", None)
-    if config is None:
+    """Return the lengths in tokens at which any layer of a model may change, ascending."""
+    if getattr(module, "config", None) is None:
         return []
-    return sorted(set(_lengths_in(config.get_text_config(decoder=True).to_dict())))
+    return sorted(set(_lengths_in(text_config(module).to_dict())))
 
 
 def reset_positions(module: torch.nn.Module) -> None:
-    """Forget the lengths that a model has met, so that its next call computes what its first one would."""
+    """Reset the lengths that a model has seen, so that its next call computes the same as its first one."""
     for part in module.modules():
         for name in [name for name in (*vars(part), *part._buffers) if name.endswith(ORIGINAL)]:
             _restore(part, name.removesuffix(ORIGINAL))
@@ -76,7 +76,7 @@ def _restore(part: Any, prefix: str) -> None:
 
 
 def _rope_settings(settings: Any) -> Iterator[Mapping[str, Any]]:
-    """The settings of one rotary embedding, or of each of several by type of layer."""
+    """Yield the settings of one rotary embedding, or of several by layer type."""
     if not isinstance(settings, Mapping):
         return
     if "rope_type" in settings or "type" in settings:

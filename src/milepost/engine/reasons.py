@@ -1,14 +1,27 @@
-"""How an exception in a model's forward pass is told."""
+"""One-line reasons: why the model failed on a request, and why a faster engine is not used."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from milepost.engine.memory import is_out_of_memory
 from milepost.safe_text import blanked
 
 
+def one_line(error: BaseException, max_length: int = 200, text: str | None = None) -> str:
+    """Return an exception's type and message (or `text`) as one printable line."""
+    words = (str(error) if text is None else text).split()
+    text = blanked(" ".join(words))
+    return f"{type(error).__name__}: {text[:max_length]}" if text else type(error).__name__
+
+
 def failure_reason(error: Exception) -> str:
-    """An exception of a model in one line."""
+    """Return in one line why the model failed on a single request."""
     if is_out_of_memory(error):
-        return "out of memory, with nothing beside it in the pass"
-    text = blanked(" ".join(str(error).split()))[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return "out of memory, although the request was alone in its forward pass"
+    return one_line(error, 300)
+
+
+def join_reasons(reasons: Iterable[str | None]) -> str | None:
+    """Return the reasons in one line, or None if all of them are None."""
+    return "; ".join(reason for reason in reasons if reason) or None

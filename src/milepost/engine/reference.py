@@ -1,7 +1,7 @@
-"""The engine that is obviously right: one sequence, one plain forward pass. Others are tested against it.
+"""The reference engine: one sequence, one plain forward pass. The other engines are tested against it.
 
-A model that keeps something of the sequences before (`positions`) is made to forget it, so that each sequence
-is scored as if it were the first.
+A model that keeps state of earlier sequences (`positions`) is reset, so that each sequence is scored as if it
+were the first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger("milepost.engine")
 
 
 class ReferenceEngine(ShardwiseEngine):
-    """One sequence at a time through the model's own forward, float32 log-softmax."""
+    """Runs one sequence at a time through the model's own forward, with a float32 log-softmax."""
 
     name = "reference"
 
@@ -36,11 +36,11 @@ class ReferenceEngine(ShardwiseEngine):
         self.module = module
         self.vocab_size = vocab_size
         self.fallback = fallback
-        self._can_leave_out_logits = "logits_to_keep" in inspect.signature(module.forward).parameters
+        self._can_limit_logits = "logits_to_keep" in inspect.signature(module.forward).parameters
 
     @torch.inference_mode()
     def score(self, sequences: Sequences) -> Scores:
-        """See `Engine.score`. A sequence on which the model raises has a reason and costs no other."""
+        """See `Engine.score`. A sequence on which the model raises fails alone, with a reason."""
         check_tokens(sequences, self.vocab_size)
         loglikelihood = np.full(len(sequences), np.nan)
         greedy = np.zeros(len(sequences), dtype=np.bool_)
@@ -48,7 +48,7 @@ class ReferenceEngine(ShardwiseEngine):
         for i, n in enumerate(sequences.n_targets.tolist()):
             tokens = sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]]
             try:
-                total, is_greedy = self._score_one(tokens, n)
+                total, is_greedy = self._score_sequence(tokens, n)
             except Exception as error:  # a model's code raises anything
                 logger.debug("sequence %d raised", i, exc_info=error)
                 failed[i] = failure_reason(error)
@@ -57,13 +57,13 @@ class ReferenceEngine(ShardwiseEngine):
                 loglikelihood[i], greedy[i] = total, is_greedy
         return Scores(loglikelihood=loglikelihood, greedy=greedy, failed=failed)
 
-    def _score_one(self, tokens: npt.NDArray[np.int32], n: int) -> tuple[float, bool]:
+    def _score_sequence(self, tokens: npt.NDArray[np.int32], n: int) -> tuple[float, bool]:
         device = next(self.module.parameters()).device
         tokens_T = torch.from_numpy(tokens.copy()).to(device, torch.int64)
         targets_n = tokens_T[-n:]
         reset_positions(self.module)
-        wanted: dict[str, Any] = {"logits_to_keep": n} if self._can_leave_out_logits else {}
-        output = self.module(tokens_T[None, :-1], use_cache=False, **wanted)
+        limit: dict[str, Any] = {"logits_to_keep": n} if self._can_limit_logits else {}
+        output = self.module(tokens_T[None, :-1], use_cache=False, **limit)
         logits_nV = output.logits[0, -n:].float()
         logprobs_n = logits_nV.log_softmax(-1).gather(1, targets_n[:, None])
         total = logprobs_n.cpu().double().sum().item()  # MPS has no doubles

@@ -1,4 +1,4 @@
-"""The trees of what was scored last: every checkpoint is asked the same, so the next finds them laid out."""
+"""Keeps the prefix trees of the last shards: every checkpoint scores the same, so the next one finds them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ KEPT_NODES = 16_000_000
 """Eight times MMLU 5-shot, and about 20 bytes each."""
 
 
-class Layout(NamedTuple):
-    """Unique tokens in the order in which they run, and which stretches of them attend alike."""
+class TiledTree(NamedTuple):
+    """A prefix tree and the ranges of it that attend alike."""
 
     tree: Tree
     tiles: Tiles
 
 
 class TreeCache:
-    """Lays sequences out, and remembers it for as long as the same object may come again."""
+    """Builds the tree of a shard once for as long as the same object may come again."""
 
     def __init__(self, *, share_prefixes: bool) -> None:
         self._build = build_tree if share_prefixes else build_unshared_tree
         self._trees: dict[int, tuple[Sequences, Tree]] = {}
-        self._layouts: dict[int, Layout] = {}
+        self._tiled: dict[int, TiledTree] = {}
         self._n_nodes = 0
 
     def tree_of(self, sequences: Sequences) -> Tree:
-        """The tree of these sequences; that of the same object is made once.
+        """Return the tree of these sequences.
 
-        An entry holds its sequences, so that no other object can come to have their identity.
+        An entry holds its sequences, so that their id cannot become that of another object.
         """
         kept = self._trees.get(id(sequences))
         if kept is not None:
@@ -45,15 +45,15 @@ class TreeCache:
         tree = self._build(sequences)
         if self._n_nodes + len(tree) > KEPT_NODES:
             self._trees.clear()
-            self._layouts.clear()
+            self._tiled.clear()
             self._n_nodes = 0
         self._trees[id(sequences)] = sequences, tree
         self._n_nodes += len(tree)
         return tree
 
-    def of(self, sequences: Sequences) -> Layout:
-        """The same with its tiles."""
+    def tiled(self, sequences: Sequences) -> TiledTree:
+        """Return the tree of these sequences with its tiles."""
         tree = self.tree_of(sequences)
-        if id(sequences) not in self._layouts:
-            self._layouts[id(sequences)] = Layout(tree, cut_tiles(tree, tile_tokens=TILE_TOKENS))
-        return self._layouts[id(sequences)]
+        if id(sequences) not in self._tiled:
+            self._tiled[id(sequences)] = TiledTree(tree, cut_tiles(tree, tile_tokens=TILE_TOKENS))
+        return self._tiled[id(sequences)]

@@ -1,7 +1,7 @@
-"""Which blocks of keys each block of rows looks at, for FlexAttention, in tensors that stay where they are.
+"""The block mask of a pack for FlexAttention, in tensors at fixed addresses.
 
 Every pack is described by the same few tensors, and the kernel reads nothing else. So it is compiled once,
-and a new pack is a copy of its description over that of the one before.
+and the description of a new pack is copied over that of the one before.
 
 Shapes: T tokens of a full pack, C context rows.
 """
@@ -22,7 +22,7 @@ UNLIMITED = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Who sees whom in one pack: key row k is seen by rows `k - C .. key_end[k]` that are near enough."""
+    """Keys that each row of a pack sees: rows `k - C .. key_end[k]` see key row k, within their window."""
 
     key_end: torch.Tensor
     """[C + T] int32: the first row that no longer sees the key, 0 .. T."""
@@ -32,21 +32,22 @@ class Visibility:
 
 @dataclass(frozen=True, slots=True)
 class MaskBlocks:
-    """The same by blocks: how many blocks of keys (partly, wholly) seen each block of rows has, and which."""
+    """The same by blocks: for each block of rows, the blocks of keys that it sees partly or wholly."""
 
     partial_number: torch.Tensor
-    """[1, 1, T / BLOCK] int32"""
+    """[1, 1, T / BLOCK] int32: how many blocks of keys."""
     partial_order: torch.Tensor
-    """[1, 1, T / BLOCK, (C + T) / BLOCK] int32: the blocks that count come first."""
+    """[1, 1, T / BLOCK, (C + T) / BLOCK] int32: the numbers of those blocks come first."""
     full_number: torch.Tensor
     full_order: torch.Tensor
 
     def tensors(self) -> list[torch.Tensor]:
+        """Return all four tensors."""
         return [self.partial_number, self.partial_order, self.full_number, self.full_order]
 
 
 def empty_blocks(n_tokens: int, n_context: int, device: torch.device) -> MaskBlocks:
-    """MaskBlocks to be copied into."""
+    """Return blocks for other blocks to be copied into."""
     rows, columns = n_tokens // BLOCK, (n_context + n_tokens) // BLOCK
     number, order = (1, 1, rows), (1, 1, rows, columns)
     return MaskBlocks(
@@ -55,7 +56,7 @@ def empty_blocks(n_tokens: int, n_context: int, device: torch.device) -> MaskBlo
 
 
 def find_blocks(seen: Visibility, n_context: int, window: int | None) -> MaskBlocks:
-    """The blocks of a pack."""
+    """Return the blocks of a pack."""
     key_end, device = seen.key_end, seen.key_end.device
     key_row = torch.arange(len(key_end), device=device, dtype=torch.int32) - n_context
     first = torch.arange(0, len(key_end) - n_context, BLOCK, device=device, dtype=torch.int32)[:, None]
@@ -77,11 +78,14 @@ def find_blocks(seen: Visibility, n_context: int, window: int | None) -> MaskBlo
 def block_mask(
     seen: Visibility, blocks: MaskBlocks, n_context: int, window: torch.Tensor | None
 ) -> BlockMask:
-    """A mask that reads these very tensors whenever it is used.
+    """Return a mask that reads these very tensors whenever it is used.
 
     Args:
-        window: a row sees keys less than this many positions before it; a tensor, so that layers with a
-            window and layers without share one kernel. None where no layer of the model has one.
+        seen: which rows see which keys.
+        blocks: the same by blocks.
+        n_context: rows of context.
+        window: a row sees keys less than this many positions before it; a tensor, so that layers with and
+            without a window share one kernel. None if no layer of the model has a window.
     """
     key_end, key_position = seen.key_end, seen.key_position
 

@@ -1,4 +1,4 @@
-"""Weights copied to the device on a stream of their own, while another stream computes."""
+"""Uploads weights to the device on a separate stream while another stream computes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Upload:
-    """Tensors on their way to the device, where they are cast; one copy of them in all."""
+    """Tensors being copied to the device and cast there."""
 
     def __init__(
         self,
@@ -22,36 +22,37 @@ class Upload:
         stream: torch.cuda.Stream | None,
         tensors: Mapping[str, tuple[torch.Tensor, torch.dtype]],
     ) -> None:
-        """Begin to copy; nobody waits if the tensors lie in pinned memory.
+        """Start the copies; the host does not wait if the tensors are in pinned memory.
 
         Args:
-            stream: one that does nothing but uploads; None for a stand-in.
-            tensors: what is to be copied, and the dtype that it is to have there. They must stay in memory
-                until the upload has been waited for (`drop`, or whoever used `tensors`).
+            accelerator: the device.
+            stream: a stream for uploads only; None if emulated.
+            tensors: by name, a tensor and its dtype on the device. The tensors must stay in memory until the
+                upload is complete (`drop`, or after `tensors` were used).
 
         Raises:
-            RuntimeError: there is no memory; nothing is left of the upload.
+            RuntimeError: the device has too little memory; nothing of the upload is left.
         """
         self._accelerator = accelerator
         self.tensors: dict[str, torch.Tensor] = {}
-        """Not to be read before `join`."""
+        """The tensors on the device; must not be read before `join`."""
         try:
             with torch.no_grad(), accelerator.on(stream):
                 for name, (tensor, dtype) in tensors.items():
-                    there = tensor.to(accelerator.device, non_blocking=True, copy=True)
-                    # In the file's dtype it lives no longer than this; its memory is the stream's again.
-                    self.tensors[name] = there.to(dtype)
+                    copy = tensor.to(accelerator.device, non_blocking=True, copy=True)
+                    # The copy in the file's dtype is freed at once, for the stream's next tensor.
+                    self.tensors[name] = copy.to(dtype)
         finally:
             self._event = accelerator.record_event(stream)
             if len(self.tensors) < len(tensors):
                 self.drop()
 
     def join(self) -> None:
-        """Have the computing stream wait for the copies; the host does not."""
+        """Let the computing stream wait for the copies; the host does not wait."""
         self._accelerator.wait_for(self._event)
 
     def drop(self) -> None:
-        """Give the device's memory back, once no copy is under way to it."""
+        """Wait for the copies, then release the device's memory."""
         if self._event is not None:
             self._event.synchronize()
         self.tensors.clear()
@@ -63,7 +64,7 @@ def upload_if_it_fits(
     tensors: Mapping[str, tuple[torch.Tensor, torch.dtype]],
     room: int,
 ) -> Upload | None:
-    """The upload begun; None where it needs more than `room` bytes, or the device has not that much."""
+    """Start an upload; return None if it needs more than `room` bytes or the device has too little memory."""
     largest = max((tensor.nbytes for tensor, _ in tensors.values()), default=0)
     if not tensors or largest + sum(t.numel() * dtype.itemsize for t, dtype in tensors.values()) > room:
         return None

@@ -1,1 +1,1 @@
-"""Texts: prompts are continued token by token until they end."""
+"""Generators: continue prompts token by token until their texts end."""

@@ -1,34 +1,43 @@
-"""What every generator of this package does the same way: token ids of each answer become texts.
-
-A generator finds the token ids (`tokens`), and may be watched while it does: a trial looks at the logits.
-"""
+"""The common part of the generators: token ids of each answer become texts."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from milepost.engine.generate.stopping import Stops
 from milepost.engine.model_inputs import check_ids
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
+    from milepost.engine.generate.generator import Prompts, Texts
     from milepost.engine.generate.stopping import TextCodec
     from milepost.types import Generation
 
-    Prompts = Sequence[npt.NDArray[np.int32]]
-
 IsFinished = Callable[[Sequence[int]], bool]
-"""Whether a text has ended with the last of these tokens."""
+"""True if a text ends with the last of these tokens."""
 LogitsCallback = Callable[[Sequence[int], "torch.Tensor"], None]
-"""Told the logits [B, V] that the next token of B answers is chosen by, and the number of each answer."""
+"""Called with the numbers of B answers and the logits [B, V] by which their next tokens are chosen."""
+AnswerTokens = list[int] | None
+"""Token ids of one answer; None if the model gave NaN."""
 
 
-class TokenGenerator:
-    """A generator whose texts are those of its `tokens`."""
+@dataclass(frozen=True, slots=True)
+class GenerationJob:
+    """Prompts to continue. Answer `i * n_answers + k` is the k-th of prompt i."""
+
+    prompts: Prompts
+    generation: Generation
+    is_finished: IsFinished
+    on_logits: LogitsCallback | None = None
+    """A trial reads the logits; a generator may not have them."""
+
+
+class TokenGenerator(ABC):
+    """A generator whose texts are decoded from its `tokens`."""
 
     codec: TextCodec
     vocab_size: int
@@ -37,35 +46,33 @@ class TokenGenerator:
     incremental_stops = True
     """See `Optimizations.incremental_stops`."""
 
-    def generate(self, prompts: Prompts, generation: Generation) -> list[list[str] | None]:
-        """See `base.Generator`."""
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """See `Generator.name`."""
+
+    def generate(self, prompts: Prompts, generation: Generation) -> Texts:
+        """See `Generator.generate`."""
         for prompt in prompts:
             check_ids(prompt, self.vocab_size)
         if not prompts:
             return []
         stops = self._stops_of(generation)
-        tokens = self.tokens(prompts, generation, stops.is_finished)
-        texts = [None if own is None else stops.text(own) for own in tokens]
+        answers = self.tokens(GenerationJob(prompts, generation, stops.is_finished))
+        texts = [None if answer is None else stops.text(answer) for answer in answers]
         n = generation.n_answers
-        found: list[list[str] | None] = []
+        by_prompt: Texts = []
         for first in range(0, len(texts), n):
-            whole = [text for text in texts[first : first + n] if text is not None]
-            found.append(whole if len(whole) == n else None)
-        return found
+            complete = [text for text in texts[first : first + n] if text is not None]
+            by_prompt.append(complete if len(complete) == n else None)
+        return by_prompt
 
-    def tokens(
-        self,
-        prompts: Prompts,
-        generation: Generation,
-        is_finished: IsFinished,
-        on_logits: LogitsCallback | None = None,
-    ) -> list[list[int] | None]:
-        """Token ids of the answers, `generation.n_answers` of a prompt one after the other; None where the
-        model gave NaN. Answers are numbered in that order for `on_logits`."""
-        raise NotImplementedError
+    @abstractmethod
+    def tokens(self, job: GenerationJob) -> list[AnswerTokens]:
+        """Return the token ids of all answers, in the order of their numbers."""
 
     def _stops_of(self, generation: Generation) -> Stops:
-        """Made once for each `Generation`, as it goes through the whole vocabulary."""
+        """Return the stops of a `Generation`, made once, as that reads the whole vocabulary."""
         kept: dict[Generation, Stops] = self.__dict__.setdefault("_stops", {})
         if generation not in kept:
             kept[generation] = Stops(self.codec, generation, incremental=self.incremental_stops)

@@ -1,10 +1,10 @@
-"""A decode step of fixed shapes for a GPU: every slot in every step, what changes kept on the device.
+"""A decode step of fixed shapes for a GPU: every slot in every step, the rows' state kept on the device.
 
-A slot without a row goes on with what its last row left; nobody reads it. The step takes token, place and
-length of each row from the device and puts the next ones there, so that the host can launch the next step
-before it knows the tokens of this one.
+A slot without a row repeats what its last row left; nobody reads it. The step takes token, place and length
+of each row from the device and writes the next ones there, so that the host can launch the next step before
+it knows the tokens of this one.
 
-Shapes: S slots, C tokens of a slot, K keys that a step looks at, N key heads, G query heads of a key head.
+Shapes: S slots, C tokens of a slot, K keys that a step reads, N key heads, G query heads of a key head.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from milepost.engine.attention_dense import attend_few
-from milepost.engine.attention_hook import UnsupportedAttentionError, running
-from milepost.engine.generate.attention import attend_prefix, merge
+from milepost.engine.attention_call import AttentionCall, check_layers
+from milepost.engine.attention_dense import attend_few, merge
+from milepost.engine.attention_hook import using_backend
+from milepost.engine.generate.attention import attend_prefix, decode_mask
 from milepost.engine.generate.kv_cache import KVCache
 from milepost.engine.generate.step_graph import StepGraph
 from milepost.engine.memory import is_out_of_memory
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from milepost.engine.body_and_head import SplitModel
 
 KEY_STEPS = (4, 2, 1)
-"""A step looks at a quarter of a slot, half of it or all: as many graphs at most."""
+"""A step reads a quarter of a slot, half of it or all of it: three graphs at most."""
 ROUND_KEYS = 64
 """ROUND_CAPACITY is a multiple of it."""
 
 
 class Sizes(NamedTuple):
-    """What a decoder is made for."""
+    """Sizes of a decoder."""
 
     n_slots: int
     capacity: int
@@ -46,56 +47,39 @@ class Sizes(NamedTuple):
 class FixedDecode:
     """The attention of one new token in each slot."""
 
-    slots: KVCache
+    cache: KVCache
     lengths_S: torch.Tensor
-    """On the device: tokens of its own that each slot has already."""
+    """Tokens behind the prefix that each slot has already, on the device."""
     n_keys: int
     layers: list[int] = field(default_factory=list)
     _masks: dict[tuple[int | None, int, int], torch.Tensor] = field(default_factory=dict)
 
-    def attend(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float,
-        window: int | None, softcap: float | None,
-    ) -> torch.Tensor:  # fmt: skip
-        """See `registry.AttentionBackend`."""
+    def attend(self, layer: int, call: AttentionCall) -> torch.Tensor:
+        """See `AttentionBackend.attend`."""
         self.layers.append(layer)
-        n_rows, heads, groups = query.shape[2], key.shape[1], query.shape[1] // key.shape[1]
-        keys, values = self.slots.layer(layer, key, value)
+        key, value = call.key, call.value
+        n_rows, heads, groups = call.query.shape[2], key.shape[1], call.groups
+        keys, values = self.cache.layer(layer, key, value)
         row = torch.arange(n_rows, device=key.device)
         keys[row, :, :, self.lengths_S] = key[0].transpose(0, 1)
         values[row, :, self.lengths_S] = value[0].transpose(0, 1)
-        query_SNGD = query[0].transpose(0, 1).reshape(n_rows, heads, groups, -1)
-        prefix = self.slots.prefix.get(layer)
-        output, log_total = attend_few(
-            query_SNGD,
-            keys[..., : self.n_keys],
-            values[:, :, : self.n_keys],
-            self._mask(window, heads, groups),
-            scale,
-            softcap,
-            merged=prefix is not None,
-        )
+        query_SNGD = call.query[0].transpose(0, 1).reshape(n_rows, heads, groups, -1)
+        prefix = self.cache.prefix.get(layer)
+        kept = call.with_tensors(query_SNGD, keys[..., : self.n_keys], values[:, :, : self.n_keys])
+        output, log_total = attend_few(kept, self._mask(call), merged=prefix is not None)
         if prefix is not None and log_total is not None:
-            output = merge((output, log_total), attend_prefix(query_SNGD, prefix, scale, softcap))
+            output = merge((output, log_total), attend_prefix(call.with_tensors(query_SNGD, *prefix)))
         return output.reshape(1, n_rows, heads * groups, -1)
 
-    def _mask(self, window: int | None, heads: int, groups: int) -> torch.Tensor:
-        """[S N, G, K], 0 or -inf."""
-        kind = window, heads, groups
+    def _mask(self, call: AttentionCall) -> torch.Tensor:
+        kind = call.window, call.key.shape[1], call.groups
         if kind not in self._masks:
-            last_S1 = self.lengths_S[:, None]
-            place_K = torch.arange(self.n_keys, device=last_S1.device)
-            seen_SK = place_K <= last_S1
-            if window is not None:
-                seen_SK = seen_SK & (place_K > last_S1 - window)
-            mask_SK = torch.zeros(seen_SK.shape, device=last_S1.device).masked_fill(~seen_SK, float("-inf"))
-            mask_SNGK = mask_SK[:, None, None].expand(-1, heads, groups, -1)
-            self._masks[kind] = mask_SNGK.reshape(-1, groups, self.n_keys)
+            self._masks[kind] = decode_mask(self.lengths_S[:, None], self.n_keys, call)
         return self._masks[kind]
 
 
 class FixedDecoder:
-    """KVCache of one size, the state of their rows on the device, and the recorded steps over them."""
+    """A KV cache, the state of its rows on the device, and the recorded steps over them."""
 
     def __init__(
         self,
@@ -108,9 +92,9 @@ class FixedDecoder:
     ) -> None:
         """`graphs`: whether steps are recorded."""
         self.sizes = sizes
-        self.slots = KVCache(sizes.n_slots, sizes.capacity)
+        self.cache = KVCache(sizes.n_slots, sizes.capacity)
         self.reason: str | None = None if graphs else "switched off"
-        """Why steps are not recorded."""
+        """Reason why steps are not recorded."""
         self._model, self._accelerator, self._n_layers = model, accelerator, n_layers
         device = model.device
         self._last_place = torch.zeros((), dtype=torch.int64, device=device)
@@ -119,40 +103,40 @@ class FixedDecoder:
         self._chosen_S = torch.zeros_like(self._tokens_S)
         self._logits_SV: torch.Tensor | None = None
         self._logits_of: dict[int, torch.Tensor] = {}
-        """By keys looked at: where a recorded step leaves its logits."""
+        """Logits of the recorded steps, by number of keys."""
         self._graphs: dict[int, StepGraph] = {}
 
     def fits(self, n_rows: int, longest: int, n_prefix: int) -> bool:
-        """Whether rows can go through this decoder as well as through one of their own.
+        """Return whether this decoder suits rows as well as a new one would.
 
         Args:
-            n_rows: how many would go through one of their own at a time.
-            longest: tokens of its own that the longest can get.
-            n_prefix: tokens that all begin with.
+            n_rows: slots of the new one.
+            longest: tokens behind the prefix that the longest row can get.
+            n_prefix: tokens of the shared prefix.
         """
-        own = self.sizes
-        room = longest <= own.capacity <= 2 * max(longest, ROUND_KEYS)
-        return own.n_prefix == n_prefix and room and own.n_slots >= n_rows
+        sizes = self.sizes
+        room = longest <= sizes.capacity <= 2 * max(longest, ROUND_KEYS)
+        return sizes.n_prefix == n_prefix and room and sizes.n_slots >= n_rows
 
     def set_last_place(self, place: int) -> None:
-        """The largest position that the model is given from now on."""
+        """Set the largest position that the model may get."""
         self._last_place.fill_(place)
 
     def set_rows(self, tokens: Sequence[int], places: Sequence[int], lengths: Sequence[int]) -> None:
-        """[S] what the next step takes: each row's last token, its place, and how many are kept before it."""
+        """Set, for each of S slots, the row's last token, its place, and the number of tokens before it."""
         for tensor, values in (
             (self._tokens_S, tokens), (self._places_S, places), (self._lengths_S, lengths),
         ):  # fmt: skip
             tensor.copy_(self._accelerator.upload(np.asarray(values, dtype=np.int64)), non_blocking=True)
 
     def launch(self, longest: int) -> Fetch:
-        """One step, of which nothing is waited for.
+        """Launch one step without waiting for it.
 
         Args:
-            longest: tokens of its own that the longest row has, its new one included.
+            longest: tokens behind the prefix that the longest row has, its new one included.
 
         Returns:
-            [S] the likeliest next token of each row on its way to the host; -1 where the model gave NaN.
+            [S] the most likely next token of each row, on its way to the host; -1 if the model gave NaN.
         """
         n_keys = self._n_keys(longest)
         if self.reason is None and n_keys not in self._graphs:
@@ -166,7 +150,7 @@ class FixedDecoder:
 
     @property
     def logits_SV(self) -> torch.Tensor:
-        """Of the last step, until the next one."""
+        """Logits of the last step, valid until the next one."""
         assert self._logits_SV is not None
         return self._logits_SV
 
@@ -193,17 +177,14 @@ class FixedDecoder:
             self.reason = f"steps are not recorded: {' '.join(str(error).split())[:160]}"
 
     def _step(self, n_keys: int) -> None:
-        attention = FixedDecode(self.slots, self._lengths_S, n_keys)
-        with running(attention, self._model.module):
+        attention = FixedDecode(self.cache, self._lengths_S, n_keys)
+        with using_backend(attention, self._model.module):
             hidden_1SD = self._model.hidden(self._tokens_S[None], position_ids=self._places_S[None])
-        if sorted(attention.layers) != list(range(self._n_layers)):
-            raise UnsupportedAttentionError(
-                f"its attention was called {len(attention.layers)} times for {self._n_layers} layers"
-            )
+        check_layers(attention.layers, self._n_layers)
         self._logits_SV = self._model.logits(hidden_1SD[0])
-        largest_S, likeliest_S = self._logits_SV.float().max(-1)
-        self._chosen_S.copy_(likeliest_S.masked_fill(largest_S.isnan(), -1))
-        self._tokens_S.copy_(likeliest_S)
-        # A slot without a row goes on for ever: it must not leave its slot, nor the model's positions.
+        largest_S, argmax_S = self._logits_SV.float().max(-1)
+        self._chosen_S.copy_(argmax_S.masked_fill(largest_S.isnan(), -1))
+        self._tokens_S.copy_(argmax_S)
+        # A slot without a row decodes for ever: it must not pass its slot's end nor the last position.
         self._places_S.copy_(torch.minimum(self._places_S + 1, self._last_place))
         self._lengths_S.add_(1).clamp_(max=self.sizes.capacity - 1)

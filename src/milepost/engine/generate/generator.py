@@ -1,4 +1,4 @@
-"""What a generator is, and how one is chosen."""
+"""The interface of generators, and `build_generator`, which makes one by an engine's name."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ if TYPE_CHECKING:
     from milepost.engine.optimizations import Optimizations
     from milepost.types import Generation
 
+    Prompts = Sequence[npt.NDArray[np.int32]]
+    Texts = list[list[str] | None]
+
 
 class Generator(Protocol):
     """Continues prompts with the module it was built on, whose weights may change between calls."""
 
     @property
     def name(self) -> str:
-        """What is really running."""
+        """The generator that runs."""
         ...
 
     @property
     def fallback(self) -> str | None:
-        """Why a faster generator is not used, in one line; None where the one asked for is."""
+        """Reason why a faster generator is not used, in one line; None if the requested one is."""
         ...
 
     @property
     def failed(self) -> Mapping[int, str]:
-        """By its number in the last call, why the model raised an exception on a prompt; it has no texts."""
+        """Reasons of the last call's failed prompts, by their numbers; they have no texts."""
         ...
 
-    def generate(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
-    ) -> list[list[str] | None]:
-        """The texts of each prompt, in order, `generation.n_answers` of each; None where the model gave NaN.
+    def generate(self, prompts: Prompts, generation: Generation) -> Texts:
+        """Return the `generation.n_answers` texts of each prompt, in order; None if the model gave NaN.
 
         Prompt and text together are never longer than the model's context.
 
         Raises:
-            MilepostError: a token id that the model does not have.
+            MilepostError: the model does not have one of the token ids.
             Exception: whatever the model raises; a generator that `build_generator` made has it in `failed`.
         """
         ...
@@ -57,14 +58,15 @@ def build_generator(
     budget_tokens: int | None = None,
     optimizations: Optimizations | None = None,
 ) -> Generator:
-    """The generator that goes with the engine of that name.
+    """Return the generator that belongs to the engine of that name.
 
     Args:
+        name: of the engine.
         module: a causal LM in eval mode, on the device and in the dtype it is to run in.
         codec: its tokenizer.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the generator choose.
-        optimizations: which optimisations of the batched generator are on; None for all of them.
+        optimizations: of the batched generator; None for the defaults.
     """
     from milepost.engine.failure_isolation import FailureIsolatingGenerator
     from milepost.engine.generate.length_groups import LengthGroupedGenerator
@@ -76,7 +78,7 @@ def build_generator(
     if name == "reference":
         return FailureIsolatingGenerator(reference, reference)
 
-    def begin(first: str) -> VerifiedGenerator:
+    def verified(first: str) -> VerifiedGenerator:
         return VerifiedGenerator(
             module,
             codec,
@@ -86,8 +88,8 @@ def build_generator(
             optimizations=optimizations,
         )
 
-    generator: Generator = begin(name if name in ("padded", "hf-continuous") else "batched")
+    generator: Generator = verified(name if name in ("padded", "hf-continuous") else "batched")
     switch = length_switch(module)
     if switch is not None:
-        generator = LengthGroupedGenerator(generator, begin("equal lengths"), switch)
+        generator = LengthGroupedGenerator(generator, verified("equal lengths"), switch)
     return FailureIsolatingGenerator(generator, reference)

@@ -1,4 +1,4 @@
-"""Which texts are to be written, in which order, and what their prompts share. Numpy only."""
+"""The order in which prompts are continued, and the prefixes that they share. Numpy only."""
 
 from __future__ import annotations
 
@@ -12,45 +12,49 @@ import numpy.typing as npt
 Ids = npt.NDArray[np.int32]
 
 MIN_SHARED = 16
-"""Fewer tokens in common are not worth keeping together or copying."""
+"""The fewest common tokens that are worth keeping together or copying."""
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One text on its way."""
+    """An answer under way."""
 
     number: int
-    """Its place among the texts asked for."""
+    """Its number among the answers of the job."""
     prompt: Ids
-    draws: np.random.Generator
+    rng: np.random.Generator
     n_shared: int
-    """Tokens of the prompt that all prompts begin with and that are kept apart."""
+    """Tokens of the prefix that all prompts share."""
     tokens: list[int] = field(default_factory=list)
-    """What was generated so far."""
+    """Tokens generated so far."""
 
     @property
     def own(self) -> Ids:
-        """The prompt behind what is shared."""
+        """The prompt after the shared prefix."""
         return self.prompt[self.n_shared :]
 
     @property
     def n_kept(self) -> int:
-        """Keys and values of its own that are in memory before its next step: all but of its last token."""
+        """Tokens in the row's slot before its next step: all after the prefix but the last one."""
         return len(self.prompt) - self.n_shared + len(self.tokens) - 1
 
     def history(self) -> npt.NDArray[np.int64]:
+        """Return the token ids of prompt and text so far."""
         return np.concatenate([self.prompt, np.asarray(self.tokens, dtype=np.int32)]).astype(np.int64)
 
 
 def common_length(a: Ids, b: Ids) -> int:
-    """How many tokens two prompts begin with in common."""
+    """Return how many tokens two prompts have in common at their beginning."""
     length = min(len(a), len(b))
     differs = a[:length] != b[:length]
     return int(differs.argmax()) if differs.any() else length
 
 
 def shared_prefix_length(prompts: Sequence[Ids]) -> int:
-    """What all prompts begin with; less than the whole of any, since what follows its last token is asked."""
+    """Return the length of the prefix that all prompts share, or 0 if it is not worth keeping.
+
+    It is shorter than every prompt, since the forward pass over a prompt's last token gives the first logits.
+    """
     if len(prompts) < 2:
         return 0
     shortest = min(len(prompt) for prompt in prompts) - 1
@@ -59,7 +63,7 @@ def shared_prefix_length(prompts: Sequence[Ids]) -> int:
 
 
 def sort_prompts(prompts: Sequence[Ids], *, sort: bool) -> list[int]:
-    """Prompts that share much next to each other; otherwise the longest first, or as given."""
+    """Return the order of the prompts: those that share much together, long ones first; or as given."""
     if not sort:
         return list(range(len(prompts)))
     by_tokens = sorted(range(len(prompts)), key=lambda i: prompts[i].tolist())

@@ -1,8 +1,8 @@
-"""The generator that is obviously right: one prompt, every token by a plain forward pass of all before it.
+"""The reference generator: one prompt, every token by a plain forward pass over all tokens before it.
 
-A model whose positions change with the length (`engine.positions`) is the exception: the keys that a cache
-holds then depend on when they were made, and lm_eval's texts come from such a cache. There it is what
-transformers' `generate` writes to one prompt, by a model that has seen nothing before.
+A model whose positions change with the length (`engine.positions`) is the exception: the keys in a cache then
+depend on when they were computed, and lm_eval's texts come from such a cache. Its reference is what
+transformers' `generate` writes to one prompt, with the model's state reset.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from milepost.engine.generate.detokenize import IsFinished, LogitsCallback, TokenGenerator
+from milepost.engine.generate.detokenize import AnswerTokens, GenerationJob, TokenGenerator
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.sampler import Sampler, text_rng
 from milepost.engine.positions import length_switch
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.engine.generate.stopping import TextCodec
-    from milepost.types import Generation
 
 
 class ReferenceGenerator(TokenGenerator):
-    """No batch, every stop string looked for after every token; a cache only where texts depend on it."""
+    """No batch, every stop string searched after every token; a cache only if texts depend on it."""
 
     name = "reference"
     fallback: str | None = None
@@ -43,41 +42,33 @@ class ReferenceGenerator(TokenGenerator):
         )
 
     @torch.inference_mode()
-    def tokens(
-        self,
-        prompts: Sequence[npt.NDArray[np.int32]],
-        generation: Generation,
-        is_finished: IsFinished,
-        on_logits: LogitsCallback | None = None,
-    ) -> list[list[int] | None]:
-        """See `TokenGenerator`."""
+    def tokens(self, job: GenerationJob) -> list[AnswerTokens]:
+        """See `TokenGenerator.tokens`."""
         if self._cached is not None:
-            return self._cached.tokens(prompts, generation, is_finished, on_logits)
-        chooser = Sampler(generation)
-        found: list[list[int] | None] = []
-        for prompt in prompts:
-            for answer in range(generation.n_answers):
-                draws = text_rng(generation, prompt, answer)
-                found.append(self._answer(prompt, chooser, draws, is_finished, on_logits, len(found)))
-        return found
+            return self._cached.tokens(job)
+        sampler = Sampler(job.generation)
+        n_answers = job.generation.n_answers
+        return [
+            self._answer(job, sampler, number, prompt, text_rng(job.generation, prompt, number % n_answers))
+            for number in range(len(job.prompts) * n_answers)
+            for prompt in [job.prompts[number // n_answers]]
+        ]
 
     def _answer(
         self,
-        prompt: npt.NDArray[np.int32],
-        chooser: Sampler,
-        draws: np.random.Generator,
-        is_finished: IsFinished,
-        on_logits: LogitsCallback | None,
+        job: GenerationJob,
+        sampler: Sampler,
         number: int,
-    ) -> list[int] | None:
-        device = next(self.module.parameters()).device
+        prompt: npt.NDArray[np.int32],
+        rng: np.random.Generator,
+    ) -> AnswerTokens:
         history = prompt.astype(np.int64)
         tokens: list[int] = []
-        while not tokens or not is_finished(tokens):
-            logits_BTV = self.module(torch.from_numpy(history)[None].to(device), use_cache=False).logits
-            if on_logits is not None:
-                on_logits([number], logits_BTV[:, -1])
-            (token,) = chooser.choose(logits_BTV[:, -1], [history], [draws]).tolist()
+        while not tokens or not job.is_finished(tokens):
+            logits_1V = self._logits(history)[:, -1]
+            if job.on_logits is not None:
+                job.on_logits([number], logits_1V)
+            (token,) = sampler.choose(logits_1V, [history], [rng]).tolist()
             if token < 0:
                 return None
             tokens.append(token)
@@ -86,11 +77,15 @@ class ReferenceGenerator(TokenGenerator):
 
     @torch.inference_mode()
     def logits_along(self, prompt: npt.NDArray[np.int32], tokens: Sequence[int]) -> torch.Tensor:
-        """[N, V] the logits before each of N given tokens of a text, in float32."""
+        """Return the logits [N, V] before each of N given tokens of a text, in float32."""
         if self._cached is not None:
             return self._cached.logits_along(prompt, tokens)
-        device = next(self.module.parameters()).device
         history = np.concatenate([prompt, np.asarray(tokens[:-1], dtype=np.int32)]).astype(np.int64)
-        logits_BTV = self.module(torch.from_numpy(history)[None].to(device), use_cache=False).logits
-        logits_NV: torch.Tensor = logits_BTV[0, -len(tokens) :].float()
-        return logits_NV
+        return self._logits(history)[0, -len(tokens) :].float()
+
+    def _logits(self, history: npt.NDArray[np.int64]) -> torch.Tensor:
+        device = next(self.module.parameters()).device
+        logits_1TV: torch.Tensor = self.module(
+            torch.from_numpy(history)[None].to(device), use_cache=False
+        ).logits
+        return logits_1TV

@@ -1,7 +1,7 @@
-"""The next token of each row from its logits: the likeliest, or drawn.
+"""The sampler: chooses the next token of each row from its logits, greedily or by a draw.
 
-A draw depends on the seed, the prompt, which of its answers it is and the place in the text, so that the same
-question gets the same answers whatever it is computed together with, and wherever a run is resumed.
+A draw depends on the seed, the prompt, the number of the answer and the place in the text. So the same
+question gets the same answers in any batch, and after a run is resumed anywhere.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ FILTERS: dict[str, Callable[[Any], Any]] = {
     "epsilon_cutoff": logits_process.EpsilonLogitsWarper,
     "eta_cutoff": logits_process.EtaLogitsWarper,
 }
-"""transformers' own, in the order in which it applies them."""
+"""transformers' processors, in the order in which it applies them."""
 
 
 def text_rng(generation: Generation, prompt: npt.NDArray[np.int32], answer: int) -> np.random.Generator:
-    """The draws of one text, in order."""
+    """Return the random generator whose draws choose the tokens of one text, in order."""
     name = f"{generation.seed} {answer} ".encode() + prompt.astype("<i4").tobytes()
     key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype="<u8")
     return np.random.Generator(np.random.Philox(key=key))
 
 
 class Sampler:
-    """Chooses as one `Generation` says."""
+    """Chooses tokens by the options of one `Generation`."""
 
     def __init__(self, generation: Generation) -> None:
         options = effective_options(generation)
         self.needs_history = any(name in PENALTIES for name in options)
         self._penalties = [make(options[name]) for name, make in PENALTIES.items() if name in options]
-        self._drawn = generation.do_sample
+        self._do_sample = generation.do_sample
         self._temperature = generation.temperature
-        self.is_greedy = not self._penalties and not self._drawn
-        """Whether nothing but the largest logit counts."""
+        self.is_greedy = not self._penalties and not self._do_sample
+        """True if the next token is always that of the largest logit."""
         self._filters = [make(options[name]) for name, make in FILTERS.items() if name in options]
 
     def choose(
         self,
         logits_BV: torch.Tensor,
         histories: Sequence[npt.NDArray[np.int64]],
-        draws: Sequence[np.random.Generator],
+        rngs: Sequence[np.random.Generator],
     ) -> npt.NDArray[np.int64]:
-        """[B] token ids; -1 where the model gave NaN.
+        """Return token ids [B]; -1 if the model gave NaN.
 
         Args:
             logits_BV: of the last position of each row, in any dtype.
-            histories: prompt and text so far of each row; not looked at unless `needs_history`.
-            draws: of each row; not looked at unless texts are drawn.
+            histories: prompt and text so far of each row; not read unless `needs_history`.
+            rngs: of each row; not read unless tokens are drawn.
         """
         scores_BV = logits_BV.float()
         if self._penalties:
@@ -78,10 +78,10 @@ class Sampler:
             )
         largest_B, chosen_B = scores_BV.max(-1)
         broken_B = largest_B.isnan()
-        if self._drawn:
-            chosen_B = self._draw(torch.where(broken_B[:, None], 0.0, scores_BV), draws)
-        found: npt.NDArray[np.int64] = chosen_B.masked_fill(broken_B, -1).cpu().numpy()
-        return found
+        if self._do_sample:
+            chosen_B = self._draw(torch.where(broken_B[:, None], 0.0, scores_BV), rngs)
+        chosen: npt.NDArray[np.int64] = chosen_B.masked_fill(broken_B, -1).cpu().numpy()
+        return chosen
 
     def _penalised(self, scores_1V: torch.Tensor, history: npt.NDArray[np.int64]) -> torch.Tensor:
         ids_1T = torch.from_numpy(history)[None].to(scores_1V.device)
@@ -89,11 +89,11 @@ class Sampler:
             scores_1V = penalty(ids_1T, scores_1V)
         return scores_1V
 
-    def _draw(self, scores_BV: torch.Tensor, draws: Sequence[np.random.Generator]) -> torch.Tensor:
+    def _draw(self, scores_BV: torch.Tensor, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
         scores_BV = scores_BV / self._temperature
         for warp in self._filters:
             scores_BV = warp(None, scores_BV)
         sums_BV = scores_BV.double().softmax(-1).cumsum(-1)
-        point_B1 = torch.tensor([[one.random()] for one in draws], dtype=torch.float64, device=sums_BV.device)
+        point_B1 = torch.tensor([[rng.random()] for rng in rngs], dtype=torch.float64, device=sums_BV.device)
         chosen_B1 = torch.searchsorted(sums_BV, point_B1 * sums_BV[:, -1:], right=True)
         return chosen_B1[:, 0].clamp(max=scores_BV.shape[1] - 1)

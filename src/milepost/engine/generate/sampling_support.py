@@ -1,6 +1,6 @@
-"""What texts can be had of engines that choose tokens by code of others. Knows no model.
+"""Sampling options supported by engines that sample outside Milepost.
 
-The generators of this package do all that `tasks.lm_eval.generation` lets through; these two do not.
+Milepost's own generators support every option that `tasks.lm_eval.generation` accepts.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "hf-continuous": (),
     "openai": ("top_p", "top_k", "min_p", "repetition_penalty"),
 }
-"""Engine to the options that it takes; vLLM and SGLang know theirs by transformers' names."""
+"""Supported options of each engine; vLLM and SGLang use transformers' names."""
 
 GREEDY_ONLY = ("hf-continuous",)
 """Engines whose draws depend on what else is in the batch."""
 
 
 def effective_options(generation: Generation) -> dict[str, float]:
-    """Its options, without those that change nothing."""
+    """Return the options that change something."""
     return {name: value for name, value in generation.options if value not in NEUTRAL.get(name, ())}
 
 
 def check_sampling_options(engine: str, generation: Generation, task: str = "a task") -> None:
-    """Whether an engine can choose tokens as a task wants it to.
+    """Check that an engine can choose tokens as a task asks.
 
     Raises:
         MilepostError: it cannot; the message names the task.
@@ -43,7 +43,7 @@ def check_sampling_options(engine: str, generation: Generation, task: str = "a t
     unknown = [name for name in effective_options(generation) if name not in OPTIONS.get(engine, NEUTRAL)]
     if unknown:
         raise MilepostError(
-            f"--engine {engine} does not know {', '.join(unknown)}, which {task} asks for",
+            f"--engine {engine} does not support {', '.join(unknown)}, which {task} asks for",
             "use --engine auto, or switch it off: --gen-kwargs "
             + ",".join(f"{name}={NEUTRAL[name][0]:g}" for name in unknown),
         )

@@ -1,12 +1,12 @@
-"""The fastest generator that proves itself on a model, and why it is no faster one.
+"""Selects the fastest generator that passes a trial on a model, and records why it is not a faster one.
 
-The chain ends in `reference`, which needs no proof: batched (or transformers' continuous batching), padded,
-batches of one length, one prompt at a time.
+The chain ends in `reference`, which needs no trial: batched (or transformers' continuous batching), padded,
+batches of equal length, one prompt at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,14 @@ from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.trial import GenerationTrial
 from milepost.engine.model_inputs import check_ids
+from milepost.engine.reasons import join_reasons
 from milepost.engine.trial import reason_from_config, reason_from_positions
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import torch
 
     from milepost.engine.generate.detokenize import TokenGenerator
+    from milepost.engine.generate.generator import Prompts, Texts
     from milepost.engine.generate.stopping import TextCodec
     from milepost.engine.optimizations import Optimizations
     from milepost.types import Generation
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """One link of the chain."""
+    """A link of the chain."""
 
     make: Callable[[], TokenGenerator]
-    refused: str
-    """How the reason against it begins."""
+    refusal: str
+    """First words of the reason against it."""
     mixes_lengths: bool
     reason: str | None = None
-    """What speaks against it without a trial."""
+    """Reason why it is refused without a trial."""
 
 
 class VerifiedGenerator:
-    """Tries itself on a model before its first texts, and again for longer ones than any tried before."""
+    """The first generator of the chain that passes its trial; tried again for longer texts than before."""
 
     failed: Mapping[int, str] = {}
     """Empty: what the model raises is raised."""
@@ -57,7 +57,7 @@ class VerifiedGenerator:
         budget_tokens: int | None = None,
         optimizations: Optimizations | None = None,
     ) -> None:
-        """`first`: where the chain begins: `hf-continuous`, `batched`, `padded` or `equal lengths`."""
+        """`first`: the beginning of the chain: `hf-continuous`, `batched`, `padded` or `equal lengths`."""
         self._module = module
         self._codec = codec
         self._vocab_size = vocab_size
@@ -102,30 +102,29 @@ class VerifiedGenerator:
         }
         links = list(chain)
         self._waiting = [chain[link] for link in links[links.index(first) :]]
-        self._generator: TokenGenerator | None = None
-        self._next(0)
+        self._generator = self._next()
 
     @property
     def name(self) -> str:
-        return str(getattr(self._generator, "name", ""))
+        """See `Generator.name`."""
+        return self._generator.name
 
     @property
     def fallback(self) -> str | None:
-        return "; ".join(self._reasons) or None
+        """See `Generator.fallback`."""
+        return join_reasons(self._reasons)
 
-    def generate(
-        self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
-    ) -> list[list[str] | None]:
-        """See `base.Generator`."""
+    def generate(self, prompts: Prompts, generation: Generation) -> Texts:
+        """See `Generator.generate`."""
         for prompt in prompts:
             check_ids(prompt, self._vocab_size)
         if not prompts:
             return []
         self._verify(prompts, generation)
-        assert self._generator is not None
         return self._generator.generate(prompts, generation)
 
-    def _verify(self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation) -> None:
+    def _verify(self, prompts: Prompts, generation: Generation) -> None:
+        """Go down the chain to the first generator that passes a trial for these prompts."""
         longest = max(len(prompt) for prompt in prompts) + generation.max_new_tokens
         while self._waiting and longest > self._verified_length:
             candidate = self._waiting[0]
@@ -139,27 +138,24 @@ class VerifiedGenerator:
                     generation,
                     equal_lengths=not candidate.mixes_lengths,
                 )
-                assert self._generator is not None
                 reason, compared = trial.verdict(self._generator)
                 if reason is None:
                     if compared:
                         self._verified_length = longest
                     return
             self._refuse(reason)
-            self._next(longest)
+            self._generator = self._next()
 
-    def _next(self, longest: int) -> None:
-        """Make the first of the chain that nothing speaks against so far."""
+    def _next(self) -> TokenGenerator:
+        """Make the first generator of the chain that is not refused without a trial."""
         while self._waiting and self._waiting[0].reason is not None:
             self._refuse(self._waiting[0].reason)
-        self._generator = (
-            self._waiting[0].make()
-            if self._waiting
-            else ReferenceGenerator(self._module, self._codec, vocab_size=self._vocab_size)
-        )
+        if self._waiting:
+            return self._waiting[0].make()
+        return ReferenceGenerator(self._module, self._codec, vocab_size=self._vocab_size)
 
     def _refuse(self, reason: str) -> None:
-        candidate = self._waiting.pop(0)
-        said = f"{candidate.refused}: {reason}"
-        # Where several steps down have one reason, the last of them says it.
-        self._reasons = [earlier for earlier in self._reasons if not earlier.endswith(f": {reason}")] + [said]
+        refusal = f"{self._waiting.pop(0).refusal}: {reason}"
+        # If several links are refused for one reason, only the last refusal is shown.
+        others = [earlier for earlier in self._reasons if not earlier.endswith(f": {reason}")]
+        self._reasons = [*others, refusal]

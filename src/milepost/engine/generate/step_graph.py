@@ -1,7 +1,7 @@
-"""A step of fixed shapes, recorded once and replayed: a launch in place of a thousand.
+"""A decode step of fixed shapes as a CUDA graph: recorded once, then replayed with a single launch.
 
-On a CUDA device it is a CUDA graph. Where a CPU stands in for one (`engine.accelerator`), the step runs anew
-each time, and what could not be recorded is refused as CUDA would refuse it: whatever makes the host wait.
+If a CPU emulates the GPU (`engine.accelerator`), the step runs anew each time, and operations that CUDA could
+not record, those that make the host wait, are refused as well.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ if TYPE_CHECKING:
 WAITS_FOR_VALUES = frozenset(
     {"item", "is_nonzero", "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim"}
 )
-"""Operations whose result, or its shape, the host has to know."""
+"""Operations whose result or its shape the host must know."""
 INDEXES = frozenset({"index", "index_put", "index_put_", "_index_put_impl_"})
-"""So do these, given a mask."""
+"""Operations that do so if they are given a mask."""
 
 
 class StepGraph:
-    """A step that was recorded."""
+    """A recorded step."""
 
     n_recorded = 0
-    """Of all in this process, for tests."""
+    """Recordings of this process, for tests."""
 
     def __init__(
         self, accelerator: Accelerator, step: Callable[[], None], state: list[torch.Tensor], pool: Any = None
     ) -> None:
-        """Record `step`, which is run once for that; `state` is then as it was before.
+        """Record a step, which runs once for that, and restore its state.
 
         Args:
+            accelerator: the device.
             step: reads and writes the same tensors each time.
-            state: those that it changes and that the next step reads.
-            pool: the memory of an earlier graph whose results are no longer wanted when this one runs.
+            state: the tensors that it changes and that the next step reads.
+            pool: the memory of an earlier graph whose results are not needed when this one runs.
 
         Raises:
             RuntimeError: the step cannot be recorded.
@@ -55,21 +56,21 @@ class StepGraph:
 
     @property
     def pool(self) -> Any:
-        """Memory that a later graph may share."""
+        """Memory that a later graph may use."""
         return self._graph.pool() if self._graph is not None else None
 
     def replay(self) -> None:
-        """One step."""
+        """Run one step."""
         if self._device is not None:
             with torch.cuda.device(self._device):
                 self._graph.replay()
         else:
-            with _NothingWaits():
+            with _NoWaiting():
                 self._step()
 
     def _record(self, step: Callable[[], None], pool: Any) -> None:
         if self._device is None:
-            with _NothingWaits():
+            with _NoWaiting():
                 step()
             return
         with torch.cuda.device(self._device):
@@ -77,7 +78,7 @@ class StepGraph:
 
     @staticmethod
     def _captured(step: Callable[[], None], pool: Any) -> Any:
-        # Once outside of the graph: libraries make their handles and workspaces on the first call.
+        # Once outside of the graph, as libraries make their handles and workspaces on the first call.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -89,8 +90,8 @@ class StepGraph:
         return graph
 
 
-class _NothingWaits(TorchDispatchMode):
-    """Refuses what a CUDA graph cannot hold."""
+class _NoWaiting(TorchDispatchMode):
+    """Refuses operations that a CUDA graph cannot hold."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

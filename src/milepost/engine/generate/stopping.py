@@ -1,10 +1,10 @@
-"""Where a text ends: exactly where lm_eval's would, looked for only where it can be.
+"""The end of a text: exactly lm_eval's, but searched only after tokens that can complete a stop string.
 
-lm_eval decodes the last tokens of every row after every step, once per stop string. Where those are whole
-characters, a stop string can only have been completed by the token that came last, and only few tokens of a
-vocabulary can complete one: those are found once per list of stop strings, and all others need no look. Where
-a token is part of a character, the text of the last tokens changes at its beginning too, as it moves on: a
-character that was whole is cut, or what followed a broken one becomes whole. Then every step needs a look.
+lm_eval decodes the last tokens of every row after every step, once per stop string. If all tokens are whole
+characters, only the last token can complete a stop string, and only few tokens of a vocabulary can do so:
+these are found once per list of stop strings, and after all other tokens no search is needed. If a token is
+part of a character, the text of the last tokens also changes at its beginning, as the window moves on: a
+whole character is cut, or a cut one becomes whole. Then every step needs a search.
 Source: lm_eval/models/utils_hf.py `MultiTokenEOSCriteria`; lm_eval/models/utils.py
 `postprocess_generated_text` (0.4.13).
 """
@@ -20,14 +20,14 @@ import numpy.typing as npt
 from milepost.types import Generation
 
 EXTRA_TOKENS = 2
-"""How many tokens more than a stop string has lm_eval looks back."""
+"""lm_eval decodes so many tokens more than a stop string has."""
 BATCH = 4096
 BROKEN = "\ufffd"
-"""What part of a character decodes to."""
+"""The text of a token that is part of a character."""
 
 
 class TextCodec(Protocol):
-    """What is used of a transformers tokenizer."""
+    """The part of a transformers tokenizer that generators use."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
 
@@ -39,10 +39,10 @@ class TextCodec(Protocol):
 
 
 class Stops:
-    """The end of texts of one `Generation`."""
+    """Finds the ends of texts of one `Generation`."""
 
     def __init__(self, codec: TextCodec, generation: Generation, *, incremental: bool = True) -> None:
-        """`incremental` off looks for every stop string after every token, for comparison."""
+        """`incremental` off searches every stop string after every token, for comparison."""
         self._codec = codec
         self._generation = generation
         self._stop_tokens = frozenset(generation.stop_tokens)
@@ -51,11 +51,11 @@ class Stops:
             for string in generation.until
         ]
         self._may_end, self._parts = _may_complete(codec, generation.until) if incremental else (None, set())
-        # One more than is looked at: what has just left the view was part of its text before.
+        # One more than is decoded: the token that just left the window was part of its text before.
         self._n_recent = 1 + max((back for _, back in self._looks_back), default=0)
 
     def is_finished(self, tokens: Sequence[int]) -> bool:
-        """Whether the text that these tokens make has ended with the last of them."""
+        """Return whether the text of these tokens ends with the last of them."""
         last = tokens[-1]
         if last in self._stop_tokens or len(tokens) >= self._generation.max_new_tokens:
             return True
@@ -69,7 +69,7 @@ class Stops:
         return any(string in self._codec.decode(tokens[-back:]) for string, back in self._looks_back)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What is left of an ended text: without special tokens, up to the first stop string."""
+        """Return an ended text without special tokens, up to the first stop string."""
         text = self._codec.decode(tokens, skip_special_tokens=True)
         for string in self._generation.until:
             text = text.split(string)[0]
@@ -77,8 +77,8 @@ class Stops:
 
 
 def _may_complete(codec: TextCodec, strings: Iterable[str]) -> tuple[npt.NDArray[np.bool_] | None, set[int]]:
-    """[V] whether a token can be the last of one of the strings (None where that cannot be told), and those
-    that are no whole characters by themselves or change the text before them."""
+    """Return which tokens [V] can be the last of one of the strings, or None if that is not known, and the
+    tokens that are not whole characters or that change the text before them."""
     parts: set[int] = set()
     if getattr(codec, "clean_up_tokenization_spaces", False):
         return None, parts
@@ -98,13 +98,15 @@ def _may_complete(codec: TextCodec, strings: Iterable[str]) -> tuple[npt.NDArray
 
 
 def _own_texts(codec: TextCodec) -> Iterator[tuple[int, str | None]]:
-    """Each token and the text that it adds to another one's; None where it changes that.
+    """Yield each token and the text that it adds to another token's; None if it changes that text.
 
-    Behind another token, since many tokenizers drop the space that a text begins with.
+    Behind another token, since many tokenizers drop the space at the beginning of a text.
     """
     anchor = codec.encode("a", add_special_tokens=False)[-1:]
     before = codec.decode(anchor)
     for first in range(0, len(codec), BATCH):
         tokens = range(first, min(first + BATCH, len(codec)))
-        for token, text in zip(tokens, codec.batch_decode([[*anchor, one] for one in tokens]), strict=True):
+        for token, text in zip(
+            tokens, codec.batch_decode([[*anchor, token] for token in tokens]), strict=True
+        ):
             yield token, text.removeprefix(before) if text.startswith(before) else None

@@ -1,1 +1,1 @@
-"""A model that somebody else serves: vLLM, SGLang or another server with OpenAI's completions endpoint."""
+"""Engine and generator for a served model: vLLM, SGLang or another OpenAI-compatible server."""

@@ -1,4 +1,4 @@
-"""Asking an OpenAI-compatible server: its address, its model, one request or several at once."""
+"""A client of an OpenAI-compatible server: connects, finds the model, sends one or several requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from milepost.errors import MilepostError
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-AT_ONCE = 16
-"""Requests under way; a server batches them itself."""
+CONCURRENT_REQUESTS = 16
+"""A server batches them."""
 TRIES = 4
 FIRST_PAUSE_S = 0.5
 BUSY = (429, 502, 503, 504)
@@ -28,12 +28,12 @@ _EXAMPLE = "for example --base-url http://127.0.0.1:8000/v1"
 
 
 class RefusedError(Exception):
-    """The server understood the request and will not do it; the message is its own."""
+    """The server refused a request; the message is the server's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerClient:
-    """One model of one server."""
+    """A connection to one model of a server."""
 
     base_url: str
     model: str
@@ -41,14 +41,14 @@ class ServerClient:
 
     @classmethod
     def connect(cls, base_url: str, model: str | None = None) -> ServerClient:
-        """Find the server and its model.
+        """Connect to a server and find its model.
 
         Args:
             base_url: such as `http://127.0.0.1:8000/v1`.
-            model: the name it serves; None where it serves but one.
+            model: the name of the served model; None if the server has a single one.
 
         Raises:
-            MilepostError: no such address, nobody there, or no such model.
+            MilepostError: the address is invalid, the server does not answer or does not have the model.
         """
         remember(base_url)
         if not base_url.startswith(("http://", "https://")):
@@ -60,43 +60,43 @@ class ServerClient:
                 base_url=base_url.rstrip("/") + "/",
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-                limits=httpx.Limits(max_connections=AT_ONCE),
+                limits=httpx.Limits(max_connections=CONCURRENT_REQUESTS),
             )
         except httpx.InvalidURL as error:
             raise MilepostError(f"--base-url {base_url!r} is not an address: {error}", _EXAMPLE) from error
         except UnicodeEncodeError as error:
             raise MilepostError(
-                "OPENAI_API_KEY holds a character that no key has", "set it anew, without quotes or spaces"
+                "OPENAI_API_KEY has a character that no key contains", "set it without quotes and spaces"
             ) from error
         client = cls(base_url, model or "", http)
         try:
-            served = [str(one["id"]) for one in client._ask("GET", "models")["data"]]
+            served = [str(entry["id"]) for entry in client._ask("GET", "models")["data"]]
         except (RefusedError, KeyError, TypeError) as error:
             raise MilepostError(
                 f"{base_url} does not answer as an OpenAI-compatible server does: {error}",
-                "its address ends in /v1 with vLLM and SGLang",
+                "the address of vLLM and SGLang ends in /v1",
             ) from error
         if model is None and len(served) == 1:
             return cls(base_url, served[0], http)
         if model not in served:
-            what = f"no model {model!r}" if model else f"{len(served)} models"
+            what = f"does not serve a model {model!r}" if model else f"serves {len(served)} models"
             raise MilepostError(
-                f"{base_url} serves {what}", "pass --served-model with one of: " + ", ".join(served[:10])
+                f"{base_url} {what}", "pass --served-model with one of: " + ", ".join(served[:10])
             )
         return client
 
     def complete(self, **payload: Any) -> dict[str, Any]:
-        """One request to the completions endpoint.
+        """Send one request to the completions endpoint and return its answer.
 
         Raises:
-            RefusedError: the server will not do it.
-            MilepostError: the server is gone, or answers with something else.
+            RefusedError: the server refused it.
+            MilepostError: the server cannot be reached.
         """
         return self._ask("POST", "completions", {"model": self.model, **payload})
 
     def each(self, work: Callable[[Item], Value], items: Iterable[Item]) -> list[Value]:
-        """`work` on every item, several at once, in order."""
-        with ThreadPoolExecutor(AT_ONCE) as threads:
+        """Return the results of `work` for every item, in order; several items run at once."""
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as threads:
             return list(threads.map(work, items))
 
     def _ask(self, method: str, path: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class ServerClient:
                 if attempt + 1 == TRIES:
                     raise MilepostError(
                         f"the server at {self.base_url} cannot be reached: {type(error).__name__}",
-                        "start it, or correct --base-url; what is scored is kept",
+                        "start it, or correct --base-url; scores so far are kept",
                     ) from error
             else:
                 if answer.status_code not in BUSY or attempt + 1 == TRIES:
@@ -120,14 +120,14 @@ def _content(answer: httpx.Response) -> dict[str, Any]:
     try:
         content = answer.json()
     except ValueError as error:
-        raise RefusedError(f"status {answer.status_code}, and no JSON") from error
+        raise RefusedError(f"status {answer.status_code}, and the body is not JSON") from error
     if answer.is_error or not isinstance(content, dict):
         raise RefusedError(f"status {answer.status_code}: {_message(content)}")
     return content
 
 
 def _message(content: Any) -> str:
-    told = content.get("error", content) if isinstance(content, dict) else content
-    if isinstance(told, dict):
-        told = told.get("message", told)
-    return " ".join(str(told).split())[:300]
+    error = content.get("error", content) if isinstance(content, dict) else content
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return " ".join(str(error).split())[:300]

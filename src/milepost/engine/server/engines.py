@@ -1,8 +1,8 @@
-"""Scores and texts from a server, by the same interfaces as from a module in memory.
+"""Scores and texts from a server, with the interfaces of engines and generators.
 
-Prompts go out as token ids, so that they are exactly the plan's. Log-likelihoods of given tokens are what
-`echo` with `logprobs` was made for; where a server refuses that, vLLM's `prompt_logprobs` is tried.
-Source: lm_eval/models/openai_completions.py and api_models.py (0.4.13), which ask in the same way.
+Prompts are sent as token ids, so that they are exactly the plan's. Log-likelihoods of given tokens come from
+`echo` with `logprobs`; if a server refuses that, vLLM's `prompt_logprobs` is tried.
+Source: lm_eval/models/openai_completions.py and api_models.py (0.4.13), which send the same requests.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from milepost.types import Generation, Sequences
 
 Logprobs = list[tuple[float, bool]]
-"""Per token of a prompt but the first: its log-probability in nats, and whether none is likelier."""
+"""Log-probability in nats of each token but the first, and whether no token is more likely."""
 
 
 class ServerEngine(ShardwiseEngine):
-    """Scores sequences by the prompt log-probabilities of a server."""
+    """Scores sequences by a server's log-probabilities of prompts."""
 
     name = "openai"
     fallback: str | None = None
@@ -37,20 +37,20 @@ class ServerEngine(ShardwiseEngine):
     def __init__(self, client: ServerClient) -> None:
         self._client = client
         self._ask = self._by_echo
-        self._found_out = False
+        self._has_chosen = False
 
     def score(self, sequences: Sequences) -> Scores:
-        """See `engine.engine.Engine`.
+        """See `Engine.score`.
 
         Raises:
-            MilepostError: the server is gone, or gives no log-probabilities of prompts.
+            MilepostError: the server cannot be reached, or gives no log-probabilities of prompts.
         """
         parts = [
             sequences.tokens[a:b].tolist()
             for a, b in zip(sequences.starts[:-1].tolist(), sequences.starts[1:].tolist(), strict=True)
         ]
-        if parts and not self._found_out:
-            self._find_out(parts[0])
+        if parts and not self._has_chosen:
+            self._choose_way(parts[0])
         found = self._client.each(self._logprobs, parts)
         targets = [own[-n:] for own, n in zip(found, sequences.n_targets.tolist(), strict=True)]
         total = np.array([math.fsum(logprob for logprob, _ in own) for own in targets])
@@ -58,8 +58,8 @@ class ServerEngine(ShardwiseEngine):
         greedy = np.array([all(first for _, first in own) for own in targets], dtype=np.bool_)
         return Scores(loglikelihood=np.where(finite, total, np.nan), greedy=greedy & finite)
 
-    def _find_out(self, tokens: list[int]) -> None:
-        """Which of the two ways the server knows."""
+    def _choose_way(self, tokens: list[int]) -> None:
+        """Choose the way to ask for log-probabilities that the server supports."""
         reasons = []
         for ask in (self._by_echo, self._by_prompt_logprobs):
             try:
@@ -67,11 +67,11 @@ class ServerEngine(ShardwiseEngine):
             except (RefusedError, KeyError, TypeError, IndexError) as error:
                 reasons.append(str(error) or type(error).__name__)
                 continue
-            self._ask, self._found_out = ask, True
+            self._ask, self._has_chosen = ask, True
             return
         raise MilepostError(
             f"the server at {self._client.base_url} gives no log-probabilities of prompts: {reasons[0]}",
-            "texts can be had from it; score with --engine auto, or serve with vLLM or SGLang",
+            "it can only generate texts; score with --engine auto, or serve with vLLM or SGLang",
         )
 
     def _logprobs(self, tokens: list[int]) -> Logprobs:
@@ -80,41 +80,41 @@ class ServerEngine(ShardwiseEngine):
         except RefusedError as error:
             raise MilepostError(
                 f"the server at {self._client.base_url} refused {len(tokens)} tokens: {error}",
-                "it must see as many tokens as config.json promises, and one more (--max-model-len)",
+                "its context must be one token longer than that of config.json (--max-model-len)",
             ) from error
         if len(found) != len(tokens) - 1:
             raise MilepostError(
                 f"the server at {self._client.base_url} answers {len(found)} log-probabilities for"
                 f" {len(tokens)} tokens",
-                "does it add tokens of its own?",
+                "is the server adding special tokens (BOS)?",
             )
         return found
 
     def _by_echo(self, tokens: list[int]) -> Logprobs:
         answer = self._client.complete(prompt=tokens, max_tokens=0, echo=True, logprobs=1, temperature=0)
-        told = answer["choices"][0]["logprobs"]
-        own, best = told["token_logprobs"], told["top_logprobs"]
+        logprobs = answer["choices"][0]["logprobs"]
+        own, best = logprobs["token_logprobs"], logprobs["top_logprobs"]
         return [
-            (_number(logprob), logprob is not None and logprob >= max(likeliest.values()))
-            for logprob, likeliest in zip(own[1 : len(tokens)], best[1 : len(tokens)], strict=True)
+            (_number(logprob), logprob is not None and logprob >= max(top.values()))
+            for logprob, top in zip(own[1 : len(tokens)], best[1 : len(tokens)], strict=True)
         ]
 
     def _by_prompt_logprobs(self, tokens: list[int]) -> Logprobs:
         answer = self._client.complete(prompt=tokens, max_tokens=1, prompt_logprobs=1, temperature=0)
-        told = answer["choices"][0]["prompt_logprobs"][1 : len(tokens)]
+        logprobs = answer["choices"][0]["prompt_logprobs"][1 : len(tokens)]
         return [
             (_number(at[str(token)]["logprob"]), at[str(token)]["rank"] == 1)
-            for token, at in zip(tokens[1:], told, strict=True)
+            for token, at in zip(tokens[1:], logprobs, strict=True)
         ]
 
 
 class ServerGenerator:
-    """Continues prompts by a server, which stops at the stop strings itself."""
+    """Continues prompts by a server, which stops at the stop strings."""
 
     name = "openai"
     fallback: str | None = None
     failed: Mapping[int, str] = {}
-    """Empty: a server says nothing of single requests."""
+    """Empty: a server does not tell which request failed."""
 
     def __init__(self, client: ServerClient) -> None:
         self._client = client
@@ -122,23 +122,23 @@ class ServerGenerator:
     def generate(
         self, prompts: Sequence[npt.NDArray[np.int32]], generation: Generation
     ) -> list[list[str] | None]:
-        """See `engine.generate.generator.Generator`.
+        """See `Generator.generate`.
 
         Raises:
-            MilepostError: the server is gone or refuses, or the task asks for what it does not know.
+            MilepostError: the server cannot be reached or refuses, or does not support the task's options.
         """
         check_sampling_options(self.name, generation)
         settings = _settings(generation)
 
-        def ask(one: tuple[list[int], int]) -> str:
-            tokens, answer = one
+        def ask(request: tuple[list[int], int]) -> str:
+            tokens, number = request
             try:
-                given = self._client.complete(prompt=tokens, seed=generation.seed + answer, **settings)
-                text = str(given["choices"][0]["text"])
+                answer = self._client.complete(prompt=tokens, seed=generation.seed + number, **settings)
+                text = str(answer["choices"][0]["text"])
             except (RefusedError, KeyError, TypeError, IndexError) as error:
                 raise MilepostError(
                     f"the server at {self._client.base_url} gives no text: {error}",
-                    "it must see as many tokens as config.json promises (--max-model-len)",
+                    "its context must be as long as that of config.json (--max-model-len)",
                 ) from error
             for string in generation.until:
                 text = text.split(string)[0]
@@ -150,7 +150,7 @@ class ServerGenerator:
 
 
 def _settings(generation: Generation) -> dict[str, Any]:
-    """Neutral values are said as well: a server may have others by default."""
+    """Return the request's options, neutral values included, as a server may have other defaults."""
     return {
         "max_tokens": generation.max_new_tokens,
         "temperature": generation.temperature if generation.do_sample else 0,
