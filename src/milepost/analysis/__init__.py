@@ -1,6 +1,7 @@
-"""Pure functions over records: intervals, curves, selection, paired tests, figures of docs.
+"""Statistics over measured values: intervals, curves, selection, paired tests, verdicts.
 
-No torch, no lm_eval. Those who count with numpy or scipy import them: `milepost show` needs neither.
+Pure functions: nothing here reads or writes files. numpy and scipy are imported by the functions that need
+them, because `milepost show` needs neither.
 """
 
 from milepost.analysis.curves import Curve, curves

@@ -1,4 +1,4 @@
-"""Whether a task tells several training runs apart, and in the same order from step to step."""
+"""Measure how well a task separates several training runs, in the same order from step to step."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from milepost.analysis.signal import LAST, Points
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """One task over two or more series, at the steps that all of them have."""
+    """One task over two or more series, at their common steps."""
 
     n_series: int
     n_steps: int
     kendall: float | None
-    """Mean Kendall's tau of the order of the series at consecutive steps, -1 to 1: FineTasks' ordering
-    consistency. None with fewer than two common steps or series that are all equal."""
+    """Mean Kendall's tau between the orders of the series at consecutive steps, -1 to 1: FineTasks' ordering
+    consistency. None with fewer than two common steps, or if all series are equal."""
     consistency: float | None
-    """Share of pairs of series, over all steps but the last, that stand in the order of the last step: the
-    decision accuracy of "Signal and Noise" with the runs' end as the target. 0.5 is a coin; ties are half."""
+    """Share of pairs of series, over all steps but the last, that have the order of the last step:
+    decision accuracy of "Signal and Noise" for the end of the runs. 0.5 is chance; a tie counts 0.5."""
     snr: float | None
     """Signal over noise as in arXiv 2508.13144: the largest difference between the series' means over their
-    last k checkpoints, relative to their mean, by the mean relative standard deviation of those."""
+    last k checkpoints, relative to their mean, over the mean relative standard deviation of those."""
 
 
 def agreement(of_series: Mapping[str, Points], last: int = LAST) -> Agreement | None:
-    """How well one task ranks the series; None with fewer than two of them or no common step."""
+    """Measure how well one task ranks the series; None with fewer than two series or no common step."""
     if len(of_series) < 2:
         return None
     common = set.intersection(*(set(points.steps) for points in of_series.values()))
@@ -56,8 +56,8 @@ def _at(points: Points, steps: Sequence[int]) -> list[float]:
 
 
 def _consistency(values: npt.NDArray[np.float64]) -> float:
-    one, two = np.triu_indices(len(values), k=1)
-    orders = np.sign(values[one] - values[two])
+    first, second = np.triu_indices(len(values), k=1)
+    orders = np.sign(values[first] - values[second])
     agree = orders[:, :-1] * orders[:, -1:]
     return float(((agree + 1) / 2).mean())
 

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it is sure: the expected calibration error."""
+"""Compute the expected calibration error: the gap between confidence and accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BINS = 10
 
 
 class Calibration(NamedTuple):
-    """The error and its standard error; 0 is a model that is right as often as it says."""
+    """The calibration error and its standard error; 0 if confidence equals accuracy."""
 
     error: float
     stderr: float | None
@@ -22,20 +22,20 @@ class Calibration(NamedTuple):
 def calibration_error(
     confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], bins: int = BINS
 ) -> Calibration:
-    """Expected calibration error with bins that hold equally many docs, HELM's `ece_10_bin`.
+    """Compute the expected calibration error with bins of equally many docs, HELM's `ece_10_bin`.
 
-    Docs are sorted by confidence and cut into `bins` parts as equal as can be (`numpy.array_split`), or one
-    per doc where there are fewer docs; a bin ends halfway between the last confidence of its part and the
-    first of the next, so that equal confidences share a bin. The error is the mean over the docs of their
-    bin's |mean confidence - share right|. HELM warns that below about 300 docs the error says little: with a
-    few docs in a bin, chance alone makes a gap.
+    Docs are sorted by confidence and cut into `bins` parts of nearly equal size (`numpy.array_split`), or one
+    part per doc if there are fewer docs. A bin ends halfway between the last confidence of its part and the
+    first of the next, so that equal confidences share a bin. The error is the mean over docs of their bin's
+    |mean confidence - share right|. HELM warns that the error says little below about 300 docs: with a few
+    docs in a bin, chance alone makes a gap.
 
-    The error is also the mean of ±(confidence - right) with the sign of the doc's bin, and its standard error
-    is that of this mean; bins and signs are taken as known, which is fair where the gaps are clear.
+    The error is also the mean of ±(confidence - right) with the sign of the doc's bin. The standard error is
+    that of this mean, with bins and signs taken as known, which is fair if the gaps are clear.
 
     Args:
         confidence: [D] probability of the pick among the choices.
-        right: [D] whether the pick, and every choice as likely, is right.
+        right: [D] True if the pick, and every choice with the same probability, is right.
 
     Sources: helm/benchmark/metrics/basic_metrics.py `compute_calibration_metrics`; `get_ece_em` of the
     package uncertainty-calibration (Kumar, Liang and Ma, arXiv 1909.10155), which HELM calls.

@@ -1,4 +1,4 @@
-"""Knowledge or a habit: what a model picks whatever the question, and what that habit alone would score."""
+"""Count what a model picks by position and length, and what always picking the same would score."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from milepost.types import Choices, PickCounts
 
 
 def count_picks(choices: Choices, docs: DocMetrics) -> PickCounts:
-    """Picks of one task at one checkpoint, by position and by length."""
-    layout = ChoiceTable.of(choices)
-    right = layout.table(choices.right, False)
-    usual = int(np.bincount(layout.counts).argmax())
-    offered = np.asarray([(layout.counts > place).sum() for place in range(right.shape[1])])
+    """Count the picks of one task at one checkpoint, by position and by length."""
+    table = ChoiceTable.of(choices)
+    right = table.of_docs(choices.right, False)
+    usual = int(np.bincount(table.counts).argmax())
+    offered = np.asarray([(table.counts > place).sum() for place in range(right.shape[1])])
     constant = right.mean(axis=0)[offered * 2 >= len(docs)]
-    picked_by_length, right_by_length = _by_length(layout, choices, right, docs.pick, usual)
+    picked_by_length, right_by_length = _by_length(table, choices, right, docs.pick, usual)
     return PickCounts(
         n=len(docs),
         fixed=choices.fixed,
@@ -29,15 +29,15 @@ def count_picks(choices: Choices, docs: DocMetrics) -> PickCounts:
 
 
 def _by_length(
-    layout: ChoiceTable,
+    table: ChoiceTable,
     choices: Choices,
     right: npt.NDArray[np.bool_],
     pick: npt.NDArray[np.int64],
     usual: int,
 ) -> tuple[list[float], list[float]]:
-    lengths = layout.table(choices.bytes, 0)
-    told = (layout.counts == usual) & (lengths[:, :usual].min(axis=1) < lengths[:, :usual].max(axis=1))
-    lengths, right, pick = lengths[told, :usual], right[told, :usual], pick[told]
+    lengths = table.of_docs(choices.bytes, 0)
+    counted = (table.counts == usual) & (lengths[:, :usual].min(axis=1) < lengths[:, :usual].max(axis=1))
+    lengths, right, pick = lengths[counted, :usual], right[counted, :usual], pick[counted]
     if not len(pick):
         return [], []
     below = (lengths[:, None, :] < lengths[:, :, None]).sum(axis=2)

@@ -1,4 +1,4 @@
-"""Rows as curves: one figure of one series, checkpoint after checkpoint, with its gaps."""
+"""Turn rows into curves: one metric of one series over its checkpoints, with gaps."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from milepost.store.reading import Visited
 from milepost.types import step_order
 
 MOST_MISSING = 0.25
-"""Of an evenly spaced series, at most this share of its steps is missing; else it is not taken for one."""
+"""A series with a larger share of missing steps is not taken for evenly spaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One metric of one task through a series."""
+    """One metric of one task over a series."""
 
     series: str
     task: str
     metric: str
     filter: str
     rows: tuple[Row, ...]
-    """One per checkpoint of the series, by step; `value` is None where there is a gap, and `n` is 0 where the
-    checkpoint was not measured on this task at all."""
+    """One row per checkpoint of the series, by step. `value` is None at a gap, and `n` is 0 if the checkpoint
+    was not measured on this task."""
 
     @property
     def measured(self) -> tuple[Row, ...]:
@@ -42,7 +42,7 @@ class Curve:
 
     @property
     def best(self) -> Row | None:
-        """The best row, the earliest of equals; None where the metric has no better and worse."""
+        """The best row, the earliest of equal ones; None if the metric has no direction."""
         direction = self.rows[0].higher_is_better
         if direction is None or not self.measured:
             return None
@@ -55,14 +55,16 @@ class Curve:
 
     @property
     def constant(self) -> tuple[float, float] | None:
-        """What always answering with the same position scores, at worst and at best."""
+        """Lowest and highest value of always answering with the same position."""
         return next((row.constant for row in self.rows if row.constant is not None), None)
 
     @property
     def in_band(self) -> bool:
-        """Whether a model that only changes its favourite letter would explain it: the 95 % interval of every
-        checkpoint reaches into the band of constant answers. Never where answers are texts of their own,
-        whose position cannot be a habit."""
+        """True if a model that only changes its favourite letter would explain the curve.
+
+        Then the 95 % interval of every checkpoint reaches into the band of constant answers. False if each
+        doc has its own choices, because a model cannot have a favourite position among those.
+        """
         if self.constant is None or not self.rows[0].fixed_choices:
             return False
         low, high = self.constant
@@ -70,7 +72,7 @@ class Curve:
 
 
 def checkpoints(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Per series, one row for each of its checkpoints, by step; those without a step come last."""
+    """Return for each series one row per checkpoint, by step; checkpoints without a step come last."""
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
         found.setdefault(row.series, {}).setdefault(row.checkpoint, row)
@@ -78,10 +80,9 @@ def checkpoints(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def curves(rows: Sequence[Row]) -> list[Curve]:
-    """All curves in the rows, in the order in which series, tasks and metrics first appear.
+    """Return all curves of the rows, in the order in which series, tasks and metrics first appear.
 
-    Where a series has a checkpoint that one of its curves lacks, the curve gets a row without a value there,
-    so that a gap is seen as a gap.
+    If a curve lacks a checkpoint of its series, it gets a row without a value there, so that the gap is seen.
     """
     of_series = checkpoints(rows)
     found: dict[tuple[str, str, str, str], dict[str, Row]] = {}
@@ -94,7 +95,7 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
 
 
 def with_gaps(shown: Sequence[Row], gaps: Iterable[Visited]) -> list[Row]:
-    """The rows, and for each of their curves one without a value at every gap in its series."""
+    """Return the rows, and for each of their curves a row without a value at every gap of its series."""
     of_curve: dict[tuple[str, str, str, str], Row] = {}
     for row in shown:
         of_curve.setdefault((row.series, row.task, row.metric, row.filter), row)
@@ -104,11 +105,12 @@ def with_gaps(shown: Sequence[Row], gaps: Iterable[Visited]) -> list[Row]:
 
 
 def missing_steps(steps: Sequence[int]) -> list[int]:
-    """Steps that an evenly spaced series lacks, such as 6000 among 2000, 4000, 8000, 10000.
+    """Return the missing steps of an evenly spaced series, such as 6000 among 2000, 4000, 8000, 10000.
+
+    Empty if many would be missing, or if the steps are not multiples of one distance.
 
     Args:
-        steps: in their order. Where more than a few would be missing, or the steps are no multiples of one
-            distance, the series is not evenly spaced and lacks none.
+        steps: steps in ascending order.
     """
     distances = [after - before for before, after in pairwise(steps)]
     stride = min(distances, default=0)
@@ -146,6 +148,6 @@ def _value(row: Row) -> float:
     return row.value
 
 
-def _end(of_interval: float | None, row: Row) -> float:
-    """An end of the row's interval; its value where it has none."""
-    return _value(row) if of_interval is None else of_interval
+def _end(end: float | None, row: Row) -> float:
+    """Return an end of the row's interval, or its value without an interval."""
+    return _value(row) if end is None else end

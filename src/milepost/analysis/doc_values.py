@@ -1,12 +1,12 @@
-"""A figure as a mean over docs: the only place that knows how docs' stored values become a figure.
+"""Interpret the stored values of docs: how a metric is computed as a mean over them.
 
-What lm_eval aggregates need not be in the figure's unit, nor better in the same direction: the docs of a
-perplexity have log-likelihoods, of which more is better, where less perplexity is. `show`, `watch`, `signal`,
-`compare` and the leaderboard all read docs through here, so that none of them can be told another story.
+The values that lm_eval aggregates may have another unit and direction than the metric: the docs of a
+perplexity have log-likelihoods, where higher is better, but a lower perplexity is better. `show`, `watch`,
+`signal`, `compare` and the leaderboard all read docs through this module, so that they agree.
 
-Which mean a metric is (of numbers, of log-likelihoods per word, ...) is not taken on trust from its name:
-that reading of the stored values is taken which gives the figure that lm_eval computed from them. Where none
-does (a corpus BLEU, a Matthews correlation), the figure is no mean over docs, and has no paired test here.
+The name of a metric does not decide how it is computed (mean of numbers, of log-likelihoods per word, ...).
+Each interpretation of the stored values is tried, and the one that gives lm_eval's own value is used. If none
+does (corpus BLEU, Matthews correlation), the metric is not a mean over docs and has no paired test here.
 """
 
 from __future__ import annotations
@@ -23,83 +23,83 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 Transform = Callable[[Any], Any]
-"""From a mean over docs to the figure that is reported; monotone; works on arrays."""
+"""Monotone function from a mean over docs to the reported metric; works on arrays."""
 
 _AGREES = 1e-6
-"""Relative difference up to which a reading gives lm_eval's own figure."""
+"""Largest relative difference from lm_eval's own value."""
 
 
 def identity(mean: Any) -> Any:
-    """The mean itself, as the figure that is reported."""
+    """Return the mean itself as the metric."""
     return mean
 
 
 def perplexity(nats: Any) -> Any:
-    """exp(-x) of a mean log-likelihood in nats (lm_eval/api/metrics.py `perplexity`)."""
+    """Return exp(-x) of a mean log-likelihood in nats (lm_eval/api/metrics.py `perplexity`)."""
     import numpy as np
 
     return np.exp(-nats)
 
 
 def exponential(nats: Any) -> Any:
-    """exp(x) of a mean loss in nats, for own metrics that keep the loss of each doc."""
+    """Return exp(x) of a mean loss in nats, for users' metrics that keep the loss of each doc."""
     import numpy as np
 
     return np.exp(nats)
 
 
 def bits(nats: Any) -> Any:
-    """A mean log-likelihood in nats as bits (lm_eval/api/metrics.py `bits_per_byte`)."""
+    """Convert a mean log-likelihood in nats to bits (lm_eval/api/metrics.py `bits_per_byte`)."""
     return -nats / math.log(2)
 
 
 def loss(nats: Any) -> Any:
-    """A mean log-likelihood as the loss of training logs, in nats."""
+    """Convert a mean log-likelihood to the loss of training logs, in nats."""
     return -nats
 
 
 def percent(share: Any) -> Any:
-    """A mean share as a percentage."""
+    """Convert a mean share to a percentage."""
     return 100 * share
 
 
 def complement(share: Any) -> Any:
-    """A mean share of right answers as one of errors."""
+    """Convert a mean share of right answers to a share of errors."""
     return 1 - share
 
 
 _OF_NUMBERS: tuple[Transform, ...] = (identity, perplexity, loss, exponential, bits, percent, complement)
 _OF_PAIRS: tuple[Transform, ...] = (perplexity, bits, loss)
 FALLING = frozenset({perplexity, bits, loss, complement})
-"""Figures that get smaller as the mean over docs grows."""
+"""Transforms that decrease as the mean over docs grows."""
 EXPONENTIAL = frozenset({perplexity, exponential})
-"""Figures of which equal ratios mean equal progress: they are tested and compared as logarithms."""
+"""Transforms whose results are compared as logarithms, because equal ratios mean equal progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocValues:
-    """One figure of one model: `figure(sum(weights * values) / sum(weights))` over the docs that count.
+    """The docs of one metric of one model: `transform(sum(weights * values) / sum(weights))`.
 
-    Tests and intervals are made of `values`, and come back to the figure's own unit by `figure`.
+    Tests and intervals are computed on `values` and converted to the metric's unit by `transform`.
     """
 
     values: Values
-    """[D] NaN for docs that do not count."""
+    """[D] values; NaN for docs that do not count."""
     weights: Values
-    """[D] positive; words or bytes for perplexities, else 1."""
+    """[D] positive weights: words or bytes for perplexities, else 1."""
     transform: Transform
 
     @property
     def is_mean(self) -> bool:
-        """Whether the figure is the mean itself."""
+        """True if the metric is the mean itself."""
         return self.transform is identity
 
     def of(self, docs: npt.NDArray[np.int64]) -> DocValues:
-        """Those of the docs at these places, in that order."""
+        """Return the docs at these places, in that order."""
         return DocValues(self.values[docs], self.weights[docs], self.transform)
 
     def total(self) -> float:
-        """The figure over all docs that count; at least one does."""
+        """Return the metric over all docs that count; at least one must."""
         import numpy as np
 
         counts = ~np.isnan(self.values)
@@ -107,44 +107,44 @@ class DocValues:
 
 
 def is_mean_better_higher(transform: Transform, *, higher_is_better: bool) -> bool:
-    """Whether a higher mean over docs is better, for a figure that is better in the direction given."""
+    """Return whether a higher mean over docs is better, if the metric is better in the given direction."""
     return higher_is_better != (transform in FALLING)
 
 
 def read_values(raw: Sequence[Any], stored: float) -> DocValues | None:
-    """The reading of the docs' stored values that gives the figure `stored`; None where none does.
+    """Interpret the docs' stored values so that they give the metric `stored`; None if that is impossible.
 
     Args:
-        raw: [D] what the store keeps of each doc: a number, a pair [log-likelihood, words or bytes], or None
-            where the doc does not count.
+        raw: [D] stored value of each doc: a number, a pair [log-likelihood, words or bytes], or None if the
+            doc does not count.
     """
     found = read_curve([raw], [stored])
     return None if found is None else found[0]
 
 
 def read_curve(raw: Sequence[Sequence[Any]], stored: Sequence[float]) -> list[DocValues] | None:
-    """The reading that gives every figure of a curve; None where no single one does.
+    """Interpret the docs of a curve in one way that gives all its values; None if that is impossible.
 
     Args:
-        raw: [S] of [D], as of `read_values`.
-        stored: [S] figures.
+        raw: [S] of [D], as in `read_values`.
+        stored: [S] values of the metric.
     """
-    parsed = [_parse(one) for one in raw]
-    known = [one for one in parsed if one is not None]
+    parsed = [_parse(docs) for docs in raw]
+    known = [docs for docs in parsed if docs is not None]
     if not known or len(known) < len(parsed):
         return None
     are_pairs = known[0][2]
-    if any(one[2] != are_pairs for one in known):
+    if any(docs[2] != are_pairs for docs in known):
         return None
-    for figure in _OF_PAIRS if are_pairs else _OF_NUMBERS:
-        read = [DocValues(values, weights, figure) for values, weights, _ in known]
-        if all(_gives(one, value) for one, value in zip(read, stored, strict=True)):
+    for transform in _OF_PAIRS if are_pairs else _OF_NUMBERS:
+        read = [DocValues(values, weights, transform) for values, weights, _ in known]
+        if all(_gives(docs, value) for docs, value in zip(read, stored, strict=True)):
             return read
     return None
 
 
 def as_numbers(raw: Sequence[Any]) -> Values | None:
-    """[D] docs' values that are plain numbers, NaN where a doc does not count; None where they are not."""
+    """Return [D] the docs' values, NaN where a doc does not count; None if they are not plain numbers."""
     parsed = _parse(raw)
     return None if parsed is None or parsed[2] else parsed[0]
 
@@ -154,7 +154,7 @@ def _gives(values: DocValues, stored: float) -> bool:
 
     with np.errstate(over="ignore"):
         total = values.total()
-    # Some values are stored as float32: their mean is as exact as they are large, not as it is itself.
+    # Values may be stored as float32, so the error of their mean depends on their size, not on the mean's.
     of_docs = (
         0.0 if values.transform in EXPONENTIAL else float(np.nanmean(np.abs(values.transform(values.values))))
     )
@@ -162,7 +162,7 @@ def _gives(values: DocValues, stored: float) -> bool:
 
 
 def _parse(raw: Sequence[Any]) -> tuple[Values, Values, bool] | None:
-    """[D] values, [D] weights and whether they were pairs; None where they are neither numbers nor pairs."""
+    """Return [D] values, [D] weights and True for pairs; None for neither numbers nor pairs."""
     import numpy as np
 
     if isinstance(raw, np.ndarray):
@@ -183,4 +183,6 @@ def _parse(raw: Sequence[Any]) -> tuple[Values, Values, bool] | None:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int | float) for one in value)
+    return (
+        isinstance(value, list) and len(value) == 2 and all(isinstance(item, int | float) for item in value)
+    )

@@ -1,8 +1,7 @@
-"""What a series shows: first to last, best and worst, and what of it is more than luck.
+"""Compare the checkpoints of a series: gain, best, worst, plateau, and what of it is more than luck.
 
 All checkpoints answer the same docs, so they are compared doc by doc. The best of many checkpoints looks
-better than it is; so it comes with all those that the docs do not tell from it. Pure: arrays in, statements
-out.
+better than it is, so it is named together with all checkpoints that are not distinguishable from it.
 
 Shapes: S checkpoints by step, D docs.
 """
@@ -24,68 +23,70 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 FEWEST_LATER = 3
-"""So many checkpoints without improvement make a plateau."""
+"""Checkpoints without improvement that make a plateau."""
 
 FEWEST_ANSWERS = 6
-"""Docs below which right and wrong answers can show nothing: five that all change to the same side do so by
-luck once in sixteen times."""
+"""Fewest right-or-wrong docs for any statement: five docs that all change to the same side do so by luck
+once in sixteen times."""
 
 
 class Pairs(NamedTuple):
-    """Every checkpoint against every other, over the docs that both have."""
+    """Every checkpoint compared with every other, over the same docs."""
 
     difference: Values
-    """[S, S] mean of the second less that of the first, in the mean's own unit."""
+    """[S, S] mean of the second minus mean of the first, in the unit of the mean."""
     p_value: Values
     """[S, S] two-sided."""
     gain_interval: Interval
-    """95 %, of the last less the first."""
+    """95 % interval of the last minus the first."""
     flips: Flips | None
-    """First against last; None where a doc is more than right or wrong."""
+    """First against last; None unless docs are right or wrong."""
     n: int
     fewest: int
-    """Docs below which nothing can be said."""
+    """Fewest docs for any statement."""
 
     @property
     def too_few(self) -> bool:
+        """True if there are too few docs for any statement."""
         return self.n < self.fewest
 
 
 @dataclass(frozen=True, slots=True)
 class CurveProgress:
-    """What one figure shows over a series; checkpoints are named by their place, 0 .. S - 1."""
+    """The result for one curve; checkpoints are numbered 0 .. S - 1."""
 
     best: int
     worst: int
     gain: float
-    """Last less first, in the means' own unit."""
+    """Last minus first, in the unit of the mean."""
     gain_interval: Interval
     """95 %, paired."""
     gain_p: float
+    """Two-sided p-value of the gain."""
     as_good: tuple[int, ...]
-    """Those that cannot be told from the best (paired tests, Holm's adjustment over all pairs of checkpoints,
-    since the best is chosen among all), the best among them."""
+    """The best checkpoint and those not distinguishable from it: paired tests with Holm's adjustment over all
+    pairs of checkpoints, because the best is chosen among all."""
     plateau_since: int | None
-    """The earliest checkpoint that none after it beats at 95 %, if at least `FEWEST_LATER` come after it;
-    None with too few docs to tell."""
+    """The earliest checkpoint that no later one beats at 95 %, if at least `FEWEST_LATER` come after it; None
+    with too few docs to tell."""
     regressed: bool
-    """Whether the last is worse than the best, at 95 %."""
+    """True if the last is worse than the best, at 95 %."""
     improved: bool
-    """Whether the last is better than the first, at 95 %."""
+    """True if the last is better than the first, at 95 %."""
     too_few_docs: bool = False
-    """Whether there are too few docs to say any of this: nothing is called improved, worse or a plateau."""
+    """True if there are too few docs: then nothing is called improved, worse or a plateau."""
 
 
 def compare_all(values: Values, weights: Values, strata: npt.NDArray[np.int64] | None = None) -> Pairs:
-    """Compare every pair of checkpoints, by the tests by which `compare` compares two models.
+    """Compare every pair of checkpoints, with the tests of `milepost compare`.
 
-    Right-or-wrong answers that all count alike are compared by McNemar's exact test, anything else as in
+    Right-or-wrong answers with equal weights are compared by McNemar's exact test, other values as in
     `mean_test`.
 
     Args:
-        values: [S, D] finite.
-        weights: [D] positive.
-        strata: [D] tasks of a group that do not all weigh by their docs.
+        values: [S, D] finite values.
+        weights: [D] positive weights.
+        strata: [D] the task of each doc, for a group whose tasks do not weigh by their docs.
     """
     import numpy as np
 
@@ -117,17 +118,17 @@ def compare_all(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
 
 
 def curve_progress(pairs: Pairs, *, higher_is_better: bool) -> CurveProgress:
-    """What the comparisons say about a series of at least two checkpoints."""
+    """Summarise the comparisons of a series of at least two checkpoints."""
     import numpy as np
 
     sign = 1.0 if higher_is_better else -1.0
     better = pairs.difference * sign
-    """[i, j] by how much j is better than i"""
-    standing = better[0]
-    best, worst = int(standing.argmax()), int(standing.argmin())
-    apart = _adjusted(np.asarray(pairs.p_value))[best] < ALPHA
-    told_apart = {place for place in range(len(better)) if apart[place] and better[best, place] < 0}
-    as_good = tuple(place for place in range(len(better)) if place not in told_apart)
+    """[i, j] by how much j is better than i."""
+    gains = better[0]
+    best, worst = int(gains.argmax()), int(gains.argmin())
+    differs = _adjusted(np.asarray(pairs.p_value))[best] < ALPHA
+    worse = {place for place in range(len(better)) if differs[place] and better[best, place] < 0}
+    as_good = tuple(place for place in range(len(better)) if place not in worse)
     return CurveProgress(
         best=best,
         worst=worst,
@@ -136,14 +137,14 @@ def curve_progress(pairs: Pairs, *, higher_is_better: bool) -> CurveProgress:
         gain_p=float(pairs.p_value[0, -1]),
         as_good=as_good,
         plateau_since=None if pairs.too_few else _plateau(better, np.asarray(pairs.p_value)),
-        regressed=len(better) - 1 in told_apart,
+        regressed=len(better) - 1 in worse,
         improved=bool(better[0, -1] > 0 and pairs.p_value[0, -1] < ALPHA),
         too_few_docs=pairs.too_few,
     )
 
 
 def _adjusted(p_value: Values) -> Values:
-    """[S, S] Holm's adjustment over all pairs, as `paired.holm`."""
+    """Return [S, S] Holm's adjustment over all pairs, as `paired.holm`."""
     import numpy as np
 
     above = np.triu_indices(len(p_value), k=1)
@@ -161,13 +162,13 @@ def _plateau(better: Values, p_value: Values) -> int | None:
     for place in range(size - FEWEST_LATER):
         later = list(range(place + 1, size))
         adjusted = holm(p_value[place, later].tolist())
-        if not any(p < ALPHA and better[place, one] > 0 for one, p in zip(later, adjusted, strict=True)):
+        if not any(p < ALPHA and better[place, other] > 0 for other, p in zip(later, adjusted, strict=True)):
             return place
     return None
 
 
 def _mcnemar(lost: Values, gained: Values) -> Values:
-    """[S, S] as `paired.mcnemar`."""
+    """Return [S, S] p-values as `paired.mcnemar`."""
     import numpy as np
     from scipy.special import bdtr
 
@@ -178,18 +179,20 @@ def _mcnemar(lost: Values, gained: Values) -> Values:
 
 
 def weighted(parts: Sequence[tuple[Values, float]]) -> tuple[Values, Values, npt.NDArray[np.int64]]:
-    """Several tasks set side by side: [S, D] values, [D] weights and [D] which task a doc is of.
+    """Concatenate several tasks: return [S, D] values, [D] weights and [D] the task of each doc.
 
-    A doc that is not known (NaN) at some checkpoint is left out at all; the others of its task weigh more, so
-    that the task's share in the mean stays what it is.
+    A doc without a value (NaN) at some checkpoint is left out everywhere; the other docs of its task weigh
+    more, so that the task's share in the mean stays the same.
     """
     import numpy as np
 
     known = [np.isfinite(of_task).all(axis=0) for of_task, _ in parts]
-    counts = [int(one.sum()) for one in known]
-    values = np.concatenate([of_task[:, one] for (of_task, _), one in zip(parts, known, strict=True)], axis=1)
-    each = [
-        weight * one.size / max(1, count)
-        for (_, weight), one, count in zip(parts, known, counts, strict=True)
+    counts = [int(docs.sum()) for docs in known]
+    values = np.concatenate(
+        [of_task[:, docs] for (of_task, _), docs in zip(parts, known, strict=True)], axis=1
+    )
+    doc_weights = [
+        weight * docs.size / max(1, count)
+        for (_, weight), docs, count in zip(parts, known, counts, strict=True)
     ]
-    return values, np.repeat(each, counts), np.repeat(np.arange(len(parts)), counts)
+    return values, np.repeat(doc_weights, counts), np.repeat(np.arange(len(parts)), counts)

@@ -1,6 +1,6 @@
-"""95 % intervals around a measured figure. Knows the harness's standard errors, not where they come from.
+"""Compute 95 % intervals of metrics from their values and standard errors.
 
-Their coverage is 93 to 97 %, or more where docs are few or nearly all right or wrong; the tests add it up
+Their coverage is 93 to 97 %, or more if docs are few or nearly all right or wrong; the tests compute it
 exactly for shares of 1 to 5,000 docs and simulate it for groups.
 """
 
@@ -14,46 +14,46 @@ from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale, value_
 from milepost.analysis.student_t import t_quantile
 
 Z95 = 1.96
-"""Half-width in standard errors, rounded as everyone who writes "± 1.96 stderr" rounds it."""
+"""Half-width in standard errors, rounded as in the usual "± 1.96 stderr"."""
 
 MANY = 40
-"""Docs right, and docs wrong, from which on ± 1.96 stderr covers a share in at least 93 of 100 cases."""
+"""With this many right and this many wrong docs, ± 1.96 stderr covers a share in at least 93 of 100 cases."""
 
 
 class Interval(NamedTuple):
-    """Ends of a 95 % interval in the metric's own unit; both None where none can be given."""
+    """Ends of a 95 % interval in the metric's unit; both None if no interval can be given."""
 
     low: float | None
     high: float | None
 
 
 class Member(NamedTuple):
-    """One task's part in a group's figure."""
+    """One task's part in a group's metric."""
 
     value: float
     stderr: float | None
     n: int
-    """Docs."""
+    """Number of docs."""
     weight: float
-    """Its share in the group's figure; those of all members add up to 1."""
+    """The task's share in the group's metric; the shares of all members add up to 1."""
 
 
 NO_INTERVAL = Interval(None, None)
 
 
 def wilson(share: float, n: float, *, corrected: bool = False) -> Interval:
-    """Wilson score interval of a proportion: inside [0, 1], and of some width even at 0 and 1.
+    """Compute the Wilson score interval of a proportion: inside [0, 1], with some width even at 0 and 1.
 
     Args:
         share: proportion of successes, 0 to 1.
-        n: trials, at least 1; for a mean of proportions, how many trials would have its error.
-        corrected: for continuity: then it covers at least 95 % at any n, where the plain interval covers
-            95 % on average and as little as 80 % of single docs.
+        n: trials, at least 1; for a mean of proportions, the number of trials that would have its error.
+        corrected: with correction for continuity, which covers at least 95 % at any n; the plain interval
+            covers 95 % on average and as little as 80 % of single docs.
 
     Sources: E. B. Wilson, JASA 22 (1927), 209-212; recommended over ±1.96 stderr for shares near the edges
     by Brown, Cai and DasGupta, Statistical Science 16 (2001), 101-133; with and without correction in
     R. G. Newcombe, Statistics in Medicine 17 (1998), 857-872 (methods 4 and 3). For the mean of scores
-    between 0 and 1 that are not all 0 or 1 it errs on the wide side: none has more variance than a coin.
+    between 0 and 1 that are not all 0 or 1 it errs on the wide side: a coin has the most variance.
     """
     z2, other = Z95 * Z95, 1 - share
     if corrected:
@@ -77,26 +77,26 @@ def interval(
     pooled: bool = False,
     doc_range: tuple[float, float] | None = None,
 ) -> Interval:
-    """95 % interval of one figure.
+    """Compute the 95 % interval of one metric.
 
-    - A share of docs answered right (known by the metric's name, or since its stderr is that of docs which
-      are all 0 or 1): `value ± 1.96 stderr`, what readers of lm_eval's tables compute by hand (Miller,
-      "Adding Error Bars to Evals", arXiv 2411.00640, section 2.1), if at least `MANY` docs are right and as
-      many wrong; else Wilson's with correction for continuity, which keeps its coverage.
-    - A perplexity: on the log scale, so that it is never below 0 (nor 1); its stderr is taken for that of a
-      lognormal figure.
-    - Any other figure: `value ± t stderr` with Student's t of n - 1 degrees of freedom, cut at the ends of
-      the metric's range, and of what docs can score where all of them lie between 0 and 1, or above 0.
-      Without a positive stderr there is no interval.
+    - A share of docs answered right (recognised by the metric's name, or because its stderr is that of docs
+      which are all 0 or 1): `value ± 1.96 stderr`, as readers of lm_eval's tables compute it (Miller,
+      "Adding Error Bars to Evals", arXiv 2411.00640, section 2.1), if at least `MANY` docs are right and
+      `MANY` are wrong; else Wilson's interval with correction for continuity, which keeps its coverage.
+    - A perplexity: on the log scale, so that it is never below 0 (nor 1); its stderr is taken as that of a
+      lognormal value.
+    - Any other metric: `value ± t stderr` with Student's t of n - 1 degrees of freedom, cut at the ends of
+      the metric's range, and at 0 and 1 if the docs' values do not go beyond. No interval without a positive
+      stderr.
 
     Args:
         metric: lm_eval's name of the metric.
-        value: the figure; None where the model gave no number.
-        stderr: the harness's standard error; None where it has none ("N/A").
-        n: docs behind the figure.
-        pooled: the figure is a group's of which the tasks are not known (else see `group_interval`). Without
-            stderr it may weigh them unevenly, so that n says nothing about its error: no interval.
-        doc_range: the lowest and the highest of the docs' values, where known.
+        value: value of the metric; None if the model gave no number.
+        stderr: lm_eval's standard error; None if it has none ("N/A").
+        n: number of docs.
+        pooled: the metric is of a group whose tasks are not known (else see `group_interval`). It may weigh
+            them unevenly, so without stderr its error is unknown: no interval.
+        doc_range: the lowest and the highest of the docs' values, if known.
     """
     if value is None:
         return NO_INTERVAL
@@ -112,46 +112,46 @@ def interval(
 
 
 def group_interval(metric: str, value: float, stderr: float | None, members: Sequence[Member]) -> Interval:
-    """95 % interval of a group's figure, from its tasks.
+    """Compute the 95 % interval of a group's metric from its tasks.
 
-    Shares of right answers: where every doc counts the same, Wilson's interval of the whole with correction
-    for continuity (docs of unlike tasks vary less than a binomial). Else each task's variance is that of its
-    own share with one right and one wrong doc added (A. Agresti and B. Caffo, The American Statistician 54
-    (2000), 280-288), or that of the group's share where this is more, so that a small task that is all right
-    or all wrong does not pass for one without error; then Wilson's interval for as many docs as would have
-    this variance, joined with the tasks' own intervals put together (MOVER: G. Y. Zou and A. Donner,
-    Statistics in Medicine 27 (2008), 1693-1702). Where `MANY` right and as many wrong docs stand behind it,
-    `value ± 1.96 stderr`.
+    Shares of right answers: with `MANY` right and `MANY` wrong docs, `value ± 1.96 stderr`. If every doc
+    counts the same, Wilson's interval of all docs with correction for continuity (docs of different tasks
+    vary less than a binomial). Else each task's variance is that of its share with one right and one wrong
+    doc added (A. Agresti and B. Caffo, The American Statistician 54 (2000), 280-288), or that of the group's
+    share if it is larger, so that a small task that is all right or all wrong is not taken as exact. The
+    interval joins Wilson's for as many docs as would have this variance with the combination of the tasks'
+    intervals (MOVER: G. Y. Zou and A. Donner, Statistics in Medicine 27 (2008), 1693-1702).
 
-    Other figures: `value ± t stderr`, degrees of freedom after Satterthwaite.
+    Other metrics: `value ± t stderr`, degrees of freedom after Satterthwaite.
     """
     n = sum(member.n for member in members)
-    if not is_proportion(metric) or any(not 0 <= one.value <= 1 or one.n < 1 for one in members):
+    if not is_proportion(metric) or any(not 0 <= member.value <= 1 or member.n < 1 for member in members):
         if stderr is None or stderr <= 0 or is_ratio_scale(metric):
             return interval(metric, value, stderr, n, pooled=True)
         lowest, highest = value_range(metric)
         return _around(value, t_quantile(_satterthwaite(members)) * stderr, lowest, highest)
-    value = min(1.0, max(0.0, value))  # sums of shares end a rounding beyond
-    equal_docs = 1 / sum(one.weight**2 / one.n for one in members)
+    value = min(1.0, max(0.0, value))  # sums of shares may exceed 1 by rounding
+    equal_docs = 1 / sum(member.weight**2 / member.n for member in members)
     common = (value * equal_docs + 1) / (equal_docs + 2)
     variance = math.fsum(
-        one.weight**2 * max(_coin(one.value, one.n), common * (1 - common)) / one.n for one in members
+        member.weight**2 * max(_coin(member.value, member.n), common * (1 - common)) / member.n
+        for member in members
     )
     docs = min(n, common * (1 - common) / variance)
     if stderr is not None and stderr > 0 and _many(value, docs):
         return Interval(
             min(value, max(value - Z95 * stderr, 0.0)), max(value, min(value + Z95 * stderr, 1.0))
         )
-    if all(math.isclose(one.weight * n, one.n, rel_tol=1e-6) for one in members):
+    if all(math.isclose(member.weight * n, member.n, rel_tol=1e-6) for member in members):
         return wilson(value, n, corrected=True)
     joined = wilson(value, docs, corrected=True)
     below = above = 0.0
-    for one in members:
-        low, high = wilson(one.value, one.n, corrected=True)
+    for member in members:
+        low, high = wilson(member.value, member.n, corrected=True)
         assert low is not None
         assert high is not None
-        below += (one.weight * (one.value - low)) ** 2
-        above += (one.weight * (high - one.value)) ** 2
+        below += (member.weight * (member.value - low)) ** 2
+        above += (member.weight * (high - member.value)) ** 2
     assert joined.low is not None
     assert joined.high is not None
     return Interval(
@@ -165,20 +165,22 @@ def _around(value: float, half: float, lowest: float, highest: float) -> Interva
 
 
 def _coin(share: float, n: int) -> float:
-    """Variance of one doc, with one right and one wrong added."""
+    """Return the variance of one doc, with one right and one wrong doc added."""
     added = (share * n + 1) / (n + 2)
     return added * (1 - added)
 
 
 def _satterthwaite(members: Sequence[Member]) -> float:
-    variances = [(one.weight * (one.stderr or 0.0)) ** 2 for one in members]
-    by_df = math.fsum(own**2 / max(1, one.n - 1) for own, one in zip(variances, members, strict=True))
-    df = math.fsum(variances) ** 2 / by_df if by_df > 0 else sum(one.n - 1 for one in members)
+    variances = [(member.weight * (member.stderr or 0.0)) ** 2 for member in members]
+    by_df = math.fsum(
+        variance**2 / max(1, member.n - 1) for variance, member in zip(variances, members, strict=True)
+    )
+    df = math.fsum(variances) ** 2 / by_df if by_df > 0 else sum(member.n - 1 for member in members)
     return max(1.0, df)
 
 
 def _is_share(metric: str, value: float, stderr: float | None, n: int) -> bool:
-    """Whether docs are right or wrong: then the stderr of their mean follows from the mean."""
+    """Return whether docs are right or wrong: then the stderr of their mean follows from the mean."""
     if n < 1 or not 0 <= value <= 1:
         return False
     if stderr is None or stderr == 0 or n == 1:
@@ -197,8 +199,10 @@ def _t(n: int) -> float:
 
 
 def _of_perplexity(value: float, stderr: float, n: int, lowest: float) -> Interval:
-    """A figure whose logarithm is normal has a standard error of value sqrt(u (u - 1)), u = exp(s²)."""
-    ratio = stderr / value * math.sqrt(n / (n - 1) if n > 1 else 1.0)  # draws of n docs spread less
+    """Compute the interval of a lognormal value, whose stderr is value sqrt(u (u - 1)) with u = exp(s²)."""
+    ratio = (
+        stderr / value * math.sqrt(n / (n - 1) if n > 1 else 1.0)
+    )  # n docs spread less than their population
     spread = math.sqrt(math.log((1 + math.sqrt(1 + 4 * ratio**2)) / 2))
     half = min(_t(n) * spread, 700.0)
     high = value * math.exp(half) if math.log(value) + half < 700 else math.inf

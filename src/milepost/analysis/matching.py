@@ -1,4 +1,4 @@
-"""Which docs two results have in common."""
+"""Match the docs of two results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class CommonDocs(NamedTuple):
-    """Places of the same docs in two lists, in the order of the first."""
+    """Positions of the same docs in two lists, in the order of the first list."""
 
     original: npt.NDArray[np.int64]
-    """[C]"""
+    """[C] positions in the first list."""
     other: npt.NDArray[np.int64]
-    """[C]"""
+    """[C] positions in the second list."""
 
 
 def common_docs(original: Sequence[str], other: Sequence[str]) -> CommonDocs:
-    """Match docs by their hashes; of docs that occur several times, the first with the first, and so on."""
+    """Match docs by their hashes; repeated docs are matched in order, the first with the first."""
     import numpy as np
 
     place = {key: i for i, key in enumerate(_numbered(other))}
@@ -31,10 +31,10 @@ def common_docs(original: Sequence[str], other: Sequence[str]) -> CommonDocs:
 
 
 def _numbered(hashes: Sequence[str]) -> list[tuple[str, int]]:
-    """Each hash with how often it has occurred before."""
+    """Return each hash with the number of times that it occurred before."""
     seen: Counter[str] = Counter()
     numbered = []
-    for one in hashes:
-        numbered.append((one, seen[one]))
-        seen[one] += 1
+    for key in hashes:
+        numbered.append((key, seen[key]))
+        seen[key] += 1
     return numbered

@@ -1,16 +1,16 @@
-"""Paired differences of means over docs, of many pairs of models at once: p-values, intervals, power.
+"""Test paired differences of means over docs, for many pairs of models at once: p-values, intervals, power.
 
-Student's t is right for many docs, and for few docs whose differences are spread evenly. Where they are
-skewed (one doc that a model finds impossible) it errs too often at few docs; so every p-value is the larger
-one of Student's and of the same with Hall's correction for skewness (P. Hall, Journal of the Royal
-Statistical Society B 54 (1992), 221-228), both with fewer degrees of freedom at few docs, and never smaller
-than that of as many coins as docs differ (a sign test that goes all one way). Intervals hold what these
-tests do not reject. All tails are formulas, so that Holm's factor for many tasks has something to multiply.
+Student's t is right for many docs, and for few docs with symmetric differences. With few docs and skewed
+differences (one doc that a model finds impossible) it errs too often. So each p-value is the larger one of
+Student's and of Student's with Hall's correction for skewness (P. Hall, Journal of the Royal Statistical
+Society B 54 (1992), 221-228), both with fewer degrees of freedom at few docs, and never smaller than the
+p-value of a sign test in which all differing docs go one way. Intervals contain what these tests do not
+reject. All tails are formulas (no resampling), so that Holm's adjustment can use very small p-values.
 
-`benchmarks/coverage.py` counts wrong alarms: from `FEWEST_DOCS` docs on at most 4.5 % at the level of 5 %,
+`benchmarks/coverage.py` counts false alarms: at most 4.5 % at the level of 5 % from `FEWEST_DOCS` docs on,
 for normal, heavy-tailed (t3), mostly equal and exponentially skewed differences.
 
-Shapes: S models, D docs. Element [i, j] of a matrix is about model j less model i.
+Shapes: S models, D docs. Element [i, j] of a matrix is model j minus model i.
 """
 
 from __future__ import annotations
@@ -27,53 +27,53 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 FEWEST_DOCS = 10
-"""Docs below which nothing is said of differences that are more than right or wrong: no shape can be seen in
-fewer, and every test of them errs with some."""
+"""Fewest docs for a statement about values that are not just right or wrong: fewer docs do not show the shape
+of the distribution, and every test errs for some shape."""
 
 _SMALL_SAMPLE = 10.0
-"""Degrees of freedom are divided by 1 + this / D: tails of skewed differences keep their level from 15 docs
-on, and evenly spread ones lose a tenth of their power at 20 docs."""
+"""Degrees of freedom are divided by 1 + this / D: skewed differences keep their level from 15 docs on, and
+symmetric ones lose a tenth of their power at 20 docs."""
 
 _ENOUGH = 64
-"""Docs that differ, beyond which their number limits no p-value."""
+"""With more differing docs than this, their number does not limit a p-value."""
 
 _FIRST_COLUMNS = 2_000
 
 
 class Differences(NamedTuple):
-    """Of every pair of models, the mean difference over docs and how sure it is."""
+    """Mean differences over docs of every pair of models, with their uncertainty."""
 
     mean: Values
     """[S, S] weighted mean of the differences."""
     centre: Values
-    """[S, S] where the interval is centred: `mean`, or for right-or-wrong answers of several tasks a value
-    drawn towards 0."""
+    """[S, S] centre of the interval: `mean`, or for right-or-wrong answers of several tasks a value shrunk
+    towards 0."""
     stderr: Values
-    """[S, S]"""
+    """[S, S] standard error."""
     skewness: Values
-    """[S, S] of the mean: third cumulant over the cube of the standard error."""
+    """[S, S] skewness of the mean: third cumulant over the cube of the standard error."""
     df: Values
     """[S, S] degrees of freedom."""
     differing: npt.NDArray[np.int64]
-    """[S, S] docs whose values differ; counted up to some number above `_ENOUGH`."""
+    """[S, S] number of docs with different values; exact up to `_ENOUGH`."""
     n: int
-    """Docs."""
+    """Number of docs."""
 
     @property
     def too_few(self) -> bool:
-        """Whether there are too few docs to say anything."""
+        """True if there are too few docs for any statement."""
         return self.n < FEWEST_DOCS
 
     def pair(self, first: int, second: int) -> Differences:
-        """One pair, as matrices of 1 x 1."""
-        one = (slice(first, first + 1), slice(second, second + 1))
+        """Return one pair, as matrices of 1 x 1."""
+        place = (slice(first, first + 1), slice(second, second + 1))
         return Differences(
-            mean=self.mean[one],
-            centre=self.centre[one],
-            stderr=self.stderr[one],
-            skewness=self.skewness[one],
-            df=self.df[one],
-            differing=self.differing[one],
+            mean=self.mean[place],
+            centre=self.centre[place],
+            stderr=self.stderr[place],
+            skewness=self.skewness[place],
+            df=self.df[place],
+            differing=self.differing[place],
             n=self.n,
         )
 
@@ -82,11 +82,11 @@ def differences(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
     """Compare every pair of models.
 
     Args:
-        values: [S, D] finite.
-        weights: [D] positive, how much each doc counts in the mean; equal within a stratum.
-        strata: [D] which task a doc is of, where the number of docs of each is fixed (a group whose tasks
-            count alike); their variances are then added (Satterthwaite, Biometrics Bulletin 2 (1946),
-            110-114, for the degrees of freedom). A task of a single doc is taken to vary as the others do.
+        values: [S, D] finite values.
+        weights: [D] positive weights of the docs in the mean; equal within a stratum.
+        strata: [D] the task of each doc, if the number of docs of each task is fixed (a group whose tasks
+            count the same). Their variances are added (Satterthwaite, Biometrics Bulletin 2 (1946), 110-114,
+            for the degrees of freedom). A task of a single doc gets the variance of the other tasks.
     """
     import numpy as np
 
@@ -94,8 +94,8 @@ def differences(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
     mean = values @ share
     parts = [np.arange(values.shape[1])]
     if strata is not None:
-        tasks = [np.flatnonzero(strata == one) for one in np.unique(strata)]
-        if any(len(one) > 1 for one in tasks):
+        tasks = [np.flatnonzero(strata == task) for task in np.unique(strata)]
+        if any(len(docs) > 1 for docs in tasks):
             parts = tasks
     found = [_part(values[:, part], share[part], None if len(parts) > 1 else mean) for part in parts]
     known = [part for part in found if part.n > 1]
@@ -103,10 +103,10 @@ def differences(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
     size = len(values)
     variance, third, by_df = np.zeros((size, size)), np.zeros((size, size)), np.zeros((size, size))
     for part in found:
-        own = part.variance if part.n > 1 else part.share**2 * pooled
-        variance += own
+        added = part.variance if part.n > 1 else part.share**2 * pooled
+        variance += added
         third += part.third
-        by_df += own**2 / max(1, part.n - 1)
+        by_df += added**2 / max(1, part.n - 1)
     n = values.shape[1]
     df = np.divide(variance**2, by_df, out=np.full_like(variance, float(max(1, n - 1))), where=by_df > 0)
     stderr = np.sqrt(variance)
@@ -118,12 +118,12 @@ def differences(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
 
 
 def differences_of_shares(right: Values, weights: Values, strata: npt.NDArray[np.int64]) -> Differences:
-    """Likewise of right (1) or wrong (0) answers to the docs of several tasks that need not weigh the same.
+    """Compare every pair of models by right (1) or wrong (0) answers to several tasks with any weights.
 
-    To each task 1 / tasks is added to the docs lost and to those gained, as R. M. Price and D. G. Bonett do
-    for linear functions of proportions (Computational Statistics and Data Analysis 45 (2004), 449-456) and
-    D. G. Bonett and R. M. Price for paired ones (see `paired.proportions_interval`): a small task in which no
-    doc changed sides does not pass for one without error.
+    In each task, 1 / (number of tasks) is added to the docs lost and to the docs gained, as by R. M. Price
+    and D. G. Bonett for linear functions of proportions (Computational Statistics and Data Analysis 45
+    (2004), 449-456) and by D. G. Bonett and R. M. Price for paired proportions (see
+    `paired.proportions_interval`). So a small task in which no doc changed sides is not taken as exact.
     """
     import numpy as np
 
@@ -133,10 +133,10 @@ def differences_of_shares(right: Values, weights: Values, strata: npt.NDArray[np
     added = 1 / len(tasks)
     centre, variance = np.zeros_like(difference), np.zeros_like(difference)
     for task in tasks:
-        own = right[:, strata == task]
+        answers = right[:, strata == task]
         share = float(weights[strata == task].sum() / weights.sum())
-        both, number = own @ own.T, own.sum(axis=1)
-        docs = own.shape[1] + 2 * added
+        both, number = answers @ answers.T, answers.sum(axis=1)
+        docs = answers.shape[1] + 2 * added
         lost = (number[:, None] - both + added) / docs
         gained = (number[None, :] - both + added) / docs
         centre += share * (gained - lost)
@@ -150,12 +150,12 @@ def differences_of_shares(right: Values, weights: Values, strata: npt.NDArray[np
         np.zeros_like(difference),
         normal,
         _differing(right),
-        max(n, FEWEST_DOCS),  # flips tell how much can be said, however few docs there are
+        max(n, FEWEST_DOCS),  # the number of flips limits p-values, however few docs there are
     )
 
 
 def p_values(of: Differences) -> Values:
-    """[S, S] two-sided p-values against "both are equally good"; 1 with fewer than `FEWEST_DOCS` docs."""
+    """Return [S, S] two-sided p-values of "both are equally good"; 1 with fewer than `FEWEST_DOCS` docs."""
     import numpy as np
     from scipy.special import stdtr
 
@@ -170,7 +170,7 @@ def p_values(of: Differences) -> Values:
 
 
 def mean_interval(of: Differences, alpha: float) -> Interval:
-    """The interval of one pair's difference, a matrix of 1 x 1: what the test at `alpha` does not reject."""
+    """Return the interval of one pair (a 1 x 1 matrix): the differences that the test does not reject."""
     from scipy.special import stdtrit
 
     if of.too_few:
@@ -179,14 +179,14 @@ def mean_interval(of: Differences, alpha: float) -> Interval:
     t = float(stdtrit(float(of.df[0, 0]), 1 - alpha / 2))
     ends = [-t, t, _uncorrected(-t, skewness), _uncorrected(t, skewness)]
     observed = float(of.mean[0, 0])
-    held = [observed, *(centre - end * stderr for end in ends)]
+    contained = [observed, *(centre - end * stderr for end in ends)]
     if float(p_values(of)[0, 0]) >= alpha:
-        held.append(0.0)
-    return Interval(min(held), max(held))
+        contained.append(0.0)
+    return Interval(min(contained), max(contained))
 
 
 def reach(of: Differences, alpha: float, power: float) -> float:
-    """The smallest true difference that one pair's docs show with the given power; inf with too few docs.
+    """Return the smallest true difference that a pair's docs show with this power; inf with too few docs.
 
     Args:
         alpha: level of the test.
@@ -204,20 +204,20 @@ class _Part(NamedTuple):
 
     n: int
     share: float
-    """Of the whole mean."""
+    """Weight in the whole mean."""
     squares: Values
-    """[S, S] sums of squared deviations of single docs, not weighted."""
+    """[S, S] sums of squared deviations of docs, not weighted."""
     variance: Values
-    """[S, S] what it adds to the variance of the mean."""
+    """[S, S] addend to the variance of the mean."""
     third: Values
-    """[S, S] likewise to the third cumulant."""
+    """[S, S] addend to the third cumulant."""
 
 
 def _part(values: Values, share: Values, mean: Values | None) -> _Part:
-    """Sums of squares and cubes of every difference, from products of what is left when means are taken away.
+    """Sum squares and cubes of every difference, by products of deviations from the mean.
 
     Args:
-        mean: [S] what docs are spread around; None for their own plain mean.
+        mean: [S] centre of the deviations; None for the plain mean of the docs.
     """
     import numpy as np
 
@@ -225,10 +225,10 @@ def _part(values: Values, share: Values, mean: Values | None) -> _Part:
     around = values.mean(axis=1) if mean is None else mean
     left = (values - around[:, None]) * share
     products = left @ left.T
-    own = np.diag(products)
-    squares = np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0)
-    # Rounding leaves some 1e-16 of what was subtracted: no spread.
-    squares[squares < 1e-14 * (own[:, None] + own[None, :])] = 0.0
+    diagonal = np.diag(products)
+    squares = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * products, 0.0)
+    # Differences of about 1e-16 are rounding errors: the spread is 0.
+    squares[squares < 1e-14 * (diagonal[:, None] + diagonal[None, :])] = 0.0
     cubes, mixed = (left**3).sum(axis=1), left**2 @ left.T
     third = cubes[None, :] - cubes[:, None] + 3 * (mixed - mixed.T)
     unbiased = n / (n - 1) if n > 1 else 1.0
@@ -238,7 +238,7 @@ def _part(values: Values, share: Values, mean: Values | None) -> _Part:
 
 
 def _differing(values: Values) -> npt.NDArray[np.int64]:
-    """[S, S] how many docs have another value; exact up to `_ENOUGH`."""
+    """Return [S, S] the number of docs with different values; exact up to `_ENOUGH`."""
     import numpy as np
 
     size = len(values)
@@ -253,12 +253,12 @@ def _differing(values: Values) -> npt.NDArray[np.int64]:
 
 
 def _corrected(t: Values, skewness: Values) -> Values:
-    """Hall's transformation of Student's t; `skewness` is that of the mean."""
+    """Apply Hall's transformation to Student's t; `skewness` is that of the mean."""
     return t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
 
 
 def _uncorrected(corrected: float, skewness: float) -> float:
-    """The t whose transformation is `corrected`."""
+    """Return the t whose transformation is `corrected`."""
     if abs(skewness) < 1e-9:
         return corrected
     return 3 / skewness * (math.cbrt(1 + skewness * (corrected - skewness / 6)) - 1)

@@ -1,6 +1,6 @@
-"""What can be known of a metric from its name alone: the range it lives in, and whether it is a proportion.
+"""Properties of a metric by its name: range, proportion or not, ratio scale or not.
 
-Names are lm_eval's (lm_eval/api/metrics.py). A metric that is not listed here is a plain real number.
+Names are lm_eval's (lm_eval/api/metrics.py). A metric that is not listed here is any real number.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _EXACT = frozenset({"exact_match", "em"})
 
 
 def is_proportion(metric: str) -> bool:
-    """Whether it is the share of docs answered right: `exact_match`, `acc` and all of its `acc_*` kin."""
+    """Return whether the metric is a share of right answers: `exact_match`, `acc` and every `acc_*`."""
     return metric in _EXACT or metric == "acc" or metric.startswith("acc_")
 
 
 def value_range(metric: str) -> tuple[float, float]:
-    """Lowest and highest value that the metric can take; infinite where it has no bound or is not known."""
+    """Return the lowest and highest possible value; infinite if unbounded or unknown."""
     if is_proportion(metric):
         return 0.0, 1.0
     return _RANGES.get(metric, (-_INF, _INF))
 
 
 def is_ratio_scale(metric: str) -> bool:
-    """Whether equal ratios mean equal progress, as for perplexities, so that a log axis reads true."""
+    """Return whether equal ratios mean equal progress, as for perplexities (shown on a log axis)."""
     return metric.endswith("perplexity")

@@ -1,8 +1,7 @@
-"""Is the difference between two models real? Tests and intervals over what both answered, doc by doc.
+"""Test the difference between two models on the same docs: p-values, intervals, smallest visible difference.
 
-Pairing is what makes small differences visible: two models find the same docs hard, and only the docs on
-which they differ say anything about which is better. Knows arrays of values per doc; not where they come
-from, and not which difference is an improvement. Differences are always `other - original`.
+Pairing makes small differences visible: two models find the same docs hard, and only docs on which they
+differ say which is better. Differences are always `other - original`.
 
 D is the number of docs, aligned: element i of both arrays is the same doc.
 """
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 ALPHA = 0.05
-"""Share of wrong alarms that a verdict may give where there is no difference."""
+"""Allowed share of false alarms among verdicts where there is no difference."""
 
 POWER = 0.8
-"""With which the smallest difference that docs can show is found."""
+"""Power with which the smallest visible difference is found."""
 
 
 class Flips(NamedTuple):
-    """How many docs changed sides between two models."""
+    """Numbers of docs that changed sides between two models."""
 
     lost: int
     """Right for the original, wrong for the other."""
@@ -47,32 +46,32 @@ class Flips(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """What the docs say about `other - original`."""
+    """Result of a paired comparison, `other - original`."""
 
     difference: float
-    """In the figure's own unit."""
+    """In the metric's unit."""
     interval: Interval
-    """95 %."""
+    """95 % interval of the difference."""
     p_value: float
-    """Two-sided, against "both are equally good"; not adjusted for other tests."""
+    """Two-sided p-value of "both are equally good"; not adjusted for other tests."""
     smallest: float
-    """The smallest true difference that docs like these show in four of five such samples; infinite where
-    they can show none."""
+    """The smallest true difference that such docs show in four of five samples; infinite if they cannot show
+    any."""
 
 
 # ---- right or wrong ------------------------------------------------------------------------------------
 
 
 def flips(original: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> Flips:
-    """Docs ([D] right or not) that one model answers right and the other wrong."""
+    """Count the docs ([D] right or not) that only one of the models answers right."""
     return Flips(int((original & ~other).sum()), int((other & ~original).sum()))
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """Exact two-sided p-value of McNemar's test; 1 where no doc changed sides.
+    """Return the exact two-sided p-value of McNemar's test; 1 if no doc changed sides.
 
-    Under "equally good", each doc that changed sides is a fair coin, whatever the others are: a binomial test
-    of `lost` against `gained`. Never errs more often than its level. Source: Q. McNemar, Psychometrika 12
+    If both models are equally good, each doc that changed sides is a fair coin: a binomial test of `lost`
+    against `gained`. It never errs more often than its level. Source: Q. McNemar, Psychometrika 12
     (1947), 153-157; the exact form in A. Agresti, Categorical Data Analysis, 3rd ed., section 11.1.1.
     """
     from scipy.special import bdtr
@@ -84,30 +83,30 @@ def mcnemar(lost: int, gained: int) -> float:
 
 
 def proportions_interval(changed: Flips, n: int) -> Interval:
-    """95 % interval of the difference of two shares measured on the same `n` docs.
+    """Return the 95 % interval of the difference of two shares measured on the same `n` docs.
 
     Bonett and Price's adjusted Wald interval (D. G. Bonett and R. M. Price, Journal of Educational and
-    Behavioral Statistics 37 (2012), 479-488): one doc is added to each way of changing sides. It keeps its
-    coverage at small n and has some width even where no doc changed sides, which the plain Wald interval
-    has not. It always holds 0 where McNemar's exact test, which decides, finds no difference.
+    Behavioral Statistics 37 (2012), 479-488): one doc is added to each way of changing sides. Unlike the
+    plain Wald interval, it keeps its coverage at small n and has some width even if no doc changed sides. It
+    always contains 0 if McNemar's exact test, which decides, finds no difference.
     """
     lost, gained, docs = changed.lost + 1, changed.gained + 1, n + 2
     centre = (gained - lost) / docs
     half = Z95 * _proportions_stderr(changed, n)
     observed = (changed.gained - changed.lost) / n
-    held = [observed, max(-1.0, centre - half), min(1.0, centre + half)]
+    contained = [observed, max(-1.0, centre - half), min(1.0, centre + half)]
     if mcnemar(*changed) >= ALPHA:
-        held.append(0.0)
-    return Interval(min(held), max(held))
+        contained.append(0.0)
+    return Interval(min(contained), max(contained))
 
 
 def compare_right(
     original: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], *, alpha: float = ALPHA
 ) -> Paired:
-    """Two models' right and wrong answers ([D] each, D >= 1): exact McNemar, Bonett and Price's interval.
+    """Compare right and wrong answers ([D] each, D >= 1): exact McNemar, Bonett and Price's interval.
 
     Args:
-        alpha: level at which `smallest` is to be found: 0.05 over the number of tests for Holm's adjustment.
+        alpha: level for `smallest`: 0.05 over the number of tests for Holm's adjustment.
     """
     n, changed = len(original), flips(original, other)
     return Paired(
@@ -119,14 +118,15 @@ def compare_right(
 
 
 def smallest_of_shares(changed: Flips, n: int, alpha: float = ALPHA) -> float:
-    """The smallest true difference of two shares that McNemar's exact test finds in four of five samples.
+    """Return the smallest true difference of two shares that McNemar's exact test finds with power `POWER`.
 
-    As many docs are taken to change sides as did here (one added to either side, as in the interval), or as
-    the difference needs. The power is exact: summed over how many docs change sides (binomial) and over how
-    many of those are lost (binomial as well). Infinite where `n` docs cannot show any difference.
+    The share of docs that change sides is taken as measured (with one doc added on either side, as in the
+    interval), or as large as the difference needs. The power is exact: a sum over the number of docs that
+    change sides and the number of those that are lost (both binomial). Infinite if `n` docs cannot show any
+    difference.
 
     Args:
-        n: docs.
+        n: number of docs.
         alpha: level of the test.
     """
     churn = (changed.lost + changed.gained + 2) / (n + 2)
@@ -143,12 +143,12 @@ def smallest_of_shares(changed: Flips, n: int, alpha: float = ALPHA) -> float:
 
 
 def mcnemar_power(difference: float, churn: float, n: int, alpha: float = ALPHA) -> float:
-    """How often McNemar's exact test finds a true difference of two shares.
+    """Return how often McNemar's exact test finds a true difference of two shares, 0 to 1.
 
     Args:
-        difference: of the shares, positive.
+        difference: difference of the shares, positive.
         churn: share of docs that change sides, at least `difference`.
-        n: docs.
+        n: number of docs.
     """
     import numpy as np
     from scipy.special import bdtr, bdtrik, gammaln, xlog1py, xlogy
@@ -162,7 +162,7 @@ def mcnemar_power(difference: float, churn: float, n: int, alpha: float = ALPHA)
         + xlogy(number, churn)
         + xlog1py(n - number, -churn)
     )
-    # The most docs lost (or gained) of so many that change sides at which the test still finds a difference.
+    # For each number of docs that change sides: the most lost docs with which the test finds a difference.
     most = np.floor(bdtrik(alpha / 2, number, 0.5))
     most = np.where(2 * bdtr(np.maximum(most, 0), number, 0.5) < alpha, most, most - 1)
     lost = (churn - difference) / (2 * churn)
@@ -176,7 +176,7 @@ def _proportions_stderr(changed: Flips, n: int) -> float:
     return math.sqrt(((lost + gained) / docs - centre * centre) / docs)
 
 
-# ---- any other figure ----------------------------------------------------------------------------------
+# ---- any other metric ----------------------------------------------------------------------------------
 
 
 def paired_means(
@@ -190,18 +190,16 @@ def paired_means(
 ) -> Paired:
     """Compare two models' mean, or a monotone function of it such as a perplexity: see `mean_test`.
 
-    Tests and intervals are made of means (of a perplexity: of log-likelihoods, so on a log scale) and taken
-    to the figure's unit from where the original stands. With fewer than `mean_test.FEWEST_DOCS` docs nothing
-    is said: no interval, p = 1.
+    Tests and intervals are computed on means (for a perplexity: mean log-likelihoods, a log scale) and
+    converted to the metric's unit, starting at the original. With fewer than `mean_test.FEWEST_DOCS` docs:
+    no interval, and p = 1.
 
     Args:
         original, other: [D] finite values, D >= 1.
-        weights: [D] positive, how much each doc counts in the mean (words, for a perplexity per word); equal
-            by default.
-        strata: [D] which task a doc belongs to, where each has a weight of its own (a group whose tasks count
-            alike).
+        weights: [D] positive weights of docs in the mean (words, for a perplexity per word); default equal.
+        strata: [D] the task of each doc, if tasks have weights (a group whose tasks count the same).
         transform: from a mean to the reported metric; works on arrays.
-        alpha: level at which `smallest` is to be found.
+        alpha: level for `smallest`.
     """
     import numpy as np
 
@@ -221,12 +219,12 @@ def paired_means(
 
 
 def compare_pairs(values: Values, weights: Values, strata: npt.NDArray[np.int64] | None) -> Differences:
-    """Every pair of models, by what fits their values: `mean_test.differences_of_shares` or `differences`.
+    """Compare every pair of models, by `mean_test.differences_of_shares` if that fits, else `differences`.
 
     Args:
-        values: [S, D] finite.
-        weights: [D] positive.
-        strata: [D] tasks, where their docs do not all weigh the same; else None.
+        values: [S, D] finite values.
+        weights: [D] positive weights.
+        strata: [D] the task of each doc if docs do not all weigh the same, else None.
     """
     if strata is not None and bool(((values == 0) | (values == 1)).all()):
         return differences_of_shares(values, weights, strata)
@@ -245,8 +243,10 @@ def _in_unit(interval: Interval, before: float, transform: Transform) -> Interva
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: with all of them below 0.05 or not, the chance that any
-    verdict is a wrong alarm stays below 0.05, however the tests depend on each other.
+    """Return Holm's adjusted p-values, in the same order.
+
+    With the adjusted values, the chance of any false alarm at 0.05 stays below 0.05, however the tests depend
+    on each other.
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
     """

@@ -1,4 +1,4 @@
-"""How one-sided a model's picks are: what `PickCounts` say in shares and bits. Plain Python, for `show`."""
+"""Measure how one-sided a model's picks are. Plain Python, for a fast `show`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ class PickBias:
     """The picks of one task at one checkpoint as shares."""
 
     picked: tuple[float, ...]
-    """By position: share of the docs whose pick stands there."""
+    """By position: share of the docs whose pick is there."""
     right: tuple[float, ...]
-    """By position: share of the docs that have a right choice there."""
+    """By position: share of the docs with a right choice there."""
     entropy_bits: float
-    """Of `picked`: 0 where the model always picks the same position, log2 of their number where it picks all
-    alike. A model that knows the answers has that of `right`."""
+    """Entropy of `picked`: 0 if the model always picks the same position, log2 of their number if it picks
+    all equally. A model that knows the answers has the entropy of `right`."""
     excess: float
-    """Share of docs whose pick would have to stand elsewhere for the picks to be spread as the right answers
-    are, 0 to 1: half the sum of the differences (total variation distance)."""
+    """Share of docs whose pick would have to move so that picks are distributed like right answers, 0 to 1:
+    half the sum of the differences (total variation distance)."""
     by_length: tuple[float, ...]
-    """By rank of length, the shortest first: share of the picks, of docs whose choices differ in length."""
+    """By rank of length, the shortest first: share of the picks, over docs whose choices differ in length."""
     right_by_length: tuple[float, ...]
-    """Likewise of the right answers, so what always picking the longest would score."""
+    """The same for right answers: the accuracy of always picking the shortest, ..., the longest."""
 
 
 def pick_bias(counts: PickCounts) -> PickBias:
-    """What the counts say."""
+    """Convert counts of picks to shares."""
     picked, right = _shares(counts.picked), _shares(counts.right)
     return PickBias(
         picked=picked,
@@ -43,17 +43,17 @@ def pick_bias(counts: PickCounts) -> PickBias:
 
 
 def entropy_bits(shares: Sequence[float]) -> float:
-    """Shannon's entropy of shares that add up to 1."""
+    """Return Shannon's entropy of shares that add up to 1."""
     return abs(-sum(share * math.log2(share) for share in shares if share > 0))
 
 
 def position_name(place: int) -> str:
-    """A, B, C, ... as multiple choice is printed; a number beyond Z."""
+    """Return A, B, C, ... as multiple choice is printed; a number after Z."""
     return chr(ord("A") + place) if place < 26 else str(place + 1)
 
 
 def length_names(n: int) -> list[str]:
-    """What the ranks of n choices by length are called."""
+    """Return names for the ranks of n choices by length."""
     between = ({2: "2nd", 3: "3rd"}.get(rank, f"{rank}th") for rank in range(2, n))
     return ["shortest", *between, "longest"]
 

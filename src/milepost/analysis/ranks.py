@@ -1,4 +1,4 @@
-"""Rank correlations. In numpy, because importing scipy.stats takes longer than rating a whole series."""
+"""Compute rank correlations in numpy, because importing scipy.stats takes longer than rating a series."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 
 def ranks(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """[N] ranks from 1; equal values share the mean of theirs."""
+    """Return [N] ranks from 1; equal values share their mean rank."""
     array = np.asarray(values)
     order = array.argsort()
     ordered = array[order]
-    if not (ordered[1:] == ordered[:-1]).any():  # five times as fast as what follows, and usual
+    if not (ordered[1:] == ordered[:-1]).any():  # the usual case, five times as fast as the code below
         found = np.empty(len(array))
         found[order] = np.arange(1, len(array) + 1)
         return found
@@ -21,28 +21,29 @@ def ranks(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
-    """Spearman's rank correlation, -1 to 1: Pearson's of the ranks; None where either is constant.
+    """Return Spearman's rank correlation, -1 to 1: Pearson's of the ranks; None if one input is constant.
 
     Source: Spearman, American Journal of Psychology 15 (1904), 72-101.
     """
-    one, two = ranks(first), ranks(second)
-    one, two = one - one.mean(), two - two.mean()
-    scale = float(np.sqrt((one**2).sum() * (two**2).sum()))
-    return float((one * two).sum()) / scale if scale > 0 else None
+    ranks_1, ranks_2 = ranks(first), ranks(second)
+    return _cosine(ranks_1 - ranks_1.mean(), ranks_2 - ranks_2.mean())
 
 
 def kendall(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
-    """Kendall's tau-b, -1 to 1: pairs in the same order less those in opposite order; None if constant.
+    """Return Kendall's tau-b, -1 to 1: share of pairs in the same order minus opposite; None if constant.
 
     Source: Kendall, Biometrika 33 (1945), 239-251, for ties.
     """
-    one, two = _orders(first), _orders(second)
-    scale = float(np.sqrt((one**2).sum() * (two**2).sum()))
-    return float((one * two).sum()) / scale if scale > 0 else None
+    return _cosine(_orders(first), _orders(second))
+
+
+def _cosine(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float | None:
+    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float((x * y).sum()) / scale if scale > 0 else None
 
 
 def _orders(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Sign of the difference of every pair."""
+    """Return the sign of the difference of every pair."""
     array = np.asarray(values, dtype=np.float64)
     above, below = np.triu_indices(len(array), k=1)
     return np.sign(array[above] - array[below])

@@ -1,4 +1,4 @@
-"""A measurement with its interval: the row that tables, charts and exports are made of."""
+"""Add intervals to measurements: the rows of tables, charts and exports."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ RECORD_KEYS = (
     "n",
     "chance",
 )
-"""Keys of an exported row, in their order; part of the public format."""
+"""Keys of an exported row, in order; part of the public format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(Measurement):
-    """A `Measurement` and its 95 % interval."""
+    """A `Measurement` with its 95 % interval."""
 
     ci_low: float | None
-    """None where the figure has no interval."""
+    """None if the value has no interval."""
     ci_high: float | None
 
     @property
     def is_without_number(self) -> bool:
-        """Whether no figure could be made of the answers; a gap was not asked at all."""
+        """True if the metric could not be computed from the scores; a gap was not measured at all."""
         return self.value is None and (self.n > 0 or self.reason is not None)
 
 
 def rows(measurements: Iterable[Measurement], among: Iterable[Measurement] | None = None) -> list[Row]:
-    """Give every measurement its interval, in the same order.
+    """Add its interval to every measurement, in the same order.
 
-    A value or standard error that is NaN or infinite becomes None: it is no number a reader could use, and
-    JSON has no word for it.
+    A value or standard error that is NaN or infinite becomes None, because readers cannot use it and JSON
+    cannot express it.
 
     Args:
-        among: all figures of the same results, in which those of a group's tasks are, on which its interval
-            rests; by default the measurements themselves.
+        among: all measurements of the same results; the interval of a group is computed from those of its
+            tasks. Default: `measurements`.
     """
-    given = list(measurements)
-    tasks = _Tasks(given if among is None else among)
-    return [_row(measurement, tasks) for measurement in given]
+    measured = list(measurements)
+    tasks = _Tasks(measured if among is None else among)
+    return [_row(measurement, tasks) for measurement in measured]
 
 
 def record(row: Row) -> dict[str, str | int | float | None]:
-    """The row as the plain mapping that `show --json` and the exports write; its keys are `RECORD_KEYS`."""
+    """Return the row as the mapping that `show --json` and exports write, with the keys `RECORD_KEYS`."""
     return {key: getattr(row, key) for key in RECORD_KEYS}
 
 
@@ -85,38 +85,38 @@ def _row(measurement: Measurement, tasks: _Tasks) -> Row:
 
 
 class _Tasks:
-    """Figures of tasks by what they share with their group's."""
+    """Finds the tasks behind a group's metric."""
 
     def __init__(self, measurements: Iterable[Measurement]) -> None:
         self._measurements = measurements
         self._found: dict[tuple[str, str, str, str], list[Measurement]] | None = None
 
     def of(self, group: Measurement) -> list[Member]:
-        """The tasks of a group's figure with their weights; empty where they do not add up to it."""
+        """Return the tasks of a group's metric with their weights; empty if their mean is not its value."""
         if self._found is None:
             self._found = {}
-            for each in self._measurements:
-                if each.kind == "task":
-                    self._found.setdefault(_shared(each), []).append(each)
-        tasks = [each for each in self._found.get(_shared(group), ()) if group.task in each.parents]
-        values = [_finite(each.value) for each in tasks]
+            for measurement in self._measurements:
+                if measurement.kind == "task":
+                    self._found.setdefault(_group_key(measurement), []).append(measurement)
+        tasks = [task for task in self._found.get(_group_key(group), ()) if group.task in task.parents]
+        values = [_finite(task.value) for task in tasks]
         known = [value for value in values if value is not None]
-        if not known or len(known) < len(values) or sum(each.n for each in tasks) != group.n:
+        if not known or len(known) < len(values) or sum(task.n for task in tasks) != group.n:
             return []
         assert group.value is not None
-        for weights in ([each.n for each in tasks], [1] * len(tasks)):
+        for weights in ([task.n for task in tasks], [1] * len(tasks)):
             total = sum(weights)
             mean = math.fsum(w * value for w, value in zip(weights, known, strict=True)) / total
             if math.isclose(mean, group.value, rel_tol=1e-6, abs_tol=1e-9):
                 return [
-                    Member(value, _finite(each.stderr), each.n, w / total)
-                    for each, value, w in zip(tasks, known, weights, strict=True)
+                    Member(value, _finite(task.stderr), task.n, w / total)
+                    for task, value, w in zip(tasks, known, weights, strict=True)
                 ]
         return []
 
 
-def _shared(of: Measurement) -> tuple[str, str, str, str]:
-    return of.series, of.checkpoint, of.metric, of.filter
+def _group_key(measurement: Measurement) -> tuple[str, str, str, str]:
+    return measurement.series, measurement.checkpoint, measurement.metric, measurement.filter
 
 
 def _finite(number: float | None) -> float | None:

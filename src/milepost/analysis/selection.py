@@ -1,4 +1,4 @@
-"""Which rows a reader wants to see: by pattern, or, unasked, the few figures that sum up the rest."""
+"""Select rows by patterns; without patterns, the few rows that summarise the others."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from milepost.errors import ResultsError
 from milepost.name_matching import close_names, matches
 from milepost.types import Measurement
 
-Figure = TypeVar("Figure", bound=Measurement)
-"""Measurements as stored, or rows, which have intervals as well."""
+Measured = TypeVar("Measured", bound=Measurement)
+"""Measurements, or rows (which have intervals as well)."""
 
 
 def select(
-    rows: Sequence[Figure],
+    rows: Sequence[Measured],
     *,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     series: Sequence[str] = (),
-) -> list[Figure]:
-    """The rows whose task, metric and series each match one of the patterns (`mmlu_*`); no pattern, no limit.
+) -> list[Measured]:
+    """Return the rows whose task, metric and series match the patterns (`mmlu_*`); no pattern matches all.
 
     Raises:
-        ResultsError: there are no rows at all, or a pattern matches nothing; the hint names what there is.
+        ResultsError: there are no rows, or a pattern matches nothing; the hint lists existing names.
     """
     if not rows:
         raise ResultsError("these results hold no measurement yet", "`milepost run` writes them")
@@ -32,14 +32,14 @@ def select(
     return _matching(picked, "metric", metrics)
 
 
-def overview(rows: Sequence[Figure]) -> list[Figure]:
-    """Groups, and the tasks that no group among the rows sums up."""
+def overview(rows: Sequence[Measured]) -> list[Measured]:
+    """Return the rows of groups, and of tasks that are in no group among the rows."""
     groups = {row.task for row in rows if row.kind == "group"}
     return [row for row in rows if row.kind == "group" or groups.isdisjoint(row.parents)]
 
 
-def main_metrics(rows: Sequence[Figure]) -> list[Figure]:
-    """One figure per task: the metric (and filter) that the task lists first."""
+def main_metrics(rows: Sequence[Measured]) -> list[Measured]:
+    """Return one metric per task: the metric (and filter) that the task lists first."""
     main: dict[str, tuple[str, str]] = {}
     for row in rows:
         main.setdefault(row.task, (row.metric, row.filter))
@@ -47,14 +47,14 @@ def main_metrics(rows: Sequence[Figure]) -> list[Figure]:
 
 
 def summary_rows(
-    rows: Sequence[Figure],
+    rows: Sequence[Measured],
     *,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     series: Sequence[str] = (),
     subjects: bool = False,
-) -> list[Figure]:
-    """What tables and charts show: `select`, then as few figures as answer the question.
+) -> list[Measured]:
+    """Select the rows that tables and charts show by default.
 
     Without `tasks`, only the `overview` (with `subjects`, every task); without `metrics`, only the
     `main_metrics`. Raises as `select`.
@@ -65,20 +65,20 @@ def summary_rows(
     return picked if metrics else main_metrics(picked)
 
 
-def _matching(rows: Sequence[Figure], field: str, patterns: Sequence[str]) -> list[Figure]:
+def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> list[Measured]:
     if not patterns:
         return list(rows)
     names = list(dict.fromkeys(getattr(row, field) for row in rows))
     wanted: set[str] = set()
     for pattern in patterns:
-        hits = [name for name in names if matches(name, [pattern])]
-        if not hits:
-            raise ResultsError(f"no {field} matches `{pattern}`", _what_there_is(pattern, names))
-        wanted.update(hits)
+        found = [name for name in names if matches(name, [pattern])]
+        if not found:
+            raise ResultsError(f"no {field} matches `{pattern}`", _existing_names(pattern, names))
+        wanted.update(found)
     return [row for row in rows if getattr(row, field) in wanted]
 
 
-def _what_there_is(pattern: str, names: list[str]) -> str:
+def _existing_names(pattern: str, names: list[str]) -> str:
     if close := close_names(pattern, names):
         return f"nearest: {', '.join(close)}"
     return f"there are: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"

@@ -1,8 +1,8 @@
-"""Whether a curve is worth watching: what moves in it beyond noise, beyond chance and beyond a habit.
+"""Rate whether a curve is worth watching: does it move beyond noise, chance and constant answers?
 
-Pure functions over (step, value, n) curves, so that published curves can be judged as well as one's own.
+Works on (step, value, n) curves, so that published curves can be rated as well.
 
-Where the quantities come from:
+Sources of the quantities:
 
 - FineTasks (Kydlíček et al., 2024, huggingface.co/spaces/HuggingFaceFW/blogpost-fine-tasks) chooses early
   tasks by monotonicity (Spearman's rank correlation of step and score), low noise, distance from the random
@@ -11,9 +11,9 @@ Where the quantities come from:
 - "Signal and Noise" (Heineman et al., arXiv 2508.13144): noise is the relative standard deviation of the last
   checkpoints, signal the largest relative difference between models; see `agreement` for several series.
 - E2LM (arXiv 2506.07731) names signal quality (monotonicity, autocorrelation) and ranking consistency. Its
-  ranking score and its weighted total need checkpoints that the organisers keep
-  (e2lmc.github.io/evaluations), so that nobody else can compute them; they are not imitated here. Spearman's
-  correlation and the lag-1 autocorrelation are the plain textbook ones.
+  ranking score and its weighted total need checkpoints that only the organisers have
+  (e2lmc.github.io/evaluations), so they are not computed here. Spearman's correlation and the lag-1
+  autocorrelation are the textbook ones.
 - Miller, arXiv 2411.00640, for standard errors of accuracies.
 """
 
@@ -35,58 +35,59 @@ from milepost.analysis.ranks import spearman
 Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"]
 
 FEWEST = 4
-"""Checkpoints of an accuracy below which nothing is said: three points rise by luck once in six times. The
-noise that its docs give it is known; any other figure needs `trend.FEWEST` checkpoints to show its own."""
+"""Fewest checkpoints to rate an accuracy: three points rise by luck once in six times. Its noise from docs is
+known; any other metric needs `trend.FEWEST` checkpoints to show its noise."""
 LAST = 5
-"""At most so many checkpoints at either end of a series are taken together."""
+"""Most checkpoints that are averaged at either end of a series."""
 Z_TREND = 1.645
-"""One-sided 5 %."""
+"""One-sided level of 5 %."""
 Z_EVER_ABOVE = 3.0
-"""FineTasks' distance from chance for the best of many checkpoints, which is high by selection alone."""
+"""FineTasks' distance from chance for the best of many checkpoints, whose value is high by selection."""
 ABOVE_LEVEL = 0.025
 """One-sided level of "above chance": 1.96 standard errors for many docs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """One figure through a series, by step; N checkpoints, those without a value left out."""
+    """One metric over a series, by step: N checkpoints with a value."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
     n: int
-    """Docs behind each value."""
+    """Number of docs of each value."""
     stderr: tuple[float | None, ...] = ()
-    """Of each value; empty for an accuracy, whose own is then used."""
+    """Standard error of each value; empty for an accuracy, whose standard error follows from the value."""
     is_accuracy: bool = True
-    """Whether values are shares of docs answered right."""
+    """True if values are shares of docs answered right."""
     higher_is_better: bool = True
     is_ratio: bool = False
-    """Whether equal ratios mean equal progress, as for perplexities: then logarithms are judged."""
+    """True if equal ratios mean equal progress, as for perplexities: then logarithms are rated."""
     chance: float | None = None
     constant: tuple[float, float] | None = None
-    """Accuracy of always answering A, always B, ...: the lowest and the highest. Give it only where a model
-    can have a favourite, because every doc offers the same texts."""
+    """Lowest and highest accuracy of always answering A, always B, ... Only if every doc has the same
+    choices, so that a model can have a favourite."""
 
     @property
     def fewest_docs(self) -> int:
-        """Docs below which nothing is said, here as in `progress`."""
+        """Fewest docs for any statement, as in `improvement`."""
         return FEWEST_ANSWERS if self.is_accuracy else FEWEST_DOCS
 
     @property
     def fewest_checkpoints(self) -> int:
+        """Fewest checkpoints for any statement."""
         return FEWEST if self.is_accuracy else trend.FEWEST
 
-    def judged(self) -> npt.NDArray[np.float64]:
-        """[N] what is judged: the values, or their logarithms."""
+    def rated(self) -> npt.NDArray[np.float64]:
+        """Return [N] the numbers to rate: the values, or their logarithms."""
         values = np.asarray(self.values, dtype=np.float64)
         return np.log(values) if self._in_logs else values
 
-    def in_unit(self, judged: float) -> float:
-        """A mean of what is judged in the figure's own unit: of logarithms the geometric mean."""
-        return math.exp(judged) if self._in_logs else judged
+    def in_unit(self, rated: float) -> float:
+        """Convert a mean of rated numbers to the metric's unit; of logarithms, to the geometric mean."""
+        return math.exp(rated) if self._in_logs else rated
 
     def errors(self) -> npt.NDArray[np.float64]:
-        """[N] standard errors of what is judged; 0 where none is known."""
+        """Return [N] standard errors of the rated numbers; 0 where unknown."""
         if self.stderr:
             errors: npt.NDArray[np.float64] = np.asarray([error or 0.0 for error in self.stderr])
             return errors / np.asarray(self.values) if self._in_logs else errors
@@ -94,10 +95,10 @@ class Points:
         return np.sqrt(shares * (1 - shares) / self.n)
 
     def docs_errors(self) -> npt.NDArray[np.float64]:
-        """[N] of an accuracy, standard errors that are not 0 where few docs are all right or all wrong.
+        """Return [N] standard errors of an accuracy that are not 0 if few docs are all right or all wrong.
 
-        Two right and two wrong answers are added, as A. Agresti and B. A. Coull do (The American Statistician
-        52 (1998), 119-126). 0 for other figures: their docs' own spread is common to all checkpoints.
+        Two right and two wrong answers are added, as by A. Agresti and B. A. Coull (The American Statistician
+        52 (1998), 119-126). 0 for other metrics: the spread of their docs is common to all checkpoints.
         """
         if not self.is_accuracy:
             return np.zeros(len(self.values))
@@ -112,71 +113,72 @@ class Points:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rating:
-    """What a curve shows. Gains are positive where the figure gets better, whichever direction that is."""
+    """The rating of a curve. Gains are positive if the metric gets better, in whichever direction."""
 
     n_checkpoints: int
     last: int
-    """How many checkpoints at either end are taken together: k."""
+    """k: number of checkpoints that are averaged at either end."""
     start: float
-    """Mean of the first k; of a perplexity the geometric one."""
+    """Mean of the first k; for a perplexity the geometric mean."""
     level: float
     """Mean of the last k."""
     spearman: float | None
-    """Of step and value, positive where it gets better; None where all values are equal."""
+    """Rank correlation of step and value, positive if it gets better; None if all values are equal."""
     autocorrelation: float | None
-    """Lag 1: near 0 for noise around a level, near 1 for a smooth curve."""
+    """Lag-1 autocorrelation: near 0 for noise around a level, near 1 for a smooth curve."""
     from_chance: float | None
     """(level - chance) in standard errors of one value; None without a chance level."""
     snr: float | None
-    """What training changed over the noise of the last k checkpoints: |level - start| / their standard
-    deviation. Signal and Noise's ratio needs several models; with one, the signal is the model's own way."""
+    """|level - start| over the standard deviation of the last k checkpoints. The ratio of Signal and Noise
+    needs several models; for one model, the signal is its change in training."""
     gain_sigmas: float
-    """(level - start) in standard errors, of a perplexity as logarithms; see `rate`."""
+    """(level - start) in standard errors, for a perplexity of logarithms; see `rate`."""
     steady: int
-    """1 where it gets better steadily, -1 where it gets worse, 0 where neither can be told."""
+    """1 if it gets better steadily, -1 if it gets worse steadily, 0 if neither is shown."""
     in_band: bool
-    """Whether every checkpoint's 95 % interval reaches into the band of constant answers."""
+    """True if every checkpoint's 95 % interval reaches into the band of constant answers."""
     verdict: Verdict
     reason: str
-    """Why, in a few words."""
+    """Reason of the verdict in a few words."""
 
     @property
     def improved(self) -> bool:
-        """Whether it got better beyond its noise, steadily."""
+        """True if it got better steadily and beyond its noise."""
         return self.gain_sigmas > Z95 and self.steady > 0
 
     @property
     def worsened(self) -> bool:
+        """True if it got worse steadily and beyond its noise."""
         return self.gain_sigmas < -Z95 and self.steady < 0
 
 
 def rate(points: Points, last: int = LAST) -> Rating:
-    """Judge one curve.
+    """Rate one curve.
 
-    It improved if two things hold, which a flat curve has both of less than once in twenty times, also where
-    its noise lasts from checkpoint to checkpoint:
+    A curve improved if two conditions hold, which both hold for less than one in twenty flat curves, even if
+    noise is correlated between checkpoints:
 
-    - the mean of its last k checkpoints is better than that of its first k by more than 1.96 standard errors.
-      Of these one part is the noise between neighbouring checkpoints, s² = mean of squared differences / 2
-      (von Neumann, Annals of Mathematical Statistics 12 (1941), 367-395), which a trend hardly touches:
-      2 s²/k. For accuracies the other part is the sampling of docs, taken as if each end had docs of its
-      own; for figures such as bits per byte the docs' own spread is common to both ends and cancels;
-    - it goes one way: by the tests of `trend`, or for an accuracy of fewer checkpoints than these need, if
+    - the mean of the last k checkpoints is better than that of the first k by more than 1.96 standard errors.
+      One part of the variance is the noise between neighbouring checkpoints, 2 s²/k with s² = mean of squared
+      differences / 2 (von Neumann, Annals of Mathematical Statistics 12 (1941), 367-395), which a trend
+      hardly changes. For accuracies the other part is the sampling of docs, as if each end had different
+      docs; for metrics such as bits per byte the spread of docs is common to both ends and cancels;
+    - it goes one way: by the tests of `trend`, or for an accuracy with too few checkpoints for these, if
       Spearman's correlation of step and value, times sqrt(N - 1), is above 1.645.
 
-    A perplexity is judged by its logarithm, whose noise does not shrink as the perplexity falls.
+    A perplexity is rated by its logarithm, whose noise does not shrink as the perplexity falls.
 
-    At chance is what does not rise above the chance level, nor, where the docs offer the same letters, above
-    the best constant answer: neither at its end (one-sided 2.5 %) nor anywhere (2.5 % over all checkpoints).
-    An accuracy is tested by the binomial distribution, anything else by 1.96 and 3 standard errors. To watch
-    is what is above and moves. The rest is too noisy at this scale.
+    `at chance`: the curve is not above the chance level, nor (if all docs have the same choices) above the
+    best constant answer, neither at its end (one-sided 2.5 %) nor anywhere (2.5 % over all checkpoints). An
+    accuracy is tested by the binomial distribution, other metrics by 1.96 and 3 standard errors. `watch`: it
+    is above and moves. Everything else is `too noisy at this scale`.
 
     Args:
         points: at least one checkpoint.
-        last: k, at most; never more than half of the checkpoints.
+        last: largest k; k is never more than half of the checkpoints.
     """
     sign = 1.0 if points.higher_is_better else -1.0
-    values = points.judged()
+    values = points.rated()
     errors = points.errors()
     n = len(values)
     k = max(1, min(last, n // 2))
@@ -198,11 +200,11 @@ def rate(points: Points, last: int = LAST) -> Rating:
         verdict="too few checkpoints",
         reason="",
     )
-    return _judged(draft, points, values, errors)
+    return _with_verdict(draft, points, values, errors)
 
 
 def autocorrelation(values: npt.ArrayLike) -> float | None:
-    """Lag-1 autocorrelation: of each value with the next, around the mean of all; None where all are equal.
+    """Return the lag-1 autocorrelation around the mean of all values; None if all are equal.
 
     Source: Box, Jenkins and Reinsel, Time Series Analysis, section 2.1.5.
     """
@@ -223,8 +225,8 @@ def _steady(points: Points, values: npt.NDArray[np.float64]) -> int:
     if len(values) >= trend.FEWEST:
         return trend.direction(values)
     rank = spearman(points.steps, values) if points.is_accuracy and len(values) >= FEWEST else None
-    told = rank is not None and abs(rank) * math.sqrt(len(values) - 1) > Z_TREND
-    return int(math.copysign(1, rank)) if rank is not None and told else 0
+    is_steady = rank is not None and abs(rank) * math.sqrt(len(values) - 1) > Z_TREND
+    return int(math.copysign(1, rank)) if rank is not None and is_steady else 0
 
 
 def _from_chance(points: Points, level: float, errors: npt.NDArray[np.float64]) -> float | None:
@@ -239,7 +241,7 @@ def _in_band(points: Points, values: npt.NDArray[np.float64], errors: npt.NDArra
     return bool(np.all((values + Z95 * errors >= low) & (values - Z95 * errors <= high)))
 
 
-def _judged(
+def _with_verdict(
     draft: Rating, points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
 ) -> Rating:
     verdict: Verdict
@@ -279,8 +281,10 @@ def _is_above(
 
 
 def _independent_docs(points: Points, errors: npt.NDArray[np.float64]) -> float:
-    """Docs that would give an accuracy the error that it has: fewer than there are, in a group whose small
-    tasks count as much as its large ones."""
+    """Return the number of docs that would give the accuracy its standard error.
+
+    It is smaller than the number of docs in a group whose small tasks count as much as large ones.
+    """
     shares = np.asarray(points.values)
     known = (errors > 0) & (shares > 0) & (shares < 1)
     if not points.stderr or not known.any():
@@ -291,8 +295,10 @@ def _independent_docs(points: Points, errors: npt.NDArray[np.float64]) -> float:
 
 
 def _luck(share: float, n: float, floor: float) -> float:
-    """How often guessing (`floor`) gets such a share of n docs right: the upper tail of a binomial, also
-    between whole numbers (the regularised incomplete beta function)."""
+    """Return how often guessing (`floor`) gets at least this share of n docs right.
+
+    The upper tail of a binomial, also between integers (the regularised incomplete beta function).
+    """
     from scipy.special import betainc
 
     right = share * n

@@ -1,4 +1,4 @@
-"""Quantiles of Student's t in plain Python: `milepost show` has intervals without numpy or scipy."""
+"""Compute quantiles of Student's t in plain Python, so that `milepost show` needs no numpy or scipy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NORMAL = NormalDist()
 
 
 def t_quantile(df: float, outside: float = 0.05) -> float:
-    """The t that so large a share of the distribution is outside of, on both sides together.
+    """Return the t with the given share of the distribution outside of ± t.
 
     Exact for 1 and 2 degrees of freedom, within 0.003 from 2 on (0.06 between 1 and 2). Source: G. W. Hill,
     Algorithm 396, Communications of the ACM 13 (1970), 619-620.

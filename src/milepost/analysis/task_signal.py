@@ -1,4 +1,4 @@
-"""Which tasks of a results folder are worth watching, and by which of their metrics."""
+"""Rate which tasks are worth watching, and by which of their metrics."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ class TaskSignal:
     kind: str
     parents: tuple[str, ...]
     n: int
-    """Docs."""
+    """Number of docs."""
     chance: float | None
     constant: tuple[float, float] | None
     main: MetricSignal
     """The metric that the task lists first."""
     clearest: MetricSignal | None
-    """Of all metrics of the same docs that improved, the one with the largest gain in standard errors; None
-    where none did."""
+    """The improved metric with the largest gain in standard errors; None if no metric improved."""
     metrics: tuple[MetricSignal, ...]
-    habit: PickBias | None
-    """What the last checkpoint picks, by position and by length; None where it is no multiple choice."""
+    pick_bias: PickBias | None
+    """Picks of the last checkpoint by position and length; None unless the task is multiple choice."""
     agreement: Agreement | None
-    """Of the main metric over all series; None where there is only one."""
+    """Agreement of the main metric over all series; None with only one series."""
     notes: tuple[str, ...]
-    """What was left out."""
+    """Notes on what was left out."""
 
 
 def task_signals(
@@ -60,35 +59,39 @@ def task_signals(
 
     Args:
         measurements: all metrics of the tasks to be rated.
-        picks: of the same series, by step; of more tasks than these if need be.
-        last: checkpoints at either end that are taken together, at most.
-        ratios: figures that are to be judged as logarithms, besides those known by name.
+        picks: pick counts of the same series, by step.
+        last: most checkpoints that are averaged at either end.
+        ratios: metrics to rate as logarithms, besides those known by name.
     """
-    last_picks = {(each.series, each.task): each.counts for each in picks}
-    places: dict[str, dict[str, None]] = {}
-    of_task: dict[tuple[str, str], dict[tuple[str, str], _Curve]] = {}
-    for each in measurements:
-        places.setdefault(each.series, {})[each.checkpoint] = None
-        if each.higher_is_better is not None:
-            metrics = of_task.setdefault((each.series, each.task), {})
-            named = each.series, each.task, each.metric, each.filter
-            curve = metrics.setdefault((each.metric, each.filter), _Curve(is_ratio=named in ratios))
-            curve.add(each)
-    kept = {key: [curve for curve in own.values() if curve.known] for key, own in of_task.items()}
-    among: dict[str, dict[str, Points]] = {}
-    for (series, task), own in kept.items():
-        if own:
-            among.setdefault(task, {})[series] = own[0].points()
-    agreements = {task: agreement(of_series, last) for task, of_series in among.items()}
+    last_picks = {(of_task.series, of_task.task): of_task.counts for of_task in picks}
+    checkpoints: dict[str, dict[str, None]] = {}
+    metrics_of: dict[tuple[str, str], dict[tuple[str, str], _Curve]] = {}
+    for measured in measurements:
+        checkpoints.setdefault(measured.series, {})[measured.checkpoint] = None
+        if measured.higher_is_better is not None:
+            metrics = metrics_of.setdefault((measured.series, measured.task), {})
+            key = measured.series, measured.task, measured.metric, measured.filter
+            curve = metrics.setdefault((measured.metric, measured.filter), _Curve(is_ratio=key in ratios))
+            curve.add(measured)
+    curves_of = {
+        key: known
+        for key, metrics in metrics_of.items()
+        if (known := [curve for curve in metrics.values() if curve.known])
+    }
+    main_points: dict[str, dict[str, Points]] = {}
+    for (series, task), curves in curves_of.items():
+        main_points.setdefault(task, {})[series] = curves[0].points()
+    agreements = {task: agreement(of_series, last) for task, of_series in main_points.items()}
     return [
-        _task_signal(own, list(places[series]), last_picks.get((series, task)), agreements[task], last)
-        for (series, task), own in kept.items()
-        if own
+        _task_signal(
+            curves, list(checkpoints[series]), last_picks.get((series, task)), agreements[task], last
+        )
+        for (series, task), curves in curves_of.items()
     ]
 
 
 class _Curve:
-    """One metric through a series: what was measured, by step."""
+    """The measurements of one metric over a series, by step."""
 
     def __init__(self, *, is_ratio: bool) -> None:
         self.known: list[Measurement] = []
@@ -100,18 +103,18 @@ class _Curve:
 
     @property
     def joined(self) -> list[Measurement]:
-        """Those on as many docs as the last: others are no points of the same curve."""
+        """The measurements with as many docs as the last; others are not points of the same curve."""
         n = self.known[-1].n
-        return [each for each in self.known if each.n == n]
+        return [measured for measured in self.known if measured.n == n]
 
     def points(self) -> Points:
         joined = self.joined
         first = joined[0]
         return Points(
-            steps=tuple(i if each.step is None else each.step for i, each in enumerate(joined)),
-            values=tuple(each.value for each in joined if each.value is not None),
+            steps=tuple(i if point.step is None else point.step for i, point in enumerate(joined)),
+            values=tuple(point.value for point in joined if point.value is not None),
             n=first.n,
-            stderr=tuple(each.stderr for each in joined),
+            stderr=tuple(point.stderr for point in joined),
             is_accuracy=is_proportion(first.metric),
             higher_is_better=bool(first.higher_is_better),
             is_ratio=self.is_ratio or is_ratio_scale(first.metric),
@@ -121,10 +124,10 @@ class _Curve:
 
 
 def _task_signal(
-    own: Sequence[_Curve],
-    places: Sequence[str],
+    curves: Sequence[_Curve],
+    checkpoints: Sequence[str],
     picks: PickCounts | None,
-    agree: Agreement | None,
+    of_all_series: Agreement | None,
     last: int,
 ) -> TaskSignal:
     metrics = tuple(
@@ -133,39 +136,39 @@ def _task_signal(
             filter=curve.known[0].filter,
             rating=rate(curve.points(), last),
         )
-        for curve in own
+        for curve in curves
     )
-    improved = [each for each in metrics if each.rating.improved and each.rating.verdict == "watch"]
-    shown = own[0].joined[-1]
+    improved = [metric for metric in metrics if metric.rating.improved and metric.rating.verdict == "watch"]
+    latest = curves[0].joined[-1]
     return TaskSignal(
-        series=shown.series,
-        task=shown.task,
-        kind=shown.kind,
-        parents=shown.parents,
-        n=shown.n,
-        chance=shown.chance,
-        constant=shown.constant,
+        series=latest.series,
+        task=latest.task,
+        kind=latest.kind,
+        parents=latest.parents,
+        n=latest.n,
+        chance=latest.chance,
+        constant=latest.constant,
         main=metrics[0],
-        clearest=max(improved, key=lambda each: each.rating.gain_sigmas, default=None),
+        clearest=max(improved, key=lambda metric: metric.rating.gain_sigmas, default=None),
         metrics=metrics,
-        habit=None if picks is None else pick_bias(picks),
-        agreement=agree,
-        notes=_notes(own[0], places),
+        pick_bias=None if picks is None else pick_bias(picks),
+        agreement=of_all_series,
+        notes=_notes(curves[0], checkpoints),
     )
 
 
-def _notes(curve: _Curve, places: Sequence[str]) -> tuple[str, ...]:
+def _notes(curve: _Curve, checkpoints: Sequence[str]) -> tuple[str, ...]:
     notes = []
     n = curve.known[-1].n
-    others = [each for each in curve.known if each.n != n]
+    others = [measured for measured in curve.known if measured.n != n]
     if others:
-        names = ", ".join(f"{each.checkpoint} ({each.n} docs)" for each in others)
+        names = ", ".join(f"{measured.checkpoint} ({measured.n} docs)" for measured in others)
         notes.append(f"not joined, measured on another number of docs: {names}")
-    dtypes = dict.fromkeys(each.dtype for each in curve.known if each.dtype is not None)
+    dtypes = dict.fromkeys(measured.dtype for measured in curve.known if measured.dtype is not None)
     if len(dtypes) > 1:
         notes.append(f"computed in several dtypes: {', '.join(dtypes)}")
-    known = {each.checkpoint for each in curve.known}
-    gaps = [place for place in places if place not in known]
+    known = {measured.checkpoint for measured in curve.known}
+    gaps = [name for name in checkpoints if name not in known]
     if gaps:
         notes.append(f"no value at {', '.join(gaps)}")
     return tuple(notes)

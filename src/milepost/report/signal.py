@@ -97,7 +97,7 @@ def _cells(of: TaskSignal, *, several: bool) -> Iterator[str]:
     yield f"{rating.gain_sigmas:+.1f}"
     if several:
         yield from _order(of.agreement)
-    yield _habit(of.habit)
+    yield _habit(of.pick_bias)
     yield f"{rating.verdict}: {rating.reason}"
     yield _metric(of.clearest)
 
@@ -155,7 +155,7 @@ def _record(of: TaskSignal) -> dict[str, Any]:
         "metric": of.main.metric,
         "filter": of.main.filter,
         **_rating(of.main),
-        "picks": None if of.habit is None else asdict(of.habit),
+        "picks": None if of.pick_bias is None else asdict(of.pick_bias),
         "clearest_metric": None if of.clearest is None else of.clearest.metric,
         "agreement": None if of.agreement is None else asdict(of.agreement),
         "notes": of.notes,

@@ -1,7 +1,7 @@
-"""Ways to sum up a table of models by columns. Knows arrays, not where they come from.
+"""Summarise a table of models by columns: win rate, rank, normalised mean, min-max sum.
 
-Shapes: B draws of the docs, M models, K columns. A score that is missing is NaN; it takes no part in its
-column. Scores are turned so that higher is better before they come here.
+Shapes: B draws of the docs, M models, K columns. A missing score is NaN and takes no part in its column.
+Callers change signs so that higher is better.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def wins(scores_BMK: Scores) -> Scores:
-    """[B, M, K] how many other models each one beats in a column, a tie being half a win."""
+    """Return [B, M, K] how many other models each model beats in a column; a tie is half a win."""
     import numpy as np
 
     found = np.full(scores_BMK.shape, np.nan)
@@ -29,10 +29,10 @@ def wins(scores_BMK: Scores) -> Scores:
 
 
 def mean_win_rate(scores_BMK: Scores) -> Scores:
-    """[B, M] the chance to beat a model drawn from the others, averaged over the columns that a model is in.
+    """Return [B, M] the chance to beat a random other model, averaged over the model's columns.
 
-    Columns with fewer than two models say nothing. Source: HELM (arXiv 2211.09110, section 1.1); its code,
-    `compute_aggregate_row_win_rates` in helm/benchmark/presentation/summarize.py, counts ties as we do.
+    Columns with fewer than two models are ignored. Source: HELM (arXiv 2211.09110, section 1.1); its code,
+    `compute_aggregate_row_win_rates` in helm/benchmark/presentation/summarize.py, counts ties the same way.
     """
     import numpy as np
 
@@ -42,25 +42,25 @@ def mean_win_rate(scores_BMK: Scores) -> Scores:
 
 
 def mean_rank(scores_BMK: Scores) -> Scores:
-    """[B, M] the place in each column, 1 the best, ties sharing the mean of theirs; averaged over columns."""
+    """Return [B, M] the mean rank over columns; 1 is the best, and ties share their mean rank."""
     return _mean_of_known(_models_in(scores_BMK)[:, None, :] - wins(scores_BMK))
 
 
 def mean_normalised(scores_BMK: Scores, chance_K: Scores, ceiling_K: Scores) -> Scores:
-    """[B, M] (score - chance) / (ceiling - chance), averaged: 0 is guessing, 1 is perfect.
+    """Return [B, M] the mean of (score - chance) / (ceiling - chance): 0 is guessing, 1 is perfect.
 
-    Columns without a chance level or a ceiling (NaN) are left out. A score below chance counts as it is,
-    below 0; the Open LLM Leaderboard, whose normalisation this is, cuts it at 0.
+    Columns without a chance level or a ceiling (NaN) are left out. A score below chance stays below 0; the
+    Open LLM Leaderboard, the source of this normalisation, cuts it at 0.
     """
     return _mean_of_known((scores_BMK - chance_K) / (ceiling_K - chance_K))
 
 
 def min_max_sum(scores_BMK: Scores) -> Scores:
-    """[B, M] each column stretched from its worst model (0) to its best (1), and the columns summed.
+    """Return [B, M] the sum over columns, each scaled from its worst model (0) to its best (1).
 
-    NaN for a model that lacks a column that others have: a sum over fewer columns is no smaller score. A
-    column in which all are equal adds nothing. Source: data-juicer, tools/evaluator/recorder/wandb_writer.py
-    (`cal_score`), which stretches over all checkpoints of all models; here over the models in the table.
+    NaN for a model without a column that others have, because a sum over fewer columns is not comparable. A
+    column in which all are equal adds 0. Source: data-juicer, tools/evaluator/recorder/wandb_writer.py
+    (`cal_score`), which scales over all checkpoints of all models; here over the models in the table.
     """
     import numpy as np
 
@@ -79,7 +79,7 @@ def _models_in(scores_BMK: Scores) -> Scores:
 
 
 def _mean_of_known(values_BMK: Scores) -> Scores:
-    """Mean over the columns that are there; NaN where none is."""
+    """Return the mean over columns with a value; NaN without any."""
     import numpy as np
 
     known = ~np.isnan(values_BMK)
