@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import milepost
-from milepost.run import evaluation, first_weights
+from milepost.run import first_weights, preparation
 from milepost.run.first_weights import FirstWeights
 from tests.run.own_tasks import write_tasks
 
@@ -32,7 +32,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FirstWeights]:
 def test_they_are_read_before_the_plan_is_there(
     tiny_run: Path, tmp_path: Path, made: list[FirstWeights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = evaluation.make_plan
+    make = preparation.make_plan
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         (reading,) = made
@@ -42,7 +42,7 @@ def test_they_are_read_before_the_plan_is_there(
         assert held._files, "read while the plan waits"
         return make(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, "make_plan", slowly)
+    monkeypatch.setattr(preparation, "make_plan", slowly)
     results = milepost.evaluate(
         tiny_run, "where", include_path=write_tasks(tmp_path / "tasks"), output_path=tmp_path / "out"
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from milepost.api.evaluate import evaluate
-from milepost.run.progress import Lines
-from milepost.run.quick import QUICK_DOCS, Stopwatch, first_middle_last
+from milepost.run.config import QUICK_DOCS
+from milepost.run.quick import first_middle_last
 from milepost.types import Checkpoint, Series
 from tests.run.own_tasks import ANIMALS, PLACES, write_task
 
@@ -44,16 +44,6 @@ def test_checkpoints_that_cannot_be_used_are_not_chosen() -> None:
     assert first_middle_last(series).checkpoints == sound
     only = Series(name="run", source="run", checkpoints=broken)
     assert first_middle_last(only) == only
-
-
-def test_the_watch_keeps_what_was_scored_and_passes_everything_on(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = Stopwatch(Lines(2, 1))
-    for step, tokens in ((1, 70), (2, 0)):
-        watch.start(checkpoint(step), 70)
-        watch.advance(tokens)
-        watch.finish(checkpoint(step), "done")
-    assert [(one.step, tokens) for one, (_, tokens) in watch.laps.items()] == [(1, 70)]
-    assert capsys.readouterr().err.count("done") == 2
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
-"""Who wants to know, while a run goes on, that a checkpoint has figures: the recorders."""
+"""Callbacks invoked when a checkpoint's metrics are stored: recorders, pictures, `--exec`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from milepost.store import ResultsFolder
@@ -11,45 +12,52 @@ from milepost.types import Checkpoint
 
 
 class RunCallback(Protocol):
-    """Told in the run's main thread; what is to be known of the figures is in the store by then."""
+    """An object whose methods run on the main thread, after the metrics are stored."""
 
     def begin(self, results: ResultsFolder, leases: Leases) -> None:
-        """The results folder is there; `leases` says which of several processes does what."""
+        """Prepare; the results folder exists, and `leases` says which of several processes does what."""
 
     def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
-        """The checkpoint has its figures for that plan, computed now or found in the store."""
+        """Use the metrics of a checkpoint for that plan, computed now or by an earlier run."""
 
     def end(self) -> None:
-        """No more come, the run being done or interrupted."""
+        """Finish: the run is over or interrupted."""
 
 
 class NoCallback:
-    """Listens to nothing."""
+    """Does nothing."""
 
-    def begin(self, results: ResultsFolder, leases: Leases) -> None:
-        """Nothing to prepare."""
+    def begin(self, results: ResultsFolder, leases: Leases) -> None: ...
 
-    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
-        """Nothing to do."""
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None: ...
 
-    def end(self) -> None:
-        """Nothing to end."""
+    def end(self) -> None: ...
 
 
 class CallbackList:
-    """Tells all of its listeners, in their order."""
+    """Calls several callbacks, in their order."""
 
-    def __init__(self, listeners: Sequence[RunCallback]) -> None:
-        self._listeners = tuple(listeners)
+    def __init__(self, callbacks: Sequence[RunCallback]) -> None:
+        self._callbacks = tuple(callbacks)
 
     def begin(self, results: ResultsFolder, leases: Leases) -> None:
-        for listener in self._listeners:
-            listener.begin(results, leases)
+        for callback in self._callbacks:
+            callback.begin(results, leases)
 
     def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
-        for listener in self._listeners:
-            listener.metrics_stored(plan_id, checkpoint)
+        for callback in self._callbacks:
+            callback.metrics_stored(plan_id, checkpoint)
 
     def end(self) -> None:
-        for listener in self._listeners:
-            listener.end()
+        for callback in self._callbacks:
+            callback.end()
+
+
+@contextmanager
+def begun(callback: RunCallback, results: ResultsFolder, leases: Leases) -> Iterator[None]:
+    """Begin a callback, and end it however the block ends."""
+    callback.begin(results, leases)
+    try:
+        yield
+    finally:
+        callback.end()

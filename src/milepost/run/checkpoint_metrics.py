@@ -23,25 +23,26 @@ PER_CHECKPOINT = ("results", "groups")
 """The parts of lm_eval's results file that differ between checkpoints; the rest is kept once per plan."""
 
 
-def ensure_metrics(target: Target, questions: PlannedTasks, leases: Leases) -> str | None:
-    """See that a fully scored checkpoint has its figures, by one process.
+def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str | None:
+    """Compute a scored checkpoint's metrics once across processes, unless they are stored.
 
     Returns:
-        Which figures could not be computed and why; None if all were.
+        The metrics that could not be computed, and why; None if all were.
 
     Raises:
         ResultsError: a stored shard is damaged, or the disk is full.
     """
-    while not target.has_metrics():
-        with leases.hold(f"{target.unit}figures-{target.plan.plan_id}") as ours:
-            if ours and not target.has_metrics():
-                return write_metrics(target, questions)
-        if not ours:
-            time.sleep(LOOK_AGAIN_S)
-    return target.describe_missing()
+    while True:
+        with leases.hold(f"{target.unit}figures-{target.plan.plan_id}") as is_ours:
+            stored = target.stored_metrics()
+            if stored is None and is_ours:
+                return write_metrics(target, tasks)
+        if stored is not None:
+            return stored.problem
+        time.sleep(LOOK_AGAIN_S)
 
 
-def write_metrics(target: Target, questions: PlannedTasks) -> str | None:
+def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
     """Compute and store lm_eval's metrics of a scored checkpoint. Returns and raises as `ensure_metrics`."""
     from milepost.tasks.lm_eval.guarded import as_records
     from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
@@ -58,14 +59,14 @@ def write_metrics(target: Target, questions: PlannedTasks) -> str | None:
             n_targets=task.encoded.n_targets_of_requests,
             raised=_raised(target, task),
         )
-    evaluation = compute_metrics(questions.loaded(), responses)
+    evaluation = compute_metrics(tasks.loaded(), responses)
     settings = _settings_of(target.plan)
     for task in target.plan.tasks:
         if task.name in evaluation.docs:
             columns = _columns(evaluation.docs[task.name])
             target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
     logs = {name: answers.loglikelihood for name, answers in responses.items()}
-    choices = choice_figures(questions.loaded(), target.plan.tasks, logs)
+    choices = choice_figures(tasks.loaded(), target.plan.tasks, logs)
     if choices.docs:
         choices.write_docs(target.picks_path)
     tables = evaluation.lm_eval

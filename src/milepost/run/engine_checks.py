@@ -12,7 +12,7 @@ from milepost.run.inference import Inference
 from milepost.types import Checkpoint
 
 
-def check_engine(settings: EvalConfig, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:
+def check_engine(config: EvalConfig, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:
     """Whether the engine asked for can answer these plans; of a server, whether it is there.
 
     Raises:
@@ -22,25 +22,25 @@ def check_engine(settings: EvalConfig, checkpoints: Sequence[Checkpoint], plans:
     for plan in plans:
         for task in plan.tasks:
             for generation in task.generations.settings:
-                check_sampling_options(settings.engine, generation, task.name)
-    if settings.engine == "openai":
-        _check_served(settings, checkpoints)
+                check_sampling_options(config.engine, generation, task.name)
+    if config.engine == "openai":
+        _check_served(config, checkpoints)
 
 
-def _check_served(settings: EvalConfig, checkpoints: Sequence[Checkpoint]) -> None:
+def _check_served(config: EvalConfig, checkpoints: Sequence[Checkpoint]) -> None:
     if len(checkpoints) != 1:
         raise MilepostError(
             f"a server holds one model, and SOURCE stands for {len(checkpoints)} checkpoints",
             "name the one that is served, for example with --steps 1000:1000",
         )
-    connect(settings)
+    connect(config)
 
 
-def connect(settings: EvalConfig) -> Inference:
+def connect(config: EvalConfig) -> Inference:
     """The served model in place of one in memory."""
     from milepost.engine.server.client import ServerClient
     from milepost.engine.server.engines import ServerEngine, ServerGenerator
 
-    assert settings.base_url is not None
-    client = ServerClient.connect(settings.base_url, settings.served_model)
+    assert config.base_url is not None
+    client = ServerClient.connect(config.base_url, config.served_model)
     return Inference(ServerEngine(client), ServerGenerator(client))

@@ -105,10 +105,9 @@ def _waiting(
                     continue
                 plan = read_stored_plan(results, plan_id)
             target = _target(results, plan, record)
-            if target.has_metrics():
+            if target.stored_metrics() is not None:
                 continue
-            target.drop_damaged()
-            if target.missing_shards():
+            if target.missing_shards(verify=True):
                 report.unscored.append(name)
             else:
                 found[name] = record

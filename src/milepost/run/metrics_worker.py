@@ -1,4 +1,4 @@
-"""Metrics of scored checkpoints, computed by a thread while the next checkpoint is scored."""
+"""Compute the metrics of scored checkpoints in a thread while the next checkpoint is scored."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from milepost.store.leases import Leases
 
 SWITCH_S = 0.0005
-"""How long one thread keeps the interpreter from another that wants it, in place of Python's 0.005. The main
+"""Time that one thread keeps the interpreter from another that wants it, in place of Python's 0.005. The main
 thread gives it away with every kernel that it launches, and would get it back after 0.005 s each time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """What became of a checkpoint's metrics."""
+class ComputedMetrics:
+    """A checkpoint's metrics, which are in the store now."""
 
-    lacking: str | None
-    """Which could not be computed and why; None if all were."""
+    problem: str | None
+    """The metrics that could not be computed, and why; None if all were."""
     seconds: float
 
 
 class MetricsWorker:
-    """Computes metrics in the order asked for; use as a context manager.
+    """Computes metrics in the order of the calls; use as a context manager.
 
-    Where it ends by an exception, what is not begun is left to the next run, and what is under way goes on in
-    the background until it is stored.
+    After an exception the next run computes what has not begun, and what is under way goes on in the
+    background until it is stored.
     """
 
     def __init__(self, journal: Journal, leases: Leases) -> None:
@@ -51,48 +51,50 @@ class MetricsWorker:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
-    def compute(self, target: Target, questions: PlannedTasks, log_path: Path) -> Computing:
+    def compute(self, target: Target, tasks: PlannedTasks, log_path: Path) -> PendingMetrics:
         """Begin with the metrics of a scored checkpoint.
 
         Args:
             log_path: the checkpoint's `evaluation.log`.
         """
-        future = self._pool.submit(self._aside, target, questions, log_path)
-        return Computing(future, lambda: self._compute(target, questions, log_path, aside=False))
+        future = self._pool.submit(self._compute_in_thread, target, tasks, log_path)
+        return PendingMetrics(future, lambda: self._compute(target, tasks, log_path, in_thread=False))
 
-    def _aside(self, target: Target, questions: PlannedTasks, log_path: Path) -> Computed | None:
-        """None where the main thread has to do it."""
+    def _compute_in_thread(
+        self, target: Target, tasks: PlannedTasks, log_path: Path
+    ) -> ComputedMetrics | None:
+        """Compute the metrics; None where the main thread has to do it."""
         with _short_turns():
-            return self._compute(target, questions, log_path, aside=True)
+            return self._compute(target, tasks, log_path, in_thread=True)
 
     def _compute(
-        self, target: Target, questions: PlannedTasks, log_path: Path, *, aside: bool
-    ) -> Computed | None:
-        with self._journal.evaluation_log(log_path, aside=aside) as log:
+        self, target: Target, tasks: PlannedTasks, log_path: Path, *, in_thread: bool
+    ) -> ComputedMetrics | None:
+        with self._journal.evaluation_log(log_path, aside=in_thread) as log:
             start = time.monotonic()
-            if aside and not target.has_metrics() and questions.need_main_thread():
+            if in_thread and tasks.need_main_thread():
                 return None
-            lacking = ensure_metrics(target, questions, self._leases)
+            problem = ensure_metrics(target, tasks, self._leases)
             seconds = time.monotonic() - start
             log.info("metrics computed in %.1f s", seconds)
-        return Computed(lacking, seconds)
+        return ComputedMetrics(problem, seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class Computing:
+class PendingMetrics:
     """The metrics of one checkpoint under way."""
 
-    future: Future[Computed | None]
-    in_main_thread: Callable[[], Computed | None]
+    future: Future[ComputedMetrics | None]
+    in_main_thread: Callable[[], ComputedMetrics | None]
 
-    def result(self) -> Computed:
-        """Wait for them; to be called in the main thread, since some tasks' own code runs in no other.
+    def result(self) -> ComputedMetrics:
+        """Wait for the metrics; call it in the main thread, since some tasks' own code runs in no other.
 
         Raises:
             ResultsError: a stored shard is damaged, or the disk is full.
         """
         computed = self.future.result() or self.in_main_thread()
-        assert computed is not None
+        assert computed is not None, "the main thread computes every metric"
         return computed
 
     def is_ready(self) -> bool:
@@ -101,7 +103,7 @@ class Computing:
 
 @contextmanager
 def _short_turns() -> Iterator[None]:
-    """While it lasts threads take turns more often."""
+    """Let threads take turns more often while the block runs."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(SWITCH_S, before))
     try:

@@ -1,4 +1,4 @@
-"""What a run did, checkpoint by checkpoint."""
+"""The result of a run, checkpoint by checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A checkpoint without figures, or without some of them, and why."""
+    """A checkpoint without metrics, or without some of them, and why."""
 
     checkpoint: Checkpoint
     reason: str
@@ -28,12 +28,8 @@ class Outcome:
     scored: list[Checkpoint] = field(default_factory=list)
     reused: list[Checkpoint] = field(default_factory=list)
     """Complete before the run began, or the same weights as another checkpoint."""
-    without_metrics: list[Checkpoint] = field(default_factory=list)
-    """Those of both whose metrics are left for later."""
     failed: list[Failure] = field(default_factory=list)
-    scoring_s: dict[Checkpoint, float] = field(default_factory=dict)
-    """Seconds spent on what grows with the number of docs: here on scores."""
-    metrics_s: dict[Checkpoint, float] = field(default_factory=dict)
-    """And on metrics, which are computed while the next checkpoint is scored."""
+    without_metrics: list[Checkpoint] = field(default_factory=list)
+    """Scored or reused checkpoints whose metrics another run computes."""
     full_job: FullJob | None = None
-    """Of a quick test: what the whole would take."""
+    """Of a quick test: the estimated time of the full job."""

@@ -1,148 +1,152 @@
-"""How far a run is: a Rich display on a terminal, plain lines elsewhere."""
+"""Show how far a run is: a Rich display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
-from milepost.run.timing import format_duration
+from milepost.run.timing import Clock, format_duration, time_left
 from milepost.types import Checkpoint
 
 
-class Progress(Protocol):
-    """Told by the run what it does; units are tokens before sharing."""
+class Display(Protocol):
+    """Something that shows progress to a person."""
 
-    def start(self, checkpoint: Checkpoint, tokens: int) -> None: ...
+    def start(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
-    def advance(self, tokens: int) -> None: ...
+    def advance(self, n_tokens: int) -> None: ...
+
+    def leave(self, n_tokens: int) -> None:
+        """End with the scores of a checkpoint, of which `n_tokens` were not scored by this process."""
+        ...
+
+    def finish(self, checkpoint: Checkpoint, result: str) -> None: ...
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Leave the screen while it lasts, for a question to the person."""
+        ...
+
+
+class Progress:
+    """Keeps a run's clock and its display in step; units are tokens before sharing."""
+
+    def __init__(self, clock: Clock, display: Display) -> None:
+        self.clock = clock
+        self._display = display
+        self.pause = display.pause
+
+    def start(self, checkpoint: Checkpoint) -> None:
+        """Begin with a checkpoint."""
+        self._display.start(checkpoint, self.clock.start(checkpoint))
+
+    def advance(self, n_tokens: int) -> None:
+        """Count the tokens of a shard that is scored; say once how long the run takes if that is long."""
+        self.clock.advance(n_tokens)
+        self._display.advance(n_tokens)
+        if line := self.clock.announcement():
+            print(line, file=sys.stderr, flush=True)
 
     def leave(self) -> None:
-        """The checkpoint that was started last has its scores; its metrics may come later."""
-        ...
+        """End with the scores of the checkpoint; its metrics may come later."""
+        self._display.leave(self.clock.leave())
 
-    def finish(self, checkpoint: Checkpoint, what: str) -> None:
-        """What became of a checkpoint, perhaps after others were started; leaves it if nobody did."""
-        ...
-
-
-class Display(Progress, Protocol):
-    """What is on the screen."""
-
-    def aside(self) -> AbstractContextManager[None]:
-        """Off the screen while it lasts, so that something can be said and asked."""
-        ...
+    def finish(self, checkpoint: Checkpoint, result: str) -> None:
+        """Say in a few words what became of a checkpoint, perhaps after others were started."""
+        if self.clock.at == checkpoint:
+            self.leave()
+        self._display.finish(checkpoint, result)
 
 
 @contextmanager
-def show_progress(n_checkpoints: int, n_tokens: int) -> Iterator[Display]:
-    """The display that fits where stderr goes."""
+def show_progress(n_checkpoints: int, clock: Clock) -> Iterator[Progress]:
+    """Show progress in the display that fits where standard error goes."""
     if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
-        with _bars(n_tokens) as bars:
-            yield bars
+        with _bars(clock) as display:
+            yield Progress(clock, display)
     else:
-        yield Lines(n_checkpoints, n_tokens)
+        yield Progress(clock, _Lines(n_checkpoints, clock))
 
 
-class Lines:
-    """One line per checkpoint, with the time left judged by the tokens done."""
+class _Lines:
+    """One line per checkpoint: a log file wants no thousand lines."""
 
-    def __init__(self, n_checkpoints: int, n_tokens: int) -> None:
+    def __init__(self, n_checkpoints: int, clock: Clock) -> None:
         self._n = n_checkpoints
-        self._n_tokens = n_tokens
-        self._done = self._of_this = self._tokens_done = 0
-        self._began = self._this = time.monotonic()
-        self._at: Checkpoint | None = None
-        self._took_s: dict[Checkpoint, float] = {}
-        """Of those that were left and are not finished."""
+        self._clock = clock
+        self._n_finished = 0
 
-    def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-        self._this = time.monotonic()
-        self._at, self._of_this = checkpoint, tokens
+    def start(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
-    def advance(self, tokens: int) -> None:
-        """Nothing between checkpoints: a log file wants no thousand lines."""
+    def advance(self, n_tokens: int) -> None: ...
 
-    def aside(self) -> AbstractContextManager[None]:
+    def leave(self, n_tokens: int) -> None: ...
+
+    def pause(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def leave(self) -> None:
-        if self._at is not None:
-            self._took_s[self._at] = time.monotonic() - self._this
-            self._tokens_done += self._of_this
-            self._at = None
-
-    def finish(self, checkpoint: Checkpoint, what: str) -> None:
-        if self._at == checkpoint:
-            self.leave()
-        self._done += 1
-        now = time.monotonic()
-        left = max(0, self._n_tokens - self._tokens_done)
-        eta = ""
-        if left and self._tokens_done:
-            eta = f", about {format_duration((now - self._began) / self._tokens_done * left)} left"
+    def finish(self, checkpoint: Checkpoint, result: str) -> None:
+        self._n_finished += 1
+        left_s = self._clock.left_s if self._clock.tokens_left > 0 else None
         print(
-            f"[{self._done}/{self._n}] {checkpoint.series} {checkpoint.name}: {what},"
-            f" {format_duration(self._took_s.pop(checkpoint))}{eta}",
+            f"[{self._n_finished}/{self._n}] {checkpoint.series} {checkpoint.name}: {result},"
+            f" {format_duration(self._clock.laps[checkpoint].seconds)}"
+            + ("" if left_s is None else f", {time_left(left_s)}"),
             file=sys.stderr,
             flush=True,
         )
 
 
 @contextmanager
-def _bars(n_tokens: int) -> Iterator[Display]:
+def _bars(clock: Clock) -> Iterator[Display]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        ProgressColumn,
+        Task,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
     from rich.progress import Progress as RichProgress
     from rich.text import Text
+
+    class TimeLeft(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            left_s = clock.left_s if task.id == every else None
+            return Text("" if left_s is None else time_left(left_s), style="progress.remaining")
 
     display = RichProgress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeLeft(),
         console=Console(stderr=True),
         transient=True,
     )
+    every = display.add_task("all checkpoints", total=clock.tokens_left)
+    current = display.add_task("", total=None, visible=False)
 
     class Bars:
-        def __init__(self) -> None:
-            self._all = display.add_task("all checkpoints", total=n_tokens)
-            self._one = display.add_task("", total=None, visible=False)
-            self._left = 0
-            self._at: Checkpoint | None = None
-
-        def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-            self._at, self._left = checkpoint, tokens
+        def start(self, checkpoint: Checkpoint, n_tokens: int) -> None:
             name = f"{checkpoint.series} {checkpoint.name}"
-            display.update(self._one, description=name, total=tokens, completed=0, visible=True)
+            display.reset(current, description=name, total=n_tokens, visible=True)
 
-        def advance(self, tokens: int) -> None:
-            self._left -= tokens
-            display.update(self._one, advance=tokens)
-            display.update(self._all, advance=tokens)
+        def advance(self, n_tokens: int) -> None:
+            display.update(current, advance=n_tokens)
+            display.update(every, advance=n_tokens)
 
-        def leave(self) -> None:
-            display.update(self._all, advance=self._left)
-            self._at, self._left = None, 0
+        def leave(self, n_tokens: int) -> None:
+            display.update(every, advance=n_tokens)
 
-        def finish(self, checkpoint: Checkpoint, what: str) -> None:
-            if self._at == checkpoint:
-                self.leave()
-            display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {what}"))
+        def finish(self, checkpoint: Checkpoint, result: str) -> None:
+            display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {result}"))
 
         @contextmanager
-        def aside(self) -> Iterator[None]:
+        def pause(self) -> Iterator[None]:
             display.stop()
             try:
                 yield

@@ -55,7 +55,7 @@ def _named(checkpoint: Checkpoint) -> dict[str, Any]:
 def write_records(
     results: ResultsFolder,
     groups: dict[str, tuple[Plan, dict[str, list[str]]]],
-    settings: EvalConfig,
+    config: EvalConfig,
     device: str | None,
 ) -> None:
     """What is asked now, unless the folder's newest records say just that.
@@ -66,17 +66,17 @@ def write_records(
     """
     _drop_damaged(results)
     earlier = runs_newest_first(results)
-    device = device or (earlier[0]["device"] if earlier else settings.device)
+    device = device or (earlier[0]["device"] if earlier else config.device)
     records: list[dict[str, Any]] = [
         {
             "plan_id": plan_id,
             "series": list(names),
             "checkpoints": names,
             "n_records": len(groups),
-            "command": settings.command_line(),
-            "config": redacted(settings.to_json()),
-            "sources": redacted(list(settings.sources)),
-            "dtype": settings.dtype,
+            "command": config.command_line(),
+            "config": redacted(config.to_json()),
+            "sources": redacted(list(config.sources)),
+            "dtype": config.dtype,
             "device": device,
             "versions": versions(),
         }
@@ -118,12 +118,12 @@ def _drop_damaged(results: ResultsFolder) -> None:
 
 
 def log_head(
-    log: logging.Logger, checkpoint: Checkpoint, target: Target, settings: EvalConfig, device: str
+    log: logging.Logger, checkpoint: Checkpoint, target: Target, config: EvalConfig, device: str
 ) -> None:
     """Begin a checkpoint's `evaluation.log` with everything its figures depend on."""
     log.info("checkpoint %s of %s: %s", checkpoint.name, checkpoint.series, checkpoint.source)
     log.info("model %s, plan %s, numerics %s", target.model_id, target.plan.plan_id, target.numerics)
-    log.info("device %s, dtype %s, engine asked for %s", device, settings.dtype, settings.engine)
+    log.info("device %s, dtype %s, engine asked for %s", device, config.dtype, config.engine)
     asked = target.plan.settings["asked"]
     log.info("asked: %s", ", ".join(f"{key}={value}" for key, value in asked.items() if value is not None))
     log.info("versions: %s", ", ".join(f"{name} {version}" for name, version in versions().items()))

@@ -1,4 +1,4 @@
-"""Checkpoints one after the other through one live model: each is read while the one before it is scored."""
+"""Run the jobs of one process: each checkpoint is read while the one before it is scored."""
 
 from __future__ import annotations
 
@@ -9,369 +9,172 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError, StorageError
-from milepost.run.beforehand import Beforehand
-from milepost.run.callbacks import RunCallback
-from milepost.run.config import EvalConfig
-from milepost.run.device import resolve_device
+from milepost.run.context import RunContext
 from milepost.run.engine_checks import connect
+from milepost.run.first_docs import check_run_time
 from milepost.run.inference import Inference
-from milepost.run.journal import Journal
-from milepost.run.metrics_worker import Computed, Computing, MetricsWorker
-from milepost.run.outcome import Failure, Outcome
-from milepost.run.planning import PlannedTasks
+from milepost.run.job_reader import JobReader, ReadJob
+from milepost.run.jobs import CheckpointJob, JobState
+from milepost.run.metrics_worker import MetricsWorker, PendingMetrics
+from milepost.run.model_slot import ModelSlot
+from milepost.run.outcome import Failure
 from milepost.run.prefetch import read_ahead
 from milepost.run.progress import Progress
 from milepost.run.records import log_head, note_failure, note_visit
 from milepost.run.scoring import score_shards
-from milepost.run.series import PlanKey, PreparedSeries
 from milepost.run.software_versions import COMPUTING, versions
-from milepost.run.target import Target
-from milepost.run.weight_staging import Staging
-from milepost.sources import Identity, fetch, identify
-from milepost.sources.digests import sha256_now
-from milepost.store import ResultsFolder
-from milepost.store.atomic_files import is_intact, read_json
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.types import Checkpoint
-
-if TYPE_CHECKING:
-    from milepost.run.first_weights import FirstWeights
-    from milepost.weights import Bases, CheckpointWeights, HeldFiles, LiveModel
-    from milepost.weights.formats.peft.base_model import Base
 
 logger = logging.getLogger("milepost.run")
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """What the background found: which model it is, and what is needed to score it."""
-
-    identity: Identity
-    weights: CheckpointWeights | None = None
-    """None where nothing is left to score, or they cannot be had."""
-    problem: MilepostError | None = None
-    """Why they cannot."""
-    busy: bool = False
-    """Whether another process was at it, so that its weights were not read."""
-
-
-_Item = tuple[PreparedSeries, Checkpoint]
-
-
-@dataclass(frozen=True, slots=True)
 class _Scored:
-    """A checkpoint that the run has moved on from, and what is still to be done about it."""
+    """A checkpoint that has its scores, or will have none, and how to finish with it."""
 
     checkpoint: Checkpoint
-    settle: Callable[[], str]
-    """Count it to where it belongs, tell who listens, and return what became of it in a few words."""
+    finish: Callable[[], str]
+    """Count it in the outcome, call the callback, and return the result in a few words."""
     is_ready: Callable[[], bool] = lambda: True
-    """Whether that need not wait for its metrics."""
+    """Whether `finish` need not wait for the metrics."""
 
 
 class Runner:
-    """Holds the one live model while checkpoints stream through it."""
+    """Leads checkpoints through the one live model."""
 
-    def __init__(
-        self,
-        settings: EvalConfig,
-        results: ResultsFolder,
-        questions: dict[PlanKey, PlannedTasks],
-        journal: Journal,
-        outcome: Outcome,
-        worker: Worker,
-        listener: RunCallback,
-        first_weights: FirstWeights | None = None,
-    ) -> None:
-        self._settings = settings
-        self._results = results
-        self._questions = questions
-        self._journal = journal
-        self._outcome = outcome
+    def __init__(self, context: RunContext, worker: Worker, leases: Leases, progress: Progress) -> None:
+        self._context = context
         self._worker = worker
-        self._listener = listener
-        self._first_weights = first_weights
-        self._leases = Leases(results, worker)
-        self._model: LiveModel | None = None
-        self._bases: Bases | None = None
-        self._tokenizer_id: str | None = None
-        """Of the series that the live model belongs to."""
-        self._dtype = ""
-        """What the live model was asked to compute in."""
-        self._inference: Inference | None = None
-        self._metrics = MetricsWorker(journal, self._leases)
-        self._unsettled: deque[_Scored] = deque()
-        """In the order in which they are to be told of."""
-        self._staging = Staging()
+        self._leases = leases
+        self._progress = progress
+        self._outcome = context.outcome
+        self._reader = JobReader(context, leases)
+        self._slot = ModelSlot(context.config)
+        self._metrics = MetricsWorker(context.journal, leases)
+        self._unfinished: deque[_Scored] = deque()
+        """Checkpoints in the order in which their results are said."""
+        self._has_estimate = False
         self._fallback: str | None = None
-        """The reason last told; known only once the engine has met real requests."""
+        """The reason last said; known only once the engine has met real requests."""
 
-    def run(self, work: Sequence[_Item], progress: Progress, beforehand: Beforehand) -> None:
-        """Evaluate every checkpoint; one that cannot be used is noted in the outcome, and the others go on.
+    def run(self, jobs: Sequence[CheckpointJob]) -> None:
+        """Do every job; a checkpoint that cannot be used is noted in the outcome, and the others go on.
 
-        Checkpoints that other processes are at come last, shard by shard. Metrics of one are computed while
-        the next is scored; what is said and told of them comes in order, from this thread.
+        Checkpoints that other processes work on come last, shard by shard. Metrics of one checkpoint are
+        computed while the next is scored; results are said in order, from this thread.
 
         Raises:
             ResultsError: the results folder cannot be read or written.
         """
         try:
             with self._metrics:
-                left = self._pass(work, progress, beforehand, share=False)
-                self._pass(left, progress, beforehand, share=True)
-                self._settle(progress, wait=True)
+                left = self._pass(jobs, share=False)
+                self._pass(left, share=True)
+                self._finish_ready(wait=True)
         finally:
             self._leases.give_back_all()
 
-    def _pass(
-        self, work: Sequence[_Item], progress: Progress, beforehand: Beforehand, *, share: bool
-    ) -> list[_Item]:
-        """Evaluate each; unless `share`, those that others are at are returned instead."""
+    def _pass(self, jobs: Sequence[CheckpointJob], *, share: bool) -> list[CheckpointJob]:
+        """Do each job; unless `share`, the jobs that other processes work on are returned instead."""
         left = []
-        for item, reading in read_ahead(work, functools.partial(self._read, share=share)):
-            series, checkpoint = item
-            questions = self._questions[series.key_of(checkpoint)]
-            progress.start(checkpoint, questions.plan.n_tokens)
+        for job, reading in read_ahead(jobs, functools.partial(self._read, share=share)):
+            self._progress.start(job.checkpoint)
             try:
-                scored = self._evaluate(
-                    series, checkpoint, questions, reading.result(), progress, beforehand, share
-                )
+                scored = self._evaluate(reading.result(), share=share)
             except (CheckpointError, SourceError) as error:
-                scored = _Scored(checkpoint, functools.partial(self._refuse, checkpoint, error))
+                scored = _Scored(job.checkpoint, functools.partial(self._refuse, job.checkpoint, error))
             finally:
-                self._let_go(reading)
+                self._free(reading)
             if scored is None:
-                left.append(item)
+                left.append(job)
                 continue
-            progress.leave()
-            self._unsettled.append(scored)
-            self._settle(progress)
+            self._progress.leave()
+            self._unfinished.append(scored)
+            self._finish_ready()
         return left
 
-    def _let_go(self, reading: Future[_Read]) -> None:
-        """Whatever came of a checkpoint, nothing of it stays on the device beside the live module."""
+    def _read(self, job: CheckpointJob, *, share: bool) -> ReadJob:
+        """Read a job in the background."""
+        read = self._reader.read(job, share=share)
+        if read.weights is not None:
+            self._slot.offer(read.weights)
+        return read
+
+    def _free(self, reading: Future[ReadJob]) -> None:
+        """Free the device of a checkpoint's weights, except those that the live module has."""
         if reading.exception() is None and (weights := reading.result().weights) is not None:
-            self._staging.forget(weights)
+            self._slot.forget(weights)
 
-    def _between_shards(self, progress: Progress) -> None:
-        self._settle(progress)
-        if self._model is not None and self._inference is not None:
-            self._staging.look(self._model, self._inference.gpu)
-
-    def _settle(self, progress: Progress, *, wait: bool = False) -> None:
-        """Finish with the checkpoints whose metrics are there, in order; with all of them if `wait`."""
-        while self._unsettled and (wait or self._unsettled[0].is_ready()):
-            scored = self._unsettled.popleft()
-            progress.finish(scored.checkpoint, scored.settle())
-
-    def _read(self, item: _Item, *, share: bool) -> _Read:
-        """In the background: which model this is, and its tensors where something is left to score."""
-        series, checkpoint = item
-        held = self._to_be_held(series, checkpoint)
-        hash_file = sha256_now if held is None else held.sha256
-        identity = identify(checkpoint, cache_folder(), hash_file)
-        target = self._target(series, checkpoint, identity)
-        if not target.has_metrics():
-            target.drop_damaged()
-        if not target.missing_shards():
-            return _Read(identity)
-        if not share and self._leases.others_at(target.unit):
-            return _Read(identity, busy=True)
-        if self._settings.engine == "openai":
-            return _Read(identity)
-        from milepost.weights import read_checkpoint
-
-        try:
-            folder = fetch(checkpoint, cache_folder(), repair=self._settings.repair)
-            sums = {file.name: file.sha256 for file in identity.files}
-            base = self._base_of(checkpoint)
-            weights = read_checkpoint(
-                folder,
-                checkpoint.format,
-                sums,
-                config_file=checkpoint.config,
-                base=base,
-                merge=False,
-                held=held,
-            )
-            if identify(checkpoint, cache_folder(), hash_file) != identity:
-                raise CheckpointError(f"{checkpoint.source} changed while it was being read")
-        except (CheckpointError, SourceError) as error:
-            return _Read(identity, problem=error)
-        self._staging.offer(weights)
-        return _Read(identity, weights)
-
-    def _to_be_held(self, series: PreparedSeries, checkpoint: Checkpoint) -> HeldFiles | None:
-        """Where to keep what is read to identify a checkpoint; None if its weights are hardly needed then.
-
-        They are not where all is scored of the model that its name stood for at the last visit.
-        """
-        if self._settings.engine == "openai":
-            return None
-        if self._first_weights is not None:
-            first, self._first_weights = self._first_weights.of(checkpoint), None
-            if first is not None:
-                return first
-        path = self._results.checkpoint_path(checkpoint.series, checkpoint.name)
-        model_id = read_json(path).get("model_id") if is_intact(path) else None
-        if model_id is not None:
-            dtype = series.dtype_of(checkpoint, self._settings.asked_dtype)
-            plan = self._questions[series.key_of(checkpoint)].plan
-            if not Target(self._results, plan, model_id, dtype).missing_shards():
-                return None
-        from milepost.weights import HeldFiles
-
-        return HeldFiles(pinned=self._device.startswith("cuda"))
-
-    def _base_of(self, checkpoint: Checkpoint) -> Base | None:
-        """For an adapter: the model it changes, kept from one checkpoint to the next."""
-        from milepost.weights import Bases
-
-        if checkpoint.base is None:
-            return None
-        self._bases = self._bases or Bases()
-        return self._bases.of(checkpoint.base, cache_folder(), repair=self._settings.repair)
-
-    def _target(self, series: PreparedSeries, checkpoint: Checkpoint, identity: Identity) -> Target:
-        plan = self._questions[series.key_of(checkpoint)].plan
-        dtype = series.dtype_of(checkpoint, self._settings.asked_dtype)
-        return Target(self._results, plan, identity.model_id, dtype)
-
-    def _evaluate(
-        self,
-        series: PreparedSeries,
-        checkpoint: Checkpoint,
-        questions: PlannedTasks,
-        read: _Read,
-        progress: Progress,
-        beforehand: Beforehand,
-        share: bool,
-    ) -> _Scored | None:
-        """See that it has scores, and begin with its metrics; None where another process is at it and we do
-        not share."""
-        target = self._target(series, checkpoint, read.identity)
+    def _evaluate(self, read: ReadJob, *, share: bool) -> _Scored | None:
+        """Score a checkpoint and begin with its metrics; None where another process does, unless `share`."""
+        job = read.job.refreshed()
+        checkpoint, target = job.checkpoint, job.target
         # Before anything else: from now on the name stands for this model, and no longer for another one.
-        note_visit(self._results, checkpoint, target)
+        note_visit(self._context.results, checkpoint, target)
         if read.problem is not None:
             raise read.problem
-        if not target.missing_shards() and target.has_metrics():
-            known = Computed(target.describe_missing(), seconds=0.0)
-            return _Scored(checkpoint, lambda: self._judge(checkpoint, target, known, n_shards=0))
-        if not target.missing_shards() and self._settings.leaves_metrics:
+        if job.state is JobState.DONE and job.metrics is not None:
+            problem = job.metrics.problem
+            return _Scored(checkpoint, lambda: self._finish(job, problem, n_shards=0))
+        if self._context.is_finished(job):
             return _Scored(checkpoint, lambda: self._leave_metrics(checkpoint, n_shards=0))
-        if target.missing_shards() and (read.busy or (not share and self._leases.others_at(target.unit))):
+        if job.missing and (read.is_busy or (not share and self._leases.others_at(target.unit))):
             return None
-        path = self._results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
-        with self._journal.evaluation_log(path) as log:
-            log_head(log, checkpoint, target, self._settings, self._device)
-            start = time.monotonic()
-            n_shards = 0
-            if target.missing_shards():
-                n_shards = self._score(series, checkpoint, target, read, progress, beforehand, log, share)
-            log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
-        if self._settings.leaves_metrics:
+        log_path = self._context.results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
+        n_shards = self._score_logged(read, job, log_path, share=share)
+        if self._context.config.leaves_metrics:
             return _Scored(checkpoint, lambda: self._leave_metrics(checkpoint, n_shards))
-        computing = self._metrics.compute(target, questions, path)
-        return _Scored(
-            checkpoint,
-            lambda: self._judge_when_computed(checkpoint, target, computing, n_shards),
-            computing.is_ready,
-        )
+        pending = self._metrics.compute(target, self._context.preparation.tasks_of(checkpoint), log_path)
+        return _Scored(checkpoint, lambda: self._finish_computed(job, pending, n_shards), pending.is_ready)
 
-    def _judge_when_computed(
-        self, checkpoint: Checkpoint, target: Target, computing: Computing, n_shards: int
-    ) -> str:
-        try:
-            computed = computing.result()
-        except StorageError:
-            raise  # nothing more can be stored, of no checkpoint
-        except ResultsError as error:
-            return self._refuse(checkpoint, error)
-        except Exception:
-            logger.error("metrics of %s %s:", checkpoint.series, checkpoint.name)
-            raise
-        return self._judge(checkpoint, target, computed, n_shards)
+    # ---- scoring --------------------------------------------------------------------------------------
 
-    def _judge(self, checkpoint: Checkpoint, target: Target, computed: Computed, n_shards: int) -> str:
-        """Count a checkpoint that has metrics, tell who listens, and say so in a few words."""
-        if computed.seconds:
-            self._outcome.metrics_s[checkpoint] = computed.seconds
-        self._listener.metrics_stored(target.plan.plan_id, checkpoint)
-        if computed.lacking:
-            self._fail(checkpoint, computed.lacking)
-            return computed.lacking
-        (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
-        return "scored" if n_shards else "already scored"
+    def _score_logged(self, read: ReadJob, job: CheckpointJob, log_path: Path, *, share: bool) -> int:
+        """Score the missing shards, with what happens in the checkpoint's log; returns their number."""
+        with self._context.journal.evaluation_log(log_path) as log:
+            log_head(log, job.checkpoint, job.target, self._context.config, self._context.device)
+            start = time.monotonic()
+            n_shards = self._score(read, job, log, share=share) if job.state is JobState.UNSCORED else 0
+            log.info("%d shards scored in %.1f s", n_shards, time.monotonic() - start)
+        return n_shards
 
-    def _leave_metrics(self, checkpoint: Checkpoint, n_shards: int) -> str:
-        """Count a checkpoint that has all its scores and whose metrics another run computes."""
-        (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
-        self._outcome.without_metrics.append(checkpoint)
-        return "scored, metrics later" if n_shards else "already scored, metrics later"
-
-    def _refuse(self, checkpoint: Checkpoint, error: MilepostError) -> str:
-        """Count a checkpoint that cannot be used."""
-        self._fail(checkpoint, error.one_line)
-        return f"cannot be used: {error.one_line}"
-
-    @functools.cached_property
-    def _device(self) -> str:
-        return resolve_device(self._settings.device)
-
-    def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
-        failure = Failure(checkpoint, reason)
-        self._outcome.failed.append(failure)
-        note_failure(self._results, failure)
-
-    def _score(
-        self,
-        series: PreparedSeries,
-        checkpoint: Checkpoint,
-        target: Target,
-        read: _Read,
-        progress: Progress,
-        beforehand: Beforehand,
-        log: logging.Logger,
-        share: bool,
-    ) -> int:
-        if self._settings.engine == "openai":
-            inference, n_parameters, device = connect(self._settings), None, self._settings.base_url
+    def _score(self, read: ReadJob, job: CheckpointJob, log: logging.Logger, *, share: bool) -> int:
+        context, target = self._context, job.target
+        if context.config.engine == "openai":
+            inference, n_parameters, device = connect(context.config), None, context.config.base_url
         else:
-            model, inference = self._put_in_place(series, checkpoint, target, read, log)
-            n_parameters, device = model.n_parameters, self._device
+            inference, n_parameters = self._load(read, job, log)
+            device = context.device
         self._worker.at(
-            series=checkpoint.series,
-            checkpoint=checkpoint.name,
+            series=job.checkpoint.series,
+            checkpoint=job.checkpoint.name,
             model_id=target.model_id,
             numerics=target.numerics,
-            plan_id=target.plan.plan_id,
+            plan_id=job.plan.plan_id,
         )
         made = {
-            "source": checkpoint.source,
+            "source": job.checkpoint.source,
             "device": device,
             "versions": versions(),
-            "plan_id": target.plan.plan_id,
+            "plan_id": job.plan.plan_id,
         }
-        beforehand.measure(inference, target)
+        if not self._has_estimate:
+            self._has_estimate = True
+            check_run_time(inference, job.missing, self._progress, context.policy)
         start = time.monotonic()
-        settling = _Settling(progress, functools.partial(self._between_shards, progress))
-        n_shards = score_shards(target, inference, settling, self._leases, made, share)
-        spent = self._outcome.scoring_s
-        spent[checkpoint] = spent.get(checkpoint, 0.0) + time.monotonic() - start
-        fallback = inference.fallback(target.plan)
-        if fallback and fallback != self._fallback:
-            self._fallback = fallback
-            logger.warning("%s", fallback)
-        engine = inference.name(target.plan)
+        n_shards = score_shards(job, inference, self._leases, made, self._advance, share)
+        context.clock.laps[job.checkpoint].scoring_s += time.monotonic() - start
+        self._say_fallback(inference.fallback(job.plan))
+        engine, fallback = inference.name(job.plan), inference.fallback(job.plan)
         log.info("engine: %s%s", engine, f" ({fallback})" if fallback else "")
         note_visit(
-            self._results,
-            checkpoint,
+            context.results,
+            job.checkpoint,
             target,
             engine=engine,
             fallback=fallback,
@@ -381,92 +184,81 @@ class Runner:
         )
         return n_shards
 
-    def _put_in_place(
-        self,
-        series: PreparedSeries,
-        checkpoint: Checkpoint,
-        target: Target,
-        read: _Read,
-        log: logging.Logger,
-    ) -> tuple[LiveModel, Inference]:
+    def _load(self, read: ReadJob, job: CheckpointJob, log: logging.Logger) -> tuple[Inference, int]:
+        name = job.checkpoint.name
         if read.weights is None:
-            raise CheckpointError(f"{checkpoint.name}: its scores were removed while the run was under way")
+            raise CheckpointError(f"{name}: its scores were removed while the run was under way")
         from milepost.weights import merged
 
         start = time.monotonic()
         weights = merged(read.weights)  # here, because the background must not make modules
         for warning in weights.warnings:
-            log.warning("%s: %s", checkpoint.name, warning)
-        model, inference = self._take_in(weights, target.dtype, series)
-        # The module has them; only the next checkpoint's stay in memory beside it.
-        weights.tensors.clear()
-        log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, model.n_parameters)
-        return model, inference
-
-    def _take_in(
-        self, weights: CheckpointWeights, dtype: str, series: PreparedSeries
-    ) -> tuple[LiveModel, Inference]:
-        """The live model with these weights: copied in place where they fit, else a new module."""
-        from milepost.weights import LiveModel
-
-        if (
-            self._model is None
-            or self._inference is None
-            or self._tokenizer_id != series.tokenizer_id
-            or self._dtype != dtype
-            or self._model.accepts(weights) is not None
-        ):
-            self._staging.forget(weights)
-            self._model = self._inference = None  # frees the old module before the new one is made
-            self._model, self._dtype = LiveModel.build(weights, dtype=dtype, device=self._device), dtype
-            self._tokenizer_id = series.tokenizer_id
-            self._inference = self._build_inference(self._model, series)
-        else:
-            self._model.copy_from(weights, self._staging.of(weights))
-            self._staging.forget(weights)
-        return self._model, self._inference
-
-    def _build_inference(self, model: LiveModel, series: PreparedSeries) -> Inference:
-        from milepost.engine import build_engine, build_generator
-
-        name, budget_tokens = self._settings.engine, self._settings.batch_tokens
-        assert name != "openai", "a server has its weights itself"
-        plan = self._questions[series.keys[0]].plan
-        engine = build_engine(
-            name,
-            model.module,
-            vocab_size=model.vocab_size,
-            budget_tokens=budget_tokens,
-            trial=plan.longest_scored(),
+            log.warning("%s: %s", name, warning)
+        preparation = self._context.preparation
+        series = preparation.series_of(job.checkpoint)
+        first_plan = preparation.tasks[series.keys[0]].plan
+        inference, n_parameters = self._slot.load(
+            weights, job.dtype, self._context.device, series, first_plan
         )
-        if not plan.asks_texts:
-            return Inference(engine, None)
-        generator = build_generator(
-            name,
-            model.module,
-            series.tokenizer,
-            vocab_size=model.vocab_size,
-            budget_tokens=budget_tokens,
-        )
-        return Inference(engine, generator)
+        log.info("weights in place after %.2f s: %d parameters", time.monotonic() - start, n_parameters)
+        return inference, n_parameters
 
+    def _advance(self, n_tokens: int) -> None:
+        """Count a scored shard, and use the moment for checkpoints before and after."""
+        self._progress.advance(n_tokens)
+        self._finish_ready()
+        self._slot.stage_next()
 
-@dataclass(frozen=True, slots=True)
-class _Settling:
-    """A `Progress` that passes everything on, and after each shard sees to the checkpoints before."""
+    def _say_fallback(self, fallback: str | None) -> None:
+        if fallback and fallback != self._fallback:
+            self._fallback = fallback
+            logger.warning("%s", fallback)
 
-    shown: Progress
-    settle: Callable[[], None]
+    # ---- results --------------------------------------------------------------------------------------
 
-    def start(self, checkpoint: Checkpoint, tokens: int) -> None:
-        self.shown.start(checkpoint, tokens)
+    def _finish_ready(self, *, wait: bool = False) -> None:
+        """Finish with the checkpoints whose metrics are stored, in order; with all of them if `wait`."""
+        while self._unfinished and (wait or self._unfinished[0].is_ready()):
+            scored = self._unfinished.popleft()
+            self._progress.finish(scored.checkpoint, scored.finish())
 
-    def advance(self, tokens: int) -> None:
-        self.shown.advance(tokens)
-        self.settle()
+    def _finish_computed(self, job: CheckpointJob, pending: PendingMetrics, n_shards: int) -> str:
+        """Finish with a checkpoint whose metrics were computed by this run."""
+        try:
+            computed = pending.result()
+        except StorageError:
+            raise  # nothing more can be stored, of no checkpoint
+        except ResultsError as error:
+            return self._refuse(job.checkpoint, error)
+        except Exception:
+            logger.error("metrics of %s %s:", job.checkpoint.series, job.checkpoint.name)
+            raise
+        self._context.clock.laps[job.checkpoint].metrics_s = computed.seconds
+        return self._finish(job, computed.problem, n_shards)
 
-    def leave(self) -> None:
-        self.shown.leave()
+    def _finish(self, job: CheckpointJob, problem: str | None, n_shards: int) -> str:
+        """Count a checkpoint whose metrics are stored, and call the callback."""
+        self._context.callback.metrics_stored(job.plan.plan_id, job.checkpoint)
+        if problem:
+            self._fail(job.checkpoint, problem)
+            return problem
+        return self._count(job.checkpoint, n_shards)
 
-    def finish(self, checkpoint: Checkpoint, what: str) -> None:
-        self.shown.finish(checkpoint, what)
+    def _leave_metrics(self, checkpoint: Checkpoint, n_shards: int) -> str:
+        """Count a checkpoint that has all its scores and whose metrics another run computes."""
+        self._outcome.without_metrics.append(checkpoint)
+        return f"{self._count(checkpoint, n_shards)}, metrics later"
+
+    def _count(self, checkpoint: Checkpoint, n_shards: int) -> str:
+        (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
+        return "scored" if n_shards else "already scored"
+
+    def _refuse(self, checkpoint: Checkpoint, error: MilepostError) -> str:
+        """Count a checkpoint that cannot be used."""
+        self._fail(checkpoint, error.one_line)
+        return f"cannot be used: {error.one_line}"
+
+    def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
+        failure = Failure(checkpoint, reason)
+        self._outcome.failed.append(failure)
+        note_failure(self._context.results, failure)

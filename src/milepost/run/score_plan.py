@@ -45,7 +45,7 @@ def score_plan(
     Raises:
         MilepostError: something the caller can mend; nothing has been written then.
     """
-    settings = EvalConfig(
+    config = EvalConfig(
         sources=tuple(str(one) for one in weights),
         tasks=read_saved_plan(plan).settings,
         plan=plan,
@@ -58,7 +58,7 @@ def score_plan(
         scores_only=True,
     )
     with Journal(verbosity) as journal:
-        return evaluate_run(settings, journal)
+        return evaluate_run(config, journal)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

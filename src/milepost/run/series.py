@@ -91,7 +91,7 @@ class PreparedSeries:
         return list(dict.fromkeys(self.key_of(checkpoint) for checkpoint in self.checkpoints))
 
 
-def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = None) -> PreparedSeries:
+def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None) -> PreparedSeries:
     """Read config and tokenizer of every checkpoint, no weights; set aside those that do not fit the others.
 
     What most checkpoints have is what the series is; of equally many, what the earliest have.
@@ -104,6 +104,41 @@ def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = Non
         TokenizerError: none of them has a tokenizer, or it lacks the chat template asked for.
     """
     refused = {c: c.problem for c in series.checkpoints if c.problem is not None}
+    configs = _read_configs(series, refused)
+    _refuse_other_shapes(configs, refused)
+    try:
+        folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, config.tokenizer)
+        choose_chat_template(tokenizer, config.tasks.apply_chat_template)
+    except TokenizerError:
+        if plan is None or plan.asks_texts or config.tokenizer is not None or not configs:
+            raise
+        folder, tokenizer, tokenizer_id = fetch_config(next(iter(configs))), None, plan.tokenizer_id
+    generations = _generation_defaults(configs, refused)
+    first = next(iter(configs.values()))
+    from milepost.weights import context_length
+
+    return PreparedSeries(
+        name=series.name,
+        checkpoints=tuple(c for c in series.checkpoints if c in configs),
+        refused=tuple(refused.items()),
+        tokenizer_folder=folder,
+        load_tokenizer=lambda: tokenizer,
+        tokenizer_id=tokenizer_id,
+        max_length=context_length(first, tokenizer).tokens,
+        vocab_size=int(first.get_text_config().vocab_size),
+        generations=generations,
+        dtypes={
+            c: str(getattr(own, "dtype", None) or "auto").removeprefix("torch.") for c, own in configs.items()
+        },
+    )
+
+
+def _read_configs(series: Series, refused: dict[Checkpoint, str]) -> dict[Checkpoint, PretrainedConfig]:
+    """Read the config of each checkpoint; adds to `refused` those whose config cannot be read.
+
+    Raises:
+        SourceError: no config can be read.
+    """
     configs: dict[Checkpoint, PretrainedConfig] = {}
     faults: list[CheckpointError] = []
     for checkpoint in series.checkpoints:
@@ -115,37 +150,17 @@ def prepare_series(series: Series, settings: EvalConfig, plan: Plan | None = Non
                 faults.append(error)
     if not configs:
         raise _nothing_to_evaluate(series, refused, faults)
-    shape = _most_common({c: _shape(config) for c, config in configs.items()})
-    for checkpoint, config in list(configs.items()):
-        differing = [key for key, value in _shape(config) if (key, value) not in shape]
+    return configs
+
+
+def _refuse_other_shapes(configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]) -> None:
+    """Move checkpoints that differ in shape from most of the series to `refused`."""
+    shape = _most_common({c: _shape(own) for c, own in configs.items()})
+    for checkpoint, own in list(configs.items()):
+        differing = [key for key, value in _shape(own) if (key, value) not in shape]
         if differing:
             refused[checkpoint] = f"is not of the series' shape: it differs in {', '.join(differing)}"
             del configs[checkpoint]
-    try:
-        folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, settings.tokenizer)
-        choose_chat_template(tokenizer, settings.tasks.apply_chat_template)
-    except TokenizerError:
-        if plan is None or plan.asks_texts or settings.tokenizer is not None or not configs:
-            raise
-        folder, tokenizer, tokenizer_id = fetch_config(next(iter(configs))), None, plan.tokenizer_id
-    generations = _generation_defaults(configs, refused)
-    config = next(iter(configs.values()))
-    from milepost.weights import context_length
-
-    return PreparedSeries(
-        name=series.name,
-        checkpoints=tuple(c for c in series.checkpoints if c in configs),
-        refused=tuple(refused.items()),
-        tokenizer_folder=folder,
-        load_tokenizer=lambda: tokenizer,
-        tokenizer_id=tokenizer_id,
-        max_length=context_length(config, tokenizer).tokens,
-        vocab_size=int(config.get_text_config().vocab_size),
-        generations=generations,
-        dtypes={
-            c: str(getattr(own, "dtype", None) or "auto").removeprefix("torch.") for c, own in configs.items()
-        },
-    )
 
 
 def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:

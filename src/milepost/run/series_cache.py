@@ -35,9 +35,9 @@ _DESCRIBES = (".json", ".jinja", ".model", ".tiktoken", ".txt")
 """Ends of the names of files that a tokenizer or a config is read from; weights have others."""
 
 
-def recall_series(series: Series, settings: EvalConfig) -> PreparedSeries | None:
+def recall_series(series: Series, config: EvalConfig) -> PreparedSeries | None:
     """What `remember_series` was given for these very files; None where it was given nothing."""
-    note = _note(series, settings)
+    note = _note(series, config)
     if note is None:
         return None
     try:
@@ -49,7 +49,7 @@ def recall_series(series: Series, settings: EvalConfig) -> PreparedSeries | None
             checkpoints=usable,
             refused=tuple((one, one.problem) for one in series.checkpoints if one.problem is not None),
             tokenizer_folder=folder,
-            load_tokenizer=_loader(folder, settings.tasks.apply_chat_template),
+            load_tokenizer=_loader(folder, config.tasks.apply_chat_template),
             tokenizer_id=known["tokenizer_id"],
             max_length=known["max_length"],
             vocab_size=known["vocab_size"],
@@ -66,9 +66,9 @@ def recall_series(series: Series, settings: EvalConfig) -> PreparedSeries | None
         return None  # never seen, or cut short
 
 
-def remember_series(series: Series, settings: EvalConfig, read: PreparedSeries) -> None:
+def remember_series(series: Series, config: EvalConfig, read: PreparedSeries) -> None:
     """Keep what was read of a series for `recall_series`."""
-    if read.checkpoints != _usable(series) or (note := _note(series, settings)) is None:
+    if read.checkpoints != _usable(series) or (note := _note(series, config)) is None:
         return
     known = {
         "tokenizer_folder": str(read.tokenizer_folder),
@@ -97,16 +97,16 @@ def _usable(series: Series) -> tuple[Checkpoint, ...]:
     return tuple(one for one in series.checkpoints if one.problem is None)
 
 
-def _note(series: Series, settings: EvalConfig) -> Path | None:
+def _note(series: Series, config: EvalConfig) -> Path | None:
     """Where it is kept: named by the content of every file that was read, and by who reads it."""
     told: list[Any] = [_FORM, [__version__, *(installed_version(name) for name in _READERS)]]
-    told.append(settings.tasks.apply_chat_template)
+    told.append(config.tasks.apply_chat_template)
     plain = {SAFETENSORS.name, BIN.name}
     try:
         for checkpoint in _usable(series):
             if checkpoint.base is not None or checkpoint.format not in plain:
                 return None
-            told.append([checkpoint.name, *_files_of(checkpoint, settings.tokenizer)])
+            told.append([checkpoint.name, *_files_of(checkpoint, config.tokenizer)])
     except (MilepostError, OSError):
         return None  # whoever reads it for good says what is wrong
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()

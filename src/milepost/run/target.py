@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.errors import ResultsError
 from milepost.plan.plan import Plan, TaskPlan
@@ -27,9 +28,20 @@ RAISED = "raised"
 logger = logging.getLogger("milepost.run")
 
 
+PlannedShard = tuple[TaskPlan, Shard]
+"""A shard and the task that it is a part of."""
+
+
+class StoredMetrics(NamedTuple):
+    """A checkpoint's metrics that are in the store."""
+
+    problem: str | None
+    """The metrics that could not be computed, and why; None if all were."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which answers to which questions, and where they are kept."""
+    """A model, a plan and a dtype: they name the scores and metrics in a results folder."""
 
     results: ResultsFolder
     plan: Plan
@@ -40,62 +52,67 @@ class Target:
     def numerics(self) -> str:
         return f"{self.dtype}-v{SCORING_VERSION}"
 
-    def missing_shards(self) -> list[tuple[TaskPlan, Shard]]:
-        return [
-            (task, shard)
-            for task in self.plan.tasks
-            for shard in task.shards
-            if not looks_whole(self.score_path(shard))
-        ]
-
-    def score_path(self, shard: Shard) -> Path:
-        return self.results.score_path(self.model_id, self.numerics, shard.shard_id)
-
     @property
     def unit(self) -> str:
-        """How the names of leases on work for this model begin."""
+        """Beginning of the names of leases on work for this model."""
         return f"{self.model_id}-{self.numerics}-"
 
-    def has_metrics(self) -> bool:
-        """Whether its figures are there, whole, and with the docs' own beside them."""
+    def missing_shards(
+        self, shards: Iterable[PlannedShard] | None = None, *, verify: bool = False
+    ) -> tuple[PlannedShard, ...]:
+        """Return the shards of the plan, or those of `shards`, whose scores are not stored.
+
+        Args:
+            verify: read the stored shards as well, and remove those that are damaged or that the model raised
+                an exception in, so that they are scored again.
+        """
+        every = plan_shards(self.plan) if shards is None else shards
+        return tuple(
+            (task, shard)
+            for task, shard in every
+            if not looks_whole(self.score_path(shard)) or (verify and self._drop_if_damaged(task, shard))
+        )
+
+    def stored_metrics(self) -> StoredMetrics | None:
+        """Return the metrics that are stored, with those of each doc; None where they have to be computed.
+
+        Metrics that an exception kept from being computed count as not stored: another try may succeed.
+        """
         try:
             record = read_json(self.metrics_path)
         except ResultsError:
-            return False
+            return None
         if may_be_retried(record):
-            return False  # a filter or metric raised: another try costs little and may succeed
+            return None
         missing = record["missing"]
-        offering = [task for task in self.plan.tasks if task.choices is not None]
-        if offering and "choices" not in record:
-            return False  # of a Milepost that did not compute them; the scores are there
-        if any(task.name not in missing for task in offering) and not looks_whole(self.picks_path):
+        with_choices = [task for task in self.plan.tasks if task.choices is not None]
+        if with_choices and "choices" not in record:
+            return None  # written by a Milepost that did not compute them
+        if any(task.name not in missing for task in with_choices) and not looks_whole(self.picks_path):
+            return None
+        if any(
+            task.name not in missing and not looks_whole(self.doc_metrics_path(task))
+            for task in self.plan.tasks
+        ):
+            return None
+        return StoredMetrics(describe_missing(record))
+
+    def _drop_if_damaged(self, task: TaskPlan, shard: Shard) -> bool:
+        path = self.score_path(shard)
+        try:
+            loglikelihood, _ = self.results.read_scores(path)
+            is_intact = len(loglikelihood) == shard.last - shard.first
+        except ResultsError:
+            is_intact = False
+        if is_intact and RAISED not in read_made(path):
             return False
-        return all(
-            task.name in missing or looks_whole(self.doc_metrics_path(task)) for task in self.plan.tasks
-        )
+        if not is_intact:
+            logger.warning("%s is damaged; its %s requests are scored again", path, task.name)
+        inside.remove(path)  # after an exception another try may succeed, with other versions or more memory
+        return True
 
-    def drop_damaged(self) -> None:
-        """Remove stored shards that are not what was written, or that the model raised an exception in, so
-        that they are scored again."""
-        for task in self.plan.tasks:
-            for shard in task.shards:
-                path = self.score_path(shard)
-                if not looks_whole(path):
-                    continue
-                try:
-                    loglikelihood, _ = self.results.read_scores(path)
-                    intact = len(loglikelihood) == shard.last - shard.first
-                except ResultsError:
-                    intact = False
-                if intact and RAISED in read_made(path):
-                    inside.remove(path)  # another try may succeed, with other versions or more memory
-                elif not intact:
-                    logger.warning("%s is damaged; its %s requests are scored again", path, task.name)
-                    inside.remove(path)
-
-    def describe_missing(self) -> str | None:
-        """Of a model with stored figures: which are None and why; None if all were computed."""
-        return describe_missing(read_json(self.metrics_path))
+    def score_path(self, shard: Shard) -> Path:
+        return self.results.score_path(self.model_id, self.numerics, shard.shard_id)
 
     def doc_metrics_path(self, task: TaskPlan) -> Path:
         counted = counted_id(task.task_id, self.plan.counting_id(task))
@@ -108,3 +125,8 @@ class Target:
     @property
     def picks_path(self) -> Path:
         return self.results.picks_path(self.plan.plan_id, self.model_id, self.numerics)
+
+
+def plan_shards(plan: Plan) -> tuple[PlannedShard, ...]:
+    """Return every shard of a plan with its task, in order."""
+    return tuple((task, shard) for task in plan.tasks for shard in task.shards)

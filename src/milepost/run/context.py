@@ -1,0 +1,40 @@
+"""The values that every part of a run shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from milepost.run.callbacks import RunCallback
+from milepost.run.config import EvalConfig
+from milepost.run.device import resolve_device
+from milepost.run.jobs import CheckpointJob, JobState
+from milepost.run.journal import Journal
+from milepost.run.outcome import Outcome
+from milepost.run.preparation import Preparation
+from milepost.run.timing import Clock, LongRunPolicy
+from milepost.store import ResultsFolder
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run over some series into one results folder."""
+
+    config: EvalConfig
+    preparation: Preparation
+    results: ResultsFolder
+    journal: Journal
+    callback: RunCallback
+    policy: LongRunPolicy
+    clock: Clock
+    outcome: Outcome
+    """Filled while the run goes on."""
+
+    @cached_property
+    def device(self) -> str:
+        """The device to compute on; resolving it may import torch."""
+        return resolve_device(self.config.device)
+
+    def is_finished(self, job: CheckpointJob) -> bool:
+        """Return whether this run has nothing to compute for a job."""
+        return job.state is JobState.DONE or (job.state is JobState.SCORED and self.config.leaves_metrics)

@@ -1,0 +1,51 @@
+"""Say before a long run how much work and disk space it takes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from milepost.byte_sizes import format_bytes
+from milepost.plan.plan import Plan
+from milepost.run.jobs import CheckpointJob
+
+LONG_TOKENS = 2_000_000
+"""With fewer tokens in all nothing is said."""
+
+BYTES_PER_REQUEST = 10
+"""9.5 measured: a log-likelihood of 8 bytes hardly compresses."""
+BYTES_PER_DOC = 40
+"""Measured with four choices: their filtered answers as JSON, two metrics."""
+BYTES_PER_FILE = 2048
+
+
+def disk_needed(plan: Plan) -> int:
+    """Estimate the bytes of a checkpoint's records, less lm_eval's files, within a factor of two."""
+    return sum(
+        BYTES_PER_REQUEST * task.encoded.n_requests
+        + BYTES_PER_DOC * task.n_docs
+        + BYTES_PER_FILE * (len(task.shards) + 1)
+        for task in plan.tasks
+    )
+
+
+def announce_work(jobs: Sequence[CheckpointJob], folder: Path) -> None:
+    """Say how much work these unfinished jobs are, if it is much or the disk is too small."""
+    needed = sum(disk_needed(job.plan) for job in jobs)
+    free = shutil.disk_usage(folder).free
+    n_tokens = sum(job.n_tokens for job in jobs)
+    if needed > free:
+        line = (
+            f"warning: the results may need {format_bytes(needed)},"
+            f" and {folder} has {format_bytes(free)} free"
+        )
+    elif n_tokens >= LONG_TOKENS:
+        line = (
+            f"{len(jobs)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
+            f" results about {format_bytes(needed)}, {format_bytes(free)} free"
+        )
+    else:
+        return
+    print(line, file=sys.stderr, flush=True)
