@@ -1,4 +1,4 @@
-"""From a folder of files to a model that can be asked: config, tensors, tokenizer, and one live module."""
+"""Load a checkpoint: config, tensors, tokenizer, and the one model in memory."""
 
 from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
 from milepost.weights.config import ContextLength, context_length, read_config

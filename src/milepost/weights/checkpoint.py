@@ -1,4 +1,4 @@
-"""A checkpoint's config and tensors, read from a folder and checked. Knows files, not modules."""
+"""Read and check a checkpoint's config and tensors. Knows files, not modules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from milepost.weights.in_memory_files import HeldFiles
 
 FEW_CORES = 4
-"""With fewer, one thread looks at the weights, beside the one that scores."""
+"""With fewer cores, one thread reads the weights beside the thread that scores."""
 _HUGGING_FACE = frozenset({"safetensors", "bin"})
 """Formats whose other files are nothing to the model; in those of trainers pickles are read, safely."""
 
@@ -40,12 +40,14 @@ class CheckpointWeights:
     folder: Path
     config: PretrainedConfig
     tensors: dict[str, torch.Tensor]
-    """By the names in the files, or transformers' own for other formats; on the CPU, in the files' dtypes."""
+    """Tensors by name (the names in the files, or transformers' names for other formats); on the CPU, in the
+    files' dtypes.
+    """
     file_of: Mapping[str, str]
     """The name of the file that each tensor came from."""
     n_bytes: int
     warnings: tuple[str, ...] = ()
-    """What is odd but may be meant: matrices of zeros, NaN or Inf, another dtype than the config's."""
+    """Suspicious but possibly intended: matrices of zeros, NaN or Inf, a dtype other than the config's."""
     adapter: Adapter | None = None
     """If set, the tensors are an adapter's, which `formats.peft.merging.merged` merges into its base."""
 
@@ -117,7 +119,7 @@ def read_checkpoint(
 
 
 def _without_wrappers(found: Found) -> Found:
-    """What was read, without the names of wrappers (torch.compile's, DDP's, FSDP's) in its tensors' names."""
+    """Return the result without wrapper names (torch.compile, DDP, FSDP) in the tensors' names."""
     names = renamed(found.tensors)
     changed = next((name for name, own in names.items() if name != own), None)
     if changed is None:

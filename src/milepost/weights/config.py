@@ -1,4 +1,4 @@
-"""A checkpoint's `config.json` as transformers understands it, and what must be true of it."""
+"""Read a checkpoint's `config.json` with transformers and check it."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ logger = logging.getLogger("milepost.weights")
 
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")
 _TOKENIZER_INFINITY = 1000000000000000019884624838656
-"""What a tokenizer says when it knows no limit (lm_eval/models/utils.py, TOKENIZER_INFINITY)."""
+"""Value of `model_max_length` in a tokenizer without a limit (lm_eval/models/utils.py, TOKENIZER_INFINITY).
+"""
 _DEFAULT_LENGTH = 2048
 _LONGEST = 2**31 - 1
 _MOST_PARTS = 10_000
 _COUNTED = re.compile(r"layer|expert|label|attention_types|n_blocks|num_blocks|block_types")
-"""In names of entries for each unit of which transformers makes something."""
+"""Parts of entry names that count objects which transformers creates."""
 _CAUSAL_MARKS = ("CausalLM", "LMHead", "ForConditionalGeneration")
 _OTHER_TASK = re.compile(r"For[A-Z]|Encoder|Vision|Classifi|Reward")
-"""In names of classes that are no causal language models."""
+"""Parts of class names that are not causal language models."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextLength:
-    """How many tokens a model sees at once."""
+    """The number of tokens that a model sees at once."""
 
     tokens: int
     source: str
-    """Who says so: `config.max_position_embeddings`, `tokenizer.model_max_length`, `default`."""
+    """Source of the number: `config.max_position_embeddings`, `tokenizer.model_max_length` or `default`."""
 
 
 def read_config(folder: Path, format: str = "", given: Path | None = None) -> PretrainedConfig:
@@ -182,7 +183,7 @@ def _foreign_kernel(raw: Any) -> str | None:
 
 
 def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...]) -> bool:
-    """Whether the class that wrote the checkpoint was a causal language model, or the bare body of one.
+    """Return whether the class that wrote the checkpoint is a causal language model or its bare body.
 
     The bare body (`GPT2Model`) is enough where its head is tied; where not, the missing head is found later.
     A class that transformers does not have (`LlamaWithAuxLoss`) is taken for one of the config's model type,
@@ -198,14 +199,15 @@ def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...
 
 
 def _classes(model_type: str, causal: str | tuple[str, ...]) -> set[str]:
-    """Names of transformers' classes for a causal language model of a type, and for its body."""
+    """Return the names of transformers' classes for a causal language model of this type, and for its body.
+    """
     body = MODEL_MAPPING_NAMES.get(model_type)
     found = {causal} if isinstance(causal, str) else set(causal)
     return found | ({body} if isinstance(body, str) else set(body or ()))
 
 
 def _note_own_class(name: str, config: PretrainedConfig, raw: dict[str, Any]) -> None:
-    """Say it where the checkpoint was written by a class that transformers does not have."""
+    """Warn if the checkpoint was written by a class that transformers does not have."""
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[raw["model_type"]]
     written = [str(one) for one in raw.get("architectures") or []]
     if written and not _classes(raw["model_type"], causal) & set(written):

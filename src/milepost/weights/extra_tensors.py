@@ -1,4 +1,4 @@
-"""Tensors in a checkpoint that the config's architecture has no place for: which may be left out.
+"""Decide which tensors without a place in the config's architecture may be left out.
 
 transformers leaves all of them out with a warning. That is right for what was trained beside the model (a
 value head, layers that predict further tokens) or is made anew (masks, rotary tables), and for scales of a
@@ -23,7 +23,7 @@ _MADE_ANEW = re.compile(
 _SCALE = re.compile(
     r"(?:^|[._])(?:scales?|scale_inv|zero_points?|zeros|amax|g_idx|absmax|quant_map|quant_state[\w.]*|SCB)$"
 )
-"""What quantizers keep beside a weight, or for the KV cache (`k_scale`)."""
+"""Tensors that quantizers store beside a weight or for the KV cache (`k_scale`)."""
 _BESIDE = re.compile(
     r"(?:^|[._])(?:v_head|\w*head\w*|aux\w*|value\w*|reward\w*|score\w*|critic\w*|classifier\w*|mtp\w*|medusa\w*"
     r"|eagle\w*|predictor\w*|probe\w*|ema\w*)(?:$|\.)"
@@ -33,7 +33,7 @@ _ADAPTER = re.compile(r"(?:^|\.)(?:lora_\w+|base_layer|ia3_l|modules_to_save|had
 
 
 def is_made_anew(name: str) -> bool:
-    """Whether a tensor left over in an old checkpoint is a mask or table that transformers makes itself."""
+    """Return whether a tensor of an old checkpoint is a mask or table that transformers creates itself."""
     return bool(_MADE_ANEW.search(name))
 
 
@@ -47,7 +47,7 @@ class _Known:
 
 
 def _what_it_changes(name: str, known: _Known, tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """Why a tensor that the architecture does not know cannot be left out; None where it can."""
+    """Return why an unknown tensor cannot be left out; None if it can."""
     if is_made_anew(name):
         return None
     if _ADAPTER.search(name):

@@ -1,4 +1,4 @@
-"""What a model's `generation_config.json` says of how its texts end and are chosen."""
+"""Read the generation defaults in a model's `generation_config.json`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OPTIONS = (
     "repetition_penalty", "no_repeat_ngram_size", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff",
     "eta_cutoff",
 )  # fmt: skip
-"""Those of `GenerationConfig` that our generators follow."""
+"""Fields of `GenerationConfig` that our generators follow."""
 SILENT = {
     "bos_token_id", "decoder_start_token_id", "do_sample", "eos_token_id", "max_length", "max_new_tokens",
     "pad_token_id", "temperature", "transformers_version", "use_cache", "_from_model_config",
     "cache_implementation", "output_attentions", "output_hidden_states", "return_dict_in_generate",
 }  # fmt: skip
-"""Those that change no text, or that lm_eval always says itself."""
+"""Fields that do not change a text, or that lm_eval always sets."""
 
 logger = logging.getLogger("milepost.weights")
 
@@ -53,7 +53,7 @@ def read_generation_defaults(folder: Path, config: PretrainedConfig) -> Generati
 
 
 def generation_defaults(settings: GenerationConfig) -> GenerationDefaults:
-    """What matters here of transformers' own settings of a model."""
+    """Return the generation defaults of a model that affect its texts."""
     eos: Any = settings.eos_token_id
     stop_tokens = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
     options = {name: getattr(settings, name, None) for name in OPTIONS}

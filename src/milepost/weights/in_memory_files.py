@@ -1,4 +1,4 @@
-"""Safetensors files read into memory once, and hashed meanwhile: to be identified and then to be used."""
+"""Read safetensors files into memory once and hash them meanwhile, to identify and then use them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileBytes:
     data: torch.Tensor
     """[B] bytes behind the header, on the CPU."""
     sha256: str
-    """Of the file, in hex."""
+    """SHA-256 of the file, in hex."""
 
 
 class HeldFiles:

@@ -1,4 +1,4 @@
-"""One module in memory, into which checkpoint after checkpoint is copied.
+"""The one model in memory, into which checkpoint after checkpoint is copied.
 
 Building a module costs seconds and, compiled, minutes; copying costs as much as memory bandwidth. The copy
 goes straight by name where transformers was seen to take each tensor over as it is; where it converts
@@ -72,7 +72,7 @@ class LiveModel:
 
     @property
     def copies_directly(self) -> bool:
-        """Whether checkpoints are copied by name, without a second module."""
+        """Return whether checkpoints are copied by name, without a second module."""
         return self._direct is not None
 
     def max_length(self, tokenizer: PreTrainedTokenizerBase | None) -> int:
@@ -80,7 +80,7 @@ class LiveModel:
         return context_length(self.config, tokenizer).tokens
 
     def accepts(self, weights: CheckpointWeights) -> str | None:
-        """Why these weights cannot be copied into this module; None where they can."""
+        """Return why these weights cannot be copied into this module; None if they can."""
         config = _essence(weights)
         for key in sorted(config.keys() | self._config.keys()):
             if config.get(key) != self._config.get(key):
@@ -98,8 +98,9 @@ class LiveModel:
         return self._untied(weights)
 
     def direct_tensors(self, weights: CheckpointWeights) -> dict[str, tuple[torch.Tensor, torch.dtype]]:
-        """By the module's names, accepted weights and the dtypes they are to have; empty where transformers
-        converts them."""
+        """Return the tensors by the module's names with their target dtypes; empty if transformers has to
+        convert them.
+        """
         target = self.module.state_dict()
         names = (self._direct or {}).items()
         return {own: (weights.tensors[name], target[own].dtype) for name, own in names}
@@ -145,7 +146,7 @@ class LiveModel:
 
 
 def auto_dtype(weights: CheckpointWeights) -> str:
-    """What `--dtype auto` is for a checkpoint: the config's dtype, else that of its first float tensor."""
+    """Return the dtype of `--dtype auto`: the config's, or that of the first float tensor."""
     named = getattr(weights.config, "dtype", None)
     if named is None:
         floats = (tensor.dtype for tensor in weights.tensors.values() if tensor.is_floating_point())
@@ -154,7 +155,7 @@ def auto_dtype(weights: CheckpointWeights) -> str:
 
 
 def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[str, str] | None:
-    """Which tensor of the module each tensor of the files is; None unless that is all there is to loading.
+    """Map each tensor of the files to its tensor in the module; None if loading needs more than copying.
 
     Names are believed only where the loaded values agree too, every part of the module is accounted for, and
     transformers reports no conversion.

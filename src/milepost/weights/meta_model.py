@@ -1,4 +1,4 @@
-"""The module that a config stands for, without memory for its weights: its tensors and their shapes."""
+"""Create a config's module on the meta device, to know its tensors and shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from milepost.weights.process_state import PROCESS_STATE
 
 
 def expected_tensors(folder: Path, config: PretrainedConfig) -> dict[str, torch.Tensor]:
-    """What a module of this config holds, with or without the body's prefix, made without memory for weights.
+    """Return the tensors of a module of this config, with or without the body's prefix, without allocating
+    memory.
 
     Raises:
         CheckpointError: naming the folder: the config makes no model.
@@ -54,7 +55,8 @@ def class_for(config: PretrainedConfig) -> type[PreTrainedModel]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Make a module without transformers' progress bar and its table of missing weights: we raise instead.
+    """Create a module without transformers' progress bar and table of missing weights; we raise errors
+    instead.
 
     One thread at a time, since both switches, and most of what is done here, hold for the whole process.
     """

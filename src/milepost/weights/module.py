@@ -1,4 +1,4 @@
-"""A transformers module with a checkpoint's weights in it, exactly as `from_pretrained` makes it.
+"""Create a transformers module with a checkpoint's weights, exactly as `from_pretrained` does.
 
 transformers itself renames, splits, fuses and ties the tensors; here it is only made sure that nothing was
 left to chance: a tensor that is missing, left over or of another shape is an error, never a random weight.

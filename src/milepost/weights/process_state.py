@@ -1,4 +1,4 @@
-"""The lock around everything that changes the state which transformers and torch keep for the whole process.
+"""The lock for everything that changes process-wide state of transformers and torch.
 
 While `from_pretrained` makes a module, the default dtype, functions of `torch.nn.init` and
 `PreTrainedModel.tie_weights` are replaced for every thread; peft seeds the random numbers and Python's

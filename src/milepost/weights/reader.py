@@ -1,4 +1,4 @@
-"""What a reader of one format is given, and what it gives back."""
+"""Input and output of the readers of all formats."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One checkpoint to be read."""
+    """A checkpoint to read."""
 
     folder: Path
     format: str
     config: PretrainedConfig
     config_file: Path | None
-    """Where the config was read; None where the checkpoint tells it otherwise."""
+    """Path of the config; None if the checkpoint holds its config in another form."""
     sha256: Mapping[str, str]
-    """By path in the folder, what each weight file must hash to; files without an entry are not checked."""
+    """Expected SHA-256 by path in the folder; files without an entry are not checked."""
     base: Base | None = None
-    """For an adapter: the model it changes."""
+    """The base model of an adapter."""
     held: HeldFiles | None = None
     """Files that were read already to identify the checkpoint."""
 
@@ -50,17 +50,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was read."""
+    """The config and tensors that were read."""
 
     tensors: dict[str, torch.Tensor]
-    """By transformers' names (or those of the checkpoint's own index), on the CPU."""
+    """Tensors by transformers' names (or those of the checkpoint's index), on the CPU."""
     file_of: Mapping[str, str]
     """The file each tensor came from, by path in the folder."""
     config: PretrainedConfig | None = None
     """The config, where the weights say more of it than its file; None leaves it as it is."""
     warnings: tuple[str, ...] = ()
     adapter: Adapter | None = None
-    """How the tensors, which are an adapter's own, are merged into its base; None for whole models."""
+    """Merges an adapter's tensors into its base; None for whole models."""
 
 
 def check_tied(folder: Path, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]) -> None:

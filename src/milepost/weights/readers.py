@@ -1,4 +1,4 @@
-"""How the tensors of each format are read: one function per name in `milepost.sources.formats`."""
+"""Registry of readers: one function per format of `milepost.sources.formats`."""
 
 from __future__ import annotations
 

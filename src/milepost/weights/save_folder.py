@@ -1,4 +1,4 @@
-"""A checkpoint in memory as a Hugging Face folder: config and safetensors."""
+"""Save a checkpoint in memory as a Hugging Face folder: config and safetensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from milepost.sources.formats.huggingface.layout import WEIGHT_NAMES
 from milepost.weights.checkpoint import CheckpointWeights
 
 MAX_SHARD_BYTES = 5_000_000_000
-"""What one file holds at most, as transformers had it for years; a single larger tensor has its own."""
+"""Maximum size of one file, transformers' default for years; a larger tensor has its own file."""
 
 
 def write_checkpoint(
@@ -46,7 +46,7 @@ def write_checkpoint(
 
 
 def _shards(tensors: Mapping[str, torch.Tensor], max_bytes: int) -> Iterator[list[str]]:
-    """Names of the tensors of each file, in order."""
+    """Return the names of the tensors of each file, in order."""
     shard: list[str] = []
     n_bytes = 0
     for name, tensor in tensors.items():

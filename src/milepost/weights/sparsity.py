@@ -1,4 +1,4 @@
-"""How sparse a checkpoint is: exact zeros per linear layer, and the pattern they lie in.
+"""Measure a checkpoint's sparsity: exact zeros per linear layer, and their pattern.
 
 Counts what is in the files, in the files' own dtype; needs no model. Linear layers are the matrices inside
 the blocks. Embeddings and the output head are no part of the total, as pruning methods leave them alone
@@ -27,7 +27,7 @@ _GROUPS = (2, 4, 8, 16)
 """The M of N:M patterns that are looked for; sparse tensor cores know 1:2 and 2:4, papers go up to 8:16."""
 
 _SLACK = 0.01
-"""How many more zeros than its pattern asks for an N:M layer may have."""
+"""Share of additional zeros that an N:M layer may have."""
 
 _BLOCK = re.compile(r"(\d+)x(\d+) blocks")
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output_layer|output)\.weight$")
@@ -67,7 +67,7 @@ def _is_matrix(tensor: torch.Tensor) -> bool:
 
 
 def _distinct(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each tensor once, where a file names the same memory twice (tied weights in a torch pickle)."""
+    """Yield each tensor once, also if a file names the same memory twice (tied weights in a torch pickle)."""
     seen: set[tuple[int, torch.Size]] = set()
     for name, tensor in tensors.items():
         place = tensor.data_ptr(), tensor.shape

@@ -1,4 +1,4 @@
-"""A tokenizer as lm_eval loads it, and a name for what it does to text."""
+"""Load a tokenizer as lm_eval does, and compute its identity from its behaviour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tokenizer's files, looked at before transformers loads them.
+"""Check the size of a tokenizer's files before transformers loads them.
 
 Loading already normalizes tokens that were added, and the library that does so ends the process where memory
 ends; a named pipe among the files would be waited for.

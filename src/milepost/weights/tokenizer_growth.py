@@ -1,4 +1,4 @@
-"""A tokenizer that makes endless text of a short one, told from its description before it is given any.
+"""Detect a tokenizer that makes an endless text of a short one, from its description.
 
 A normalizer may replace each space by a thousand, several times over: a prompt of a hundred characters then
 fills the memory, inside a library that cannot be interrupted.

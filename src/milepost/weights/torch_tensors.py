@@ -1,4 +1,4 @@
-"""Tensors of a `torch.save` file, read one by one from where `sources.torch_archive` found them.
+"""Read tensors of a `torch.save` file one by one, at the places that `sources.torch_archive` found.
 
 Read and not memory-mapped, for the reasons of `read_safetensors`; what is not asked for (optimizer states) is
 never read. To load a file of which every tensor is wanted, `read_whole` does it in one go.
@@ -65,7 +65,7 @@ class OpenArchive:
             target[first : first + len(part)].copy_(part)
 
     def holds(self, tensor: torch.Tensor, stored: StoredTensor) -> bool:
-        """Whether a contiguous tensor is byte for byte the stored one (NaN is then equal to NaN).
+        """Return whether a contiguous tensor equals the stored one byte for byte (NaN equals NaN).
 
         Raises:
             CheckpointError: the file became shorter, or cannot be read.
@@ -111,7 +111,7 @@ class OpenArchive:
 
 
 def _after(buffers: list[memoryview], n_bytes: int) -> list[memoryview]:
-    """What is left of them once the first bytes are filled."""
+    """Return the buffers that remain after the first bytes are filled."""
     for number, buffer in enumerate(buffers):
         if n_bytes < len(buffer):
             return [buffer[n_bytes:], *buffers[number + 1 :]]
@@ -124,12 +124,12 @@ def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def tensor_items(stored: StoredTensor) -> int:
-    """How many elements it has."""
+    """Return the number of elements."""
     return math.prod(stored.shape)
 
 
 def is_contiguous(stored: StoredTensor) -> bool:
-    """Whether its elements lie one after the other, the last dimension first."""
+    """Return whether the elements are contiguous in row-major order."""
     expected = 1
     for size, step in zip(reversed(stored.shape), reversed(stored.stride), strict=True):
         if size != 1 and step != expected:
@@ -154,7 +154,7 @@ def open_archive(path: Path) -> Iterator[OpenArchive]:
 
 
 def read_whole(path: Path, allowed: Collection[str] = ()) -> Any:
-    """All values of a file with their tensors, as `torch.load` gives them; classes become `StandIn`s.
+    """Return all values of a file with their tensors, as `torch.load` does; classes become `StandIn`s.
 
     Raises:
         CheckpointError: as `read_archive`.

@@ -1,4 +1,4 @@
-"""Names that a wrapper around the model left in its tensors' names: torch.compile's, DDP's, FSDP's."""
+"""Remove wrapper names (torch.compile, DDP, FSDP) from tensors' names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 _ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """torch.compile, FSDP 1 and activation checkpointing wrap single layers too; no model has parts so named."""
 _IN_FRONT = _ANYWHERE | {"module", "_forward_module"}
-"""With DDP's, DeepSpeed's and Lightning Fabric's wrapper of the whole model."""
+"""Prefixes of DDP's, DeepSpeed's and Lightning Fabric's wrappers of the whole model."""
 
 
 def unwrapped(name: str) -> str:
@@ -19,6 +19,6 @@ def unwrapped(name: str) -> str:
 
 
 def renamed(names: Iterable[str]) -> dict[str, str]:
-    """Each name to itself without wrappers; as they are where two would become one."""
+    """Map each name to the name without wrappers; unchanged if two names would become one."""
     known = {name: unwrapped(name) for name in names}
     return known if len(set(known.values())) == len(known) else {name: name for name in known}

@@ -1,4 +1,4 @@
-"""Tensors of torch.distributed checkpoints (DCP), without the code that their pickles could hold."""
+"""Read tensors of torch.distributed checkpoints (DCP) without executing their pickles."""
 
 from milepost.weights.formats.dcp.reader import read_dcp_tensors
 

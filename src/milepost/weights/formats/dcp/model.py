@@ -1,4 +1,4 @@
-"""A language model out of a DCP folder: of a transformers module, or of torchtitan's Llama."""
+"""Read a language model from a DCP folder: a transformers model or torchtitan's Llama."""
 
 from __future__ import annotations
 

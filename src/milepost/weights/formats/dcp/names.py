@@ -1,4 +1,4 @@
-"""Which entries of a DCP checkpoint are the model, and which weight each is.
+"""Find the model's entries in a DCP checkpoint, and the weight that each entry is.
 
 Trainers save a model inside of what they like (`model.`, `app.model.`), beside an optimizer whose entries
 repeat the names of the weights. So the weights are looked for by the ends of their names.

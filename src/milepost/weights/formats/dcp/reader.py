@@ -1,4 +1,4 @@
-"""Tensors of a DCP folder by name, joined from their pieces by torch.distributed.checkpoint itself.
+"""Read tensors of a DCP folder by name; torch.distributed.checkpoint joins their pieces.
 
 torch would unpickle `.metadata` and byte entries without any check. So it is given metadata that were read
 safely, in which there are none but the wanted tensors; those it reads with `weights_only=True`.
@@ -66,7 +66,7 @@ def read_dcp_tensors(folder: Path, metadata: DcpMetadata, names: Iterable[str]) 
 
 
 def _load(folder: Path, metadata: DcpMetadata, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """What `torch.distributed.checkpoint.load` does in one process, but with our metadata."""
+    """Load as `torch.distributed.checkpoint.load` does in one process, but with our metadata."""
     planner, reader = DefaultLoadPlanner(), FileSystemReader(folder)
     try:
         tensors = {name: _empty(metadata.tensors[name]) for name in names}
@@ -106,7 +106,7 @@ def _as_torch(metadata: DcpMetadata, names: Sequence[str]) -> Metadata:
 
 
 def _too_much(metadata: DcpMetadata, names: Sequence[str], file_bytes: int) -> str | None:
-    """Why the tensors need more memory than the files can fill, which would be taken before they are read."""
+    """Return why the tensors need more memory than the files can fill; checked before memory is taken."""
     n_bytes = 0
     for name in names:
         entry = metadata.tensors[name]
@@ -118,7 +118,7 @@ def _too_much(metadata: DcpMetadata, names: Sequence[str], file_bytes: int) -> s
 
 
 def _gap(tensor: DcpTensor) -> str | None:
-    """Why the pieces do not make up the tensor: one is outside, two overlap, or there are too few."""
+    """Return why the pieces do not fill the tensor: one is outside, two overlap, or some are missing."""
     filled = [piece for piece in tensor.pieces if math.prod(piece.sizes)]
     for piece in filled:
         ends = (offset + size for offset, size in zip(piece.offsets, piece.sizes, strict=True))

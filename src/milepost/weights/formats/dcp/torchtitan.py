@@ -1,4 +1,4 @@
-"""torchtitan's Llama 3 as transformers' Llama: names of weights, order of rotary pairs, arguments.
+"""Convert torchtitan's Llama 3 to transformers' Llama: weight names, order of rotary pairs, arguments.
 
 Source: torchtitan v0.2, models/llama3/model/ (`args.py`, `model.py`, `state_dict_adapter.py`); the names that
 v0.3 gave some weights are known too. torchtitan rotates neighbouring elements of a head, transformers the two
@@ -74,7 +74,7 @@ def names_for_transformers(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_table(name: str) -> bool:
-    """Whether a tensor is no weight."""
+    """Return whether a tensor is a table and not a weight."""
     return name in _TABLES
 
 
@@ -118,7 +118,7 @@ def as_llama(
 
 
 def are_torchtitan_arguments(raw: Mapping[str, Any]) -> bool:
-    """Whether a config is torchtitan's own (`TransformerModelArgs`), not transformers'."""
+    """Return whether a config is torchtitan's `TransformerModelArgs` and not transformers'."""
     return "model_type" not in raw and {"dim", "n_layers", "n_heads"} <= raw.keys()
 
 
@@ -188,7 +188,7 @@ def _rope(theta: float, scaling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hidden_of_feed_forward(dim: int, given: Mapping[str, Any]) -> int:
-    """As torchtitan's FeedForward rounds it (model.py)."""
+    """Return the hidden size, rounded as in torchtitan's FeedForward (model.py)."""
     hidden = int(2 * 4 * dim / 3)
     if given["ffn_dim_multiplier"]:
         hidden = int(float(given["ffn_dim_multiplier"]) * hidden)

@@ -1,4 +1,4 @@
-"""The weights of a DeepSpeed ZeRO checkpoint: its fp32 masters, put together from the ranks' flat partitions.
+"""Read a DeepSpeed ZeRO checkpoint: the fp32 master weights, joined from the ranks' flat partitions.
 
 ZeRO-1 and -2 lay the weights of a group end to end and cut that in one piece per rank; ZeRO-3 cuts each
 weight. Source: DeepSpeed 0.19, utils/zero_to_fp32.py. Partitions are read straight into the memory of the
@@ -29,7 +29,7 @@ from milepost.weights.reader import Asked, Found, check_tied
 from milepost.weights.torch_tensors import OpenArchive, open_archive, tensor_items
 
 _PRECISION = {torch.float32: 2.0**-22, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
-"""How far a master may be from the module's copy of it, as a share: a rounding."""
+"""Largest relative difference between a master weight and the module's copy: a rounding."""
 
 
 def read_deepspeed(asked: Asked) -> Found:

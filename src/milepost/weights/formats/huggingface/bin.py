@@ -1,4 +1,4 @@
-"""The tensors of one `pytorch_model.bin`, without running the code that a pickle can hold.
+"""Read the tensors of a `pytorch_model.bin` without executing its pickle.
 
 `torch.load(weights_only=True)` builds tensors and plain containers, and refuses everything else.
 """
@@ -24,7 +24,7 @@ _FOREIGN_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def read_bin(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
-    """All tensors of a torch pickle, on the CPU.
+    """Read all tensors of a torch pickle, on the CPU.
 
     Args:
         sha256: what the file must hash to, just before it is loaded; None leaves it unchecked.
@@ -83,6 +83,6 @@ def _check_archive(name: str, file: BinaryIO) -> None:
 
 
 def _refused(error: pickle.UnpicklingError) -> str:
-    """What torch stumbled over; it names the function that the pickle would have called."""
+    """Describe why torch refused the file; names the function that the pickle would have called."""
     called = _FOREIGN_GLOBAL.search(str(error))
     return f"asks to run code ({shown(called[1])})" if called else "asks to run code or is damaged"

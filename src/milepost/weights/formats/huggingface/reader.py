@@ -1,4 +1,4 @@
-"""Tensors of a Hugging Face folder, from one file or from the shards that its index lists."""
+"""Read the tensors of a Hugging Face folder, from one file or from the shards in its index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from milepost.weights.reader import Asked, Found
 
 
 def read_huggingface(asked: Asked) -> Found:
-    """All tensors, by the names in the files; each file's hash is compared as it is read.
+    """Read all tensors by the names in the files and compare each file's hash.
 
     Raises:
         CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.

@@ -1,4 +1,4 @@
-"""The tensors of one safetensors file, read whole into memory.
+"""Read a safetensors file whole into memory.
 
 Read and not memory-mapped: a mapped file that a training run overwrites would change under a running
 evaluation, and one that it truncates would kill the process.
@@ -25,7 +25,7 @@ _DTYPES = {
 def read_safetensors(
     path: Path, sha256: str | None = None, held: HeldFiles | None = None
 ) -> dict[str, torch.Tensor]:
-    """All tensors of a file, on the CPU; they share one buffer.
+    """Read all tensors of a file, on the CPU; they share one buffer.
 
     Args:
         sha256: what the bytes read must hash to; None leaves them unchecked.

@@ -1,4 +1,4 @@
-"""Checkpoints of Megatron-LM as transformers has them, without megatron and without a copy on disk.
+"""Read Megatron-LM checkpoints as transformers models, without Megatron-LM and without a copy on disk.
 
 In the order in which one is read (what its files say stands in `sources/megatron_files`):
 

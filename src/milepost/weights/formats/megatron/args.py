@@ -1,4 +1,4 @@
-"""What Megatron-LM's own arguments say of a model: its shape, its layers' parts, how it was split.
+"""Read Megatron-LM's arguments: the model's shape, the parts of its layers, how it was split.
 
 Every argument that changes the computation is either understood or refused by name, never ignored. Names and
 defaults: megatron/training/arguments.py of core_v0.16.1; entries that older versions did not write have the
@@ -61,10 +61,10 @@ class MegatronArgs:
     head_dim: int
     context: int
     padded_vocabulary: int | None
-    """None where the arguments do not say."""
+    """None if the arguments do not name it."""
     position: Position
     rotary_dim: int
-    """How many of a head's dimensions are rotated; all of them unless `rotary_percent` is below 1."""
+    """Number of rotated dimensions per head; all unless `rotary_percent` is below 1."""
     rotary_base: float
     llama3_scaling: float | None
     """Factor of Llama 3.1's scaling of the frequencies (with its other constants: 1, 4, 8192)."""
@@ -73,13 +73,13 @@ class MegatronArgs:
     norm: Norm
     norm_epsilon: float
     norm_plus_one: bool
-    """Whether the weights of norms are stored less one."""
+    """True if the weights of norms are stored minus one."""
     qk_norm: bool
     gated: bool
     activation: str
-    """As transformers names it."""
+    """The name in transformers."""
     bias: bool
-    """On every linear layer."""
+    """True if every linear layer has a bias."""
     qkv_bias: bool
     tied: bool
     dtype: str
@@ -92,9 +92,9 @@ class MegatronArgs:
     """Layers of the first and last stage where these differ from the others."""
     embedding_counts: bool
     loss_counts: bool
-    """Whether embedding and loss count as a layer when the layers are dealt out."""
+    """True if embedding and loss count as a layer when the layers are distributed."""
     own_split: bool
-    """Whether the stages are laid out by hand (`pipeline_model_parallel_layout`)."""
+    """True if the stages are given by hand (`pipeline_model_parallel_layout`)."""
 
 
 def parse_args(settings: Settings) -> MegatronArgs:
@@ -159,7 +159,9 @@ def _position(args: _Arguments) -> Position:
 
 
 def _rotary_dim(args: _Arguments, head_dim: int) -> int:
-    """As megatron/core/models/common/embeddings/rotary_pos_embedding.py computes it."""
+    """Return the rotary dimension as megatron/core/models/common/embeddings/rotary_pos_embedding.py computes
+    it.
+    """
     percent = args.number("rotary_percent", 1.0)
     if not 0 < percent <= 1:
         raise args.refusal("rotary_percent")

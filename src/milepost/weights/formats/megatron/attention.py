@@ -1,4 +1,4 @@
-"""Queries, keys and values as Megatron keeps them, and in the order that other programs want.
+"""Reorder queries, keys and values from Megatron's order to the usual one.
 
 In the files rows lie per query group: all query heads of the group, its key head, its value head
 (megatron/core/transformer/attention.py, get_query_key_value_tensors).
@@ -30,7 +30,7 @@ def rows_of_rank(whole: torch.Tensor, slot: Slot, args: MegatronArgs, rank: int)
 
 
 def in_order(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
-    """All queries, all keys, all values, from rows that lie group by group.
+    """Return all queries, all keys, all values from rows that are stored group by group.
 
     Args:
         tensor: weight [(heads + 2 * groups) * head_dim, hidden] or bias, of the whole model.

@@ -1,4 +1,4 @@
-"""Learned positions, LayerNorm and a plain MLP: transformers' GPT-2."""
+"""Convert a Megatron model with learned positions, LayerNorm and a plain MLP to transformers' GPT-2."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _INSIDE: Mapping[str, str] = {
 
 
 class Gpt2:
-    """How a model of Megatron becomes a `GPT2LMHeadModel`."""
+    """Conversion of a Megatron model to `GPT2LMHeadModel`."""
 
     def fits(self, args: MegatronArgs) -> bool:
-        """Whether GPT-2 computes what the model does."""
+        """Return whether GPT-2 computes the same as this model."""
         return (
             args.position == "learned_absolute"
             and args.norm == "LayerNorm"
@@ -62,7 +62,9 @@ class Gpt2:
     def tensors(
         self, args: MegatronArgs, name: str, tensor: torch.Tensor
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """What a tensor of the whole model is in the module. Its linear layers keep weights transposed."""
+        """Return the module's tensors for one tensor of the model. GPT-2's linear layers keep weights
+        transposed.
+        """
         if args.norm_plus_one and "layernorm" in name and name.endswith(".weight"):
             tensor = tensor.float() + 1
         found = layer_name(name)

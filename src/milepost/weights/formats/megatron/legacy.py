@@ -1,4 +1,4 @@
-"""Tensors of a legacy checkpoint, joined from the parts of its tensor- and pipeline-parallel ranks.
+"""Read a legacy checkpoint: tensors joined from its tensor- and pipeline-parallel ranks.
 
 Each part is read to where it belongs in the whole, so that a tensor is in memory once. What ranks hold in
 common is compared.
@@ -37,7 +37,7 @@ from milepost.weights.formats.megatron.tensor_specs import (
 from milepost.weights.torch_tensors import OpenArchive, is_contiguous, open_archive
 
 _VERSION = 3.0
-"""Of the order in which queries, keys and values lie; earlier ones had another."""
+"""Version of the order of queries, keys and values; earlier versions had another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class LegacyCheckpoint:
 
     @property
     def keys(self) -> list[str]:
-        """What can be read, one at a time and in any order."""
+        """Return the names of the tensors that can be read, in any order."""
         return list(self.slots)
 
     def read(self, key: str) -> dict[str, torch.Tensor]:

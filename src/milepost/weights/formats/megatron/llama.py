@@ -1,4 +1,4 @@
-"""Rotary positions: transformers' Llama, and where it cannot, an architecture of the same names that can.
+"""Convert a Megatron model with rotary positions to Llama, or to an architecture with Llama's names.
 
 | model | architecture |
 |---|---|
@@ -50,22 +50,22 @@ _INSIDE: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LlamaLike:
-    """How a model of Megatron becomes one of Llama's names."""
+    """Conversion of a Megatron model to an architecture with Llama's names."""
 
     architecture: str
     config_class: Callable[..., PretrainedConfig]
     fits: Callable[[MegatronArgs], bool]
-    """Whether the architecture computes what the model does."""
+    """Return whether the architecture computes the same as the model."""
     options: Callable[[MegatronArgs], dict[str, Any]]
     """Its own entries of the config."""
     fused_gate: bool = False
-    """Whether gate and up stay one tensor."""
+    """True if gate and up projections stay one tensor."""
     interleaves: bool = False
-    """Whether neighbouring dimensions are rotated together."""
+    """True if neighbouring dimensions are rotated together."""
     norm_less_one: bool = False
-    """Whether weights of norms are kept less one."""
+    """True if weights of norms are stored minus one."""
     output_bias: bool = False
-    """Whether the attention's output has a bias wherever queries, keys and values have one."""
+    """True if the attention output has a bias whenever queries, keys and values have one."""
 
     def config(self, args: MegatronArgs, vocabulary: int) -> PretrainedConfig:
         """The config of the module."""
@@ -92,7 +92,7 @@ class LlamaLike:
     def tensors(
         self, args: MegatronArgs, name: str, tensor: torch.Tensor
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """What a tensor of the whole model is in the module."""
+        """Return the module's tensors for one tensor of the model."""
         if "layernorm" in name and name.endswith(".weight") and args.norm_plus_one != self.norm_less_one:
             tensor = tensor.float() + (1 if args.norm_plus_one else -1)
         found = layer_name(name)

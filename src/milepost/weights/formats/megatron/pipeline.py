@@ -1,4 +1,4 @@
-"""Which layers of the model each pipeline stage holds; files of a stage count its layers from 0.
+"""Assign layers to pipeline stages; files of a stage count its layers from 0.
 
 Stages are in order, virtual ones first by round: with two stages and two rounds the layers go to (round 0,
 stage 0), (round 0, stage 1), (round 1, stage 0), (round 1, stage 1). Source: get_num_layers_to_build
@@ -17,7 +17,7 @@ Chunk = tuple[int, int]
 
 
 def chunk_order(args: MegatronArgs) -> list[Chunk]:
-    """All chunks, in the order of their layers."""
+    """Return all chunks in the order of their layers."""
     return [(turn, stage) for turn in range(args.n_virtual or 1) for stage in range(args.n_pipeline)]
 
 

@@ -1,4 +1,4 @@
-"""From a folder of Megatron-LM to a config and tensors as transformers has them."""
+"""Read a Megatron-LM folder into a transformers config and tensors."""
 
 from __future__ import annotations
 

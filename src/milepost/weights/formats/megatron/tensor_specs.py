@@ -1,4 +1,4 @@
-"""Every tensor that a model of given arguments has: its name, its shape, and how ranks split it.
+"""List every tensor of a Megatron model: name, shape, and how ranks split it.
 
 One naming for all checkpoints: that of the local layers, with each layer's number in the whole model. What
 Transformer Engine names otherwise (it folds a norm into the linear layer behind it) is renamed on the way in.
@@ -37,15 +37,16 @@ class Slot:
     halves: int = 1
     """2 where each rank holds a part of two tensors, one after the other (gate and up)."""
     grouped: bool = False
-    """Whether the rows are queries, keys and values: in this model's tensors those of all heads one after
-    the other, in the files group by group."""
+    """True if the rows are queries, keys and values: all heads one after the other in this model's tensors,
+    group by group in the files.
+    """
 
     def on_rank(self, n_tensor: int) -> tuple[int, ...]:
         """Shape of one rank's part."""
         return tuple(n // n_tensor if i == self.split else n for i, n in enumerate(self.shape))
 
     def divides(self, n_tensor: int) -> bool:
-        """Whether so many ranks can share it evenly."""
+        """Return whether this number of ranks can share the tensor evenly."""
         return self.split is None or self.shape[self.split] % (n_tensor * self.halves) == 0
 
 
@@ -58,7 +59,7 @@ class LayerName:
 
 
 def layer_name(key: str) -> LayerName | None:
-    """Which layer's tensor a name of a file means; None for tensors outside the layers."""
+    """Return the layer and tensor that a name in a file means; None for tensors outside the layers."""
     if match := _LAYER.fullmatch(key):
         return LayerName(int(match[1]), _FOLDED.get(match[2], match[2]))
     if match := _ALL_LAYERS.fullmatch(key):
@@ -97,7 +98,7 @@ def layer_slots(args: MegatronArgs) -> dict[str, Slot]:
 
 
 def model_slots(args: MegatronArgs, vocabulary: int) -> dict[str, Slot]:
-    """All tensors of the model, by their names in it.
+    """Return all tensors of the model by name.
 
     Args:
         vocabulary: rows of the embedding, padding included.

@@ -1,4 +1,4 @@
-"""The tokenizer that a training run was given, by its args (megatron/training/tokenizer/tokenizer.py).
+"""Find the tokenizer that the training run's args name (megatron/training/tokenizer/tokenizer.py).
 
 The args hold paths of the machine that trained. A file is looked for there, then by its name in the
 checkpoint's folder and in the one above. Vocabularies that lie alone are put in a folder of the cache, as
@@ -35,7 +35,7 @@ _PROBES = (
 
 
 def tokenizer_folder(checkpoint: Checkpoint, override: str | None = None) -> Path:
-    """Where a checkpoint's tokenizer lies: where one is looked for always, else the one of Megatron's args.
+    """Return the tokenizer's folder: the usual places first, then the one in Megatron's args.
 
     Raises:
         TokenizerError: there is none.

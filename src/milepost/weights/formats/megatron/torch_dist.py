@@ -1,4 +1,4 @@
-"""Tensors of a torch_dist checkpoint: whole already, mostly with all layers of a kind in one of them."""
+"""Read a torch_dist checkpoint: whole tensors, usually all layers of a kind in one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DistCheckpoint:
     """A folder of `.distcp` files, understood and checked; its tensors are read when asked for."""
 
     n_readers = 1
-    """Each reading takes the memory of all layers of a kind, so one at a time."""
+    """One tensor at a time, because each takes the memory of all layers of its kind."""
 
     def __init__(self, folder: Path) -> None:
         """Read what `common.pt` and `.metadata` say.
@@ -68,7 +68,7 @@ class DistCheckpoint:
 
     @property
     def keys(self) -> list[str]:
-        """What can be read; those first that are taken apart into copies, while memory is still free."""
+        """Return the names that can be read; first those that are split into copies, while memory is free."""
         return sorted(self._keys, key=lambda key: (QKV not in key, key))
 
     def file_of(self, name: str) -> str:
@@ -88,7 +88,7 @@ class DistCheckpoint:
         return {name: in_order(part, self.args) if self.slots[name].grouped else part for name, part in parts}
 
     def check_tied(self, embedding: torch.Tensor) -> None:
-        """Nothing to compare: a tied embedding is stored once."""
+        """Do nothing: a tied embedding is stored once."""
 
     def _names_in(self, key: str) -> list[str]:
         found = layer_name(key)

@@ -1,4 +1,4 @@
-"""The model that a series of adapters changes, read once for all of them."""
+"""Keep the base model of a series of adapters, read once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Base:
 
     @property
     def module(self) -> PreTrainedModel:
-        """On the CPU, in float32, never changed.
+        """Return the base model on the CPU, in float32; it is never changed.
 
         Raises:
             CheckpointError: the base's weights do not fit its config.

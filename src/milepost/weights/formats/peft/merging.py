@@ -1,4 +1,4 @@
-"""An adapter merged in memory into the model it changes, by peft itself.
+"""Merge an adapter into its base model in memory, with peft.
 
 The base stays as it is: a module of its own per adapter shares the base's memory, and peft puts new tensors
 in place of those that the adapter changes. Before it merges, weights that the base ties (the input and the
@@ -125,7 +125,8 @@ def _part(adapted: PeftModel, tensors: Iterable[str]) -> None:
 
 
 def _not_twice(unexpected: Iterable[str], tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names that peft did not take, without those of second copies: it saves some weights under two names."""
+    """Return the names that peft did not take, without second copies: it saves some weights under two names.
+    """
     strange = []
     for name in unexpected:
         own = tensors.get(name)
@@ -136,7 +137,7 @@ def _not_twice(unexpected: Iterable[str], tensors: Mapping[str, torch.Tensor]) -
 
 
 def _tied_to_others(adapted: PeftModel) -> set[str]:
-    """Names in the state of parts that follow another one's weights, which a file has only once."""
+    """Return the names of weights that are tied to others, which a file has only once."""
     seen: set[tuple[int, int]] = set()
     tied = set()
     for name, tensor in adapted.state_dict().items():
@@ -183,7 +184,7 @@ def _sharing(module: PreTrainedModel, *, clone: bool) -> PreTrainedModel:
 
 
 def _without_ties(module: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Every tensor of the module's state; an output embedding that still is the input one is left out."""
+    """Return the module's tensors without an LM head that is still tied to the input embedding."""
     tensors: dict[str, torch.Tensor] = module.state_dict()
     embedding, output = module.get_input_embeddings(), module.get_output_embeddings()
     if output is None or output.weight.data_ptr() != embedding.weight.data_ptr():

@@ -1,4 +1,4 @@
-"""Regular expressions in an adapter's settings, tried before peft matches every module's name with them.
+"""Try an adapter's regular expressions with a time limit before peft uses them.
 
 A few characters such as `((a+)+)+!` take Python's `re` longer than the age of the world, and it cannot be
 interrupted. So patterns that repeat a repetition are tried first in a process of their own, which can.
@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _PATIENCE_S = 20.0
-"""For all names with all patterns, start of the process included; honest ones take milliseconds."""
+"""Time limit in seconds for all patterns and names, including the start of the process; normal ones need
+milliseconds.
+"""
 _REPEATED_GROUP = re.compile(r"\)\s*(?:[*+?]|\{\d)")
 _REPETITION = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
 _FEW = 4

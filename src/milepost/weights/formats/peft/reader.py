@@ -30,7 +30,7 @@ _MERGEABLE = MERGED_ANEW | {
 _PLAIN_STARTS = frozenset({"gaussian", "orthogonal", "eva"})
 """Ways to begin training that leave the base as it is; others would change it by data that is not here."""
 _NO_SIZE = re.compile(r"alpha|seed|step|scal|lambda|tau|rho|version|inference")
-"""In names of settings that may be large and take no memory."""
+"""Parts of setting names whose values may be large without needing memory."""
 _UNMERGEABLE = {
     "alora_invocation_tokens": "applies from a certain token on only (aLoRA)",
     "use_qalora": "pools its inputs (QALoRA)",
@@ -42,12 +42,12 @@ _UNMERGEABLE = {
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What there is to merge."""
+    """An adapter's config and tensors."""
 
     file: Path
     base: Base
     settings: Mapping[str, Any]
-    """For `PeftConfig.from_peft_type`."""
+    """Type for `PeftConfig.from_peft_type`."""
 
 
 def read_adapter(asked: Asked) -> Found:

@@ -1,4 +1,4 @@
-"""How many tokens the model knows once an adapter is merged: tokens may have been added with it.
+"""Find the vocabulary size after merging an adapter, which may have added tokens.
 
 peft itself leaves it to the user to resize the base first (`AutoPeftModelForCausalLM` does it by the
 tokenizer beside the adapter). What tells it for sure are the shapes of the tensors in the adapter's file.
@@ -24,7 +24,7 @@ _FIRST = frozenset({"weight", "bias"})
 
 
 def rows_after_merging(folder: Path, base: PretrainedConfig) -> int:
-    """How many rows the embeddings have with the adapter in a folder merged into a base of this config.
+    """Return the number of embedding rows after the adapter in a folder is merged into a base of this config.
 
     Reads the adapter's config and the head of its file.
 
@@ -47,12 +47,12 @@ def rows_after_merging(folder: Path, base: PretrainedConfig) -> int:
 
 
 def _may_be_head(name: str) -> bool:
-    """Whether a tensor lies outside the numbered layers, where output embeddings are."""
+    """Return whether a tensor is outside the numbered layers, where output embeddings are."""
     return not any(part.isdecimal() for part in name.split("."))
 
 
 def embedding_names(module: PreTrainedModel) -> tuple[str, ...]:
-    """Names of the modules that are the input and the output embedding."""
+    """Return the names of the input and the output embedding."""
     wanted = [module.get_input_embeddings(), module.get_output_embeddings()]
     return tuple(name for name, part in module.named_modules() if any(part is one for one in wanted))
 
@@ -60,7 +60,8 @@ def embedding_names(module: PreTrainedModel) -> tuple[str, ...]:
 def rows_in(
     shapes: Mapping[str, Sequence[int]], settings: Mapping[str, Any], embeddings: Sequence[str], n_before: int
 ) -> int:
-    """How many tokens an adapter was trained with, by the tensors of its file; `n_before` where none tells.
+    """Return the vocabulary size that the adapter was trained with, from its tensors; `n_before` if they do
+    not show it.
 
     Args:
         shapes: of the file's tensors, by name.
