@@ -199,7 +199,7 @@ def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...
 
 
 def _classes(model_type: str, causal: str | tuple[str, ...]) -> set[str]:
-    """Return the names of transformers' classes for a causal language model of this type, and for its body."""
+    """Return the names of transformers' classes for causal language models of this type and their body."""
     body = MODEL_MAPPING_NAMES.get(model_type)
     found = {causal} if isinstance(causal, str) else set(causal)
     return found | ({body} if isinstance(body, str) else set(body or ()))

@@ -125,7 +125,7 @@ def _part(adapted: PeftModel, tensors: Iterable[str]) -> None:
 
 
 def _not_twice(unexpected: Iterable[str], tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the names that peft did not take, without second copies: it saves some weights under two names."""
+    """Return the names that peft did not take, without second copies (some weights are saved twice)."""
     strange = []
     for name in unexpected:
         own = tensors.get(name)
