@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from milepost.analysis.changed_docs import changed_docs
-from milepost.analysis.comparison import MetricDifference, compare_models
+from milepost.analysis.comparison import compare_models
 from milepost.analysis.paired import Flips, mcnemar, paired_means
+from milepost.analysis.verdicts import MetricDifference
 from tests.analysis.answered import group, model, perplexity, right, task
 
 GENERATOR = np.random.default_rng(0)
@@ -140,8 +141,8 @@ def test_a_task_without_a_common_doc_is_named_and_not_compared() -> None:
     assert found.tasks == ()
     assert {(one.what, one.reason) for one in found.uncompared} == {
         ("a", "no doc in common (200 and 200 docs)"),
-        ("b", "only the original was asked"),
-        ("c", "only the other was asked"),
+        ("b", "only the original was evaluated on it"),
+        ("c", "only the other was evaluated on it"),
     }
 
 
@@ -181,7 +182,7 @@ def test_a_task_without_figures_is_not_compared() -> None:
         lacking, values={}, measurements=(dataclasses.replace(lacking.measurements[0], value=None),)
     )
     assert compare_models(model(right("a", RIGHT)), model(lacking)).uncompared == (
-        ("a acc", "one of the models has no figure of it"),
+        ("a acc", "one of the models does not have this metric"),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from milepost.analysis.comparison import MetricDifference
 from milepost.analysis.metric_kinds import is_proportion
+from milepost.analysis.verdicts import MetricDifference
 from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
 from milepost.report.comparison.study import Study
 from milepost.report.formatting import wrapped

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.analysis.changed_docs import ChangedDoc, changed_docs
-from milepost.analysis.comparison import MetricDifference
+from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number
 from milepost.safe_text import printable
 from milepost.store.doc_records import DocAnswer, ModelAnswers, read_doc_answers

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from milepost.analysis.comparison import MetricDifference
 from milepost.analysis.paired import ALPHA
+from milepost.analysis.verdicts import MetricDifference
 from milepost.report.comparison.examples import Examples
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.types import Measurement

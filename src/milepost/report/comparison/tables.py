@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milepost.analysis.comparison import MetricDifference, Verdict
+from milepost.analysis.verdicts import MetricDifference, Verdict
 from milepost.byte_sizes import format_bytes
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant

@@ -1,0 +1,53 @@
+"""List how two compared evaluations differ: tokenizers, dtypes, settings, prompts, docs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from milepost.analysis.matching import CommonDocs, MatchedModels
+from milepost.store.doc_records import ModelAnswers, TaskAnswers
+
+
+def comparison_notes(
+    original: ModelAnswers, other: ModelAnswers, matched: MatchedModels, *, same_tokenizer: bool
+) -> Iterator[str]:
+    """Yield a sentence for each difference between the evaluations of two models."""
+    if not same_tokenizer:
+        yield (
+            "the models have different tokenizers: tasks are compared by docs, "
+            "perplexities only per byte (byte_perplexity, bits_per_byte)"
+        )
+    if original.model_id == other.model_id:
+        yield "both are the same weights"
+    dtypes = [model.numerics.split("-")[0] for model in (original, other)]
+    if dtypes[0] != dtypes[1]:
+        yield f"computed in {dtypes[0]} and in {dtypes[1]}"
+    for name, common in matched.docs.items():
+        for difference in _task_differences(original.tasks[name], other.tasks[name], common):
+            yield f"{name}: {difference}"
+
+
+def _task_differences(original: TaskAnswers, other: TaskAnswers, common: CommonDocs) -> Iterator[str]:
+    if original.version != other.version:
+        yield f"version {original.version} of the task against version {other.version}"
+    if original.num_fewshot != other.num_fewshot:
+        yield f"{original.num_fewshot}-shot against {other.num_fewshot}-shot"
+    for key in sorted({*original.generation, *other.generation}):
+        settings = [_setting(task.generation, key) for task in (original, other)]
+        if settings[0] != settings[1]:
+            yield f"texts with {key} {settings[0]} against {settings[1]}"
+    sizes, n = (len(original.doc_hashes), len(other.doc_hashes)), len(common.original)
+    if n and (sizes != (n, n) or original.version != other.version):
+        yield f"{n} docs in common of {sizes[0]} and {sizes[1]}"
+    n_reworded = sum(
+        original.prompt_hashes[i] != other.prompt_hashes[j]
+        for i, j in zip(common.original, common.other, strict=True)
+    )
+    if n_reworded:
+        yield f"{n_reworded} of the {n} docs in common with other prompts"
+
+
+def _setting(generation: Mapping[str, Any], key: str) -> str:
+    return json.dumps(generation[key], ensure_ascii=False) if key in generation else "not set"
