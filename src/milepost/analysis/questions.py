@@ -1,7 +1,7 @@
-"""Single questions through training: which were learned, forgotten, never right, and how sure that is.
+"""Follow single questions through training: which were learned, forgotten or never right.
 
-A model near chance learns and forgets hundreds of questions at every step by luck alone. So counts of learned
-and forgotten come with a test whether one is more than the other.
+A model near chance learns and forgets hundreds of questions at every step by luck. So the counts of learned
+and forgotten questions come with a test of their difference.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ Kind = Literal["all", "learned", "forgotten", "always-wrong", "flips"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepChange:
-    """From one checkpoint to the next."""
+    """Changes from one checkpoint to the next."""
 
     checkpoint: str
     step: int | None
     right: int
     """Docs answered right at this checkpoint."""
     learned: int
-    """Wrong at the one before, right now."""
+    """Docs wrong at the checkpoint before, right at this one."""
     forgotten: int
-    """Right at the one before, wrong now."""
+    """Docs right at the checkpoint before, wrong at this one."""
     p_value: float
-    """Exact McNemar: how often docs that flip by luck would differ so much."""
+    """Exact McNemar: how often random flips would give at least this difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """A whole series, in docs."""
+    """Numbers of docs over a whole series."""
 
     docs: int
     always_right: int
@@ -52,16 +52,16 @@ class Totals:
 
 
 def select_docs(histories: Sequence[PickHistory], kind: Kind, count: int) -> list[tuple[PickHistory, int]]:
-    """The first `count` docs of a kind over all tasks, as (task, doc's place in the split).
+    """Return the first `count` docs of a kind over all tasks, as (task, doc's position in the split).
 
-    The clearest cases come first, whichever their task:
+    The clearest cases of all tasks come first:
 
-    - `learned`: wrong at the first checkpoint, right at the last; by how long it has been right without a
-      break, then by the margin at the last.
+    - `learned`: wrong at the first checkpoint, right at the last; by the number of checkpoints since it is
+      right, then by the margin at the last.
     - `forgotten`: right at some checkpoint, wrong at the last; by the longest run of checkpoints at which it
-      was right, then by how far the margin fell.
-    - `always-wrong`: at every checkpoint; the most wrongly answered at the last first.
-    - `flips`: changed between right and wrong at least twice; most often first (forgetting events as in
+      was right, then by the decrease of the margin.
+    - `always-wrong`: wrong at every checkpoint; the lowest margin at the last checkpoint first.
+    - `flips`: changed between right and wrong at least twice; most changes first (forgetting events as in
       Toneva et al., arXiv 1812.05159).
     - `all`: in the order of the tasks and of the split.
     """
@@ -73,11 +73,11 @@ def select_docs(histories: Sequence[PickHistory], kind: Kind, count: int) -> lis
     first = np.concatenate([case.first for case in cases])
     second = np.nan_to_num(np.concatenate([case.second for case in cases]))
     order = np.lexsort((place, task, -second, -first))[:count]
-    return [(histories[task[one]], int(histories[task[one]].doc_id[place[one]])) for one in order]
+    return [(histories[task[case]], int(histories[task[case]].doc_id[place[case]])) for case in order]
 
 
 def join_histories(histories: Sequence[PickHistory]) -> PickHistory | None:
-    """All docs of several tasks of a series as one history; None where their checkpoints are not the same."""
+    """Join the docs of several tasks of a series; None if their checkpoints differ."""
     import numpy as np
 
     if len(histories) == 1:
@@ -95,14 +95,14 @@ def join_histories(histories: Sequence[PickHistory]) -> PickHistory | None:
 
 
 class _Cases(NamedTuple):
-    """Docs of a kind in one task, and how clear a case each is."""
+    """Docs of a kind in one task, and how clear each case is."""
 
     place: npt.NDArray[np.int64]
-    """[n] columns of the history."""
+    """[n] columns in the history."""
     first: npt.NDArray[Any]
-    """[n] the higher, the clearer."""
+    """[n] the higher, the clearer the case."""
     second: npt.NDArray[Any]
-    """[n] likewise, among those whose `first` is equal."""
+    """[n] the same, for cases with equal `first`."""
 
 
 def _cases(history: PickHistory, kind: Kind) -> _Cases:
@@ -110,17 +110,17 @@ def _cases(history: PickHistory, kind: Kind) -> _Cases:
 
     right, margin = history.right, history.margin.astype(np.float64)
     last = margin[-1]
-    nothing = np.zeros(right.shape[1])
+    zeros = np.zeros(right.shape[1])
     mask: npt.NDArray[Any]
     keys: tuple[npt.NDArray[Any], npt.NDArray[Any]]
     if kind == "all":
-        mask, keys = np.ones(right.shape[1], dtype=bool), (nothing, nothing)
+        mask, keys = np.ones(right.shape[1], dtype=bool), (zeros, zeros)
     elif kind == "learned":
         mask, keys = ~right[0] & right[-1], (_run_at_the_end(right), last)
     elif kind == "forgotten":
         mask, keys = right.any(axis=0) & ~right[-1], (_longest_run(right), margin.max(axis=0) - last)
     elif kind == "always-wrong":
-        mask, keys = np.logical_not(right.any(axis=0)), (nothing, -last)
+        mask, keys = np.logical_not(right.any(axis=0)), (zeros, -last)
     else:
         changes = (right[1:] != right[:-1]).sum(axis=0)
         mask, keys = changes >= 2, (changes, np.abs(np.diff(margin, axis=0)).sum(axis=0))
@@ -129,7 +129,7 @@ def _cases(history: PickHistory, kind: Kind) -> _Cases:
 
 
 def step_changes(history: PickHistory) -> list[StepChange]:
-    """What each checkpoint learned and forgot against the one before; the first has nothing before it."""
+    """Count what each checkpoint learned and forgot since the checkpoint before; 0 for the first one."""
     found = []
     for number, (checkpoint, step) in enumerate(zip(history.checkpoints, history.steps, strict=True)):
         now = history.right[number]
@@ -149,7 +149,7 @@ def step_changes(history: PickHistory) -> list[StepChange]:
 
 
 def totals(history: PickHistory) -> Totals:
-    """The same over the whole series."""
+    """Count the same over the whole series."""
     right = history.right
     first, last = right[0], right[-1]
     gained, lost = int((last & ~first).sum()), int((first & ~last).sum())
@@ -164,16 +164,16 @@ def totals(history: PickHistory) -> Totals:
 
 
 def _run_at_the_end(right: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """[D] at how many checkpoints up to the last a doc has been right without a break."""
+    """Return [D] the number of checkpoints at the end at which a doc is right without a break."""
     import numpy as np
 
     wrong_from_end = ~right[::-1]
-    ever = wrong_from_end.any(axis=0)
-    return np.where(ever, wrong_from_end.argmax(axis=0), len(right))
+    was_wrong = wrong_from_end.any(axis=0)
+    return np.where(was_wrong, wrong_from_end.argmax(axis=0), len(right))
 
 
 def _longest_run(right: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """[D] the most checkpoints in a row at which a doc was right."""
+    """Return [D] the longest run of checkpoints at which a doc was right."""
     import numpy as np
 
     longest = np.zeros(right.shape[1], dtype=np.int64)
