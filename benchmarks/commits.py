@@ -1,10 +1,10 @@
-"""The engine of another commit against this one: the same requests and weights, in processes, in turns.
+"""Compare the speed of another commit with this one: the same requests and weights, in turns.
 
     python benchmarks/commits.py --commit 3d9b9f7 [--tasks mmlu-5shot arc-easy] [--rounds 5]
 
-CPU seconds of one thread. Each round runs both sides of each task, the one that began last going second;
-the ratio is of medians. A process scores once to warm up (plan, trial) and is timed at the scores after it,
-as from the second checkpoint of a run on.
+Measures CPU seconds of one thread in separate processes. Each round runs both sides of each task in
+alternating order; the ratio is of medians. A process scores once to warm up (plan, trial) and measures later
+scores, as from the second checkpoint of a run on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks share: model shapes, the offline hub, timing, the machine, result files.
+"""Shared parts of the benchmarks: model shapes, the offline hub, timing, the machine, result files.
 
 On a CPU every script measures CPU seconds of one thread, which say more than wall time on a shared machine.
 Results are `results/<script>-<date>-<name>.json` and the same as `.md`. Heavy imports stay inside
@@ -22,10 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -47,22 +44,22 @@ class Shape:
 
     @property
     def linear_flops(self) -> int:
-        """Of the layers' matrices, per token; attention itself is not counted."""
+        """FLOPs of the layers' matrices per token, without attention."""
         kv = self.hidden * self.kv_heads // self.heads
         return 2 * self.layers * self.hidden * (2 * self.hidden + 2 * kv + 3 * self.intermediate)
 
     @property
     def head_flops(self) -> int:
-        """Of the output matrix, per row of logits."""
+        """FLOPs of the LM head per row of logits."""
         return 2 * self.hidden * GPT2_VOCABULARY
 
     @property
     def pair_flops(self) -> int:
-        """Of attention, per query and key: the product with the key and that with the value."""
+        """FLOPs of attention per query and key: the product with the key and that with the value."""
         return 4 * self.layers * self.hidden
 
     def build(self, dtype: str = "float32", device: str = "cpu", seed: int = 0) -> Any:
-        """A transformers model in eval mode with random weights."""
+        """Return a transformers model in eval mode with random weights."""
         import torch
         from transformers import LlamaForCausalLM
 
@@ -71,7 +68,7 @@ class Shape:
         return model.to(device=device, dtype=getattr(torch, dtype)).eval()
 
     def skeleton(self) -> Any:
-        """The same model without memory for its weights."""
+        """Return the model without memory for its weights."""
         import torch
         from transformers import LlamaForCausalLM
 
@@ -106,7 +103,7 @@ SHAPES = {
 
 @contextmanager
 def offline_hub() -> Iterator[None]:
-    """The shared folder's hub as the only Hub, for this process and its children."""
+    """Serve the shared folder's hub as the only Hub for this process and its children."""
     root = SHARED / "hub"
     if not (root / "serve.py").is_file():
         raise SystemExit(f"no offline hub at {root}: set MILEPOST_SHARED")
@@ -134,7 +131,7 @@ def one_thread() -> None:
 
 
 def cpu_seconds(function: Callable[[], Any]) -> tuple[float, Any]:
-    """(CPU seconds of this process, result)."""
+    """Return the CPU seconds of this process and the function's result."""
     start = time.process_time()
     result = function()
     return time.process_time() - start, result
@@ -142,7 +139,7 @@ def cpu_seconds(function: Callable[[], Any]) -> tuple[float, Any]:
 
 @dataclass(slots=True)
 class Memory:
-    """The most memory some work took above what was there before, in MiB; None where it cannot be told."""
+    """Peak memory of some work above the memory before it, in MiB; None if unknown."""
 
     mib: float | None = None
 
@@ -155,7 +152,7 @@ def peak_memory() -> Iterator[Memory]:
     if not reset.exists():
         yield memory
         return
-    # Memory freed by earlier work would else be taken again without being seen.
+    # Otherwise memory freed by earlier work would be reused without being counted.
     ctypes.CDLL(None).malloc_trim(0)
     reset.write_text("5")
     before = _status_kib("VmRSS")
@@ -169,7 +166,7 @@ def _status_kib(key: str) -> int:
 
 
 def matmul_peak(dtype: str = "float32", device: str = "cpu", size: int = 1024, seconds: float = 1.0) -> float:
-    """FLOP per second of a square matrix product: the best of as many as fit into `seconds`.
+    """Return FLOP per second of a square matrix product, the best of as many as fit into `seconds`.
 
     A CPU without half-precision instructions does half-precision products fastest in float32.
     """
@@ -193,7 +190,7 @@ def matmul_peak(dtype: str = "float32", device: str = "cpu", size: int = 1024, s
 
 
 def setting() -> dict[str, Any]:
-    """Machine, versions and date, for a result file; a library that is not installed is left out."""
+    """Return machine, versions of installed libraries and date, for a result file."""
     names = ("milepost", "lm_eval", "torch", "triton", "transformers", "tokenizers", "datasets", "numpy")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -213,7 +210,7 @@ def setting() -> dict[str, Any]:
 
 
 def write_result(script: str, name: str, result: dict[str, Any], table: list[dict[str, Any]]) -> Path:
-    """Write `results/<script>-<date>-<name>.json` and the same as Markdown; the path of the latter."""
+    """Write `results/<script>-<date>-<name>.json` and the same as Markdown; return the path of the latter."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     where = setting()
     stem = f"{script}-{where['date']}-{name}"
@@ -236,9 +233,9 @@ def write_result(script: str, name: str, result: dict[str, Any], table: list[dic
 
 
 def keep(script: str, name: str, row: dict[str, Any], options: argparse.Namespace) -> None:
-    """Print a row as soon as it is known, and keep it: appended to `--out`, else as a result file.
+    """Print a row as soon as it is measured and store it: in `--out`, else as a result file.
 
-    A later row of the same script and name takes the place of an earlier one.
+    A later row of the same script and name replaces an earlier one.
     """
     print("\n".join(markdown([{"": key, "value": value} for key, value in row.items()])), flush=True)
     if options.out is not None:
@@ -252,7 +249,7 @@ def keep(script: str, name: str, row: dict[str, Any], options: argparse.Namespac
 
 
 def markdown(table: list[dict[str, Any]]) -> list[str]:
-    """A Markdown table; floats to three significant digits, lists left to the JSON file."""
+    """Return the lines of a Markdown table: floats with three significant digits, without lists."""
     columns = [column for column, value in table[0].items() if not isinstance(value, list)]
     rows = [[_show(row[column]) for column in columns] for row in table]
     return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]

@@ -1,8 +1,8 @@
-"""How much of five real tasks is shared: tokens that lm_eval runs, unique tokens, the FLOPs that follow.
+"""Count the shared tokens of five real tasks: tokens that lm_eval runs, unique tokens, and their FLOPs.
 
     python benchmarks/counts.py
 
-Nothing is computed but the plan.
+Only plans are computed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def row(name: str) -> dict[str, Any]:
-    """One line of the table."""
+    """Return the row of one task."""
     questions = real_questions(TASKS[name])
     sequences = questions.sequences
     work = Work.of(sequences)

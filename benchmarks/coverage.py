@@ -1,4 +1,4 @@
-"""How often tests of equally good models err, and how often intervals hold the truth, by simulation.
+"""Simulate how often tests of equally good models err and how often intervals hold the true value.
 
     python benchmarks/coverage.py [--samples 20000] [--docs 10,15,40,100]
 

@@ -1,4 +1,4 @@
-"""Our engine against lm_eval's own `HFLM` on the same token requests, in one process, one thread, in turns.
+"""Compare our engine with lm_eval's `HFLM` on the same token requests: one process, one thread, in turns.
 
     python benchmarks/engine.py --shape 135M --tasks mmlu-5shot arc-easy [--dtype bfloat16] [--ablation]
 
@@ -58,7 +58,7 @@ TRIAL_SEQUENCES = 2
 
 @dataclass(slots=True)
 class Meter:
-    """What a module ran while it was watched."""
+    """Tokens and FLOPs that a module ran while it was watched."""
 
     tokens: int = 0
     linear_flops: int = 0
@@ -97,7 +97,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of one task."""
+    """Return the rows of one task."""
     shape = SHAPES[options.shape]
     subjects, docs = SLICES.get((options.shape, name), (1, 20))
     if options.subjects or options.docs:
@@ -171,7 +171,7 @@ def _comparison(
 def _ablation(
     name: str, questions: Questions, model: Any, shape: Shape, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """One row with everything on, then one per switch, measured in turns."""
+    """Return a row with all optimizations on, then a row per optimization that is off, measured in turns."""
     from milepost.engine.optimizations import SCORING, Optimizations
     from milepost.engine.packed import PackedEngine
 

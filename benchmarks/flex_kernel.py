@@ -1,4 +1,4 @@
-"""FlexAttention's forward kernel as Inductor generates it for the packed engine's tree mask.
+"""FlexAttention's forward kernel, as Inductor generates it for the packed engine's tree mask.
 
 Ported by hand from torch's template (torch/_inductor/kernel/flex/templates, torch 2.11 and 2.13), with the
 mask of `milepost.engine.attention_gpu` written into it: Inductor generates CUDA code only where there is a
@@ -149,7 +149,7 @@ def assemble(
     window: int = 0,
     softcap: float = 0.0,
 ) -> triton.compiler.CompiledKernel:
-    """The kernel as machine code for a card, which need not be there.
+    """Return the kernel as machine code for a card, which this machine need not have.
 
     Args:
         capability: compute capability in one number, such as 86.

@@ -1,10 +1,10 @@
-"""Our generator against lm_eval's own `generate_until` on real prompts: one process, one thread, in turns.
+"""Compare our generator with lm_eval's `generate_until` on real prompts: one process, one thread, in turns.
 
     python benchmarks/generate.py [--tasks gsm8k gsm8k_cot] [--docs 64] [--train-steps N] [--ablation]
 
-A Llama with random weights writes nothing that ends. So for each task one is trained for a minute or two on
-GSM8K's train answers first, enough to know that a question follows, as the task's prompts spell it: its
-stop strings then occur, and texts have very different lengths. Both sides get the same prompts and
+The texts of a Llama with random weights never end. So for each task one is first trained for a minute or two
+on GSM8K's train answers, until it writes the beginning of a next question, which stops a text. Texts then
+have very different lengths. Both sides get the same prompts and
 generation settings and stop by the same rules; lm_eval runs at the batch size that is fastest on a sample;
 of several rounds the fastest counts, for both. `same texts` counts the prompts that both continue with
 exactly the same text.
@@ -79,10 +79,10 @@ def _steps(name: str, options: argparse.Namespace) -> int:
 
 
 def trained(shape: str, steps: int, next_question: str) -> tuple[Any, Any]:
-    """(model, tokenizer) of a Llama that has read GSM8K's shortest answers for so many steps.
+    """Return model and tokenizer of a Llama that was trained on GSM8K's shortest answers for so many steps.
 
-    Each answer is followed by what begins the next question. Logits are taken of the tokens that occur only:
-    with so small a body most of the time would go into the others.
+    Each answer is followed by the beginning of the next question. Logits are computed only for tokens that
+    occur, as with so small a body the others would take most of the time.
     """
     import torch
     from datasets import load_dataset
@@ -117,7 +117,7 @@ def trained(shape: str, steps: int, next_question: str) -> tuple[Any, Any]:
 
 
 def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of one task."""
+    """Return the rows of one task."""
     model, tokenizer = trained(options.shape, _steps(name, options), NEXT_QUESTION[name])
     contexts, gen_kwargs, prompts, generation = _prompts(name, tokenizer, options.docs)
     if options.ablation:
@@ -128,7 +128,7 @@ def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 def _prompts(
     name: str, tokenizer: Any, docs: int
 ) -> tuple[list[str], dict[str, Any], list[npt.NDArray[np.int32]], Generation]:
-    """The task's prompts as strings, its generation_kwargs, and both as Milepost plans them."""
+    """Return the task's prompts and generation_kwargs, as strings and as Milepost plans them."""
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS, shard_sequences
     from milepost.run.journal import Journal
     from milepost.run.planning import make_plan
@@ -236,7 +236,7 @@ def _ablation(
     generation: Generation,
     options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    """One row with everything on, then one per switch, measured in turns."""
+    """Return a row with all optimizations on, then a row per optimization that is off, measured in turns."""
     from milepost.engine.generate.batched import BatchedGenerator
     from milepost.engine.optimizations import GENERATION, Optimizations
 

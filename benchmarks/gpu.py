@@ -1,4 +1,4 @@
-"""A whole training run on one GPU: every checkpoint read from disk and scored, as `milepost run` does it.
+"""Measure a whole training run on one GPU: every checkpoint is read and scored, as in `milepost run`.
 
     python benchmarks/saved_plans.py plans                            (where lm_eval and the data are)
     python benchmarks/gpu.py --plan plans/mmlu-0shot                  (on the GPU machine)
@@ -92,7 +92,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Write the checkpoints, score them in a process of its own, and tell how long it took."""
+    """Write the checkpoints, score them in a separate process, and return the time that it took."""
     series = options.series or folder / "series"
     start = time.perf_counter()
     make_series(series, options.shape, options.checkpoints, options.dtype, options.device)
@@ -170,7 +170,7 @@ def _run_job(folder: Path, series: Path, options: argparse.Namespace) -> dict[st
 
 
 def _logs(results: Path) -> list[dict[str, Any]]:
-    """What each checkpoint's own log says, in the order in which they were written."""
+    """Return the logs of the checkpoints, in the order in which they were written."""
     found = []
     for path in sorted(results.rglob("evaluation.log"), key=lambda path: path.stat().st_mtime):
         text = path.read_text("utf-8")
@@ -187,7 +187,7 @@ def _logs(results: Path) -> list[dict[str, Any]]:
 
 
 def _work(plan: Plan) -> dict[str, int]:
-    """Unique tokens and needed rows of logits, each task by itself."""
+    """Return the unique tokens and needed rows of logits, counted task by task."""
     from milepost.plan.tree import build_tree
 
     trees = [build_tree(task.encoded.sequences) for task in plan.tasks]
@@ -198,7 +198,7 @@ def _work(plan: Plan) -> dict[str, int]:
 
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """How far the stored scores of the first checkpoint's first requests are from padded batches, in nats."""
+    """Return how far the stored scores of the first requests are from those of padded batches, in nats."""
     from transformers import AutoModelForCausalLM
 
     from milepost.engine import build_engine

@@ -1,4 +1,4 @@
-"""Texts on one GPU: our generator, transformers' continuous batching, its plain `generate`, and a server.
+"""Measure generation on one GPU: our generator, transformers' continuous batching and `generate`, a server.
 
     python benchmarks/gpu_generate.py --plan plans/gsm8k --tokenizer plans/tokenizer
     python benchmarks/gpu_generate.py --small
@@ -6,8 +6,8 @@
 
 `auto` is also measured without each of its optimizations for a GPU. A server must serve the same shape.
 
-Random weights write nothing that ends, so every text runs to `--new-tokens`: what is measured is tokens per
-second. Each way is kept as soon as it is measured; one that fails says why in its row.
+The texts of random weights never end, so every text has `--new-tokens` tokens; the result is tokens per
+second. Each row is stored as soon as it is measured; a failure is stored with its reason.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _measure(
 def _ours(
     way: str, model: Any, codec: Any, options: argparse.Namespace
 ) -> tuple[Callable[[Prompts], list[str | None]], Callable[[], dict[str, Any]]]:
-    """What continues prompts, and what it has to say of itself afterwards."""
+    """Return a function that continues prompts, and one that describes the generator afterwards."""
     from milepost.engine import build_generator
     from milepost.engine.generate.step_graph import StepGraph
     from milepost.engine.optimizations import Optimizations
@@ -115,18 +115,21 @@ def _ours(
     asked = Generation(until=(), max_new_tokens=options.new_tokens)
     recorded = StepGraph.n_recorded
 
-    def told() -> dict[str, Any]:
+    def description() -> dict[str, Any]:
         return {
             "by": generator.name,
             "graphs recorded": StepGraph.n_recorded - recorded,
             **({"why": generator.fallback} if generator.fallback else {}),
         }
 
-    return lambda prompts: [found[0] if found else None for found in generator.generate(prompts, asked)], told
+    def texts(prompts: Prompts) -> list[str | None]:
+        return [answers[0] if answers else None for answers in generator.generate(prompts, asked)]
+
+    return texts, description
 
 
 def _plain(model: Any, options: argparse.Namespace) -> Any:
-    """`generate` with left padding, as lm_eval calls it."""
+    """Return transformers' `generate` with left padding, as lm_eval calls it."""
     import torch
 
     codec = _codec(options.tokenizer)
@@ -164,7 +167,7 @@ def _prompts(options: argparse.Namespace) -> Prompts:
 
 
 def _codec(folder: Path | None) -> Any:
-    """The tokenizer in `folder`; without one, a made-up tokenizer of as many words as GPT-2 has tokens."""
+    """Return the tokenizer in `folder`, or a synthetic one with as many words as GPT-2 has tokens."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if folder is not None:

@@ -1,16 +1,17 @@
-"""FlexAttention under every tile that fits the card, on a mask of the packed kind, and under torch's own.
+"""Measure FlexAttention with all tile sizes that fit a card, and with torch's own, on a mask like a pack's.
 
     python benchmarks/gpu_kernels.py --heads 64 128
     python benchmarks/gpu_kernels.py --small
 
-Random keys and values under the mask of a forest: documents of `--segment` tokens that each see themselves
-and a common beginning. One row per head size and tile: milliseconds a layer, and how many of the computed
-products the mask wanted. The order of `milepost.engine.kernel_options` can be checked with it.
+Random keys and values with the mask of a forest: documents of `--segment` tokens that each see themselves and
+a shared prefix. A row per head size and tile size: milliseconds per layer, and computed products per product
+that the mask needs. The order of `milepost.engine.kernel_options` can be checked with it.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from common import keep
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measure(head: int, mask_block: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per tile."""
+    """Return a row per tile size."""
     import torch
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
@@ -76,7 +77,7 @@ def measure(head: int, mask_block: int, options: argparse.Namespace) -> list[dic
             with torch.inference_mode():
                 row["ms"] = median_ms(
                     options.device,
-                    lambda: run(query, key, value, **arguments),  # noqa: B023
+                    partial(run, query, key, value, **arguments),
                     repeats=10 if on_gpu else 1,
                     warm=3 if on_gpu else 0,
                 )

@@ -1,16 +1,17 @@
-"""The machine before anything is measured on it: card, versions, what the doctor says, and its ceilings.
+"""Record the machine before measurements: card, versions, the doctor's findings, and its peak speeds.
 
     python benchmarks/gpu_machine.py
     python benchmarks/gpu_machine.py --small
 
-Ceilings: a square matrix product, the products of the shape's layers, a copy on the device, and copies from
-pageable and pinned host memory.
+Peak speeds of a square matrix product, of the products of the shape's layers, of a copy on the device, and of
+copies from pageable and pinned host memory.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from common import SHAPES, keep, matmul_peak
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def doctor() -> dict[str, Any]:
-    """The doctor's findings about device and kernels, in one row."""
+    """Return the doctor's findings about device and kernels as one row."""
     from milepost.doctor.gpu import check_gpu
     from milepost.doctor.machine import check_device, check_python, check_torch
 
@@ -40,7 +41,7 @@ def doctor() -> dict[str, Any]:
 
 
 def ceilings(options: argparse.Namespace) -> dict[str, Any]:
-    """TFLOP/s and GB/s that nothing on this device exceeds."""
+    """Return the device's peak TFLOP/s and GB/s as one row."""
     import torch
 
     device, dtype, shape = options.device, getattr(torch, options.dtype), SHAPES[options.shape]
@@ -58,7 +59,7 @@ def ceilings(options: argparse.Namespace) -> dict[str, Any]:
     for name, (n_in, n_out) in widths.items():
         x = torch.randn(rows, n_in, device=device, dtype=dtype)
         w = torch.randn(n_out, n_in, device=device, dtype=dtype)
-        ms = median_ms(device, lambda: torch.nn.functional.linear(x, w))  # noqa: B023
+        ms = median_ms(device, partial(torch.nn.functional.linear, x, w))
         found[f"{name} {n_in}x{n_out} TFLOP/s"] = 2 * rows * n_in * n_out / ms / 1e9
     here = torch.empty(n_bytes, dtype=torch.uint8, device=device)
     there = torch.empty_like(here)

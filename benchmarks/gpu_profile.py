@@ -1,4 +1,4 @@
-"""Where the engine's time goes on a GPU: share of peak, launches, copies, waits, the longest kernels.
+"""Profile the engine on a GPU: share of peak, launches, copies, waits, the longest kernels.
 
     python benchmarks/gpu_profile.py --plan plans/mmlu-0shot --docs 40
     python benchmarks/gpu_profile.py --small
@@ -78,7 +78,7 @@ def _memory(device: str) -> dict[str, Any]:
 
 
 def _waits(device: str, score: Callable[[], None]) -> dict[str, Any]:
-    """Calls that make the host wait, by file and line; none on a CPU, which has nothing to wait for."""
+    """Return the calls that make the host wait, by file and line; empty on a CPU."""
     import torch
 
     if torch.device(device).type != "cuda":

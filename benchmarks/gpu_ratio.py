@@ -1,10 +1,10 @@
-"""Our engine against lm_eval's HFLM at its fastest batch size, on a slice of a plan, on one GPU.
+"""Compare our engine with lm_eval's HFLM at its fastest batch size, on a slice of a plan, on one GPU.
 
     python benchmarks/gpu_ratio.py --plan plans/mmlu-5shot --docs 10
     python benchmarks/gpu_ratio.py --small
 
-The slice is the first docs of each task. Ours is measured first and kept first: where lm_eval is not
-installed, or runs out of memory, the row says so instead of a ratio.
+The slice is the first docs of each task. Ours is measured and stored first: if lm_eval is not
+installed or runs out of memory, the row says so instead of a ratio.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _ours(model: Any, questions: Questions, options: argparse.Namespace) -> tupl
 def _theirs(
     model: Any, questions: Questions, ours: Any, our_s: float, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """lm_eval's time at the fastest of some batch sizes, and how far its scores are from ours."""
+    """Return lm_eval's time at its fastest batch size, and how far its scores are from ours."""
     import torch
 
     try:

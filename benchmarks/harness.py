@@ -1,4 +1,4 @@
-"""lm_eval's own model class as the other side of a benchmark, and how far its scores are from ours."""
+"""lm_eval's model class as the other side of a benchmark, and the distance of its scores from ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IN_FLOAT64 = 24
 
 
 class Harness:
-    """lm_eval's HFLM over a module of ours."""
+    """lm_eval's HFLM over one of our modules."""
 
     def __init__(self, model: Any) -> None:
         from lm_eval.models.huggingface import HFLM
@@ -35,7 +35,7 @@ class Harness:
         self.lm: Any = HFLM(pretrained=model, tokenizer=tokenizer, max_length=MAX_LENGTH, batch_size=1)
 
     def score(self, sequences: Sequences, batch_size: int) -> Scores:
-        """Its `_loglikelihood_tokens` on the sequences, which are cut to the model's context already."""
+        """Score sequences, which are already cut to the model's context, by `_loglikelihood_tokens`."""
         from milepost.types import Scores
 
         self.lm.batch_size_per_gpu = batch_size
@@ -51,7 +51,7 @@ class Harness:
         )
 
     def fastest_batch_size(self, sequences: Sequences) -> int:
-        """By CPU seconds on different inputs of neighbouring length around the median."""
+        """Return the fastest batch size, in CPU seconds on distinct inputs of lengths around the median."""
         starts = sequences.starts.tolist()
         different = {sequences.tokens[a : b - 1].tobytes(): i for i, (a, b) in enumerate(pairwise(starts))}
         by_length = sorted(different.values(), key=lambda i: starts[i + 1] - starts[i])
@@ -67,7 +67,7 @@ class Harness:
 
 
 def longest(sequences: Sequences, n: int) -> Sequences:
-    """The n longest of them."""
+    """Return the n longest sequences."""
     return _choose(sequences, np.argsort(np.diff(sequences.starts), kind="stable")[-n:])
 
 
@@ -83,7 +83,7 @@ def _choose(sequences: Sequences, numbers: npt.NDArray[np.int64]) -> Sequences:
 
 
 def agreement(questions: Questions, theirs: Scores, ours: Scores) -> dict[str, Any]:
-    """How far the scores are apart, in nats, and in how many docs another choice wins."""
+    """Return the difference of the scores in nats, and the number of docs in which another choice wins."""
     fair = ~split_differently(questions.sequences)
     apart = np.abs(theirs.loglikelihood - ours.loglikelihood)[fair]
     relative = apart / np.abs(ours.loglikelihood[fair])
@@ -102,10 +102,10 @@ def agreement(questions: Questions, theirs: Scores, ours: Scores) -> dict[str, A
 
 
 def errors(model: Any, sequences: Sequences, theirs: Scores, ours: Scores) -> dict[str, Any]:
-    """How far both are from the same weights in float64, on some sequences.
+    """Return how far both are from the same weights in float64, on some sequences.
 
-    Where they differ by more than rounding should give, this says whose the rounding is: lm_eval adds up a
-    request's log-probabilities in the model's dtype.
+    A difference that is larger than rounding should give can come from lm_eval, which adds up a request's
+    log-probabilities in the model's dtype.
     """
     from milepost.engine import build_engine
 
@@ -120,7 +120,7 @@ def errors(model: Any, sequences: Sequences, theirs: Scores, ours: Scores) -> di
 
 
 def split_differently(sequences: Sequences) -> npt.NDArray[np.bool_]:
-    """[N] whether another sequence has the same input but another number of targets."""
+    """Return [N] whether another sequence has the same input but another number of targets."""
     starts = sequences.starts.tolist()
     inputs = [sequences.tokens[a : b - 1].tobytes() for a, b in pairwise(starts)]
     counts: dict[bytes, set[int]] = {}

@@ -1,11 +1,10 @@
-"""From the start of the process to the first forward pass: a cold plan, a warm plan, and lm_eval.
+"""Measure the time from process start to the first forward pass: a cold plan, a warm plan, and lm_eval.
 
     python benchmarks/host.py [--tasks mmlu] [-f 5] [--lm-eval]
 
-Each is a real command line, stopped when the model is first given a pack (or batch) of tokens. Data is in
-the cache of `datasets` in all; only the plan is cold or warm. Importing torch and transformers as
-`milepost` does, which nobody is spared, stands on a line of its own. CPU seconds count from the process's
-start.
+Each is a real command line, stopped when the model first gets a pack or batch of tokens. Data is in the cache
+of `datasets`; only the plan is cold or warm. The import of torch and transformers, which all need, has its
+own row. CPU seconds count from the start of the process.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per command."""
+    """Return a row per command."""
     from transformers import AutoTokenizer
 
     checkpoint = folder / "checkpoint-1"
@@ -95,7 +94,7 @@ def _start(program: str, arguments: list[str], cache: Path) -> str:
 
 
 def _run_until_first_forward(program: str, arguments: list[str]) -> None:
-    """Run the command line in this process and leave, with the CPU seconds on stdout, when tokens go in."""
+    """Run the command line in this process up to the first forward pass, and print the CPU seconds."""
     from milepost.cli.main import prepare_process
 
     if program != "lm_eval":

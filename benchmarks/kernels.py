@@ -1,4 +1,4 @@
-"""What FlexAttention's kernel takes of each card, assembled with Triton where no card is.
+"""Measure the shared memory of FlexAttention's kernel for each card, assembled with Triton without a card.
 
     python -m venv /tmp/triton && /tmp/triton/bin/pip install triton==3.6.0    (a torch for CPUs brings none)
     /tmp/triton/bin/python benchmarks/kernels.py --heads 64 128 --cards 86 90
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measure(card: int, dtype: str, head: int, tile: tuple[int, int, int, int]) -> dict[str, Any]:
-    """Shared memory, registers and stack of one kernel; None for what the toolchain here does not tell."""
+    """Return shared memory, registers and stack of one kernel; None for unknown values."""
     from flex_kernel import assemble
 
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Kernels and bytes of one decoder layer by Inductor's own count, lowered for an H100 that is not there.
+"""Count kernels and bytes of one decoder layer, as Inductor lowers it for an H100 without having one.
 
     pip install triton; python benchmarks/layer_kernels.py [--tokens 32768]
 
@@ -28,7 +28,7 @@ SHAPE = {
 
 
 class H100:
-    """Its properties, as Inductor asks for them."""
+    """Properties of an H100 that Inductor reads."""
 
     name, major, minor = "H100", 9, 0
     multi_processor_count, warp_size, total_memory, L2_cache_size = 132, 32, 80 * 2**30, 50 * 2**20
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def count(attention: str, n_tokens: int) -> tuple[int, int]:
-    """Generated kernels, and bytes read and written by all operators, of one layer."""
+    """Return one layer's generated kernels, and the bytes that all operators read and write."""
     from torch._inductor import metrics
     from torch._inductor.debug import DebugContext
     from torch._inductor.graph import GraphLowering
@@ -85,7 +85,7 @@ def count(attention: str, n_tokens: int) -> tuple[int, int]:
 
 
 def layer_with(attention: str) -> Any:
-    """The layer without weights; `attention` is a name that transformers knows."""
+    """Return the layer without weights; `attention` is a name that transformers knows."""
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
@@ -96,7 +96,7 @@ def layer_with(attention: str) -> Any:
 
 
 def operators(layer: Any, n_tokens: int) -> tuple[torch.fx.GraphModule, list[Any]]:
-    """The layer's graph of torch operators for a CPU, and fake inputs."""
+    """Return the layer's graph of torch operators for a CPU, and fake inputs."""
     from torch._inductor.compile_fx import compile_fx
 
     for name, parameter in list(layer.named_parameters()):
@@ -110,7 +110,7 @@ def operators(layer: Any, n_tokens: int) -> tuple[torch.fx.GraphModule, list[Any
         return graph.forward
 
     class LoweredError(Exception):
-        """The operators are known: no code is wanted."""
+        """Stops the compiler once the operators are known."""
 
     lowered: list[tuple[torch.fx.GraphModule, list[Any]]] = []
 
@@ -131,7 +131,7 @@ def operators(layer: Any, n_tokens: int) -> tuple[torch.fx.GraphModule, list[Any
 
 
 def guarded_attention(n_tokens: int) -> Any:
-    """What stood around FlexAttention inside the layer before it became opaque."""
+    """Do what was around FlexAttention inside the layer before it became opaque."""
 
     def kept(dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
         return torch.empty(1, KEY_HEADS, CONTEXT, HEAD_SIZE, dtype=dtype)
@@ -160,7 +160,7 @@ def guarded_attention(n_tokens: int) -> Any:
 
 
 def on_card(value: Any) -> Any:
-    """A fake tensor of the same layout on the card."""
+    """Return a fake tensor of the same layout on the card."""
     if not isinstance(value, torch.Tensor):
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cuda")
@@ -168,7 +168,7 @@ def on_card(value: Any) -> Any:
 
 @contextmanager
 def card() -> Iterator[None]:
-    """Within it, torch, Inductor and Triton believe in an H100."""
+    """Make torch, Inductor and Triton see an H100 while the context is open."""
     import torch._inductor.scheduler as scheduler
     import triton
     from torch._dynamo.device_interface import CudaInterface
@@ -198,17 +198,17 @@ def card() -> Iterator[None]:
     }  # fmt: skip
     with (
         mock.patch.multiple(
-            CudaInterface, Worker=worker, **{name: answering(value) for name, value in answers.items()}
+            CudaInterface, Worker=worker, **{name: returning(value) for name, value in answers.items()}
         ),
-        mock.patch.multiple(torch.cuda, **{name: answering(value) for name, value in on_torch.items()}),
-        mock.patch.object(scheduler, "has_triton", answering(True)),
-        mock.patch.object(scheduler, "device_need_guard", answering(False)),
+        mock.patch.multiple(torch.cuda, **{name: returning(value) for name, value in on_torch.items()}),
+        mock.patch.object(scheduler, "has_triton", returning(True)),
+        mock.patch.object(scheduler, "device_need_guard", returning(False)),
     ):
         yield
 
 
-def answering(value: Any) -> Any:
-    """A function that gives one answer to whatever it is asked."""
+def returning(value: Any) -> Any:
+    """Return a function that always returns the same value."""
     return staticmethod(lambda *_, **__: value)
 
 

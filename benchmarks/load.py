@@ -1,4 +1,4 @@
-"""A Megatron-LM checkpoint read into memory, beside `torch.load` of the same files and a plain read of them.
+"""Measure reading a Megatron-LM checkpoint, beside `torch.load` and a plain read of the same files.
 
     python benchmarks/load.py [--gigabytes 2] [--tensor 4] [--pipeline 2] [--rounds 5] [--folder DIR]
 
@@ -14,6 +14,7 @@ read, in shares of the model's bytes.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def compare(folder: Path, rounds: int) -> list[dict[str, Any]]:
-    """One row per reader and state of the page cache."""
+    """Return a row per reader and state of the page cache."""
     taken: dict[tuple[str, str], list[dict[str, float]]] = {}
     for state in ("cold", "warm"):
         for turn in range(rounds + (state == "warm")):
@@ -78,7 +79,7 @@ def compare(folder: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def measure(reader: str, folder: Path) -> dict[str, float]:
-    """What reading the checkpoint takes in this process."""
+    """Measure reading the checkpoint in this process."""
     read = _prepared(reader)
     with peak_memory() as memory:
         cpu, start = time.process_time(), time.perf_counter()
@@ -90,7 +91,7 @@ def measure(reader: str, folder: Path) -> dict[str, float]:
 
 
 def _prepared(reader: str) -> Callable[[Path], Any]:
-    """The reader, with everything imported that it needs."""
+    """Return the reader, with everything imported that it needs."""
     if reader == "plain read":
         return _read_plainly
     import torch
@@ -98,7 +99,7 @@ def _prepared(reader: str) -> Callable[[Path], Any]:
     torch.set_num_threads(1)
     if reader == "torch.load":
         return _load_with_torch
-    import transformers.models.llama.configuration_llama  # noqa: F401 -- not part of reading
+    importlib.import_module("transformers.models.llama.configuration_llama")  # not part of reading
 
     from milepost.weights import read_checkpoint
 
@@ -134,7 +135,7 @@ def _drop_from_cache(folder: Path) -> None:
 
 
 def make_checkpoint(place: Path, options: argparse.Namespace) -> Path:
-    """`iter_0000100/` of a Llama of about so many bytes; one that is there already is taken."""
+    """Make `iter_0000100/` of a Llama of about so many bytes, or use an existing one."""
     import torch
 
     from milepost.sources.formats.megatron.rank_files import Settings, rank_files

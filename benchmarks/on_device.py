@@ -1,4 +1,4 @@
-"""What the GPU scripts share: options, requests of a saved plan, and timing on the device asked for."""
+"""Shared parts of the GPU scripts: options, requests of a saved plan, and timing on a device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saved_plans import read_plan, save_made_up_plan
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
-    """With the options that all of these scripts have."""
+    """Return a parser with the options of all GPU scripts."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,7 +28,7 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
-    """The options; `--small` sets shape, dtype and device."""
+    """Return the options; `--small` sets shape, dtype and device."""
     options = parser.parse_args(arguments)
     if options.small:
         options.shape, options.dtype, options.device = "tiny", "float32", "cpu"
@@ -38,7 +38,7 @@ def parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argp
 
 
 def questions_of(options: argparse.Namespace) -> Questions:
-    """The requests of `--plan`, or made-up ones."""
+    """Return the requests of `--plan`, or synthetic ones."""
     if not options.small:
         return Questions.of_plan(read_plan(options.plan))
     with tempfile.TemporaryDirectory(prefix="milepost-plan-") as folder:
@@ -47,7 +47,7 @@ def questions_of(options: argparse.Namespace) -> Questions:
 
 
 def timed(device: str, function: Callable[[], Any]) -> float:
-    """Wall seconds until this device is done."""
+    """Return the wall seconds until the device is done."""
     import torch
 
     start = time.perf_counter()
@@ -58,7 +58,7 @@ def timed(device: str, function: Callable[[], Any]) -> float:
 
 
 def median_ms(device: str, function: Callable[[], Any], *, repeats: int = 10, warm: int = 3) -> float:
-    """Median milliseconds of one call, by the device's own events where it is a GPU."""
+    """Return the median milliseconds of one call, by CUDA events on a GPU."""
     import numpy as np
     import torch
 

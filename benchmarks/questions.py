@@ -1,4 +1,4 @@
-"""Real requests as token ids, and what scoring them costs: raw, grouped and unique tokens, and FLOPs.
+"""Real requests as token ids, and the cost of scoring them: raw, grouped and unique tokens, and FLOPs.
 
 Imports of milepost stay inside functions, since the offline hub's address must be in the environment first.
 """
@@ -54,7 +54,7 @@ class Questions:
     """[N] the doc within it."""
 
     def first(self, subjects: int | None, docs: int | None) -> Questions:
-        """The first docs of the first subjects."""
+        """Return the first docs of the first subjects."""
         from milepost.types import Sequences
 
         chosen = np.ones(len(self.doc_of), bool)
@@ -75,7 +75,7 @@ class Questions:
 
     @classmethod
     def of_plan(cls, plan: Plan) -> Questions:
-        """All that a plan scores; prompts to be continued are left out."""
+        """Return a plan's scored requests, without prompts to continue."""
         from milepost.plan.sequences import take
         from milepost.types import Sequences
 
@@ -98,7 +98,7 @@ class Questions:
 
 
 def real_questions(task: Task, folder: Path | None = None) -> Questions:
-    """All of a task's requests as Milepost plans them; from the plans in `folder`, if given."""
+    """Return all of a task's requests as Milepost plans them, or from a plan in `folder`."""
     from milepost.plan.plan_files import load_plan
 
     return Questions.of_plan(_plan(task) if folder is None else load_plan(folder / task.name))
@@ -126,7 +126,7 @@ def _plan(task: Task) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What scoring some sequences costs, by what is shared."""
+    """The cost of scoring sequences with and without sharing."""
 
     raw: int
     grouped: int
@@ -155,15 +155,15 @@ class Work:
         )
 
     def harness_flops(self, shape: Shape) -> int:
-        """lm_eval: every distinct input, logits at every position; padding not counted."""
+        """FLOPs of lm_eval: every distinct input, logits at every position, without padding."""
         return self.grouped * (shape.linear_flops + shape.head_flops)
 
     def least_flops(self, shape: Shape) -> int:
-        """Every distinct prefix once, logits where a target is predicted."""
+        """FLOPs of every distinct prefix once, with logits where a target is predicted."""
         return self.unique * shape.linear_flops + self.needed * shape.head_flops
 
     def flop_ratio(self, shape: Shape) -> float:
-        """The two above; the products of attention itself not counted."""
+        """Ratio of the two, without the products of attention."""
         return self.harness_flops(shape) / self.least_flops(shape)
 
     def flop_ratio_with_attention(self, shape: Shape) -> float:

@@ -1,8 +1,8 @@
-"""A training run of random weights on disk, as its trainer would have left it: safetensors and a config.
+"""Write a training run of random weights, as a trainer would have saved it: safetensors and a config.
 
     python benchmarks/random_series.py FOLDER --shape 500M --checkpoints 27
 
-Made on the GPU where there is one, since drawing 27 times half a billion numbers takes minutes on a CPU. A
+Uses a GPU if there is one, since drawing 27 times half a billion numbers takes minutes on a CPU. A
 RAM disk (/dev/shm) keeps the disk's speed out of a measurement.
 """
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
 def make_series(
     folder: Path, shape: str, n: int, dtype: str, device: str, tokenizer: Path | None = None
 ) -> list[Path]:
-    """`step-1000`, `step-2000`, ... in `folder`; those that are there already are taken as they are."""
+    """Write `step-1000`, `step-2000`, ... in `folder`; existing ones are kept."""
     import torch
     from safetensors.torch import save_file
 

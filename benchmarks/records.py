@@ -1,4 +1,4 @@
-"""A results folder of the size of a whole training run, made without a model, and what reading it costs.
+"""Make a results folder of the size of a whole training run without a model, and measure reading it.
 
     python benchmarks/records.py out            27 checkpoints x 14,042 docs x 3 tasks: 1.1 million records
     python benchmarks/records.py out --measure  times the commands that read it; makes it first if need be
@@ -48,7 +48,7 @@ PLAN = "made-by-benchmarks-records"
 
 @dataclass(frozen=True, slots=True)
 class MadeTask:
-    """One subject: what it offers, and how hard its docs are."""
+    """A subject: its choices, and how hard its docs are."""
 
     name: str
     parents: tuple[str, str]
@@ -67,7 +67,7 @@ class MadeTask:
 
 @dataclass
 class MadeGroup:
-    """As much of lm_eval's `Group` as its aggregation needs."""
+    """The part of lm_eval's `Group` that its aggregation needs."""
 
     name: str
     leaves: list[MadeTask] = field(default_factory=list)
@@ -78,7 +78,7 @@ class MadeGroup:
 
 
 def sizes(n_docs: int) -> list[int]:
-    """Docs per subject, from a few to a tenth of all, as in MMLU."""
+    """Return the docs per subject, from a few to a tenth of all, as in MMLU."""
     weights = np.geomspace(1, 15, N_SUBJECTS)
     counts = np.maximum(4, np.floor(weights / weights.sum() * n_docs)).astype(int)
     counts[-1] += n_docs - counts.sum()
@@ -112,7 +112,7 @@ def _choices(draw: np.random.Generator, right: npt.NDArray[np.int64], *, fixed: 
 
 
 def answers(task: MadeTask, progress: float, seed: int) -> npt.NDArray[np.float64]:
-    """[C] log-likelihoods at one checkpoint; what a doc is like stays the same from one to the next."""
+    """Return the log-likelihoods [C] at one checkpoint; a doc keeps its difficulty at all checkpoints."""
     draw = np.random.default_rng([seed, int(task.task_id[:8], 16)])
     logs = draw.normal(0, 1, (task.n_docs, 4))
     if task.choices.fixed:
@@ -212,7 +212,7 @@ def write_figures(
     model_id: str,
     logs: dict[str, npt.NDArray[np.float64]],
 ) -> None:
-    """What `run.checkpoint_metrics.write_metrics` writes, with the rows that lm_eval would give."""
+    """Write the records of `run.checkpoint_metrics.write_metrics`, with rows as lm_eval would give them."""
     from milepost.tasks.lm_eval.groups import group_figures, group_picks
 
     loaded: Any = SimpleNamespace(groups=groups)

@@ -1,4 +1,4 @@
-"""Plans in Milepost's own format for a machine without data: real tasks, or made-up requests for a trial.
+"""Save plans for a machine without data: of real tasks, or of synthetic requests for a trial.
 
     python benchmarks/saved_plans.py FOLDER [--tasks mmlu-0shot mmlu-5shot hellaswag gsm8k]
 
@@ -73,7 +73,7 @@ def _megabytes(folder: Path) -> float:
 
 
 def save_made_up_plan(folder: Path, *, docs: int = 4) -> None:
-    """A plan of random token ids, for which neither data nor lm_eval is needed.
+    """Save a plan of random token ids, for which neither data nor lm_eval is needed.
 
     Args:
         folder: where to.
@@ -139,7 +139,7 @@ def _made_up_task(name: str, docs: int, seed: int) -> TaskPlan:
 
 
 def read_plan(folder: Path) -> Plan:
-    """A saved plan, to look at its requests."""
+    """Return a saved plan."""
     from milepost.plan.plan_files import load_plan
 
     return load_plan(folder)

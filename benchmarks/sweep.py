@@ -1,4 +1,4 @@
-"""A training run's checkpoints: a loop of `lm_eval run` processes against one `milepost run`, both cold.
+"""Compare a loop of `lm_eval run` over a training run's checkpoints with one `milepost run`, both cold.
 
     python benchmarks/sweep.py [--checkpoints 4] [--tasks mmlu_abstract_algebra mmlu_anatomy] [-f 5]
 
@@ -102,7 +102,7 @@ def _write_checkpoints(folder: Path, options: argparse.Namespace) -> list[Path]:
 
 
 def _cold(cache: Path) -> dict[str, str]:
-    """An environment with caches in `cache`, one thread."""
+    """Return an environment with caches in `cache` and one thread."""
     return {
         **os.environ,
         "HF_HOME": str(cache / "huggingface"),
@@ -114,7 +114,7 @@ def _cold(cache: Path) -> dict[str, str]:
 
 
 def _children_s(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
-    """(CPU seconds of the command and all its children, what it printed)."""
+    """Return the CPU seconds of a command and all its children, and its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""The speed table of both READMEs, made from the newest result file of each task and shape.
+"""Make the speed table of both READMEs from the newest result file of each task and shape.
 
 python benchmarks/table.py          writes it into the READMEs
 python benchmarks/table.py --print  shows it
@@ -27,7 +27,7 @@ SHAPES = ("15M", "135M", "500M")
 
 
 def rows() -> list[str]:
-    """One line per shape and task in fp32, shapes ascending, tasks as in NAMES."""
+    """Return a line per shape and task in fp32, shapes ascending, tasks as in NAMES."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(RESULTS.glob("engine-*.json")):
         for row in json.loads(path.read_text("utf-8"))["table"]:
@@ -49,7 +49,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def with_table(page: str) -> str:
-    """The page with the table's rows as the result files have them."""
+    """Return the page with the table's rows of the result files."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + "\n".join(rows()) + END + after

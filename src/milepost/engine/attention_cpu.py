@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from milepost.engine.optimizations import Optimizations
     from milepost.plan.packs import Pack
 
-MAX_NARROW_ROWS = 0.25
+MAX_NARROW_SHARE = 0.25
 """The largest share of a pack's rows for which the last layer is narrowed; for more, running it twice gains
 little."""
 
@@ -44,13 +44,13 @@ class TileRunner:
         model: SplitModel,
         optimizations: Optimizations,
         n_layers: int,
-        most_narrow: float = MAX_NARROW_ROWS,
+        max_narrow_share: float = MAX_NARROW_SHARE,
     ) -> None:
         self.model = model
         self.optimizations = optimizations
         self.layers: list[int] = []
         """Layers whose attention the last run called, in order."""
-        self._most_narrow = most_narrow
+        self._max_narrow_share = max_narrow_share
         self._last_layer = model.last_layer(n_layers) if optimizations.narrow_last_layer else None
 
     def run(
@@ -59,7 +59,6 @@ class TileRunner:
         """Run one forward pass.
 
         Args:
-            pack: the pack.
             above: keys and values of its context by layer, as the run of the pack before returned them.
             rows: [R] its rows whose hidden states are needed, ascending.
 
@@ -78,7 +77,7 @@ class TileRunner:
     def _narrowed(
         self, n_tokens: int, rows_R: torch.Tensor, attention: TileAttention
     ) -> AbstractContextManager[None]:
-        if self._last_layer is None or len(rows_R) > self._most_narrow * n_tokens:
+        if self._last_layer is None or len(rows_R) > self._max_narrow_share * n_tokens:
             return nullcontext()
         # Layers cope better with one needless row than with no row.
         return restricted_to_rows(rows_R if len(rows_R) else rows_R.new_zeros(1), self._last_layer, attention)

@@ -92,10 +92,10 @@ class FlexRunner:
         self._input_2T = torch.zeros(2, n_tokens, dtype=torch.int64, device=device)
         self._seen_2K = torch.zeros(2, n_context + n_tokens, dtype=torch.int32, device=device)
         self._keep_C = torch.zeros(n_context, dtype=torch.int32, device=device)
-        seen = Visibility(*self._seen_2K)
+        visibility = Visibility(*self._seen_2K)
         self._blocks = {shape.window: empty_blocks(n_tokens, n_context, device) for shape in shapes}
         self._masks = {
-            window: block_mask(seen, blocks, n_context, self._window(window))
+            window: block_mask(visibility, blocks, n_context, self._window(window))
             for window, blocks in self._blocks.items()
         }
         self._empty = {shape: _empty_layer(shape, n_context, device) for shape in shapes}
@@ -129,7 +129,6 @@ class FlexRunner:
         """Launch one forward pass; the host does not wait for it.
 
         Args:
-            pack: the pack.
             above: its context, or None.
             careful: whether to keep values that are not finite from rows that do not see them, at some cost.
         """
@@ -137,8 +136,8 @@ class FlexRunner:
         self._seen_2K.copy_(pack.visibility_2K)
         self._keep_C.copy_(pack.keep_C)
         for window, blocks in pack.blocks.items():
-            for own, new in zip(self._blocks[window].tensors(), blocks.tensors(), strict=True):
-                own.copy_(new)
+            for buffer, new in zip(self._blocks[window].tensors(), blocks.tensors(), strict=True):
+                buffer.copy_(new)
         self._careful = careful
         if self._graphs is not None and not careful:
             hidden_TD, below = self._graphs.run(above)

@@ -75,7 +75,6 @@ def plan_attention(
     """Return the calls for one pack.
 
     Args:
-        pack: the pack.
         rows: [R] the pack rows that are queries, ascending; None for all.
         window: a row sees only keys less than this many positions before it (transformers'
             `sliding_window`); None for all.
@@ -91,15 +90,15 @@ def plan_attention(
         path_length = np.minimum(path_length, window - 1)
     alone = pack.tile_causal & (length >= SHORTEST_CAUSAL_CALL) & causal_calls & (window is None)
     alone &= (cascade | (path_length == 0)) & (n_queries == length)
-    apart = (alone | (path_length >= SHORTEST_PATH_PASS)) & (path_length > 0) & cascade & (window is None)
-    joined = np.where(apart, 0, path_length)
+    separate = (alone | (path_length >= SHORTEST_PATH_PASS)) & (path_length > 0) & cascade & (window is None)
+    added = np.where(separate, 0, path_length)
 
-    tiles = _Tiles(pack=pack, rows=rows, first=first, stop=stop, joined=joined, window=window)
+    tiles = _Tiles(pack=pack, rows=rows, first=first, stop=stop, added=added, window=window)
     calls = [tiles.causal_call(k) for k in np.flatnonzero(alone).tolist()]
-    for similar in _similar_tiles(n_queries, length + joined, ~alone & (n_queries > 0), batch_tiles):
+    for similar in _similar_tiles(n_queries, length + added, ~alone & (n_queries > 0), batch_tiles):
         calls.append(tiles.masked_call(similar))
     return AttentionPlan(
-        tile_calls=calls, path_passes=tiles.path_passes(apart), place=_places(len(rows), calls)
+        tile_calls=calls, path_passes=tiles.path_passes(separate), place=_places(len(rows), calls)
     )
 
 
@@ -135,7 +134,7 @@ class _Tiles:
     """First query of each tile."""
     stop: Ints
     """First query after each tile."""
-    joined: Ints
+    added: Ints
     """Number of keys of each tile's path that are added to its own."""
     window: int | None
 
@@ -145,7 +144,7 @@ class _Tiles:
 
     def masked_call(self, tiles: Ints) -> TileCall:
         pack, n_context = self.pack, len(self.pack.context)
-        start, path = pack.tile_start[tiles], self.joined[tiles]
+        start, path = pack.tile_start[tiles], self.added[tiles]
         n_queries, n_keys = self.stop[tiles] - self.first[tiles], pack.tile_stop[tiles] - start + path
         nth_query = np.minimum(np.arange(n_queries.max()), n_queries[:, None] - 1)
         queries = self.first[tiles][:, None] + nth_query
@@ -164,10 +163,10 @@ class _Tiles:
             allowed &= pack.positions[rows][:, :, None] - key_position[:, None, :] < self.window
         return TileCall(queries=queries, keys=keys, allowed=allowed)
 
-    def path_passes(self, apart: npt.NDArray[np.bool_]) -> list[PathPass]:
+    def path_passes(self, separate: npt.NDArray[np.bool_]) -> list[PathPass]:
         pack, passes = self.pack, []
-        for path in np.unique(pack.tile_path[apart]).tolist():
-            tiles = np.flatnonzero(apart & (pack.tile_path == path)).tolist()
+        for path in np.unique(pack.tile_path[separate]).tolist():
+            tiles = np.flatnonzero(separate & (pack.tile_path == path)).tolist()
             queries = np.concatenate([self._queries(tile) for tile in tiles])
             if len(queries):
                 keys = pack.path_rows[pack.path_starts[path] : pack.path_starts[path + 1]]

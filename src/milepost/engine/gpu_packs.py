@@ -42,14 +42,8 @@ class StagedPack:
     @property
     def n_bytes(self) -> int:
         """Size on the device."""
-        tensors = [
-            self.input_2T,
-            self.visibility_2K,
-            self.keep_C,
-            self.needed_M,
-            self.target_row_J,
-            self.target_J,
-        ]
+        tensors = [self.input_2T, self.visibility_2K, self.keep_C]
+        tensors += [self.needed_M, self.target_row_J, self.target_J]
         for blocks in self.blocks.values():
             tensors += blocks.tensors()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -60,12 +60,6 @@ class GpuPath:
         """Probe the model and choose settings.
 
         Args:
-            model: the model.
-            accelerator: its device.
-            trees: the prefix trees of the shards.
-            optimizations: switches of the packed engine.
-            n_layers: layers of the model.
-            vocab_size: rows of its embedding.
             n_tokens: tokens of a full pack; None for as many as the card has room for.
             longest: tokens of the longest sequence that is expected.
 
@@ -78,7 +72,7 @@ class GpuPath:
         self.trees = trees
         self.vocab_size = vocab_size
         self.counts = Counts()
-        self._switches = optimizations
+        self._optimizations = optimizations
         # Graphs of a deleted module count towards torch's limit, and keep the module in memory.
         torch.compiler.reset()
         with torch.inference_mode():
@@ -124,12 +118,11 @@ class GpuPath:
         """Return the loop that scores a stream of shards.
 
         Args:
-            shards: the shards.
             longest: tokens of their longest sequence.
             max_tokens: the most tokens of a pack, if fewer than fit.
         """
         self._variants.with_context(longest)
-        return PackLoop(self, shards, every_row=not self._switches.needed_head, max_tokens=max_tokens)
+        return PackLoop(self, shards, every_row=not self._optimizations.needed_head, max_tokens=max_tokens)
 
     def score(self, sequences: Sequences, *, longest: int, max_tokens: int | None) -> Scores:
         """Score one shard as a stream."""

@@ -2,8 +2,7 @@
 
 Without such instructions torch multiplies half-precision matrices element by element, about seven times
 slower than in float32 (AVX2: 5 against 40 GFLOP/s per core). Products are summed in float32 in both cases, so
-the factors are cast to float32, multiplied, and the result is rounded: the same numbers up to the order of
-summation.
+casting the factors to float32 and rounding the result only changes the order of summation.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ def score_rows(
     """Return log-probability and greedy flag of M targets, each at one of R rows.
 
     Args:
-        model: the model whose head is run.
         hidden_RD: hidden states of `SplitModel.hidden` at the rows.
         target_row: [M] row of each target, in any order.
         target_token: [M] its token id.

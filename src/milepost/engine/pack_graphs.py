@@ -37,7 +37,6 @@ class PackGraphs:
         """Make the sets.
 
         Args:
-            accelerator: the device.
             empty: returns a context to be written to.
             forward: takes `(above, below)`, two contexts of which the first may be None; runs the loaded
                 pack, writes the second context in place and returns hidden states.
@@ -74,8 +73,8 @@ class PackGraphs:
         """Return the number of a context's set; another context is copied into the last turn's set."""
         if context is None:
             return None
-        for number, own in enumerate(self._sets):
-            if own is context:
+        for number, keys_and_values in enumerate(self._sets):
+            if keys_and_values is context:
                 return number
         number = (self._turn - 1) % SETS
         for (key, value), (new_key, new_value) in zip(self._sets[number], context, strict=True):

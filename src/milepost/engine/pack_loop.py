@@ -77,7 +77,7 @@ class PackLoop:
     ) -> None:
         """`max_tokens` makes packs smaller than the runner's size, so that a trial has several."""
         self._path = path
-        self._most_tokens = max_tokens
+        self._max_tokens = max_tokens
         self._stream = ShardStream(shards, path.trees.tree_of, every_row=every_row)
         self._ahead: tuple[JoinedPack, StagedPack] | None = None
         self._is_exhausted = False
@@ -142,7 +142,7 @@ class PackLoop:
         if self._ahead is not None:
             return
         settings = self._path.settings
-        pack = self._stream.next_pack(min(settings.n_tokens, self._most_tokens or settings.n_tokens))
+        pack = self._stream.next_pack(min(settings.n_tokens, self._max_tokens or settings.n_tokens))
         self._is_exhausted = pack is None
         if pack is None:
             return

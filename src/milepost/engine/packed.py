@@ -17,7 +17,7 @@ import torch
 
 from milepost.engine.accelerator import accelerator_of
 from milepost.engine.attention_call import UnsupportedAttentionError, check_layers
-from milepost.engine.attention_cpu import MAX_NARROW_ROWS, TileRunner
+from milepost.engine.attention_cpu import MAX_NARROW_SHARE, TileRunner
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.budget import fitting_budget
 from milepost.engine.flex_variants import FlexUnavailableError
@@ -226,8 +226,8 @@ class PackedEngine:
     def _score_packs(self, sequences: Sequences, max_tokens: int) -> Scores:
         tree, tiles = self._trees.tiled(sequences)
         # A trial narrows the last layer of every pack, as scoring may narrow it for another pack.
-        most_narrow = 1.0 if self._trying else MAX_NARROW_ROWS
-        runner = TileRunner(self.model, self.optimizations, self._n_layers, most_narrow)
+        max_narrow_share = 1.0 if self._trying else MAX_NARROW_SHARE
+        runner = TileRunner(self.model, self.optimizations, self._n_layers, max_narrow_share)
         waiting = cut_packs(tree, tiles, max_tokens)[::-1]
         head = DeferredHead(self.model, self.vocab_size, chunked=self.optimizations.head_chunks)
         above: dict[int, KeysAndValues] = {}

@@ -47,8 +47,6 @@ class PaddedEngine(ShardwiseEngine):
         """Make an engine that is tried at its first scores.
 
         Args:
-            module: the model.
-            vocab_size: rows of its embedding.
             budget_tokens: tokens in one forward pass; None for the device's default.
             fallback: why a faster engine is not used.
             trial: see `build_engine`.

@@ -55,39 +55,36 @@ def empty_blocks(n_tokens: int, n_context: int, device: torch.device) -> MaskBlo
     )
 
 
-def find_blocks(seen: Visibility, n_context: int, window: int | None) -> MaskBlocks:
+def find_blocks(visibility: Visibility, n_context: int, window: int | None) -> MaskBlocks:
     """Return the blocks of a pack."""
-    key_end, device = seen.key_end, seen.key_end.device
+    key_end, device = visibility.key_end, visibility.key_end.device
     key_row = torch.arange(len(key_end), device=device, dtype=torch.int32) - n_context
     first = torch.arange(0, len(key_end) - n_context, BLOCK, device=device, dtype=torch.int32)[:, None]
-    some = torch.maximum(key_row, first) < torch.minimum(key_end, first + BLOCK)
-    every = (key_row <= first) & (key_end >= first + BLOCK)
+    partly = torch.maximum(key_row, first) < torch.minimum(key_end, first + BLOCK)
+    wholly = (key_row <= first) & (key_end >= first + BLOCK)
     if window is not None:
-        position = seen.key_position[n_context:].view(-1, BLOCK)
-        every &= position.amax(1)[:, None] - seen.key_position < window
-        some &= position.amin(1)[:, None] - seen.key_position < window
-    some_block = some.view(len(first), -1, BLOCK).any(-1)
-    every_block = every.view(len(first), -1, BLOCK).all(-1)
-    found = []
-    for wanted in (some_block & ~every_block, every_block):
+        position = visibility.key_position[n_context:].view(-1, BLOCK)
+        wholly &= position.amax(1)[:, None] - visibility.key_position < window
+        partly &= position.amin(1)[:, None] - visibility.key_position < window
+    partly_block = partly.view(len(first), -1, BLOCK).any(-1)
+    wholly_block = wholly.view(len(first), -1, BLOCK).all(-1)
+    tensors = []
+    for wanted in (partly_block & ~wholly_block, wholly_block):
         order = wanted.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-        found += [wanted.sum(1, dtype=torch.int32)[None, None], order.to(torch.int32)[None, None]]
-    return MaskBlocks(*found)
+        tensors += [wanted.sum(1, dtype=torch.int32)[None, None], order.to(torch.int32)[None, None]]
+    return MaskBlocks(*tensors)
 
 
 def block_mask(
-    seen: Visibility, blocks: MaskBlocks, n_context: int, window: torch.Tensor | None
+    visibility: Visibility, blocks: MaskBlocks, n_context: int, window: torch.Tensor | None
 ) -> BlockMask:
     """Return a mask that reads these very tensors whenever it is used.
 
     Args:
-        seen: which rows see which keys.
-        blocks: the same by blocks.
-        n_context: rows of context.
         window: a row sees keys less than this many positions before it; a tensor, so that layers with and
             without a window share one kernel. None if no layer of the model has a window.
     """
-    key_end, key_position = seen.key_end, seen.key_position
+    key_end, key_position = visibility.key_end, visibility.key_position
 
     def in_tree(_b: Any, _h: Any, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         return (k - n_context <= q) & (q < key_end[k])

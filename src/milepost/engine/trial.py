@@ -109,8 +109,6 @@ class Trial:
         """Choose and score the probes.
 
         Args:
-            module: the model.
-            vocab_size: rows of its embedding.
             sequences: the sequences to be scored; not empty.
             equal_lengths: whether probes come in pairs of equal length, for an engine that needs those.
             longer_than: the engine gets only sequences with more input tokens than that.

@@ -25,7 +25,6 @@ class Upload:
         """Start the copies; the host does not wait if the tensors are in pinned memory.
 
         Args:
-            accelerator: the device.
             stream: a stream for uploads only; None if emulated.
             tensors: by name, a tensor and its dtype on the device. The tensors must stay in memory until the
                 upload is complete (`drop`, or after `tensors` were used).

@@ -21,7 +21,6 @@ def chunked_argmax(model: SplitModel, hidden_BD: torch.Tensor, n_columns: int) -
     """Return token ids [B], the first of equal logits; -1 if the model gave NaN.
 
     Args:
-        model: the model.
         hidden_BD: hidden states of `SplitModel.hidden` at the last place of each row.
         n_columns: `SplitModel.n_columns`.
     """

@@ -63,7 +63,6 @@ def build_generator(
     Args:
         name: of the engine.
         module: a causal LM in eval mode, on the device and in the dtype it is to run in.
-        codec: its tokenizer.
         vocab_size: rows of its embedding; a token id must be smaller.
         budget_tokens: tokens in one forward pass; None lets the generator choose.
         optimizations: of the batched generator; None for the defaults.

@@ -6,7 +6,7 @@ Milepost decides where a text ends and which token is next (`stopping`, `sampler
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -135,19 +135,6 @@ def _plain_config(max_new_tokens: int, no_token: int) -> GenerationConfig:
     )
 
 
-class _TokenChooser(Protocol):
-    """The part of a `Sampler` that `_Choice` uses."""
-
-    needs_history: bool
-
-    def choose(
-        self,
-        logits_BV: torch.Tensor,
-        histories: Sequence[npt.NDArray[np.int64]],
-        rngs: Sequence[np.random.Generator],
-    ) -> npt.NDArray[np.int64]: ...
-
-
 class _ForcedTokens:
     """Chooses given tokens, for one row, and keeps the logits."""
 
@@ -173,7 +160,7 @@ class _Choice(LogitsProcessor):
 
     def __init__(
         self,
-        sampler: _TokenChooser,
+        sampler: Sampler | _ForcedTokens,
         padding: list[int],
         rngs: list[np.random.Generator],
         numbers: list[int],

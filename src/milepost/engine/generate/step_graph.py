@@ -35,7 +35,6 @@ class StepGraph:
         """Record a step, which runs once for that, and restore its state.
 
         Args:
-            accelerator: the device.
             step: reads and writes the same tensors each time.
             state: the tensors that it changes and that the next step reads.
             pool: the memory of an earlier graph whose results are not needed when this one runs.

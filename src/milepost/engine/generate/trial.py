@@ -47,11 +47,7 @@ class GenerationTrial:
         """Choose the probes.
 
         Args:
-            module: the model.
-            codec: its tokenizer.
-            vocab_size: rows of its embedding.
             prompts: at least one.
-            generation: the settings of the texts.
             equal_lengths: whether probes come in pairs of equal length, for a generator that batches only
                 those.
         """
