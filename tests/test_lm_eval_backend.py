@@ -11,7 +11,7 @@ from lm_eval.evaluator import simple_evaluate
 
 import milepost.lm_eval_backend
 from milepost.tasks.lm_eval.catalog import load_catalog
-from milepost.tasks.lm_eval.loading import _manager
+from milepost.tasks.lm_eval.loading import task_manager
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def both(hub: str, shared: Path) -> dict[str, dict[str, Any]]:
                 "wikitext": [40, 41],
                 "squadv2": [0, 1, 2],
             },
-            task_manager=_manager(load_catalog()),
+            task_manager=task_manager(load_catalog()),
             bootstrap_iters=0,
         )
     return found

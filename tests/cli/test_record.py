@@ -56,7 +56,7 @@ def test_steps_recorded_in_two_commands_are_one_run_with_the_figures_of_show(
 def test_a_recorder_that_cannot_be_used_is_told_before_any_work(
     tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: str, said: str
 ) -> None:
-    monkeypatch.setattr("milepost.recorders.available._is_installed", lambda _: False)
+    monkeypatch.setattr("milepost.recorders.available.is_installed", lambda _: False)
     called = run(tiny_run, tasks, tmp_path / "out", "--record", recorder)
     assert called.status == 2
     assert called.err.splitlines()[1] == said

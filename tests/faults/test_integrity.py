@@ -204,7 +204,7 @@ def model_ids(results: Path) -> set[str]:
 def test_a_byte_flipped_in_the_data_never_passes_for_the_checkpoint_it_was(
     tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times_kept: bool
 ) -> None:
-    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    monkeypatch.setattr(digests, "SETTLED_S", 0)
     source = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     weights = source / "checkpoint-20" / WEIGHTS
     assert run(source, tasks, tmp_path / "results").status == 0

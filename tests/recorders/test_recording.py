@@ -217,7 +217,7 @@ def test_recorders_are_known_by_name() -> None:
 def test_a_recorder_that_is_not_installed_is_told_with_the_pip_line(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.recorders.available._is_installed", lambda _: False)
+    monkeypatch.setattr("milepost.recorders.available.is_installed", lambda _: False)
     with pytest.raises(RecorderError, match=f"{name} is not installed") as raised:
         check_recorder(name)
     assert raised.value.hint == f"pip install 'milepost[{name}]'"

@@ -21,7 +21,7 @@ from milepost.store import open_results
 from milepost.store.folder import counted_id_of
 from milepost.store.tables import read_table
 from milepost.tasks.lm_eval.catalog import load_catalog
-from milepost.tasks.lm_eval.loading import _manager
+from milepost.tasks.lm_eval.loading import task_manager
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_task
@@ -46,7 +46,11 @@ def theirs(hub: str, model_folder: Path) -> dict[str, Any]:
     model = HFLM(pretrained=str(model_folder), dtype="float32", batch_size=1, device="cpu")
     with compiled_yaml():
         found: dict[str, Any] = simple_evaluate(
-            model=model, tasks=TASKS, limit=LIMIT, task_manager=_manager(load_catalog()), bootstrap_iters=0
+            model=model,
+            tasks=TASKS,
+            limit=LIMIT,
+            task_manager=task_manager(load_catalog()),
+            bootstrap_iters=0,
         )
     return found
 
@@ -126,7 +130,11 @@ def test_each_doc_of_squadv2_has_its_own_number(ours: milepost.Results) -> None:
 def test_squadv2_is_asked_few_shot_where_lm_eval_cannot(hub: str, model_folder: Path, tmp_path: Path) -> None:
     with compiled_yaml(), pytest.raises(TypeError, match="takes 2 positional arguments"):
         simple_evaluate(
-            model="dummy", tasks=["squadv2"], num_fewshot=2, limit=1, task_manager=_manager(load_catalog())
+            model="dummy",
+            tasks=["squadv2"],
+            num_fewshot=2,
+            limit=1,
+            task_manager=task_manager(load_catalog()),
         )
     results = milepost.evaluate(
         model_folder,

@@ -18,7 +18,7 @@ import milepost
 from milepost.analysis.choice_metrics import HIGHER_IS_BETTER
 from milepost.store.picks import read_picks
 from milepost.tasks.lm_eval.catalog import load_catalog
-from milepost.tasks.lm_eval.loading import _manager
+from milepost.tasks.lm_eval.loading import task_manager
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 
 TASKS = ["arc_easy", "winogrande", "rte", "lambada_openai"]
@@ -41,7 +41,7 @@ def by_lm_eval(folder: Path, shots: int) -> dict[str, Any]:
             tasks=TASKS if shots else [*TASKS, "wikitext"],
             num_fewshot=shots,
             limit=LIMIT,
-            task_manager=_manager(load_catalog()),
+            task_manager=task_manager(load_catalog()),
             bootstrap_iters=0,
         )
     return found

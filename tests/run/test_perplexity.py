@@ -119,7 +119,7 @@ def test_c4_is_explained_to_the_figure_of_lm_evals_own_task(
     from lm_eval.models.huggingface import HFLM
 
     from milepost.tasks.lm_eval.catalog import load_catalog
-    from milepost.tasks.lm_eval.loading import _manager
+    from milepost.tasks.lm_eval.loading import task_manager
 
     monkeypatch.setattr(texts, "C4_DOCS", 2)  # lm_eval's task is of the same text then, by --limit
     (ours,) = measure_perplexity(
@@ -128,7 +128,7 @@ def test_c4_is_explained_to_the_figure_of_lm_evals_own_task(
     theirs = simple_evaluate(
         model=HFLM(pretrained=str(tiny_llama), dtype="float32", batch_size=8, device="cpu"),
         tasks=["c4"],
-        task_manager=_manager(load_catalog()),
+        task_manager=task_manager(load_catalog()),
         bootstrap_iters=0,
         limit=2,
     )["results"]["c4"]

@@ -77,7 +77,7 @@ from pathlib import Path
 from milepost.errors import MilepostError
 from milepost.sources import discover, fetch, identify, is_fetched, tokenizer_location
 from milepost.sources.hub import requests as hub_requests
-hub_requests._PAUSES_S = (0.01,) * 6
+hub_requests.PAUSES_S = (0.01,) * 6
 CACHE = Path(__import__("os").environ["HF_HOME"]) / "digests"
 def attempt(work):
     try:

@@ -29,10 +29,10 @@ from milepost.errors import MilepostError
 from milepost.sources import discover, fetch
 from milepost.sources.hub import bounds as hub_bounds
 from milepost.sources.hub import requests as hub_requests
-hub_requests._PAUSES_S = (0.01,) * 6
-hub_bounds._JUDGED_AFTER_S = 1.0
-hub_bounds._SILENCE_S = 2.0
-hub_bounds._MAX_REQUESTS = 30
+hub_requests.PAUSES_S = (0.01,) * 6
+hub_bounds.JUDGED_AFTER_S = 1.0
+hub_bounds.SILENCE_S = 2.0
+hub_bounds.MAX_REQUESTS = 30
 try:
     for one in discover("hf://own/model").checkpoints:
         print("problem", one.problem)

@@ -67,7 +67,7 @@ def test_the_old_name_of_dtype_is_the_same_entry(tmp_path: Path, cache: Path) ->
 def test_a_folder_overwritten_in_place_is_another_model(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    monkeypatch.setattr(digests, "SETTLED_S", 0)
     folder = model(tmp_path / "m")
     before = identity(folder, cache)
     model(folder, values=b"\5\6\7\0")
@@ -77,7 +77,7 @@ def test_a_folder_overwritten_in_place_is_another_model(
 def test_other_content_with_the_size_and_time_of_an_earlier_visit_is_refused_until_touched(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    monkeypatch.setattr(digests, "SETTLED_S", 0)
     folder = model(tmp_path / "m")
     weights = folder / "model.safetensors"
     before = identity(folder, cache)
@@ -153,7 +153,7 @@ def test_a_file_of_sums_that_says_nothing_or_two_things_is_named(tmp_path: Path,
 
 def test_an_unchanged_file_is_read_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sharded(tmp_path / "m")
-    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    monkeypatch.setattr(digests, "SETTLED_S", 0)
     reads = []
     read = digests._read
     monkeypatch.setattr(digests, "_read", lambda path: (reads.append(path.name), read(path))[1])
@@ -174,7 +174,7 @@ def test_a_damaged_memory_costs_only_a_reading(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model(tmp_path / "m")
-    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    monkeypatch.setattr(digests, "SETTLED_S", 0)
     first = identity(folder, cache)
     (note,) = (cache / "sha256").iterdir()
     for text in ("", "{", "[]", "null", json.dumps({"signature": 1})):
@@ -185,7 +185,7 @@ def test_a_damaged_memory_costs_only_a_reading(
 def test_a_cache_that_cannot_be_written_costs_only_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "_SETTLED_S", 0)
+    monkeypatch.setattr(digests, "SETTLED_S", 0)
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert identity(model(tmp_path / "m"), blocked).model_id

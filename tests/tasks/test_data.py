@@ -70,7 +70,7 @@ def test_with_the_hub_down_the_cache_is_used_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", NO_HUB)
-    monkeypatch.setattr(data, "_PAUSES_S", (0.01,))
+    monkeypatch.setattr(data, "PAUSES_S", (0.01,))
     with cache_if_hub_is_down(["baber/piqa"]):
         assert is_offline()
         assert datasets.config.HF_HUB_OFFLINE

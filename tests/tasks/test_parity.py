@@ -12,7 +12,7 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import simple_evaluate
 
 from milepost.tasks.lm_eval.catalog import load_catalog
-from milepost.tasks.lm_eval.loading import LoadedTasks, _manager, load_tasks
+from milepost.tasks.lm_eval.loading import LoadedTasks, load_tasks, task_manager
 from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metrics
 from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
@@ -72,7 +72,7 @@ class Both:
     """One evaluation by lm_eval and by us."""
 
     def __init__(self, settings: TaskSettings) -> None:
-        manager = _manager(load_catalog(settings.include_path))
+        manager = task_manager(load_catalog(settings.include_path))
         with compiled_yaml():  # datasets' cards in a tenth of the time; nothing that lm_eval itself does
             self.theirs: dict[str, Any] = simple_evaluate(
                 model=HashModel(),

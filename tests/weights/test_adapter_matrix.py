@@ -288,7 +288,7 @@ def test_the_tokenizer_beside_the_adapter_grows_the_base_as_peft_does(
 def test_a_pattern_without_end_is_refused(
     bases: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.weights.formats.peft.patterns._PATIENCE_S", 1.0)
+    monkeypatch.setattr("milepost.weights.formats.peft.patterns.TIME_LIMIT_S", 1.0)
     train(
         AutoModelForCausalLM.from_pretrained(bases / "tied"), tmp_path / "run", settings_of("plain", "tied")
     )

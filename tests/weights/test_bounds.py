@@ -74,8 +74,8 @@ def test_a_config_whose_weights_are_not_in_the_file_takes_no_memory_for_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Biases that the config adds are few; here any allowance is taken away to see the sum at work."""
-    monkeypatch.setattr("milepost.weights.module._ALLOWANCE", 0)
-    monkeypatch.setattr("milepost.weights.module._MOST_MORE", 1)
+    monkeypatch.setattr("milepost.weights.module.ALLOWANCE", 0)
+    monkeypatch.setattr("milepost.weights.module.MOST_MORE", 1)
     reconfigured(folder, attention_bias=True, mlp_bias=True, tie_word_embeddings=False)
     refusal = refusal_of(lambda: build(folder))
     assert "does not fit its config" in refusal.message
@@ -138,7 +138,7 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 def test_a_header_longer_than_any_models_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.sources.formats.huggingface.safetensors_header._MOST_TENSORS", 1_000)
+    monkeypatch.setattr("milepost.sources.formats.huggingface.safetensors_header.MAX_TENSORS", 1_000)
     with pytest.raises(CheckpointError, match=words):
         read_header(make(tmp_path / "model.safetensors"))
 

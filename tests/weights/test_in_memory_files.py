@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 def test_the_hash_taken_while_reading_is_that_of_the_file(
     file: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(held_files, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(held_files, "BLOCK_BYTES", block_bytes)
     read = read_file(file)
     assert read.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert read.header.raw + read.data.numpy().tobytes() == file.read_bytes()

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from milepost.types import Sparsity
 from milepost.weights import read_checkpoint
-from milepost.weights.sparsity import _pattern, measure_sparsity
+from milepost.weights.sparsity import measure_sparsity, zero_pattern
 from tests.weights.pruned import blocks, magnitude, n_of_m, prune
 
 
 def pattern(matrix: torch.Tensor) -> str:
     zero = matrix == 0
-    return _pattern(zero, int(zero.sum()))
+    return zero_pattern(zero, int(zero.sum()))
 
 
 def random_matrix(rows: int = 96, columns: int = 64) -> torch.Tensor:

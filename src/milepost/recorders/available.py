@@ -22,7 +22,7 @@ def check_recorder(name: str) -> None:
     """
     if name not in RECORDERS:
         raise MilepostError(f"there is no recorder {name!r}", f"use one of {', '.join(RECORDERS)}")
-    if name != "none" and not _is_installed(name):
+    if name != "none" and not is_installed(name):
         raise RecorderError(f"the recorder {name} is not installed", f"pip install 'milepost[{name}]'")
 
 
@@ -32,7 +32,7 @@ def open_recording(name: str, project: str = DEFAULT_PROJECT) -> Recording | Non
     return None if name == "none" else Recording(name, _opener(name), project)
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 

@@ -21,7 +21,7 @@ from milepost.sources.names import shown
 from milepost.sources.regular_files import open_regular
 
 _BLOCK_BYTES = 1 << 22
-_SETTLED_S = 2.0
+SETTLED_S = 2.0
 """A file changed this recently is hashed but not remembered: a further write may leave the same times."""
 
 
@@ -118,7 +118,7 @@ def _signature(path: Path) -> list[int]:
 
 def _is_settled(signature: list[int]) -> bool:
     newest = max(signature[1], signature[2])
-    return time.time_ns() - newest > _SETTLED_S * 1e9
+    return time.time_ns() - newest > SETTLED_S * 1e9
 
 
 def _remembered(note: Path) -> _Visit | None:

@@ -21,7 +21,7 @@ from milepost.sources.regular_files import open_regular
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 """Read at once, while the block before is hashed."""
 
 
@@ -117,7 +117,7 @@ def _fill(buffer: memoryview, file: BinaryIO, digest: _Hash) -> None:
     position = 0
     try:
         while position < len(buffer):
-            n_read = os.readv(file.fileno(), [buffer[position : position + _BLOCK_BYTES]])
+            n_read = os.readv(file.fileno(), [buffer[position : position + BLOCK_BYTES]])
             if not n_read:
                 raise OSError("it became shorter while it was read")
             position += n_read

@@ -21,8 +21,8 @@ from milepost.weights.meta_model import class_for, named_tensors, quiet, skeleto
 
 logger = logging.getLogger("milepost.weights")
 
-_MOST_MORE = 4
-_ALLOWANCE = 1 << 28
+MOST_MORE = 4
+ALLOWANCE = 1 << 28
 """Elements of tables that a module makes itself, such as masks of all positions; 1 GiB in float32."""
 
 
@@ -113,7 +113,7 @@ def _check_memory(weights: CheckpointWeights, module: PreTrainedModel) -> None:
     """Refuse a config whose module has far more elements than the files, tables of positions included."""
     held = sum(tensor.numel() for tensor in weights.tensors.values())
     wanted = sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
-    if wanted > _MOST_MORE * held + _ALLOWANCE:
+    if wanted > MOST_MORE * held + ALLOWANCE:
         where = weights.file_with("")
         raise CheckpointError(
             f"{where} holds {held} weights, which does not fit its config: that is of {wanted}",

@@ -79,7 +79,7 @@ def _distinct(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.
 def _layer(name: str, tensor: torch.Tensor) -> LayerSparsity:
     zero = _flat_zeros(tensor)
     zeros = int(zero.sum())
-    return LayerSparsity(name=name, shape=tuple(tensor.shape), zeros=zeros, pattern=_pattern(zero, zeros))
+    return LayerSparsity(name=name, shape=tuple(tensor.shape), zeros=zeros, pattern=zero_pattern(zero, zeros))
 
 
 def _flat_zeros(tensor: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def _renamed(layer: LayerSparsity, tensor: torch.Tensor, usual: tuple[int, int] 
 # ---- patterns ------------------------------------------------------------------------------------------
 
 
-def _pattern(zero: torch.Tensor, zeros: int) -> str:
+def zero_pattern(zero: torch.Tensor, zeros: int) -> str:
     """The name of the pattern of `zero` ([rows, columns] bool)."""
     if zeros < DENSE_BELOW * zero.numel():
         return "dense"

@@ -19,13 +19,13 @@ from milepost.errors import MilepostError, SourceError
 
 MAX_ANSWER_BYTES = 1 << 26
 """Of one answer of the Hub's API; a page of a listing has some 100 KB."""
-_MAX_REQUESTS = 300
+MAX_REQUESTS = 300
 """For one listing; a page holds 1,000 files or more."""
 HINT = "this mirror is broken or not to be trusted (HF_ENDPOINT)"
-_SILENCE_S = 60.0
-_JUDGED_AFTER_S = 30.0
+SILENCE_S = 60.0
+JUDGED_AFTER_S = 30.0
 _SLOWEST = 1_000
-"""Bytes per second that an answer must have reached after `_JUDGED_AFTER_S`."""
+"""Bytes per second that an answer must have reached after `JUDGED_AFTER_S`."""
 
 _here = threading.local()
 
@@ -64,7 +64,7 @@ def bounded(
     """
     _wrap_client()
     before = getattr(_here, "bounds", None)
-    _here.bounds = _Bounds(what, error, max_bytes, _MAX_REQUESTS)
+    _here.bounds = _Bounds(what, error, max_bytes, MAX_REQUESTS)
     try:
         yield
     except HubMisbehaves as refusal:
@@ -105,7 +105,7 @@ class _BoundedTransport:
             raise bounds.broken("its listing does not end")
         timeout = request.extensions.get("timeout") or {}
         request.headers["Accept-Encoding"] = "identity"  # what is counted is then what is kept
-        patience = {name: timeout.get(name) or _SILENCE_S for name in ("connect", "read", "write", "pool")}
+        patience = {name: timeout.get(name) or SILENCE_S for name in ("connect", "read", "write", "pool")}
         request.extensions = {**request.extensions, "timeout": patience}
         try:
             response = self._inner.handle_request(request)
@@ -149,7 +149,7 @@ class _Counted:
             took_s = time.monotonic() - began
             if n_bytes > self._bounds.max_bytes:
                 raise self._bounds.broken(f"an answer of more than {self._bounds.max_bytes} bytes")
-            if took_s > _JUDGED_AFTER_S and n_bytes < took_s * _SLOWEST:
+            if took_s > JUDGED_AFTER_S and n_bytes < took_s * _SLOWEST:
                 raise self._bounds.broken(f"{n_bytes} bytes came in {took_s:.0f} s")
             yield part
 

@@ -20,7 +20,7 @@ logger = logging.getLogger("milepost.sources")
 
 T = TypeVar("T")
 
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Between attempts on a Hub that answers that it is busy; huggingface_hub itself repeats some requests."""
 _N_ATTEMPTS_UNANSWERED = 4
 """On one that does not answer at all, which more often is a wrong address than a pause."""
@@ -53,7 +53,7 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
     )
 
     what = shown(what)
-    for attempt in range(len(_PAUSES_S) + 1):
+    for attempt in range(len(PAUSES_S) + 1):
         try:
             return request()
         except RevisionNotFoundError:
@@ -81,7 +81,7 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
                     f"{what} cannot be stored: {failure.strerror or _one_line(failure)}",
                     "look at the Hub cache (HF_HOME) with `milepost doctor`",
                 ) from failure
-            time.sleep(_PAUSES_S[attempt])
+            time.sleep(PAUSES_S[attempt])
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -169,14 +169,14 @@ def _status(failure: Exception) -> int | None:
 def _pause_after(failure: Exception, attempt: int) -> float | None:
     """Seconds to wait before the next attempt; None where there is none or it would not help."""
     response = _response(failure)
-    if attempt >= len(_PAUSES_S):
+    if attempt >= len(PAUSES_S):
         return None
     if response is None:
-        return _PAUSES_S[attempt] if attempt < _N_ATTEMPTS_UNANSWERED - 1 else None
+        return PAUSES_S[attempt] if attempt < _N_ATTEMPTS_UNANSWERED - 1 else None
     if response.status_code not in _BUSY:
         return None
     asked_s = _seconds(response.headers.get("Retry-After", ""))
-    return _PAUSES_S[attempt] if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
+    return PAUSES_S[attempt] if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
 
 
 def _seconds(retry_after: str) -> float | None:

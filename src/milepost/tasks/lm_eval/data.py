@@ -16,7 +16,7 @@ from milepost.environment_urls import check_hub_settings
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
 
-_PAUSES_S = (0.5, 2.0)
+PAUSES_S = (0.5, 2.0)
 _found_down: list[str] = []
 """Data sets that the Hub did not answer for (`cache_if_hub_is_down`): offline mode is then ours, not the
 user's."""
@@ -104,7 +104,7 @@ def _answers(repo_id: str) -> bool:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    for pause_s in (*_PAUSES_S, None):
+    for pause_s in (*PAUSES_S, None):
         try:
             HfApi().dataset_info(repo_id, timeout=10)
             return True

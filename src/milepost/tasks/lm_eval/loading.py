@@ -76,7 +76,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     check_shadows(checked)
     _refuse_unscorable_classes(checked)
     _seed(settings)
-    manager = _manager(checked.catalog, dict(settings.metadata))
+    manager = task_manager(checked.catalog, dict(settings.metadata))
     manager._factory = CheckedFactory(checked, settings)
     with compiled_templates(settings):
         loaded = _load(manager, list(checked.names), _hub_data(checked))
@@ -99,7 +99,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     return LoadedTasks(settings, tasks, groups, checked.digest)
 
 
-def _manager(catalog: Catalog, metadata: dict[str, Any] | None = None) -> lm_eval.tasks.TaskManager:
+def task_manager(catalog: Catalog, metadata: dict[str, Any] | None = None) -> lm_eval.tasks.TaskManager:
     manager = lm_eval.tasks.TaskManager(include_defaults=False, metadata=metadata)
     manager._index = _Index(catalog)
     return manager

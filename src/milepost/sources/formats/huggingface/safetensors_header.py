@@ -19,7 +19,7 @@ from milepost.sources.regular_files import open_regular
 
 _MAX_HEADER_BYTES = 1 << 25
 """A third of the format's own limit; the header of 100,000 tensors has some 15 MB."""
-_MOST_TENSORS = 100_000
+MAX_TENSORS = 100_000
 """In one file; the largest models have as many in a hundred."""
 _MOST_DIMENSIONS = 64
 """As many as torch knows."""
@@ -85,7 +85,7 @@ def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
         raise _broken(path, f"has a header that does not parse: {error}") from error
     if not isinstance(header, dict):
         raise _broken(path, "has a header that is not a JSON object")
-    if len(header) > _MOST_TENSORS:
+    if len(header) > MAX_TENSORS:
         raise _broken(path, f"lists {len(header)} tensors, more than any model has")
     _check_metadata(path, header.get("__metadata__", {}))
     return {name: _entry(path, name, raw) for name, raw in header.items() if name != "__metadata__"}

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_PATIENCE_S = 20.0
+TIME_LIMIT_S = 20.0
 """Time limit in seconds for all patterns and names, including the start of the process; normal ones need
 milliseconds.
 """
@@ -76,7 +76,7 @@ def _ends(patterns: list[str], names: list[str]) -> bool:
             input=json.dumps([patterns, names]),
             text=True,
             capture_output=True,
-            timeout=_PATIENCE_S,
+            timeout=TIME_LIMIT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
