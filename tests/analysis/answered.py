@@ -18,7 +18,7 @@ def task(
     *,
     metric: str = "acc",
     values: Any,
-    figure: float | None = None,
+    stored: float | None = None,
     docs: Sequence[str] | None = None,
     prompts: Sequence[str] | None = None,
     generation: Mapping[str, Any] | None = None,
@@ -27,10 +27,10 @@ def task(
     num_fewshot: int = 0,
     **changes: Any,
 ) -> TaskAnswers:
-    """One task with one figure; the mean of its values, if nothing else is said."""
+    """Return a task with one metric: the mean of its values, or `stored`."""
     hashes = tuple(docs) if docs is not None else tuple(f"{name}-{i}" for i in range(len(values)))
-    stored = float(np.mean([v for v in values if v is not None])) if figure is None else figure
-    own = measurement(task=name, metric=metric, value=stored, n=len(values), parents=parents, **changes)
+    value = float(np.mean([v for v in values if v is not None])) if stored is None else stored
+    own = measurement(task=name, metric=metric, value=value, n=len(values), parents=parents, **changes)
     return TaskAnswers(
         name=name,
         task_id=name,
@@ -55,17 +55,17 @@ def perplexity(
     name: str, nats: Sequence[float], words: Sequence[float], *, metric: str = "word_perplexity", **more: Any
 ) -> TaskAnswers:
     """A rolling task whose docs have log-likelihoods of -nats over so many words."""
-    figure = math.exp(sum(nats) / sum(words))
+    value = math.exp(sum(nats) / sum(words))
     pairs = [[-n, w] for n, w in zip(nats, words, strict=True)]
-    return task(name, metric=metric, values=pairs, figure=figure, higher_is_better=False, chance=None, **more)
+    return task(name, metric=metric, values=pairs, stored=value, higher_is_better=False, chance=None, **more)
 
 
 def group(name: str, tasks: Sequence[TaskAnswers], *, by_size: bool = True) -> GroupAnswers:
-    figures: list[Any] = [one.measurements[0].value for one in tasks]
-    sizes = [len(one.doc_hashes) if by_size else 1 for one in tasks]
-    own = measurement(task=name, value=float(np.average(figures, weights=sizes)), kind="group", n=sum(sizes))
+    values: list[Any] = [part.measurements[0].value for part in tasks]
+    sizes = [len(part.doc_hashes) if by_size else 1 for part in tasks]
+    own = measurement(task=name, value=float(np.average(values, weights=sizes)), kind="group", n=sum(sizes))
     return GroupAnswers(
-        name=name, measurements=(own,), tasks=tuple(one.name for one in tasks), by_size={"acc": by_size}
+        name=name, measurements=(own,), tasks=tuple(part.name for part in tasks), by_size={"acc": by_size}
     )
 
 
@@ -84,7 +84,7 @@ def model(
     }
     return ModelAnswers(
         tokenizer_ids=frozenset({tokenizer}),
-        tasks={one.name: one for one in tasks},
-        groups={one.name: one for one in groups},
+        tasks={part.name: part for part in tasks},
+        groups={group.name: group for group in groups},
         **named,
     )

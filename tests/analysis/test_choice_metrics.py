@@ -1,4 +1,4 @@
-"""The figures that come free with the log-likelihoods of a task."""
+"""The metrics that come free with the log-likelihoods of a task."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_chance_counts_the_choices_of_each_doc() -> None:
     assert found["acc"].chance == pytest.approx((1 / 2 + 1 / 4 + 2 / 4) / 3)
 
 
-def test_means_leave_out_docs_that_have_no_figure_and_say_how_many_are_behind_them() -> None:
+def test_means_leave_out_docs_without_a_value_and_count_the_others() -> None:
     choices = offered("*a b", "a b")
     found = free_metrics(choices, doc_metrics(choices, np.log([0.5, 0.1, 0.5, 0.1])))
     assert (found["acc"].value, found["acc"].n) == (0.5, 2)
@@ -63,7 +63,7 @@ def test_standard_errors_are_those_of_repeated_draws(metric: str) -> None:
     assert np.mean([one.stderr for one in found]) == pytest.approx(spread, rel=0.15)
 
 
-def test_the_habit_of_a_constant_answer_is_a_figure() -> None:
+def test_a_constant_answer_is_visible_in_the_metrics_of_picks() -> None:
     right = np.array([0, 1, 2, 3])
     choices = letters(right)
     found = pick_metrics(count_picks(choices, doc_metrics(choices, always(1, 4))))

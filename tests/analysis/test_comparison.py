@@ -112,7 +112,7 @@ def test_docs_are_matched_by_their_hash_whatever_their_order_and_number() -> Non
     assert "a: 150 docs in common of 200 and 150" in found.notes
 
 
-def test_what_differs_in_how_a_task_was_asked_is_told() -> None:
+def test_differences_in_the_settings_of_a_task_are_noted() -> None:
     prompts = ["other words"] * 3 + [f"a-{i}" for i in range(3, 200)]
     before = right("a", RIGHT, generation={"until": ["\n"], "max_gen_toks": 64})
     after = right("a", WORSE, prompts=prompts, generation={"until": ["\n"]}, version="2.0", num_fewshot=5)
@@ -169,14 +169,14 @@ def test_with_different_tokenizers_only_perplexities_per_byte_are_compared() -> 
     assert "different tokenizers" in found.notes[0]
 
 
-def test_a_figure_that_is_no_mean_over_docs_is_not_tested() -> None:
-    odd = task("cola", metric="mcc", values=[0.0, 1.0, 1.0], figure=0.123)
+def test_a_metric_that_is_not_a_mean_over_docs_is_not_tested() -> None:
+    odd = task("cola", metric="mcc", values=[0.0, 1.0, 1.0], stored=0.123)
     found = compare_models(model(odd), model(odd))
     assert found.tasks == ()
     assert found.uncompared[0].what == "cola mcc"
 
 
-def test_a_task_without_figures_is_not_compared() -> None:
+def test_a_task_without_metrics_is_not_compared() -> None:
     lacking = right("a", RIGHT)
     lacking = dataclasses.replace(
         lacking, values={}, measurements=(dataclasses.replace(lacking.measurements[0], value=None),)
@@ -328,7 +328,7 @@ def test_holm_over_sixty_tasks_still_sees_what_is_clear() -> None:
     assert found.tasks[0].verdict == "worse"
 
 
-def test_a_group_is_compared_over_the_docs_of_its_own_figure() -> None:
+def test_a_group_is_compared_over_the_docs_of_its_own_metric() -> None:
     """One of its tasks was asked anew, alone and with fewer docs."""
     before, after = grouped(RIGHT, by_size=True), grouped(WORSE, by_size=True)
     fewer = right("hard", WORSE[150:160])

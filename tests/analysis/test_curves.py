@@ -64,7 +64,7 @@ def test_filters_and_metrics_of_one_task_are_curves_of_their_own() -> None:
     assert len(curves(rows(found))) == 4
 
 
-def test_a_checkpoint_without_any_figure_is_a_gap_in_every_curve_of_its_series() -> None:
+def test_a_checkpoint_without_any_metric_is_a_gap_in_every_curve_of_its_series() -> None:
     found = [accuracy(value=0.3, n=50, task=task, step=step) for task in "ab" for step in (1, 3)]
     found += [accuracy(value=0.3, n=50, series="other", step=1)]
     filled = with_gaps(rows(found), [Visited("run", "step-2", 2)])

@@ -1,4 +1,4 @@
-"""Docs' values in another unit or direction than their figure: every command reads them alike."""
+"""Docs' values in another unit or direction than their metric: every command reads them alike."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Docs:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_reading_gives_every_figure_of_the_curve(name: str) -> None:
+def test_a_reading_gives_every_value_of_the_curve(name: str) -> None:
     kind = KINDS[name]
     read = read_curve(kind.raw, kind.values)
     assert read is not None
@@ -157,7 +157,7 @@ def test_show_signal_and_compare_say_the_same_of_a_series_that_gets_better_or_wo
                 "t",
                 metric=name,
                 values=list(raw[i]),
-                figure=values[i],
+                stored=values[i],
                 higher_is_better=kind.higher_is_better,
                 chance=None,
             )
@@ -184,7 +184,7 @@ def test_a_perplexity_that_falls_from_1e8_to_1e5_is_tested_by_its_logarithm() ->
     assert rate(points).start == pytest.approx((1e8 * 2e7 * 3e6) ** (1 / 3))
 
 
-def test_one_reading_must_give_all_figures() -> None:
+def test_one_reading_must_give_all_values() -> None:
     nats = [-1.0, -2.0, -3.0]
     assert read_curve([nats, nats], [math.exp(2.0), math.exp(2.0)]) is not None
     assert read_curve([nats, nats], [math.exp(2.0), -2.0]) is None

@@ -38,7 +38,7 @@ def test_pairs_of_right_and_wrong_are_mcnemars() -> None:
             assert pairs.difference[first, second] == pytest.approx(expected.difference)
 
 
-def test_pairs_of_other_figures_are_paired_mean_differences() -> None:
+def test_pairs_of_other_metrics_are_paired_mean_differences() -> None:
     generator = np.random.default_rng(2)
     values = generator.normal(0, 1, (3, 500)) + np.array([[0.0], [0.1], [0.3]])
     pairs = compare_all(values, np.ones(500))
@@ -109,7 +109,7 @@ def test_intervals_of_the_gain_cover_it_95_times_in_100() -> None:
     assert 0.93 <= covered / SIMULATIONS <= 0.97
 
 
-def test_intervals_of_other_figures_cover_the_gain_95_times_in_100() -> None:
+def test_intervals_of_other_metrics_cover_the_gain_95_times_in_100() -> None:
     generator = np.random.default_rng(9)
     covered = 0
     for _ in range(SIMULATIONS):

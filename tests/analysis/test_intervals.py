@@ -203,7 +203,7 @@ def test_rows_know_the_tasks_of_their_groups() -> None:
     assert (alone.ci_low, alone.ci_high) == (wide.ci_low, wide.ci_high)
 
 
-def test_the_mean_of_other_figures_over_tasks_has_satterthwaites_degrees_of_freedom() -> None:
+def test_the_mean_of_other_metrics_over_tasks_has_satterthwaites_degrees_of_freedom() -> None:
     members = [Member(0.4, 0.1, 3, 0.5), Member(0.6, 0.001, 1000, 0.5)]
     low, high = group_interval("prob_right", 0.5, 0.05, members)
     half = t.ppf(0.975, 2) * 0.05

@@ -1,4 +1,4 @@
-"""Selection: patterns, the figures shown unasked, and what is said when nothing matches."""
+"""Selection: patterns, the rows shown by default, and the hint if nothing matches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tasks_of(found: Any) -> Any:
     return list(dict.fromkeys(each.task for each in found))
 
 
-def test_unasked_groups_and_lone_tasks_are_shown_and_subjects_are_not() -> None:
+def test_by_default_groups_and_lone_tasks_are_shown_and_subjects_are_not() -> None:
     shown = summary_rows([*mmlu([1]), perplexity(value=20.0)])
     groups = ["mmlu", "mmlu_stem", "mmlu_humanities", "mmlu_social_sciences", "mmlu_other"]
     assert tasks_of(shown) == [*groups, "wikitext"]
@@ -25,7 +25,7 @@ def test_all_shows_the_subjects_too() -> None:
     assert len(tasks_of(summary_rows(mmlu([1]), subjects=True))) == 62
 
 
-def test_a_task_is_shown_when_its_group_has_no_figure_of_its_own() -> None:
+def test_a_task_is_shown_when_its_group_has_no_metric() -> None:
     assert tasks_of(summary_rows([measurement(task="anatomy", parents=("mmlu",))])) == ["anatomy"]
 
 
@@ -34,7 +34,7 @@ def test_patterns_choose_subjects() -> None:
     assert tasks_of(shown) == ["mmlu_stem", "mmlu_subject_01", "mmlu_subject_02", "mmlu_subject_03"]
 
 
-def test_unasked_each_task_shows_the_metric_it_lists_first() -> None:
+def test_by_default_each_task_shows_the_metric_it_lists_first() -> None:
     found = [measurement(task="hellaswag", metric=m) for m in ("acc", "acc_norm")]
     found += [measurement(task="lambada", metric=m) for m in ("perplexity", "acc")]
     shown = summary_rows(found)

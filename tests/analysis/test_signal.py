@@ -84,7 +84,7 @@ def test_a_curve_that_falls_is_told_as_getting_worse() -> None:
     assert share(ratings, lambda rating: rating.worsened and rating.verdict == "watch") > 0.99
 
 
-def test_figures_without_docs_noise_are_judged_by_their_own() -> None:
+def test_metrics_without_noise_from_docs_are_rated_by_their_own_noise() -> None:
     draw = np.random.default_rng(0)
     flat, falling = [], []
     for _ in range(SIMULATIONS):

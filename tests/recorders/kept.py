@@ -32,7 +32,7 @@ class Kept:
 
     @property
     def curve(self) -> list[tuple[int | None, float]]:
-        return [(step, figures["arc_easy/acc"]) for step, figures, _ in self.logged if figures]
+        return [(step, metrics["arc_easy/acc"]) for step, metrics, _ in self.logged if metrics]
 
     @property
     def tables(self) -> list[str]:
@@ -56,7 +56,7 @@ class _KeptRun:
 
 @contextmanager
 def recording(results: Path, recording: Recording) -> Iterator[Recording]:
-    """`recording` told that a run on `results` begins and ends."""
+    """Begin and end a run on `results` for `recording`."""
     folder = open_results(results)
     with Worker(folder, {}) as worker:
         recording.begin(folder, Leases(folder, worker))
@@ -67,7 +67,7 @@ def recording(results: Path, recording: Recording) -> Iterator[Recording]:
 
 
 def record(results: Path, into: Recording, steps: Sequence[int | None], series: str = "run") -> None:
-    """Tell that these checkpoints have figures, in this order."""
+    """Call the recording for these checkpoints, in this order."""
     with recording(results, into):
         for step in steps:
             into.metrics_stored("plan", checkpoint(step, series))

@@ -1,4 +1,4 @@
-"""Each figure once, at its step, in one run per series, whatever happened before."""
+"""Each metric once, at its step, in one run per series, whatever happened before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.recorders.kept import Kept, checkpoint, record, recording
 
 STEPS = [100, 200, 300, 400]
 RISING = rising("arc_easy", STEPS, low=0.3, high=0.5, n=400)
-TRUTH = [(figure.step, figure.value) for figure in RISING]
+TRUTH = [(measured.step, measured.value) for measured in RISING]
 
 
 @pytest.fixture
@@ -88,21 +88,21 @@ def test_what_was_scored_before_recording_began_is_recorded_at_the_first_word(re
 def test_the_leaderboard_is_the_last_table_with_every_checkpoint(results: Path) -> None:
     kept = Kept()
     record(results, kept_in(kept), STEPS)
-    step, figures, (table,) = kept.logged[-1]
-    assert (step, dict(figures), table.name) == (400, {}, "leaderboard")
+    step, metrics, (table,) = kept.logged[-1]
+    assert (step, dict(metrics), table.name) == (400, {}, "leaderboard")
     assert table.columns == ("checkpoint", "step", "win rate", "mean rank", "arc_easy/acc")
     assert sorted((row[1], row[-1]) for row in table.rows) == TRUTH
 
 
 def test_the_leaderboard_ranks_checkpoints_as_helm_ranks_models() -> None:
     """By hand: of three checkpoints, 2 wins both columns; 1 and 3 share the other places, one tie."""
-    figures = {
+    metrics = {
         "arc_easy": ({1: 0.2, 2: 0.5, 3: 0.4}, True),
         "wikitext": ({1: 30.0, 2: 20.0, 3: 30.0}, False),
     }
     measured = [
         measurement(task=task, step=step, value=value, higher_is_better=better)
-        for task, (values, better) in figures.items()
+        for task, (values, better) in metrics.items()
         for step, value in values.items()
     ]
     table = final_table(rows(measured))
@@ -118,9 +118,9 @@ def test_subjects_are_in_the_table_and_groups_in_the_curves(tmp_path: Path) -> N
     results = write_results(tmp_path / "results", mmlu([100], subjects=8))
     kept = Kept()
     record(results, kept_in(kept), [100])
-    _, figures, (table,) = kept.logged[0]
+    _, metrics, (table,) = kept.logged[0]
     groups = ("", "_stem", "_humanities", "_social_sciences", "_other")
-    assert set(figures) == {f"mmlu{group}/{what}" for group in groups for what in ("acc", "acc_stderr")}
+    assert set(metrics) == {f"mmlu{group}/{what}" for group in groups for what in ("acc", "acc_stderr")}
     tasks = [row[table.columns.index("task")] for row in table.rows]
     assert "mmlu_subject_07" in tasks
     assert len(tasks) == 13

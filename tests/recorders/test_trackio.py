@@ -47,9 +47,9 @@ def _stored(project: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_every_figure_is_there_once_at_its_true_step(rows: list[dict[str, Any]]) -> None:
+def test_every_value_is_there_once_at_its_true_step(rows: list[dict[str, Any]]) -> None:
     found = [(row["step"], row["arc_easy/acc"]) for row in rows if "arc_easy/acc" in row]
-    assert sorted(found) == [(figure.step, figure.value) for figure in RISING]
+    assert sorted(found) == [(measured.step, measured.value) for measured in RISING]
 
 
 def test_both_goes_are_one_run(rows: list[dict[str, Any]]) -> None:
@@ -61,7 +61,7 @@ def test_subjects_and_leaderboard_are_tables(rows: list[dict[str, Any]]) -> None
     assert sum("subjects" in row for row in rows) == len(STEPS)
     board = rows[-1]["leaderboard"]["_value"]
     assert sorted((line["step"], line["arc_easy/acc"]) for line in board) == [
-        (figure.step, figure.value) for figure in RISING
+        (measured.step, measured.value) for measured in RISING
     ]
     assert board[0]["win rate"] == 1.0
 

@@ -65,14 +65,14 @@ def test_both_goes_are_parts_of_one_run(recorded: tuple[Path, str, list[Any]]) -
     assert (runs[0].project, runs[0].display_name) == ("milepost", "run")
 
 
-def test_every_figure_is_there_once_at_its_true_step(recorded: tuple[Path, str, list[Any]]) -> None:
+def test_every_value_is_there_once_at_its_true_step(recorded: tuple[Path, str, list[Any]]) -> None:
     found = [row for path in files(recorded[0]) for row in history(path) if "arc_easy/acc" in row]
     assert sorted((row["step"], row["arc_easy/acc"], row["arc_easy/acc_stderr"]) for row in found) == [
-        (figure.step, figure.value, figure.stderr) for figure in RISING
+        (measured.step, measured.value, measured.stderr) for measured in RISING
     ]
 
 
-def test_all_figures_are_drawn_over_their_step(recorded: tuple[Path, str, list[Any]]) -> None:
+def test_all_metrics_are_drawn_over_their_step(recorded: tuple[Path, str, list[Any]]) -> None:
     drawn = [e.metric for path in files(recorded[0]) for e in records(path) if e.HasField("metric")]
     assert ("*", "step") in {(metric.glob_name, metric.step_metric) for metric in drawn}
 
