@@ -10,7 +10,7 @@ from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
-from milepost.watching.config import WatchSettings, parse_duration
+from milepost.watching.config import WatchConfig, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     assert "30m" in (caught.value.hint or "")
 
 
-def settings(**given: object) -> WatchSettings:
+def settings(**given: object) -> WatchConfig:
     steps = given.pop("steps", None)
     run = EvalConfig(
         sources=("run",),
@@ -36,7 +36,7 @@ def settings(**given: object) -> WatchSettings:
         output_path=Path("out"),
         steps=Steps.parse(steps) if isinstance(steps, str) else None,
     )
-    return WatchSettings(run=run, **given)  # type: ignore[arg-type]
+    return WatchConfig(run=run, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

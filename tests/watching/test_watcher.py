@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,10 @@ from milepost.run.journal import Journal
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Checkpoint
-from milepost.watching import Ended, WatchSettings, watch_run
-from milepost.watching.exec_command import Command
-from milepost.watching.watcher import Report
+from milepost.watching import EndReason, WatchConfig, watch_run
+from milepost.watching.exec_command import ExecCommand
+from milepost.watching.waiting import Waiter
+from milepost.watching.watcher import WatchReport
 from tests.run.own_tasks import write_task
 
 
@@ -56,9 +59,9 @@ class Told(NoCallback):
 
 def watch(
     run: Path, questions: Path, listener: RunCallback, said: list[str] | None = None, **given: object
-) -> Report:
+) -> WatchReport:
     steps = given.pop("steps", None)
-    settings = WatchSettings(
+    settings = WatchConfig(
         run=EvalConfig(
             sources=(str(run),),
             tasks=TaskSettings(names=("where",), include_path=questions),
@@ -88,7 +91,7 @@ def test_what_is_there_is_evaluated_in_the_order_asked_for(
     run = shutil.copytree(tiny_run, tmp_path / "run")
     report = watch(run, questions, told, order=order, until=30)
     assert told.names == [f"checkpoint-{step}" for step in expected]
-    assert report.ended is Ended.LAST_STEP
+    assert report.ended is EndReason.LAST_STEP
     assert report.failures == {}
 
 
@@ -105,6 +108,28 @@ def test_the_run_may_begin_after_the_watch_and_save_while_it_works(
     told = Told(at_first=lambda: shutil.copytree(tiny_run / "checkpoint-20", run / "checkpoint-20"))
     watch(run, questions, told, said, until=20)
     assert told.names == ["checkpoint-10", "checkpoint-20"]
+
+
+def test_each_look_lists_a_source_once(
+    tiny_run: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    listed, looks = [], []
+    discover = importlib.import_module("milepost.sources.discover")
+    find, listen = discover.find_local, Waiter.listen
+
+    def find_local(source: str, *given: Any) -> Any:
+        listed.append(source)
+        return find(source, *given)
+
+    def counting(waiter: Waiter) -> None:
+        looks.append(waiter)
+        listen(waiter)
+
+    monkeypatch.setattr(discover, "find_local", find_local)
+    monkeypatch.setattr(Waiter, "listen", counting)
+    watch(run, questions, Told(), until=30)
+    assert len(listed) == len(looks) > 1
 
 
 class Lines(list[str]):
@@ -145,9 +170,9 @@ def test_steps_beyond_the_last_are_not_evaluated_but_end_the_watch(
 ) -> None:
     told = Told()
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    assert watch(run, questions, told, until=25).ended is Ended.LAST_STEP
+    assert watch(run, questions, told, until=25).ended is EndReason.LAST_STEP
     assert told.names == ["checkpoint-10", "checkpoint-20"]
-    assert watch(run, questions, told, steps="0:20:20").ended is Ended.LAST_STEP
+    assert watch(run, questions, told, steps="0:20:20").ended is EndReason.LAST_STEP
 
 
 def test_a_second_watch_scores_nothing_again(tiny_run: Path, questions: Path, tmp_path: Path) -> None:
@@ -160,7 +185,7 @@ def test_a_second_watch_scores_nothing_again(tiny_run: Path, questions: Path, tm
 
 def test_a_plateau_ends_the_watch(tiny_run: Path, questions: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    settings = WatchSettings(
+    settings = WatchConfig(
         run=EvalConfig(
             sources=(str(run),),
             tasks=TaskSettings(names=("where",), include_path=questions),
@@ -170,11 +195,11 @@ def test_a_plateau_ends_the_watch(tiny_run: Path, questions: Path, tmp_path: Pat
     )
     with Journal(logging.WARNING) as journal:
         report = watch_run(settings, journal, Told(), say=lambda line: None, has_ended=lambda: True)
-    assert report.ended is Ended.PLATEAU
+    assert report.ended is EndReason.PLATEAU
 
 
 def test_an_unknown_task_is_refused_before_anything_is_waited_for(tmp_path: Path) -> None:
-    settings = WatchSettings(
+    settings = WatchConfig(
         run=EvalConfig(
             sources=(str(tmp_path / "later"),),
             tasks=TaskSettings(names=("no_such_task",)),
@@ -187,7 +212,7 @@ def test_an_unknown_task_is_refused_before_anything_is_waited_for(tmp_path: Path
 
 
 def test_a_repository_that_is_not_there_is_not_waited_for(hub: str, tmp_path: Path) -> None:
-    settings = WatchSettings(
+    settings = WatchConfig(
         run=EvalConfig(
             sources=("hf://nobody/nothing@step-*",),
             tasks=TaskSettings(names=("arc_easy",)),
@@ -204,6 +229,6 @@ def test_the_users_command_runs_once_for_each_checkpoint(
     run = shutil.copytree(tiny_run, tmp_path / "run")
     log = tmp_path / "log"
     command = f'echo "$MILEPOST_SERIES $MILEPOST_CHECKPOINT $MILEPOST_STEP" >> {log}'
-    watch(run, questions, Command(command), until=20)
-    watch(run, questions, Command(command), until=30)
+    watch(run, questions, ExecCommand(command), until=20)
+    watch(run, questions, ExecCommand(command), until=30)
     assert log.read_text().splitlines() == [f"run checkpoint-{step} {step}" for step in (10, 20, 30)]

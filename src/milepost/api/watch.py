@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
     from milepost.types import Checkpoint
-    from milepost.watching import Ended
+    from milepost.watching import EndReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Watched:
 
     results: Results | None
     """None where nothing was evaluated."""
-    ended: Ended
+    ended: EndReason
 
 
 def watch(
@@ -57,7 +57,7 @@ def watch(
         settle_s: a checkpoint is touched once nothing in it has changed for so long.
         until: the step to end at; None for the last of `steps`, or never.
         order: which of several complete checkpoints comes first.
-        execute: a shell command to run after each checkpoint; see `watch.execute.Command`.
+        execute: a shell command to run after each checkpoint; see `watching.exec_command.ExecCommand`.
         stop_when: `plateau` ends the watch once no curve shows an improvement any more.
         plot: a picture of the curves (.png, .svg or .html) that is drawn again after each checkpoint.
         ask: whether to ask at the terminal before an evaluation that takes long.
@@ -71,12 +71,12 @@ def watch(
     from milepost.report.files import CHART_SUFFIXES, check_target
     from milepost.run.callbacks import CallbackList
     from milepost.run.journal import Journal, parse_level
-    from milepost.watching import WatchSettings, watch_run
-    from milepost.watching.exec_command import Command
+    from milepost.watching import WatchConfig, watch_run
+    from milepost.watching.exec_command import ExecCommand
 
     check_options("watch", options)
     config = EvalConfig.from_options(sources, tasks, **options)
-    settings = WatchSettings(
+    settings = WatchConfig(
         run=config,
         long_run=LongRunPolicy(ask=ask),
         every_s=every_s,
@@ -92,7 +92,7 @@ def watch(
         check_target(Path(plot), CHART_SUFFIXES)
         listeners.append(_Picture(Path(plot)))
     if execute is not None:
-        listeners.append(Command(execute))
+        listeners.append(ExecCommand(execute))
     folder = config.output_path
     with Journal(parse_level(config.verbosity)) as journal:
         report = watch_run(

@@ -77,7 +77,7 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 
 def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
     from milepost.api.watch import watch
-    from milepost.watching import Ended, parse_duration
+    from milepost.watching import EndReason, parse_duration
 
     every, settle = options.pop("every"), options.pop("settle")
     watched = watch(
@@ -91,7 +91,7 @@ def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> 
         run.print_results(watched.results, as_json)
     elif as_json:
         click.echo(json.dumps([]))
-    if watched.ended is Ended.PLATEAU:
+    if watched.ended is EndReason.PLATEAU:
         click.echo("no curve shows an improvement any more (--stop-when plateau)", err=True)
         return AT_PLATEAU
     return 1 if watched.results is not None and watched.results.failures else 0

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from milepost.analysis.training import note_training
+from milepost.errors import SourceError
 from milepost.plan.plan import Plan
 from milepost.run.callbacks import NoCallback, RunCallback, begun
 from milepost.run.config import EvalConfig
@@ -144,14 +145,19 @@ def check_run(config: EvalConfig) -> None:
         check_tasks(config.tasks)
 
 
-def find_series(config: EvalConfig, sources: Sequence[str] = ()) -> tuple[Series, ...]:
-    """Return the checkpoints that exist now, of all sources or of some.
+def find_series(
+    config: EvalConfig, skip: Callable[[str, SourceError], None] | None = None
+) -> tuple[Series, ...]:
+    """Return the checkpoints that exist now.
+
+    Args:
+        skip: called with a source that has none, and the error; the others are returned then.
 
     Raises:
         SourceError: see `sources.discover_all`.
     """
     given = Given(config=config.config, base=config.base)
-    return discover_all(sources or config.sources, config.steps, given)
+    return discover_all(config.sources, config.steps, given, skip)
 
 
 def _check_device(config: EvalConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePath
@@ -32,28 +32,55 @@ def discover(source: str, steps: Steps | None = None, given: Given = NOTHING) ->
 
 
 def discover_all(
-    sources: Sequence[str], steps: Steps | None = None, given: Given = NOTHING
+    sources: Sequence[str],
+    steps: Steps | None = None,
+    given: Given = NOTHING,
+    skip: Callable[[str, SourceError], None] | None = None,
 ) -> tuple[Series, ...]:
-    """The training runs of several SOURCEs, in the order given, each under a name of its own.
+    """Return the training runs of several SOURCEs, in the order given, each under a name of its own.
 
     Checkpoints of the same folder or repository form one series, however they were given
     (`runs/a/step-1 runs/a/step-2`); one that is given twice counts once.
+
+    Args:
+        skip: called with a source that has nothing to offer, and the error; the others are returned then.
 
     Raises:
         SourceError: as `discover`; no source was given; the given config is no config.
     """
     if not sources:
         raise SourceError("no SOURCE", "give a folder or a Hub address such as hf://org/name")
-    if given.config is not None:
-        _check_config(given.config)
-    found = [run for source in sources for run in _find(source, given)]
+    find_base = cache(_find_base)
+    found: list[Run] = []
+    for source in sources:
+        try:
+            runs = _find(source, given)
+            if skip is not None:
+                _as_series(runs, steps, given.base, find_base)
+        except SourceError as error:
+            if skip is None:
+                raise
+            skip(source, error)
+        else:
+            found += runs
+    return _as_series(found, steps, given.base, find_base)
+
+
+def _as_series(
+    found: Sequence[Run], steps: Steps | None, base: str | None, find_base: Callable[[str], Checkpoint]
+) -> tuple[Series, ...]:
+    """Return the merged and named series, with the model that each adapter changes."""
     runs = [select(run, steps) for run in _merged(found)]
-    names = _unique_names(runs)
-    series = tuple(_series(run, name) for run, name in zip(runs, names, strict=True))
-    return _with_bases(series, given.base)
+    series = [_series(run, name) for run, name in zip(runs, _unique_names(runs), strict=True)]
+    return tuple(
+        replace(own, checkpoints=tuple(with_base(one, base, find_base) for one in own.checkpoints))
+        for own in series
+    )
 
 
 def _find(source: str, given: Given) -> tuple[Run, ...]:
+    if given.config is not None:
+        _check_config(given.config)
     if source.startswith(HUB_SCHEME):
         from milepost.sources.hub.listing import find_on_hub
 
@@ -68,20 +95,11 @@ def _check_config(path: Path) -> None:
         raise SourceError(f"--config: {error.message}", "give a file such as config.json") from error
 
 
-def _with_bases(series: tuple[Series, ...], given: str | None) -> tuple[Series, ...]:
-    """The series with the model that each adapter changes, which is looked for once."""
-
-    @cache
-    def find(address: str) -> Checkpoint:
-        found = [one for run in _find(address, NOTHING) for one in run.checkpoints]
-        if len(found) != 1:
-            raise SourceError(f"{shown(address)} has {len(found)} checkpoints, not one")
-        return found[0]
-
-    return tuple(
-        replace(one, checkpoints=tuple(with_base(each, given, find) for each in one.checkpoints))
-        for one in series
-    )
+def _find_base(address: str) -> Checkpoint:
+    found = [checkpoint for run in _find(address, NOTHING) for checkpoint in run.checkpoints]
+    if len(found) != 1:
+        raise SourceError(f"{shown(address)} has {len(found)} checkpoints, not one")
+    return found[0]
 
 
 def _merged(runs: Sequence[Run]) -> list[Run]:
@@ -101,7 +119,7 @@ def _unique_names(runs: Sequence[Run]) -> list[str]:
     """The runs' names, with as much of their folders (or organisation) as it takes to tell them apart."""
     parts = [PurePath(run.root.replace("hf://", "hf/")).parts for run in runs]
     names = [run.name for run in runs]
-    for depth in range(2, max(len(one) for one in parts) + 1):
+    for depth in range(2, max((len(one) for one in parts), default=0) + 1):
         if len(set(names)) == len(names):
             break
         names = [

@@ -1,6 +1,6 @@
-"""Following a training run: its checkpoints are evaluated as they become complete."""
+"""Follow a training run and evaluate its checkpoints as they become complete."""
 
-from milepost.watching.config import WatchSettings, parse_duration
-from milepost.watching.watcher import Ended, watch_run
+from milepost.watching.config import WatchConfig, parse_duration
+from milepost.watching.watcher import EndReason, watch_run
 
-__all__ = ["Ended", "WatchSettings", "parse_duration", "watch_run"]
+__all__ = ["EndReason", "WatchConfig", "parse_duration", "watch_run"]

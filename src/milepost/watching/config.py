@@ -1,4 +1,4 @@
-"""What a watch was asked, and how long "30m" is."""
+"""Options of a watch, and the parser of durations such as `30m`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ORDERS: tuple[Order, ...] = ("oldest", "newest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchSettings:
-    """How a training run is followed; `run` says what is asked of each checkpoint."""
+class WatchConfig:
+    """How to follow a training run; `run` says how to evaluate each checkpoint."""
 
     run: EvalConfig
     long_run: LongRunPolicy = LongRunPolicy()
     every_s: float | None = None
-    """Look at least this often; None for a sensible time. Changes on a local disk are seen at once."""
+    """Look at least this often; None for a suitable time. Changes on a local disk are seen at once."""
     settle_s: float = 5.0
-    """A checkpoint is touched once nothing in it has changed for so long."""
+    """Evaluate a checkpoint once nothing in it has changed for so long."""
     until: int | None = None
     """The step at which to end; None for the last of `--steps`, or never."""
     order: Order = "oldest"
@@ -40,17 +40,17 @@ class WatchSettings:
 
     @property
     def last_step(self) -> int | None:
-        """The step after which nothing more is waited for."""
+        """The step at which the watch ends; None where it goes on."""
         steps = self.run.steps
         ends = [end for end in (self.until, steps.last if steps else None) if end is not None]
         return min(ends, default=None)
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `30m`, `1h30m` or `1d`.
+    """Return the seconds of `90`, `90s`, `30m`, `1h30m` or `1d`.
 
     Raises:
-        MilepostError: it is none of these, or shorter than a second.
+        MilepostError: the text is not a duration, or shorter than a second.
     """
     given = text.strip().lower()
     parts = _DURATION.findall(given)

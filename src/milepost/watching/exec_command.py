@@ -1,4 +1,4 @@
-"""The user's own command after each checkpoint, once, however often the watch is restarted."""
+"""Run a command of the user once after each checkpoint (`--exec`), however often the watch is restarted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("milepost.watching")
 
 
-class Command:
-    """A `run.callbacks.RunCallback` that runs a shell command for each checkpoint that has figures.
+class ExecCommand:
+    """A `run.callbacks.RunCallback` that runs a shell command for each checkpoint that has metrics.
 
-    The environment names it: MILEPOST_CHECKPOINT, MILEPOST_STEP (empty where the name tells none),
-    MILEPOST_SERIES, MILEPOST_SOURCE and MILEPOST_RESULTS. What was run is noted in the results folder when it
-    has ended, so that it is not run again for the same weights; a kill in the middle runs it once more.
+    The environment names the checkpoint: MILEPOST_CHECKPOINT, MILEPOST_STEP (empty where the name has no
+    step), MILEPOST_SERIES, MILEPOST_SOURCE and MILEPOST_RESULTS. A command that has ended is noted in the
+    results folder and not run again for the same weights; a kill in the middle runs it once more.
     """
 
     def __init__(self, command: str) -> None:
@@ -40,18 +40,17 @@ class Command:
 
     def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
         visit = read_json(self._results.checkpoint_path(checkpoint.series, checkpoint.name))
-        asked = {"model_id": visit["model_id"], "plan_id": plan_id, "command": self.command}
+        executed = {"model_id": visit["model_id"], "plan_id": plan_id, "command": self.command}
         note = self._note(checkpoint)
-        with self._leases.hold(f"executed-{self._name}-{visit['model_id']}-{plan_id}") as ours:
-            if not ours or (is_intact(note) and asked.items() <= read_json(note).items()):
+        with self._leases.hold(f"executed-{self._name}-{visit['model_id']}-{plan_id}") as is_ours:
+            if not is_ours or (is_intact(note) and executed.items() <= read_json(note).items()):
                 return
             status = subprocess.run(self.command, shell=True, env=self._environment(checkpoint)).returncode
             if status:
                 logger.warning("--exec ended with status %d after %s", status, checkpoint.name)
-            write_json(note, {**asked, "status": status, "time": time.time()})
+            write_json(note, {**executed, "status": status, "time": time.time()})
 
-    def end(self) -> None:
-        """Nothing stays open."""
+    def end(self) -> None: ...
 
     def _note(self, checkpoint: Checkpoint) -> Path:
         folder = self._results.path / "store" / "executed" / self._name / safe_name(checkpoint.series)

@@ -1,6 +1,6 @@
-"""Waiting for a run to change: told by the system where it can tell (inotify and the like), else by looking.
+"""Wait for a run to change: the system notifies (inotify and the like) where it can, else by looking.
 
-The system tells nothing of what other machines write to a network disk, so folders there are only looked at.
+The system knows nothing of what other machines write to a network disk, so folders there are only looked at.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from types import TracebackType
 
 MOUNTS = Path("/proc/self/mountinfo")
 NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "gpfs", "ceph", "9p", "afs", "beegfs", "glusterfs", "fuse")
-"""How the names of their file systems begin."""
-LONGEST_UNTOLD_S = 60.0
-"""How often to look, unasked, where nobody tells of changes."""
-LONGEST_TOLD_S = 1800.0
-"""The same where the system does: it may drop a message."""
+"""Beginnings of the names of their file systems."""
+UNNOTIFIED_S = 60.0
+"""Time between two looks where nothing notifies of changes."""
+NOTIFIED_S = 1800.0
+"""The same where the system notifies: it may drop a message."""
 
 SHORTEST_S = 0.3
 
 
 def is_on_a_network_disk(folder: Path, mounts: str) -> bool:
-    """Whether a folder lies on a disk of another machine.
+    """Return whether a folder lies on a disk of another machine.
 
     Args:
         folder: an absolute path.
@@ -44,7 +44,7 @@ class Waiter:
         self._folders = [folder.absolute() for folder in folders]
         self._changed = threading.Event()
         self._stop = threading.Event()
-        self._told: set[Path] = set()
+        self._listening: set[Path] = set()
 
     def __enter__(self) -> Waiter:
         return self
@@ -56,34 +56,34 @@ class Waiter:
 
     @property
     def longest_s(self) -> float:
-        """How long it is sensible to wait without looking."""
-        told = bool(self._folders) and all(folder in self._told for folder in self._folders)
-        return LONGEST_TOLD_S if told else LONGEST_UNTOLD_S
+        """The longest time to wait without looking."""
+        is_notified = bool(self._folders) and all(folder in self._listening for folder in self._folders)
+        return NOTIFIED_S if is_notified else UNNOTIFIED_S
 
     def listen(self) -> None:
-        """Have the system tell of the folders that are there by now; before the first look at them."""
+        """Ask the system to notify of changes in the folders that exist; call it before looking at them."""
         for folder in self._folders:
-            if folder not in self._told and folder.is_dir() and not _on_a_network_disk(folder):
-                threading.Thread(target=self._tell, args=(folder,), daemon=True).start()
-                self._told.add(folder)
+            if folder not in self._listening and folder.is_dir() and not _on_a_network_disk(folder):
+                threading.Thread(target=self._notify, args=(folder,), daemon=True).start()
+                self._listening.add(folder)
 
     def wait(self, seconds: float) -> None:
-        """Until something changed since the last call, at most `seconds`.
+        """Wait until something has changed since the last call, at most `seconds`.
 
-        Never shorter than a moment: a large file changes all the time while it is being written.
+        The wait takes at least a moment: a large file changes all the time while it is being written.
         """
         time.sleep(min(seconds, SHORTEST_S))
         self._changed.wait(max(0.0, seconds - SHORTEST_S))
         self._changed.clear()
 
-    def _tell(self, folder: Path) -> None:
+    def _notify(self, folder: Path) -> None:
         from watchfiles import watch
 
         try:
             for _ in watch(folder, stop_event=self._stop, debounce=200, raise_interrupt=False):
                 self._changed.set()
         except (FileNotFoundError, OSError):  # no more inotify watches, or the folder went away
-            self._told.discard(folder)
+            self._listening.discard(folder)
 
 
 def _on_a_network_disk(folder: Path) -> bool:
