@@ -11,7 +11,7 @@ from milepost.store.doc_records import ModelAnswers, TaskAnswers
 
 
 class ChangedDoc(NamedTuple):
-    """One doc with different values for two models."""
+    """A doc with different values for two models."""
 
     task: str
     original_doc_id: int

@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One task's part in a group's metric."""
+    """A task's part in a group's metric."""
 
     value: float
     stderr: float | None

@@ -16,7 +16,7 @@ from milepost.types import Measurement, PickCounts, Picks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSignal:
-    """One metric of one task in one series."""
+    """The rating of one metric of a task in a series."""
 
     metric: str
     filter: str
@@ -25,7 +25,7 @@ class MetricSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSignal:
-    """One task or group in one series."""
+    """The ratings of a task or group in a series."""
 
     series: str
     task: str

@@ -30,7 +30,7 @@ class Ledger:
     path: Path
     run_id: str
     recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By checkpoint: `model` (id and numerics) and `tasks` (task to setting)."""
+    """For each checkpoint: `model` (id and numerics) and `tasks` (task to setting)."""
     tables: str = ""
     """Hash of the last final tables."""
 
