@@ -113,7 +113,7 @@ class GenerationDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Rules for cutting the tokens of one text into windows, which are scored separately; see `plan.windows`."""
+    """Rules for cutting a text into windows of tokens, scored separately; see `plan.windows`."""
 
     kind: Literal["fixed", "sliding", "rolling"]
     size: int | None = None

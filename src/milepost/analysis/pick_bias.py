@@ -24,9 +24,9 @@ class PickBias:
     """Share of docs whose pick would have to move so that picks are distributed like right answers, 0 to 1:
     half the sum of the differences (total variation distance)."""
     by_length: tuple[float, ...]
-    """Per rank of length, the shortest first: share of the picks, over docs whose choices differ in length."""
+    """Per rank of length, the shortest first: share of the picks, if choices differ in length."""
     right_by_length: tuple[float, ...]
-    """Shares of right answers per rank of length: the accuracy of always picking the shortest, ..., the longest."""
+    """Per rank of length: the accuracy of always picking the shortest, ..., the longest."""
 
 
 def pick_bias(counts: PickCounts) -> PickBias:
