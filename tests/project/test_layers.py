@@ -89,6 +89,12 @@ MAY_IMPORT_HEAVY = {
 }
 """Rooms not named here import none of the heavy libraries, not even inside a function."""
 
+KNOW_LM_EVAL = {
+    "lm_eval_backend.py": "Milepost's engine as a model of lm_eval",
+    "submission/additions.py": "a submission's task files are YAML of lm_eval",
+}
+"""Files outside of `tasks` that may import `milepost.tasks.lm_eval`, with the reason."""
+
 LM_EVALS_OWN_COMMAND = "cli/lm_eval.py"
 
 
@@ -166,6 +172,21 @@ def test_heavy_libraries_are_imported_only_where_they_belong(library: str) -> No
         and not where.startswith(LM_EVALS_OWN_COMMAND)
         and library not in MAY_IMPORT_HEAVY.get(room, ())
     ]
+    assert wrong == []
+
+
+def test_a_question_source_is_known_only_to_itself() -> None:
+    """Other files use `tasks.question_source` and `tasks.registry`; each source is a folder of `tasks`."""
+    folders = [path.parent.name for path in (PACKAGE / "tasks").glob("*/source.py")]
+    wrong = [
+        f"{where} imports {module}"
+        for _, module, where, _ in IMPORTS
+        for source in folders
+        if module.startswith(f"milepost.tasks.{source}")
+        and not where.startswith(f"tasks/{source}/")
+        and where.rpartition(":")[0] not in KNOW_LM_EVAL
+    ]
+    assert folders
     assert wrong == []
 
 

@@ -79,7 +79,7 @@ def test_figures_are_the_same_as_without_a_thread(
     beside = milepost.evaluate(tiny_run, "farm,prose", include_path=tasks, output_path=tmp_path / "beside")
     from milepost.run.planning import PlannedTasks
 
-    monkeypatch.setattr(PlannedTasks, "need_main_thread", lambda self: True)
+    monkeypatch.setattr(PlannedTasks, "needs_main_thread", lambda self: True)
     watched = Counter[str]()
     compute = metrics.compute_metrics
 

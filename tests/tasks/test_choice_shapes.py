@@ -13,8 +13,9 @@ from milepost.analysis.choice_values import doc_metrics
 from milepost.plan.encode import EncodedTask
 from milepost.plan.offered_choices import choices_of, requests_of_choices
 from milepost.tasks.lm_eval.loading import load_tasks
-from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
-from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
+from milepost.tasks.lm_eval.metrics import compute_metrics
+from milepost.tasks.lm_eval.requests import build_requests
+from milepost.tasks.question_source import Responses, TaskRequests
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Choices, Sequences
 from tests.run.own_tasks import write_task

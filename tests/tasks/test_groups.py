@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from milepost.tasks.lm_eval.groups import group_figures, group_picks
+from milepost.tasks.lm_eval.groups import group_metrics, group_picks
 from milepost.types import Estimate, PickCounts
 
 FIGURES = {
@@ -28,7 +28,7 @@ def loaded(*, weight_by_size: bool | None, tasks: tuple[str, ...] = ("small", "l
 
 
 def test_tasks_count_by_their_docs_where_the_group_says_so() -> None:
-    found = group_figures(loaded(weight_by_size=True), FIGURES, SIZES)["both"]
+    found = group_metrics(loaded(weight_by_size=True), FIGURES, SIZES)["both"]
     assert found["ece"].value == pytest.approx((0.2 * 10 + 0.1 * 30) / 40)
     assert found["prob_right"].chance == pytest.approx((0.25 * 10 + 0.5 * 30) / 40)
     variance = (9 * 0.05**2 * 10 + 29 * 0.01**2 * 30) / (40 - 2) / 40  # lm_eval's pooled_sample_stderr
@@ -36,21 +36,21 @@ def test_tasks_count_by_their_docs_where_the_group_says_so() -> None:
 
 
 def test_tasks_count_alike_where_it_does_not() -> None:
-    found = group_figures(loaded(weight_by_size=False), FIGURES, SIZES)["both"]
+    found = group_metrics(loaded(weight_by_size=False), FIGURES, SIZES)["both"]
     assert found["ece"].value == pytest.approx(0.15)
     assert found["ece"].stderr == pytest.approx((0.05**2 + 0.01**2) ** 0.5 / 2)
     assert found["ece"].n == 40
 
 
 def test_a_group_without_a_list_or_with_a_task_of_another_kind_has_no_free_figures() -> None:
-    assert group_figures(loaded(weight_by_size=None), FIGURES, SIZES)["both"] == {}
+    assert group_metrics(loaded(weight_by_size=None), FIGURES, SIZES)["both"] == {}
     mixed = loaded(weight_by_size=True, tasks=("small", "prose"))
-    assert group_figures(mixed, FIGURES, SIZES)["both"] == {}
+    assert group_metrics(mixed, FIGURES, SIZES)["both"] == {}
 
 
 def test_a_task_without_numbers_leaves_its_group_without() -> None:
     figures = {**FIGURES, "small": {"ece": Estimate(None, None, 10, None)}}
-    assert group_figures(loaded(weight_by_size=True), figures, SIZES)["both"]["ece"].value is None
+    assert group_metrics(loaded(weight_by_size=True), figures, SIZES)["both"]["ece"].value is None
 
 
 def test_picks_are_added_up_and_constant_answers_weighted() -> None:
@@ -67,7 +67,7 @@ def test_tasks_of_one_doc_each_have_no_spread_to_be_pooled() -> None:
     """`-L 1`: every task has one doc, and lm_eval's pooled error divides by docs less tasks."""
     figures = {name: {"acc_balanced": Estimate(1.0, 0.5, 1, 0.25)} for name in ("small", "large")}
     sizes = {"small": 1, "large": 1}
-    weighed = group_figures(loaded(weight_by_size=True), figures, sizes)["both"]["acc_balanced"]
+    weighed = group_metrics(loaded(weight_by_size=True), figures, sizes)["both"]["acc_balanced"]
     assert (weighed.value, weighed.stderr, weighed.n) == (1.0, None, 2)
-    alike = group_figures(loaded(weight_by_size=False), figures, sizes)["both"]["acc_balanced"]
+    alike = group_metrics(loaded(weight_by_size=False), figures, sizes)["both"]["acc_balanced"]
     assert alike.stderr == pytest.approx(0.5**0.5 / 2)

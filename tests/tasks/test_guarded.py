@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 import yaml
 
 from milepost.run.missing_metrics import describe_missing, may_be_retried
-from milepost.tasks.lm_eval.guarded import as_records
 from milepost.tasks.lm_eval.loading import load_tasks
-from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metrics
+from milepost.tasks.lm_eval.metrics import compute_metrics
+from milepost.tasks.question_source import Evaluation, Responses
 from milepost.tasks.settings import TaskSettings
 from tests.run.own_tasks import write_task
 
@@ -90,10 +91,10 @@ def test_a_perplexity_that_overflows_leaves_the_accuracy_beside_it(folder: Path)
     assert rows["perplexity"]["value"] is None
     assert "too large for a number" in rows["perplexity"]["reason"]
     assert rows["acc"]["value"] == 1.0
-    record = {"missing": found.missing, "reasons": as_records(found.reasons)}
+    record = {"missing": found.missing, "reasons": [asdict(reason) for reason in found.reasons]}
     assert "no perplexity of words: too large" in str(describe_missing(record))
     assert not may_be_retried(record)
-    assert found.lm_eval["results"]["words"]["perplexity,none"] is None
+    assert found.tables["results"]["words"]["perplexity,none"] is None
 
 
 def test_brier_score_of_unequal_numbers_of_choices_leaves_the_accuracy(folder: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_doc_that_cannot_be_counted_is_named_and_other_tasks_are_computed(fold
     assert found.missing == {"raises": 0}
     assert "raises" not in found.docs
     assert of(found, "words")["acc"]["value"] == 1.0
-    assert may_be_retried({"reasons": as_records(found.reasons)})
+    assert may_be_retried({"reasons": [asdict(reason) for reason in found.reasons]})
 
 
 def test_a_process_results_without_a_result_is_named(folder: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_group_with_a_task_that_has_no_figure_has_none_and_names_the_task(fold
     row = of(whole, "both")["acc"]
     assert row["value"] is None
     assert row["reason"].startswith("raises: doc 4: ZeroDivisionError")
-    assert whole.lm_eval["results"]["both"]["acc,none"] is None
+    assert whole.tables["results"]["both"]["acc,none"] is None
 
 
 def test_only_reasons_of_faults_are_told() -> None:
@@ -189,4 +190,7 @@ def test_a_group_whose_tasks_lack_its_metric_says_so_and_what_they_have(folder: 
     for lacking in (("f1", "none"), ("acc", "strict")):
         assert rows[lacking]["value"] is None
         assert rows[lacking]["reason"] == "none of its tasks has this metric; they have perplexity, acc"
-    assert describe_missing({"missing": found.missing, "reasons": as_records(found.reasons)}) is None
+    assert (
+        describe_missing({"missing": found.missing, "reasons": [asdict(reason) for reason in found.reasons]})
+        is None
+    )

@@ -10,8 +10,9 @@ import pytest
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.loading import load_tasks
-from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
-from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
+from milepost.tasks.lm_eval.metrics import compute_metrics
+from milepost.tasks.lm_eval.requests import build_requests
+from milepost.tasks.question_source import Responses, TaskRequests
 from milepost.tasks.settings import Seeds, TaskSettings
 from tests.run.own_tasks import write_tasks
 

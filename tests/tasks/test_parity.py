@@ -13,9 +13,10 @@ from lm_eval.evaluator import simple_evaluate
 
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.loading import LoadedTasks, load_tasks, task_manager
-from milepost.tasks.lm_eval.metrics import Evaluation, Responses, compute_metrics
-from milepost.tasks.lm_eval.requests import TaskRequests, build_requests
+from milepost.tasks.lm_eval.metrics import compute_metrics
+from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
+from milepost.tasks.question_source import Evaluation, Responses, TaskRequests
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Request
 
@@ -127,7 +128,7 @@ def test_per_doc_metrics_are_those_of_lm_eval(both: Both) -> None:
 
 def test_result_tables_have_the_keys_of_lm_eval(both: Both) -> None:
     for key in ("configs", "versions", "n-shot", "higher_is_better", "n-samples", "group_subtasks"):
-        assert both.ours.lm_eval[key].keys() == both.theirs[key].keys()
+        assert both.ours.tables[key].keys() == both.theirs[key].keys()
 
 
 def test_chance_is_the_share_a_uniform_guess_gets(both: Both) -> None:

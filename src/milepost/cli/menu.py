@@ -124,13 +124,15 @@ def _tasks(dialogue: Dialogue) -> list[str]:
 
 
 def _own_tasks(dialogue: Dialogue) -> str:
-    from milepost.tasks.lm_eval.checks import check_tasks
+    from milepost.tasks.registry import check_settings
     from milepost.tasks.settings import TaskSettings
 
     while True:
         names = dialogue.ask("lm_eval task, group or tag names, with commas between them", "arc_easy,piqa")
         try:
-            check_tasks(TaskSettings(names=tuple(name.strip() for name in names.split(",") if name.strip())))
+            check_settings(
+                TaskSettings(names=tuple(name.strip() for name in names.split(",") if name.strip()))
+            )
         except MilepostError as error:
             _tell(dialogue, error)
             continue

@@ -24,7 +24,7 @@ class CutText:
     requests: list[Request]
     """[W] requests; the continuation is the text that the window predicts."""
     docs: dict[str, list[Any]]
-    """Columns as of `tasks.lm_eval.requests.DocRecord`, W rows."""
+    """Columns as of `tasks.question_source.DocRecord`, W rows."""
 
 
 def cut_text(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from milepost.run.target import RAISED, Target
 from milepost.store.atomic_files import is_intact, write_json
 from milepost.store.leases import Leases
 from milepost.store.tables import read_made
+from milepost.tasks.question_source import Evaluation, PlannedDocs, QuestionSet, Responses
+from milepost.tasks.registry import source_of
 
 PER_CHECKPOINT = ("results", "groups")
 """The parts of lm_eval's results file that differ between checkpoints; the rest is kept once per plan."""
@@ -44,9 +49,6 @@ def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str |
 
 def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
     """Compute and store lm_eval's metrics of a scored checkpoint. Returns and raises as `ensure_metrics`."""
-    from milepost.tasks.lm_eval.guarded import as_records
-    from milepost.tasks.lm_eval.metrics import Responses, compute_metrics
-
     responses = {}
     for task in target.plan.tasks:
         parts = [target.results.read_scores(target.score_path(shard)) for shard in task.shards]
@@ -59,17 +61,17 @@ def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
             n_targets=task.encoded.n_targets_of_requests,
             raised=_raised(target, task),
         )
-    evaluation = compute_metrics(tasks.loaded(), responses)
+    evaluation = _evaluate(target.plan, tasks.loaded(), responses)
     settings = _settings_of(target.plan)
     for task in target.plan.tasks:
         if task.name in evaluation.docs:
             columns = _columns(evaluation.docs[task.name])
             target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
     logs = {name: answers.loglikelihood for name, answers in responses.items()}
-    choices = choice_figures(tasks.loaded(), target.plan.tasks, logs)
+    choices = choice_figures(tasks.loaded().values(), target.plan.tasks, logs)
     if choices.docs:
         choices.write_docs(target.picks_path)
-    tables = evaluation.lm_eval
+    tables = evaluation.tables
     tables_path = target.results.lm_eval_tables_path(target.plan.plan_id)
     if not is_intact(tables_path):
         write_json(tables_path, {k: v for k, v in tables.items() if k not in PER_CHECKPOINT})
@@ -77,11 +79,33 @@ def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
         "rows": [{**row, "setting": settings[row["task"]]} for row in evaluation.rows],
         "choices": choices.as_json(evaluation.rows),
         "missing": evaluation.missing,
-        "reasons": as_records(evaluation.reasons),
+        "reasons": [asdict(reason) for reason in evaluation.reasons],
         "lm_eval": {key: tables[key] for key in PER_CHECKPOINT if key in tables},
     }
     write_json(target.metrics_path, record)
     return describe_missing(record)
+
+
+def _evaluate(
+    plan: Plan, loaded: Mapping[str, QuestionSet], responses: Mapping[str, Responses]
+) -> Evaluation:
+    """Let each source compute the metrics of its tasks, and join them."""
+    described = plan.settings["tasks"]
+    evaluations = []
+    for source, questions in loaded.items():
+        planned = {
+            task.name: PlannedDocs(described[task.name], partial(_columns_of, task))
+            for task in plan.tasks
+            if source_of(described[task.name]) == source
+        }
+        answers = {name: responses[name] for name in planned}
+        evaluations.append(questions.compute_metrics(answers, planned))
+    return Evaluation.join(evaluations)
+
+
+def _columns_of(task: TaskPlan) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = task.docs.table().to_pydict()
+    return columns
 
 
 def _raised(target: Target, task: TaskPlan) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from milepost.types import Estimate, PickCounts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from milepost.tasks.lm_eval.loading import LoadedTasks
+    from milepost.tasks.question_source import QuestionSet
 
 NO_FIGURE = Estimate(None, None, 0, None)
 
@@ -62,15 +62,15 @@ class ChoiceFigures:
 
 
 def choice_figures(
-    loaded: LoadedTasks, tasks: tuple[TaskPlan, ...], loglikelihood: Mapping[str, npt.NDArray[np.float64]]
+    sources: Iterable[QuestionSet],
+    tasks: tuple[TaskPlan, ...],
+    loglikelihood: Mapping[str, npt.NDArray[np.float64]],
 ) -> ChoiceFigures:
     """The figures of every multiple-choice task, and of the groups that are made of such tasks.
 
     Args:
         loglikelihood: by task, [R] nats; a task with a NaN gets no figures.
     """
-    from milepost.tasks.lm_eval.groups import group_figures, group_picks
-
     docs: dict[str, DocMetrics] = {}
     figures: dict[str, dict[str, Estimate]] = {}
     picks: dict[str, PickCounts] = {}
@@ -84,8 +84,9 @@ def choice_figures(
         docs[task.name] = doc_metrics(task.choices, logs)
         figures[task.name] = free_metrics(task.choices, docs[task.name])
         picks[task.name] = count_picks(task.choices, docs[task.name])
-    figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
-    picks |= group_picks(loaded, picks)
+    for source in sources:
+        figures |= source.group_metrics(figures, {task.name: task.n_docs for task in tasks})
+        picks |= source.group_picks(picks)
     for name, counts in picks.items():
         figures[name] = figures.get(name, {}) | pick_metrics(counts)
     return ChoiceFigures(docs, figures, picks)

@@ -39,7 +39,7 @@ from milepost.store.cleanup import sweep
 from milepost.store.folder import check_writable
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
-from milepost.tasks.lm_eval.checks import check_tasks
+from milepost.tasks.registry import check_settings
 from milepost.types import Series
 
 logger = logging.getLogger("milepost.run")
@@ -129,7 +129,7 @@ def save_run_plan(config: EvalConfig, journal: Journal, folder: Path) -> Plan:
     Raises:
         MilepostError: the command is wrong, no checkpoint is usable, or the folder cannot be written.
     """
-    check_tasks(config.tasks)
+    check_settings(config.tasks)
     preparation = prepare(find_series(config), config, journal, reads_weights=False)
     return write_saved_plan({plan.plan_id: plan for plan in preparation.plans}.values(), folder)
 
@@ -142,7 +142,7 @@ def check_run(config: EvalConfig) -> None:
     """
     check_writable(config.output_path)
     if config.plan is None and can_compute_metrics():
-        check_tasks(config.tasks)
+        check_settings(config.tasks)
 
 
 def find_series(

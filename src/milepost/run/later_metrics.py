@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from milepost.plan.plan import Plan
 from milepost.run.checkpoint_metrics import ensure_metrics
 from milepost.run.plan_from_records import read_stored_plan
 from milepost.run.planning import PlannedTasks
+from milepost.run.prompt_tokens import run_tokenizer
 from milepost.run.software_versions import can_compute_metrics
 from milepost.run.target import SCORING_VERSION, Target
 from milepost.store import ResultsFolder, open_results
@@ -21,6 +23,8 @@ from milepost.store.leases import Leases
 from milepost.store.reading import checkpoint_records, runs_newest_first
 from milepost.store.tables import looks_whole, read_table
 from milepost.store.workers import Worker
+from milepost.tasks.question_source import ModelTraits
+from milepost.tasks.registry import load_sources, source_of
 from milepost.tasks.settings import TaskSettings
 
 if TYPE_CHECKING:
@@ -70,7 +74,8 @@ def compute_later(
         leases = Leases(results, worker)
         try:
             for plan, waiting in _waiting(results, report):
-                questions = _questions(results, plan, include_path, allow_task_code)
+                series = next(iter(waiting.values()))["series"]
+                questions = _questions(results, plan, series, include_path, allow_task_code)
                 journal.say_collected()
                 for name, record in waiting.items():
                     _compute(_target(results, plan, record), record, name, questions, leases, journal, report)
@@ -120,7 +125,7 @@ def _target(results: ResultsFolder, plan: Plan, record: dict[str, Any]) -> Targe
 
 
 def _questions(
-    results: ResultsFolder, plan: Plan, include_path: Path | None, allow_task_code: bool
+    results: ResultsFolder, plan: Plan, series: str, include_path: Path | None, allow_task_code: bool
 ) -> PlannedTasks:
     """The tasks as they are here, if they are the ones that were asked.
 
@@ -131,34 +136,36 @@ def _questions(
     settings = replace(
         asked, include_path=include_path or asked.include_path, allow_task_code=allow_task_code
     )
-    from milepost.tasks.lm_eval.describe import describe_counting
-    from milepost.tasks.lm_eval.docs import docs_of
-    from milepost.tasks.lm_eval.loading import load_tasks
-    from milepost.tasks.lm_eval.requests import doc_hash
+    models = ModelTraits(
+        load_tokenizer=lambda: run_tokenizer(results.path, series)[0],
+        tokenizer_id=plan.tokenizer_id,
+        max_length=plan.max_length,
+    )
+    loaded = load_sources(settings, models)
+    hashes = {
+        task.name: functools.partial(_doc_hashes, results, task.docs_id)
+        for task in plan.tasks
+        if not _is_cut(plan, task.name)
+    }
+    counting = plan.settings["counting"]
+    for name, tasks in loaded.items():
+        own = {task: how for task, how in counting["tasks"].items() if source_of(how) == name}
+        if (what := tasks.find_difference({**counting, "tasks": own}, hashes)) is not None:
+            raise TaskError(
+                f"{name} has other {what} here than when the scores were made",
+                f"compute the metrics with the {name}, data and task files that the plan was made with",
+            )
+    return PlannedTasks(plan, settings, models, loaded)
 
-    loaded = load_tasks(settings)
-    if describe_counting(loaded) != plan.settings["counting"]:
-        raise _others("metrics, filters or groups")
-    for task in plan.tasks:
-        if task.name not in loaded.tasks:
-            raise _others(f"tasks, {task.name} is missing")
-        table = read_table(results.docs_path(task.docs_id), ["doc_hash"])
-        here = [doc_hash(doc) for _, doc in docs_of(loaded, task.name)]
-        if here != table["doc_hash"].to_pylist() and not _is_cut(plan, task.name):
-            raise _others(f"docs of {task.name}")
-    return PlannedTasks(plan, settings, loaded)
+
+def _doc_hashes(results: ResultsFolder, docs_id: str) -> list[str]:
+    hashes: list[str] = read_table(results.docs_path(docs_id), ["doc_hash"])["doc_hash"].to_pylist()
+    return hashes
 
 
 def _is_cut(plan: Plan, task: str) -> bool:
     """Whether a task's docs are windows of a text, which only a tokenizer can cut."""
     return bool(plan.settings["tasks"].get(task, {}).get("output_type") == "loglikelihood_rolling")
-
-
-def _others(what: str) -> TaskError:
-    return TaskError(
-        f"lm_eval has other {what} here than when the scores were made",
-        "compute the metrics with the lm_eval, data and task files that the plan was made with",
-    )
 
 
 def _compute(

@@ -72,7 +72,7 @@ class MetricsWorker:
     ) -> ComputedMetrics | None:
         with self._journal.evaluation_log(log_path, aside=in_thread) as log:
             start = time.monotonic()
-            if in_thread and tasks.need_main_thread():
+            if in_thread and tasks.needs_main_thread():
                 return None
             problem = ensure_metrics(target, tasks, self._leases)
             seconds = time.monotonic() - start

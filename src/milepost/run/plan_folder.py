@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from milepost.errors import MilepostError, TokenizerError
 from milepost.plan.plan import Plan
@@ -14,6 +15,7 @@ from milepost.plan.plan_files import load_plan, save_plan
 from milepost.run.planning import PlannedTasks, write_docs
 from milepost.run.series import PreparedSeries
 from milepost.run.software_versions import versions
+from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.settings import TaskSettings
 
 logger = logging.getLogger("milepost.run")
@@ -36,7 +38,15 @@ def read_saved_plan(folder: Path) -> PlannedTasks:
             f"{folder} holds no saved plan that can be read",
             "`milepost run ... --save-plan FOLDER` writes one",
         ) from error
-    return PlannedTasks(plan, settings, None)
+    return PlannedTasks(
+        plan,
+        settings,
+        ModelTraits(load_tokenizer=_no_tokenizer, tokenizer_id=plan.tokenizer_id, max_length=plan.max_length),
+    )
+
+
+def _no_tokenizer() -> Any:
+    raise AssertionError("a saved plan gets its tokenizer from the models, see `PlannedTasks.with_tokenizer`")
 
 
 def write_saved_plan(plans: Iterable[Plan], folder: Path) -> Plan:

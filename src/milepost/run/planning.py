@@ -6,15 +6,14 @@ the tokenizer, the context length, and the state of the data (a Hub commit, a ha
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import MilepostError, StorageError, TaskError, TokenizerError
@@ -28,11 +27,10 @@ from milepost.run.software_versions import can_compute_metrics, versions
 from milepost.run.time_limit import time_limit
 from milepost.store.folder import docs_name
 from milepost.store.tables import write_table
+from milepost.tasks.question_source import ModelTraits, QuestionSet, TaskRequests
+from milepost.tasks.registry import check_settings, digest_of, load_sources, source_named
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Generation, GenerationDefaults
-
-if TYPE_CHECKING:
-    from milepost.tasks.lm_eval.requests import TaskRequests
+from milepost.types import GenerationDefaults
 
 MOST_CHAT_SECONDS = 10.0
 """Of a chat template for one prompt; usual ones take a millisecond."""
@@ -42,27 +40,34 @@ logger = logging.getLogger("milepost.run")
 
 
 class PlannedTasks:
-    """The plan, and lm_eval's task objects for counting answers; a cached plan loads them when needed."""
+    """The plan, and its sources' tasks for counting answers; a cached plan loads them when needed."""
 
-    def __init__(self, plan: Plan, settings: TaskSettings, loaded: Any | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: TaskSettings,
+        models: ModelTraits,
+        loaded: Mapping[str, QuestionSet] | None = None,
+    ) -> None:
         self.plan = plan
         self.settings = settings
         """What the plan was made of."""
+        self._models = models
         self._loaded = loaded
 
-    def loaded(self) -> Any:
-        """`tasks.lm_eval.loading.LoadedTasks`, to be given to `compute_metrics`."""
+    def loaded(self) -> Mapping[str, QuestionSet]:
+        """Return the tasks of each source, by its name."""
         if self._loaded is None:
-            from milepost.tasks.lm_eval.loading import load_tasks
-
-            self._loaded = load_tasks(self.settings)
+            self._loaded = load_sources(self.settings, self._models)
         return self._loaded
 
-    def need_main_thread(self) -> bool:
-        """Whether code that tasks bring along keeps their metrics from being computed in another thread."""
-        from milepost.tasks.lm_eval.main_thread import needs_main_thread
+    def with_tokenizer(self, load_tokenizer: Callable[[], Any]) -> PlannedTasks:
+        """Return the same plan for models whose tokenizer `load_tokenizer` returns."""
+        return PlannedTasks(self.plan, self.settings, replace(self._models, load_tokenizer=load_tokenizer))
 
-        return needs_main_thread(self.loaded())
+    def needs_main_thread(self) -> bool:
+        """Return whether a source cannot compute its metrics in another thread."""
+        return any(tasks.needs_main_thread() for tasks in self.loaded().values())
 
 
 def make_plan(
@@ -83,86 +88,67 @@ def make_plan(
         defaults: what the models' own files say of generated texts; without effect where none is asked for.
 
     Raises:
-        TaskError, TokenizerError: see `tasks.lm_eval.loading.load_tasks` and `plan.encode.encode`.
+        TaskError, TokenizerError: see `tasks.registry.load_sources` and `plan.encode.encode`.
     """
     defaults = defaults or GenerationDefaults()
     asked = [PLAN_FORMAT, _plain_settings(settings), tokenizer_id, max_length, shard_tokens, asdict(defaults)]
+    models = ModelTraits(
+        load_tokenizer=load_tokenizer,
+        tokenizer_id=tokenizer_id,
+        max_length=max_length,
+        defaults=defaults,
+        chat_template=lambda *given, **options: _render_chat(load_tokenizer(), *given, **options),
+    )
     if not can_compute_metrics():
-        return PlannedTasks(_newest_saved(asked), settings, None)
+        return PlannedTasks(_newest_saved(asked), settings, models)
     if reuse:
-        from milepost.tasks.lm_eval.checks import check_tasks
-
         with journal.timed("looked for a plan of an earlier run"):
-            key = _key(asked, check_tasks(settings).digest)
+            key = _key(asked, check_settings(settings))
             plan = _from_cache(cache_folder() / "plans" / key)
         if plan is not None:
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
             _note_newest(asked, key)
-            return PlannedTasks(plan, settings, None)
-    plan, loaded, data = _build(
-        settings, load_tokenizer(), tokenizer_id, max_length, shard_tokens, journal, defaults
-    )
+            return PlannedTasks(plan, settings, models)
+    plan, loaded, data = _build(settings, models, shard_tokens, journal)
     journal.say_collected()
     if data is not None:
-        key = _key(asked, loaded.files_digest)
+        key = _key(asked, digest_of(loaded.values()))
         _to_cache(plan, data, cache_folder() / "plans" / key)
         _note_newest(asked, key)
-    return PlannedTasks(plan, settings, loaded)
+    return PlannedTasks(plan, settings, models, loaded)
 
 
 def _build(
-    settings: TaskSettings,
-    tokenizer: Any,
-    tokenizer_id: str,
-    max_length: int,
-    shard_tokens: int,
-    journal: Journal,
-    defaults: GenerationDefaults,
-) -> tuple[Plan, Any, list[dict[str, Any]] | None]:
-    with journal.timed("imported lm_eval"):
-        from milepost.tasks.lm_eval.describe import (
-            data_used,
-            describe_counting,
-            describe_tasks,
-            digest_of_configs,
-        )
-        from milepost.tasks.lm_eval.generation import with_defaults
-        from milepost.tasks.lm_eval.loading import load_tasks
-        from milepost.tasks.lm_eval.requests import build_requests
-
+    settings: TaskSettings, models: ModelTraits, shard_tokens: int, journal: Journal
+) -> tuple[Plan, dict[str, QuestionSet], list[dict[str, Any]] | None]:
+    tokenizer = models.load_tokenizer()
     with journal.timed("loaded tasks and data"):
-        loaded = load_tasks(settings)
-    chat = functools.partial(_render_chat, tokenizer)
-    tasks = []
+        loaded = load_sources(settings, models)
     with journal.timed("built requests and tokenised them, once for all checkpoints"):
         encoder = StringEncoder(tokenizer)
-        for asked in build_requests(loaded, chat):
-            requests = [
-                replace(one, generation=with_defaults(one.generation, defaults, tokenizer.eos_token))
-                if one.generation
-                else one
-                for one in asked.requests
-            ]
-            task_generations = [one.generation for one in asked.requests]
-            asked = replace(asked, requests=requests)
-            tasks.append(
-                _task_plan(
-                    asked, task_generations, encoder, max_length, settings.limit, shard_tokens, tokenizer_id
-                )
-            )
+        tasks = [
+            _task_plan(asked, encoder, models, settings.limit, shard_tokens)
+            for source in loaded.values()
+            for asked in source.requests()
+        ]
     _tell_unscorable(tasks)
+    described = [source.describe() for source in loaded.values()]
+    configs = [description.configs for description in described]
     plan = Plan(
         tasks=tuple(tasks),
-        tokenizer_id=tokenizer_id,
-        max_length=max_length,
+        tokenizer_id=models.tokenizer_id,
+        max_length=models.max_length,
         settings={
             "asked": _plain_settings(settings),
             "versions": versions(),
-            "counting": describe_counting(loaded),
-            "configs": digest_of_configs(loaded),
-            "tasks": describe_tasks(loaded),
+            "counting": {
+                part: _joined(description.counting[part] for description in described)
+                for part in ("tasks", "groups")
+            },
+            "configs": configs[0] if len(configs) == 1 else configs,
+            "tasks": _joined(description.tasks for description in described),
             "tokenizer": _special_tokens(tokenizer),
-            "generation_defaults": json.loads(json.dumps(asdict(defaults))),
+            "generation_defaults": json.loads(json.dumps(asdict(models.defaults))),
         },
     )
     logger.info(
@@ -172,7 +158,22 @@ def _build(
         len(tasks),
         plan.n_tokens,
     )
-    return plan, loaded, data_used(loaded)
+    return plan, loaded, _data_used(loaded)
+
+
+def _data_used(loaded: Mapping[str, QuestionSet]) -> list[dict[str, Any]] | None:
+    """Return the data behind a plan, each with its source; None where the state of some is unknown."""
+    used = []
+    for name, source in loaded.items():
+        data = source.data_used()
+        if data is None:
+            return None
+        used += [{**ref, "source": name} for ref in data]
+    return used
+
+
+def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _tell_unscorable(tasks: list[TaskPlan]) -> None:
@@ -199,18 +200,16 @@ def _tell_unscorable(tasks: list[TaskPlan]) -> None:
 
 def _task_plan(
     asked: TaskRequests,
-    task_generations: list[Generation | None],
     encoder: StringEncoder,
-    max_length: int,
+    models: ModelTraits,
     limit: float | None,
     shard_tokens: int,
-    tokenizer_id: str,
 ) -> TaskPlan:
     first = asked.requests[0]
     if first.windows is not None:
-        text = cut_text(asked.task, first, encoder, max_length, limit)
+        text = cut_text(asked.task, first, encoder, models.max_length, limit)
         return TaskPlan.build(asked.task, text.requests, text.docs, text.encoded, shard_tokens)
-    encoded = encode(asked.task, asked.requests, encoder, max_length)
+    encoded = encode(asked.task, asked.requests, encoder, models.max_length)
     docs = {name: [getattr(doc, name) for doc in asked.docs] for name in asked.docs[0].__slots__}
     return TaskPlan.build(
         asked.task,
@@ -219,8 +218,8 @@ def _task_plan(
         encoded,
         shard_tokens,
         asked.offers,
-        tokenizer_id,
-        task_generations=task_generations,
+        models.tokenizer_id,
+        task_generations=asked.task_generations,
     )
 
 
@@ -306,16 +305,19 @@ def _key(asked: list[Any], files_digest: str) -> str:
 
 
 def _from_cache(folder: Path) -> Plan | None:
-    from milepost.tasks.lm_eval.data import data_state
-
     try:
         used = json.loads((folder / "data.json").read_text("utf-8"))
-        if any(data_state(ref) != ref["state"] for ref in used):
+        if not all(_is_current(ref) for ref in used):
             logger.info("the data has changed since the plan was made")
             return None
         return load_plan(folder)
     except (OSError, ValueError, KeyError):
         return None  # none there, or damaged: it is made again
+
+
+def _is_current(ref: dict[str, Any]) -> bool:
+    known = {key: value for key, value in ref.items() if key not in ("source", "state")}
+    return bool(source_named(ref["source"]).data_state(known) == ref["state"])
 
 
 def write_docs(task: TaskPlan, path: Path) -> None:

@@ -121,6 +121,7 @@ def _plan_tasks(
             _plan_series(series, tasks, config, journal)
         else:
             check_plan_fits(saved.plan, series)
+            saved = saved if tasks else saved.with_tokenizer(series.load_tokenizer)
             tasks |= dict.fromkeys(series.keys, saved)
         _check_vocabulary(series, tasks[series.keys[0]].plan)
     return tasks

@@ -29,7 +29,7 @@ def prompt_tokens(results: Path, series: str, asked: Asked) -> list[str]:
         SourceError: the checkpoints that the results are of are not there any more.
         TokenizerError: they have no tokenizer.
     """
-    tokenizer, max_length = _tokenizer(results, series)
+    tokenizer, max_length = run_tokenizer(results, series)
     context, continuation = asked.requests[0]
     request = Request("loglikelihood", asked.doc_id, 0, context, continuation)
     encoded = encode("this prompt", [request], StringEncoder(tokenizer), max_length)
@@ -38,8 +38,8 @@ def prompt_tokens(results: Path, series: str, asked: Asked) -> list[str]:
 
 
 @functools.cache
-def _tokenizer(results: Path, series: str) -> tuple[Any, int]:
-    """As the newest run had it: --tokenizer, else that of the series' last checkpoint."""
+def run_tokenizer(results: Path, series: str) -> tuple[Any, int]:
+    """Return tokenizer and context length of the newest run: --tokenizer, else the last checkpoint's."""
     from milepost.weights import load_tokenizer, tokenizer_folder
 
     settings = read_settings(results)

@@ -28,7 +28,7 @@ from milepost.store.reading import checkpoints_of, runs_newest_first
 from milepost.store.verify import KINDS
 from milepost.submission.additions import read_additions
 from milepost.submission.checks import gaps, refuse_leaks, refuse_unsound
-from milepost.tasks.lm_eval.catalog import load_catalog
+from milepost.tasks.registry import source_named, source_of
 from milepost.version import __version__
 
 MANIFEST = "submission.json"
@@ -173,15 +173,13 @@ def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_tasks(plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Tasks of the user's own: nobody else can ask them without their YAML."""
-    names = dict.fromkeys(
-        task["name"]
-        for plan in plans.values()
-        if plan["settings"]["asked"].get("include_path")
-        for task in plan["tasks"]
-    )
-    lm_evals = load_catalog() if names else {}
-    return [name for name in names if name not in lm_evals]
+    """Return the tasks that others cannot run without the user's YAML."""
+    names: dict[str, list[str]] = {}
+    for plan in plans.values():
+        if plan["settings"]["asked"].get("include_path"):
+            for name, described in plan["settings"]["tasks"].items():
+                names.setdefault(source_of(described), []).append(name)
+    return [task for source, own in names.items() for task in source_named(source).user_tasks(own)]
 
 
 def _refuse_secrets(results: ResultsFolder) -> None:

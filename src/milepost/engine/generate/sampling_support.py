@@ -1,6 +1,6 @@
 """Sampling options supported by engines that sample outside Milepost.
 
-Milepost's own generators support every option that `tasks.lm_eval.generation` accepts.
+Milepost's own generators support every option that a task can set.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from milepost.types import Estimate, PickCounts
 Number = TypeVar("Number", int, float)
 
 
-def group_figures(
+def group_metrics(
     loaded: LoadedTasks, figures: Mapping[str, Mapping[str, Estimate]], sizes: Mapping[str, int]
 ) -> dict[str, dict[str, Estimate]]:
     """By group and metric, the mean over its tasks, weighted by their docs where the group says so.

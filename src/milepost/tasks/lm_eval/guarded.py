@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,48 +22,29 @@ from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect
 from milepost.safe_text import blanked
 from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.perplexity.counting import NO_FIGURE
+from milepost.tasks.question_source import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
-
-
-@dataclass(frozen=True, slots=True)
-class NoFigure:
-    """Why a figure could not be computed."""
-
-    task: str
-    """Or group."""
-    metric: str | None
-    """None for all metrics."""
-    filter: str | None
-    """None for all filters."""
-    reason: str
-    kind: str = "raised"
-    """`raised`: an exception, so another try may succeed (a package is installed, a file is mended);
-    `number`: the result is NaN or too large; `expected`: no fault, such as a mean over none of the docs."""
-
-    def concerns(self, metric: str, filter: str) -> bool:
-        """Whether it is the reason for this metric and filter of its task."""
-        return self.metric in (None, metric) and self.filter in (None, filter)
 
 
 @dataclass(slots=True)
 class Reasons:
     """All figures of one evaluation that could not be computed."""
 
-    noted: list[NoFigure] = field(default_factory=list)
+    noted: list[MissingMetric] = field(default_factory=list)
 
     def note(self, task: str, metric: str | None, filter: str | None, error: Exception | str) -> None:
         """Add a reason; an exception's traceback goes to the debug log."""
         if isinstance(error, str):
-            self.noted.append(NoFigure(task, metric, filter, error, "number"))
+            self.noted.append(MissingMetric(task, metric, filter, error, "number"))
             return
         logger.debug("%s %s: no figure", task, metric or "", exc_info=error)
         kind = "number" if isinstance(error, OverflowError) else "raised"
-        self.noted.append(NoFigure(task, metric, filter, describe(error), kind))
+        self.noted.append(MissingMetric(task, metric, filter, describe(error), kind))
 
     def expect(self, task: str, metric: str, filter: str, reason: str) -> None:
         """Add a reason that is no fault."""
-        self.noted.append(NoFigure(task, metric, filter, reason, "expected"))
+        self.noted.append(MissingMetric(task, metric, filter, reason, "expected"))
 
     def of(self, task: str, metric: str, filter: str) -> str | None:
         """The reason for one figure; None if there is none."""
@@ -276,8 +257,3 @@ def _check(
             reasons.note(task, metric, key, "the result is NaN")
     elif math.isinf(value):
         reasons.note(task, metric, key, f"the result is {'-' if value < 0 else ''}infinite")
-
-
-def as_records(reasons: Sequence[NoFigure]) -> list[dict[str, Any]]:
-    """The reasons as JSON for a record."""
-    return [asdict(one) for one in reasons]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean, nanmean
 from lm_eval.api.task import Task
@@ -27,7 +26,6 @@ from milepost.tasks.lm_eval.chance import chance_levels
 from milepost.tasks.lm_eval.docs import docs_of
 from milepost.tasks.lm_eval.guarded import (
     DocError,
-    NoFigure,
     Reasons,
     aggregate,
     aggregate_groups,
@@ -41,67 +39,9 @@ from milepost.tasks.lm_eval.requests import true_doc_id
 from milepost.tasks.lm_eval.shortcuts import compiled_templates
 from milepost.tasks.lm_eval.squad import is_squad, metric_loaded_once, values_of_docs
 from milepost.tasks.lm_eval.stderr import standard_error
+from milepost.tasks.question_source import DocMetrics, Evaluation, MissingMetric, Responses
 
 logger = logging.getLogger("milepost.tasks")
-
-
-@dataclass(frozen=True, slots=True)
-class Responses:
-    """A model's answers to one task's requests, in the order of `TaskRequests.requests`."""
-
-    kinds: list[str]
-    doc_ids: npt.NDArray[np.int64]
-    """[R] the doc of each request, by its place in the split."""
-    loglikelihood: npt.NDArray[np.float64]
-    """[R] nats."""
-    greedy: npt.NDArray[np.bool_]
-    """[R]"""
-    n_targets: npt.NDArray[np.int64]
-    """[R] tokens that were scored."""
-    generated: Sequence[Sequence[str] | None] | None = None
-    """[R] the texts of each request that asked for any; None in all where none did."""
-    raised: str | None = None
-    """On which request the model raised an exception, and which; None where on none."""
-
-    def lacking(self) -> int:
-        """Requests that the model gave no numbers for."""
-        if self.generated is None:
-            return int(np.isnan(self.loglikelihood).sum())
-        return sum(
-            texts is None if kind == "generate_until" else math.isnan(score)
-            for kind, texts, score in zip(self.kinds, self.generated, self.loglikelihood, strict=True)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class DocMetrics:
-    """Per-doc metrics of one task: one row per doc and filter."""
-
-    doc_id: list[int]
-    filter: list[str]
-    metrics: dict[str, list[Any]]
-    """By metric; a number, or what lm_eval aggregates (such as a log-likelihood and a word count)."""
-    filtered: list[str]
-    """JSON of the filtered responses."""
-    values: dict[str, list[float | None]]
-    """Of metrics that are no numbers until aggregated and then means over docs: each doc's own number; None
-    for docs that do not count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Everything lm_eval has to say about one checkpoint."""
-
-    rows: list[dict[str, Any]]
-    """One per task or group, metric and filter; the keys of `types.Measurement` less the checkpoint's."""
-    docs: dict[str, DocMetrics]
-    lm_eval: dict[str, Any]
-    """`results`, `groups`, `configs`, ... as lm_eval's own results file has them."""
-    missing: dict[str, int]
-    """Tasks without figures to the number of requests that the model gave NaN for; 0 where the model, a
-    filter or the counting of a doc raised an exception."""
-    reasons: list[NoFigure]
-    """Why figures are None, less those of the tasks whose requests have NaN."""
 
 
 RawMetrics = dict[tuple[str, str], list[Any]]
@@ -122,9 +62,9 @@ def compute_metrics(loaded: LoadedTasks, responses: Mapping[str, Responses]) -> 
     with compiled_templates(loaded.settings), metric_loaded_once(loaded.tasks.values()):
         for name in loaded.tasks:
             answers = responses[name]
-            bad = answers.lacking()
+            bad = answers.n_unanswered()
             if answers.raised is not None:
-                reasons.noted.append(NoFigure(name, None, None, answers.raised))
+                reasons.noted.append(MissingMetric(name, None, None, answers.raised))
                 missing[name] = 0
                 continue
             if bad:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import lm_eval.api.task
@@ -24,42 +23,13 @@ from milepost.tasks.lm_eval.faults import blaming_the_task, fields_hint
 from milepost.tasks.lm_eval.generation import parse_gen_kwargs, read_generation
 from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.shortcuts import compiled_templates
+from milepost.tasks.question_source import ChatTemplate, DocRecord, TaskRequests
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Generation, Offer, Request, Windows
 
 logger = logging.getLogger("milepost.tasks")
 
 FEW_DOCS = 3
-
-ChatTemplate = Callable[..., str]
-"""(messages, add_generation_prompt=...) -> prompt, as `LM.apply_chat_template`."""
-
-
-@dataclass(frozen=True, slots=True)
-class DocRecord:
-    """One doc as the result files show it; the same for every checkpoint."""
-
-    doc_id: int
-    """Position in the evaluation split."""
-    doc: str
-    """JSON of the doc."""
-    target: str
-    arguments: str
-    """JSON: the argument list of each of the doc's requests."""
-    doc_hash: str
-    prompt_hash: str
-    target_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRequests:
-    """What one task asks: its requests in lm_eval's order, and its docs."""
-
-    task: str
-    requests: list[Request]
-    docs: list[DocRecord]
-    offers: list[Offer] | None = None
-    """What each doc lets the model choose from; None where it is not asked to choose."""
 
 
 def build_requests(

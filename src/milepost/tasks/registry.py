@@ -1,0 +1,56 @@
+"""The question sources that exist; each is imported only when a run uses it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from milepost.tasks.question_source import ModelTraits, QuestionSet, QuestionSource
+    from milepost.tasks.settings import TaskSettings
+
+SOURCES = {"lm_eval": "milepost.tasks.lm_eval.source"}
+"""Name of each source to the module that has it as `SOURCE`, in the order of a plan's tasks."""
+
+
+def source_named(name: str) -> QuestionSource:
+    """Return the source with this name.
+
+    Raises:
+        KeyError: there is no such source.
+    """
+    source: QuestionSource = importlib.import_module(SOURCES[name]).SOURCE
+    return source
+
+
+def used_sources(settings: TaskSettings) -> Iterator[QuestionSource]:
+    """Yield the sources that `settings` name tasks of."""
+    for name in SOURCES:
+        if (source := source_named(name)).is_used(settings):
+            yield source
+
+
+def check_settings(settings: TaskSettings) -> str:
+    """Check all tasks before any work; returns what `digest_of` returns for them once they are loaded.
+
+    Raises:
+        TaskError: a task is unknown, or its definition is wrong.
+    """
+    return "+".join(source.check(settings) for source in used_sources(settings))
+
+
+def load_sources(settings: TaskSettings, models: ModelTraits) -> dict[str, QuestionSet]:
+    """Load the tasks of each source that `settings` use, by its name. Raises as `check_settings`."""
+    return {source.name: source.load(settings, models) for source in used_sources(settings)}
+
+
+def digest_of(loaded: Iterable[QuestionSet]) -> str:
+    """Return a hash of the definitions of all loaded tasks."""
+    return "+".join(questions.digest() for questions in loaded)
+
+
+def source_of(description: Mapping[str, Any]) -> str:
+    """Return the source of a task from its entry in a `Description`; lm_eval's entries name none."""
+    name: str = description.get("source", "lm_eval")
+    return name
