@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import milepost
-import milepost.tasks.lm_eval.metrics as metrics
 from milepost.errors import ResultsError, StorageError
 from milepost.run import runner as streaming
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
+from milepost.tasks.lm_eval.question_set import LmEvalTasks
 from milepost.types import Checkpoint
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_task, write_tasks
@@ -42,8 +42,8 @@ class Watched:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.threads: Counter[str] = Counter()
         self.events: list[str] = []
-        self._compute, self._score = metrics.compute_metrics, streaming.score_shards
-        monkeypatch.setattr(metrics, "compute_metrics", self._computing)
+        self._compute, self._score = LmEvalTasks.compute_metrics, streaming.score_shards
+        monkeypatch.setattr(LmEvalTasks, "compute_metrics", lambda *arguments: self._computing(*arguments))
         monkeypatch.setattr(streaming, "score_shards", self._scoring)
         self.at_next = threading.Event()
         """Set when the second checkpoint is being scored."""
@@ -81,13 +81,13 @@ def test_figures_are_the_same_as_without_a_thread(
 
     monkeypatch.setattr(PlannedTasks, "needs_main_thread", lambda self: True)
     watched = Counter[str]()
-    compute = metrics.compute_metrics
+    compute = LmEvalTasks.compute_metrics
 
     def computing(*arguments: Any) -> Any:
         watched[threading.current_thread().name] += 1
         return compute(*arguments)
 
-    monkeypatch.setattr(metrics, "compute_metrics", computing)
+    monkeypatch.setattr(LmEvalTasks, "compute_metrics", computing)
     alone = milepost.evaluate(tiny_run, "farm,prose", include_path=tasks, output_path=tmp_path / "alone")
     assert watched == {threading.main_thread().name: 3}
     assert alone.to_records() == beside.to_records()
