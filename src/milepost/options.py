@@ -11,7 +11,7 @@ from typing import Any
 from milepost.errors import MilepostError
 
 KEY = "option"
-"""Where a field's metadata holds its `Option`."""
+"""Key of an `Option` in a field's metadata."""
 
 
 def _unchanged(value: Any) -> Any:
@@ -20,7 +20,7 @@ def _unchanged(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """How one setting is named, parsed and explained."""
+    """Name, parsing and help of one option."""
 
     name: str
     """The library's argument; the command line writes it `--name`, with dashes."""
@@ -28,15 +28,15 @@ class Option:
     kind: type = str
     """Type of the value on the command line."""
     is_flag: bool = False
-    """Whether the option has no value: given means True."""
+    """True for a flag: the option has no value."""
     short: str | None = None
     """Short form, such as `-t`."""
     metavar: str | None = None
     multiple: bool = False
-    """Whether the option may be given several times."""
+    """True if the option may be given several times."""
     is_path: bool = False
     negative: bool = False
-    """Whether there is a `--no-name` as well."""
+    """True if there is also `--no-name`."""
     flag_value: str | None = None
     """Value of an option that is given without one."""
     command_default: str | None = None
@@ -45,8 +45,8 @@ class Option:
     commands: frozenset[str] = frozenset({"run", "watch", "compare"})
     """The commands that have this option."""
     changes_results: bool = True
-    """Whether another value can change a result or where it is stored; only such options are printed in a
-    command line that somebody is told to type."""
+    """False if no value of the option can change a result or its place; then it is not printed in a command.
+    """
     parse: Callable[[Any], Any] = _unchanged
     """Value as a caller or the command line gives it -> value of the field."""
     dump: Callable[[Any], Any] = _unchanged

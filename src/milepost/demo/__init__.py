@@ -1,1 +1,1 @@
-"""A training run made on the spot: an invented world, a tiny model that learns it, and questions about it."""
+"""The demo: an invented world, a tiny model that learns it, and questions about it."""

@@ -1,5 +1,5 @@
-"""The demo from end to end: a world, a model trained on it, every checkpoint measured, a picture and a page;
-then a pruned copy of the last checkpoint, to see what pruning cost.
+"""Run the demo: invent a world, train a model, evaluate all checkpoints, draw a picture and a page, compare a
+pruned copy.
 
 What an earlier run in the same folder has finished is used again.
 """
@@ -32,7 +32,7 @@ LINES_OF_PROGRESS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstration:
-    """What the demo made, and how long it took."""
+    """Files and times of a finished demo."""
 
     tasks: Path
     model: Path
@@ -42,14 +42,14 @@ class Demonstration:
     pruned: Compared
     """The last checkpoint against a copy of it with half of its weights set to zero."""
     notices: tuple[str, ...]
-    """What a reader of the picture and the page should know."""
+    """Explanations for the reader of the picture and the page."""
     train_s: float
     """Wall seconds; next to nothing where the model was there already."""
     evaluate_s: float
 
 
 def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None = None) -> Demonstration:
-    """Make everything in `folder`.
+    """Create everything in `folder`.
 
     Args:
         folder: where all of it goes; created if need be.

@@ -1,4 +1,4 @@
-"""What a model reads of the world, and what it is asked afterwards in words it has not read.
+"""Texts that the model reads about the world, and questions in other words.
 
 Every fact is told in all its wordings but one, and asked in the one that is left. Half of the facts are also
 read as question and answer; questions are asked of the other half. Some sums are never told at all: they are
@@ -41,12 +41,12 @@ class Lessons:
     unfinished: tuple[Question, ...]
     """Questions about everything, to be asked as unfinished sentences."""
     questions: tuple[Question, ...]
-    """Those among them whose fact was not read as question and answer, to be asked as questions."""
+    """Facts that the model did not read as question and answer; they are asked as questions."""
     unread_texts: tuple[str, ...]
     """Documents of true sentences that are in none that is read."""
 
     def documents(self, rng: random.Random) -> list[str]:
-        """One reading of all there is to read, in an order of its own."""
+        """Return all documents once, in random order."""
         documents = _join(rng.sample(self.sentences, len(self.sentences))) + list(self.answered)
         rng.shuffle(documents)
         return documents

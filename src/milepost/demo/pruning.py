@@ -1,4 +1,4 @@
-"""A pruned copy of a checkpoint: of every four neighbouring weights of a linear layer, the two largest stay.
+"""Prune a checkpoint 2:4: of every four neighbouring weights of a linear layer, keep the two largest.
 
 The simplest pruning there is, by magnitude and without training afterwards, so that it does cost something.
 Importing it imports torch.

@@ -1,4 +1,4 @@
-"""Writes what is asked as lm_eval tasks: YAML files and their data, found by `--include-path`.
+"""Write the questions as lm_eval tasks: YAML files and their data, found by `--include-path`.
 
 Four of them. `world` is a group with a task per subject: a question, and four answers scored as text (as ARC
 does). `world_cloze` asks the same, and more, as unfinished sentences. `world_letters` lists the answers and

@@ -1,4 +1,4 @@
-"""Trains a small Llama on documents and keeps about ten of the checkpoints on its way, log-spaced in steps.
+"""Train a small Llama on documents and keep about ten checkpoints, log-spaced in steps.
 
 Knows nothing of the world: strings in, a training run out, laid out as transformers' Trainer would
 (`checkpoint-N/` with config, tokenizer and safetensors). Importing it imports torch and transformers.
@@ -44,7 +44,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the training stands."""
+    """Progress of the training."""
 
     step: int
     steps: int
@@ -111,7 +111,7 @@ def _take_step(
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """As transformers does, without the progress bar that it shows for a single small file."""
+    """Save as transformers does, without the progress bar that it shows for a single small file."""
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -1,4 +1,4 @@
-"""The words of the invented world: what kinds of things there are, and four ways to tell each fact of them.
+"""Words of the invented world: kinds of things, and four ways to state each fact about them.
 
 Every wording ends where the answer begins, so that it can be told as a sentence or left unfinished to ask.
 """
@@ -15,7 +15,7 @@ class Relation:
     question: str
     wordings: tuple[str, ...]
     answers: tuple[str, ...] | int
-    """What can be the answer: given words, or how many names to invent for it."""
+    """Possible answers: given words, or the number of names to invent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

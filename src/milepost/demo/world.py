@@ -1,4 +1,4 @@
-"""A small invented world: facts about towns, animals, things and people, and sums, all drawn from one seed.
+"""Invent a small world from one seed: facts about towns, animals, things and people, and sums.
 
 Knows what is true. What a model reads of it and what it is asked is decided in `lessons`.
 """
@@ -34,7 +34,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """All that is true."""
+    """All facts of the world."""
 
     facts: tuple[Fact, ...]
     """About towns, animals, things and people: known only to those who read of them."""
@@ -100,7 +100,7 @@ def _sum(left: int, right: int, rng: random.Random) -> Fact:
 
 
 def _invent_names(rng: random.Random) -> Iterator[str]:
-    """Names of two syllables, no two alike."""
+    """Return different names of two syllables."""
     taken = set()
     while True:
         name = "".join(rng.choice(part) for part in (ONSETS, VOWELS, ONSETS, VOWELS, ENDINGS))

@@ -1,4 +1,4 @@
-"""What on this machine would keep a run from working: looked at before it starts, or after it failed.
+"""Check this machine for problems before a run, or after it failed.
 
 Knows the machine, the Hub and its cache; no checkpoint, no task. Changes nothing.
 """

@@ -1,4 +1,4 @@
-"""Space and permission to write, where a run writes: results, our cache, the Hub's."""
+"""Check disk space and write permission of the results folder, our cache and the Hub's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line of the doctor's."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Status = Literal["ok", "warning", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
-    """What was looked at: `python`, `device`, `mirror`, ..."""
+    """Subject of the check: `python`, `device`, `mirror`, ..."""
     status: Status
     """`broken` where a run would fail or give wrong numbers; `warning` where it might."""
     found: str
-    """One line, with figures."""
+    """The result in one line, with numbers."""
     advice: str | None = None
-    """What to do, often a command; None where there is nothing to do."""
+    """Advice, often a command; None if nothing has to be done."""

@@ -1,4 +1,5 @@
-"""What compiled attention needs on an NVIDIA GPU: Triton, a C compiler, Python's headers, a kernel that runs.
+"""Check what compiled attention needs on an NVIDIA GPU: Triton, a C compiler, Python's headers, a working
+kernel.
 
 Without them a run falls back to slower ways of computing the same, so nothing here is `broken`.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from milepost.doctor.finding import Finding
 
 COMPILERS = ("gcc", "clang")
-"""As Triton looks for them, after $CC (triton/runtime/build.py)."""
+"""Compilers in Triton's order, after $CC (triton/runtime/build.py)."""
 TRIAL_S = 180.0
 LARGEST_DIFFERENCE = 0.05
 """Between two ways of computing attention in half precision; a wrong mask differs by far more."""
@@ -26,7 +27,7 @@ _SLOWER = "until then runs use a slower attention"
 
 
 def check_gpu() -> Iterator[Finding]:
-    """One line where there is no GPU; else what is needed to compile for it, and for each GPU a trial."""
+    """Check everything that is needed to compile, and each GPU by a trial; without a GPU, return one line."""
     try:
         import torch
     except (ImportError, OSError):
@@ -44,7 +45,7 @@ def check_gpu() -> Iterator[Finding]:
 
 
 def check_triton() -> Finding:
-    """Whether Triton, which compiles the kernels, is there; torch's wheels for Linux and CUDA bring it."""
+    """Check for Triton, which compiles the kernels; torch's wheels for Linux and CUDA install it."""
     if util.find_spec("triton") is None:
         return Finding(
             "triton", "warning", "is not installed",
@@ -57,7 +58,7 @@ def check_triton() -> Finding:
 
 
 def check_compiler() -> Finding:
-    """Whether there is a C compiler: Triton builds its launchers with one."""
+    """Check for a C compiler, with which Triton builds its launchers."""
     named = os.environ.get("CC")
     found = next((path for name in (named, *COMPILERS) if name and (path := shutil.which(name))), None)
     if found is None:
@@ -67,7 +68,7 @@ def check_compiler() -> Finding:
 
 
 def check_headers() -> Finding:
-    """Whether Python.h is there: Triton's launchers include it."""
+    """Check for Python.h, which Triton's launchers include."""
     header = Path(sysconfig.get_paths()["include"], "Python.h")
     if not header.is_file():
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"

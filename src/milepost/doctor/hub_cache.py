@@ -1,4 +1,4 @@
-"""Broken files in the Hugging Face cache, told from what its layout promises.
+"""Find broken files in the Hugging Face cache by its layout.
 
 A blob is named by its SHA-256, or by git's id for small files; a snapshot is a folder of links to blobs;
 what is being downloaded ends in `.incomplete`. (https://huggingface.co/docs/huggingface_hub/guides/manage-cache)
@@ -28,13 +28,13 @@ _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _ABANDONED_S = 3600.0
 """A download that nothing was added to for so long is no longer under way."""
 _LONGEST_S = 20.0
-"""For the quick look; a cache of many thousands of files takes longer, and is then told as far as it got."""
+"""Time limit of the quick check in seconds; the check of a very large cache stops here and says so."""
 _MOST_TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    """One file of a snapshot."""
+    """One file of a snapshot in the cache."""
 
     kind: str
     repo_id: str
@@ -119,7 +119,7 @@ def _damage(cached: _Cached, deep: bool) -> str | None:
 
 
 def _published(cached: _Cached) -> HubFile:
-    """As it was listed, where we listed it; else as far as the name of its blob tells."""
+    """Return the published size and hash from our listing, else what the name of the blob shows."""
     listed = recall_listing(cached.repo_id, cached.commit) if cached.kind == "model" else None
     return (listed or {}).get(cached.path) or as_published(cached.link)
 

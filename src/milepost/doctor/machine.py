@@ -1,4 +1,4 @@
-"""Python, libraries and the device that a run would compute on."""
+"""Check Python, the libraries and the device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_python() -> Finding:
 
 
 def check_torch() -> Finding:
-    """Whether torch can be imported, and what it was built for."""
+    """Check that torch can be imported, and report its build."""
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is missing
@@ -44,7 +44,7 @@ def check_torch() -> Finding:
 
 
 def check_device() -> Iterator[Finding]:
-    """What `--device auto` takes, with its memory; for CUDA every GPU."""
+    """Report the device of `--device auto` with its memory; for CUDA every GPU."""
     try:
         import torch
     except (ImportError, OSError):
@@ -66,7 +66,7 @@ def check_device() -> Iterator[Finding]:
 
 
 def check_lm_eval() -> Finding:
-    """Whether the installed lm_eval is the one whose numbers ours are compared with."""
+    """Check that the installed lm_eval is the version that our results are compared with."""
     wanted = _pinned("lm_eval")
     try:
         found = metadata.version("lm_eval")
@@ -115,7 +115,7 @@ def _memory() -> tuple[int, int]:
 
 
 def _n_cores() -> int:
-    """Those this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

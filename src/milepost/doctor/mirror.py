@@ -1,4 +1,4 @@
-"""The Hub that a run would ask (`HF_ENDPOINT`): whether it answers, how fast, and what time it has."""
+"""Check the Hub or mirror (`HF_ENDPOINT`): whether it answers, its speed and its clock."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _LARGEST_SKEW_S = 60.0
 @dataclass(frozen=True, slots=True)
 class _Answer:
     bytes_per_s: float | None
-    """None where the mirror does not have the file to measure with."""
+    """None if the mirror does not have the file used for the measurement."""
     skew_s: float | None
-    """How far its clock is ahead of ours; None where it tells no time."""
+    """Seconds that its clock is ahead of ours; None if it sends no time."""
 
 
 def check_mirror() -> Iterator[Finding]:

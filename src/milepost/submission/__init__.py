@@ -1,4 +1,4 @@
-"""A results folder as one file to hand in: checked, listed, and the same bytes every time."""
+"""Pack a results folder into one zip: checked, listed, and the same bytes every time."""
 
 from milepost.submission.pack import Packed, pack
 

@@ -1,4 +1,4 @@
-"""What a person adds to a submission: YAML of own tasks, patches. Checked; nothing in them is run."""
+"""Files that a user adds to a submission: YAML tasks and patches. They are checked and never executed."""
 
 from __future__ import annotations
 

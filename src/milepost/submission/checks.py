@@ -1,4 +1,4 @@
-"""What a results folder must be before it is handed in: whole, finished, and honest about its examples."""
+"""Checks before packing: records are whole, the run is finished, no scored doc is shown as an example."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHAT = "few-shot examples inside a chat template are not compared with the docs"
 
 
 def refuse_unsound(results: ResultsFolder) -> int:
-    """How many records were compared with their checksums.
+    """Verify all records and return their number.
 
     Raises:
         ResultsError: one is damaged or missing, or a process is at work here.
@@ -43,7 +43,7 @@ def refuse_unsound(results: ResultsFolder) -> int:
 
 
 def gaps(results: ResultsFolder) -> list[str]:
-    """What the newest runs asked for and has no figures, a line each."""
+    """Return one line for each requested result that has no metrics."""
     found = []
     for series in read_status(results.path).series:
         for one in series.checkpoints:
@@ -56,12 +56,12 @@ def gaps(results: ResultsFolder) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What the prompts' examples were found to be."""
+    """Result of the search for scored docs among the examples of prompts."""
 
     shared: dict[str, list[Leak]]
-    """By task: scored docs that its prompts show, because the data has them in two splits."""
+    """By task: scored docs that prompts show as examples because the data have them in two splits."""
     unchecked: tuple[str, ...]
-    """What could not be checked, a line each."""
+    """Tasks that could not be checked, one line each."""
 
 
 def refuse_leaks(

@@ -1,4 +1,4 @@
-"""Whether a doc that is scored was shown, with its answer, as an example in a prompt.
+"""Find scored docs that were shown, with their answers, as examples in a prompt.
 
 Told from the stored prompts alone, so it needs neither lm_eval nor the data. An example is what a doc's own
 question and right answer would read like in a prompt; it leaks if it stands among the examples of any prompt
@@ -17,7 +17,7 @@ DEFAULT_DELIMITER = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a task's prompts are put together (lm_eval's task config)."""
+    """The parts of a task's prompts (lm_eval's task config)."""
 
     example_delimiter: str = DEFAULT_DELIMITER
     answer_delimiter: str = " "
@@ -33,7 +33,7 @@ class Leak:
 
 
 def draws_from_what_it_scores(config: Mapping[str, Any]) -> bool:
-    """Whether a task takes its examples from the very split that it scores.
+    """Return whether a task draws its examples from the split that it scores.
 
     Source: lm_eval/api/task.py, `ConfigurableTask.fewshot_docs` and `eval_docs`.
     """
@@ -72,7 +72,7 @@ def find_leaks(docs: Iterable[Mapping[str, Any]], layout: Layout) -> list[Leak]:
 
 @dataclass(frozen=True, slots=True)
 class _Doc:
-    """One doc's prompt, cut into what comes before its question and the question itself."""
+    """A doc's prompt, split into the part before its question and the question."""
 
     doc_id: int
     examples: tuple[str, ...]
@@ -122,7 +122,7 @@ def _cut(context: str, fields: Sequence[str], layout: Layout) -> tuple[tuple[str
 
 
 def _runs(parts: Sequence[str], lengths: Iterable[int], delimiter: str) -> Iterator[str]:
-    """Every run of neighbouring parts of each length, joined: an example may hold a delimiter itself."""
+    """Yield all joined sequences of neighbouring parts, because an example may contain a delimiter."""
     for length in lengths:
         for first in range(len(parts) - length + 1):
             yield delimiter.join(parts[first : first + length]).strip()

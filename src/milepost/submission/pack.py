@@ -1,4 +1,4 @@
-"""One zip of a results folder: its records, a list of them with sizes and hashes, its figures as CSV.
+"""Write the zip: records, their sizes and hashes, and the metrics as CSV.
 
 Unpacked it is a results folder again, for `milepost show` and `milepost verify`. The same folder gives the
 same bytes on any machine: names sorted, one date, one mode, nothing compressed (Parquet is, and zlib's output
@@ -43,14 +43,14 @@ DEFAULT_MOST_MB = 1000
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was written."""
+    """The zip that was written."""
 
     path: Path
     n_files: int
     n_bytes: int
     sha256: str
     notes: tuple[str, ...]
-    """What the sender should know: gaps, checks that could not be made, tasks nobody else has."""
+    """Remarks for the sender: gaps, checks that could not be made, tasks that others do not have."""
 
 
 def pack(
@@ -144,7 +144,7 @@ def _plans(results: ResultsFolder) -> dict[str, Any]:
 
 
 def _series(results: ResultsFolder) -> dict[str, list[dict[str, Any]]]:
-    """By series, which weights each checkpoint is."""
+    """Return the model id of each checkpoint, by series."""
     names = dict.fromkeys(name for run in runs_newest_first(results) for name in run["series"])
     keys = ("checkpoint", "step", "source", "format", "model_id", "numerics")
     return {
@@ -154,7 +154,7 @@ def _series(results: ResultsFolder) -> dict[str, list[dict[str, Any]]]:
 
 
 def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked, of what, with what."""
+    """Return a description of settings, series and versions."""
     settings = plan["settings"]
     return {
         "asked": settings["asked"],
