@@ -18,7 +18,7 @@ ECHO, PROMPT_LOGPROBS, NO_LOGPROBS = "echo", "prompt_logprobs", "none"
 
 
 class Served:
-    """The model, what it was asked, and the faults it is to show."""
+    """The model, the requests that it got, and the faults that it shows."""
 
     def __init__(self, module: Any, tokenizer: Any, knows: str, busy: int, names: tuple[str, ...]) -> None:
         self.module = module
@@ -72,8 +72,8 @@ class Served:
 def serving(
     module: Any, tokenizer: Any, *, knows: str = ECHO, busy: int = 0, names: tuple[str, ...] = ("tiny",)
 ) -> Iterator[Served]:
-    """A server on a port of its own; `knows` is how it tells log-probabilities of a prompt, `busy` how many
-    of the first requests it turns away with 503."""
+    """Serve on a free port; `knows` is how the server gives log-probabilities of prompts, `busy` how many
+    first requests it refuses with 503."""
     served = Served(module, tokenizer, knows, busy, names)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Tiny models whose results can depend on what else is in a batch, on padding, or on what came before."""
+"""Tiny models whose results can depend on the rest of a batch, on padding, or on earlier batches."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def dependent_model(architecture: str, seed: int = 0) -> Any:
-    """Weights large enough that a wrong position or state shows."""
+    """Return a model with weights so large that a wrong position or state shows."""
     config_class, settings = CONFIGS[architecture]
     config = getattr(transformers, config_class)(**settings)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The GPU path on a CPU: the product's own test switch, and a compiler that counts and can fail."""
+"""The GPU path on a CPU: the package's switch for tests, and a compiler that counts and can fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKEND = "milepost_counting"
 
 @dataclass
 class Compiler:
-    """What torch.compile was asked, in place of code generation: graphs run as they were captured."""
+    """Records calls of torch.compile; graphs run as they were captured, without code generation."""
 
     graphs: list[int] = field(default_factory=list)
     """Nodes of each compiled graph."""
@@ -60,7 +60,7 @@ def _backend(graph: torch.fx.GraphModule, examples: object) -> Callable[..., Any
 
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiler]:
-    """Within it, engines on the CPU take the GPU path and compile with what is handed out."""
+    """Let engines on the CPU take the GPU path and compile with the returned compiler."""
     global _current
     _current = Compiler()
     torch.compiler.reset()

@@ -66,7 +66,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def tiny_model(architecture: str, seed: int = 0) -> torch.nn.Module:
-    """A model whose logits differ enough between positions that a wrong mask or position shows."""
+    """Return a model whose logits differ so much between positions that a wrong mask or position shows."""
     config_class, settings = CONFIGS[architecture]
     config = getattr(transformers, config_class)(**settings)
     torch.manual_seed(seed)
@@ -79,7 +79,7 @@ def tiny_model(architecture: str, seed: int = 0) -> torch.nn.Module:
 
 
 def pack_up(items: list[tuple[list[int], int]]) -> Sequences:
-    """`Sequences` from (token ids, number of targets) pairs."""
+    """Return `Sequences` of (token ids, number of targets) pairs."""
     lengths = [len(tokens) for tokens, _ in items]
     return Sequences(
         tokens=np.array([token for tokens, _ in items for token in tokens], dtype=np.int32),
@@ -89,7 +89,7 @@ def pack_up(items: list[tuple[list[int], int]]) -> Sequences:
 
 
 def random_requests(seed: int = 0, n: int = 24, longest: int = 60) -> Sequences:
-    """Requests as tasks make them: shared few-shot prefixes, choices after one context, duplicates."""
+    """Return requests like those of tasks: few-shot prefixes, choices after one context, duplicates."""
     random = np.random.default_rng(seed)
 
     def some(low: int, high: int) -> list[int]:
@@ -110,6 +110,6 @@ def random_requests(seed: int = 0, n: int = 24, longest: int = 60) -> Sequences:
 
 
 def close(a: Scores, b: Scores, tolerance: float = 1e-4) -> None:
-    """Fails where log-likelihoods differ by more, or any greedy flag differs."""
+    """Check that log-likelihoods differ by no more, and that greedy flags are equal."""
     np.testing.assert_allclose(a.loglikelihood, b.loglikelihood, atol=tolerance, rtol=0)
     np.testing.assert_array_equal(a.greedy, b.greedy)

@@ -48,6 +48,6 @@ def test_a_layer_that_runs_again_gets_its_memory_back_without_page_faults() -> N
 
 
 @pytest.mark.parametrize("name", MALLOC_SETTINGS)
-def test_settings_of_ones_own_are_left_alone(name: str) -> None:
+def test_settings_of_the_user_are_left_alone(name: str) -> None:
     value = "glibc.malloc.tcache_count=7" if name == "GLIBC_TUNABLES" else "131072"
     assert said(FAULTS.format(keep=True), **{name: value})[0] == "False"

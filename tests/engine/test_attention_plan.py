@@ -1,4 +1,4 @@
-"""Whatever calls a pack's attention is cut into, every row gets exactly the keys that the tree gives it."""
+"""Every row of a pack sees exactly its keys in the tree, however its attention is cut into calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEQUENCES = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=24), min_s
 
 
 def seen(plan: AttentionPlan, n_keys: int) -> np.ndarray:
-    """[R, C + T] how often a query meets a key, counted through the places that results are read from."""
+    """Return [R, C + T] how often a query sees a key, counted through the places of its results."""
     meetings = []
     for call in plan.tile_calls:
         for tile in range(len(call.queries)):

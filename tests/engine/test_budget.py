@@ -1,4 +1,4 @@
-"""The pack budget follows the memory that is free."""
+"""The pack budget follows the free memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from milepost.engine import budget
 from tests.engine.models import tiny_model
 
 
-def test_plenty_of_memory_gives_the_most_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plenty_of_memory_gives_the_largest_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "free_bytes", lambda _: 10**12)
     assert budget.fitting_budget(tiny_model("llama")) == budget.MAX_TOKENS["cpu"]
 
 
-def test_activations_take_no_more_than_their_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activations_take_no_more_than_their_share_of_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     per_token = (24 * 32 + 4 * 48) * 4
     monkeypatch.setattr(budget, "free_bytes", lambda _: per_token * 4 * 700)
     assert budget.fitting_budget(tiny_model("llama")) == 512
 
 
-def test_no_memory_at_all_still_gives_a_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_machine_still_gets_a_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "free_bytes", lambda _: 0)
     assert budget.fitting_budget(tiny_model("llama")) == budget.MIN_TOKENS
 

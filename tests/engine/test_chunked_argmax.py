@@ -1,4 +1,4 @@
-"""The likeliest token found in parts against the largest of all logits."""
+"""The argmax of chunks of the vocabulary equals that of all logits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model() -> SplitModel:
 
 
 @torch.inference_mode()
-def test_it_is_where_the_largest_of_all_logits_is(model: SplitModel) -> None:
+def test_the_token_has_the_largest_of_all_logits(model: SplitModel) -> None:
     hidden_TD = model.hidden(torch.arange(40)[None])[0]
     expected = model.logits(hidden_TD).argmax(-1)
     assert chunked_argmax(model, hidden_TD, VOCAB).tolist() == expected.tolist()
@@ -32,7 +32,7 @@ def test_it_is_where_the_largest_of_all_logits_is(model: SplitModel) -> None:
 
 
 @torch.inference_mode()
-def test_of_equal_logits_the_first_counts_in_a_part_and_across_parts(model: SplitModel) -> None:
+def test_the_first_of_equal_logits_counts_within_and_across_chunks(model: SplitModel) -> None:
     weight = torch.zeros_like(model.module.get_output_embeddings().weight)
     weight[[3, 5, 30]] = 1.0
     model.module.get_output_embeddings().weight = torch.nn.Parameter(weight)
@@ -40,7 +40,7 @@ def test_of_equal_logits_the_first_counts_in_a_part_and_across_parts(model: Spli
 
 
 @torch.inference_mode()
-def test_a_row_of_nan_has_none_and_leaves_the_others_theirs(model: SplitModel) -> None:
+def test_a_row_of_nan_has_no_token_and_other_rows_keep_theirs(model: SplitModel) -> None:
     hidden_TD = model.hidden(torch.arange(3)[None])[0].clone()
     hidden_TD[1] = float("nan")
     expected = model.logits(hidden_TD).argmax(-1).tolist()

@@ -1,4 +1,4 @@
-"""Scores that must not depend on what else is in a batch, on padding, or on what was scored before."""
+"""Scores do not depend on the rest of a batch, on padding, or on earlier sequences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANGING = ["phi3 longrope", "phimoe longrope", "llama longrope", "llama dynamic
 
 
 def sequences_of(lengths: tuple[int, ...], seed: int = 0) -> Sequences:
-    """Inputs of these lengths, some of which begin alike; each scores its last three tokens."""
+    """Return inputs of these lengths, some with a common prefix; each scores its last three tokens."""
     random = np.random.default_rng(seed)
     beginning = [int(token) for token in random.integers(3, VOCAB, 200)]
     items = []
@@ -34,7 +34,7 @@ BOTH_SIDES = (10, SWITCH - 1, SWITCH, SWITCH + 1, 40, 60, 60, 12)
 
 
 def one_at_a_time(architecture: str, sequences: Sequences) -> Scores:
-    """Each by a module that has seen nothing else."""
+    """Score each sequence with a module without earlier calls."""
     model = dependent_model(architecture)
     loglikelihood, greedy = [], []
     for i, n in enumerate(sequences.n_targets):
@@ -101,7 +101,7 @@ def test_a_series_of_checkpoints_in_one_module_is_scored_like_each_alone(archite
 
 @torch.inference_mode()
 @pytest.mark.parametrize("architecture", CHANGING)
-def test_a_trial_finds_what_mixed_batches_do_even_where_it_is_given_long_sequences_only(
+def test_a_trial_of_long_sequences_only_still_finds_the_effect_of_mixed_batches(
     architecture: str,
 ) -> None:
     model = dependent_model(architecture)
@@ -119,7 +119,7 @@ def test_probes_lie_on_both_sides_of_every_boundary_and_in_pairs_where_lengths_m
     assert all(count >= 2 for count in np.unique(np.diff(paired.starts), return_counts=True)[1])
 
 
-def test_batches_that_are_wrong_even_at_one_length_leave_all_to_the_reference(
+def test_the_reference_takes_over_if_batches_of_one_length_are_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = tiny_model("bloom")

@@ -1,4 +1,4 @@
-"""Texts that must not depend on what else is in a batch, on padding, or on what was written before."""
+"""Texts do not depend on the rest of a batch, on padding, or on earlier prompts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def prompts_of(lengths: tuple[int, ...], seed: int = 0) -> list[np.ndarray]:
 
 
 def one_at_a_time(architecture: str, prompts: list[np.ndarray], seed: int = 0) -> list[list[str]]:
-    """As `lm_eval --model hf --batch_size 1` has them, each by a model that has seen nothing else."""
+    """Return the texts of `lm_eval --model hf --batch_size 1`, each by a model without earlier calls."""
     model = dependent_model(architecture, seed)
     texts = []
     for prompt in prompts:
@@ -105,7 +105,7 @@ def test_a_series_of_checkpoints_in_one_module_gets_the_texts_of_each_alone(arch
 
 
 @pytest.mark.parametrize("architecture", ["phi3 longrope", "llama longrope", "minimax", "rwkv"])
-def test_a_trial_finds_what_padding_does_though_every_prompt_is_long(architecture: str) -> None:
+def test_a_trial_of_long_prompts_only_still_finds_the_effect_of_padding(architecture: str) -> None:
     model = dependent_model(architecture)
     trial = GenerationTrial(model, CODEC, VOCAB, prompts_of((60, 50)), ASKED)
     verdict = trial.verdict(PaddedGenerator(model, CODEC, vocab_size=VOCAB))
@@ -120,7 +120,7 @@ def test_probes_cross_every_boundary_that_a_text_can_reach() -> None:
     assert all(n >= 2 for n in np.unique(list(map(len, paired)), return_counts=True)[1])
 
 
-def test_a_model_that_only_the_reference_can_run_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_only_the_reference_can_run_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = tiny_model("bloom")
     asked = prompts_of((10, 20))
     expected = build_generator("reference", model, CODEC, vocab_size=VOCAB).generate(asked, ASKED)
@@ -137,7 +137,7 @@ def test_a_model_that_only_the_reference_can_run_is_left_to_it(monkeypatch: pyte
     )
 
 
-def test_how_long_a_text_may_be_counts_as_longer_too() -> None:
+def test_the_longest_possible_text_counts_towards_the_length() -> None:
     tried = []
     generator = VerifiedGenerator(tiny_model("llama"), CODEC, vocab_size=VOCAB)
     right = GenerationTrial.verdict

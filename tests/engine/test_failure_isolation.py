@@ -1,4 +1,4 @@
-"""A request on which a model raises has a reason in place of a number, and its neighbours their numbers."""
+"""A request on which a model raises gets a reason instead of a score, and the others get their scores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES: list[EngineName] = ["auto", "padded", "reference"]
 
 
 def delicate(model: Any, error: Exception | None = None) -> Any:
-    """The model, raising where it meets one token."""
+    """Make the model raise if it gets one token id."""
 
     def check(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         if (inputs[0] == POISON).any():
@@ -33,7 +33,7 @@ def delicate(model: Any, error: Exception | None = None) -> Any:
 
 
 def requests(seed: int = 0) -> tuple[Sequences, list[int]]:
-    """Requests, and the numbers of those that hold the token where the model sees it."""
+    """Return requests, and the numbers of those in which the model sees the token."""
     sequences = random_requests(seed)
     tokens = np.where(sequences.tokens == POISON, 5, sequences.tokens).astype(np.int32)
     bad = [2, 9]
@@ -70,7 +70,7 @@ def test_only_the_request_on_which_the_model_raises_has_no_score(name: EngineNam
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_of_a_stream_of_shards_every_one_comes_in_order(name: EngineName) -> None:
+def test_a_stream_yields_every_shard_in_order(name: EngineName) -> None:
     shards = [requests(seed) for seed in range(4)]
     engine = build_engine(name, delicate(tiny_model("llama")), vocab_size=VOCAB)
     found = list(engine.score_stream(iter([sequences for sequences, _ in shards])))
@@ -81,7 +81,7 @@ def test_of_a_stream_of_shards_every_one_comes_in_order(name: EngineName) -> Non
 
 def test_a_joined_stream_that_raises_goes_on_with_the_shards_it_held() -> None:
     class Joined:
-        """Takes two shards before it gives the first, as an engine that joins them may."""
+        """Takes two shards before it yields the first scores, as an engine that joins shards may."""
 
         name, fallback, joins_shards = "joined", None, True
 
@@ -112,7 +112,7 @@ def test_a_joined_stream_that_raises_goes_on_with_the_shards_it_held() -> None:
         close(scores, reference.score(shard))
 
 
-def test_what_is_ours_to_tell_is_told() -> None:
+def test_errors_of_the_user_are_raised() -> None:
     engine = build_engine("auto", tiny_model("llama"), vocab_size=VOCAB)
     with pytest.raises(MilepostError, match=f"token id {VOCAB}"):
         list(engine.score_stream([pack_up([([4, VOCAB, 5], 1)])]))
@@ -156,7 +156,7 @@ def test_a_sequence_that_does_not_fit_into_memory_costs_no_other() -> None:
     assert all(why.startswith("out of memory") for why in scores.failed.values())
 
 
-def test_a_model_that_raises_whatever_it_is_asked_says_so_for_each() -> None:
+def test_a_model_that_always_raises_gives_a_reason_for_each_request() -> None:
     model = tiny_model("llama")
 
     def broken(*_: object, **__: object) -> None:
@@ -172,7 +172,7 @@ def test_a_model_that_raises_whatever_it_is_asked_says_so_for_each() -> None:
 
 
 def test_a_model_whose_cache_raises_is_continued_without_one() -> None:
-    """As that of xLSTM does in transformers 5.23, whatever the shape."""
+    """The cache of xLSTM raises in transformers 5.23 for every shape."""
     config = transformers.xLSTMConfig(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2, num_heads=2)
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config).eval()

@@ -1,4 +1,4 @@
-"""Texts by steps of fixed shapes, on a CPU that stands in for a GPU: the same, few recordings and waits."""
+"""Decode steps of fixed shapes, on a CPU that emulates a GPU: the same texts, few recordings and waits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_architecture_gives_the_texts_of_the_reference(architecture: str) 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("max_rows", [2, 16])
-def test_what_a_task_asks_for_is_the_same(task: str, max_rows: int) -> None:
+def test_every_task_option_gives_the_texts_of_the_reference(task: str, max_rows: int) -> None:
     model = tiny_model("llama")
     generator = generator_of(model, max_rows=max_rows)
     assert generator.generate(prompts(), TASKS[task]) == by_reference(model, TASKS[task])
@@ -120,7 +120,7 @@ def test_the_host_waits_once_a_step_at_most(look_ahead: bool, monkeypatch: pytes
     assert len(waited) <= generator.n_steps + 6, waited
 
 
-def test_a_row_without_numbers_spoils_no_other() -> None:
+def test_a_row_of_nan_changes_no_other_row() -> None:
     model: Any = tiny_model("llama")
     poison = VOCAB - 1
     asked = [np.where(prompt == poison, 3, prompt).astype(np.int32) for prompt in prompts()]
@@ -154,7 +154,7 @@ def test_running_out_of_memory_halves_the_rows_and_costs_no_text(monkeypatch: py
     assert generator.max_rows == 2
 
 
-def test_rows_are_as_many_as_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_rows_run_as_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     from milepost.engine.generate import batched
 
     model = tiny_model("llama")
@@ -184,7 +184,7 @@ def test_a_step_that_cannot_be_recorded_is_launched_kernel_by_kernel(monkeypatch
     assert StepGraph.n_recorded == 0
 
 
-def test_long_texts_look_at_more_of_their_slots() -> None:
+def test_long_texts_read_more_of_their_slots() -> None:
     model = tiny_model("llama")
     asked = dataclasses.replace(asking(max_new_tokens=150), until=(), stop_tokens=())
     expected = ReferenceGenerator(model, CODEC, vocab_size=VOCAB).generate(prompts(n=4), asked)
@@ -216,7 +216,7 @@ def test_the_prompt_of_a_row_that_ended_stays_in_its_slot_to_be_copied(options: 
             torch.testing.assert_close(one, other)
 
 
-def test_nothing_that_is_no_number_is_left_in_a_slot_for_its_next_row() -> None:
+def test_a_slot_is_cleared_of_nan_for_its_next_row() -> None:
     """Slots without a row go on with token 0, whose embedding is NaN here."""
     model: Any = tiny_model("llama")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The GPU path, run without a GPU: small, through a compiler that captures graphs and generates no code."""
+"""The GPU path without a GPU: small models, and a compiler that captures graphs without generating code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKABLE = [
 
 
 def shard_of_depth(depth: int, n: int = 24) -> Sequences:
-    """Requests of `depth` tokens that share half of them."""
+    """Return requests of `depth` tokens that share half of them."""
     random = np.random.default_rng(depth)
     shared = random.integers(3, VOCAB, depth // 2).tolist()
     return pack_up([(shared + random.integers(3, VOCAB, depth - len(shared)).tolist(), 2) for _ in range(n)])
@@ -154,7 +154,7 @@ def test_out_of_memory_halves_the_runner_and_not_the_budget_of_a_few_tokens(comp
     assert compiler.dense_calls == FlexRunner.dense_calls == 0
 
 
-def test_memory_that_runs_out_in_the_middle_of_a_stream_loses_empty(compiler: Compiler) -> None:
+def test_memory_that_runs_out_in_the_middle_of_a_stream_loses_nothing(compiler: Compiler) -> None:
     shards = [random_requests(seed=seed, n=200, longest=100) for seed in range(3)]
     model = tiny_model("llama")
     longest = max(shards, key=lambda shard: int(np.diff(shard.starts).max()))
@@ -202,7 +202,7 @@ def test_a_compiler_that_fails_leaves_right_scores_and_says_so_in_one_line(
     assert not engine.joins_shards
 
 
-def test_a_compiler_that_fails_in_the_middle_of_a_stream_loses_empty(compiler: Compiler) -> None:
+def test_a_compiler_that_fails_in_the_middle_of_a_stream_loses_nothing(compiler: Compiler) -> None:
     shards = [random_requests(seed=seed, n=60) for seed in range(5)]
     model, n_runs = tiny_model("llama"), [0]
     longest = max(shards, key=lambda shard: int(np.diff(shard.starts).max()))
@@ -290,7 +290,7 @@ def test_a_model_that_is_sound_runs_nothing_twice(compiler: Compiler) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bloom", "falcon", "gpt_neo", "mamba2"])
-def test_what_cannot_be_packed_is_padded_with_a_reason(architecture: str, compiler: Compiler) -> None:
+def test_a_model_that_cannot_be_packed_is_padded_with_a_reason(architecture: str, compiler: Compiler) -> None:
     model, shards = tiny_model(architecture), [random_requests(seed=seed, n=8) for seed in range(2)]
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256)
     for scores, expected in zip(engine.score_stream(shards), reference(model, shards), strict=True):
@@ -302,7 +302,7 @@ def test_what_cannot_be_packed_is_padded_with_a_reason(architecture: str, compil
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
-def test_passes_that_are_recorded_and_replayed_give_the_same(architecture: str, compiler: Compiler) -> None:
+def test_recorded_passes_give_the_same_scores(architecture: str, compiler: Compiler) -> None:
     shards = [shard_of_depth(40), shard_of_depth(300), random_requests(seed=1, n=60), shard_of_depth(250)]
     model = tiny_model(architecture)
     with torch.no_grad():
@@ -326,7 +326,7 @@ def test_passes_that_are_recorded_and_replayed_give_the_same(architecture: str, 
     assert recorded.gpu.counts.redone > 0
 
 
-def test_a_pass_that_cannot_be_recorded_is_run_as_it_is(
+def test_a_pass_that_cannot_be_recorded_runs_without_a_graph(
     compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Accelerator, work: object) -> object:

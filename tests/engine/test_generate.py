@@ -1,4 +1,4 @@
-"""The generators against the reference: every architecture, each optimisation off, draws, rows that break."""
+"""The generators against the reference: every architecture, each optimization off, draws, rows of NaN."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REMEMBERED: dict[tuple[str, Generation], list[list[str] | None]] = {}
 
 
 def by_reference(model: torch.nn.Module, generation: Generation) -> list[list[str] | None]:
-    """Of a model as `tiny_model` makes it, whose weights are the same each time."""
+    """Return the reference's texts for a model of `tiny_model`, whose weights are always the same."""
     key = model.config.to_json_string(), generation
     if key not in REMEMBERED:
         generator = ReferenceGenerator(model, CODEC, vocab_size=VOCAB)
@@ -54,7 +54,7 @@ def test_every_architecture_gives_the_texts_of_the_reference(architecture: str) 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("generator", [BatchedGenerator, PaddedGenerator])
-def test_what_a_task_asks_for_is_the_same_in_every_generator(
+def test_every_task_option_gives_the_same_texts_in_every_generator(
     task: str, generator: type[BatchedGenerator]
 ) -> None:
     model = tiny_model("llama")
@@ -79,7 +79,7 @@ def test_no_optimisation_changes_a_text(off: str, max_rows: int) -> None:
 
 
 def counted(generator: BatchedGenerator, generation: Generation) -> tuple[int, int]:
-    """(tokens that entered the model, steps) of generating."""
+    """Return the tokens that entered the model and the steps of a generation."""
     seen = []
     hook = generator.model.module.get_input_embeddings().register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0].numel())
@@ -118,7 +118,7 @@ def test_a_text_that_never_ends_is_as_long_as_it_may_be() -> None:
         assert len(shown) <= 7
 
 
-def test_draws_depend_on_the_seed_and_not_on_the_company() -> None:
+def test_draws_depend_on_the_seed_and_not_on_the_batch() -> None:
     model, drawn = tiny_model("llama"), TASKS["drawn"]
     generator = BatchedGenerator(model, CODEC, vocab_size=VOCAB)
     together = generator.generate(prompts(), drawn)
@@ -128,7 +128,7 @@ def test_draws_depend_on_the_seed_and_not_on_the_company() -> None:
     assert any(texts[0] != texts[1] for texts in together if texts)
 
 
-def test_a_row_without_numbers_spoils_no_other() -> None:
+def test_a_row_of_nan_changes_no_other_row() -> None:
     model = tiny_model("llama")
     asked = prompts()
     poison = VOCAB - 1
@@ -163,14 +163,14 @@ def test_running_out_of_memory_costs_rows_and_no_text(monkeypatch: pytest.Monkey
     assert generator.max_rows == 4
 
 
-def test_a_foreign_token_is_refused() -> None:
+def test_a_token_id_beyond_the_vocabulary_is_refused() -> None:
     for name in ("auto", "padded", "reference"):
         generator = build_generator(name, tiny_model("llama"), CODEC, vocab_size=VOCAB)
         with pytest.raises(MilepostError, match=f"token id {VOCAB}"):
             generator.generate([np.array([3, VOCAB], dtype=np.int32)], asking())
 
 
-def test_a_model_whose_logits_come_out_otherwise_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_other_logits_in_batches_is_padded(monkeypatch: pytest.MonkeyPatch) -> None:
     from milepost.engine.generate import attention
 
     model = tiny_model("llama")

@@ -1,4 +1,4 @@
-"""What the memory model counts against what forward passes hold, and what follows for packs."""
+"""The memory model against the memory of forward passes, and the packs that follow from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GB = 2**30
 
 
 class Held(TorchDispatchMode):
-    """The most bytes of results that are alive at once."""
+    """Measures the peak bytes of results that are alive at once."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -121,7 +121,7 @@ def test_two_processes_that_start_at_once_on_one_card_find_room_for_both(free: i
 
 
 @pytest.mark.parametrize("name", [None, *CUDA_SETTINGS])
-def test_the_allocator_is_told_to_map_pages_unless_somebody_has_told_it_otherwise(name: str | None) -> None:
+def test_the_allocator_maps_pages_unless_the_user_has_set_it(name: str | None) -> None:
     script = "from milepost.engine.allocator import join_freed_memory; print(join_freed_memory())"
     environment = {key: value for key, value in os.environ.items() if key not in CUDA_SETTINGS}
     if name is not None:

@@ -1,4 +1,4 @@
-"""Half-precision products on a processor without instructions for them: wide, and rounded as before."""
+"""Half-precision products on a processor without instructions for them run in float32 and are rounded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def a_processor_without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """The dtype of every factor that was widened."""
+    """Return the dtypes of all factors that were cast to float32."""
     found: list[torch.dtype] = []
     widened = products.upcast
 

@@ -84,7 +84,7 @@ TORCHS_OWN = [
 
 
 @pytest.mark.parametrize(("capability", "dtype", "head", "options", "measured"), TORCHS_OWN)
-def test_of_torchs_own_tiles_the_formula_knows_which_fit_a_card(
+def test_the_formula_knows_which_of_torchs_own_tiles_fit_a_card(
     capability: tuple[int, int], dtype: torch.dtype, head: int, options: KernelOptions, measured: int
 ) -> None:
     found, limit = shared_bytes(options, head, dtype, capability), SHARED_BYTES[capability]
@@ -106,7 +106,7 @@ def test_every_head_from_16_to_256_has_a_kernel_that_fits(card: Card, dtype: tor
             assert shared_bytes(options, head, dtype, card.capability) <= card.shared_bytes
 
 
-def test_what_comes_first_was_assembled_for_every_kind_of_card_and_spills_next_to_empty() -> None:
+def test_the_first_options_were_assembled_for_every_kind_of_card_and_hardly_spill() -> None:
     seen = {(row.capability, row.dtype, row.head, row.options): row for row in assembled()}
     spilled = {}
     for capability, dtype, head, _ in list(seen):
@@ -177,14 +177,12 @@ def test_tiles_divide_the_blocks_of_the_mask() -> None:
         ),
     ],
 )
-def test_where_there_is_no_kernel_the_reason_is_told(
-    head: int, dtype: torch.dtype, card: Card, reason: str
-) -> None:
+def test_a_missing_kernel_has_a_reason(head: int, dtype: torch.dtype, card: Card, reason: str) -> None:
     assert fitting_options(head, dtype, card) == []
     assert reason_without_kernel(head, dtype, card) == reason
 
 
-def test_a_card_says_its_own_limit_and_an_unknown_one_gets_the_least() -> None:
+def test_a_card_has_its_own_limit_and_an_unknown_card_the_smallest() -> None:
     class Properties:
         shared_memory_per_block_optin = 77_000
 
@@ -204,7 +202,7 @@ def test_values_may_have_another_head_size_than_keys() -> None:
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0)])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_where_triton_is_at_hand_the_chosen_kernels_are_assembled_and_fit(
+def test_the_chosen_kernels_assemble_and_fit(
     capability: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("triton", reason="no triton here to assemble kernels with (pip install triton)")
@@ -227,7 +225,7 @@ def test_where_triton_is_at_hand_the_chosen_kernels_are_assembled_and_fit(
 
 
 def flex_kernel() -> ModuleType:
-    """The benchmarks' kernel, which is no part of the package."""
+    """Return the kernel of the benchmarks, which is not part of the package."""
     spec = importlib.util.spec_from_file_location("flex_kernel", BENCHMARKS / "flex_kernel.py")
     assert spec is not None
     assert spec.loader is not None
@@ -241,7 +239,7 @@ def flex_kernel() -> ModuleType:
     torch.version.cuda is None, reason="a torch built for CUDA generates kernels; this is not one"
 )
 @pytest.mark.parametrize("card", [75, 86, 90])
-def test_where_torch_is_built_for_cuda_it_generates_kernels_that_fit(card: int, tmp_path: Path) -> None:
+def test_kernels_that_torch_generates_fit(card: int, tmp_path: Path) -> None:
     pytest.importorskip("triton")
     script = str(BENCHMARKS / "lowered_kernels.py")
     command = [sys.executable, script, "--card", str(card), "--heads", "32", "80", "256"]

@@ -1,4 +1,4 @@
-"""The head on a GPU, in large blocks that nobody waits for, against the head on a CPU."""
+"""The LM head on a GPU, in large blocks without waits, against the LM head on a CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def split(architecture: str) -> SplitModel:
 
 
 def rows_of(model: SplitModel) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Hidden states, and targets at them: several at some rows, none at others, in no order."""
+    """Return hidden states and unordered targets: several at some rows, no target at others."""
     random = np.random.default_rng(0)
     tokens = torch.from_numpy(random.integers(3, VOCAB, (1, N_ROWS)))
     with torch.inference_mode():
@@ -48,7 +48,7 @@ def test_blocks_on_the_device_find_what_the_cpu_finds(
     assert not greedy.all()
 
 
-def test_only_a_head_that_is_its_last_layer_and_nothing_else_is_called_plain() -> None:
+def test_only_a_head_without_scale_and_cap_is_plain() -> None:
     plain = {name: split(name).has_plain_head for name in ("llama", "gpt2", "granite", "gemma2", "cohere")}
     assert plain == {"llama": True, "gpt2": True, "granite": False, "gemma2": False, "cohere": False}
 
@@ -67,7 +67,7 @@ def test_the_first_of_equal_logits_is_the_argmax_wherever_chunks_are_cut(
 
 
 @torch.inference_mode()
-def test_logits_that_are_no_numbers_or_minus_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_of_nan_and_minus_infinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_gpu, "COLUMNS_PER_CHUNK", 10)
     model = split("llama")
     weight = model.module.lm_head.weight

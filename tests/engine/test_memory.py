@@ -26,7 +26,7 @@ from milepost.engine.memory import BatchLimit, is_out_of_memory
         "HIP error: hipErrorOutOfMemory",
     ],
 )
-def test_every_library_s_words_for_no_memory_are_known(text: str) -> None:
+def test_out_of_memory_messages_of_every_library_are_recognised(text: str) -> None:
     assert is_out_of_memory(RuntimeError(text))
 
 
@@ -42,11 +42,11 @@ def test_every_library_s_words_for_no_memory_are_known(text: str) -> None:
         ValueError("out of memory"),
     ],
 )
-def test_other_failures_are_not_taken_for_a_want_of_memory(error: Exception) -> None:
+def test_other_failures_are_not_taken_for_a_lack_of_memory(error: Exception) -> None:
     assert not is_out_of_memory(error)
 
 
-def test_exceptions_that_stand_for_no_memory_need_no_words() -> None:
+def test_out_of_memory_exceptions_need_no_message() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("?"))
     assert is_out_of_memory(MemoryError())
 

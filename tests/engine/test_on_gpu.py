@@ -52,7 +52,7 @@ ON_GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 
 @pytest.fixture(params=[ON_GPU, "cpu"])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A GPU, or a CPU on which its path is taken."""
+    """Return a GPU, or a CPU that takes the GPU path."""
     torch.compiler.reset()
     if request.param == "cpu":
         monkeypatch.setenv(EMULATED, "eager")
@@ -63,7 +63,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def model_of(architecture: str, head_size: int = 32, seed: int = 0) -> torch.nn.Module:
-    """A small model in float32 on the CPU, with heads as large as a kernel needs them."""
+    """Return a small model in float32 on the CPU, with heads as large as a kernel needs."""
     config_class, settings = CONFIGS[architecture]
     settings = dict(settings)
     if "state_size" not in settings:  # a state space model has no heads of attention
@@ -82,7 +82,7 @@ def model_of(architecture: str, head_size: int = 32, seed: int = 0) -> torch.nn.
 
 
 def truth(model: torch.nn.Module, sequences: Sequences) -> Scores:
-    """One sequence at a time, in float32 on the CPU."""
+    """Score one sequence at a time, in float32 on the CPU."""
     return ReferenceEngine(model, vocab_size=VOCAB).score(sequences)
 
 
@@ -91,7 +91,7 @@ def moved(model: torch.nn.Module, device: str, dtype: str) -> torch.nn.Module:
 
 
 def check(found: Scores, expected: Scores, plain: Scores | None = None) -> None:
-    """Near enough to the truth: in float32 within 1e-4 nats, else not much worse than plain batches are."""
+    """Check scores: in float32 within 1e-4 nats, else not much worse than those of padded batches."""
     off = np.abs(found.loglikelihood - expected.loglikelihood)
     if plain is None:
         assert off.max() <= 1e-4
@@ -145,20 +145,20 @@ def test_every_head_size_is_right_on_a_gpu(head_size: int, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("architecture", "head_size"), [("llama", 16), ("gemma2", 24), ("gpt2", 64)])
-def test_a_few_of_them_are_right_wherever_they_run(architecture: str, head_size: int, device: str) -> None:
+def test_some_architectures_are_right_on_every_device(architecture: str, head_size: int, device: str) -> None:
     engine = score_and_check(model_of(architecture, head_size), device, "float32", random_requests(n=40))
     check_packed(engine, architecture)
 
 
 @pytest.mark.parametrize("architecture", FALLS_BACK)
-def test_what_cannot_be_packed_says_so_and_is_right(architecture: str, device: str) -> None:
+def test_a_model_that_cannot_be_packed_says_so_and_is_right(architecture: str, device: str) -> None:
     sequences = random_requests(seed=1, n=16)
     engine = score_and_check(model_of(architecture), device, "float32", sequences)
     assert engine.name == "padded"
     assert engine.fallback
 
 
-def test_heads_below_the_kernels_least_are_right_all_the_same(device: str) -> None:
+def test_heads_below_the_kernels_minimum_are_right(device: str) -> None:
     model = model_of("llama", head_size=8)
     sequences = random_requests(seed=2, n=24)
     expected = truth(model, sequences)
@@ -276,7 +276,7 @@ def test_the_doctor_finds_every_card_in_order() -> None:
 
 
 @pytest.mark.gpu
-def test_the_device_that_is_named_is_the_one_that_computes() -> None:
+def test_the_named_device_computes() -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("one card here")
     last = torch.cuda.device_count() - 1
@@ -342,7 +342,7 @@ def test_a_whole_run_from_disk_stores_the_scores_of_the_reference(
 
 
 def scores_by_checkpoint(folder: Path, results: ResultsFolder) -> list[dict[str, Any]]:
-    """Log-likelihoods by shard, of each model in the store."""
+    """Return the log-likelihoods by shard of each model in the store."""
     found: dict[str, dict[str, Any]] = {}
     for path in (folder / "store" / "scores").rglob("*.parquet"):
         found.setdefault(path.parents[1].name, {})[path.stem] = results.read_scores(path)[0]

@@ -1,4 +1,4 @@
-"""The loop over packs waits for nothing but what it must: one number a pack, and the results."""
+"""The loop over packs waits only for one flag per pack and for the results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def engine_of(shards: list[Sequences], architecture: str = "llama") -> PackedEng
 
 
 def count_waits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Every call that would make the host wait for a GPU, by name."""
+    """Count the calls that would make the host wait for a GPU, by name."""
     waits: Counter[str] = Counter()
 
     def counted(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +71,7 @@ def count_waits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 class StubEvent:
-    """In place of `torch.cuda.Event`: comes when somebody waits for it, or for a later one."""
+    """A replacement of `torch.cuda.Event` that completes when it or a later event is waited for."""
 
     recorded: list[StubEvent] = []  # noqa: RUF012
     n_waits = 0
@@ -94,7 +94,7 @@ class StubEvent:
 
 @pytest.fixture
 def stubbed_card(monkeypatch: pytest.MonkeyPatch) -> type[StubEvent]:
-    """The accelerator's own CUDA branches, with torch.cuda's parts replaced one by one."""
+    """Run the accelerator's CUDA branches with replaced parts of torch.cuda."""
     StubEvent.recorded, StubEvent.n_waits = [], 0
     empty = torch.empty
 
@@ -138,7 +138,7 @@ def test_nothing_in_the_loop_makes_the_host_wait(
     assert waits <= 2 * packs
 
 
-def test_one_event_a_pack_is_waited_for_and_none_while_the_device_has_nothing_to_do(
+def test_the_host_waits_for_one_event_per_pack_and_not_while_the_device_is_idle(
     compiler: Compiler, stubbed_card: type[StubEvent]
 ) -> None:
     shards = shards_of(8)
@@ -177,7 +177,7 @@ def test_one_event_a_pack_is_waited_for_and_none_while_the_device_has_nothing_to
     assert len(idle) <= 3, "only the last pack and the last results are waited for with nothing behind them"
 
 
-def test_the_module_is_its_own_between_two_shards_of_a_stream(compiler: Compiler) -> None:
+def test_the_module_is_unchanged_between_two_shards_of_a_stream(compiler: Compiler) -> None:
     shards = shards_of(6)
     engine = engine_of(shards)
     model = engine.model.module
@@ -188,7 +188,7 @@ def test_the_module_is_its_own_between_two_shards_of_a_stream(compiler: Compiler
         assert torch.equal(model(tokens).logits, before)
 
 
-def test_a_stream_that_nobody_reads_to_its_end_leaves_the_module_as_it_was(compiler: Compiler) -> None:
+def test_a_stream_that_is_not_read_to_its_end_leaves_the_module_unchanged(compiler: Compiler) -> None:
     shards = shards_of(6)
     engine = engine_of(shards)
     stream = engine.score_stream(shards)
@@ -199,7 +199,7 @@ def test_a_stream_that_nobody_reads_to_its_end_leaves_the_module_as_it_was(compi
 
 
 @pytest.mark.parametrize("where", ["stage", "careful run"])
-def test_memory_that_runs_out_while_a_pack_is_uploaded_or_run_again_loses_empty(
+def test_memory_that_runs_out_while_a_pack_is_uploaded_or_run_again_loses_nothing(
     where: str, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = shards_of(5)

@@ -1,4 +1,4 @@
-"""The packed engine against the reference: every architecture, any cut of the work, when not to trust it."""
+"""The packed engine against the reference: every architecture, any cut into packs, and its fallbacks."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def threads(n: int) -> Iterator[None]:
 
 
 def long_requests() -> Sequences:
-    """Long enough for trunks, paths of their own, causal calls and windows that matter."""
+    """Return requests long enough for trunks, separate paths, causal calls and windows."""
     return random_requests(seed=5, n=24, longest=700)
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
-def test_packed_equals_reference_or_says_why_it_is_not_used(architecture: str) -> None:
+def test_packed_equals_reference_or_gives_a_reason(architecture: str) -> None:
     model = tiny_model(architecture)
     sequences = random_requests(n=40)
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=150)
@@ -91,7 +91,7 @@ def test_the_last_layer_runs_where_a_target_is_scored() -> None:
     assert ran == {"first": [16, 8], "last": [1, 2]}
 
 
-def test_a_last_layer_that_wants_all_rows_gets_them() -> None:
+def test_a_last_layer_that_needs_all_rows_gets_them() -> None:
     model = tiny_model("llama")
     sequences = random_requests()
     expected = ReferenceEngine(model, vocab_size=VOCAB).score(sequences)
@@ -159,7 +159,7 @@ def test_out_of_memory_halves_the_pack_and_changes_no_score(
     assert engine.budget_tokens <= 100
 
 
-def test_nan_weights_are_missing_and_do_not_turn_the_engine_off() -> None:
+def test_nan_weights_give_nan_scores_and_keep_the_engine() -> None:
     model, sound = tiny_model("llama"), tiny_model("llama")
     engine = PackedEngine(model, vocab_size=VOCAB)
     with torch.no_grad():
@@ -195,7 +195,9 @@ def test_attention_with_sinks_falls_back_and_says_so() -> None:
     assert "s_aux" in str(engine.fallback)
 
 
-def test_scores_that_differ_from_the_plain_forward_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_with_other_scores_than_the_plain_forward_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = tiny_model("granite")
     wrong = attention_hook.packed_attention
 
@@ -209,7 +211,7 @@ def test_scores_that_differ_from_the_plain_forward_are_not_trusted(monkeypatch: 
     assert "off the plain forward pass" in str(engine.fallback)
 
 
-def test_a_model_that_skips_a_layers_attention_is_not_trusted() -> None:
+def test_a_model_that_skips_a_layers_attention_is_padded() -> None:
     model = tiny_model("llama")
 
     class Identity(torch.nn.Module):

@@ -66,7 +66,7 @@ def test_a_stream_scores_each_shard_as_it_is_scored_alone_and_takes_none_early(n
 
 def test_a_model_that_cannot_be_taken_apart_is_run_whole() -> None:
     class Odd(torch.nn.Module):
-        """No body of its own; only the forward of a causal LM."""
+        """A causal LM without a separate body."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -109,7 +109,7 @@ def test_the_budget_does_not_change_scores(budget: int) -> None:
     assert all(n_rows == 1 or n_rows * length <= budget for n_rows, length in batches)
 
 
-def test_order_comes_back_as_it_was_given() -> None:
+def test_scores_keep_the_order_of_the_sequences() -> None:
     model = tiny_model("llama")
     engine = PaddedEngine(model, vocab_size=VOCAB)
     items = [([3, 4, 5], 1), ([9, 8, 7, 6, 5], 2), ([3, 4], 1)]
@@ -119,7 +119,7 @@ def test_order_comes_back_as_it_was_given() -> None:
 
 @pytest.mark.parametrize("name", ["reference", "padded", "auto"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_logits_that_are_no_numbers_give_nan_for_their_sequences_only(name: EngineName, bad: float) -> None:
+def test_nan_logits_give_nan_for_their_sequences_only(name: EngineName, bad: float) -> None:
     model = tiny_model("llama")
     engine = build_engine(name, model, vocab_size=VOCAB)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_logits_that_are_no_numbers_give_nan_for_their_sequences_only(name: Engi
 
 @pytest.mark.parametrize("name", ["reference", "padded", "auto"])
 @pytest.mark.parametrize("token", [VOCAB, -1])
-def test_a_token_the_model_does_not_have_is_an_error_naming_it(name: EngineName, token: int) -> None:
+def test_a_token_id_beyond_the_vocabulary_is_named_in_the_error(name: EngineName, token: int) -> None:
     engine = build_engine(name, tiny_model("llama"), vocab_size=VOCAB)
     with pytest.raises(MilepostError, match=f"token id {token} but the model has {VOCAB}") as caught:
         engine.score(pack_up([([5, token, 7], 1)]))
@@ -179,7 +179,7 @@ def test_other_errors_are_not_mistaken_for_memory(monkeypatch: pytest.MonkeyPatc
         engine.score(random_requests())
 
 
-def test_weights_swapped_in_place_are_the_ones_scored() -> None:
+def test_weights_replaced_in_place_are_scored() -> None:
     model, other = tiny_model("llama", seed=0), tiny_model("llama", seed=1)
     engine = PaddedEngine(model, vocab_size=VOCAB)
     sequences = random_requests()

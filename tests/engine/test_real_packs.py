@@ -30,7 +30,7 @@ VOCAB = 50_257
 
 @pytest.fixture(scope="module")
 def mmlu(shared: Path) -> list[Sequences]:
-    """Its requests as lm_eval makes them, in shards, with GPT-2's tokenizer."""
+    """Return MMLU's requests as lm_eval makes them, in shards, with GPT-2's tokenizer."""
     tokenizer = Tokenizer.from_file(str(shared / "hub/models/openai-community/gpt2/main/tokenizer.json"))
     letters = [tokenizer.encode(f" {letter}").ids[0] for letter in "ABCD"]
     shards = []
@@ -53,7 +53,7 @@ def mmlu(shared: Path) -> list[Sequences]:
 
 
 def requests(inputs: list[list[int]], letters: list[int]) -> Sequences:
-    """Four sequences for each input, which end in a letter each."""
+    """Return four sequences for each input, each with another letter at its end."""
     sequences = [[*tokens[-2048:], letter] for tokens in inputs for letter in letters]
     return Sequences(
         tokens=np.concatenate(sequences).astype(np.int32),

@@ -1,4 +1,4 @@
-"""Texts end where lm_eval's own criterion ends them, whatever the tokenizer makes of characters."""
+"""Texts end where lm_eval's own criterion ends them, however the tokenizer splits characters."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def tokenizer_of(kind: str, shared: Path) -> Any:
 
 
 def by_lm_eval(tokenizer: Any, tokens: list[int], until: list[str]) -> tuple[int, str]:
-    """How many of the tokens its criterion lets come, and the text it leaves of them."""
+    """Return how many tokens lm_eval's criterion lets through, and the text that it leaves."""
     criteria = [MultiTokenEOSCriteria(string, tokenizer, 0, 1) for string in until]
     n = next(
         (
@@ -88,7 +88,7 @@ def by_lm_eval(tokenizer: Any, tokens: list[int], until: list[str]) -> tuple[int
 
 
 def some_tokens(random_: random.Random, tokenizer: Any) -> list[int]:
-    """Parts of texts, parts of characters, and tokens at random."""
+    """Return parts of texts, parts of characters, and random tokens."""
     tokens: list[int] = []
     while len(tokens) < MOST:
         text = random_.choice(LINES)[random_.randrange(20) :][: random_.randrange(1, 12)]
@@ -119,7 +119,7 @@ def test_texts_end_where_those_of_lm_eval_do(kind: str, shared: Path) -> None:
 
 
 def test_a_character_that_is_cut_by_looking_back_counts_as_broken(shared: Path) -> None:
-    """Of 🙂 (two tokens of GPT-2) the second alone is looked at once three more have come."""
+    """Three tokens after 🙂, two tokens of GPT-2, only its second token is in the window."""
     tokenizer = tokenizer_of("gpt2", shared)
     tokens = tokenizer.encode("t🙂 sat.", add_special_tokens=False)
     until = [" \ufffd", "\ufffd\ufffd", "\ufffd"]

@@ -14,7 +14,7 @@ CHARACTERS = ["<s>", "</s>", "<pad>", *(chr(code) for code in range(33, 33 + VOC
 
 
 class Characters:
-    """What the generators use of a transformers tokenizer."""
+    """The part of a transformers tokenizer that generators use."""
 
     def __len__(self) -> int:
         return VOCAB
@@ -33,7 +33,7 @@ class Characters:
 
 
 def prompts(seed: int = 0, n: int = 9, shared: int = 40) -> list[np.ndarray]:
-    """Prompts of different lengths; all share a beginning, some more than that, two are equal."""
+    """Return prompts of different lengths; all share a prefix, some share more, two are equal."""
     random = np.random.default_rng(seed)
 
     def ids(length: int) -> np.ndarray:
