@@ -205,9 +205,9 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from milepost.plan.sequences import take
     from milepost.run.device import resolve_device
     from milepost.sources import discover_all, identify
-    from milepost.store import open_results
+    from milepost.store import open_folder
 
-    plan, results = read_plan(options.plan), open_results(folder / "results")
+    plan, results = read_plan(options.plan), open_folder(folder / "results")
     (series,) = discover_all((str(options.series or folder / "series"),))
     first = series.checkpoints[0]
     model_id = identify(first, folder / "cache").model_id

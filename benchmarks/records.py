@@ -29,11 +29,12 @@ import pyarrow as pa
 from milepost.analysis.choice_metrics import free_metrics, pick_metrics
 from milepost.analysis.choice_values import doc_metrics
 from milepost.analysis.constant_answer import count_picks
-from milepost.analysis.training import note_training
+from milepost.results.training import note_training
 from milepost.run.choice_metrics import ChoiceFigures
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.picks import write_choices
+from milepost.store.records import RunRecord
 from milepost.types import Choices
 
 GROUPS = ("mmlu", "mmlu_continuation", "mmlu_five_shot")
@@ -149,9 +150,7 @@ def make(path: Path, *, n_docs: int = N_DOCS, checkpoints: int = N_CHECKPOINTS, 
             {**record, "model_id": model_id, "numerics": NUMERICS, "source": f"made/step-{step}"},
         )
     names = [f"step-{2000 * (i + 1)}" for i in range(checkpoints)]
-    results.write_run(
-        {"plan_id": PLAN, "series": ["made-500m"], "checkpoints": {"made-500m": names}, "versions": {}}
-    )
+    results.write_run(RunRecord(plan_id=PLAN, series=("made-500m",), checkpoints={"made-500m": tuple(names)}))
     note_training(path)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
+from milepost.store.records import RunRecord
 from milepost.types import Measurement
 
 PLAIN = Measurement(
@@ -114,11 +115,11 @@ def write_results(folder: Path, measurements: Sequence[Measurement]) -> Path:
     settings = {"asked": asked, "tasks": tasks, "versions": {"lm_eval": "0.4.13"}}
     write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": settings, "tasks": []})
     results.write_run(
-        {
-            "plan_id": "plan",
-            "series": list(dict.fromkeys(each.series for each in measurements)),
-            "sources": ["runs/<b>&co"],
-            "versions": {"lm_eval": "0.4.13"},
-        }
+        RunRecord(
+            plan_id="plan",
+            series=tuple(dict.fromkeys(each.series for each in measurements)),
+            sources=("runs/<b>&co",),
+            versions={"lm_eval": "0.4.13"},
+        )
     )
     return folder

@@ -24,7 +24,7 @@ from milepost.analysis.doc_values import (
     read_values,
 )
 from milepost.analysis.signal import Points, rate
-from milepost.analysis.training import _trained
+from milepost.analysis.training import train_curve
 from milepost.store.doc_history import Part
 from tests.analysis.answered import model, task
 from tests.analysis.made import measurement
@@ -85,16 +85,6 @@ KINDS = {
 }
 
 
-class Docs:
-    """Stands in for `DocHistory`."""
-
-    def __init__(self, raw: list[Sequence[Any]]) -> None:
-        self.raw = raw
-
-    def parts(self, *asked: Any) -> list[Part]:
-        return [Part(list(self.raw), 1.0)]
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_a_reading_gives_every_value_of_the_curve(name: str) -> None:
     kind = KINDS[name]
@@ -125,7 +115,7 @@ def test_show_signal_and_compare_say_the_same_of_a_series_that_gets_better_or_wo
         for i, value in enumerate(values)
     ]
     (curve,) = curves(rows(measured))
-    shown = _trained(Docs(raw), curve)  # type: ignore[arg-type]
+    shown = train_curve(curve, [Part(list(raw), 1.0)])
     assert shown.progress is not None
     assert shown.progress.improved is not turned
     assert shown.progress.regressed is turned

@@ -9,7 +9,7 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.report.charts.curves import curve
-from milepost.store import ResultsFolder, read_measurements
+from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
 from tests.analysis.made import accuracy, write_results
 from tests.cli.called import milepost
@@ -50,7 +50,9 @@ def test_the_table_has_the_band_of_constant_answers_below_chance(results: Path) 
 
 
 def test_only_accuracies_that_a_habit_can_raise_have_the_band(results: Path) -> None:
-    banded = {(row.task, row.metric) for row in read_measurements(results) if row.constant is not None}
+    banded = {
+        (row.task, row.metric) for row in ResultsIndex.open(results).metrics() if row.constant is not None
+    }
     assert banded == {("letters", "acc")}
 
 
@@ -64,16 +66,16 @@ def test_free_figures_are_shown_by_name_and_exported(results: Path, tmp_path: Pa
 def test_only_the_free_figures_asked_for_are_read_but_a_mistyped_one_finds_its_neighbours(
     results: Path,
 ) -> None:
-    assert {row.metric for row in read_measurements(results, free=("prob_*",))} == {"acc", "prob_right"}
-    assert {row.metric for row in read_measurements(results, free=())} == {"acc"}
+    assert {row.metric for row in ResultsIndex.open(results).metrics(("prob_*",))} == {"acc", "prob_right"}
+    assert {row.metric for row in ResultsIndex.open(results).metrics(())} == {"acc"}
     assert "nearest: prob_right" in milepost("show", results, "--metric", "prob_rigth").err
 
 
 def test_the_chart_draws_the_band_where_there_is_one(results: Path) -> None:
-    spec = curve(rows(read_measurements(results)[:1])).to_json()
+    spec = curve(rows(ResultsIndex.open(results).metrics()[:1])).to_json()
     assert '"lowest": 0.2' in spec
     assert "constant answer" in spec
-    assert "constant answer" not in curve(rows(read_measurements(results)[-1:])).to_json()
+    assert "constant answer" not in curve(rows(ResultsIndex.open(results).metrics()[-1:])).to_json()
 
 
 def test_picks_are_shown_by_position_and_by_length(results: Path) -> None:

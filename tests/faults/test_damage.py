@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from milepost.cli.main import milepost
+from milepost.store import ResultsIndex
 from milepost.store.atomic_files import read_json
-from milepost.store.reading import read_measurements
 from milepost.store.verify import repair, verify
 from tests.faults.records import contents, score_files
 from tests.faults.zygote import Zygote
@@ -105,9 +105,12 @@ def test_a_damaged_record_of_a_checkpoint_the_run_does_not_visit_keeps_nothing_f
     log = tmp_path / "log"
     assert zygote.run(*asked, "--steps", "20:", "-o", results, log=log) == 0, log.read_text("utf-8")
     assert f"{victim.name} is damaged and removed" in log.read_text("utf-8")
-    assert {one.checkpoint for one in read_measurements(results)} == {"checkpoint-20", "checkpoint-30"}
+    assert {one.checkpoint for one in ResultsIndex.open(results).metrics()} == {
+        "checkpoint-20",
+        "checkpoint-30",
+    }
     assert zygote.run(*asked, "-o", results, log=log) == 0
-    assert len({one.checkpoint for one in read_measurements(results)}) == 3
+    assert len({one.checkpoint for one in ResultsIndex.open(results).metrics()}) == 3
 
 
 def test_the_scores_of_another_checkpoint_are_never_taken_for_its_own(

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from milepost.sources import digests
-from milepost.store import read_measurements
+from milepost.store import ResultsIndex
 from tests.cli.called import Called, milepost
 from tests.run.own_tasks import write_tasks
 
@@ -182,7 +182,7 @@ def test_each_damaged_checkpoint_is_refused_by_its_file_and_the_others_are_finis
         if not re.search(case.named, failed.get(f"checkpoint-{step}", ""))
     }
     assert wrong == {}
-    scored = {one.checkpoint for one in read_measurements(tmp_path / "results")}
+    scored = {one.checkpoint for one in ResultsIndex.open(tmp_path / "results").metrics()}
     assert scored == {f"checkpoint-{FIRST}", f"checkpoint-{LAST}"}
     (status,) = json.loads(milepost("status", tmp_path / "results", "--json").out)["series"]
     assert len(status["checkpoints"]) == len(cases) + 2
@@ -191,7 +191,7 @@ def test_each_damaged_checkpoint_is_refused_by_its_file_and_the_others_are_finis
 
 def figures(results: Path) -> dict[str, tuple[float | None, ...]]:
     found: dict[str, tuple[float | None, ...]] = {}
-    for one in read_measurements(results):
+    for one in ResultsIndex.open(results).metrics():
         found[one.checkpoint] = (*found.get(one.checkpoint, ()), one.value)
     return found
 

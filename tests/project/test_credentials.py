@@ -16,6 +16,7 @@ from milepost.run.journal import Journal
 from milepost.run.records import note_failure
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
+from milepost.store.records import RunRecord
 from milepost.store.tables import write_table
 
 URL = "http://alice:S3CRETpass@127.0.0.1:8000/v1"
@@ -127,7 +128,7 @@ def test_nothing_that_is_written_holds_the_password(tmp_path: Path) -> None:
     results = ResultsFolder.create(tmp_path / "results")
     config = EvalConfig.from_options("m", "arc", engine="openai", base_url=URL, output_path=results.path)
     assert "S3CRET" not in config.command_line()
-    results.write_run({"command": f"x {URL}", "config": config.to_json(), "plan_id": "p", "series": []})
+    results.write_run(RunRecord(command=f"x {URL}", config=config.to_json(), plan_id="p", series=()))
     write_json(results.checkpoint_path("run", "one"), {"series": "run", "device": URL})
     write_table(
         results.docs_path("d"), pa.table({"a": [1]}), {"device": URL, "headers": {"password": "S3CRET"}}

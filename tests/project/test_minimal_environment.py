@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from milepost.api.evaluate import evaluate, save_plan
-from milepost.store import open_results
+from milepost.store import open_folder
 from tests.minimal import make_environment
 from tests.run.own_tasks import write_tasks
 
@@ -61,7 +61,7 @@ def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 def scores_in(folder: Path) -> dict[str, bytes]:
-    results, found = open_results(folder), {}
+    results, found = open_folder(folder), {}
     for path in (folder / "store" / "scores").rglob("*.parquet"):
         loglikelihood, greedy = results.read_scores(path)
         found[f"{path.parents[1].name}/{path.name}"] = loglikelihood.tobytes() + greedy.tobytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from milepost.recorders.recorder import RecordedRun, RecordedTable, Recorder, RecorderError
 from milepost.recorders.recording import Recording
-from milepost.store import open_results
+from milepost.store import open_folder
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.types import Checkpoint
@@ -57,7 +57,7 @@ class _KeptRun:
 @contextmanager
 def recording(results: Path, recording: Recording) -> Iterator[Recording]:
     """Begin and end a run on `results` for `recording`."""
-    folder = open_results(results)
+    folder = open_folder(results)
     with Worker(folder, {}) as worker:
         recording.begin(folder, Leases(folder, worker))
         try:

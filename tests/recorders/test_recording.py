@@ -13,7 +13,7 @@ from milepost.recorders import check_recorder, open_recording
 from milepost.recorders.leaderboard import final_table
 from milepost.recorders.recorder import RecorderError
 from milepost.recorders.recording import Recording
-from milepost.store import open_results
+from milepost.store import open_folder
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.verify import verify
 from tests.analysis.made import accuracy, measurement, mmlu, rising, write_results
@@ -36,13 +36,13 @@ def kept_in(kept: Kept) -> Recording:
 def hide(results: Path, *steps: int) -> None:
     """As if these checkpoints had not been scored yet."""
     for step in steps:
-        path = open_results(results).checkpoint_path("run", f"step-{step}")
+        path = open_folder(results).checkpoint_path("run", f"step-{step}")
         path.rename(path.with_suffix(".later"))
 
 
 def reveal(results: Path, *steps: int) -> None:
     for step in steps:
-        path = open_results(results).checkpoint_path("run", f"step-{step}")
+        path = open_folder(results).checkpoint_path("run", f"step-{step}")
         path.with_suffix(".later").rename(path)
 
 
@@ -142,7 +142,7 @@ def test_each_series_has_a_run_of_its_own(tmp_path: Path) -> None:
 def test_docs_asked_with_another_limit_go_into_another_run(results: Path) -> None:
     kept = Kept()
     record(results, kept_in(kept), STEPS)
-    plan = open_results(results).plan_path("plan")
+    plan = open_folder(results).plan_path("plan")
     record_ = read_json(plan)
     record_["settings"]["asked"]["limit"] = 100.0
     write_json(plan, record_)
@@ -153,7 +153,7 @@ def test_docs_asked_with_another_limit_go_into_another_run(results: Path) -> Non
 def test_a_checkpoint_that_was_overwritten_is_recorded_anew(results: Path) -> None:
     kept = Kept()
     record(results, kept_in(kept), STEPS)
-    folder = open_results(results)
+    folder = open_folder(results)
     path = folder.checkpoint_path("run", "step-400")
     new = {**read_json(path), "model_id": "overwritten"}
     write_json(path, new)

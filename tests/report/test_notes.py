@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from milepost.report.notes import left_out_notes, reason_notes
-from milepost.store.reading import LeftOut
+from milepost.store.index import LeftOut
 from tests.analysis.made import measurement
 
 

@@ -9,19 +9,20 @@ import pytest
 import milepost
 from milepost.report.versions import version_notes
 from milepost.store.atomic_files import read_json, write_json
+from milepost.store.records import CheckpointRecord
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_tasks
 
 
-def record(name: str, **versions: str) -> dict[str, object]:
-    return {"series": "run", "checkpoint": name, "versions": versions}
+def record(name: str, series: str = "run", **versions: str) -> CheckpointRecord:
+    return CheckpointRecord(series=series, name=name, step=1, versions=versions)
 
 
 def test_one_version_needs_no_word() -> None:
     records = [
         record("step-1", torch="2.11.0"),
         record("step-2", torch="2.11.0"),
-        {**record("step-3"), "series": "x"},
+        record("step-3", series="x"),
     ]
     assert version_notes(records, {"run", "x"}) == []
 

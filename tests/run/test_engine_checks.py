@@ -48,9 +48,9 @@ def figures(out: Path) -> dict[tuple[str, str], float | None]:
 
 
 def texts(out: Path) -> list[Any]:
-    from milepost.store import open_results
+    from milepost.store import open_folder
 
-    folder = open_results(out)
+    folder = open_folder(out)
     parts = [folder.read_generated(path) for path in sorted((out / "store/scores").rglob("*.parquet"))]
     return [found for part in parts for found in part if found is not None]
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import milepost
-from milepost.store import read_measurements
+from milepost.store import ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
-from milepost.store.reading import read_pick_counts
+from milepost.store.index import picks_of
 from tests.cli.called import milepost as call
 from tests.conftest import save_tiny_llama
 from tests.faults.zygote import Zygote
@@ -129,7 +129,7 @@ def test_free_figures_are_those_of_lm_eval_where_it_has_them_and_aggregated_as_i
         of_lm_eval = rows[checkpoint, "farm", "acc"]
         (picks,) = [
             each
-            for each in read_pick_counts(results.path)
+            for each in picks_of(ResultsIndex.open(results.path).tasks())
             if (each.checkpoint, each.task) == (checkpoint, "farm")
         ]
         assert of_lm_eval.constant == (min(picks.counts.constant), max(picks.counts.constant))
@@ -177,7 +177,7 @@ def test_figures_of_weights_that_are_gone_are_not_shown(evaluate: Evaluate, own_
 def test_of_two_few_shot_settings_the_newest_is_shown(evaluate: Evaluate, tiny_run: Path) -> None:
     zero = figures(evaluate(tiny_run, num_fewshot=0))
     results = evaluate(tiny_run, num_fewshot=2, steps="10:20")
-    assert {(m.checkpoint, m.num_fewshot) for m in read_measurements(results.path)} == {
+    assert {(m.checkpoint, m.num_fewshot) for m in ResultsIndex.open(results.path).metrics()} == {
         ("checkpoint-10", 2),
         ("checkpoint-20", 2),
     }

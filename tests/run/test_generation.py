@@ -17,8 +17,8 @@ from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 
 import milepost
-from milepost.store import open_results
-from milepost.store.folder import counted_id_of
+from milepost.store import open_folder
+from milepost.store.records import PlanRecord, read_record
 from milepost.store.tables import read_table
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.loading import task_manager
@@ -113,8 +113,8 @@ def test_the_files_have_lm_evals_keys(theirs: dict[str, Any], ours: milepost.Res
 
 def test_each_doc_of_squadv2_has_its_own_number(ours: milepost.Results) -> None:
     (plan,) = (path for path in (ours.path / "store/plans").glob("*.json") if "lm_eval" not in path.name)
-    (task,) = (t for t in json.loads(plan.read_text())["tasks"] if t["name"] == "squadv2")
-    (path,) = (ours.path / "store/doc_metrics" / counted_id_of(task)).glob("*.parquet")
+    task = read_record(PlanRecord, plan).task("squadv2")
+    (path,) = (ours.path / "store/doc_metrics" / task.counted_id).glob("*.parquet")
     table = read_table(path)
     shown = {row.metric: row for row in ours.rows() if row.task == "squadv2"}
     for metric in ("f1", "NoAns_exact"):
@@ -175,7 +175,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def texts_of(results: Path) -> dict[str, list[Any]]:
     """Generated texts by file."""
-    folder = open_results(results)
+    folder = open_folder(results)
     return {
         str(path.relative_to(results)): folder.read_generated(path)
         for path in sorted((results / "store/scores").rglob("*.parquet"))

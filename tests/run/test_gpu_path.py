@@ -13,8 +13,7 @@ from milepost.api.results import Results
 from milepost.engine.accelerator import EMULATE
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.gpu_path import GpuPath
-from milepost.store import ResultsFolder, open_results
-from milepost.store.leases import leases_folder
+from milepost.store import ResultsFolder, open_folder
 from tests.cli.called import milepost as call
 from tests.engine.emulated import Compiler, compiler
 from tests.faults.zygote import Zygote
@@ -134,5 +133,5 @@ def test_a_killed_run_by_the_gpu_path_goes_on_and_ends_like_a_run_on_a_cpu(
     assert [row["value"] for row in rows] == pytest.approx(
         [row["value"] for row in usual], abs=1e-3, rel=1e-5
     )
-    assert os.listdir(leases_folder(open_results(killed))) == []
+    assert os.listdir(open_folder(killed).leases_folder) == []
     assert "packed" in next(killed.rglob("evaluation.log")).read_text("utf-8")

@@ -18,10 +18,9 @@ from milepost.engine.padded import PaddedEngine
 from milepost.errors import StorageError
 from milepost.run.record_writer import RecordWriter
 from milepost.store import atomic_files as files
-from milepost.store import open_results
+from milepost.store import open_folder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_together
-from milepost.store.leases import leases_folder
 from milepost.types import Scores, Sequences
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_tasks
@@ -60,7 +59,7 @@ class Joining:
 
 
 def scores_in(folder: Path) -> dict[str, bytes]:
-    results, found = open_results(folder), {}
+    results, found = open_folder(folder), {}
     for path in (folder / "store" / "scores").rglob("[!.]*.parquet"):
         loglikelihood, greedy = results.read_scores(path)
         found[f"{path.parents[1].name}/{path.name}"] = loglikelihood.tobytes() + greedy.tobytes()
@@ -89,7 +88,7 @@ def test_all_shards_of_a_checkpoint_are_one_stream_with_the_same_records(
     assert n_shards > 5
     assert joining.streams == [n_shards] * 3
     assert scores_in(out) == scores_in(usual)
-    assert os.listdir(leases_folder(open_results(out))) == []
+    assert os.listdir(open_folder(out).leases_folder) == []
 
 
 def test_an_interrupt_keeps_what_is_complete_and_the_next_run_scores_the_rest(
@@ -105,7 +104,7 @@ def test_an_interrupt_keeps_what_is_complete_and_the_next_run_scores_the_rest(
     assert call(*asked(tiny_run, tasks, out)).status == 130
     stored = scores_in(out)
     assert len(stored) == 3  # five were taken, two of them were under way
-    assert os.listdir(leases_folder(open_results(out))) == []
+    assert os.listdir(open_folder(out).leases_folder) == []
     joining.streams.clear()
     joining.on_taken = lambda number: None
     assert call(*asked(tiny_run, tasks, out)).status == 0
@@ -134,7 +133,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_next_one_goes_on(
     assert "No space left on device" in called.err
     assert "Traceback" not in called.err
     assert len(scores_in(out)) == 4
-    assert os.listdir(leases_folder(open_results(out))) == []
+    assert os.listdir(open_folder(out).leases_folder) == []
     assert call(*asked(tiny_run, tasks, out)).status == 0
     assert scores_in(out) == scores_in(usual)
 

@@ -15,7 +15,7 @@ import milepost
 from milepost.api.metrics import compute_metrics
 from milepost.errors import MilepostError
 from milepost.run.plan_from_records import read_stored_plan
-from milepost.store import open_results
+from milepost.store import open_folder
 from milepost.store.atomic_files import read_json, write_json
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_task, write_tasks
@@ -185,7 +185,7 @@ def test_leave_to_run_code_is_not_taken_from_a_results_folder(own: Path, tasks: 
 
 
 def test_a_stored_plan_is_the_plan_less_its_tokens(usual: milepost.Results) -> None:
-    results = open_results(usual.path)
+    results = open_folder(usual.path)
     (plan_id,) = {path.name.partition(".")[0] for path in (usual.path / "store" / "plans").iterdir()}
     plan = read_stored_plan(results, plan_id)
     assert plan.plan_id == plan_id

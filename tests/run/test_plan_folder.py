@@ -13,7 +13,7 @@ import pytest
 import milepost
 from milepost.api.evaluate import save_plan
 from milepost.errors import MilepostError
-from milepost.store import open_results
+from milepost.store import open_folder
 from milepost.store.atomic_files import read_json
 from milepost.store.tables import read_made
 from tests.cli.called import milepost as call
@@ -48,7 +48,7 @@ def lean(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def scores_in(folder: Path) -> dict[str, bytes]:
-    results, found = open_results(folder), {}
+    results, found = open_folder(folder), {}
     for path in (folder / "store" / "scores").rglob("*.parquet"):
         loglikelihood, greedy = results.read_scores(path)
         found[f"{path.parents[1].name}/{path.name}"] = loglikelihood.tobytes() + greedy.tobytes()

@@ -12,7 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from milepost.errors import ResultsError
-from milepost.store.atomic_files import read_json, safe_name, write_atomically, write_json
+from milepost.store.atomic_files import read_json, write_atomically, write_json
+from milepost.store.file_names import safe_name
 
 
 def test_a_full_disk_leaves_neither_half_a_file_nor_a_temporary_one(

@@ -16,10 +16,10 @@ import pytest
 
 from milepost.store import ResultsFolder
 from milepost.store.cleanup import sweep
-from milepost.store.leases import Leases, leases_folder
+from milepost.store.leases import Leases
 from milepost.store.liveness import STALE_S, STOPPED_S, Watch
 from milepost.store.processes import is_running, is_stopped, this_process
-from milepost.store.workers import Worker, live_workers, workers_folder
+from milepost.store.workers import Worker, live_workers
 
 FOREIGN = "0badcafe-1-1"
 """A process of a machine that is not this one."""
@@ -58,7 +58,7 @@ def test_a_unit_is_held_once_and_given_back(results: ResultsFolder) -> None:
             assert (first, second) == (True, False)
         with leases.hold("unit") as again:
             assert again
-        assert list(leases_folder(results).iterdir()) == []
+        assert list(results.leases_folder.iterdir()) == []
 
 
 def test_a_unit_is_given_back_when_its_work_fails(results: ResultsFolder) -> None:
@@ -66,7 +66,7 @@ def test_a_unit_is_given_back_when_its_work_fails(results: ResultsFolder) -> Non
         leases = Leases(results, worker)
         with pytest.raises(RuntimeError), leases.hold("unit"):
             raise RuntimeError
-        assert list(leases_folder(results).iterdir()) == []
+        assert list(results.leases_folder.iterdir()) == []
 
 
 def test_a_dead_process_is_taken_over_by_exactly_one(results: ResultsFolder, dead: str) -> None:
@@ -74,7 +74,7 @@ def test_a_dead_process_is_taken_over_by_exactly_one(results: ResultsFolder, dea
         leases = Leases(results, worker)
         for number in range(20):
             unit = f"unit-{number}"
-            (leases_folder(results) / f"{unit}.1").write_text(dead)
+            (results.leases_folder / f"{unit}.1").write_text(dead)
             ready, tried = threading.Barrier(8), threading.Barrier(8)
             race = functools.partial(_race, leases, unit, ready, tried)
             with ThreadPoolExecutor(8) as threads:
@@ -112,9 +112,9 @@ def test_a_process_of_another_machine_is_waited_for_while_its_file_changes_whate
 ) -> None:
     with Worker(results, {}) as worker:
         leases, clock = watched(results, worker)
-        sign = workers_folder(results) / f"{FOREIGN}.json"
+        sign = results.workers_folder / f"{FOREIGN}.json"
         sign.write_text("{}")
-        (leases_folder(results) / "unit.1").write_text(FOREIGN)
+        (results.leases_folder / "unit.1").write_text(FOREIGN)
         for beat in range(20):
             clock.now += 10
             its_time = time.time() + 86400 * skew_days + 10 * beat
@@ -140,8 +140,8 @@ def test_a_process_that_was_stopped_is_named_and_taken_over_and_does_no_harm(
     try:
         with Worker(results, {}) as worker, caplog.at_level("WARNING"):
             leases, clock = watched(results, worker)
-            (workers_folder(results) / f"{name}.json").write_text("{}")
-            (leases_folder(results) / "unit.1").write_text(name)
+            (results.workers_folder / f"{name}.json").write_text("{}")
+            (results.leases_folder / "unit.1").write_text(name)
             assert leases.others_at("un")
             clock.now += STOPPED_S + 1
             assert leases.others_at("un")
@@ -152,7 +152,7 @@ def test_a_process_that_was_stopped_is_named_and_taken_over_and_does_no_harm(
             assert not leases.others_at("un")
             with leases.hold("unit") as ours:
                 assert ours
-                (leases_folder(results) / "unit.1").unlink()  # it goes on, and gives its own lease back
+                (results.leases_folder / "unit.1").unlink()  # it goes on, and gives its own lease back
                 with leases.hold("unit") as again:
                     assert not again
             assert caplog.text.count("is stopped") == 1
@@ -172,8 +172,8 @@ def test_a_process_that_moves_no_more_is_taken_over(results: ResultsFolder) -> N
     assert is_running(process)
     with Worker(results, {}) as worker:
         leases, clock = watched(results, worker)
-        (workers_folder(results) / f"{process}.json").write_text("{}")
-        (leases_folder(results) / "unit.1").write_text(process)
+        (results.workers_folder / f"{process}.json").write_text("{}")
+        (results.leases_folder / "unit.1").write_text(process)
         assert leases.others_at("un")
         clock.now += STALE_S + 1
         assert not leases.others_at("un")
@@ -198,9 +198,9 @@ def test_the_sweep_clears_after_the_dead_only(results: ResultsFolder, dead: str)
         for path in (theirs, ours, hidden):
             path.write_text("half")
         for holder, unit in ((dead, "theirs.1"), (worker.process, "ours.1")):
-            (leases_folder(results) / unit).write_text(holder)
-        (workers_folder(results) / f"{dead}.json").write_text("{}")
+            (results.leases_folder / unit).write_text(holder)
+        (results.workers_folder / f"{dead}.json").write_text("{}")
         assert sweep(results) == 1
         assert [path.exists() for path in (theirs, ours, hidden)] == [False, True, True]
-        assert [path.name for path in leases_folder(results).iterdir()] == ["ours.1"]
-        assert [path.stem for path in workers_folder(results).iterdir()] == [worker.process]
+        assert [path.name for path in results.leases_folder.iterdir()] == ["ours.1"]
+        assert [path.stem for path in results.workers_folder.iterdir()] == [worker.process]

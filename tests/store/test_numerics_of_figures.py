@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import milepost
-from milepost.store import read_measurements
+from milepost.store import ResultsIndex
 from tests.cli.called import milepost as called
 from tests.run.own_tasks import write_tasks
 
@@ -29,7 +29,7 @@ def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_task_run_in_another_dtype_does_not_hide_the_table_of_an_earlier_one(results: Path) -> None:
-    dtypes = {(one.task, one.step): one.dtype for one in read_measurements(results)}
+    dtypes = {(one.task, one.step): one.dtype for one in ResultsIndex.open(results).metrics()}
     assert dtypes == {
         ("where", 10): "float32",
         ("where", 20): "float32",

@@ -14,7 +14,7 @@ from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.run.target import Target
 from milepost.store import ResultsFolder
-from milepost.store.verify import KINDS
+from milepost.store.layout import RECORD_KINDS
 from milepost.types import Generation, Offer, Request, Sequences
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -99,7 +99,7 @@ def table() -> dict[str, list[str]]:
 
 
 def test_the_table_has_every_kind_of_record() -> None:
-    assert {kind.split()[0] for kind in table()} == set(KINDS)
+    assert {kind.split()[0] for kind in table()} == set(RECORD_KINDS)
     assert {kind for kind, on in table().items() if on} == set(NAMES)
 
 

@@ -14,21 +14,17 @@ import pytest
 from milepost.errors import ResultsError
 from milepost.report.lm_eval_files import export_lm_eval
 from milepost.run.journal import Journal
-from milepost.store import ResultsFolder, open_results
+from milepost.store import ResultsFolder, open_folder
 from milepost.store import safe_paths as inside
-from milepost.store.atomic_files import (
-    file_part,
-    is_intact,
-    read_json,
-    safe_name,
-    write_atomically,
-    write_json,
-)
+from milepost.store.atomic_files import is_intact, read_json, write_atomically, write_json
 from milepost.store.cleanup import sweep
-from milepost.store.curve_cache import write_note
+from milepost.store.curve_cache import write_cached_curves
+from milepost.store.file_names import file_part, safe_name
+from milepost.store.layout import RECORD_KINDS
 from milepost.store.leases import Leases
+from milepost.store.records import RunRecord
 from milepost.store.tables import looks_whole, read_table, write_table
-from milepost.store.verify import KINDS, repair, verify
+from milepost.store.verify import repair, verify
 from milepost.store.workers import Worker
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "milepost"
@@ -68,10 +64,10 @@ WRITERS: dict[str, tuple[str, Callable[[ResultsFolder], Any]]] = {
     "a record": ("store/plans", lambda r: write_json(r.plan_path("p"), {"a": 1})),
     "a deeper record": ("store/metrics", lambda r: write_json(r.metrics_path("p", "m", "n"), {"a": 1})),
     "a table": ("store/docs", lambda r: write_table(r.docs_path("d"), pa.table({"a": [1]}))),
-    "a run": ("store/runs", lambda r: r.write_run({"series": []})),
+    "a run": ("store/runs", lambda r: r.write_run(RunRecord(plan_id="p", series=()))),
     "a lease": ("store/leases", take_lease),
     "a worker": ("store/workers", lambda r: Worker(r, {}).__enter__()),
-    "the note of curves": ("store", lambda r: write_note(r, [])),
+    "the note of curves": ("store", lambda r: write_cached_curves(r, [])),
     "a log": ("step-1", append_to_log),
     "a log's file": ("step-1/run/evaluation.log", append_to_log),
     "a result file": ("step-1", lambda r: write_atomically(r.log_folder("run", "step-1") / "a.json", b"")),
@@ -133,12 +129,12 @@ def test_no_reader_follows_a_link_out(results: ResultsFolder, outside: Path, tmp
 def test_repair_and_sweep_remove_links_and_nothing_behind_them(results: ResultsFolder, outside: Path) -> None:
     store = results.path / "store"
     store.mkdir(exist_ok=True)
-    for kind in (*KINDS, "leases", "workers"):
+    for kind in (*RECORD_KINDS, "leases", "workers"):
         (store / kind).symlink_to(outside)
     (results.path / "step-1").symlink_to(outside)
     before = content(outside)
     found = verify(results.path)
-    assert {finding.path.name for finding in found.findings} >= {*KINDS, "leases", "workers", "step-1"}
+    assert {finding.path.name for finding in found.findings} >= {*RECORD_KINDS, "leases", "workers", "step-1"}
     with pytest.raises(ResultsError):
         sweep(results)
     repair(found)
@@ -157,7 +153,7 @@ def test_links_that_stay_inside_are_followed(results: ResultsFolder) -> None:
 
 def test_the_folder_itself_may_be_a_link(tmp_path: Path, results: ResultsFolder) -> None:
     (tmp_path / "link").symlink_to(results.path)
-    linked = open_results(tmp_path / "link")
+    linked = open_folder(tmp_path / "link")
     write_json(linked.plan_path("p"), {"a": 1})
     assert read_json(linked.plan_path("p")) == {"a": 1}
 
@@ -251,7 +247,7 @@ def test_a_folder_below_one_called_store_can_be_moved_and_a_record_in_another_pl
         write_json(first.checkpoint_path(series, "store"), {"series": series})
     moved = (tmp_path / "store" / "me" / "results").rename(tmp_path / "elsewhere")
     assert verify(moved).is_sound
-    there = open_results(moved)
+    there = open_folder(moved)
     assert read_json(there.checkpoint_path("store", "store")) == {"series": "store"}
     there.checkpoint_path("run", "store").rename(there.checkpoint_path("run", "other"))
     with pytest.raises(ResultsError, match="in the place of another"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from milepost.api.evaluate import evaluate
-from milepost.store import open_results
+from milepost.store import open_folder
 from milepost.store.verify import verify
 from tests.cli.called import Called, milepost
 from tests.run.own_tasks import ANIMALS, PLACES, write_task
@@ -214,7 +214,7 @@ def test_a_run_that_goes_on_is_refused(results: Path, tmp_path: Path) -> None:
     from milepost.store.workers import Worker
 
     output = tmp_path / "out.zip"
-    with Worker(open_results(results), {}):
+    with Worker(open_folder(results), {}):
         assert "is at work on" in refused(pack(results, output), output)
 
 

@@ -140,7 +140,7 @@ class MatchedModels:
             return Uncompared(label, f"only {len(parts)} of its {len(group.tasks)} tasks could be compared")
         if not all(part.original.is_mean for part in parts):
             return Uncompared(label, "it is not a mean over docs")
-        by_size = group.by_size.get(measured.metric, True)
+        by_size = group.weighs_by_size(measured.metric)
         weights = np.concatenate(
             [np.full(part.docs.common, 1.0 if by_size else 1.0 / part.docs.common) for part in parts]
         )

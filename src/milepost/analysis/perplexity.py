@@ -9,16 +9,12 @@ can be more than exp() has numbers for.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from milepost.analysis.intervals import interval
-from milepost.store import open_results
-from milepost.store.atomic_files import read_json
-from milepost.store.doc_records import ModelAnswers, answers_of_plan
-from milepost.store.reading import checkpoint_records, runs_newest_first, who_was_asked
+from milepost.store.doc_records import ModelAnswers
+from milepost.store.records import PlanRecord
 from milepost.types import usual_stride
 
 FIXED, STRIDED = "ppl_fixed", "ppl_strided"
@@ -131,7 +127,7 @@ class TextPerplexity:
 
 
 def tasks_of(text: str, *, explain: bool = True) -> list[str]:
-    """The tasks to run for `read_perplexities`: the conventions, and the chain that explains their gaps."""
+    """The tasks to run for a `TextPerplexity`: the conventions, and the chain that explains their gaps."""
     named = text in _LM_EVAL
     chain = [TAIL, ROLLING, CONTEXT, BOS, *([PLAIN, DOCUMENTS] if named else [])]
     return [FIXED, STRIDED, lm_eval_task(text), *(chain if explain else [])]
@@ -140,41 +136,6 @@ def tasks_of(text: str, *, explain: bool = True) -> list[str]:
 def lm_eval_task(text: str) -> str:
     """The task that gives lm_eval's own figures on a text."""
     return _LM_EVAL.get(text, DOCUMENTS)
-
-
-def read_perplexities(
-    path: Path, *, text: str | None = None, only: Collection[str] | None = None
-) -> list[TextPerplexity]:
-    """Every checkpoint's newest perplexities in a results folder, by series and step.
-
-    Args:
-        path: the results folder of `milepost ppl`, or of a run of the tasks that `tasks_of` names.
-        text: only on this one; None for the newest.
-        only: `series/checkpoint` names; None for all.
-
-    Raises:
-        ResultsError: not a results folder, or a damaged record.
-    """
-    results = open_results(path)
-    plans = {}
-    runs = runs_newest_first(results)
-    asked = who_was_asked(runs)
-    for plan_id in dict.fromkeys(run["plan_id"] for run in runs):
-        plan = read_json(results.plan_path(plan_id))
-        if _fits(plan, text):
-            plans[plan_id] = plan
-    found = []
-    for record in checkpoint_records(results):
-        if only is not None and f"{record['series']}/{record['checkpoint']}" not in only:
-            continue
-        for plan_id, plan in plans.items():
-            has_figures = results.metrics_path(plan_id, record["model_id"], record["numerics"]).exists()
-            if has_figures and asked(plan_id, record):
-                answers = answers_of_plan(results, record, plan_id)
-                if all(answers.tasks[task].values for task in _needed(plan)):
-                    found.append(_perplexity(answers, plan))
-                break
-    return found
 
 
 def comparability(found: Sequence[TextPerplexity]) -> list[str]:
@@ -196,21 +157,27 @@ def comparability(found: Sequence[TextPerplexity]) -> list[str]:
     return notes
 
 
-def _fits(plan: Mapping[str, Any], text: str | None) -> bool:
-    described = plan["settings"]["tasks"]
-    if FIXED not in described or not _needed(plan) <= set(described):
+def is_of_text(plan: PlanRecord, text: str | None) -> bool:
+    """Return whether a plan asks for every convention on a text (None: on whichever it has)."""
+    described = plan.described
+    if FIXED not in described or not set(needed_tasks(plan)) <= set(described):
         return False
     return text is None or text == described[FIXED]["parameters"]["text"]
 
 
-def _needed(plan: Mapping[str, Any]) -> set[str]:
-    text = plan["settings"]["tasks"][FIXED]["parameters"]["text"]
-    return set(tasks_of(text, explain=False))
+def needed_tasks(plan: PlanRecord) -> list[str]:
+    """Return the tasks of a plan without which there is no `TextPerplexity`."""
+    return tasks_of(plan.described[FIXED]["parameters"]["text"], explain=False)
 
 
-def _perplexity(answers: ModelAnswers, plan: Mapping[str, Any]) -> TextPerplexity:
-    parameters = plan["settings"]["tasks"][FIXED]["parameters"]
-    text, context = parameters["text"], int(plan["max_length"])
+def text_perplexity(answers: ModelAnswers, plan: PlanRecord) -> TextPerplexity:
+    """Return the perplexities of one model on the text of a plan.
+
+    Args:
+        answers: the model's, to this plan alone.
+    """
+    parameters = plan.described[FIXED]["parameters"]
+    text, context = parameters["text"], plan.max_length
     units = _Sums(answers, lm_eval_task(text))
     fixed = _pairs(answers, FIXED, "token_perplexity")
     seqlen = int(fixed[0][1])
@@ -224,7 +191,7 @@ def _perplexity(answers: ModelAnswers, plan: Mapping[str, Any]) -> TextPerplexit
         source=answers.source,
         model_id=answers.model_id,
         numerics=answers.numerics,
-        tokenizer_id=str(plan["tokenizer_id"]),
+        tokenizer_id=plan.tokenizer_id,
         text=text,
         seqlen=seqlen,
         stride=parameters["stride"] or usual_stride(seqlen),

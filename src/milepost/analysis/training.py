@@ -1,22 +1,17 @@
-"""The curves of a results folder with what each of them shows: `progress` over the docs in the store."""
+"""Tell what each curve shows (gain, plateau, best checkpoint) from the values of the docs behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from milepost.analysis.curves import Curve, curves
+from milepost.analysis.curves import Curve
 from milepost.analysis.doc_values import DocValues, as_numbers, identity, is_mean_better_higher, read_curve
 from milepost.analysis.improvement import CurveProgress, compare_all, curve_progress, weighted
 from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.row import Row, rows
-from milepost.analysis.selection import summary_rows
-from milepost.store import open_results
-from milepost.store.curve_cache import read_note, write_note
-from milepost.store.doc_history import DocHistory, Part
-from milepost.store.reading import Current, measurements_of, read_current
+from milepost.store.doc_history import Part
 from milepost.types import Measurement
 
 if TYPE_CHECKING:
@@ -57,50 +52,28 @@ class GroupExtremes:
     bottom: tuple[Row, ...]
 
 
-def read_training(results: Path, current: Sequence[Current], shown: Sequence[Row]) -> list[TrainedCurve]:
-    """What the curves among the rows show, in their order; those without a better and a worse are left out.
-
-    What the last run noted (`note_training`) is taken from there, while it is still so.
+def train_curve(curve: Curve, parts: Sequence[Part]) -> TrainedCurve:
+    """Return what a curve shows.
 
     Args:
-        results: the folder.
-        current: all of its current figures, as `read_current` gives them.
-        shown: some of them as rows.
-
-    Raises:
-        ResultsError: a damaged record.
+        parts: the docs behind it at the checkpoints that have the metric; empty where they are not known.
     """
-    wanted = [curve for curve in curves(shown) if curve.best is not None]
-    folder = open_results(results)
-    noted = {_name(entry): entry for entry in read_note(folder)}
-    history = DocHistory(folder, current, {curve.metric for curve in wanted})
-    found = []
-    for curve in wanted:
-        entry = noted.get((curve.series, curve.task, curve.metric, curve.filter))
-        found.append(_trained(history, curve) if entry is None else _from_note(curve, entry))
-    return found
+    measured = curve.measured
+    found = _as_means(parts, measured) if len(measured) > 1 else None
+    if found is None:
+        return TrainedCurve(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
+    import numpy as np
 
-
-def read_summary_training(results: Path) -> list[TrainedCurve]:
-    """Likewise of the curves that `show` has unless asked for others; empty before the first figure."""
-    current = list(read_current(open_results(results), free=()))
-    every = rows(measurements_of(current))
-    return read_training(results, current, summary_rows(every)) if every else []
-
-
-def note_training(results: Path) -> None:
-    """Keep what the summary_rows curves show, so that `show` need not read docs, nor import what that takes.
-
-    Where nothing has changed since it was kept, nothing is done.
-
-    Raises:
-        ResultsError: a damaged record, or the disk is full.
-    """
-    folder = open_results(results)
-    if read_note(folder):
-        return
-    if found := read_summary_training(results):
-        write_note(folder, [_as_note(one) for one in found])
+    read, strata = found
+    higher = is_mean_better_higher(read[0].transform, higher_is_better=bool(curve.rows[0].higher_is_better))
+    values = np.stack([one.values for one in read])
+    shown = curve_progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
+    return TrainedCurve(
+        curve=curve,
+        progress=shown,
+        gain=_difference(measured),
+        gain_interval=_in_unit(shown.gain_interval, read[0]),
+    )
 
 
 def group_extremes(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[GroupExtremes]:
@@ -132,58 +105,6 @@ def group_extremes(measured: Sequence[Measurement], shown: Iterable[Row]) -> lis
                 GroupExtremes(group=group, top=tuple(ordered[:FEW]), bottom=tuple(ordered[::-1][:FEW]))
             )
     return found
-
-
-def _trained(history: DocHistory, curve: Curve) -> TrainedCurve:
-    measured = curve.measured
-    found = _as_means(_parts(history, curve), measured) if len(measured) > 1 else None
-    if found is None:
-        return TrainedCurve(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
-    import numpy as np
-
-    read, strata = found
-    higher = is_mean_better_higher(read[0].transform, higher_is_better=bool(curve.rows[0].higher_is_better))
-    values = np.stack([one.values for one in read])
-    shown = curve_progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
-    return TrainedCurve(
-        curve=curve,
-        progress=shown,
-        gain=_difference(measured),
-        gain_interval=_in_unit(shown.gain_interval, read[0]),
-    )
-
-
-def _parts(history: DocHistory, curve: Curve) -> list[Part]:
-    """The docs behind a curve at the checkpoints that have the figure; empty where they are not known."""
-    names = {row.checkpoint for row in curve.measured}
-    return history.parts(curve.series, curve.task, curve.metric, curve.filter, names) or []
-
-
-def _as_note(trained: TrainedCurve) -> dict[str, Any]:
-    curve, shown = trained.curve, trained.progress
-    return {
-        "series": curve.series,
-        "task": curve.task,
-        "metric": curve.metric,
-        "filter": curve.filter,
-        "gain": trained.gain,
-        "gain_interval": list(trained.gain_interval),
-        "progress": None if shown is None else asdict(shown),
-    }
-
-
-def _from_note(curve: Curve, entry: dict[str, Any]) -> TrainedCurve:
-    shown = entry["progress"]
-    if shown is not None:
-        interval = Interval(*shown["gain_interval"])
-        shown = CurveProgress(**{**shown, "gain_interval": interval, "as_good": tuple(shown["as_good"])})
-    return TrainedCurve(
-        curve=curve, progress=shown, gain=entry["gain"], gain_interval=Interval(*entry["gain_interval"])
-    )
-
-
-def _name(entry: dict[str, Any]) -> tuple[str, str, str, str]:
-    return entry["series"], entry["task"], entry["metric"], entry["filter"]
 
 
 def _difference(measured: Sequence[Row]) -> float | None:

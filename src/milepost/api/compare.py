@@ -28,10 +28,10 @@ from milepost.name_matching import matches
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 from milepost.sources import Given, discover, fetch, identify, is_fetched
-from milepost.store import read_settings
+from milepost.store import ResultsIndex
 from milepost.store.atomic_files import cannot_write
 from milepost.store.doc_records import ModelAnswers, read_answers
-from milepost.store.folder import MARKER
+from milepost.store.folder import is_results_folder
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -166,10 +166,10 @@ def _understand(named: Sequence[str], beside: Given, *, has_tasks: bool) -> list
 
 def _as_results(name: str) -> tuple[Path | None, str | None]:
     """RESULTS or RESULTS@CHECKPOINT; (None, None) for a SOURCE."""
-    if (Path(name) / MARKER).is_file():
+    if is_results_folder(Path(name)):
         return Path(name), None
     before, at, after = name.rpartition("@")
-    if at and (Path(before) / MARKER).is_file():
+    if at and is_results_folder(Path(before)):
         return Path(before), after
     return None, None
 
@@ -183,7 +183,7 @@ def _last_checkpoint(source: str, beside: Given) -> Checkpoint:
 
 
 def _check_folder(folder: Path) -> None:
-    what = "a file" if folder.is_file() else "a results folder" if (folder / MARKER).is_file() else None
+    what = "a file" if folder.is_file() else "a results folder" if is_results_folder(folder) else None
     if what is not None:
         raise ResultsError(f"{folder} is {what}", "choose another folder for --output-path")
 
@@ -234,7 +234,8 @@ def _reported(
 ) -> ReportedModel:
     from milepost.report.comparison.study import ReportedModel
 
-    answers = read_answers(place, checkpoint, newest_run=given.results is None)
+    index = ResultsIndex.open(place)
+    answers = read_answers(index, checkpoint, newest_run=given.results is None)
     if given.results is not None and tasks:
         answers = _only(answers, tasks)
     say(f"{given.role}: counting zeros")
@@ -244,7 +245,7 @@ def _reported(
         answers=answers,
         sparsity=None if isinstance(counted, str) else counted,
         without_sparsity=counted if isinstance(counted, str) else "",
-        settings=read_settings(place),
+        newest=index.newest,
     )
 
 

@@ -100,18 +100,18 @@ def _name(checkpoint: Checkpoint) -> str:
 def _write_lm_eval_files(outcome: Outcome) -> None:
     """lm_eval's files beside each checkpoint's log; those of an earlier run stand while the scores do."""
     from milepost.report.lm_eval_files import export_lm_eval
+    from milepost.store import ResultsIndex
     from milepost.store import safe_paths as inside
-    from milepost.store.reading import current_records
 
-    folder = outcome.results
+    index = ResultsIndex(outcome.results)
     wanted = {(c.series, c.name) for c in outcome.scored}
     wanted |= {
         (c.series, c.name)
         for c in outcome.reused
-        if not inside.files(folder.log_folder(c.series, c.name), "results_*.json")
+        if not inside.files(index.folder.log_folder(c.series, c.name), "results_*.json")
     }
-    lacking = {(one.checkpoint.series, one.checkpoint.name) for one in outcome.failed}
-    if lacking:  # a checkpoint that lacks one figure has the others
-        wanted |= lacking & {(c["series"], c["checkpoint"]) for _, c in current_records(folder)}
+    lacking = {(failure.checkpoint.series, failure.checkpoint.name) for failure in outcome.failed}
+    if lacking:  # a checkpoint that lacks one metric has the others
+        wanted |= lacking & {(c.series, c.name) for _, c in index.newest_plans()}
     if wanted:
-        export_lm_eval(folder.path, folder.path, only=wanted)
+        export_lm_eval(index, index.folder.path, only=wanted)

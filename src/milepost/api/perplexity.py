@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.analysis.perplexity import TextPerplexity, comparability, read_perplexities, tasks_of
+from milepost.analysis.perplexity import TextPerplexity, comparability, tasks_of
 from milepost.api.evaluate import evaluate_config
 from milepost.errors import MilepostError
+from milepost.results.perplexity import read_perplexities
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 
@@ -64,7 +65,7 @@ def measure_perplexity(
     config = EvalConfig.from_options(sources, tasks_of(parameters["text"], explain=explain), **given)
     results = evaluate_config(config, LongRunPolicy(ask=ask))
     only = {*results.scored, *results.reused}
-    found = read_perplexities(results.path, only=only)
+    found = read_perplexities(results.index(), only=only)
     if not found and not results.failures:
         raise MilepostError(f"{results.path} has no perplexities", "run the same command again")
     return Perplexities(results=results, found=tuple(found), notes=tuple(comparability(found)))

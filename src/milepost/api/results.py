@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.analysis import Row, record, rows
-from milepost.analysis.curves import with_gaps
-from milepost.analysis.selection import summary_rows
+from milepost.analysis import Row, record
 from milepost.errors import MilepostError
-from milepost.store import open_results as open_folder
-from milepost.store import read_measurements
-from milepost.store.reading import without_figures
+from milepost.results.selection import Selection, select_all_rows, select_rows
+from milepost.store import ResultsIndex, open_folder
 
 if TYPE_CHECKING:
     import altair
@@ -50,44 +47,58 @@ class Results:
         """
         return cls(open_folder(Path(path)).path)
 
+    def index(self) -> ResultsIndex:
+        """Return the records of the folder as they are now, each read once and when it is first needed."""
+        return ResultsIndex.open(self.path)
+
     def rows(self) -> list[Row]:
         """Return every metric with its 95 % interval, one per series, checkpoint, task, metric and filter."""
-        return rows(read_measurements(self.path))
+        index = self.index()
+        return select_all_rows(index) if index.scored else []
 
-    def table(self, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()) -> RenderableType:
-        """Return the table of `milepost show`, for `rich.print`.
+    def select(
+        self,
+        *,
+        tasks: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        series: Sequence[str] = (),
+        subjects: bool = False,
+    ) -> list[Row]:
+        """Return the rows that tables and charts show; a checkpoint without metrics has rows without a value.
 
         Args:
             tasks: names or glob patterns; empty for groups and the tasks that no group sums up.
             metrics: names or glob patterns; empty for each task's first.
+            series: names or glob patterns of training runs; empty for all.
+            subjects: every task where `tasks` is empty.
 
         Raises:
             ResultsError: there is no metric yet, or a pattern matches none.
         """
+        selection = Selection(tasks=tasks, metrics=metrics, series=series, subjects=subjects)
+        return select_rows(self.index(), selection)
+
+    def table(self, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()) -> RenderableType:
+        """Return the table of `milepost show`, for `rich.print`. Arguments and errors as of `select`."""
         from milepost.report.terminal import TableView
 
-        return TableView(self._shown(tasks, metrics))
+        return TableView(self.select(tasks=tasks, metrics=metrics))
 
     def plot(
         self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()
     ) -> altair.ConcatChart:
         """Draw the learning curves as an Altair chart and, if `path` is given, write it (.png, .svg, .html).
 
-        Arguments and errors as `table`.
+        Arguments and errors as of `select`.
         """
         from milepost.report.charts.curves import curve
         from milepost.report.files import write_chart
 
-        chart = curve(self._shown(tasks, metrics))
+        chart = curve(self.select(tasks=tasks, metrics=metrics))
         if path is not None:
             for notice in write_chart(chart, Path(path)):
                 warnings.warn(notice, stacklevel=2)
         return chart
-
-    def _shown(self, tasks: Sequence[str], metrics: Sequence[str]) -> list[Row]:
-        every = self.rows()
-        picked = summary_rows(every, tasks=tasks, metrics=metrics)
-        return with_gaps(picked, without_figures(self.path, every))
 
     def to_records(self) -> list[dict[str, Any]]:
         """Return the rows as `milepost show --json` prints them."""

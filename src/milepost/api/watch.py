@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from milepost.analysis.training import TrainedCurve, note_training, read_summary_training
+from milepost.analysis.training import TrainedCurve
 from milepost.api.results import Results
+from milepost.results.training import note_training, read_summary_training
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
-from milepost.store import open_results
+from milepost.store import ResultsIndex
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -121,7 +122,7 @@ def is_at_plateau(results: Path) -> bool:
         ResultsError: a damaged record.
     """
     note_training(results)
-    curves = read_summary_training(results)
+    curves = read_summary_training(ResultsIndex.open(results))
     return bool(curves) and all(_has_stopped(one) for one in curves)
 
 
@@ -140,7 +141,7 @@ class _Picture:
         self._results = results
 
     def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
-        Results(open_results(self._results.path).path).plot(self.path)
+        Results(self._results.path).plot(self.path)
 
     def end(self) -> None:
         """The picture is up to date."""

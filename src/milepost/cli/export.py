@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 
-from milepost.analysis import rows
-from milepost.analysis.selection import select
 from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
 from milepost.report.files import check_target, write_file
 from milepost.report.long_table import as_csv, as_parquet
-from milepost.store import read_measurements
+from milepost.results.selection import select_all_rows
+from milepost.store import ResultsIndex
 
 FORMATS = ("lm_eval", "csv", "parquet")
 
@@ -46,10 +45,10 @@ def command(results: Path, kind: str | None, output: Path | None, say_json: bool
     if kind == "lm_eval":
         from milepost.report.lm_eval_files import export_lm_eval
 
-        written = export_lm_eval(results, output)
+        written = export_lm_eval(ResultsIndex.open(results), output)
     else:
         check_target(output)
-        every = rows(select(read_measurements(results)))
+        every = select_all_rows(ResultsIndex.open(results))
         write_file(output, as_parquet(every) if kind == "parquet" else as_csv(every).encode())
         written = [output]
     if say_json:

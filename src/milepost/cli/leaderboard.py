@@ -64,13 +64,13 @@ def command(
 
     One checkpoint of each run stands in it. The file of --baselines holds `MODEL: {TASK: {METRIC: FIGURE}}`.
     """
-    from milepost.analysis.leaderboard import make_leaderboard
     from milepost.report import leaderboard as report
     from milepost.report.files import check_target, write_file
+    from milepost.results.leaderboard import read_leaderboard
 
     if output is not None:
         check_target(output, SUFFIXES)
-    board = make_leaderboard(
+    board = read_leaderboard(
         list(dict.fromkeys(results)),
         baselines=baselines,
         tasks=tasks,

@@ -69,9 +69,9 @@ def command(
 def _scored(results: Path | None) -> Set[tuple[str, str]] | None:
     if results is None:
         return None
-    from milepost.store import scored_checkpoints
+    from milepost.store import ResultsIndex
 
-    return scored_checkpoints(results)
+    return ResultsIndex.open(results).scored
 
 
 def _as_object(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> dict[str, Any]:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from milepost.analysis import rows
-from milepost.analysis.curves import with_gaps
-from milepost.analysis.selection import summary_rows
-from milepost.cli.selection import picks_among, results_argument, selection_options
+from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
 from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.report.transforms import by_tokens, together
-from milepost.store import open_results
-from milepost.store.reading import LeftOut, measurements_of, read_current, without_figures
+from milepost.results import Selection, select_rows
+from milepost.results.selection import select_picks
+from milepost.store import ResultsIndex
 
 if TYPE_CHECKING:
     import altair as alt
@@ -80,23 +78,19 @@ def command(
     milepost plot results --tokens-per-step small=65536 --tokens-per-step large=262144 -o runs.png
     """
     check_target(output, CHART_SUFFIXES)
-    left_out: list[LeftOut] = []
-    current = list(read_current(open_results(results), left_out, free=metric))
-    measured = measurements_of(current)
-    picked = rows(
-        summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
-    )
+    index = ResultsIndex.open(results)
+    selection = Selection(tasks=task, metrics=metric, series=series, subjects=subjects)
+    picked = select_rows(index, selection, gaps=kind != "picks")
     tasks = list(dict.fromkeys(row.task for row in picked))
     from milepost.report.files import write_chart
     from milepost.report.notes import left_out_notes
 
-    notices = left_out_notes(left_out, {(row.series, row.task) for row in picked})
+    notices = left_out_notes(index.left_out, {(row.series, row.task) for row in picked})
     if kind == "picks":
         from milepost.report.charts.pick_bars import pick_bars
 
-        chart: alt.TopLevelMixin = pick_bars(picks_among(current, picked), title=title)
+        chart: alt.TopLevelMixin = pick_bars(select_picks(index, picked), title=title)
     else:
-        picked = with_gaps(picked, without_figures(results, measured))
         if in_one:
             runs = list(dict.fromkeys(row.series for row in picked))
             title = title or (runs[0] if len(runs) == 1 else None)

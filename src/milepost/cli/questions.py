@@ -12,9 +12,10 @@ from milepost.errors import ResultsError
 
 if TYPE_CHECKING:
     from milepost.analysis.questions import Kind
-    from milepost.store.pick_history import Asked, PickHistory
+    from milepost.store import ResultsFolder
+    from milepost.store.pick_history import PickHistory, Question
 
-    Question = tuple[PickHistory, Asked]
+    Shown = tuple[PickHistory, Question]
     Pieces = list[list[str] | None]
 
 
@@ -49,13 +50,15 @@ def command(
     \b
     milepost questions results --task mmlu_anatomy --learned -n 3
     """
+    from milepost.store import ResultsIndex
     from milepost.store.pick_history import read_histories
 
-    histories = read_histories(results, task, series)
+    index = ResultsIndex.open(results)
+    histories = read_histories(index, task, series)
     if stats:
         _print_stats(histories, say_json)
         return
-    found = _found(results, histories, kind or "all", count, doc_id)
+    found = _found(index.folder, histories, kind or "all", count, doc_id)
     pieces: Pieces = _pieces(results, found) if as_tokens else [None] * len(found)
     if say_json:
         _print_json(found, pieces)
@@ -66,18 +69,18 @@ def command(
 
 
 def _found(
-    results: Path, histories: list[PickHistory], kind: Kind, count: int, doc_ids: tuple[int, ...]
-) -> list[Question]:
+    results: ResultsFolder, histories: list[PickHistory], kind: Kind, count: int, doc_ids: tuple[int, ...]
+) -> list[Shown]:
     """The docs asked for, or of each series the first `count` of a kind."""
     from milepost.analysis.questions import select_docs
-    from milepost.store.pick_history import read_asked
+    from milepost.store.pick_history import read_questions
 
     if doc_ids:
         wanted = [(history, doc) for history in histories for doc in doc_ids if doc in history.doc_id]
         _refuse_unknown(histories, set(doc_ids) - {doc for _, doc in wanted})
     else:
         wanted = [one for own in _by_series(histories).values() for one in select_docs(own, kind, count)]
-    asked = read_asked(results, wanted)
+    asked = read_questions(results, wanted)
     return [(history, one) for (history, _), one in zip(wanted, asked, strict=True)]
 
 
@@ -90,7 +93,7 @@ def _refuse_unknown(histories: list[PickHistory], lacking: set[int]) -> None:
         )
 
 
-def _pieces(results: Path, found: list[Question]) -> Pieces:
+def _pieces(results: Path, found: list[Shown]) -> Pieces:
     """The tokens of each prompt."""
     from milepost.run.prompt_tokens import prompt_tokens
 
@@ -125,7 +128,7 @@ def _by_series(histories: list[PickHistory]) -> dict[str, list[PickHistory]]:
     return found
 
 
-def _print_json(found: list[Question], pieces: Pieces) -> None:
+def _print_json(found: list[Shown], pieces: Pieces) -> None:
     from milepost.report import questions as report
 
     records = [
@@ -135,7 +138,7 @@ def _print_json(found: list[Question], pieces: Pieces) -> None:
     click.echo(report.dumps(records))
 
 
-def _print(found: list[Question], pieces: Pieces, whole: bool) -> None:
+def _print(found: list[Shown], pieces: Pieces, whole: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 

@@ -64,13 +64,14 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     If it does not get far, what it said and its exit status are ours, and a folder that `is_new` goes again.
     """
     from milepost.cli.detach import detach
+    from milepost.store import ResultsFolder
     from milepost.store import safe_paths as inside
 
     started = detach(folder)
     if started.status:
         click.echo(inside.read_bytes(started.log).decode("utf-8", "replace"), nl=False, err=True)
         inside.remove(started.log)
-        if is_new and not inside.files_below(folder / "store"):
+        if is_new and not inside.files_below(ResultsFolder(folder).store):
             inside.remove_folder(folder)  # another process may have begun to use it meanwhile
         return started.status
     if as_json:
@@ -133,7 +134,7 @@ def print_results(results: Results, as_json: bool) -> None:
         from rich.console import Console
 
         Console(highlight=False).print(results.table(), crop=False)
-        tell_versions(results.path, results.rows())
+        tell_versions(results.index(), results.rows())
     for name, reason in results.failures.items():
         click.echo(f"failed: {printable(name)}: {printable(reason)}", err=True)
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}

@@ -1,4 +1,4 @@
-"""The options that say which figures to look at, shared by the commands that read results."""
+"""Options that select metrics, and notes on what is not shown, for the commands that read results."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import click
 
 from milepost.errors import ResultsError
 from milepost.safe_text import printable
-from milepost.store import open_results
-from milepost.store.reading import Current, LeftOut, checkpoint_records, picks_of
+from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
-from milepost.types import Measurement, Picks
+from milepost.types import Measurement
 
 results_argument = click.argument("results", type=click.Path(path_type=Path))
 
@@ -47,23 +46,24 @@ def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
 
 
-def tell_left_out(left_out: Sequence[LeftOut], shown: Sequence[Measurement]) -> None:
+def tell_left_out(index: ResultsIndex, shown: Sequence[Measurement]) -> None:
     """Say on standard error which checkpoints are not joined to what is shown, and why."""
     from milepost.report.notes import left_out_notes
 
-    for note in left_out_notes(left_out, {(each.series, each.task) for each in shown}):
+    for note in left_out_notes(index.left_out, {(row.series, row.task) for row in shown}):
         click.echo(f"note: {note}", err=True)
 
 
-def tell_without_metrics(results: Path, shown: Sequence[Measurement]) -> None:
+def tell_without_metrics(index: ResultsIndex) -> None:
     """Say which checkpoints have scores and no metrics, and the command that computes them.
 
     Raises:
-        ResultsError: there are no other checkpoints to show.
+        ResultsError: no checkpoint has metrics.
     """
-    waiting = without_metrics(open_results(results))
+    waiting = without_metrics(index)
+    results = index.folder.path
     command = f"milepost metrics {shlex.quote(str(results))}"
-    if waiting and not shown:
+    if waiting and not index.scored:
         raise ResultsError(
             f"{results}: {len(waiting)} checkpoints have scores and no metrics yet",
             f"`{command}` computes them where lm_eval is installed",
@@ -76,27 +76,9 @@ def tell_without_metrics(results: Path, shown: Sequence[Measurement]) -> None:
         )
 
 
-def tell_versions(results: Path, shown: Sequence[Measurement]) -> None:
+def tell_versions(index: ResultsIndex, shown: Sequence[Measurement]) -> None:
     """Say on standard error where the checkpoints of a series were scored with different versions."""
     from milepost.report.versions import version_notes
 
-    records = checkpoint_records(open_results(results))
-    for note in version_notes(records, {each.series for each in shown}):
+    for note in version_notes(index.checkpoints(), {row.series for row in shown}):
         click.echo(f"note: {note}", err=True)
-
-
-def picks_among(current: Sequence[Current], shown: Sequence[Measurement]) -> list[Picks]:
-    """The picks of the tasks that are shown.
-
-    Raises:
-        ResultsError: none of them has any.
-    """
-    wanted = {(each.series, each.task) for each in shown}
-    found = [each for each in picks_of(current) if (each.series, each.task) in wanted]
-    if not found:
-        raise ResultsError(
-            "there are no picks of these tasks",
-            "only multiple-choice tasks have them; results of an earlier version get them from the same "
-            "`milepost run` again, without scoring anything",
-        )
-    return found

@@ -7,26 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from milepost.analysis import rows
-from milepost.analysis.curves import with_gaps
-from milepost.analysis.selection import select, summary_rows
 from milepost.cli.selection import (
-    picks_among,
     results_argument,
     selection_options,
     tell_left_out,
     tell_versions,
     tell_without_metrics,
 )
-from milepost.store import open_results
-from milepost.store.reading import EVERY, LeftOut, measurements_of, read_current, without_figures
+from milepost.results import Selection, select_rows
+from milepost.results.selection import select_all_rows, select_picks
+from milepost.store import ResultsIndex
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from milepost.analysis import Row
-    from milepost.store.reading import Current
-    from milepost.types import Measurement, Picks
+    from milepost.types import Picks
 
 
 @click.command()
@@ -62,67 +58,59 @@ def command(
 
     --json and --csv write all tasks and metrics that the patterns leave, not only those of the table.
     """
+    index = ResultsIndex.open(results)
     if provenance:
         from milepost.report.score_origin import as_json as origin_json
         from milepost.report.score_origin import origin_lines
         from milepost.store.provenance import read_provenance
 
-        origins = read_provenance(results)
+        origins = read_provenance(index)
         click.echo(origin_json(origins) if form == "json" else "\n".join(origin_lines(origins)))
         return
-    left_out: list[LeftOut] = []
-    free = metric or (EVERY if form in ("json", "csv") else ())
-    current = list(read_current(open_results(results), left_out, free=free))
-    measured = measurements_of(current)
-    tell_without_metrics(results, measured)
+    selection = Selection(tasks=task, metrics=metric, series=series, subjects=subjects)
+    tell_without_metrics(index)
     if picks:
-        shown = summary_rows(measured, tasks=task, series=series, subjects=subjects)
-        _show_picks(picks_among(current, shown), as_json=form == "json")
+        of_tasks = Selection(tasks=task, series=series, subjects=subjects)
+        _show_picks(select_picks(index, select_rows(index, of_tasks, gaps=False)), as_json=form == "json")
         return
     if form == "json" and summary:
-        from milepost.analysis.training import read_training
         from milepost.report.progress import as_json as training_json
+        from milepost.results.training import read_training
 
-        curves = rows(
-            summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
-        )
-        click.echo(training_json(read_training(results, current, curves)))
+        click.echo(training_json(read_training(index, select_rows(index, selection, gaps=False))))
         return
     if form in ("json", "csv"):
         from milepost.report.long_table import as_csv, as_json
 
-        picked = rows(select(measured, tasks=task, metrics=metric, series=series), measured)
-        click.echo(as_json(picked) if form == "json" else as_csv(picked).rstrip("\n"))
+        every = select_all_rows(index, selection)
+        click.echo(as_json(every) if form == "json" else as_csv(every).rstrip("\n"))
         return
-    picked = rows(
-        summary_rows(measured, tasks=task, metrics=metric, series=series, subjects=subjects), measured
-    )
-    picked = with_gaps(picked, without_figures(results, measured))
-    tell_left_out(left_out, picked)
-    tell_versions(results, picked)
+    rows = select_rows(index, selection)
+    tell_left_out(index, rows)
+    tell_versions(index, rows)
     if form == "markdown":
         from milepost.report.markdown import markdown
 
-        click.echo(markdown(picked), nl=False)
+        click.echo(markdown(rows), nl=False)
         return
     from rich.console import Console
 
     from milepost.report.terminal import print_table
 
     console = Console(highlight=False)
-    print_table(picked, console)
+    print_table(rows, console)
     if summary is not False:
-        _show_summary(results, current, measured, picked, console)
+        _show_summary(index, selection, rows, console)
 
 
-def _show_summary(
-    results: Path, current: list[Current], measured: list[Measurement], picked: list[Row], console: Console
-) -> None:
-    from milepost.analysis.training import group_extremes, read_training
+def _show_summary(index: ResultsIndex, selection: Selection, rows: list[Row], console: Console) -> None:
+    from milepost.analysis.training import group_extremes
     from milepost.report.progress import training
+    from milepost.results.training import read_training
 
     console.print()
-    for part in training(read_training(results, current, picked), group_extremes(measured, picked)):
+    extremes = group_extremes(index.metrics(selection.metrics), rows)
+    for part in training(read_training(index, rows), extremes):
         console.print(part, crop=False, soft_wrap=True)
 
 

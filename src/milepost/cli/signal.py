@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from milepost.analysis.selection import overview, select
+from milepost.analysis.selection import overview
 from milepost.cli.selection import patterns, results_argument, tell_left_out
-from milepost.store import open_results
-from milepost.store.reading import LeftOut, measurements_of, picks_of, read_current
+from milepost.results import Selection
+from milepost.store import ResultsIndex
 
 SUBJECTS_SHOWN = 20
 
@@ -46,15 +46,11 @@ def command(
     beyond its noise. at chance: it is not above these. too noisy at this scale: what moves cannot be told
     from noise. Formulas and papers are in docs/signal.md.
     """
-    from milepost.analysis.log_scale import on_log_scale
-    from milepost.analysis.task_signal import task_signals
+    from milepost.results.signal import rate_tasks
 
-    left_out: list[LeftOut] = []
-    folder = open_results(results)
-    current = list(read_current(folder, left_out))
-    picked = select(measurements_of(current), tasks=task, series=series)
-    signals = task_signals(picked, picks_of(current), last, ratios=on_log_scale(folder, current))
-    tell_left_out(left_out, picked)
+    index = ResultsIndex.open(results)
+    signals, picked = rate_tasks(index, Selection(tasks=task, series=series), last)
+    tell_left_out(index, picked)
     if as_json:
         from milepost.report.signal import as_json as signal_json
 

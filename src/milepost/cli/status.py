@@ -11,6 +11,7 @@ import click
 
 from milepost.cli.selection import results_argument
 from milepost.safe_text import printable
+from milepost.store import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
 
 
@@ -19,7 +20,7 @@ from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_s
 @click.option("--json", "as_json", is_flag=True, help="An object with all of it.")
 def command(results: Path, as_json: bool) -> None:
     """Say which processes work on RESULTS, which checkpoints are done and which are left."""
-    status = read_status(results)
+    status = read_status(ResultsIndex.open(results))
     if as_json:
         click.echo(json.dumps(_as_object(status), ensure_ascii=False, indent=1))
         return
@@ -38,7 +39,7 @@ def command(results: Path, as_json: bool) -> None:
 def _say(series: SeriesStatus, *, running: bool) -> None:
     n = len(series.checkpoints)
     click.echo(printable(f"{series.series}: {series.n_done} of {n} checkpoints done"))
-    left = [one for one in series.checkpoints if not one.has_figures]
+    left = [one for one in series.checkpoints if not one.has_metrics]
     for one in series.checkpoints:
         if one.failure is not None:
             click.echo(printable(f"  {one.checkpoint}: failed: {one.failure}"))
@@ -69,7 +70,7 @@ def _as_object(status: Status) -> dict[str, Any]:
                         "checkpoint": one.checkpoint,
                         "shards_done": one.shards_done,
                         "shards": one.shards,
-                        "done": one.has_figures,
+                        "done": one.has_metrics,
                         "failure": one.failure,
                     }
                     for one in series.checkpoints

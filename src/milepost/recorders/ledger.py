@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.store import ResultsFolder
-from milepost.store.atomic_files import is_intact, read_json, safe_name, write_json
+from milepost.store.atomic_files import is_intact, read_json, write_json
 
 IGNORED_SETTINGS = ("names", "suite", "include_path", "allow_task_code")
 """Settings that do not separate runs: more tasks of the same series go into the same run."""
@@ -42,7 +42,7 @@ class Ledger:
             ResultsError: the ledger is damaged.
         """
         digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:8]
-        path = recorded_folder(results) / recorder / f"{safe_name(str(run['series']))}-{digest}.json"
+        path = results.recorded_path(recorder, str(run["series"]), digest)
         if not path.exists():
             return cls(path, secrets.token_hex(4))
         kept = read_json(path)
@@ -77,11 +77,6 @@ class Ledger:
 
     def _write(self) -> None:
         write_json(self.path, {"run_id": self.run_id, "recorded": self.recorded, "tables": self.tables})
-
-
-def recorded_folder(results: ResultsFolder) -> Path:
-    """Return the folder of all ledgers."""
-    return results.path / "store" / "recorded"
 
 
 def run_settings(asked: Mapping[str, Any]) -> dict[str, Any]:

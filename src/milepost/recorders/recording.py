@@ -22,9 +22,9 @@ from milepost.recorders.ledger import Ledger, run_settings
 from milepost.recorders.metric_rows import curves_of, subjects_table
 from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
 from milepost.store import ResultsFolder
-from milepost.store.atomic_files import read_json
 from milepost.store.leases import Leases
-from milepost.store.reading import checkpoints_of, figures_of_plan
+from milepost.store.reading import read_checkpoints, read_metrics, read_plan
+from milepost.store.records import CheckpointRecord
 from milepost.types import Checkpoint, Measurement
 
 logger = logging.getLogger("milepost.run")
@@ -95,8 +95,8 @@ class Recording:
 
     def _run_of(self, plan_id: str, series: str) -> _SeriesRun | None:
         """Return the run of a series; None if another process records it."""
-        plan = read_json(self._results.plan_path(plan_id))
-        settings = run_settings(plan["settings"]["asked"])
+        plan = read_plan(self._results, plan_id)
+        settings = run_settings(plan.asked)
         described = {"project": self._project, "series": series, "asked": settings}
         key = _digest(described)
         if key not in self._runs:
@@ -112,7 +112,7 @@ class Recording:
                 run_id=ledger.run_id,
                 name=_run_name(series, settings),
                 folder=self._results.path,
-                config=redacted({"series": series, **settings, "versions": plan["settings"]["versions"]}),
+                config=redacted({"series": series, **settings, "versions": plan.settings["versions"]}),
             )
             self._runs[key] = _SeriesRun(series, recorded, ledger)
         run = self._runs[key]
@@ -128,19 +128,21 @@ class Recording:
         return run.recorder
 
     def _record(self, run: _SeriesRun, plan_id: str, only: str | None = None) -> None:
-        for checkpoint in checkpoints_of(self._results, run.series):
-            if only is None or checkpoint["checkpoint"] == only:
+        for checkpoint in read_checkpoints(self._results, run.series):
+            if only is None or checkpoint.name == only:
                 self._record_checkpoint(run, plan_id, checkpoint)
 
-    def _record_checkpoint(self, run: _SeriesRun, plan_id: str, checkpoint: dict[str, Any]) -> None:
-        name, model = checkpoint["checkpoint"], f"{checkpoint['model_id']}-{checkpoint['numerics']}"
-        found = figures_of_plan(self._results, plan_id, checkpoint)
-        settings = {measurement.task: setting for setting, measurement in found}
+    def _record_checkpoint(self, run: _SeriesRun, plan_id: str, checkpoint: CheckpointRecord) -> None:
+        name, model = checkpoint.name, "-".join(checkpoint.model)
+        metrics = read_metrics(self._results, plan_id, checkpoint)
+        if metrics is None:
+            return
+        settings = metrics.settings
         new = run.ledger.missing_tasks(name, model, settings)
         if not new:
             return
-        every = rows(measurement for _, measurement in found)
-        step = checkpoint["step"]
+        every = rows(row.measurement(checkpoint) for row in metrics.rows)
+        step = checkpoint.step
         if step is None:
             logger.warning(
                 "%s has no step: it is in the tables of %s, but not in its curves", name, self._name
@@ -163,13 +165,11 @@ class Recording:
     def _all_rows(self, run: _SeriesRun) -> Sequence[Row]:
         """Return the rows of all checkpoints and plans of a run; of each task those of the last plan."""
         found: dict[tuple[str, str], list[Measurement]] = {}
-        for checkpoint in checkpoints_of(self._results, run.series):
+        for checkpoint in read_checkpoints(self._results, run.series):
             for plan_id in run.plans:
-                by_task: dict[str, list[Measurement]] = {}
-                for _, measurement in figures_of_plan(self._results, plan_id, checkpoint):
-                    by_task.setdefault(measurement.task, []).append(measurement)
-                for task, measured in by_task.items():
-                    found[measured[0].checkpoint, task] = measured
+                metrics = read_metrics(self._results, plan_id, checkpoint)
+                for task, measured in ({} if metrics is None else metrics.of_task).items():
+                    found[checkpoint.name, task] = [row.measurement(checkpoint) for row in measured]
         return rows(measurement for measured in found.values() for measurement in measured)
 
     def _give_up(self, error: RecorderError) -> None:

@@ -17,76 +17,75 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import ResultsError
-from milepost.store import ResultsFolder, open_results
-from milepost.store.atomic_files import file_part, read_json, write_atomically
-from milepost.store.folder import counted_id_of, docs_id_of
-from milepost.store.reading import current_records
+from milepost.store import ResultsFolder, ResultsIndex
+from milepost.store.atomic_files import read_json, write_atomically
+from milepost.store.columns import harness_metrics
+from milepost.store.file_names import file_part
+from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table
 
 
-def export_lm_eval(results: Path, out: Path, only: set[tuple[str, str]] | None = None) -> list[Path]:
-    """Write lm_eval's files of every current checkpoint; the results files written.
+def export_lm_eval(index: ResultsIndex, out: Path, only: set[tuple[str, str]] | None = None) -> list[Path]:
+    """Write lm_eval's files of every current checkpoint, and return the paths of the results files.
 
     Args:
         only: (series, checkpoint) pairs to export; None for all.
 
     Raises:
-        ResultsError: not a results folder, nothing in it, or a damaged record.
+        ResultsError: there is nothing to export, or a damaged record.
     """
-    folder = open_results(results)
     confine(out)
     stamp = datetime.now().isoformat().replace(":", "-")
     written = []
-    for plan_id, record in current_records(folder):
-        if only is None or (record["series"], record["checkpoint"]) in only:
-            written.append(_export_one(folder, out, plan_id, record, stamp))
+    for plan_id, checkpoint in index.newest_plans():
+        if only is None or (checkpoint.series, checkpoint.name) in only:
+            written.append(_export_one(index, out, plan_id, checkpoint, stamp))
     if not written:
         raise ResultsError(
-            f"{results} has no figures yet", "run `milepost run` to the end of a checkpoint first"
+            f"{index.folder.path} has no figures yet", "run `milepost run` to the end of a checkpoint first"
         )
     return written
 
 
-def _export_one(folder: ResultsFolder, out: Path, plan_id: str, record: dict[str, Any], stamp: str) -> Path:
-    plan = read_json(folder.plan_path(plan_id))
-    metrics = read_json(folder.metrics_path(plan_id, record["model_id"], record["numerics"]))
-    target = folder.log_folder(record["series"], record["checkpoint"]).relative_to(folder.path)
-    place = out / target
+def _export_one(
+    index: ResultsIndex, out: Path, plan_id: str, checkpoint: CheckpointRecord, stamp: str
+) -> Path:
+    folder, plan = index.folder, index.plan(plan_id)
+    metrics = index.metrics_record(plan_id, checkpoint)
+    place = out / folder.log_folder(checkpoint.series, checkpoint.name).relative_to(folder.path)
     hashes = {}
-    for task in plan["tasks"]:
-        if task["name"] in metrics["missing"]:
+    for task in plan.tasks:
+        if task.name in metrics.missing:
             continue
-        samples = list(_samples(folder, task, record))
+        samples = list(_samples(folder, task, checkpoint))
         joined = "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
-        hashes[task["name"]] = hashlib.sha256(joined.encode()).hexdigest()
+        hashes[task.name] = hashlib.sha256(joined.encode()).hexdigest()
         lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
-        write_atomically(place / f"samples_{file_part(task['name'])}_{stamp}.jsonl", lines.encode())
+        write_atomically(place / f"samples_{file_part(task.name)}_{stamp}.jsonl", lines.encode())
     content = {
-        **metrics["lm_eval"],
+        **metrics.lm_eval,
         **read_json(folder.lm_eval_tables_path(plan_id)),
-        "config": _config(plan, record),
+        "config": _config(plan, checkpoint),
         **_environment(plan),
         "task_hashes": hashes,
-        **_experiment(plan, record),
+        **_experiment(plan, checkpoint),
     }
     path = place / f"results_{stamp}.json"
     write_atomically(path, json.dumps(content, ensure_ascii=False, indent=2).encode())
     return path
 
 
-def _samples(folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One entry per doc and filter, in lm_eval's order and with its spelling of numbers as strings."""
-    docs = {row["doc_id"]: row for row in read_table(folder.docs_path(docs_id_of(task))).to_pylist()}
-    responses = _responses(folder, task, record, docs)
-    path = folder.doc_metrics_path(counted_id_of(task), record["model_id"], record["numerics"])
+def _samples(
+    folder: ResultsFolder, task: PlannedTask, checkpoint: CheckpointRecord
+) -> Iterator[dict[str, Any]]:
+    """Yield one entry per doc and filter, in lm_eval's order and with its spelling of numbers as strings."""
+    docs = {row["doc_id"]: row for row in read_table(folder.docs_path(task.docs_id)).to_pylist()}
+    responses = _responses(folder, task, checkpoint, docs)
+    path = folder.doc_metrics_path(task.counted_id, *checkpoint.model)
     for row in read_table(path).to_pylist():
         doc = docs[row["doc_id"]]
-        figures = {
-            name.split(":", 1)[1]: json.loads(value) if name.startswith("json:") else value
-            for name, value in row.items()
-            if name.startswith(("metric:", "json:")) and value is not None
-        }
+        metrics = harness_metrics(row)
         yield {
             "doc_id": row["doc_id"],
             "doc": json.loads(doc["doc"]),
@@ -98,21 +97,21 @@ def _samples(folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any]
             "resps": responses[row["doc_id"]],
             "filtered_resps": _as_strings(json.loads(row["filtered"])),
             "filter": row["filter"],
-            "metrics": list(figures),
+            "metrics": list(metrics),
             "doc_hash": doc["doc_hash"],
             "prompt_hash": doc["prompt_hash"],
             "target_hash": doc["target_hash"],
-            **figures,
+            **metrics,
         }
 
 
 def _responses(
-    folder: ResultsFolder, task: dict[str, Any], record: dict[str, Any], docs: dict[int, dict[str, Any]]
+    folder: ResultsFolder, task: PlannedTask, checkpoint: CheckpointRecord, docs: dict[int, dict[str, Any]]
 ) -> dict[int, list[Any]]:
     """By doc: what the model answered to each request, [[[log-likelihood, greedy]], ...] as strings."""
     answers: list[Any] = []
-    for shard_id, _, _ in task["shards"]:
-        path = folder.score_path(record["model_id"], record["numerics"], shard_id)
+    for shard in task.shards:
+        path = folder.score_path(*checkpoint.model, shard.shard_id)
         scores = (column.tolist() for column in folder.read_scores(path))
         answers += zip(*scores, folder.read_generated(path), strict=True)
     found: dict[int, list[Any]] = {}
@@ -131,19 +130,21 @@ def _response(asked: list[Any], loglikelihood: float, greedy: bool, texts: list[
     return [str(loglikelihood)] if len(asked) == 1 else [[str(loglikelihood), str(greedy)]]
 
 
-def _config(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    asked = plan["settings"]["asked"]
+def _config(plan: PlanRecord, checkpoint: CheckpointRecord) -> dict[str, Any]:
+    asked = plan.asked
     seeds = asked["seeds"]
+    model_id, numerics = checkpoint.model
+    dtype = numerics.split("-")[0]
     return {
         "model": "milepost",
-        "model_args": {"pretrained": record["source"], "dtype": record["numerics"].split("-")[0]},
-        "model_num_parameters": record.get("n_parameters"),
-        "model_dtype": record["numerics"].split("-")[0],
-        "model_revision": record["checkpoint"],
-        "model_sha": record["model_id"],
+        "model_args": {"pretrained": checkpoint.source, "dtype": dtype},
+        "model_num_parameters": checkpoint.n_parameters,
+        "model_dtype": dtype,
+        "model_revision": checkpoint.name,
+        "model_sha": model_id,
         "batch_size": None,
         "batch_sizes": [],
-        "device": record.get("device"),
+        "device": checkpoint.device,
         "use_cache": None,
         "limit": asked["limit"],
         "bootstrap_iters": None,
@@ -155,8 +156,8 @@ def _config(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment(plan: dict[str, Any]) -> dict[str, Any]:
-    versions, tokens = plan["settings"]["versions"], plan["settings"]["tokenizer"]
+def _environment(plan: PlanRecord) -> dict[str, Any]:
+    versions, tokens = plan.settings["versions"], plan.settings["tokenizer"]
     return {
         "git_hash": None,
         "date": datetime.now().timestamp(),
@@ -166,23 +167,23 @@ def _environment(plan: dict[str, Any]) -> dict[str, Any]:
         "upper_git_hash": None,
         **{f"tokenizer_{kind}_token": tokens[kind] for kind in ("pad", "eos", "bos")},
         "eot_token_id": int(tokens["eos"][1]) if tokens["eos"][1] != "None" else None,
-        "max_length": plan["max_length"],
+        "max_length": plan.max_length,
     }
 
 
-def _experiment(plan: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    asked = plan["settings"]["asked"]
+def _experiment(plan: PlanRecord, checkpoint: CheckpointRecord) -> dict[str, Any]:
+    asked = plan.asked
     instruction = asked["system_instruction"]
     return {
         "model_source": "milepost",
-        "model_name": record["source"],
-        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", record["source"]),
+        "model_name": checkpoint.source,
+        "model_name_sanitized": re.sub(r"[\"<>:/|\\?*\[\]]+", "__", checkpoint.source or ""),
         "system_instruction": instruction,
         "system_instruction_sha": hashlib.sha256(instruction.encode()).hexdigest() if instruction else None,
         "fewshot_as_multiturn": asked["fewshot_as_multiturn"],
         "chat_template": None,
         "chat_template_sha": None,
-        "total_evaluation_time_seconds": str(record.get("seconds", "")),
+        "total_evaluation_time_seconds": "",
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from milepost.safe_text import printable
-from milepost.store.reading import LeftOut
+from milepost.store.index import LeftOut
 from milepost.types import Measurement
 
 NAMED = 3

@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.analysis.curves import checkpoints, with_gaps
-from milepost.analysis.row import Row, rows
-from milepost.analysis.selection import select, summary_rows
+from milepost.analysis.row import Row
 from milepost.report.charts.theme import DARK, LIGHT
 from milepost.report.files import check_target, vegalite_version, write_file
 from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
 from milepost.report.scores import Grid, grids, legend
+from milepost.results.selection import select_all_rows, select_rows
 from milepost.safe_text import printable
-from milepost.store import read_measurements, read_settings
-from milepost.store.reading import without_figures
+from milepost.store import ResultsIndex
 from milepost.version import __version__
 
 if TYPE_CHECKING:
     import altair as alt
     from jinja2 import Template
-
-    from milepost.store.reading import Visited
 
 
 def write_report(results: Path, out: Path, *, title: str | None = None) -> list[str]:
@@ -41,8 +38,7 @@ def write_report(results: Path, out: Path, *, title: str | None = None) -> list[
         ResultsError: no results folder, nothing measured yet, or the page cannot be written.
     """
     check_target(out, (".html",))
-    every = select(rows(read_measurements(results)))
-    page, notices = _report(every, without_figures(results, every), read_settings(results), title)
+    page, notices = _report(ResultsIndex.open(results), title)
     write_file(out, page.encode())
     return notices
 
@@ -53,23 +49,21 @@ def chart_page(chart: alt.TopLevelMixin) -> str:
     return _page(title="".join(spec["title"]["text"]), spec=spec)
 
 
-def _report(
-    every: list[Row], gaps: Sequence[Visited], settings: Mapping[str, Any], title: str | None
-) -> tuple[str, list[str]]:
+def _report(index: ResultsIndex, title: str | None) -> tuple[str, list[str]]:
     from milepost.report.charts.curves import curve, remarks
 
-    of_main = summary_rows(every)
-    main = with_gaps(of_main, gaps)
+    every, summary = select_all_rows(index), select_rows(index, gaps=False)
+    main = with_gaps(summary, index.missing)
     tables = grids(main)
     page = _page(
         title=title or ", ".join(grid.series for grid in tables),
         spec=curve(main).to_dict(),
         summary=_summary(every),
         main_tables=tables,
-        all_tables=grids(with_gaps(every, gaps)) if len(every) > len(of_main) else [],
+        all_tables=grids(with_gaps(every, index.missing)) if len(every) > len(summary) else [],
         legend=legend(tables),
-        facts=facts(settings),
-        asked_tasks=asked_tasks(settings),
+        facts=facts(index.newest),
+        asked_tasks=asked_tasks(index.newest),
     )
     return page, remarks(main)
 

@@ -1,6 +1,6 @@
 """How a score came about, as lines for people: what was asked, of which data, with which software.
 
-Reads what `store.read_settings` returns; a fact that an older results folder lacks is left out.
+A fact that an older results folder lacks is left out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from milepost.safe_text import printable
+from milepost.store.index import NewestRun
+from milepost.store.records import PlanRecord, RunRecord
 
 _LONGEST = 400
 
@@ -30,14 +32,15 @@ class AskedTask(NamedTuple):
     dataset: str
 
 
-def facts(settings: Mapping[str, Any]) -> list[Fact]:
-    """The settings of the newest run, without those left at "not set"."""
-    return [Fact(name, _text(value)) for name, value in _named(settings) if value not in (None, "", {}, [])]
+def facts(newest: NewestRun | None) -> list[Fact]:
+    """Return the settings of the newest run, without those left at "not set"."""
+    named = () if newest is None else _named(newest.run, newest.plan)
+    return [Fact(name, _text(value)) for name, value in named if value not in (None, "", {}, (), [])]
 
 
-def asked_tasks(settings: Mapping[str, Any]) -> list[AskedTask]:
-    """The tasks of the newest run, in their order."""
-    tasks = _within(settings, "plan", "settings", "tasks")
+def asked_tasks(newest: NewestRun | None) -> list[AskedTask]:
+    """Return the tasks of the newest run, in their order."""
+    tasks = {} if newest is None else newest.plan.described
     return [
         AskedTask(
             printable(name),
@@ -49,10 +52,10 @@ def asked_tasks(settings: Mapping[str, Any]) -> list[AskedTask]:
     ]
 
 
-def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    asked = _within(settings, "plan", "settings", "asked")
-    yield "measured", _moment(settings.get("time"))
-    yield "checkpoints of", settings.get("sources")
+def _named(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
+    asked = plan.asked
+    yield "measured", _moment(run.time)
+    yield "checkpoints of", run.sources
     yield "tasks asked for", asked.get("names")
     yield "examples in the prompt", asked.get("num_fewshot")
     yield "docs per task", asked.get("limit")
@@ -62,17 +65,11 @@ def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "chat template", asked.get("apply_chat_template") or None
     yield "system instruction", asked.get("system_instruction")
     yield "seeds", asked.get("seeds")
-    yield "context, tokens", _within(settings, "plan").get("max_length")
-    yield "dtype", settings.get("dtype")
-    yield "device", settings.get("device")
-    yield "versions", settings.get("versions")
-    yield "plan", settings.get("plan_id")
-
-
-def _within(settings: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    for name in path:
-        settings = settings.get(name) or {}
-    return settings
+    yield "context, tokens", plan.max_length or None
+    yield "dtype", run.dtype
+    yield "device", run.device
+    yield "versions", run.versions
+    yield "plan", run.plan_id
 
 
 def _moment(seconds: float | None) -> str | None:

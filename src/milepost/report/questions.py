@@ -18,7 +18,7 @@ from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
 from milepost.report.wide import Wide
 from milepost.safe_text import printable
-from milepost.store.pick_history import Asked, PickHistory
+from milepost.store.pick_history import PickHistory, Question
 
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN_CHARACTERS = 600
@@ -33,7 +33,7 @@ ONE_CHECKPOINT = "one checkpoint only: nothing can have been learned or forgotte
 
 def question(
     history: PickHistory,
-    asked: Asked,
+    asked: Question,
     *,
     tokens: Sequence[str] | None = None,
     whole: bool = False,
@@ -99,7 +99,7 @@ def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -
     yield Text()
 
 
-def as_json(history: PickHistory, asked: Asked) -> dict[str, Any]:
+def as_json(history: PickHistory, asked: Question) -> dict[str, Any]:
     """One doc as data."""
     place = history.doc_id.tolist().index(asked.doc_id)
     steps = zip(

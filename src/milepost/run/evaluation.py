@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from milepost.analysis.training import note_training
 from milepost.errors import SourceError
 from milepost.plan.plan import Plan
+from milepost.results.training import note_training
 from milepost.run.callbacks import NoCallback, RunCallback, begun
 from milepost.run.config import EvalConfig
 from milepost.run.context import RunContext

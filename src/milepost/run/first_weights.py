@@ -47,7 +47,7 @@ class FirstWeights:
         assert isinstance(folder, Path)
         try:
             identity = identify(self._checkpoint, cache_folder(), held.sha256)
-            if not (self._results.path / "store" / "scores" / identity.model_id).exists():
+            if not self._results.scores_folder(identity.model_id).exists():
                 for file in identity.files:
                     held.sha256(folder / file.name)
         except MilepostError:

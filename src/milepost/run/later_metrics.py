@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from milepost.analysis.training import note_training
 from milepost.errors import MilepostError, TaskError
 from milepost.plan.plan import Plan
+from milepost.results.training import note_training
 from milepost.run.checkpoint_metrics import ensure_metrics
 from milepost.run.plan_from_records import read_stored_plan
 from milepost.run.planning import PlannedTasks
 from milepost.run.prompt_tokens import run_tokenizer
 from milepost.run.software_versions import can_compute_metrics
 from milepost.run.target import SCORING_VERSION, Target
-from milepost.store import ResultsFolder, open_results
+from milepost.store import ResultsFolder, ResultsIndex, open_folder
 from milepost.store.leases import Leases
-from milepost.store.reading import checkpoint_records, runs_newest_first
+from milepost.store.records import CheckpointRecord
 from milepost.store.tables import looks_whole, read_table
 from milepost.store.workers import Worker
 from milepost.tasks.question_source import ModelTraits
@@ -68,17 +68,24 @@ def compute_later(
             "lm_eval is not installed here, and metrics are lm_eval's",
             "pip install milepost in an environment of its own, and run this there",
         )
-    results = open_results(path)
+    results = open_folder(path)
     report = LaterMetrics()
     with Worker(results, {"command": f"milepost metrics {path}"}) as worker:
         leases = Leases(results, worker)
         try:
             for plan, waiting in _waiting(results, report):
-                series = next(iter(waiting.values()))["series"]
+                series = next(iter(waiting.values())).series
                 questions = _questions(results, plan, series, include_path, allow_task_code)
                 journal.say_collected()
-                for name, record in waiting.items():
-                    _compute(_target(results, plan, record), record, name, questions, leases, journal, report)
+                for name, checkpoint in waiting.items():
+                    _compute(
+                        _target(results, plan, checkpoint),
+                        checkpoint,
+                        questions,
+                        leases,
+                        journal,
+                        report,
+                    )
                     say(f"{name}: {report.lacking.get(name, 'metrics computed')}")
         finally:
             leases.give_back_all()
@@ -88,40 +95,41 @@ def compute_later(
 
 def _waiting(
     results: ResultsFolder, report: LaterMetrics
-) -> Iterator[tuple[Plan, dict[str, dict[str, Any]]]]:
+) -> Iterator[tuple[Plan, dict[str, CheckpointRecord]]]:
     """Each plan with the checkpoints, by name, that have all of its scores and no metrics."""
+    index = ResultsIndex(results)
     asked: dict[str, set[str]] = {}
-    for run in runs_newest_first(results):
-        asked.setdefault(run["plan_id"], set()).update(run["series"])
-    records = list(checkpoint_records(results))
+    for run in index.runs:
+        asked.setdefault(run.plan_id, set()).update(run.series)
+    checkpoints = [one for one in index.checkpoints() if one.model[1].endswith(f"-v{SCORING_VERSION}")]
     for plan_id, series in asked.items():
         plan = None
         found = {}
-        for record in records:
-            metrics = results.metrics_path(plan_id, record["model_id"], record["numerics"])
-            if record["series"] not in series or not record["numerics"].endswith(f"-v{SCORING_VERSION}"):
+        for checkpoint in checkpoints:
+            if checkpoint.series not in series:
                 continue
-            name = f"{record['series']}/{record['checkpoint']}"
+            name = checkpoint.full_name
             if plan is None:
-                if metrics.exists():
+                if index.has_metrics(plan_id, checkpoint):
                     continue
                 if not looks_whole(results.requests_path(plan_id)):
                     report.unscored.append(name)  # of an earlier Milepost, which kept too little of the plan
                     continue
                 plan = read_stored_plan(results, plan_id)
-            target = _target(results, plan, record)
+            target = _target(results, plan, checkpoint)
             if target.stored_metrics() is not None:
                 continue
             if target.missing_shards(verify=True):
                 report.unscored.append(name)
             else:
-                found[name] = record
+                found[name] = checkpoint
         if plan is not None and found:
             yield plan, found
 
 
-def _target(results: ResultsFolder, plan: Plan, record: dict[str, Any]) -> Target:
-    return Target(results, plan, record["model_id"], record["numerics"].rpartition("-v")[0])
+def _target(results: ResultsFolder, plan: Plan, checkpoint: CheckpointRecord) -> Target:
+    model_id, numerics = checkpoint.model
+    return Target(results, plan, model_id, numerics.rpartition("-v")[0])
 
 
 def _questions(
@@ -170,19 +178,18 @@ def _is_cut(plan: Plan, task: str) -> bool:
 
 def _compute(
     target: Target,
-    record: dict[str, Any],
-    name: str,
+    checkpoint: CheckpointRecord,
     questions: PlannedTasks,
     leases: Leases,
     journal: Journal,
     report: LaterMetrics,
 ) -> None:
-    path = target.results.log_folder(record["series"], record["checkpoint"]) / "evaluation.log"
+    path = target.results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
     with journal.evaluation_log(path) as log:
         start = time.monotonic()
         lacking = ensure_metrics(target, questions, leases)
         log.info("metrics computed in %.1f s", time.monotonic() - start)
     if lacking:
-        report.lacking[name] = lacking
+        report.lacking[checkpoint.full_name] = lacking
     else:
-        report.computed.append(name)
+        report.computed.append(checkpoint.full_name)

@@ -13,9 +13,9 @@ from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import KINDS, Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
 from milepost.store import ResultsFolder
-from milepost.store.atomic_files import read_json
-from milepost.store.folder import docs_id_of
 from milepost.store.picks import read_choices
+from milepost.store.reading import read_plan
+from milepost.store.records import PlannedTask
 from milepost.store.tables import looks_whole, read_table, write_table
 from milepost.types import Generation, Sequences
 
@@ -51,20 +51,20 @@ def read_stored_plan(results: ResultsFolder, plan_id: str) -> Plan:
     Raises:
         ResultsError: a record is missing or damaged, or of a Milepost that kept too little.
     """
-    record = read_json(results.plan_path(plan_id))
+    record = read_plan(results, plan_id)
     table = read_table(results.requests_path(plan_id))
     columns = {name: as_array(table[name]) for name in ("task", "kind", "doc_id", "n_targets")}
     tasks = []
-    for number, entry in enumerate(record["tasks"]):
+    for number, entry in enumerate(record.tasks):
         rows = columns["task"] == number
         tasks.append(
             _task(results, entry, *(columns[name][rows] for name in ("kind", "doc_id", "n_targets")))
         )
     plan = Plan(
         tasks=tuple(tasks),
-        tokenizer_id=record["tokenizer_id"],
-        max_length=record["max_length"],
-        settings=record["settings"],
+        tokenizer_id=record.tokenizer_id,
+        max_length=record.max_length,
+        settings=dict(record.settings),
     )
     if plan.plan_id != plan_id:
         raise ResultsError(
@@ -76,20 +76,19 @@ def read_stored_plan(results: ResultsFolder, plan_id: str) -> Plan:
 
 def _task(
     results: ResultsFolder,
-    entry: dict[str, Any],
+    entry: PlannedTask,
     kinds: npt.NDArray[np.int8],
     doc_ids: npt.NDArray[np.int64],
     n_targets: npt.NDArray[np.int64],
 ) -> TaskPlan:
     n = len(kinds)
-    docs_id = docs_id_of(entry)
-    choices = results.choices_path(docs_id)
+    choices = results.choices_path(entry.docs_id)
     asked = (Generation(until=(), max_new_tokens=0),) if (kinds == _TEXT).any() else ()
     return TaskPlan(
-        name=entry["name"],
-        task_id=entry["task_id"],
-        asked_id=entry["asked_id"],
-        docs_id=docs_id,
+        name=entry.name,
+        task_id=entry.task_id,
+        asked_id=entry.asked_id or "",
+        docs_id=entry.docs_id,
         encoded=EncodedTask(
             sequences=Sequences(
                 tokens=np.zeros(0, np.int32),
@@ -98,13 +97,13 @@ def _task(
             ),
             request_of=np.arange(n, dtype=np.int32),
             n_requests=n,
-            n_truncated=entry["n_truncated"],
+            n_truncated=entry.n_truncated,
         ),
         kinds=kinds,
         doc_ids=doc_ids,
         generations=Generations(asked, np.where(kinds == _TEXT, 0, -1).astype(np.int16)),
-        n_docs=entry["n_docs"],
-        docs=Docs(path=results.docs_path(docs_id)),
-        shards=tuple(Shard(shard_id, first, last, 0, 0) for shard_id, first, last in entry["shards"]),
+        n_docs=entry.n_docs,
+        docs=Docs(path=results.docs_path(entry.docs_id)),
+        shards=tuple(Shard(shard_id, first, last, 0, 0) for shard_id, first, last in entry.shards),
         choices=read_choices(choices) if choices.exists() else None,
     )

@@ -25,7 +25,7 @@ from milepost.plan.string_encoder import StringEncoder
 from milepost.run.journal import Journal
 from milepost.run.software_versions import can_compute_metrics, versions
 from milepost.run.time_limit import time_limit
-from milepost.store.folder import docs_name
+from milepost.store.layout import docs_name
 from milepost.store.tables import write_table
 from milepost.tasks.question_source import ModelTraits, QuestionSet, TaskRequests
 from milepost.tasks.registry import check_settings, digest_of, load_sources, source_named

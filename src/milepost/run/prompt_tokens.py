@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,15 @@ from milepost.errors import SourceError
 from milepost.plan.encode import encode
 from milepost.plan.string_encoder import StringEncoder
 from milepost.sources import discover
-from milepost.store import open_results, read_settings
-from milepost.store.reading import checkpoints_of
+from milepost.store import ResultsIndex
+from milepost.store.records import RunRecord
 from milepost.types import Request
 
 if TYPE_CHECKING:
-    from milepost.store.pick_history import Asked
+    from milepost.store.pick_history import Question
 
 
-def prompt_tokens(results: Path, series: str, asked: Asked) -> list[str]:
+def prompt_tokens(results: Path, series: str, question: Question) -> list[str]:
     """The text of each token of the doc's first request, cut from the left where the model's context cuts it.
 
     A token that is a part of a character is given as the tokenizer's vocabulary writes it.
@@ -30,8 +29,8 @@ def prompt_tokens(results: Path, series: str, asked: Asked) -> list[str]:
         TokenizerError: they have no tokenizer.
     """
     tokenizer, max_length = run_tokenizer(results, series)
-    context, continuation = asked.requests[0]
-    request = Request("loglikelihood", asked.doc_id, 0, context, continuation)
+    context, continuation = question.requests[0]
+    request = Request("loglikelihood", question.doc_id, 0, context, continuation)
     encoded = encode("this prompt", [request], StringEncoder(tokenizer), max_length)
     ids = encoded.sequences.tokens.tolist()
     return [_text(tokenizer, token) for token in ids]
@@ -42,21 +41,22 @@ def run_tokenizer(results: Path, series: str) -> tuple[Any, int]:
     """Return tokenizer and context length of the newest run: --tokenizer, else the last checkpoint's."""
     from milepost.weights import load_tokenizer, tokenizer_folder
 
-    settings = read_settings(results)
-    override = _tokenizer_option(settings)
-    source = checkpoints_of(open_results(results), series)[-1]["source"]
+    index = ResultsIndex.open(results)
+    assert index.newest is not None  # a stored checkpoint has a run
+    run, plan = index.newest
+    source = index.checkpoints(series)[-1].source or ""
     found = discover(source)
     if not found.checkpoints:
         raise SourceError(f"{source} is not there any more", "prompts as tokens need its tokenizer")
-    return load_tokenizer(tokenizer_folder(found.checkpoints[-1], override)), settings["plan"]["max_length"]
+    return load_tokenizer(tokenizer_folder(found.checkpoints[-1], _tokenizer_option(run))), plan.max_length
 
 
-def _tokenizer_option(run: Mapping[str, Any]) -> str | None:
+def _tokenizer_option(run: RunRecord) -> str | None:
     """Return the `--tokenizer` of a run; records without a config have only its command line."""
-    if "config" in run:
-        given: str | None = run["config"].get("tokenizer")
+    if run.config is not None:
+        given: str | None = run.config.get("tokenizer")
         return given
-    words = shlex.split(run["command"])
+    words = shlex.split(run.command or "")
     return words[words.index("--tokenizer") + 1] if "--tokenizer" in words else None
 
 

@@ -100,7 +100,7 @@ def _pace(clock: Clock, preparation_s: float) -> _Pace | None:
 
 def _remembered(results: ResultsFolder, plan: Plan, measured: _Pace | None) -> _Pace | None:
     """Keep what was measured now; else return what an earlier test of the same plan measured."""
-    path = results.path / "store" / "quick" / f"{plan.plan_id}.json"
+    path = results.quick_path(plan.plan_id)
     if measured is not None:
         write_json(path, asdict(measured))
         return measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,18 @@ from milepost.run.target import Target
 from milepost.sources import identify
 from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
-from milepost.store.atomic_files import cannot_write, is_intact, read_json, write_json
+from milepost.store.atomic_files import cannot_write, is_intact
 from milepost.store.picks import write_choices
-from milepost.store.reading import FAILURE, runs_folder, runs_newest_first
+from milepost.store.reading import read_runs
+from milepost.store.records import (
+    CheckpointRecord,
+    PlannedTask,
+    PlanRecord,
+    RunRecord,
+    ShardRecord,
+    read_if_intact,
+    write_record,
+)
 from milepost.store.tables import copy_table, looks_whole
 from milepost.types import Checkpoint
 
@@ -31,21 +40,30 @@ logger = logging.getLogger("milepost.run")
 
 
 def note_visit(results: ResultsFolder, checkpoint: Checkpoint, target: Target, **details: Any) -> None:
-    """Record which model the checkpoint's name stands for; what is known of that model already is kept."""
+    """Record which model the checkpoint's name stands for; what is known of that model already is kept.
+
+    Args:
+        details: other fields of the record, such as the engine.
+    """
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)
-    before = read_json(path) if is_intact(path) else {}
-    model = {"model_id": target.model_id, "numerics": target.numerics}
-    known = before if all(before.get(key) == value for key, value in model.items()) else {}
-    record = {**known, **_named(checkpoint), **model, **redacted(details)}
-    record.pop(FAILURE, None)
+    before = read_if_intact(CheckpointRecord, path)
+    record = before
+    if record is None or record.model != (target.model_id, target.numerics):
+        record = CheckpointRecord(
+            series=checkpoint.series,
+            name=checkpoint.name,
+            step=checkpoint.step,
+            model_id=target.model_id,
+            numerics=target.numerics,
+        )
+    record = replace(record, **_place(checkpoint), **redacted(details), failure=None)
     if record != before:
-        write_json(path, record)
+        write_record(path, record)
 
 
-def _named(checkpoint: Checkpoint) -> dict[str, Any]:
+def _place(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the fields of a record that may change with a visit, whichever model the checkpoint holds."""
     return {
-        "series": checkpoint.series,
-        "checkpoint": checkpoint.name,
         "step": checkpoint.step,
         "source": without_secrets(checkpoint.source),
         "format": checkpoint.format,
@@ -65,21 +83,21 @@ def write_records(
         device: None where nothing is left to compute; the one that was used before is noted then.
     """
     _drop_damaged(results)
-    earlier = runs_newest_first(results)
-    device = device or (earlier[0]["device"] if earlier else config.device)
-    records: list[dict[str, Any]] = [
-        {
-            "plan_id": plan_id,
-            "series": list(names),
-            "checkpoints": names,
-            "n_records": len(groups),
-            "command": config.command_line(),
-            "config": redacted(config.to_json()),
-            "sources": redacted(list(config.sources)),
-            "dtype": config.dtype,
-            "device": device,
-            "versions": versions(),
-        }
+    earlier = read_runs(results)
+    device = device or (earlier[0].device if earlier else config.device)
+    records = [
+        RunRecord(
+            plan_id=plan_id,
+            series=tuple(names),
+            checkpoints={series: tuple(own) for series, own in names.items()},
+            n_records=len(groups),
+            command=config.command_line(),
+            config=redacted(config.to_json()),
+            sources=tuple(redacted(list(config.sources))),
+            dtype=config.dtype,
+            device=device,
+            versions=versions(),
+        )
         for plan_id, (_, names) in groups.items()
     ]
     for plan, _ in groups.values():
@@ -90,9 +108,9 @@ def write_records(
             results.write_run(record)
 
 
-def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's record without its moment and without options, such as the log level, that change no result."""
-    return {key: value for key, value in run.items() if key not in ("time", "config")}
+def _asked(run: RunRecord) -> RunRecord:
+    """Return a run without its moment and without options, such as the log level, that change no result."""
+    return replace(run, time=None, config=None)
 
 
 def _drop_damaged(results: ResultsFolder) -> None:
@@ -101,12 +119,14 @@ def _drop_damaged(results: ResultsFolder) -> None:
     Those of the checkpoints that this run visits are made anew by it; the others are told of here, and
     must not keep the table from being shown.
     """
-    store = results.path / "store"
     lost = {
-        "runs": (inside.files(runs_folder(results), "*.json"), "what it asked for has to be asked again"),
-        "checkpoints": (inside.files_below(store / "checkpoints", "*.json"), "a run over it shows it again"),
+        "runs": (results.run_paths(), "what it asked for has to be asked again"),
+        "checkpoints": (
+            inside.files_below(results.folder_of("checkpoints"), "*.json"),
+            "a run over it shows it again",
+        ),
         "metrics": (
-            inside.files_below(store / "metrics", "*.json"),
+            inside.files_below(results.folder_of("metrics"), "*.json"),
             "a run over its checkpoint makes it anew",
         ),
     }
@@ -143,12 +163,13 @@ def note_failure(results: ResultsFolder, failure: Failure) -> None:
     except OSError as error:
         raise cannot_write(log_path, error) from error
     path = results.checkpoint_path(checkpoint.series, checkpoint.name)
-    before = read_json(path) if is_intact(path) else {"model_id": None}
-    record = {**before, **_named(checkpoint), FAILURE: reason}
-    if isinstance(checkpoint.location, Path) and record["model_id"] != _model_now(checkpoint):
-        record["model_id"] = None
+    before = read_if_intact(CheckpointRecord, path)
+    record = before or CheckpointRecord(series=checkpoint.series, name=checkpoint.name, step=checkpoint.step)
+    record = replace(record, **_place(checkpoint), failure=reason)
+    if isinstance(checkpoint.location, Path) and record.model_id != _model_now(checkpoint):
+        record = replace(record, model_id=None)
     if record != before:
-        write_json(path, record)
+        write_record(path, record)
 
 
 def _model_now(checkpoint: Checkpoint) -> str | None:
@@ -168,31 +189,29 @@ def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
     write_requests(results, plan)
     if is_intact(path) and not lacking:
         return
-    tasks = [
-        {
-            "name": task.name,
-            "task_id": task.task_id,
-            "asked_id": task.asked_id,
-            "docs_id": task.docs_id,
-            "counting_id": plan.counting_id(task),
-            "n_docs": task.n_docs,
-            "n_requests": task.encoded.n_requests,
-            "n_truncated": task.encoded.n_truncated,
-            "n_tokens": task.n_tokens,
-            "shards": [[shard.shard_id, shard.first, shard.last] for shard in task.shards],
-        }
+    tasks = tuple(
+        PlannedTask(
+            name=task.name,
+            task_id=task.task_id,
+            docs_id=task.docs_id,
+            asked_id=task.asked_id,
+            counting_id=plan.counting_id(task),
+            n_docs=task.n_docs,
+            n_requests=task.encoded.n_requests,
+            n_truncated=task.encoded.n_truncated,
+            n_tokens=task.n_tokens,
+            shards=tuple(ShardRecord(shard.shard_id, shard.first, shard.last) for shard in task.shards),
+        )
         for task in plan.tasks
-    ]
+    )
     for task in lacking:
         if task.docs.path is None or not copy_table(task.docs.path, results.docs_path(task.docs_id)):
             results.write_docs(task.docs_id, task.docs.table())
-    write_json(
-        path,
-        {
-            "plan_id": plan.plan_id,
-            "tokenizer_id": plan.tokenizer_id,
-            "max_length": plan.max_length,
-            "settings": {**plan.settings, "asked": redacted(plan.settings.get("asked", {}))},
-            "tasks": tasks,
-        },
+    record = PlanRecord(
+        plan_id=plan.plan_id,
+        tokenizer_id=plan.tokenizer_id,
+        max_length=plan.max_length,
+        settings={**plan.settings, "asked": redacted(plan.settings.get("asked", {}))},
+        tasks=tasks,
     )
+    write_record(path, record)

@@ -18,8 +18,8 @@ from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, SourceError
 from milepost.sources import identify
 from milepost.store import ResultsFolder
-from milepost.store.folder import MARKER
-from milepost.store.reading import checkpoints_of
+from milepost.store.folder import is_results_folder
+from milepost.store.reading import read_checkpoints
 from milepost.store.series import HUB, claim, longer_name, places_of_series
 from milepost.types import Series
 
@@ -35,7 +35,7 @@ def name_by_source(folder: Path, found: Sequence[Series]) -> list[Series]:
     Raises:
         ResultsError: a link leads out of the results folder.
     """
-    if not (folder / MARKER).is_file():
+    if not is_results_folder(folder):
         return list(found)
     results = ResultsFolder(folder)
     places = {name: tuple(map(_resolved, own)) for name, own in places_of_series(results).items()}
@@ -89,7 +89,7 @@ def _has_moved(results: ResultsFolder, series: Series, places: Sequence[str]) ->
     """Whether this is the stored series of its name, whose earlier places are gone."""
     if series.root.startswith(HUB) or any(one.startswith(HUB) or os.path.exists(one) for one in places):
         return False
-    stored = {record["checkpoint"]: record["model_id"] for record in checkpoints_of(results, series.name)}
+    stored = {record.name: record.model_id for record in read_checkpoints(results, series.name)}
     both = [one for one in series.checkpoints if one.name in stored and one.problem is None]
     try:
         same = [

@@ -14,7 +14,7 @@ from milepost.run.missing_metrics import describe_missing, may_be_retried
 from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json
-from milepost.store.folder import counted_id
+from milepost.store.layout import counted_id
 from milepost.store.tables import looks_whole, read_made
 
 if TYPE_CHECKING:

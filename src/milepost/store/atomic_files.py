@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -16,18 +15,14 @@ from milepost.credentials import redacted
 from milepost.errors import ResultsError, StorageError
 from milepost.store import safe_paths as inside
 from milepost.store.checksum import OPEN, is_sealed, seal
+from milepost.store.layout import KINDS_WITH_PLACES, STORE
 from milepost.store.processes import PROCESS_NAME, this_process
-
-STORE = "store"
-"""The folder of a results folder that holds its records."""
 
 TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
 """Names of files under way, with the process that writes them."""
 
 CHECKSUM = "checksum"
 """The entry of a JSON record that holds its checksum."""
-ABOUT_A_RUN = frozenset({"runs", "workers", "checkpoints", "series", "executed", "recorded", "quick"})
-"""Kinds of records that tell of commands and places, which may hold a password, and no text of a task."""
 WHOSE = frozenset({"series", "checkpoint", "checkpoints", "model_id", "plan_id", "numerics", "process"})
 """Entries that say whose record it is, by which it is found again."""
 NAME = "record"
@@ -132,7 +127,7 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
 
 
 def _sealed(path: Path, value: Mapping[str, Any]) -> bytes:
-    if record_kind(path) in ABOUT_A_RUN:
+    if record_kind(path) in KINDS_WITH_PLACES:
         value = {key: one if key in WHOSE else redacted(one) for key, one in value.items()}
     sealed = {**value, NAME: record_name(path), CHECKSUM: OPEN.decode()}
     return seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode())
@@ -216,22 +211,3 @@ def _remove_if_possible(path: Path) -> None:
         inside.remove(path)
     except (OSError, ResultsError):
         return  # below a file, or read-only: then it was never made
-
-
-def safe_name(name: str) -> str:
-    """A series or checkpoint name as one path component: readable, never hidden, never shared by two names.
-
-    `org/name` becomes `org__name`, as lm_eval spells it; anything else that must change gets a hash as well.
-    """
-    plain = re.sub(r"[^\w.+=@-]+", "__", name.replace("/", "__")).strip("._")
-    if plain and plain == name.replace("/", "__") and "__" not in name and len(plain.encode()) <= 200:
-        return plain
-    if len(plain.encode()) > 200:  # a file system has room for 255 bytes, and the ending wants some
-        plain = plain.encode()[:150].decode("utf-8", "ignore")
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-
-
-def file_part(name: str) -> str:
-    """A name as part of a file's name: as it is, unless it could lead elsewhere or be no file's name."""
-    harmless = name.isprintable() and not re.search(r"[/\\:]", name) and len(name.encode()) <= 150
-    return name if harmless and name.strip(". ") else safe_name(name)

@@ -12,9 +12,8 @@ from pathlib import Path
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import TEMPORARY
 from milepost.store.folder import ResultsFolder
-from milepost.store.leases import leases_folder
 from milepost.store.processes import is_running, this_process
-from milepost.store.workers import is_alive, live_workers, workers_folder
+from milepost.store.workers import is_alive, live_workers
 
 OLD_S = 3600.0
 """What a process of another machine has not touched for so long is nobody's."""
@@ -39,12 +38,12 @@ def sweep(results: ResultsFolder) -> int:
         inside.remove(path)
         removed += 1
     now = inside.clock(results.path)
-    for record in inside.files(workers_folder(results), "*.json"):
+    for record in inside.files(results.workers_folder, "*.json"):
         if not is_alive(record.stem, record, now, OLD_S):
             inside.remove(record)
     if all(worker.process == this_process() for worker in live_workers(results)):
-        for lease in inside.files(leases_folder(results), "*.*"):
-            if _holder_is_gone(lease, workers_folder(results), now):
+        for lease in inside.files(results.leases_folder, "*.*"):
+            if _holder_is_gone(lease, results.workers_folder, now):
                 inside.remove(lease)
     return removed
 

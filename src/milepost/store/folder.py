@@ -1,24 +1,4 @@
-"""Where each record of a results folder lies, and how it is written.
-
-    RESULTS/
-      milepost.json                                 marks the folder and its format version
-      <checkpoint>/<series>/evaluation.log          what happened, for people; and lm_eval's own files
-      store/
-        runs/<number>-<time>-<process>.json         what was asked, which plan, which checkpoints
-        plans/<plan_id>.json                        settings, tasks, groups, shards
-        plans/<plan_id>.requests.parquet            doc, kind and number of targets of each request
-        plans/<plan_id>.lm_eval.json                lm_eval's task configs, for its result files
-        docs/<docs_id>.parquet                      docs and prompts, once per task
-        checkpoints/<series>/<checkpoint>.json      which model a name stands for now
-        scores/<model_id>/<numerics>/<shard>.parquet   log-likelihoods: the costly part
-        metrics/<plan_id>/<model_id>-<numerics>.json   lm_eval's figures
-        doc_metrics/<task_id>-<counting_id>/<model_id>-<numerics>.parquet
-        choices/<docs_id>.parquet                   what a multiple-choice task offers, once per task
-        picks/<plan_id>/<model_id>-<numerics>.parquet  what the model made of it, doc by doc
-
-A score file is named by what produced it (weights, token ids, numerics): it is never overwritten, and that it
-exists is what "done" means.
-"""
+"""Create, check and open a results folder, and write its tables; `layout` says where each record lies."""
 
 from __future__ import annotations
 
@@ -27,14 +7,16 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
-from milepost.store.atomic_files import cannot_write, read_json, safe_name, write_atomically, write_json
+from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
+from milepost.store.layout import MARKER, Layout
 from milepost.store.processes import this_process
+from milepost.store.records import RunRecord
 from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table, table_bytes, write_table
 
@@ -44,37 +26,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT_VERSION = 1
-MARKER = "milepost.json"
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """What a disk says that is full, read-only or broken."""
 
 
-def docs_name(docs_id: str) -> str:
-    """The record of a task's docs and prompts, in every folder the same."""
-    return f"docs/{docs_id}"
-
-
-def docs_id_of(task: Mapping[str, Any]) -> str:
-    """The name of a task's docs, from the task's entry in the record of a plan."""
-    docs_id: str = task.get("docs_id", task["task_id"])  # as it was named by the first versions
-    return docs_id
-
-
-def counted_id_of(task: Mapping[str, Any]) -> str:
-    """The name of what a task's docs count, likewise; it says which docs and how they are counted."""
-    return counted_id(task["task_id"], task.get("counting_id"))
-
-
-def counted_id(task_id: str, counting_id: str | None) -> str:
-    """The name of what a task's docs count; the first versions' had no `counting_id`."""
-    return task_id if counting_id is None else f"{task_id}-{counting_id}"
-
-
 @dataclass(frozen=True, slots=True)
-class ResultsFolder:
-    """One results folder; create it with `ResultsFolder.create`, open it with `open_results`."""
-
-    path: Path
+class ResultsFolder(Layout):
+    """One results folder; create it with `ResultsFolder.create`, open it with `open_folder`."""
 
     def __post_init__(self) -> None:
         confine(self.path)
@@ -95,12 +53,7 @@ class ResultsFolder:
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
             raise cannot_write(path, error) from error
-        return open_results(path)
-
-    # ---- scores ---------------------------------------------------------------------------------------
-
-    def score_path(self, model_id: str, numerics: str, shard_id: str) -> Path:
-        return self.path / "store" / "scores" / model_id / numerics / f"{shard_id}.parquet"
+        return open_folder(path)
 
     def write_scores(
         self,
@@ -160,33 +113,6 @@ class ResultsFolder:
         found: list[list[str] | None] = table["generated"].to_pylist()
         return found
 
-    # ---- docs and metrics -----------------------------------------------------------------------------
-
-    def docs_path(self, docs_id: str) -> Path:
-        return self.path / "store" / f"{docs_name(docs_id)}.parquet"
-
-    def doc_metrics_path(self, counted: str, model_id: str, numerics: str) -> Path:
-        """Where it lies what each doc counts; `counted` is as `counted_id_of` gives it."""
-        return self.path / "store" / "doc_metrics" / counted / f"{model_id}-{numerics}.parquet"
-
-    def metrics_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
-        return self.path / "store" / "metrics" / plan_id / f"{model_id}-{numerics}.json"
-
-    def plan_path(self, plan_id: str) -> Path:
-        return self.path / "store" / "plans" / f"{plan_id}.json"
-
-    def requests_path(self, plan_id: str) -> Path:
-        return self.path / "store" / "plans" / f"{plan_id}.requests.parquet"
-
-    def lm_eval_tables_path(self, plan_id: str) -> Path:
-        return self.path / "store" / "plans" / f"{plan_id}.lm_eval.json"
-
-    def choices_path(self, docs_id: str) -> Path:
-        return self.path / "store" / "choices" / f"{docs_id}.parquet"
-
-    def picks_path(self, plan_id: str, model_id: str, numerics: str) -> Path:
-        return self.path / "store" / "picks" / plan_id / f"{model_id}-{numerics}.parquet"
-
     def write_docs(self, docs_id: str, table: pa.Table) -> None:
         """Docs and prompts of one task, once."""
         write_table(self.docs_path(docs_id), table)
@@ -196,16 +122,6 @@ class ResultsFolder:
         import pyarrow as pa
 
         write_table(path, pa.table(dict(columns)))
-
-    # ---- checkpoints and runs -------------------------------------------------------------------------
-
-    def checkpoint_path(self, series: str, checkpoint: str) -> Path:
-        return self.path / "store" / "checkpoints" / safe_name(series) / f"{safe_name(checkpoint)}.json"
-
-    def log_folder(self, series: str, checkpoint: str) -> Path:
-        """Where the files for people and lm_eval's files of one checkpoint go."""
-        name = safe_name(checkpoint)
-        return self.path / (f"{name}_" if name == "store" else name) / safe_name(series)
 
     def run_paths(self) -> list[Path]:
         """The records of what was asked, a file per run and plan, the oldest first.
@@ -217,21 +133,26 @@ class ResultsFolder:
         Raises:
             ResultsError: a link leads out of the folder.
         """
-        found = inside.files(self.path / "store" / "runs", "*.json")
+        found = inside.files(self.runs_folder, "*.json")
         return sorted(found, key=lambda path: (_number_of_run(path), path.name))
 
-    def write_run(self, record: Mapping[str, Any]) -> None:
+    def write_run(self, record: RunRecord) -> None:
         """Note what was asked and of which checkpoints; the newest run decides what `show` shows."""
         now = time.time()
         moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}"
         number = 1 + max(map(_number_of_run, self.run_paths()), default=0)
         name = f"{number:08d}-{moment}-{this_process()}"
-        write_json(self.path / "store" / "runs" / f"{name}.json", {"time": now, **record})
+        write_json(self.runs_folder / f"{name}.json", replace(record, time=now).to_json())
 
 
 def _number_of_run(path: Path) -> int:
     number, dash, _ = path.name.partition("-")
     return int(number) if dash and number.isdecimal() and len(number) < 15 else 0
+
+
+def is_results_folder(path: Path) -> bool:
+    """Return whether there is a results folder at `path`."""
+    return (path / MARKER).is_file()
 
 
 def check_writable(path: Path) -> None:
@@ -271,7 +192,7 @@ def _holds_other_things(path: Path) -> bool:
     return bool(foreign) and not (path / MARKER).exists()
 
 
-def open_results(path: Path) -> ResultsFolder:
+def open_folder(path: Path) -> ResultsFolder:
     """An existing results folder.
 
     Raises:

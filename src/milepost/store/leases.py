@@ -23,15 +23,15 @@ from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
 from milepost.store.folder import ResultsFolder
 from milepost.store.liveness import Watch
-from milepost.store.workers import Worker, workers_folder
+from milepost.store.workers import Worker
 
 
 class Leases:
     """The leases of one results folder, as one worker sees and takes them."""
 
     def __init__(self, results: ResultsFolder, worker: Worker) -> None:
-        self._folder = leases_folder(results)
-        self._workers = workers_folder(results)
+        self._folder = results.leases_folder
+        self._workers = results.workers_folder
         self._worker = worker
         self.watch = Watch()
         """What is known of whether the others move."""
@@ -115,10 +115,6 @@ class Leases:
 
     def _names(self) -> list[str]:
         return os.listdir(self._folder)
-
-
-def leases_folder(results: ResultsFolder) -> Path:
-    return results.path / "store" / "leases"
 
 
 def _process_of(lease: Path) -> str:

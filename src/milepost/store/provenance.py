@@ -1,21 +1,19 @@
-"""Where the current figures of each checkpoint come from: which weights, questions, software, when."""
+"""Trace the current metrics of each checkpoint to their origin: weights, questions, software, time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from milepost.store.atomic_files import read_json
-from milepost.store.folder import ResultsFolder, open_results
-from milepost.store.reading import current_records
+from milepost.store.folder import ResultsFolder
+from milepost.store.index import ResultsIndex
+from milepost.store.records import CheckpointRecord
 from milepost.store.tables import read_made
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """One checkpoint's origin. What several shards differ in is told of each."""
+    """One checkpoint's origin. Where its shards differ, every value is listed."""
 
     series: str
     checkpoint: str
@@ -36,44 +34,39 @@ class Provenance:
     n_shards: int
 
 
-def read_provenance(path: Path) -> list[Provenance]:
-    """The origin of each checkpoint's newest figures, ordered as they are shown.
+def read_provenance(index: ResultsIndex) -> list[Provenance]:
+    """Return the origin of each checkpoint's newest metrics, ordered as they are shown.
 
     Raises:
-        ResultsError: not a results folder, or a damaged record.
+        ResultsError: a damaged record.
     """
-    results = open_results(path)
-    shards: dict[str, list[str]] = {}
-    found = []
-    for plan_id, record in current_records(results):
-        if plan_id not in shards:
-            plan = read_json(results.plan_path(plan_id))
-            shards[plan_id] = [shard[0] for task in plan["tasks"] for shard in task.get("shards", ())]
-        found.append(_provenance(results, plan_id, record, shards[plan_id]))
-    return found
+    return [
+        _provenance(index.folder, plan_id, checkpoint, index.plan(plan_id).shard_ids)
+        for plan_id, checkpoint in index.newest_plans()
+    ]
 
 
 def _provenance(
-    results: ResultsFolder, plan_id: str, record: dict[str, Any], shards: list[str]
+    results: ResultsFolder, plan_id: str, checkpoint: CheckpointRecord, shard_ids: list[str]
 ) -> Provenance:
-    model_id, numerics = record["model_id"], record["numerics"]
-    made = [read_made(results.score_path(model_id, numerics, shard)) for shard in shards]
-    times = [one["time"] for one in made if "time" in one]
+    model_id, numerics = checkpoint.model
+    notes = [read_made(results.score_path(model_id, numerics, shard_id)) for shard_id in shard_ids]
+    times = [note["time"] for note in notes if "time" in note]
     return Provenance(
-        series=record["series"],
-        checkpoint=record["checkpoint"],
-        step=record["step"],
-        source=record["source"],
-        scored_from=_different(one.get("source") for one in made),
+        series=checkpoint.series,
+        checkpoint=checkpoint.name,
+        step=checkpoint.step,
+        source=checkpoint.source or "",
+        scored_from=_different(note.get("source") for note in notes),
         model_id=model_id,
         numerics=numerics,
         plan_id=plan_id,
-        engines=_different(one.get("engine") for one in made),
-        devices=_different(one.get("device") for one in made),
-        versions=_different(_spelt(one.get("versions")) for one in made),
+        engines=_different(note.get("engine") for note in notes),
+        devices=_different(note.get("device") for note in notes),
+        versions=_different(_spelt(note.get("versions")) for note in notes),
         first_scored=min(times, default=None),
         last_scored=max(times, default=None),
-        n_shards=len(shards),
+        n_shards=len(shard_ids),
     )
 
 

@@ -1,77 +1,99 @@
-"""Which training run each series of a results folder is: a series is its source, not its name.
+"""Record which training run each series of a results folder is: a series is its source, not its name.
 
     store/series/<name>.json      the series' name and the places where its checkpoints have been
 
-The record is made by whoever first writes the series, and by one process only. Folders of the first versions
-have none; there the checkpoints' own sources say it.
+Of several processes that first write a series, one creates the record. Folders of the first versions have
+none; there the checkpoints' own sources say it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from milepost.store import safe_paths as inside
-from milepost.store.atomic_files import create_json, is_intact, read_json, safe_name, write_json
+from milepost.store.atomic_files import create_json, is_intact
+from milepost.store.entries import Entries
 from milepost.store.folder import ResultsFolder
+from milepost.store.records import (
+    CheckpointRecord,
+    Record,
+    read_if_intact,
+    read_record,
+    write_record,
+)
 
 HUB = "hf://"
 
 
-def series_folder(results: ResultsFolder) -> Path:
-    """Where the records of series lie."""
-    return results.path / "store" / "series"
+@dataclass(frozen=True, slots=True)
+class SeriesRecord:
+    """The places where the checkpoints of a series have been, the newest last."""
+
+    series: str
+    places: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, value: Any) -> SeriesRecord:
+        """Check a record. Raises: ResultsError, which names the entry that is wrong."""
+        entries = Entries(value)
+        return cls(series=entries.get("series", str), places=entries.texts("places"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries of the file."""
+        return {"series": self.series, "places": list(self.places)}
 
 
 def places_of_series(results: ResultsFolder) -> dict[str, tuple[str, ...]]:
-    """Series to its places, the newest last: folders with links resolved, or `hf://org/name`.
+    """Return the places of each series, the newest last: folders with links resolved, or `hf://org/name`.
 
     Damaged records are passed over, as a run over their checkpoints makes them anew.
 
     Raises:
         ResultsError: a link leads out of the folder.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for record in _intact(series_folder(results)):
-        found[record["series"]] = tuple(record["places"])
-    for folder in inside.folders(results.path / "store" / "checkpoints"):
-        records = _intact(folder)
-        name = records[0]["series"] if records else None
-        if name is not None and name not in found:
-            found[name] = tuple(
-                dict.fromkeys(_place_of(record) for record in records if record.get("source"))
-            )
+    found = {record.series: record.places for record in _intact(SeriesRecord, results.folder_of("series"))}
+    for folder in inside.folders(results.folder_of("checkpoints")):
+        places: dict[str, None] = {}
+        records = _intact(CheckpointRecord, folder)
+        for record in records:
+            if record.source:
+                places[_place_of(record, record.source)] = None
+        if records:
+            found.setdefault(records[0].series, tuple(places))
     return found
 
 
-def _intact(folder: Path) -> list[dict[str, Any]]:
-    return [read_json(path) for path in inside.files(folder, "*.json") if is_intact(path)]
+def _intact(kind: type[Record], folder: Path) -> list[Record]:
+    records = (read_if_intact(kind, path) for path in inside.files(folder, "*.json"))
+    return [record for record in records if record is not None]
 
 
 def claim(results: ResultsFolder, series: str, place: str) -> bool:
-    """Make the series known as the one at `place`; False if another process has just made its record.
+    """Record that the series is the one at `place`; a place is added to those that a record has.
 
-    A place is added to those that a record has.
+    Returns:
+        False if another process has just recorded the series with another place.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    path = series_folder(results) / f"{safe_name(series)}.json"
-    places = places_of_series(results).get(series, ())
+    path = results.series_path(series)
+    known = places_of_series(results).get(series, ())
+    record = SeriesRecord(series, tuple(dict.fromkeys([*known, place])))
     if path.exists() and not is_intact(path):
         inside.remove(path)
     if path.exists():
-        if place not in places:
-            write_json(path, {"series": series, "places": [*places, place]})
+        if place not in known:
+            write_record(path, record)
         return True
-    if create_json(path, {"series": series, "places": list(dict.fromkeys([*places, place]))}):
-        return True
-    return place in read_json(path)["places"]
+    return create_json(path, record.to_json()) or place in read_record(SeriesRecord, path).places
 
 
 def longer_name(name: str, place: str, taken: Iterable[str]) -> str:
-    """The name with as many folders of its place (or the organisation) before it as it takes to be new."""
+    """Return the name with as many folders of its place (or the organisation) before it as make it new."""
     parts = [part for part in PurePosixPath(Path(place.removeprefix(HUB)).as_posix()).parts if part != "/"]
     known = set(taken)
     for depth in range(2, len(parts) + 1):
@@ -84,11 +106,10 @@ def longer_name(name: str, place: str, taken: Iterable[str]) -> str:
     return f"{name} ({number})"
 
 
-def _place_of(record: Mapping[str, str]) -> str:
-    """The place of the series of a checkpoint, from where the checkpoint was."""
-    source = record["source"]
+def _place_of(checkpoint: CheckpointRecord, source: str) -> str:
+    """Return the place of a checkpoint's series, from where the checkpoint was."""
     if source.startswith(HUB):
         return HUB + "/".join(source.removeprefix(HUB).split("@")[0].split("/")[:2])
     # A model folder that is a series of its own has the series' name; others lie in the series' folder.
-    alone = record["series"] == record["checkpoint"] == Path(source).name
-    return str(Path(source) if alone else Path(source).parent)
+    is_alone = checkpoint.series == checkpoint.name == Path(source).name
+    return str(Path(source) if is_alone else Path(source).parent)

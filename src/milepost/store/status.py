@@ -1,15 +1,15 @@
-"""How far the newest run of each series is: from what is stored and who is at work, without any model."""
+"""Report how far the newest run of each series is, from the stored records and the processes at work."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from milepost.store.atomic_files import read_json
-from milepost.store.folder import ResultsFolder, open_results
-from milepost.store.reading import FAILURE, newest_together, runs_newest_first
+from milepost.store.folder import ResultsFolder
+from milepost.store.index import ResultsIndex
+from milepost.store.reading import newest_command
+from milepost.store.records import CheckpointRecord, RunRecord, read_record
 from milepost.store.workers import WorkerRecord, live_workers
 
 
@@ -20,7 +20,7 @@ class CheckpointStatus:
     checkpoint: str
     shards_done: int
     shards: int
-    has_figures: bool
+    has_metrics: bool
     failure: str | None = None
     """Why its last visit failed."""
 
@@ -36,7 +36,7 @@ class SeriesStatus:
 
     @property
     def n_done(self) -> int:
-        return sum(one.has_figures for one in self.checkpoints)
+        return sum(checkpoint.has_metrics for checkpoint in self.checkpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,79 +48,67 @@ class Status:
     series: tuple[SeriesStatus, ...]
 
 
-def read_status(path: Path) -> Status:
-    """The state of the results folder at `path`.
+def read_status(index: ResultsIndex) -> Status:
+    """Return the state of a results folder.
 
     Raises:
-        ResultsError: not a results folder, or a damaged record.
+        ResultsError: a damaged record.
     """
-    results = open_results(path)
-    return Status(
-        results,
-        tuple(live_workers(results)),
-        tuple(_series(results, series, together) for series, together in _newest_runs(results).items()),
-    )
+    series = tuple(_series(index, series, runs) for series, runs in _newest_runs(index).items())
+    return Status(index.folder, tuple(live_workers(index.folder)), series)
 
 
-def without_metrics(results: ResultsFolder) -> list[str]:
-    """`series/checkpoint` of those that have all scores of their newest plan, and no metrics.
+def without_metrics(index: ResultsIndex) -> list[str]:
+    """Return `series/checkpoint` of those that have all scores of their newest plan, and no metrics.
 
     Raises:
         ResultsError: a damaged record.
     """
     found = []
-    for series, together in _newest_runs(results).items():
-        for run in reversed(together):
-            shards: list[str] | None = None
-            for name in run.get("checkpoints", {}).get(series, []):
-                path = results.checkpoint_path(series, name)
-                record = read_json(path) if path.exists() else {}
-                if not record.get("model_id"):
+    for series, runs in _newest_runs(index).items():
+        for run in reversed(runs):
+            for name in run.checkpoints.get(series, ()):
+                visit = _visit(index.folder, series, name)
+                if visit is None or not visit.model_id or index.has_metrics(run.plan_id, visit):
                     continue
-                model = record["model_id"], record["numerics"]
-                if results.metrics_path(run["plan_id"], *model).exists():
-                    continue
-                if shards is None:  # of most folders no plan need be read
-                    shards = _shards(read_json(results.plan_path(run["plan_id"])))
-                if all(results.score_path(*model, shard).exists() for shard in shards):
-                    found.append(f"{series}/{name}")
+                if all(path.exists() for path in _score_paths(index, run.plan_id, visit)):
+                    found.append(visit.full_name)
     return found
 
 
-def _newest_runs(results: ResultsFolder) -> dict[str, list[dict[str, Any]]]:
+def _newest_runs(index: ResultsIndex) -> dict[str, list[RunRecord]]:
     """By series, the records of the newest command that asked for it, the newest first."""
-    newest: dict[str, list[dict[str, Any]]] = {}
-    runs = runs_newest_first(results)
-    for i, run in enumerate(runs):
-        for series in run["series"]:
-            newest.setdefault(series, [one for one in newest_together(runs[i:]) if series in one["series"]])
+    newest: dict[str, list[RunRecord]] = {}
+    for i, run in enumerate(index.runs):
+        for series in run.series:
+            if series not in newest:
+                newest[series] = [one for one in newest_command(index.runs[i:]) if series in one.series]
     return newest
 
 
-def _series(results: ResultsFolder, series: str, together: Sequence[Mapping[str, Any]]) -> SeriesStatus:
-    """Of the records of one command that name the series, the newest first."""
-    checkpoints: list[CheckpointStatus] = []
-    for run in reversed(together):
-        shards = _shards(read_json(results.plan_path(run["plan_id"])))
-        names = run.get("checkpoints", {}).get(series, [])
-        checkpoints += [_checkpoint(results, series, name, run["plan_id"], shards) for name in names]
-    newest = together[0]
-    return SeriesStatus(series, newest["plan_id"], newest.get("command"), tuple(checkpoints))
+def _series(index: ResultsIndex, series: str, runs: Sequence[RunRecord]) -> SeriesStatus:
+    """Return the state of a series by the records of one command that name it, the newest first."""
+    checkpoints = [
+        _checkpoint(index, series, name, run.plan_id)
+        for run in reversed(runs)
+        for name in run.checkpoints.get(series, ())
+    ]
+    return SeriesStatus(series, runs[0].plan_id, runs[0].command, tuple(checkpoints))
 
 
-def _shards(plan: Mapping[str, Any]) -> list[str]:
-    return [shard[0] for task in plan["tasks"] for shard in task["shards"]]
+def _checkpoint(index: ResultsIndex, series: str, name: str, plan_id: str) -> CheckpointStatus:
+    visit = _visit(index.folder, series, name)
+    failure = None if visit is None else visit.failure
+    if visit is None or not visit.model_id:
+        return CheckpointStatus(name, 0, len(index.plan(plan_id).shard_ids), False, failure)
+    stored = [path.exists() for path in _score_paths(index, plan_id, visit)]
+    return CheckpointStatus(name, sum(stored), len(stored), index.has_metrics(plan_id, visit), failure)
 
 
-def _checkpoint(
-    results: ResultsFolder, series: str, name: str, plan_id: str, shards: list[str]
-) -> CheckpointStatus:
+def _visit(results: ResultsFolder, series: str, name: str) -> CheckpointRecord | None:
     path = results.checkpoint_path(series, name)
-    model = read_json(path) if path.exists() else {}
-    failure = model.get(FAILURE)
-    if not model.get("model_id"):
-        return CheckpointStatus(name, 0, len(shards), False, failure)
-    model_id, numerics = model["model_id"], model["numerics"]
-    done = sum(results.score_path(model_id, numerics, shard).exists() for shard in shards)
-    has_figures = results.metrics_path(plan_id, model_id, numerics).exists()
-    return CheckpointStatus(name, done, len(shards), has_figures, failure)
+    return read_record(CheckpointRecord, path) if path.exists() else None
+
+
+def _score_paths(index: ResultsIndex, plan_id: str, visit: CheckpointRecord) -> list[Path]:
+    return [index.folder.score_path(*visit.model, shard) for shard in index.plan(plan_id).shard_ids]

@@ -1,43 +1,22 @@
-"""Whether every record of a results folder is what was written, and what to redo where one is not."""
+"""Check that every record of a results folder is what was written, and name the command that redoes one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.cleanup import leftovers
-from milepost.store.folder import (
-    FORMAT_VERSION,
-    MARKER,
-    ResultsFolder,
-    counted_id_of,
-    docs_id_of,
-    open_results,
-)
+from milepost.store.folder import FORMAT_VERSION, ResultsFolder, is_results_folder, open_folder
+from milepost.store.layout import MARKER, RECORD_KINDS, model_of
+from milepost.store.metrics_record import MetricsRecord
+from milepost.store.records import PlanRecord, RunRecord, read_if_intact
 from milepost.store.tables import read_table
-
-KINDS = (
-    "series",
-    "runs",
-    "plans",
-    "docs",
-    "checkpoints",
-    "scores",
-    "metrics",
-    "doc_metrics",
-    "choices",
-    "picks",
-    "recorded",
-    "quick",
-    "executed",
-)
-"""Folders of records below `store`."""
 
 SCORE_COLUMNS = (["loglikelihood", "greedy"], ["loglikelihood", "greedy", "generated"])
 
@@ -73,7 +52,7 @@ def verify(path: Path) -> Verification:
     Raises:
         ResultsError: it is no results folder.
     """
-    results = ResultsFolder(path) if (path / MARKER).is_file() else open_results(path)
+    results = ResultsFolder(path) if is_results_folder(path) else open_folder(path)
     look = _Look(results)
     findings: list[Finding] = []
     n_checked = 0
@@ -111,12 +90,12 @@ class _Look:
 
     def __init__(self, results: ResultsFolder) -> None:
         self._results = results
-        self._store = results.path / "store"
+        self._store = results.store
 
     def records(self) -> Iterator[Path]:
         """Every record, and what is in the place of one; nothing behind a link out of the folder."""
         yield self._results.path / MARKER
-        for kind in KINDS:
+        for kind in RECORD_KINDS:
             if (self._store / kind).is_dir() and not inside.leads_out(self._store / kind):
                 for path in inside.walk(self._store / kind):
                     is_record = path.suffix in (".json", ".parquet") and not path.name.startswith(".")
@@ -149,51 +128,50 @@ class _Look:
             raise ResultsError(f"its columns are {table.column_names}")
 
     def missing(self) -> Iterator[Finding]:
-        """What figures were computed from, and is no longer there."""
+        """Yield records from which metrics were computed and that are no longer there."""
         for plan_id, plan in self._plans.items():
-            for metrics in _files(self._store / "metrics" / plan_id):
-                model_id, _, numerics = metrics.stem.partition("-")
-                for path in self._behind(plan, metrics, model_id, numerics):
-                    if not path.exists():
-                        reason = "there are figures that were computed from it"
-                        yield Finding("missing", path, reason, self._commands.get(plan_id))
+            for path in _files(self._results.metrics_folder(plan_id)):
+                record = read_if_intact(MetricsRecord, path)
+                if record is not None:  # else found damaged already
+                    for source in self._sources(plan, path, record):
+                        if not source.exists():
+                            reason = "there are figures that were computed from it"
+                            yield Finding("missing", source, reason, self._commands.get(plan_id))
 
-    def _behind(self, plan: Mapping[str, Any], metrics: Path, model_id: str, numerics: str) -> Iterator[Path]:
-        try:
-            record = read_json(metrics)
-        except ResultsError:
-            return  # found damaged already
-        unanswered = record.get("missing", {})
-        chosen = record.get("choices", {}).get("picks", {})
+    def _sources(self, plan: PlanRecord, path: Path, record: MetricsRecord) -> Iterator[Path]:
+        results, model = self._results, model_of(path)
+        chosen = record.choices.picks if record.choices is not None else {}
         if chosen:
-            yield self._results.picks_path(metrics.parent.name, model_id, numerics)
-        for task in plan["tasks"]:
-            for shard_id, _, _ in task["shards"]:
-                yield self._results.score_path(model_id, numerics, shard_id)
-            yield self._results.docs_path(docs_id_of(task))
-            if task["name"] in chosen:
-                yield self._results.choices_path(docs_id_of(task))
-            if task["name"] not in unanswered:
-                yield self._results.doc_metrics_path(counted_id_of(task), model_id, numerics)
+            yield results.picks_path(path.parent.name, *model)
+        for task in plan.tasks:
+            for shard in task.shards:
+                yield results.score_path(*model, shard.shard_id)
+            yield results.docs_path(task.docs_id)
+            if task.name in chosen:
+                yield results.choices_path(task.docs_id)
+            if task.name not in record.missing:
+                yield results.doc_metrics_path(task.counted_id, *model)
 
     def command_for(self, path: Path) -> str | None:
-        """The command of the newest run whose plan the record belongs to."""
+        """Return the command of the newest run whose plan the record belongs to, else of the newest run."""
         kind = self._kind(path)
-        for plan_id in reversed(self._commands):
+        in_folder = kind in ("metrics", "picks", "doc_metrics")
+        name = path.parent.name if in_folder else path.name.partition(".")[0]
+        newest = next(reversed(self._commands.values()), None) if kind != MARKER else None
+        return self._command_of.get((kind, name), newest)
+
+    @cached_property
+    def _command_of(self) -> dict[tuple[str, str], str]:
+        """(kind, name) of a record to the command of the newest run that needs it."""
+        found: dict[tuple[str, str], str] = {}
+        for plan_id, command in self._commands.items():
+            found |= dict.fromkeys([("plans", plan_id), ("metrics", plan_id), ("picks", plan_id)], command)
             plan = self._plans.get(plan_id)
-            tasks = plan["tasks"] if plan else []
-            belongs = {
-                "plans": path.name.startswith(plan_id),
-                "metrics": path.parent.name == plan_id,
-                "picks": path.parent.name == plan_id,
-                "docs": any(docs_id_of(task) == path.stem for task in tasks),
-                "choices": any(docs_id_of(task) == path.stem for task in tasks),
-                "doc_metrics": any(counted_id_of(task) == path.parent.name for task in tasks),
-                "scores": any(shard[0] == path.stem for task in tasks for shard in task["shards"]),
-            }
-            if belongs.get(kind, False):
-                return self._commands[plan_id]
-        return next(reversed(self._commands.values()), None) if kind != MARKER else None
+            for task in plan.tasks if plan is not None else ():
+                found |= dict.fromkeys([("docs", task.docs_id), ("choices", task.docs_id)], command)
+                found["doc_metrics", task.counted_id] = command
+                found |= {("scores", shard.shard_id): command for shard in task.shards}
+        return found
 
     def _kind(self, path: Path) -> str:
         return path.relative_to(self._store).parts[0] if path.is_relative_to(self._store) else MARKER
@@ -203,10 +181,10 @@ class _Look:
         """Plan id to the command of its newest run, newest last."""
         found: dict[str, str] = {}
         for path in self._runs():
-            record = _read_if_intact(path)
-            if record is not None and record.get("command"):
-                found.pop(record["plan_id"], None)
-                found[record["plan_id"]] = record["command"]
+            record = read_if_intact(RunRecord, path)
+            if record is not None and record.command:
+                found.pop(record.plan_id, None)
+                found[record.plan_id] = record.command
         return found
 
     def _runs(self) -> list[Path]:
@@ -216,30 +194,25 @@ class _Look:
             return []  # a link, found damaged already
 
     @cached_property
-    def _plans(self) -> dict[str, Any]:
-        paths = _files(self._store / "plans")
-        found = {path.stem: _read_if_intact(path) for path in paths if not path.stem.endswith(".lm_eval")}
-        return {plan_id: plan for plan_id, plan in found.items() if plan is not None and "tasks" in plan}
+    def _plans(self) -> dict[str, PlanRecord]:
+        paths = [
+            path for path in _files(self._results.folder_of("plans")) if not path.stem.endswith(".lm_eval")
+        ]
+        plans = {path.stem: read_if_intact(PlanRecord, path) for path in paths}
+        return {plan_id: plan for plan_id, plan in plans.items() if plan is not None}
 
     @cached_property
     def _rows_of_shard(self) -> dict[str, int]:
         return {
-            shard_id: last - first
+            shard.shard_id: shard.last - shard.first
             for plan in self._plans.values()
-            for task in plan["tasks"]
-            for shard_id, first, last in task["shards"]
+            for task in plan.tasks
+            for shard in task.shards
         }
 
     @cached_property
     def _docs_of_task(self) -> dict[str, int]:
-        return {docs_id_of(task): task["n_docs"] for plan in self._plans.values() for task in plan["tasks"]}
-
-
-def _read_if_intact(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except ResultsError:
-        return None
+        return {task.docs_id: task.n_docs for plan in self._plans.values() for task in plan.tasks}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self, results: ResultsFolder, asked: Mapping[str, Any]) -> None:
         self.process = this_process()
-        self.path = workers_folder(results) / f"{self.process}.json"
+        self.path = results.worker_path(self.process)
         self._record = {
             "process": self.process,
             "host": platform.node(),
@@ -73,15 +73,11 @@ class Worker:
                 continue  # a missed beat costs at most a shard done twice; the run itself meets the error
 
 
-def workers_folder(results: ResultsFolder) -> Path:
-    return results.path / "store" / "workers"
-
-
 def live_workers(results: ResultsFolder) -> list[WorkerRecord]:
     """The processes at work on `results`, ours among them, oldest first."""
     found = []
-    now = inside.clock(workers_folder(results))
-    for path in inside.files(workers_folder(results), "*.json"):
+    now = inside.clock(results.workers_folder)
+    for path in inside.files(results.workers_folder, "*.json"):
         if is_alive(path.stem, path, now):
             try:
                 found.append(WorkerRecord(path.stem, read_json(path), is_stopped(path.stem)))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import ResultsError
-from milepost.store import ResultsFolder
+from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json
-from milepost.store.folder import docs_id_of
+from milepost.store.records import PlannedTask, PlanRecord
 from milepost.store.status import read_status
 from milepost.store.tables import read_table
 from milepost.store.verify import verify
+from milepost.store.workers import live_workers
 from milepost.submission.leaks import Layout, Leak, draws_from_what_it_scores, find_leaks
 
 CHAT = "few-shot examples inside a chat template are not compared with the docs"
@@ -24,10 +25,10 @@ def refuse_unsound(results: ResultsFolder) -> int:
     Raises:
         ResultsError: one is damaged or missing, or a process is at work here.
     """
-    status = read_status(results.path)
-    if status.workers:
+    workers = live_workers(results)
+    if workers:
         raise ResultsError(
-            f"process {status.workers[0].process} is at work on {results.path}",
+            f"process {workers[0].process} is at work on {results.path}",
             "pack it when the run is over; `milepost status` says how far it is",
         )
     found = verify(results.path)
@@ -42,14 +43,14 @@ def refuse_unsound(results: ResultsFolder) -> int:
     return found.n_checked
 
 
-def gaps(results: ResultsFolder) -> list[str]:
+def gaps(index: ResultsIndex) -> list[str]:
     """Return one line for each requested result that has no metrics."""
     found = []
-    for series in read_status(results.path).series:
+    for series in read_status(index).series:
         for one in series.checkpoints:
             if one.failure:
                 found.append(f"{series.series}/{one.checkpoint}: {one.failure}")
-            elif not one.has_figures:
+            elif not one.has_metrics:
                 found.append(f"{series.series}/{one.checkpoint}: not scored")
     return found
 
@@ -64,9 +65,7 @@ class Examples:
     """Tasks that could not be checked, one line each."""
 
 
-def refuse_leaks(
-    results: ResultsFolder, plans: Mapping[str, Mapping[str, Any]], *, allow_shared: bool
-) -> Examples:
+def refuse_leaks(results: ResultsFolder, plans: Mapping[str, PlanRecord], *, allow_shared: bool) -> Examples:
     """Compare the examples in every prompt with the docs that are scored.
 
     Some benchmarks have the same doc in two splits (ARC-Easy has 4 of its test docs among its training docs,
@@ -79,16 +78,16 @@ def refuse_leaks(
     shared: dict[str, list[Leak]] = {}
     unchecked = []
     for plan_id, plan in plans.items():
-        if plan["settings"]["asked"].get("apply_chat_template"):
+        if plan.asked.get("apply_chat_template"):
             unchecked.append(CHAT)
             continue
         for task, config in _with_examples(results, plan_id, plan):
-            docs = read_table(results.docs_path(docs_id_of(task))).to_pylist()
+            docs = read_table(results.docs_path(task.docs_id)).to_pylist()
             leaks = find_leaks(docs, _layout(config))
             if leaks and (draws_from_what_it_scores(config) or not allow_shared):
-                raise _leaked(task["name"], leaks, config)
+                raise _leaked(task.name, leaks, config)
             if leaks:
-                shared[task["name"]] = leaks
+                shared[task.name] = leaks
     return Examples(shared, tuple(dict.fromkeys(unchecked)))
 
 
@@ -113,10 +112,10 @@ def _layout(config: Mapping[str, Any]) -> Layout:
 
 
 def _with_examples(
-    results: ResultsFolder, plan_id: str, plan: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    results: ResultsFolder, plan_id: str, plan: PlanRecord
+) -> Iterator[tuple[PlannedTask, dict[str, Any]]]:
     """The tasks of a plan that show examples, and lm_eval's config of each."""
     configs = read_json(results.lm_eval_tables_path(plan_id))["configs"]
-    for task in plan["tasks"]:
-        if plan["settings"]["tasks"][task["name"]]["num_fewshot"]:
-            yield task, configs[task["name"]]
+    for task in plan.tasks:
+        if plan.described[task.name]["num_fewshot"]:
+            yield task, configs[task.name]

@@ -15,17 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.analysis import Row, record, rows
+from milepost.analysis import Row, record
 from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
 from milepost.report.files import check_target
 from milepost.report.long_table import as_csv
-from milepost.store import ResultsFolder, open_results, read_measurements
+from milepost.results.selection import select_all_rows
+from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store import safe_paths as inside
-from milepost.store.atomic_files import ABOUT_A_RUN, atomic_file, read_json
-from milepost.store.folder import MARKER
-from milepost.store.reading import checkpoints_of, runs_newest_first
-from milepost.store.verify import KINDS
+from milepost.store.atomic_files import atomic_file
+from milepost.store.layout import KINDS_WITH_PLACES, MARKER, RESULT_KINDS
+from milepost.store.records import PlanRecord
 from milepost.submission.additions import read_additions
 from milepost.submission.checks import gaps, refuse_leaks, refuse_unsound
 from milepost.tasks.registry import source_named, source_of
@@ -33,8 +33,6 @@ from milepost.version import __version__
 
 MANIFEST = "submission.json"
 FIGURES = "results.csv"
-NOT_HANDED_IN = ("recorded", "quick", "executed")
-"""Kinds of records that are about this machine's work and no result."""
 ONE_DATE = (1980, 1, 1, 0, 0, 0)
 """The first that a zip can hold."""
 READABLE = 0o644
@@ -78,13 +76,14 @@ def pack(
         TaskError: task YAML that does not parse.
     """
     check_target(output, (".zip",))
-    results = open_results(path)
+    index = ResultsIndex.open(path)
+    results = index.folder
     n_checked = refuse_unsound(results)
-    figures = rows(read_measurements(path))
-    lacking = gaps(results)
+    figures = select_all_rows(index) if index.scored else []
+    lacking = gaps(index)
     _refuse_unfinished(path, figures, lacking, partial)
     _refuse_secrets(results)
-    plans = _plans(results)
+    plans = _plans(index)
     examples = refuse_leaks(results, plans, allow_shared=allow_shared)
     added = read_additions(task_files, patches)
     content: dict[str, Path | bytes] = {
@@ -97,7 +96,7 @@ def pack(
         "format": "milepost-submission",
         "version": 1,
         "milepost": __version__,
-        "series": _series(results),
+        "series": _series(index),
         "plans": {plan_id: _described(plan) for plan_id, plan in plans.items()},
         "figures": [record(row) for row in figures],
         "checks": {"records_verified": n_checked, "without_figures": lacking, **asdict(examples)},
@@ -131,53 +130,45 @@ def _refuse_unfinished(path: Path, figures: Sequence[Row], lacking: Sequence[str
 
 def _records(results: ResultsFolder) -> Iterable[Path]:
     yield results.path / MARKER
-    for kind in KINDS:
-        if kind not in NOT_HANDED_IN:
-            for suffix in ("json", "parquet"):
-                yield from inside.files_below(results.path / "store" / kind, f"*.{suffix}")
+    for kind in RESULT_KINDS:
+        for suffix in ("json", "parquet"):
+            yield from inside.files_below(results.folder_of(kind), f"*.{suffix}")
 
 
-def _plans(results: ResultsFolder) -> dict[str, Any]:
+def _plans(index: ResultsIndex) -> dict[str, PlanRecord]:
     """The plans that there are figures of, by their ids."""
-    scored = [path.name for path in inside.folders(results.path / "store" / "metrics")]
-    return {plan_id: read_json(results.plan_path(plan_id)) for plan_id in scored}
+    scored = [path.name for path in inside.folders(index.folder.folder_of("metrics"))]
+    return {plan_id: index.plan(plan_id) for plan_id in scored}
 
 
-def _series(results: ResultsFolder) -> dict[str, list[dict[str, Any]]]:
+def _series(index: ResultsIndex) -> dict[str, list[dict[str, Any]]]:
     """Return the model id of each checkpoint, by series."""
-    names = dict.fromkeys(name for run in runs_newest_first(results) for name in run["series"])
+    names = dict.fromkeys(name for run in index.runs for name in run.series)
     keys = ("checkpoint", "step", "source", "format", "model_id", "numerics")
-    return {
-        name: [{key: one.get(key) for key in keys} for one in checkpoints_of(results, name)]
-        for name in sorted(names)
-    }
+    checkpoints = {name: [one.to_json() for one in index.checkpoints(name)] for name in sorted(names)}
+    return {name: [{key: one.get(key) for key in keys} for one in own] for name, own in checkpoints.items()}
 
 
-def _described(plan: Mapping[str, Any]) -> dict[str, Any]:
+def _described(plan: PlanRecord) -> dict[str, Any]:
     """Return a description of settings, series and versions."""
-    settings = plan["settings"]
     return {
-        "asked": settings["asked"],
-        "versions": settings["versions"],
-        "tokenizer_id": plan["tokenizer_id"],
-        "max_length": plan["max_length"],
+        "asked": plan.asked,
+        "versions": plan.settings["versions"],
+        "tokenizer_id": plan.tokenizer_id,
+        "max_length": plan.max_length,
         "tasks": {
-            task["name"]: {
-                "task_id": task["task_id"],
-                "n_docs": task["n_docs"],
-                **settings["tasks"][task["name"]],
-            }
-            for task in plan["tasks"]
+            task.name: {"task_id": task.task_id, "n_docs": task.n_docs, **plan.described[task.name]}
+            for task in plan.tasks
         },
     }
 
 
-def _own_tasks(plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _own_tasks(plans: Mapping[str, PlanRecord]) -> list[str]:
     """Return the tasks that others cannot run without the user's YAML."""
     names: dict[str, list[str]] = {}
     for plan in plans.values():
-        if plan["settings"]["asked"].get("include_path"):
-            for name, described in plan["settings"]["tasks"].items():
+        if plan.asked.get("include_path"):
+            for name, described in plan.described.items():
                 names.setdefault(source_of(described), []).append(name)
     return [task for source, own in names.items() for task in source_named(source).user_tasks(own)]
 
@@ -188,8 +179,8 @@ def _refuse_secrets(results: ResultsFolder) -> None:
     Raises:
         ResultsError: a record that tells of a command or a place holds one.
     """
-    for kind in sorted(ABOUT_A_RUN - set(NOT_HANDED_IN)):
-        for path in inside.files_below(results.path / "store" / kind, "*.json"):
+    for kind in sorted(KINDS_WITH_PLACES.intersection(RESULT_KINDS)):
+        for path in inside.files_below(results.folder_of(kind), "*.json"):
             text = inside.read_bytes(path).decode("utf-8", "replace")
             if without_secrets(text) != text:
                 raise ResultsError(

@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from milepost.store.atomic_files import is_intact, read_json, safe_name, write_json
+from milepost.store.atomic_files import is_intact, read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +53,7 @@ class ExecCommand:
     def end(self) -> None: ...
 
     def _note(self, checkpoint: Checkpoint) -> Path:
-        folder = self._results.path / "store" / "executed" / self._name / safe_name(checkpoint.series)
-        return folder / f"{safe_name(checkpoint.name)}.json"
+        return self._results.executed_path(self._name, checkpoint.series, checkpoint.name)
 
     def _environment(self, checkpoint: Checkpoint) -> dict[str, str]:
         return {

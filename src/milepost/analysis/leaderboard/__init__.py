@@ -1,8 +1,7 @@
 """Several models, or checkpoints, in one order: who wins how often, and how sure that is."""
 
-from milepost.analysis.leaderboard.baselines import Baseline, read_baselines
 from milepost.analysis.leaderboard.board import Leaderboard, Standing, make_leaderboard
-from milepost.analysis.leaderboard.entries import At, BoardColumn, Entry
+from milepost.analysis.leaderboard.entries import At, Baseline, BoardColumn, Entry
 
 __all__ = [
     "At",
@@ -12,5 +11,4 @@ __all__ = [
     "Leaderboard",
     "Standing",
     "make_leaderboard",
-    "read_baselines",
 ]

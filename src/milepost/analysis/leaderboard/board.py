@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.analysis.intervals import NO_INTERVAL, Interval
-from milepost.analysis.leaderboard.baselines import Baseline, read_baselines
 from milepost.analysis.leaderboard.draws import draw_scores
-from milepost.analysis.leaderboard.entries import At, BoardColumn, Entry, find_entries, limits
+from milepost.analysis.leaderboard.entries import At, Baseline, BoardColumn, Entrants, Entry, limits
 from milepost.analysis.leaderboard.formulas import mean_normalised, mean_rank, mean_win_rate, min_max_sum
+from milepost.store.doc_records import ModelAnswers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,36 +69,30 @@ class Leaderboard:
 
 
 def make_leaderboard(
-    folders: Sequence[Path],
+    found: Entrants,
+    answers: Sequence[ModelAnswers],
+    published: Sequence[Baseline] = (),
     *,
-    baselines: Path | None = None,
-    tasks: Sequence[str] = (),
-    metrics: Sequence[str] = (),
-    exclude: Sequence[str] = (),
     at: At = "last",
     n_draws: int = N_DRAWS,
 ) -> Leaderboard:
-    """Compare one checkpoint of each series of some results folders, and published figures.
+    """Compare one checkpoint of each series, and published metrics.
 
     Args:
-        folders: results folders.
-        baselines: a YAML file; see `baselines`.
-        tasks, metrics, exclude, at: see `entries.find_entries`.
+        found: the entries and columns.
+        answers: of the entries, in their order.
+        published: models that others measured.
+        at: how the checkpoints were chosen.
         n_draws: draws of the docs behind the intervals.
-
-    Raises:
-        ResultsError: see `find_entries` and `read_baselines`.
     """
     import numpy as np
 
-    found = find_entries(folders, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
-    known = read_baselines(baselines, found.all_columns) if baselines else []
-    scores_MK = _scores(found.entries, known, found.columns)
+    scores_MK = _scores(found.entries, published, found.columns)
     signs = np.array([1.0 if _is_higher_better(one, found.entries) else -1.0 for one in found.columns])
     chance_K, ceiling_K = (
         np.array(of) for of in zip(*(limits(one, found.entries) for one in found.columns), strict=True)
     )
-    drawn = draw_scores(found.entries, found.columns, n_draws=n_draws, seed=SEED)
+    drawn = draw_scores(answers, found.columns, n_draws=n_draws, seed=SEED)
     few = {key for key, values in drawn.items() if np.isnan(values).all()}
     drawn_BMK = np.broadcast_to(scores_MK, (n_draws, *scores_MK.shape)).copy()
     for (number, column), values in drawn.items():
@@ -125,7 +118,7 @@ def make_leaderboard(
         )
     ]
     standings = [
-        _standing(number, found.entries, known, found.columns, scores_MK, ways, measured[number])
+        _standing(number, found.entries, published, found.columns, scores_MK, ways, measured[number])
         for number in range(len(scores_MK))
     ]
     return Leaderboard(

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from milepost.analysis.doc_values import DocValues, read_values
-from milepost.analysis.leaderboard.entries import BoardColumn, Entry
+from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.analysis.mean_test import FEWEST_DOCS
-from milepost.store.doc_records import ModelAnswers, TaskAnswers, read_answers
+from milepost.store.doc_records import ModelAnswers, TaskAnswers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,19 +23,15 @@ if TYPE_CHECKING:
 
 
 def draw_scores(
-    entries: Sequence[Entry], columns: Sequence[BoardColumn], *, n_draws: int, seed: int
+    answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn], *, n_draws: int, seed: int
 ) -> dict[tuple[int, BoardColumn], Scores]:
-    """[n_draws] of each entry (by its place) and column whose figure is a mean over docs.
+    """Return [n_draws] values of each model (by its place) and column whose metric is a mean over docs.
 
     All are NaN where there are too few docs: fewer than `FEWEST_DOCS`, or a task of a single doc, which is
     the same in every draw.
-
-    Raises:
-        ResultsError: a damaged record.
     """
     import numpy as np
 
-    answers = [read_answers(entry.results, f"{entry.series}/{entry.checkpoint}") for entry in entries]
     hashes = _docs_of_tasks(answers, columns)
     drawn: dict[tuple[int, BoardColumn], Scores] = {}
     leaves: dict[_Leaf, Scores | None] = {}
@@ -139,7 +135,7 @@ def _of_column(
         return None
     if column.task not in model.groups:
         return known[0]
-    by_size = model.groups[column.task].by_size.get(column.metric, True)
+    by_size = model.groups[column.task].weighs_by_size(column.metric)
     weights = [len(task.doc_hashes) if by_size else 1 for task in tasks.values()]
     mean: Scores = np.average(np.stack(known), axis=0, weights=weights)
     return mean

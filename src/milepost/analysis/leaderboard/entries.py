@@ -7,17 +7,16 @@ the very docs it is then judged by, so it flatters runs with many checkpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from milepost.analysis.metric_kinds import value_range
-from milepost.analysis.row import Row, rows
+from milepost.analysis.row import Row
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first, matches
-from milepost.store import read_measurements
 from milepost.types import step_order
 
 At = Literal["best", "last"] | int
@@ -48,6 +47,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A model whose metrics somebody else measured."""
+
+    name: str
+    source: str | None
+    scores: dict[BoardColumn, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entrants:
     """Entries and the columns that they are compared by."""
 
@@ -58,25 +66,26 @@ class Entrants:
 
 
 def find_entries(
-    folders: Sequence[Path],
+    rows_of: Mapping[Path, Sequence[Row]],
     *,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
     exclude: Sequence[str] = (),
     at: At = "last",
 ) -> Entrants:
-    """One entry per series of the results folders.
+    """Return one entry per series of the results folders.
 
     Args:
+        rows_of: results folder to all of its rows.
         tasks: patterns of tasks and groups; without any, groups and the tasks that no group sums up.
         metrics: patterns of a metric or of `task.metric`; without any, each task's first metric.
         exclude: patterns of what is left out: a task, `task.metric`, a series or `series/checkpoint`.
         at: which checkpoint of each series.
 
     Raises:
-        ResultsError: a folder without figures, a pattern that matches nothing, a step that a series lacks.
+        ResultsError: a pattern that matches nothing, a step that a series lacks.
     """
-    measured = [(folder, row) for folder in folders for row in select(rows(read_measurements(folder)))]
+    measured = [(folder, row) for folder, rows in rows_of.items() for row in rows]
     every = [row for _, row in measured]
     known = list(dict.fromkeys(_column(row) for row in every if row.higher_is_better is not None))
     names = _names(measured)

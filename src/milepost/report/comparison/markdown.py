@@ -40,7 +40,7 @@ def _report(study: Study) -> Iterator[str]:
     yield HOW_TO_READ
     yield "## How it was measured"
     for model in study.models:
-        told = [f"{escaped(name)}: {escaped(value)}" for name, value in facts(model.settings)]
+        told = [f"{escaped(name)}: {escaped(value)}" for name, value in facts(model.newest)]
         yield f"**{escaped(study.label(model))}**: {'; '.join(told) or 'no record of it'}"
 
 

@@ -36,7 +36,7 @@ def comparison_page(study: Study) -> str:
         variants=[_variant(study, variant) for variant in study.variants],
         verdict_column=VERDICT,
         how_to_read=HOW_TO_READ.replace("`", ""),
-        measured=[(study.label(model), facts(model.settings)) for model in study.models],
+        measured=[(study.label(model), facts(model.newest)) for model in study.models],
         **(chart_parts(chart.to_dict()) if chart is not None else {"spec": None}),
     )
 

@@ -63,13 +63,13 @@ def model_record(model: ReportedModel) -> dict[str, Any]:
         "num_fewshot": {name: task.num_fewshot for name, task in answers.tasks.items()},
         "task_versions": {name: task.version for name, task in answers.tasks.items()},
         "results": str(answers.results),
-        "versions": model.settings.get("versions"),
+        "versions": dict(model.newest.run.versions) if model.newest else None,
     }
 
 
 def _wikitext(model: ReportedModel) -> tuple[float | None, str | None]:
     """The perplexity on wikitext-2, and by which convention; windows may be those of another text."""
-    asked = model.settings.get("plan", {}).get("settings", {}).get("asked", {})
+    asked = model.newest.plan.asked if model.newest else {}
     other_text = dict(asked.get("metadata") or {}).get("text", "wikitext2") != "wikitext2"
     found = {(one.task, one.metric): one for one in model.answers.measurements}
     for (task, metric), convention in WIKITEXT_CONVENTIONS.items():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from milepost.analysis.comparison import Comparison
 from milepost.report.comparison.examples import Examples
 from milepost.report.formatting import model_name
 from milepost.store.doc_records import ModelAnswers
+from milepost.store.index import NewestRun
 from milepost.types import Sparsity
 
 
@@ -24,8 +24,8 @@ class ReportedModel:
     """None where the weights could not be looked at."""
     without_sparsity: str = ""
     """Why they could not."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """What was asked and with what, as `store.read_settings` gives it."""
+    newest: NewestRun | None = None
+    """What was asked, and with what."""
 
     @property
     def name(self) -> str:

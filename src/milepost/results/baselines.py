@@ -1,4 +1,4 @@
-"""Published figures of other models, from a YAML file:
+"""Read published metrics of other models from a YAML file:
 
     SmolLM2-135M:
       source: https://huggingface.co/HuggingFaceTB/SmolLM2-135M
@@ -11,11 +11,10 @@ Tasks and metrics have lm_eval's names, shares are between 0 and 1. Whatever is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.analysis.leaderboard.entries import BoardColumn
+from milepost.analysis.leaderboard.entries import Baseline, BoardColumn
 from milepost.analysis.metric_kinds import value_range
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first
@@ -27,17 +26,8 @@ ABOUT = ("source", "note")
 """Keys of a model that are text for people."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """A model whose figures somebody else measured."""
-
-    name: str
-    source: str | None
-    scores: dict[BoardColumn, float]
-
-
 def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]:
-    """The models of a YAML file, with their figures for the columns of a leaderboard.
+    """Return the models of a YAML file, with their values in the columns of a leaderboard.
 
     A task that the results have, but that is not among `columns`, is left out.
 

@@ -12,10 +12,11 @@ import milepost
 from milepost.analysis import rows
 from milepost.analysis.intervals import NO_INTERVAL
 from milepost.analysis.selection import summary_rows
-from milepost.analysis.training import TrainedCurve, group_extremes, note_training, read_training
-from milepost.store import open_results, read_measurements
-from milepost.store.curve_cache import read_note
-from milepost.store.reading import measurements_of, read_current
+from milepost.analysis.training import TrainedCurve, group_extremes
+from milepost.results import Selection, select_rows
+from milepost.results.training import note_training, read_training
+from milepost.store import ResultsIndex, open_folder
+from milepost.store.curve_cache import read_cached_curves
 from tests.cli.called import milepost as called
 from tests.run.own_tasks import write_tasks
 
@@ -29,8 +30,8 @@ def results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(results: Path, **patterns: Any) -> list[TrainedCurve]:
-    current = list(read_current(open_results(results)))
-    return read_training(results, current, rows(summary_rows(measurements_of(current), **patterns)))
+    index = ResultsIndex.open(results)
+    return read_training(index, select_rows(index, Selection(**patterns), gaps=False))
 
 
 def test_groups_and_perplexities_have_a_progress(results: Path) -> None:
@@ -54,7 +55,7 @@ def test_every_figure_of_multiple_choice_has_one(metric: str, results: Path) -> 
 
 def test_the_note_of_a_run_says_what_the_docs_say(results: Path) -> None:
     noted = trained(results)
-    assert len(read_note(open_results(results))) == len(noted)
+    assert len(read_cached_curves(open_folder(results))) == len(noted)
     (results / "store" / "training.json").unlink()
     assert trained(results) == noted
     note_training(results)
@@ -62,18 +63,18 @@ def test_the_note_of_a_run_says_what_the_docs_say(results: Path) -> None:
 
 
 def test_a_note_counts_for_nothing_once_the_records_have_changed(results: Path) -> None:
-    folder = open_results(results)
-    assert read_note(folder)
+    folder = open_folder(results)
+    assert read_cached_curves(folder)
     record = next((results / "store" / "checkpoints").glob("*/*.json"))
     before = record.read_bytes()
     record.write_bytes(before + b" ")
-    assert read_note(folder) == []
+    assert read_cached_curves(folder) == []
     record.write_bytes(before)
-    assert read_note(folder)
+    assert read_cached_curves(folder)
 
 
 def test_small_groups_have_no_ends(results: Path) -> None:
-    measured = read_measurements(results)
+    measured = ResultsIndex.open(results).metrics()
     assert group_extremes(measured, rows(summary_rows(measured))) == []
 
 

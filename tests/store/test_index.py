@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from milepost.errors import ResultsError
-from milepost.store import ResultsFolder, read_measurements, scored_checkpoints
+from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
-from milepost.store.reading import LeftOut, runs_newest_first
+from milepost.store.index import LeftOut
+from milepost.store.records import RunRecord
 
 
 def figure(task: str, value: float, setting: str) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def visit(results: ResultsFolder, checkpoint: str, step: int, model: str) -> Non
 @pytest.fixture
 def results(tmp_path: Path) -> ResultsFolder:
     folder = ResultsFolder.create(tmp_path / "results")
-    folder.write_run({"plan_id": "p1", "series": ["run"]})
+    folder.write_run(RunRecord(plan_id="p1", series=("run",)))
     visit(folder, "step-2", 2, "m2")
     visit(folder, "step-10", 10, "m10")
     write(folder, "p1", "m2", [figure("t", 0.2, "0-shot")])
@@ -55,40 +56,38 @@ def results(tmp_path: Path) -> ResultsFolder:
 
 
 def values(results: ResultsFolder) -> dict[tuple[str, str], float | None]:
-    return {(m.checkpoint, m.task): m.value for m in read_measurements(results.path)}
+    return {(m.checkpoint, m.task): m.value for m in ResultsIndex.open(results.path).metrics()}
 
 
 def test_checkpoints_come_in_the_order_of_their_steps(results: ResultsFolder) -> None:
-    assert [m.checkpoint for m in read_measurements(results.path)] == ["step-2", "step-10"]
+    assert [m.checkpoint for m in ResultsIndex.open(results.path).metrics()] == ["step-2", "step-10"]
 
 
 def test_an_overwritten_checkpoint_shows_no_old_figures(results: ResultsFolder) -> None:
     visit(results, "step-10", 10, "other")
     assert values(results) == {("step-2", "t"): 0.2}
-    assert scored_checkpoints(results.path) == {("run", "step-2")}
+    assert ResultsIndex(results).scored == {("run", "step-2")}
 
 
 def test_figures_of_other_settings_are_not_mixed_in(results: ResultsFolder) -> None:
-    results.write_run({"plan_id": "p2", "series": ["run"]})
+    results.write_run(RunRecord(plan_id="p2", series=("run",)))
     write(results, "p2", "m10", [figure("t", 0.9, "5-shot")])
     assert values(results) == {("step-10", "t"): 0.9}
-    left_out: list[LeftOut] = []
-    read_measurements(results.path, left_out)
-    assert left_out == [LeftOut("run", "step-2", "t")]
+    assert ResultsIndex(results).left_out == [LeftOut("run", "step-2", "t")]
 
 
 def test_a_task_added_later_stands_beside_the_first(results: ResultsFolder) -> None:
-    results.write_run({"plan_id": "p2", "series": ["run"]})
+    results.write_run(RunRecord(plan_id="p2", series=("run",)))
     write(results, "p2", "m10", [figure("u", 0.5, "0-shot")])
     assert values(results) == {("step-2", "t"): 0.2, ("step-10", "t"): 0.3, ("step-10", "u"): 0.5}
 
 
 def test_a_folder_that_holds_no_results_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="not a results folder") as told:
-        read_measurements(tmp_path)
+        ResultsIndex.open(tmp_path)
     assert told.value.hint is not None
     with pytest.raises(ResultsError, match="does not exist"):
-        read_measurements(tmp_path / "nowhere")
+        ResultsIndex.open(tmp_path / "nowhere")
 
 
 def test_the_newest_run_decides_whatever_the_clock_says(
@@ -98,7 +97,7 @@ def test_the_newest_run_decides_whatever_the_clock_says(
     now = time.time()
     for days, plan, value in ((0, "p2", 0.8), (-400, "p1", 0.2), (3000, "p2", 0.8), (0, "p1", 0.2)):
         monkeypatch.setattr("milepost.store.folder.time.time", lambda days=days: now + 86400 * days)
-        results.write_run({"plan_id": plan, "series": ["run"]})
+        results.write_run(RunRecord(plan_id=plan, series=("run",)))
         assert values(results)["step-2", "t"] == value
 
 
@@ -110,7 +109,7 @@ def test_runs_of_the_first_versions_are_older_than_numbered_ones(results: Result
         write_json(runs / f"{moment}-0badcafe-1-1.json", {"time": 0, "plan_id": plan, "series": ["run"]})
     write(results, "p2", "m2", [figure("t", 0.8, "5-shot")])
     assert values(results)["step-2", "t"] == 0.8
-    results.write_run({"plan_id": "p1", "series": ["run"]})
+    results.write_run(RunRecord(plan_id="p1", series=("run",)))
     assert values(results)["step-2", "t"] == 0.2
 
 
@@ -118,7 +117,7 @@ def test_two_runs_that_were_noted_at_the_same_moment_are_in_one_order(results: R
     runs = results.path / "store" / "runs"
     for host, plan in (("0badcafe", "p2"), ("0badbeef", "p3")):
         write_json(runs / f"00000002-x-{host}-1-1.json", {"time": 0, "plan_id": plan, "series": ["run"]})
-    assert [run["plan_id"] for run in runs_newest_first(results)] == ["p2", "p3", "p1"]
+    assert [run.plan_id for run in ResultsIndex(results).runs] == ["p2", "p3", "p1"]
 
 
 @pytest.mark.parametrize("entry", [{"step": "9; rm"}, {"step": 1.5}, {"series": None}, {"model_id": ["x"]}])

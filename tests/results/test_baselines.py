@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from milepost.analysis.leaderboard.baselines import read_baselines
 from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.errors import ResultsError
+from milepost.results.baselines import read_baselines
 
 COLUMNS = (
     BoardColumn("arc_easy", "acc", "none"),

@@ -1,0 +1,43 @@
+"""Rank the training runs of several results folders, and published metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from milepost.analysis.leaderboard import At, Leaderboard, make_leaderboard
+from milepost.analysis.leaderboard.entries import find_entries
+from milepost.results.baselines import read_baselines
+from milepost.results.selection import select_all_rows
+from milepost.store.doc_records import read_answers
+from milepost.store.index import ResultsIndex
+
+
+def read_leaderboard(
+    folders: Sequence[Path],
+    *,
+    baselines: Path | None = None,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    at: At = "last",
+) -> Leaderboard:
+    """Compare one checkpoint of each series of some results folders, and published metrics.
+
+    Args:
+        folders: results folders.
+        baselines: a YAML file; see `read_baselines`.
+        tasks, metrics, exclude, at: as of `analysis.leaderboard.entries.find_entries`.
+
+    Raises:
+        ResultsError: a folder without metrics or with a damaged record; else as `find_entries` and
+            `read_baselines`.
+    """
+    indexes = {folder: ResultsIndex.open(folder) for folder in folders}
+    rows_of = {folder: select_all_rows(index) for folder, index in indexes.items()}
+    found = find_entries(rows_of, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
+    published = read_baselines(baselines, found.all_columns) if baselines else []
+    answers = [
+        read_answers(indexes[entry.results], f"{entry.series}/{entry.checkpoint}") for entry in found.entries
+    ]
+    return make_leaderboard(found, answers, published, at=at)

@@ -1,0 +1,32 @@
+"""Rate the tasks of a results folder: which are worth watching at this scale."""
+
+from __future__ import annotations
+
+from milepost.analysis.log_scale import on_log_scale
+from milepost.analysis.selection import select
+from milepost.analysis.task_signal import TaskSignal, task_signals
+from milepost.results.selection import Selection
+from milepost.store.doc_history import DocHistory
+from milepost.store.index import ResultsIndex, picks_of
+from milepost.types import Measurement
+
+
+def rate_tasks(
+    index: ResultsIndex, selection: Selection, last: int
+) -> tuple[list[TaskSignal], list[Measurement]]:
+    """Rate every task and group that the patterns leave, over its series of checkpoints.
+
+    Args:
+        selection: its `tasks` and `series`.
+        last: checkpoints at either end that are taken together, at most.
+
+    Returns:
+        The ratings, and the metrics on which they rest.
+
+    Raises:
+        ResultsError: there is no metric yet, a pattern matches nothing, or a damaged record.
+    """
+    tasks = index.tasks()
+    picked = select(index.metrics(), tasks=selection.tasks, series=selection.series)
+    history = DocHistory(index, {row.metric for task in tasks for row in task.rows})
+    return task_signals(picked, picks_of(tasks), last, ratios=on_log_scale(tasks, history)), picked

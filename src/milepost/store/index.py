@@ -1,0 +1,353 @@
+"""Find what is current in a results folder: its runs, plans, checkpoints and metrics, each record read once.
+
+A checkpoint's name stands for the model that it held at its last visit; a task's settings (few-shot, limit,
+prompts) are those of the newest run that asked for it. Metrics of other models or settings stay on disk and
+are not mixed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from milepost.errors import ResultsError
+from milepost.name_matching import matches
+from milepost.store.atomic_files import damaged
+from milepost.store.folder import ResultsFolder, open_folder
+from milepost.store.layout import model_of
+from milepost.store.metrics_record import MetricRow, MetricsRecord
+from milepost.store.reading import place_in_series, read_plan, read_runs, read_visits
+from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord, read_record
+from milepost.types import Measurement, PickCounts, Picks
+
+EVERY = ("*",)
+"""The pattern of all metrics."""
+
+RAISED_BY_A_HABIT = frozenset({"acc", "acc_norm", "acc_tokens", "acc_bytes"})
+"""Metrics that a model can raise by a favourite answer alone."""
+
+
+class NewestRun(NamedTuple):
+    """What was asked last, and with what."""
+
+    run: RunRecord
+    plan: PlanRecord
+
+
+class Visited(NamedTuple):
+    """A checkpoint that a run has visited, whether or not it has metrics."""
+
+    series: str
+    checkpoint: str
+    step: int | None
+
+
+class LeftOut(NamedTuple):
+    """A task of a checkpoint that only has metrics of other settings than the newest run's."""
+
+    series: str
+    checkpoint: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMetrics:
+    """The current metrics of one task or group at one checkpoint."""
+
+    checkpoint: CheckpointRecord
+    """With the numerics of these metrics."""
+    plan_id: str
+    """The plan for which they were computed."""
+    task: str
+    rows: tuple[MetricRow, ...]
+    """lm_eval's metrics, then the choice metrics that were asked for."""
+    picks: PickCounts | None
+    """None where the task is no multiple choice, or the model gave NaN."""
+
+    @property
+    def series(self) -> str:
+        return self.checkpoint.series
+
+    @property
+    def is_group(self) -> bool:
+        return self.rows[0].kind == "group"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The task and the groups that it stands in."""
+        return self.task, *self.rows[0].parents
+
+
+class _Found(NamedTuple):
+    """A task in the metrics record in which it is current."""
+
+    checkpoint: CheckpointRecord
+    plan_id: str
+    task: str
+    record: MetricsRecord
+
+
+class ResultsIndex:
+    """The records of one results folder, each read at most once and when it is first needed.
+
+    An index does not look again: each command, and each look at a folder that grows, makes a new one.
+    Methods and properties raise ResultsError where a record is damaged.
+    """
+
+    def __init__(self, folder: ResultsFolder) -> None:
+        self.folder = folder
+        self._plans: dict[str, PlanRecord] = {}
+        self._metrics: dict[Path, MetricsRecord] = {}
+        self._numerics: dict[str, dict[str, list[str]]] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> ResultsIndex:
+        """Open the results folder at `path`. Raises: ResultsError if it is not one."""
+        return cls(open_folder(Path(path)))
+
+    # ---- runs and plans -------------------------------------------------------------------------------
+
+    @cached_property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, the newest first."""
+        return tuple(read_runs(self.folder))
+
+    @cached_property
+    def newest(self) -> NewestRun | None:
+        """The newest run with its plan; None before the first."""
+        return NewestRun(self.runs[0], self.plan(self.runs[0].plan_id)) if self.runs else None
+
+    @cached_property
+    def plan_ids(self) -> tuple[str, ...]:
+        """The plans of all runs, the newest first."""
+        return tuple(dict.fromkeys(run.plan_id for run in self.runs))
+
+    def plan(self, plan_id: str) -> PlanRecord:
+        """Return one plan."""
+        if plan_id not in self._plans:
+            self._plans[plan_id] = read_plan(self.folder, plan_id)
+        return self._plans[plan_id]
+
+    def is_asked(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
+        """Return whether a plan was meant for a checkpoint.
+
+        Two checkpoints can be the same model and still be asked differently: with another limit, or as their
+        own generation_config.json says.
+        """
+        series = checkpoint.series
+        return bool({(plan_id, series, checkpoint.name), (plan_id, series, None)} & self._asked)
+
+    @cached_property
+    def _asked(self) -> set[tuple[str, str, str | None]]:
+        """(plan, series, checkpoint); None for all checkpoints of the series, as the first versions wrote."""
+        return {
+            (run.plan_id, series, name)
+            for run in self.runs
+            for series in run.series
+            for name in run.checkpoints.get(series, (None,))
+        }
+
+    # ---- checkpoints ----------------------------------------------------------------------------------
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The series, in the order in which they were first asked for."""
+        return tuple(self._by_series)
+
+    def checkpoints(self, series: str | None = None) -> list[CheckpointRecord]:
+        """Return the checkpoints that stand for a model, by series and step.
+
+        Args:
+            series: only of this one.
+        """
+        if series is not None:
+            return list(self._by_series.get(series, ()))
+        return [checkpoint for own in self._by_series.values() for checkpoint in own]
+
+    @cached_property
+    def _visits(self) -> tuple[CheckpointRecord, ...]:
+        return tuple(read_visits(self.folder))
+
+    @cached_property
+    def _by_series(self) -> dict[str, list[CheckpointRecord]]:
+        found: dict[str, list[CheckpointRecord]] = {
+            series: [] for run in reversed(self.runs) for series in run.series
+        }
+        for checkpoint in self._visits:
+            if checkpoint.model_id:
+                found.setdefault(checkpoint.series, []).append(checkpoint)
+        for checkpoints in found.values():
+            checkpoints.sort(key=place_in_series)
+        return found
+
+    @cached_property
+    def missing(self) -> list[Visited]:
+        """Checkpoints that were visited and have no current metrics: gaps in their series.
+
+        They could not be used, or were asked otherwise than the newest run.
+        """
+        return [
+            Visited(visit.series, visit.name, visit.step)
+            for visit in self._visits
+            if (visit.series, visit.name) not in self.scored
+        ]
+
+    @cached_property
+    def scored(self) -> set[tuple[str, str]]:
+        """(series, checkpoint) of every checkpoint that has current metrics."""
+        return {(found.checkpoint.series, found.checkpoint.name) for found in self._current[0]}
+
+    # ---- metrics --------------------------------------------------------------------------------------
+
+    def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
+        """Return whether a checkpoint has metrics under a plan, in the numerics of its last visit."""
+        return self.folder.metrics_path(plan_id, *checkpoint.model).exists()
+
+    def metrics_record(self, plan_id: str, checkpoint: CheckpointRecord) -> MetricsRecord:
+        """Return the metrics of a checkpoint under a plan."""
+        path = self.folder.metrics_path(plan_id, *checkpoint.model)
+        if path not in self._metrics:
+            self._metrics[path] = read_record(MetricsRecord, path)
+        return self._metrics[path]
+
+    def newest_plans(self) -> list[tuple[str, CheckpointRecord]]:
+        """Return each checkpoint that has metrics with the newest plan that it has them of."""
+        found = []
+        for checkpoint in self.checkpoints():
+            own = self.plans_with_metrics(checkpoint)
+            if own:
+                found.append((own[0], checkpoint))
+        return found
+
+    def plans_with_metrics(
+        self, checkpoint: CheckpointRecord, among: Collection[str] | None = None
+    ) -> list[str]:
+        """Return the plans that a checkpoint was asked and has metrics of, the newest first.
+
+        Args:
+            among: only these plans.
+        """
+        return [
+            plan_id
+            for plan_id in self.plan_ids
+            if (among is None or plan_id in among)
+            and self.is_asked(plan_id, checkpoint)
+            and self.has_metrics(plan_id, checkpoint)
+        ]
+
+    def tasks(self, choice_metrics: Sequence[str] = EVERY) -> list[TaskMetrics]:
+        """Return the current metrics by series, step, then task in the order the tasks were asked in.
+
+        Args:
+            choice_metrics: names or patterns of the metrics wanted that lm_eval does not give: of large
+                results they are most rows. Where a pattern matches none of them all are given, as it may be
+                mistyped.
+        """
+        return [self._task(found, choice_metrics) for found in self._current[0]]
+
+    def metrics(self, choice_metrics: Sequence[str] = EVERY) -> list[Measurement]:
+        """Return the current metrics as single values. Argument and order as of `tasks`."""
+        return measurements_of(self.tasks(choice_metrics))
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """What is not joined to the current metrics because it was asked otherwise (limit, examples)."""
+        return self._current[1]
+
+    @cached_property
+    def _current(self) -> tuple[list[_Found], list[LeftOut]]:
+        current: list[_Found] = []
+        left_out: list[LeftOut] = []
+        for checkpoints in self._by_series.values():
+            setting_of: dict[str, str] = {}
+            found: dict[tuple[str, str], _Found] = {}
+            others: dict[tuple[str, str], LeftOut] = {}
+            for plan_id in self.plan_ids:
+                for visited in checkpoints:
+                    checkpoint = self._with_metrics(plan_id, visited)
+                    if checkpoint is None:
+                        continue
+                    record = self.metrics_record(plan_id, checkpoint)
+                    for task, setting in record.settings.items():
+                        place = checkpoint.name, task
+                        if setting_of.setdefault(task, setting) == setting:
+                            found.setdefault(place, _Found(checkpoint, plan_id, task, record))
+                        else:
+                            others.setdefault(place, LeftOut(checkpoint.series, *place))
+            left_out += [other for place, other in others.items() if place not in found]
+            places = ((checkpoint.name, task) for checkpoint in checkpoints for task in setting_of)
+            current += [found[place] for place in places if place in found]
+        return current, left_out
+
+    def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> CheckpointRecord | None:
+        """Return the checkpoint with the numerics of its metrics under a plan; None where it has none.
+
+        A later run of another task in another dtype does not hide them; those of the last visit come first.
+        """
+        if not self.is_asked(plan_id, checkpoint):
+            return None
+        if self.has_metrics(plan_id, checkpoint):
+            return checkpoint
+        if plan_id not in self._numerics:
+            found: dict[str, list[str]] = {}
+            for path in sorted(self.folder.metrics_folder(plan_id).glob("*.json")):
+                model_id, numerics = model_of(path)
+                found.setdefault(model_id, []).append(numerics)
+            self._numerics[plan_id] = found
+        others = self._numerics[plan_id].get(checkpoint.model_id or "")
+        return replace(checkpoint, numerics=others[-1]) if others else None
+
+    def _task(self, found: _Found, choice_metrics: Sequence[str]) -> TaskMetrics:
+        checkpoint, plan_id, task, record = found
+        rows, choices = record.of_task[task], record.choices
+        if choices is None:
+            return TaskMetrics(checkpoint, plan_id, task, rows, None)
+        higher = choices.higher_is_better
+        wanted = _wanted(tuple(higher), tuple(choice_metrics))
+        if wanted:
+            plain = rows[0]._replace(filter="none", doc_range=None, reason=None)
+            try:
+                rows += tuple(
+                    plain._replace(metric=metric, higher_is_better=higher[metric], **estimate._asdict())
+                    for metric, estimate in choices.estimates(task, wanted)
+                )
+            except ResultsError as error:
+                raise damaged(self.folder.metrics_path(plan_id, *checkpoint.model), error) from error
+        picks = choices.picks.get(task)
+        if picks is not None and picks.constant:
+            band, fixed = (min(picks.constant), max(picks.constant)), picks.fixed
+            rows = tuple(
+                row._replace(constant=band, fixed_choices=fixed) if row.metric in RAISED_BY_A_HABIT else row
+                for row in rows
+            )
+        return TaskMetrics(checkpoint, plan_id, task, rows, picks)
+
+
+def measurements_of(tasks: Sequence[TaskMetrics]) -> list[Measurement]:
+    """Return the metrics of tasks as single values."""
+    return [row.measurement(task.checkpoint) for task in tasks for row in task.rows]
+
+
+def picks_of(tasks: Sequence[TaskMetrics]) -> list[Picks]:
+    """Return what was picked on each of the tasks that offer choices."""
+    return [
+        Picks(
+            series=task.series,
+            checkpoint=task.checkpoint.name,
+            step=task.checkpoint.step,
+            task=task.task,
+            kind=task.rows[0].kind,
+            counts=task.picks,
+        )
+        for task in tasks
+        if task.picks is not None
+    ]
+
+
+@lru_cache(maxsize=64)
+def _wanted(names: tuple[str, ...], patterns: tuple[str, ...]) -> frozenset[str]:
+    hits = [{name for name in names if matches(name, [pattern])} for pattern in patterns]
+    return frozenset().union(*hits) if all(hits) else frozenset(names)
