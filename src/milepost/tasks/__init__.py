@@ -1,1 +1,1 @@
-"""The only room that knows lm_eval: task names to requests, log-likelihoods to figures."""
+"""Question sources: task names to requests, a model's answers to metrics. See `question_source`."""

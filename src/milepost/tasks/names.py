@@ -1,4 +1,4 @@
-"""Which names a user's own task, group or tag may have: a name becomes a file name, a table cell, a URL.
+"""Check the names of a user's tasks, groups and tags: a name becomes a file name, a table cell, a URL.
 
 lm_eval's own 14,692 names are ASCII letters, digits and `_-.()`, at most 86 characters long, and no two
 differ only in case.
@@ -20,11 +20,13 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 
 def check_name(name: Any, kind: str, where: str) -> str:
-    """`name` if it may name a task, group or tag.
+    """Return `name` if it is valid for a task, group or tag.
+
+    Args:
+        where: the file, for the message.
 
     Raises:
-        TaskError: it is no text, too long, or could be mistaken for a path, a formula or markup; `where`
-            names the file.
+        TaskError: the name is not text, too long, or could be mistaken for a path, a formula or markup.
     """
     hint = (
         f"use letters, digits and _ - . ( ), at most {LONGEST} characters, beginning with a letter or digit"
@@ -51,7 +53,7 @@ def _fault(name: str) -> str | None:
     if not (name[0].isalnum() or name[0] in "_(") or name[-1] in ". ":
         return f"its name begins or ends with {(name[-1] if name[-1] in '. ' else name[0])!r}"
     if name.split(".")[0].casefold() in RESERVED:
-        return "its name is a device's on Windows"
+        return "its name is that of a device on Windows"
     return None
 
 
@@ -61,10 +63,10 @@ def _is_allowed(char: str) -> bool:
 
 
 def check_distinct(own: Iterable[str], others: Iterable[str], where: str) -> None:
-    """Refuse names that a disk which ignores case, or writes accents otherwise, takes for one.
+    """Refuse names that are equal on disks that ignore case or rewrite accents.
 
     Raises:
-        TaskError: two of `own`, or one of them and one of `others`, are not equal but look so to such a disk.
+        TaskError: two different names of `own`, or of `own` and `others`, are the same to such a disk.
     """
     known = {_folded(name): name for name in others}
     for name in own:

@@ -1,4 +1,4 @@
-"""What was asked of the tasks; everything that can change a prompt."""
+"""The options that choose tasks and decide their prompts."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Seeds:
 
     @classmethod
     def parse(cls, text: str) -> Seeds:
-        """`42` for all four, or four comma-separated values (`0,None,8,52`).
+        """Parse `42` for all four seeds, or four values with commas between them (`0,None,8,52`).
 
         Raises:
-            MilepostError: neither one nor four values, or one that is no integer.
+            MilepostError: neither one nor four values, or a value that is not an integer.
         """
         parts = [part.strip() for part in text.split(",")]
         try:
@@ -53,7 +53,7 @@ _metadata = json_object("--metadata", '{"seqlen": 1024}')
 
 
 def _task_names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Comma-separated names, in one string or several, as single names."""
+    """Split names at commas, in one string or several."""
     listed = [given] if isinstance(given, str) else given
     return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
 
@@ -79,7 +79,7 @@ def _gen_kwargs(given: str | Mapping[str, Any] | None) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
-    """The tasks and how they are to be asked, in lm_eval's terms and with its defaults."""
+    """The tasks of a run and their settings, with lm_eval's names and defaults."""
 
     names: tuple[str, ...] = option(
         name="tasks",
@@ -93,12 +93,12 @@ class TaskSettings:
     suite: str | None = option(
         None, metavar="NAME", help="A named list of tasks: early, smollm2, pruning or helm-lite."
     )
-    """The first of the names come from it."""
+    """Its tasks come first in `names`."""
     num_fewshot: int | None = option(
         None, short="-f", kind=int, help="Examples in the prompt; default: the task's own."
     )
     shots: tuple[tuple[str, int], ...] = ()
-    """(task, examples in the prompt) of the suite, for tasks that `num_fewshot` says nothing of."""
+    """(task, examples in the prompt) of the suite; `num_fewshot` overrides them."""
     limit: float | None = option(
         None, short="-L", kind=float, help="Docs per task: a count, or a share below 1."
     )
@@ -109,7 +109,7 @@ class TaskSettings:
         parse=_samples,
         dump=lambda samples: None if samples is None else {task: list(ids) for task, ids in samples},
     )
-    """(task, doc ids) pairs; only these docs, and all docs of tasks not named."""
+    """(task, doc ids); tasks without an entry have all docs."""
     seeds: Seeds = option(
         Seeds(),
         name="seed",
@@ -152,7 +152,7 @@ class TaskSettings:
         parse=lambda given: tuple(sorted((_metadata(given) or {}).items())),
         dump=lambda pairs: dict(pairs) or None,
     )
-    """As of lm_eval's `--metadata`: for `ppl_*` text, seqlen, stride."""
+    """lm_eval's `--metadata`; `ppl_*` tasks take text, seqlen and stride."""
     allow_task_code: bool = option(
         False, is_flag=True, help="Let YAML of --include-path run Python (`!function`)."
     )
@@ -178,7 +178,7 @@ class TaskSettings:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> TaskSettings:
-        """The settings that a plan's record holds as JSON (`asked`)."""
+        """Read the settings in a plan's record (`asked`)."""
         lists = {
             name: tuple((task, tuple(value) if name == "samples" else value) for task, value in plain[name])
             for name in ("shots", "samples", "metadata")
@@ -197,11 +197,11 @@ class TaskSettings:
 
     @property
     def trusts_task_files(self) -> bool:
-        """Whether all task files may run Python: lm_eval's may, those of `include_path` only with leave."""
+        """Whether all task files may run Python; those of `include_path` need the user's permission."""
         return self.include_path is None or self.allow_task_code
 
     def num_fewshot_of(self, task: str) -> int | None:
-        """Examples in the prompts of `task`; None for its own number."""
+        """Return the number of examples in the prompts of `task`; None for the task's own number."""
         return dict(self.shots).get(task) if self.num_fewshot is None else self.num_fewshot
 
     @property
@@ -211,5 +211,5 @@ class TaskSettings:
         return self.fewshot_as_multiturn
 
     def samples_of(self, task: str) -> list[int] | None:
-        """Doc ids to evaluate of `task`, ascending; None for all."""
+        """Return the doc ids of `task` to evaluate, ascending; None for all."""
         return next((sorted(set(ids)) for name, ids in self.samples or () if name == task), None)

@@ -1,4 +1,4 @@
-"""lm_eval's factory of tasks, given the configs that were checked instead of the paths of files.
+"""Build lm_eval's task objects from configs that were checked, and not from paths.
 
 Source: lm_eval/tasks/_factory.py (`TaskFactory`), lm_eval/api/task.py (`ConfigurableTask`), 0.4.13.
 """
@@ -28,7 +28,7 @@ SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 class CheckedTask(ConfigurableTask):
-    """lm_eval's task, of data as its files hold it now, and whose splits are there."""
+    """lm_eval's task with the current content of its data files, and with checked splits."""
 
     def __init__(self, config: dict[str, Any], *, is_own: bool) -> None:
         self.is_own = is_own
@@ -43,7 +43,7 @@ class CheckedTask(ConfigurableTask):
         if self.is_own:
             given.pop(
                 "trust_remote_code", None
-            )  # as lm_eval does where datasets has no such argument any more
+            )  # as lm_eval does for versions of datasets without this argument
         if self.DATASET_PATH is not None and not callable(self.config.custom_dataset):
             ref = data_ref(self.DATASET_PATH, given)
             if local_data_files(ref):
@@ -62,16 +62,15 @@ class CheckedTask(ConfigurableTask):
         wanted["the split of fewshot_config"] = self.fewshot_cfg.split
         for key, split in wanted.items():
             if split is not None and split not in splits:
-                there = ", ".join(splits) or "none"
+                present = ", ".join(splits) or "no splits"
                 raise TaskError(
-                    f"task {self.config.task}: {key} is {split!r}, its data has {there}",
-                    f"name one that is there, or say in dataset_kwargs which files are of it: data_files:"
-                    f" {{{split}: FILE}}",
+                    f"task {self.config.task}: {key} is {split!r}, its data has {present}",
+                    f"name one of these, or list its files in dataset_kwargs: data_files: {{{split}: FILE}}",
                 )
 
 
 class CheckedFactory(TaskFactory):
-    """Builds from checked content: no task file of the user's is opened again."""
+    """Builds tasks from checked content and does not open the user's files again."""
 
     def __init__(self, checked: CheckedTasks, settings: TaskSettings) -> None:
         super().__init__(meta=dict(settings.metadata))
@@ -80,7 +79,7 @@ class CheckedFactory(TaskFactory):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it lasts lm_eval makes `CheckedTask`s, those within groups too."""
+        """Let lm_eval build `CheckedTask`s, also within groups, while the block runs."""
         original = lm_eval.tasks._factory.ConfigurableTask
         lm_eval.tasks._factory.ConfigurableTask = self._made
         try:
@@ -113,13 +112,12 @@ class CheckedFactory(TaskFactory):
 
 
 def data_key(ref: Mapping[str, Any]) -> str:
-    """One text for one data set."""
+    """Return a key that is the same for references to the same data set."""
     return json.dumps(ref, sort_keys=True, default=str)
 
 
 def _cache_of(state: str) -> str:
-    """Where datasets keeps what it has read of these files: it would know them by path and time stamp
-    alone."""
+    """Return a cache folder for the content of files; datasets itself compares only path and time stamp."""
     import datasets.config
 
     return str(Path(datasets.config.HF_DATASETS_CACHE) / "by-content" / state[:32])
@@ -127,19 +125,19 @@ def _cache_of(state: str) -> str:
 
 @contextmanager
 def blaming_the_data(name: str) -> Iterator[None]:
-    """Within it, data that cannot be had or read is told with the task's name.
+    """Turn exceptions of datasets and huggingface_hub in the block into faults of the task's data.
 
     Raises:
-        TaskError: in place of what datasets or huggingface_hub raised.
+        TaskError: in place of the exception.
     """
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     try:
         yield
     except (DatasetGenerationError, StopIteration) as error:
-        said = " ".join(str(error.__cause__ or error).split()) or "it is empty"
+        reason = " ".join(str(error.__cause__ or error).split()) or "it is empty"
         raise TaskError(
-            f"task {name}: its data cannot be read: {said[:300]}",
+            f"task {name}: its data cannot be read: {reason[:300]}",
             "look at the files that its dataset_path and dataset_kwargs name",
         ) from error
     except (DatasetNotFoundError, *hub_errors()) as error:
@@ -148,8 +146,8 @@ def blaming_the_data(name: str) -> Iterator[None]:
         if "Dataset scripts" not in str(error):
             raise
         raise TaskError(
-            f"task {name}: its dataset_path holds a script that would load the data, and datasets runs none"
-            " any more",
+            f"task {name}: its dataset_path holds a script that loads the data, and datasets does not run"
+            " scripts any more",
             "name the data files themselves: `dataset_path: json` and, in dataset_kwargs, `data_files`",
         ) from error
     except ValueError as error:

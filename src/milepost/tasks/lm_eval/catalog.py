@@ -1,9 +1,9 @@
-"""Which tasks there are, without parsing 14,683 YAML files.
+"""Index the names of all tasks without parsing 14,683 YAML files.
 
-lm_eval's `TaskManager()` parses every task file it ships each time it starts, 6 to 14 CPU seconds. All it
-needs for its index are five top-level keys, which stand at the start of a line, so a plain text scan finds
-them in about a second; a file whose keys are not plain scalars is parsed as lm_eval parses it. The index is
-then kept on disk for the installed lm_eval version. A test compares it with lm_eval's own, entry by entry.
+lm_eval's `TaskManager()` parses all of its task files each time it starts, 6 to 14 CPU seconds. Its index
+needs only five top-level keys, which stand at the start of a line, so a plain text scan finds them in about a
+second; a file whose keys are not plain scalars is parsed as lm_eval does. The index is cached on disk for the
+installed lm_eval version. A test compares it with lm_eval's own, entry by entry.
 
 Source: lm_eval/tasks/_index.py (`TaskIndex.build`, `process_cfg`).
 """
@@ -39,28 +39,27 @@ LIST_ITEM = re.compile(r"\n[ \t]*-[ \t]+(.+?)[ \t]*(?=\n|$)")
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One name a user can ask for."""
+    """A name that a user can pass to --tasks."""
 
     name: str
     kind: str
     """`TASK`, `PY_TASK`, `GROUP` or `TAG`, as lm_eval's `Kind` names them."""
     path: str | None
-    """The YAML file; None for a tag, which has none of its own."""
+    """The YAML file; None for a tag."""
     tags: tuple[str, ...] = ()
-    """For a tag: the tasks that carry it. For a task or group: the tags it carries."""
+    """For a tag: its tasks. For a task or group: its tags."""
     is_own: bool = False
-    """Whether it stands in `--include-path`, so that its file is the user's or a stranger's."""
+    """Whether it comes from `--include-path`: the file of the user or of a stranger."""
 
 
 Catalog = dict[str, CatalogEntry]
 
 
 def load_catalog(include_path: Path | None = None) -> Catalog:
-    """All names of the installed lm_eval, our own perplexities, and those of `include_path`, which win.
+    """Return the names of lm_eval, of Milepost's perplexity tasks and of `include_path`; the last win.
 
     Raises:
-        TaskError: `include_path` is not a folder, a YAML file in it does not parse (file and line named),
-            or has a name that cannot be a file's.
+        TaskError: `include_path` is not a folder, or a YAML file in it does not parse or has an invalid name.
     """
     catalog = {**_builtin_catalog(), **_scan(OWN_TASKS, _PlainHead())}
     if include_path is not None:
@@ -75,14 +74,14 @@ def load_catalog(include_path: Path | None = None) -> Catalog:
     return catalog
 
 
-def resolve_names(asked: list[str], catalog: Catalog) -> list[str]:
+def resolve_names(patterns: list[str], catalog: Catalog) -> list[str]:
     """Expand glob patterns and check every name.
 
     Raises:
         TaskError: a name is unknown or a pattern matches nothing; the hint lists close names.
     """
     names: dict[str, None] = {}
-    for name in asked:
+    for name in patterns:
         if is_pattern(name):
             matches = sorted(fnmatch.filter(catalog, name))
         else:
@@ -94,6 +93,7 @@ def resolve_names(asked: list[str], catalog: Catalog) -> list[str]:
 
 
 def suggest(name: str, catalog: Catalog) -> str:
+    """Return a hint with names close to `name`."""
     bare = name.strip("*?[]")
     close = close_names(name, catalog, n=4, cutoff=0.6)
     close += [other for other in sorted(catalog, key=len) if bare and bare in other and other not in close][
@@ -121,7 +121,7 @@ def _builtin_catalog() -> Catalog:
                 for row in saved["entries"]
             }
     except (OSError, ValueError, KeyError):
-        pass  # no index yet, or one of another version: made anew below
+        pass  # no index yet, or an index of another version
     catalog = _scan(root, _PlainHead())
     entries = [
         [e.name, e.kind, e.path and e.path.removeprefix(f"{root}/"), list(e.tags)] for e in catalog.values()
@@ -131,7 +131,7 @@ def _builtin_catalog() -> Catalog:
 
 
 def _scan(root: Path, head_of: Callable[[str], dict[str, Any]], *, is_own: bool = False) -> Catalog:
-    """Index one folder; the first of two equal names wins, as in lm_eval."""
+    """Index a folder; the first of two equal names wins, as in lm_eval."""
     catalog: Catalog = {}
     tagged: dict[str, list[str]] = {}
     for path in _task_files(root):
@@ -159,7 +159,7 @@ def _scan(root: Path, head_of: Callable[[str], dict[str, Any]], *, is_own: bool 
 
 
 def _task_files(root: Path) -> list[str]:
-    # Strings, not Paths: 14,683 of them, and pathlib alone would take longer than reading the files.
+    # Strings and not Paths: for 14,683 files pathlib alone would take longer than reading them.
     found = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in IGNORED_FOLDERS]
@@ -168,13 +168,13 @@ def _task_files(root: Path) -> list[str]:
 
 
 def _strict_head(path: str) -> dict[str, Any]:
-    """The indexing keys of a user's file, read as it is read when it is used."""
+    """Return the indexing keys of a user's file, parsed as for its use."""
     content = read_config(Path(path)).content
     return {key: content[key] for key in INDEXING_KEYS if key in content}
 
 
 class _PlainHead:
-    """Reads the indexing keys of lm_eval's files by text scan, includes merged in as lm_eval merges them."""
+    """Reads the indexing keys of lm_eval's files by text scan, and merges includes as lm_eval does."""
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, Any]] = {}
@@ -199,8 +199,8 @@ class _PlainHead:
 
 
 def _plain_keys(path: str) -> dict[str, Any] | None:
-    """The indexing keys by text scan; None where one is not a plain scalar or simple list."""
-    with open(path, "rb", buffering=0) as file:  # no text reader: there are 14,683 of them
+    """Return the indexing keys by text scan; None if a value is not a plain scalar or simple list."""
+    with open(path, "rb", buffering=0) as file:  # a text reader would be slow for 14,683 files
         text = file.read().decode("utf-8", "replace")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -214,7 +214,7 @@ def _plain_keys(path: str) -> dict[str, Any] | None:
         elif scalar := PLAIN_SCALAR.match(value):
             found[key] = scalar.group(2)
         elif not value and key == "task":
-            found[key] = []  # a group's members: only their presence matters here
+            found[key] = []  # the members of a group are not needed here
         elif not value and key in ("tag", "include"):
             items, end = [], match.end()
             while item := LIST_ITEM.match(text, end):
@@ -235,7 +235,7 @@ def _parsed_keys(path: str) -> dict[str, Any]:
     try:
         parsed = parse_yaml(Path(path))
     except TaskError:
-        return {}  # lm_eval skips its own files that do not parse, too
+        return {}  # lm_eval skips its files that do not parse too
     return {key: parsed[key] for key in INDEXING_KEYS if key in parsed}
 
 

@@ -1,4 +1,4 @@
-"""What guessing would score."""
+"""Compute the accuracy of guessing at random."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ GUESSABLE = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 
 
 def chance_levels(loaded: LoadedTasks, name: str) -> Mapping[str, float]:
-    """By metric, the expected score of a uniform guess among each doc's choices.
+    """Return the expected value of a uniform guess among each doc's choices, by metric.
 
-    Only for multiple-choice tasks that lm_eval itself scores: a task with its own `process_results` may count
-    anything, and a log-likelihood task has no choices to guess among. With several right choices each counts.
-
-    The levels of a task are computed once, as no checkpoint changes them.
+    A doc with several right choices counts each of them. Empty for a task that is not multiple choice, and
+    for one with its own `process_results`, whose metrics may mean anything. Computed once for all
+    checkpoints.
     """
     if name not in loaded.kept_chances:
         loaded.kept_chances[name] = _levels(loaded, name)

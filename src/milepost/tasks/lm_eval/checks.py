@@ -1,4 +1,4 @@
-"""What the text of task files tells before lm_eval is imported or any data fetched: names, types, code."""
+"""Check task files before lm_eval is imported or data is downloaded: names, types, code."""
 
 from __future__ import annotations
 
@@ -29,43 +29,44 @@ from milepost.tasks.settings import TaskSettings
 
 SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until")
 LM_EVAL_DEFAULT = "generate_until"
-"""The type of a task whose file names none (lm_eval/config/task.py, `TaskConfig`)."""
+"""The default output type (lm_eval/config/task.py, `TaskConfig`)."""
 MOST_MEMBERS = 20_000
-"""Tasks that a group may lead to, each counted as often as it is named."""
+"""Most tasks in a group, each counted as often as it is named."""
 
 _READ_IT = "read that code, then pass --allow-task-code if you trust it"
 _DATA_KEYS = ("custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs")
 
 
 Reader = Callable[[Path], Config]
-"""Gives the config of a file; the same one however often it is asked for."""
+"""Returns the config of a file, the same for every call."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedTasks:
-    """What was asked for and found right: the very content that lm_eval is given."""
+    """Tasks that passed the checks; lm_eval is given exactly this content."""
 
     names: tuple[str, ...]
-    """Patterns expanded."""
+    """Without patterns, which are expanded."""
     catalog: Catalog
     configs: Mapping[str, Config]
-    """By path as the catalog has it, of every file that the names lead to."""
+    """By path in the catalog, for every file behind the names."""
     digest: str
-    """A hash of everything in these files that can change what is asked."""
+    """Hash of everything in these files that can change requests or metrics."""
 
     def own(self) -> Iterator[tuple[str, Config]]:
-        """(name, config) of what stands in `--include-path`."""
+        """Yield name and config of tasks and groups of `--include-path`."""
         for entry in self.catalog.values():
             if entry.is_own and entry.path is not None and entry.path in self.configs:
                 yield entry.name, self.configs[entry.path]
 
 
 def check_tasks(settings: TaskSettings) -> CheckedTasks:
-    """Find and check everything that `settings` asks for; each file is read once, here.
+    """Find and check the tasks of `settings`; reads each file once.
 
     Raises:
-        TaskError: an unknown name, YAML that does not parse or would run code without leave, a key or value
-            that lm_eval does not take, a task type that cannot be scored yet, data files that are not there.
+        TaskError: an unknown name, YAML that does not parse or would run code that the user does not allow, a
+            key or value that lm_eval does not take, a task type that cannot be scored yet, missing data
+            files.
     """
     catalog = load_catalog(settings.include_path)
     names = resolve_names(list(settings.names), catalog)
@@ -75,7 +76,7 @@ def check_tasks(settings: TaskSettings) -> CheckedTasks:
         configs[str(entry.path)] = config
         content = config.content
         if entry.is_own:
-            # Between the catalog's reading and this one the file may have become another.
+            # The file may have changed since the catalog read it.
             named = content.get("group") if entry.kind == "GROUP" else content.get("task")
             if named != entry.name or (entry.kind == "PY_TASK") != ("class" in content):
                 raise TaskError(f"{entry.path}: it changed while it was being read", "run the command again")
@@ -112,7 +113,7 @@ def _check_own(config: Config, kind: str, trusted: bool) -> None:
 
 
 def _check_safe(content: Mapping[str, Any], where: str, trusted: bool) -> None:
-    """A task's keys, or those that a group sets in its members: nothing in them runs code."""
+    """Refuse keys that run code, of a task or of those that a group sets in its members."""
     check_source(content, where, trusted=trusted)
     if trusted:
         return
@@ -142,7 +143,7 @@ def _check_template(key: str, text: str, where: str) -> None:
         check_template(text)
     except jinja2.TemplateSyntaxError as error:
         raise TaskError(
-            f"{where}: {key} is no Jinja template: {error.message} (its line {error.lineno})",
+            f"{where}: {key} is not a valid Jinja template: {error.message} (its line {error.lineno})",
             "correct it; a text with {{ or {% in it is a template",
         ) from error
     except jinja2.exceptions.SecurityError as error:
@@ -152,7 +153,7 @@ def _check_template(key: str, text: str, where: str) -> None:
 
 
 def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, trusted: bool) -> None:
-    """What a group sets in its members is looked at as if each had it in its own file."""
+    """Check what a group sets in its members as if it stood in their own files."""
     where = str(config.path)
     changes = [{key: value for key, value in config.content.items() if key not in GROUP_FIELDS}]
     listed = config.content.get("task")
@@ -186,9 +187,9 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
         _check_safe(own, inside, trusted)
         if named not in catalog:
             check_name(named, "task", where)
-            if not any(key in one for key in _DATA_KEYS[:2] for one in (own, changes[0])):
+            if not any(key in keys for key in _DATA_KEYS[:2] for keys in (own, changes[0])):
                 raise TaskError(
-                    f"{inside} is not a task, group or tag, and has no dataset_path of its own",
+                    f"{inside} is not a task, group or tag, and does not set a dataset_path",
                     suggest(named, catalog),
                 )
     if not trusted:
@@ -198,14 +199,14 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
 def _refuse_feeding_code(
     where: str, changes: list[dict[str, Any]], listed: list[Any], catalog: Catalog, read: Reader
 ) -> None:
-    """lm_eval's own task code trusts its data and parameters; a stranger's file must not choose them.
+    """Refuse files that choose data or parameters for code of lm_eval's tasks, which trusts both.
 
-    The tokenizer that `ruler` is told in `metadata`, for one, is loaded with its code.
+    For example, `ruler` loads the tokenizer that `metadata` names, with that tokenizer's code.
     """
     given = {
         key
         for change in changes
-        for key in (*_DATA_KEYS, *(f"metadata: {one}" for one in _parameters(change)))
+        for key in (*_DATA_KEYS, *(f"metadata: {name}" for name in _parameters(change)))
         if key in change or key.startswith("metadata: ")
     }
     if not given:
@@ -224,7 +225,7 @@ def _parameters(change: Mapping[str, Any]) -> list[str]:
 
 
 def _count_members(names: list[str], catalog: Catalog, read: Reader) -> None:
-    """Refuse groups that stand in themselves, or lead to more tasks than anybody asks for."""
+    """Refuse groups that contain themselves or too many tasks."""
     counts: dict[str, int] = {}
     open_names: set[str] = set()
 
@@ -238,14 +239,14 @@ def _count_members(names: list[str], catalog: Catalog, read: Reader) -> None:
             counts[name] = max(1, sum(map(count, below)))
             open_names.remove(name)
         if counts[name] > MOST_MEMBERS:
-            raise TaskError(f"{name} leads to more than {MOST_MEMBERS:,} tasks", "ask for fewer")
+            raise TaskError(f"{name} has more than {MOST_MEMBERS:,} tasks", "name fewer tasks")
         return counts[name]
 
     try:
         for name in names:
             count(name)
     except RecursionError as error:
-        raise TaskError("the groups are nested too deeply", "ask for their members") from error
+        raise TaskError("the groups are nested too deeply", "name their members") from error
 
 
 def _direct_members(name: str, catalog: Catalog, read: Reader) -> list[str]:
@@ -258,6 +259,7 @@ def _direct_members(name: str, catalog: Catalog, read: Reader) -> list[str]:
 
 
 def not_yet(name: str, output_type: str | None) -> TaskError:
+    """Return the error for an output type that cannot be scored."""
     return TaskError(
         f"task {name} is of type {output_type}, which Milepost cannot score yet",
         f"leave it out; {', '.join(SUPPORTED)} tasks work",

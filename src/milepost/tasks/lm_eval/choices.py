@@ -1,4 +1,4 @@
-"""Which answers a multiple-choice task offers and which of them are right, read as lm_eval reads them.
+"""Read the choices of multiple-choice docs and the right ones, as lm_eval does.
 
 Source: lm_eval/api/task.py `ConfigurableTask.process_results`, the part for `multiple_choice`.
 """
@@ -14,10 +14,10 @@ from milepost.types import Offer
 
 
 def offers_choices(task: Task) -> bool:
-    """Whether the task is of multiple choice and scored by lm_eval itself.
+    """Return whether the task is multiple choice and lm_eval itself computes its metrics.
 
-    A task with its own `process_results` may count anything, and what it calls its target need not be a
-    choice (truthfulqa_mc2 names none).
+    With its own `process_results` a task may compute anything, and its target need not be a choice
+    (truthfulqa_mc2).
     """
     return (
         isinstance(task, ConfigurableTask)
@@ -27,9 +27,9 @@ def offers_choices(task: Task) -> bool:
 
 
 def offer(task: ConfigurableTask, doc: Any, doc_id: int) -> Offer:
-    """The choices of one doc, and which of them lm_eval counts as right."""
+    """Return the choices of one doc, and those that lm_eval counts as right."""
     texts = tuple(str(text) for text in task.doc_to_choice(doc))
-    # A task whose choices stand in the context (winogrande) says with its text which of them is right.
+    # If the choices stand in the context (winogrande), doc_to_text gives the right one.
     target = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
     scored = str(task.doc_to_target(doc)) if task.multiple_input else None
     return Offer(doc_id, texts, _right(target, texts), scored)

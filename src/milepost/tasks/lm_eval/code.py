@@ -1,8 +1,7 @@
-"""`!function` tags of task files that the user trusts: found where lm_eval finds them, loaded from what is
-there now.
+"""Load the functions that `!function` tags of trusted task files name, from the current content of the files.
 
 lm_eval takes a module for unchanged while its time stamp is, and Python a compiled file while time stamp (in
-seconds) and size are; a file written twice within that would go on as before. Here the content decides.
+seconds) and size are, so both could use an old version of a file. Here the content decides.
 Source: lm_eval/tasks/_yaml_loader.py (`_import_func_in_yml`, `_load_module_with_cache`).
 """
 
@@ -25,10 +24,10 @@ _CONTENT = "__milepost_sha256__"
 
 
 def with_code(value: Any) -> Any:
-    """A copy of a config's value in which each tag is the function that it names.
+    """Return a copy of a config's value with functions in place of the tags that name them.
 
     Raises:
-        TaskError: there is no such module or function; naming file and line.
+        TaskError: there is no such module or function; the message names file and line.
     """
     if isinstance(value, CodeTag):
         return _function(value)
@@ -44,7 +43,7 @@ def _function(tag: CodeTag) -> Any:
     module_name, _, name = tag.name.rpartition(".")
     if not module_name:
         raise TaskError(
-            f"{where}: names no module", "write FILE.FUNCTION, as in `!function utils.process_docs`"
+            f"{where}: the module is missing", "write FILE.FUNCTION, as in `!function utils.process_docs`"
         )
     path = (tag.folder / f"{module_name.replace('.', '/')}.py").resolve()
     try:
@@ -57,7 +56,7 @@ def _function(tag: CodeTag) -> Any:
 
 
 class _FromContent(SourceFileLoader):
-    """Compiles what was read, whatever `__pycache__` holds."""
+    """Compiles the given content and ignores `__pycache__`."""
 
     def __init__(self, name: str, path: str, content: bytes) -> None:
         super().__init__(name, path)

@@ -1,4 +1,4 @@
-"""The state a data set is in, told without loading it: a cached plan is used only while it is true."""
+"""Find the current state of a data set without loading it; a cached plan is valid for one state."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
 
 PAUSES_S = (0.5, 2.0)
 _found_down: list[str] = []
-"""Data sets that the Hub did not answer for (`cache_if_hub_is_down`): offline mode is then ours, not the
-user's."""
+"""Data sets for which `cache_if_hub_is_down` has switched on offline mode; the user did not."""
 
 
 def data_ref(path: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What names a data set, as `data_state` takes it; JSON, so that a saved plan can keep it."""
+    """Return a reference to a data set, for `data_state`; JSON, so that a saved plan can keep it."""
     ref = {"path": path, "data_files": (kwargs or {}).get("data_files")}
     if (kwargs or {}).get("data_dir") is not None:
         ref["data_dir"] = str((kwargs or {})["data_dir"])
@@ -31,7 +30,7 @@ def data_ref(path: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def data_state(ref: dict[str, Any]) -> str | None:
-    """The commit of a Hub data set, or a hash of local files; None where neither can be had."""
+    """Return the commit of a Hub data set, or a hash of local files; None if unknown."""
     files = local_data_files(ref)
     if files is not None:
         return _files_state(files)
@@ -39,7 +38,7 @@ def data_state(ref: dict[str, Any]) -> str | None:
 
 
 def local_data_files(ref: Mapping[str, Any]) -> list[str] | None:
-    """The files of this machine that a data set is read from; None for one of the Hub or of an address."""
+    """Return the local files of a data set; None for a data set of the Hub or of a URL."""
     kwargs = {"data_files": ref["data_files"], "data_dir": ref.get("data_dir")}
     if ref["path"] in PACKAGED:
         named = [file for _, file in local_files({"dataset_path": ref["path"], "dataset_kwargs": kwargs})]
@@ -50,7 +49,7 @@ def local_data_files(ref: Mapping[str, Any]) -> list[str] | None:
 
 
 def _expanded(named: Iterable[str]) -> list[str]:
-    """Patterns and folders replaced by the files that are there; a missing file stays."""
+    """Replace patterns and folders by the files that match; missing files stay."""
     files: list[str] = []
     for name in named:
         if os.path.isdir(name):
@@ -63,7 +62,7 @@ def _expanded(named: Iterable[str]) -> list[str]:
 
 
 def _hub_commit(repo_id: str) -> str | None:
-    """The branch's commit now; offline or with the Hub down the one in the cache, which would be loaded."""
+    """Return the current commit of `main`; if the Hub does not answer, that of the cache."""
     from huggingface_hub import HfApi, constants
 
     try:
@@ -77,29 +76,29 @@ def _hub_commit(repo_id: str) -> str | None:
 
 @contextmanager
 def cache_if_hub_is_down(repo_ids: Iterable[str]) -> Iterator[None]:
-    """Within it datasets come from the cache alone if the Hub does not answer.
+    """Let datasets use only its cache while the block runs, if the Hub does not answer.
 
-    datasets would come to that too, after half a minute of attempts for each data set.
+    datasets would do so too, but after half a minute of attempts for each data set.
     """
     import datasets.config
     from huggingface_hub import constants
 
-    asked = next(iter(repo_ids), None)
-    if asked is None or is_offline() or _answers(asked):
+    repo_id = next(iter(repo_ids), None)
+    if repo_id is None or is_offline() or _answers(repo_id):
         yield
         return
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
-    _found_down.append(asked)
+    _found_down.append(repo_id)
     try:
         yield
     finally:
-        _found_down.remove(asked)
+        _found_down.remove(repo_id)
         constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _answers(repo_id: str) -> bool:
-    """Whether the Hub says anything at all when asked for a data set."""
+    """Return whether the Hub responds to a request for a data set."""
     check_hub_settings(TaskError)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -117,7 +116,7 @@ def _answers(repo_id: str) -> bool:
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What huggingface_hub and datasets let through when the Hub cannot be reached or refuses."""
+    """Return the exceptions of huggingface_hub and datasets when the Hub cannot be reached or refuses."""
     from huggingface_hub import errors
 
     # The HTTP library behind them differs between versions; its base class is among these ancestors.
@@ -126,32 +125,31 @@ def hub_errors() -> tuple[type[Exception], ...]:
 
 
 def cannot_get(task: str, error: BaseException) -> TaskError:
-    """Data that neither this machine nor the Hub has, as `error` of datasets or huggingface_hub says."""
+    """Return the error for missing data, from an error of datasets or huggingface_hub."""
     where = endpoint()
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(
         " (OfflineModeIsEnabled)"
     )
-    if isinstance(error, FileNotFoundError) and "hf://" not in said:
+    if isinstance(error, FileNotFoundError) and "hf://" not in reason:
         return TaskError(
-            f"task {task}: its data is not there: {said}", "look at dataset_path and dataset_kwargs"
+            f"task {task}: its data does not exist: {reason}", "look at dataset_path and dataset_kwargs"
         )
-    if "BuilderConfig" in said:
-        said = (
-            said.partition(" doesn't have a ")[2].partition(" key")[0] if "doesn't have a" in said else said
-        )
+    if "BuilderConfig" in reason:
+        if "doesn't have a" in reason:
+            reason = reason.partition(" doesn't have a ")[2].partition(" key")[0]
         return TaskError(
-            f"task {task}: datasets cannot load its data in this way: {said[:300]}",
+            f"task {task}: datasets cannot load its data in this way: {reason[:300]}",
             "compare dataset_name and dataset_kwargs with what the data set has",
         )
     if is_offline() and not _found_down:
         hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
     else:
         hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
-    return TaskError(f"task {task}: cannot get its data from {where}: {said}", hint)
+    return TaskError(f"task {task}: cannot get its data from {where}: {reason}", hint)
 
 
 def endpoint() -> str:
-    """The Hub's address, without the credentials it may hold."""
+    """Return the Hub's address without credentials."""
     from huggingface_hub import constants
 
     parts = urlsplit(constants.ENDPOINT)
@@ -159,7 +157,7 @@ def endpoint() -> str:
 
 
 def is_offline() -> bool:
-    """Whether only the local cache may be used (`HF_HUB_OFFLINE`, `HF_DATASETS_OFFLINE`)."""
+    """Return whether only the local cache may be used (`HF_HUB_OFFLINE`, `HF_DATASETS_OFFLINE`)."""
     from datasets import config
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""What a set of loaded tasks is, as JSON: for naming a plan and for people."""
+"""Describe loaded tasks as JSON, to name a plan and for readers without lm_eval."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from milepost.tasks.lm_eval.perplexity.text_task import TextTask
 
 
 def describe_counting(loaded: LoadedTasks) -> dict[str, Any]:
-    """Everything besides prompts that decides a figure: versions, metrics, filters, group weights."""
+    """Return everything besides prompts that decides a metric: versions, metrics, filters, group weights."""
     return {
         "tasks": {name: _counting(task) for name, task in loaded.tasks.items()},
         "groups": {name: _plain(_without_source(group.to_dict())) for name, group in loaded.groups.items()},
@@ -26,18 +26,18 @@ def describe_counting(loaded: LoadedTasks) -> dict[str, Any]:
 
 
 def digest_of_configs(loaded: LoadedTasks) -> str:
-    """A hash of everything that lm_eval's result files and tables say of tasks and groups."""
-    told = {
+    """Return a hash of everything that lm_eval's result files and tables show of tasks and groups."""
+    shown = {
         "tasks": {name: [_shown(task), len(task.eval_docs)] for name, task in loaded.tasks.items()},
         "groups": {name: _without_source(group.to_dict()) for name, group in loaded.groups.items()},
         "described": describe_tasks(loaded),
     }
-    text = json.dumps(told, sort_keys=True, default=_as_text)
+    text = json.dumps(shown, sort_keys=True, default=_as_text)
     return hashlib.sha256(_ADDRESS.sub("", text).encode()).hexdigest()[:16]
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Where a Python object happens to lie in memory."""
+"""The memory address in the text of a Python object."""
 
 
 def _as_text(value: Any) -> Any:
@@ -45,7 +45,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _shown(task: lm_eval.api.task.Task) -> dict[str, Any]:
-    """The task's config, less where its data lie on this machine."""
+    """Return the task's config without the paths of its data on this machine."""
     config = _without_source(task.dump_config())
     own = config.get("dataset_kwargs")
     if isinstance(own, dict):
@@ -54,7 +54,7 @@ def _shown(task: lm_eval.api.task.Task) -> dict[str, Any]:
 
 
 def describe_tasks(loaded: LoadedTasks) -> dict[str, dict[str, Any]]:
-    """By task: what people and tools want to know of it without importing lm_eval."""
+    """Return facts about each task for readers that do not import lm_eval."""
     return {
         name: {
             "alias": task.get_config("task_alias") or name,
@@ -70,7 +70,7 @@ def describe_tasks(loaded: LoadedTasks) -> dict[str, dict[str, Any]]:
 
 
 def data_used(loaded: LoadedTasks) -> list[dict[str, Any]] | None:
-    """The data sets behind the tasks and the state each is in; None where that cannot be told."""
+    """Return the data sets of the tasks, each with its state; None if a state is unknown."""
     refs: dict[str, dict[str, Any]] = {}
     before: dict[str, str | None] = {}
     for task in loaded.tasks.values():
@@ -83,7 +83,7 @@ def data_used(loaded: LoadedTasks) -> list[dict[str, Any]] | None:
     for key, ref in refs.items():
         state = data_state(ref)
         if state is None or before.get(key, state) != state:
-            return None  # it cannot be told, or changed while it was being read
+            return None  # unknown, or changed while the data was being read
         used.append({**ref, "state": state})
     return used
 
@@ -107,7 +107,7 @@ def _counting(task: lm_eval.api.task.Task) -> Any:
 
 
 def _without_source(config: dict[str, Any] | None) -> dict[str, Any]:
-    """Where the YAML lies on this machine is no part of what it says."""
+    """Return a config without the path of its YAML on this machine."""
     config = dict(config or {})
     if isinstance(config.get("metadata"), dict):
         config["metadata"] = {k: v for k, v in config["metadata"].items() if k != "config_source"}

@@ -1,4 +1,4 @@
-"""What lm_eval trips over in a user's task, told as what is wrong and what to do."""
+"""Turn lm_eval's exceptions on a user's task into messages that say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _UNDEFINED = re.compile(r"'([^']*)' is undefined")
 def blaming_the_task(
     name: str, *, is_own: bool, fields: Callable[[], Iterable[str]] = lambda: ()
 ) -> Iterator[None]:
-    """Within it, an error of lm_eval's is told as a fault of the task `name`.
+    """Turn exceptions of the block into faults of the task `name`.
 
     Args:
-        is_own: whether the user wrote any of it; else only templates that go too far are told, and what
-            remains is a bug.
-        fields: the fields of the task's docs, as far as they are known by then.
+        is_own: whether the user wrote any of the task; if not, exceptions other than of templates are bugs
+            and pass unchanged.
+        fields: returns the known fields of the task's docs.
 
     Raises:
-        TaskError: in place of whatever lm_eval raised.
+        TaskError: in place of the exception.
     """
     try:
         yield
@@ -51,8 +51,8 @@ def blaming_the_task(
 
 
 def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:
-    said = " ".join(str(error).split())
-    undefined = _UNDEFINED.search(said) if isinstance(error, jinja2.UndefinedError) else None
+    message = " ".join(str(error).split())
+    undefined = _UNDEFINED.search(message) if isinstance(error, jinja2.UndefinedError) else None
     if undefined:
         return TaskError(
             f"task {name}: a template names {undefined.group(1)!r}, which its docs do not have",
@@ -60,23 +60,24 @@ def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:
         )
     if isinstance(error, KeyError) and fields:
         return TaskError(
-            f"task {name}: there is no {said}", fields_hint(str(error.args[0]) if error.args else "", fields)
+            f"task {name}: there is no {message}",
+            fields_hint(str(error.args[0]) if error.args else "", fields),
         )
     if isinstance(error, IndexError) and fields:
         return TaskError(
-            f"lm_eval cannot use task {name}: {said}",
+            f"lm_eval cannot use task {name}: {message}",
             "doc_to_target gives the number of the right choice, from 0; the first doc's may be beyond its"
             " choices",
         )
     kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
     return TaskError(
-        f"lm_eval cannot use task {name}: {kind}{said[:300] or 'no reason given'}",
+        f"lm_eval cannot use task {name}: {kind}{message[:300] or 'no reason given'}",
         "compare its keys and the fields of its data with lm_eval's task guide",
     )
 
 
 def fields_hint(wrong: str, fields: list[str]) -> str:
-    """The name that was meant, or all there are."""
+    """Return the closest name, or the list of all."""
     if hint := did_you_mean(wrong, fields):
         return hint
     listed = ", ".join(field[:40] for field in fields[:12])

@@ -1,9 +1,9 @@
-"""Few-shot prompts of tasks written in Python, which lm_eval 0.4.13 asks in a way they do not understand.
+"""Make few-shot prompts work for tasks written in Python, which lm_eval 0.4.13 calls wrongly.
 
-`ConfigurableTask.fewshot_context` calls `doc_to_text(doc, field)` for each example, with the few-shot
-config's own field; a class such as squadv2's `SQuAD2` overrides `doc_to_text(self, doc)`, and lm_eval ends in
-a TypeError. Such a class says itself how a doc becomes text, so the second argument has nothing to tell it.
-Its targets begin with the space that lm_eval's delimiter puts before them too; one of the two is enough.
+`ConfigurableTask.fewshot_context` calls `doc_to_text(doc, field)` for each example; a class such as squadv2's
+`SQuAD2` overrides `doc_to_text(self, doc)`, and lm_eval ends in a TypeError. Such a class renders docs itself
+and does not need the field. Its targets begin with a space, and so does lm_eval's delimiter before them; one
+of the two is removed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OVERRIDDEN = ("doc_to_text", "doc_to_target", "doc_to_choice")
 
 
 def accept_fewshot_fields(task: Any) -> None:
-    """Make a task whose class renders docs itself take, and ignore, the fields that lm_eval passes."""
+    """Let a task whose class renders docs itself ignore the fields that lm_eval passes."""
     fewshot = getattr(task, "fewshot_cfg", None)
     if fewshot is None:
         return
@@ -30,11 +30,11 @@ def accept_fewshot_fields(task: Any) -> None:
 
 def _takes_doc_only(method: Callable[..., Any]) -> bool:
     parameters = inspect.signature(method).parameters.values()
-    return len([one for one in parameters if one.kind is not inspect.Parameter.KEYWORD_ONLY]) == 1
+    return sum(parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in parameters) == 1
 
 
 def _ignoring_field(method: Callable[[Any], Any], delimiter: str) -> Callable[..., Any]:
-    """`method` for one doc; called with a few-shot field, without the delimiter that will precede it."""
+    """Wrap `method`; a call with a few-shot field removes the delimiter that lm_eval will add."""
 
     @functools.wraps(method)
     def rendered(doc: Any, *field: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Every key that lm_eval takes from a task or group file, and what may stand there.
+"""Check the keys of a task or group file and their values.
 
-The table says of each key which values it takes and whether lm_eval renders it as a template or calls it as
-code, so that no key reaches lm_eval unexamined. A test compares it with lm_eval's dataclasses, and a key
-that is in neither is refused. Source: lm_eval/config/task.py (`TaskConfig`, `FewshotConfig`),
+A table lists every key that lm_eval takes, with its types and whether lm_eval renders it as a template or
+calls it as code, so that each key is checked before lm_eval sees it. A test compares the table with lm_eval's
+dataclasses; unknown keys are refused. Source: lm_eval/config/task.py (`TaskConfig`, `FewshotConfig`),
 lm_eval/config/group.py.
 """
 
@@ -18,16 +18,16 @@ from milepost.tasks.lm_eval.yaml_file import CodeTag
 
 LONGEST_LABEL = 200
 MOST_REPEATS = 10_000
-"""Answers to one doc, all of which are held at once; lm_eval's own tasks ask for 64."""
+"""Answers per doc, which are all in memory at once; lm_eval's own tasks use up to 64."""
 OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "loglikelihood_rolling", "generate_until")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a key takes."""
+    """The values that a key takes."""
 
     kinds: tuple[type, ...]
-    """Types as YAML gives them; none for a key that takes code only."""
+    """Types of YAML; empty for a key that only takes code."""
     is_template: bool = False
     """Whether lm_eval renders its text (or each text in it) with Jinja."""
     items: tuple[type, ...] | None = None
@@ -43,7 +43,7 @@ class Field:
         if not isinstance(value, self.kinds):
             return False
         if isinstance(value, list) and self.items is not None:
-            return all(isinstance(one, CodeTag) or _is(one, self.items) for one in value)
+            return all(isinstance(item, CodeTag) or _is(item, self.items) for item in value)
         if not isinstance(value, int):
             return True
         return (self.at_least is None or value >= self.at_least) and (
@@ -51,7 +51,7 @@ class Field:
         )
 
     def takes(self) -> str:
-        """What may stand here, for people."""
+        """Describe the values for a message."""
         named = " or ".join(_KINDS[kind] for kind in self.kinds) or "code (`!function`)"
         if self.items and list in self.kinds:
             named += f" (of {' or '.join(_KINDS[kind] for kind in self.items)})"
@@ -162,10 +162,13 @@ STRUCTURE = ("tag", "group", "task_list", "class")
 
 
 def check_fields(content: Mapping[Any, Any], fields: Mapping[str, Field], where: str) -> None:
-    """Refuse keys that lm_eval does not know and values of another type than it needs.
+    """Refuse keys that lm_eval does not know and values of a wrong type.
+
+    Args:
+        where: the file, for the message.
 
     Raises:
-        TaskError: naming the key; `where` names the file.
+        TaskError: the message names the key.
     """
     for key, value in content.items():
         if key not in fields:
@@ -177,11 +180,11 @@ def check_fields(content: Mapping[Any, Any], fields: Mapping[str, Field], where:
 
 
 def check_value(key: str, value: Any, field: Field, where: str) -> None:
-    """Raises TaskError where `value` is nothing that `field` takes."""
+    """Raise TaskError if `field` does not take `value`."""
     if field.accepts(value):
         return
     hint = "see lm_eval's task guide"
-    unquoted = [one for one in (value if isinstance(value, list) else [value]) if not isinstance(one, str)]
+    unquoted = [item for item in (value if isinstance(value, list) else [value]) if not isinstance(item, str)]
     if str in (field.items or field.kinds) and unquoted and isinstance(unquoted[0], bool | int | float):
         hint = f'YAML reads it as a number or as true/false: put it in "quotes" (found {unquoted[0]!r})'
     elif not field.kinds:
@@ -190,10 +193,11 @@ def check_value(key: str, value: Any, field: Field, where: str) -> None:
 
 
 def check_label(key: str, label: Any, where: str) -> None:
-    """Refuse what is shown in tables and stands in keys of results and could not be read there.
+    """Refuse labels that would be unreadable in tables or ambiguous in the keys of results.
 
     Raises:
-        TaskError: it holds control characters or a comma (lm_eval's keys are `metric,filter`), or is long.
+        TaskError: the label has control characters or a comma (lm_eval's keys are `metric,filter`), or is
+            long.
     """
     if not isinstance(label, str):
         return
@@ -208,14 +212,14 @@ def check_label(key: str, label: Any, where: str) -> None:
 
 
 def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
-    """All keys of a task, those within `fewshot_config`, `metric_list` and `filter_list` too.
+    """Check all keys of a task, also within `fewshot_config`, `metric_list` and `filter_list`.
 
     Raises:
         TaskError: see `check_fields`.
     """
     own = {key: value for key, value in content.items() if key not in STRUCTURE}
     if "class" in content:
-        return  # whoever wrote the class decides what its file says
+        return  # the class decides which keys it takes
     check_fields(own, TASK_FIELDS, where)
     check_label("task_alias", own.get("task_alias"), where)
     output_type = own.get("output_type")
@@ -248,7 +252,7 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
 
 
 def check_group_keys(content: Mapping[Any, Any], where: str) -> None:
-    """All keys of a group and of what it changes in its members.
+    """Check all keys of a group and those that it sets in its members.
 
     Raises:
         TaskError: see `check_fields`.
@@ -272,7 +276,7 @@ def check_group_keys(content: Mapping[Any, Any], where: str) -> None:
 
 
 def templates_of(content: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
-    """(key, text) of everything in a task's keys that lm_eval renders as a template."""
+    """Yield key and text of everything in a task that lm_eval renders as a template."""
     yield from _templates(content, TASK_FIELDS, "")
     if isinstance(fewshot := content.get("fewshot_config"), dict):
         yield from _templates(fewshot, FEWSHOT_FIELDS, "fewshot_config: ")
@@ -286,7 +290,7 @@ def _templates(
         if field.is_template and isinstance(value, str):
             yield prefix + key, value
         elif key in ("doc_to_image", "doc_to_audio") and isinstance(value, list):
-            yield from ((prefix + key, one) for one in value if isinstance(one, str))
+            yield from ((prefix + key, text) for text in value if isinstance(text, str))
 
 
 def _items(content: Mapping[Any, Any], key: str) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""The files behind task names: groups and tags followed to their members, includes followed to their end.
+"""Find the files behind task names: members of groups and tags, and includes.
 
-Reads YAML as data and imports no lm_eval, so that a run whose plan is cached need not.
+Reads YAML as data and does not import lm_eval, so that a run with a cached plan starts quickly.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MOST_MODULES = 1000
 def configs_of(
     names: Iterable[str], catalog: Catalog, read: Callable[[Path], Config] = read_config
 ) -> Iterator[tuple[CatalogEntry, Config]]:
-    """The catalog entry and config of each name and of everything it leads to, once each.
+    """Yield the catalog entry and config of each name and of its members, once each.
 
     Args:
-        read: gives the config of a path; one that remembers, where several passes must see the same content.
+        read: returns the config of a path; with a cache, several passes see the same content.
 
     Raises:
         TaskError: see `read_config`.
@@ -45,7 +45,7 @@ def configs_of(
 
 
 def members(listed: Any) -> Iterator[str]:
-    """Names in a group's list of members, those of groups within it included."""
+    """Yield the names in a group's list of members, and in the groups within it."""
     for item in listed if isinstance(listed, list) else []:
         if isinstance(item, str):
             yield item
@@ -55,9 +55,9 @@ def members(listed: Any) -> Iterator[str]:
 
 
 def digest_of(configs: Iterable[Config]) -> str:
-    """A hash of all that these files say, and of the Python files beside those that ask for code.
+    """Return a hash of these files, and of the Python files beside those that use code.
 
-    Content decides, never a time stamp: two writes within a file system's clock tick differ.
+    Content is hashed and not time stamps: two writes within a file system's clock tick differ.
     """
     seen: dict[Path, str] = {}
     for config in configs:
@@ -70,7 +70,7 @@ def digest_of(configs: Iterable[Config]) -> str:
 
 
 def _modules(folder: Path) -> dict[Path, str]:
-    """Python files that code of this folder may use, with the hash of each."""
+    """Return the Python files that code of this folder may use, with their hashes."""
     found: dict[Path, str] = {}
     for path in folder.rglob("*.py"):
         if len(found) >= MOST_MODULES:

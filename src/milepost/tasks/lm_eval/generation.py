@@ -1,4 +1,4 @@
-"""A task's `generation_kwargs` as lm_eval means them, checked before any work starts.
+"""Read a task's `generation_kwargs` as lm_eval does, and check them before any work starts.
 
 Source: lm_eval/models/utils.py `normalize_gen_kwargs`, `handle_stop_sequences`; lm_eval/models/huggingface.py
 `generate_until` and `_model_generate` (0.4.13).
@@ -20,27 +20,27 @@ from milepost.types import Generation, GenerationDefaults
 DEFAULT_MAX_NEW_TOKENS = 256
 """lm_eval's `HFLM.max_gen_toks`."""
 DEFAULT_TOP_K = 50
-"""transformers' own, wherever tokens are drawn and nobody names another."""
+"""The default of transformers for sampling."""
 PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")
-"""Options that change the greedy choice as well."""
+"""Options that change the greedy choice too."""
 FILTERS = ("top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
-"""Options of drawing alone."""
+"""Options that only affect sampling."""
 WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "num_beams": (1,),
     "num_return_sequences": (1,),
     "use_cache": (True, False),
     "early_stopping": (True, False),
 }
-"""What else tasks say, and the values of it that change nothing here."""
+"""Other options that tasks set, and their values that change nothing here."""
 
 logger = logging.getLogger("milepost.tasks")
 
 
 def parse_gen_kwargs(text: str) -> dict[str, Any]:
-    """`--gen-kwargs` as lm_eval takes it: a JSON object, or `max_gen_toks=64,temperature=0.7,do_sample=true`.
+    """Parse `--gen-kwargs` as lm_eval does: a JSON object, or `max_gen_toks=64,do_sample=true`.
 
     Raises:
-        MilepostError: it is neither.
+        MilepostError: the text is neither.
     """
     from lm_eval._cli.utils import key_val_to_dict
 
@@ -54,14 +54,14 @@ def parse_gen_kwargs(text: str) -> dict[str, Any]:
 
 
 def read_generation(task: str, gen_kwargs: Mapping[str, Any], repeats: int, seed: int | None) -> Generation:
-    """What a request of `task` asks of the text to come.
+    """Read the generation settings of a request of `task`.
 
     Args:
         gen_kwargs: the second argument of lm_eval's request.
-        repeats: how often lm_eval asks the same; greedy texts are all alike and are asked for once.
+        repeats: texts per request in lm_eval; greedy texts are all equal and are generated once.
 
     Raises:
-        TaskError: a stop string is empty or no string, a length is not positive, or an option is unknown.
+        TaskError: a stop string is empty or not text, a length is not positive, or an option is unknown.
     """
     if not isinstance(gen_kwargs, Mapping):
         raise TaskError(f"{task}: its generation_kwargs are not a mapping", "see lm_eval's task guide")
@@ -77,9 +77,7 @@ def read_generation(task: str, gen_kwargs: Mapping[str, Any], repeats: int, seed
     temperature = float(kwargs.pop("temperature", 0.0))
     kwargs.pop("until")
     if max_new_tokens < 1:
-        raise TaskError(
-            f"{task}: max_gen_toks is {max_new_tokens}", "texts of 1 token or more can be asked for"
-        )
+        raise TaskError(f"{task}: max_gen_toks is {max_new_tokens}", "pass 1 token or more")
     if do_sample and temperature <= 0:
         raise TaskError(
             f"{task}: do_sample with a temperature of {temperature:g}",
@@ -97,7 +95,7 @@ def read_generation(task: str, gen_kwargs: Mapping[str, Any], repeats: int, seed
 
 
 def with_defaults(generation: Generation, defaults: GenerationDefaults, eos: str | None) -> Generation:
-    """Completed by what the model's files say; what the task says comes first.
+    """Fill in the defaults of the model's files where the task sets nothing.
 
     Args:
         eos: the text of the tokenizer's end-of-text token, which lm_eval adds to the stop strings.
@@ -118,18 +116,18 @@ def with_defaults(generation: Generation, defaults: GenerationDefaults, eos: str
 def _stop_strings(task: str, until: Any) -> list[str]:
     if until is None or until == []:
         logger.warning(
-            "%s has no stop strings; a text ends at the end-of-text token or when it is full", task
+            "%s has no stop strings; a text ends at the end-of-text token or at its greatest length", task
         )
         return []
     strings = [until] if isinstance(until, str) else until
-    if not isinstance(strings, list) or not all(isinstance(one, str) for one in strings):
+    if not isinstance(strings, list) or not all(isinstance(text, str) for text in strings):
         raise TaskError(
             f"{task}: `until` is {until!r}, which is not a list of strings",
             "correct generation_kwargs of the task",
         )
     if "" in strings:
         raise TaskError(
-            f"{task}: a stop string is empty; every text would end where it begins",
+            f"{task}: a stop string is empty, so every text would be empty",
             'remove it from generation_kwargs, or pass --gen-kwargs \'{"until": ["..."]}\'',
         )
     return list(dict.fromkeys(strings))
@@ -143,7 +141,8 @@ def _options(task: str, kwargs: Mapping[str, Any]) -> dict[str, float]:
         if name not in (*PENALTIES, *FILTERS) or not isinstance(value, int | float):
             raise TaskError(
                 f"{task}: generation with {name}={value!r} is not supported",
-                "known are until, max_gen_toks, do_sample, temperature, " + ", ".join((*PENALTIES, *FILTERS)),
+                "supported are until, max_gen_toks, do_sample, temperature, "
+                + ", ".join((*PENALTIES, *FILTERS)),
             )
         options[name] = value
     return options

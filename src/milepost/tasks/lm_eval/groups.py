@@ -1,4 +1,4 @@
-"""Figures that lm_eval does not know, put together for its groups the way it puts its own together.
+"""Aggregate metrics that lm_eval does not have for its groups, as lm_eval aggregates its own.
 
 Source: lm_eval/api/group.py `Group.aggregate`; lm_eval/api/metrics.py.
 """
@@ -19,23 +19,22 @@ Number = TypeVar("Number", int, float)
 
 
 def group_metrics(
-    loaded: LoadedTasks, figures: Mapping[str, Mapping[str, Estimate]], sizes: Mapping[str, int]
+    loaded: LoadedTasks, metrics: Mapping[str, Mapping[str, Estimate]], sizes: Mapping[str, int]
 ) -> dict[str, dict[str, Estimate]]:
-    """By group and metric, the mean over its tasks, weighted by their docs where the group says so.
+    """Return the mean over a group's tasks, by group and metric, weighted by docs where the group says so.
 
-    A group counts a metric of its own list as the list says, any other as it counts the first of the list.
-    One without a list has no figures in lm_eval and gets none here; nor does one of whose tasks one lacks
-    the metric, for its mean would be of something else than its name says.
+    A metric that is not in the group's list is weighted as the first metric of the list. A group without a
+    list has no metrics, as in lm_eval, nor has a group a metric that one of its tasks lacks.
 
     Args:
-        figures: by task and metric.
+        metrics: by task and metric.
         sizes: docs of each task.
     """
-    return {name: _figures(group, figures, sizes) for name, group in loaded.groups.items()}
+    return {name: _means(group, metrics, sizes) for name, group in loaded.groups.items()}
 
 
 def group_picks(loaded: LoadedTasks, picks: Mapping[str, PickCounts]) -> dict[str, PickCounts]:
-    """By group, the picks of all its tasks; what a constant answer scores is weighted as the accuracy is."""
+    """Return the picks of each group's tasks; the accuracy of a constant answer is weighted as `acc` is."""
     found = {}
     for name, group in loaded.groups.items():
         leaves = [picks.get(leaf) for leaf in _leaves(group)]
@@ -45,16 +44,16 @@ def group_picks(loaded: LoadedTasks, picks: Mapping[str, PickCounts]) -> dict[st
     return found
 
 
-def _figures(
-    group: Group, figures: Mapping[str, Mapping[str, Estimate]], sizes: Mapping[str, int]
+def _means(
+    group: Group, metrics: Mapping[str, Mapping[str, Estimate]], sizes: Mapping[str, int]
 ) -> dict[str, Estimate]:
     leaves = _leaves(group)
-    if not group.aggregate_metric_list or not all(leaf in figures for leaf in leaves):
+    if not group.aggregate_metric_list or not all(leaf in metrics for leaf in leaves):
         return {}
     n_docs = [sizes[leaf] for leaf in leaves]
-    shared = [metric for metric in figures[leaves[0]] if all(metric in figures[leaf] for leaf in leaves)]
+    shared = [metric for metric in metrics[leaves[0]] if all(metric in metrics[leaf] for leaf in leaves)]
     return {
-        metric: _mean([figures[leaf][metric] for leaf in leaves], n_docs, _weighs_by_size(group, metric))
+        metric: _mean([metrics[leaf][metric] for leaf in leaves], n_docs, _weighs_by_size(group, metric))
         for metric in shared
     }
 
@@ -71,7 +70,7 @@ def _mean(parts: Sequence[Estimate], sizes: Sequence[int], weigh: bool) -> Estim
     stderr = None
     if len(errors) == len(parts) and not weigh:
         stderr = float(unweighted_mean_stderr(errors))
-    elif len(errors) == len(parts) and sum(sizes) > len(sizes):  # one doc each have no spread to be pooled
+    elif len(errors) == len(parts) and sum(sizes) > len(sizes):  # a single doc has no spread to pool
         stderr = float(pooled_sample_stderr(errors, sizes))
     return Estimate(float(aggregate_subtask_metrics(values, sizes, weigh)), stderr, n, chance)
 
@@ -92,7 +91,7 @@ def _added(parts: Sequence[PickCounts], *, weigh: bool) -> PickCounts:
 
 def _sum(lists: Sequence[list[Number]]) -> list[Number]:
     longest = max(map(len, lists))
-    return [sum(each[i] for each in lists if i < len(each)) for i in range(longest)]
+    return [sum(counts[i] for counts in lists if i < len(counts)) for i in range(longest)]
 
 
 def _leaves(group: Group) -> list[str]:

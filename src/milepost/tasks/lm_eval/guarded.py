@@ -1,4 +1,4 @@
-"""Calls into metric code, lm_eval's or a user's: an exception costs the figures it concerns, not the run.
+"""Call metric code of lm_eval or of a user; an exception costs the metrics it concerns, not the run.
 
 Source of the order of calls: lm_eval/evaluator.py `evaluate` and lm_eval/evaluator_utils.py.
 """
@@ -21,7 +21,7 @@ from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect
 
 from milepost.safe_text import blanked
 from milepost.tasks.lm_eval.loading import LoadedTasks
-from milepost.tasks.lm_eval.perplexity.counting import NO_FIGURE
+from milepost.tasks.lm_eval.perplexity.counting import NOT_A_NUMBER
 from milepost.tasks.question_source import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
@@ -29,7 +29,7 @@ logger = logging.getLogger("milepost.tasks")
 
 @dataclass(slots=True)
 class Reasons:
-    """All figures of one evaluation that could not be computed."""
+    """The metrics of one evaluation that could not be computed."""
 
     noted: list[MissingMetric] = field(default_factory=list)
 
@@ -38,42 +38,38 @@ class Reasons:
         if isinstance(error, str):
             self.noted.append(MissingMetric(task, metric, filter, error, "number"))
             return
-        logger.debug("%s %s: no figure", task, metric or "", exc_info=error)
+        logger.debug("%s %s: not computed", task, metric or "", exc_info=error)
         kind = "number" if isinstance(error, OverflowError) else "raised"
-        self.noted.append(MissingMetric(task, metric, filter, describe(error), kind))
+        self.noted.append(MissingMetric(task, metric, filter, describe_error(error), kind))
 
     def expect(self, task: str, metric: str, filter: str, reason: str) -> None:
-        """Add a reason that is no fault."""
+        """Add a reason that is not a fault."""
         self.noted.append(MissingMetric(task, metric, filter, reason, "expected"))
 
     def of(self, task: str, metric: str, filter: str) -> str | None:
-        """The reason for one figure; None if there is none."""
-        found = (one.reason for one in self.noted if one.task == task and one.concerns(metric, filter))
+        """Return the first reason why a metric was not computed; None if it was."""
+        found = (item.reason for item in self.noted if item.task == task and item.concerns(metric, filter))
         return next(found, None)
-
-    def metrics_of(self, task: str) -> list[tuple[str | None, str | None]]:
-        """(metric, filter) of each reason of a task."""
-        return [(one.metric, one.filter) for one in self.noted if one.task == task]
 
 
 class DocError(Exception):
-    """An exception while one doc was counted."""
+    """An exception in the metrics of one doc."""
 
     def __init__(self, doc_id: int, error: Exception) -> None:
-        super().__init__(f"doc {doc_id}: {describe(error)}")
+        super().__init__(f"doc {doc_id}: {describe_error(error)}")
         self.__cause__ = error
 
 
-def describe(error: Exception) -> str:
-    """An exception in a few words, for a message."""
+def describe_error(error: Exception) -> str:
+    """Return an exception in a few words, for a message."""
     if isinstance(error, DocError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = blanked(lines[0][:300]) if lines else ""
+    text = blanked(lines[0][:300]) if lines else ""
     if isinstance(error, OverflowError):
-        return f"too large for a number ({said})"
+        return f"too large for a number ({text})"
     kind = type(error).__name__
-    return f"{kind}: {said}" if said else kind
+    return f"{kind}: {text}" if text else kind
 
 
 def apply_filters(task: Task, instances: Sequence[Instance], reasons: Reasons) -> list[str]:
@@ -89,15 +85,13 @@ def apply_filters(task: Task, instances: Sequence[Instance], reasons: Reasons) -
 
 
 def doc_values(task: Task, doc: Any, filtered: list[Any], broken: dict[str, Exception]) -> Mapping[str, Any]:
-    """lm_eval's `process_results` of one doc.
-
-    Where a metric raises, the task's other metrics are computed without it.
+    """Return lm_eval's `process_results` of one doc, without the metrics that raise an exception.
 
     Args:
-        broken: by metric, what it raised; added to.
+        broken: the first exception of each metric; added to.
 
     Raises:
-        Exception: whatever `process_results` raised, if no metric could be computed.
+        Exception: the exception of `process_results`, if no metric could be computed.
     """
     try:
         return _mapping(task.process_results(doc, filtered))
@@ -128,19 +122,19 @@ def _mapping(values: Any) -> Mapping[str, Any]:
 
 @contextmanager
 def _only_metric(task: Any, metric: str) -> Iterator[None]:
-    """While it lasts, the task counts this metric alone."""
-    whole = task._metric_fn_list
-    task._metric_fn_list = {metric: whole[metric]}
+    """Let the task compute only this metric while the block runs."""
+    functions = task._metric_fn_list
+    task._metric_fn_list = {metric: functions[metric]}
     try:
         yield
     finally:
-        task._metric_fn_list = whole
+        task._metric_fn_list = functions
 
 
 def aggregate(
     loaded: LoadedTasks, raw: Mapping[str, Mapping[tuple[str, str], list[Any]]], reasons: Reasons
 ) -> EvalAcc:
-    """lm_eval's figures of tasks; NaN for those that cannot be computed.
+    """Return lm_eval's metrics of tasks; NaN for those that cannot be computed.
 
     Args:
         raw: by task, (metric, filter) to the values of its docs.
@@ -157,11 +151,11 @@ def aggregate(
 
 
 def aggregate_groups(results: EvalAcc, lacking: Mapping[str, str], reasons: Reasons) -> None:
-    """Add lm_eval's figures of groups to `results`.
+    """Add lm_eval's metrics of groups to `results`.
 
     Args:
-        lacking: groups with a task that has no figures at all, to the name of that task; a mean over the
-            group's other tasks would look like a result.
+        lacking: by group, the name of a task in it that has no metrics; the group then has NaN, as a mean
+            over its other tasks would look like a result.
     """
     for group in _collect_groups_bottom_up(results.groups):
         try:
@@ -170,7 +164,7 @@ def aggregate_groups(results: EvalAcc, lacking: Mapping[str, str], reasons: Reas
             reasons.note(group.name, None, None, error)
             own = {"alias": group.alias or group.name, "name": group.name}
         for metric, key in () if group.name in lacking else _without_task(group, own):
-            has = ", ".join(_metrics_of(group, results)) or "no figures"
+            has = ", ".join(_metrics_of(group, results)) or "no metrics"
             reasons.expect(group.name, metric, key, f"none of its tasks has this metric; they have {has}")
         if group.name in lacking:
             own = {key: math.nan if "," in key else value for key, value in own.items()}
@@ -179,7 +173,7 @@ def aggregate_groups(results: EvalAcc, lacking: Mapping[str, str], reasons: Reas
 
 
 def _without_task(group: Group, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(metric, filter) of what a group is to aggregate and lm_eval found in none of its tasks."""
+    """Yield metric and filter of what a group aggregates and lm_eval found in none of its tasks."""
     for wanted in group.aggregate_metric_list or ():
         if wanted.filter_list is None:
             if not any(key.startswith(f"{wanted.metric},") for key in own):
@@ -191,7 +185,7 @@ def _without_task(group: Group, own: Mapping[str, Any]) -> Iterator[tuple[str, s
 
 
 def _metrics_of(group: Group, results: EvalAcc) -> list[str]:
-    """The figures of a group's tasks, as `metric (filter)`."""
+    """Return the metrics of a group's tasks, as `metric (filter)`."""
     keys = dict.fromkeys(
         key for task in group.get_all_tasks() for key in results.metrics.get(task.task_name, {})
     )
@@ -204,25 +198,25 @@ def _metrics_of(group: Group, results: EvalAcc) -> list[str]:
 
 
 def aggregation_of(task: Task, metric: str) -> Callable[[Any], Any]:
-    """How the task aggregates a metric; lm_eval takes the mean of one that it does not list."""
+    """Return the aggregation of a metric; for a metric that the task does not list, lm_eval's mean."""
     aggregation: Callable[[Any], Any] = task.aggregation().get(metric) or mean
     return aggregation
 
 
 class _GuardedTask:
-    """A task whose aggregations return NaN where they would raise."""
+    """A task whose aggregations return NaN in place of an exception."""
 
     def __init__(self, task: Task, values: Mapping[tuple[str, str], list[Any]], reasons: Reasons) -> None:
         self._task = task
         self._reasons = reasons
-        # lm_eval calls the aggregations in this order, without saying for which filter.
+        # lm_eval calls the aggregations in this order and does not pass the filter.
         self._order = iter(values)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], Any]]:
-        """The aggregation of the next metric alone."""
+        """Return only the aggregation of the next metric."""
         metric, key = next(self._order)
 
         def guarded(items: list[Any]) -> Any:
@@ -247,8 +241,8 @@ def _check(
     value: Any,
     reasons: Reasons,
 ) -> None:
-    """Note the reason where the value is no number to show."""
-    if isinstance(value, str) and value == NO_FIGURE:
+    """Note the reason if the value is not a finite number."""
+    if isinstance(value, str) and value == NOT_A_NUMBER:
         reasons.expect(task, metric, key, "too large for a number")
     elif math.isnan(value):
         if function is nanmean and bool(np.isnan(np.asarray(items, dtype=float)).all()):

@@ -23,24 +23,24 @@ class Config:
     """A task file with its includes merged in, as lm_eval's `load_yaml` merges them."""
 
     path: Path
-    """As the catalog has it; links are not resolved."""
+    """The path in the catalog; links are not resolved."""
     content: Mapping[str, Any]
-    """Not to be changed: it is shared with whoever reads the same file."""
+    """Shared with other readers of the same file; do not change it."""
     files: tuple[TaskFile, ...]
 
     @property
     def code(self) -> Iterator[CodeTag]:
-        """Every `!function` of these files, even where another file's key replaces it."""
+        """Every `!function` of these files, also those that another file's key replaces."""
         for file in self.files:
             yield from file.code
 
 
 def read_config(path: Path) -> Config:
-    """One task file and everything it includes, each file read once.
+    """Read a task file and everything it includes, each file once.
 
     Raises:
-        TaskError: see `yaml_file.read_task_file`; an include that is not a valid path or leads back to a file
-            already read, where lm_eval stops too.
+        TaskError: see `yaml_file.read_task_file`; an include that is not a valid path, or a cycle of
+            includes, as in lm_eval.
     """
     files: list[TaskFile] = []
     return Config(path, _merged(path, files), tuple(files))

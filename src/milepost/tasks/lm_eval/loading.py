@@ -1,7 +1,7 @@
-"""Task names to lm_eval's own task objects, with their data.
+"""Load lm_eval's task objects, with their data.
 
-What lm_eval does in `simple_evaluate` between parsing its arguments and building requests, in the same
-order: seeds, task objects (few-shot pools included), the few-shot override, the few-shot seed.
+The steps of lm_eval's `simple_evaluate` before it builds requests, in the same order: seeds, task objects
+(few-shot pools included), the few-shot override, the few-shot seed.
 Source: lm_eval/evaluator.py (0.4.13), lines 190-360.
 """
 
@@ -36,7 +36,7 @@ from milepost.tasks.lm_eval.local_data import PACKAGED
 from milepost.tasks.lm_eval.registered import check_registered
 from milepost.tasks.lm_eval.shadows import check_shadows
 from milepost.tasks.lm_eval.shortcuts import compiled_templates, compiled_yaml, plain_output
-from milepost.tasks.lm_eval.squad import asks_squad, load_metric
+from milepost.tasks.lm_eval.squad import uses_squad, load_metric
 from milepost.tasks.settings import TaskSettings
 
 logger = logging.getLogger("milepost.tasks")
@@ -44,20 +44,20 @@ logger = logging.getLogger("milepost.tasks")
 
 @dataclass(frozen=True, slots=True)
 class LoadedTasks:
-    """lm_eval's objects for one evaluation; tasks in the order lm_eval runs them."""
+    """lm_eval's objects for one evaluation; tasks in lm_eval's order."""
 
     settings: TaskSettings
     tasks: dict[str, lm_eval.api.task.Task]
     groups: dict[str, lm_eval.api.group.Group]
     files_digest: str = ""
-    """`CheckedTasks.digest` of the files that these tasks were made from."""
+    """`CheckedTasks.digest` of the task files."""
     kept_docs: dict[str, list[tuple[int, Any]]] = field(default_factory=dict, repr=False, compare=False)
-    """By task, what `docs.docs_of` has read."""
+    """The cache of `docs.docs_of`, by task."""
     kept_chances: dict[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
-    """By task, what `chance.chance_levels` has computed."""
+    """The cache of `chance.chance_levels`, by task."""
 
     def parents_of(self, name: str) -> tuple[str, ...]:
-        """The groups that `name` stands in, outermost first."""
+        """Return the groups that contain `name`, outermost first."""
         for group in self.groups.values():
             if name in group.child_names:
                 return (*self.parents_of(group.name), group.name)
@@ -68,8 +68,8 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     """Build the task objects that `settings` names; downloads data that is not cached.
 
     Raises:
-        TaskError: an unknown name, YAML that does not parse or would run code without leave, a task type
-            that cannot be scored yet, data that cannot be had.
+        TaskError: an unknown name, YAML that does not parse or would run code that the user does not allow, a
+            task type that cannot be scored yet, missing data.
     """
     checked = check_tasks(settings)
     check_registered(checked, settings)
@@ -85,14 +85,14 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
         if getattr(task, "UNSAFE_CODE", False) and not settings.allow_task_code:
             raise TaskError(
                 f"task {name} runs the code that the model writes on this machine",
-                "leave it out, or pass --allow-task-code where that can do no harm",
+                "leave it out, or pass --allow-task-code on a machine where that does no harm",
             )
         if task.OUTPUT_TYPE not in SUPPORTED:
             raise not_yet(name, task.OUTPUT_TYPE)
         _set_fewshot(name, task, settings)
         _set_generation(task, settings)
         accept_fewshot_fields(task)
-    if asks_squad(tasks.values()):
+    if uses_squad(tasks.values()):
         load_metric()
     if settings.samples is not None:
         _check_samples(settings, tasks)
@@ -106,7 +106,7 @@ def task_manager(catalog: Catalog, metadata: dict[str, Any] | None = None) -> lm
 
 
 class _Index(dict[str, Entry]):
-    """lm_eval's index of a catalog; an entry is made when it is asked for, as few of 14,000 ever are."""
+    """lm_eval's index of a catalog; makes an entry on its first use, as a run uses few of 14,000."""
 
     def __init__(self, catalog: Catalog) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ def _load(manager: lm_eval.tasks.TaskManager, names: list[str], data: Iterator[s
 
 
 def _hub_data(checked: CheckedTasks) -> Iterator[str]:
-    """Repositories that the tasks take their data from, as far as their YAML says."""
+    """Yield the repositories that the tasks' YAML names for their data."""
     for config in checked.configs.values():
         source = config.content.get("dataset_path")
         if isinstance(source, str) and source not in PACKAGED and not Path(source).exists():
@@ -153,7 +153,7 @@ def _hub_data(checked: CheckedTasks) -> Iterator[str]:
 
 
 def _refuse_unscorable_classes(checked: CheckedTasks) -> None:
-    """A task written in Python says its type when it is made; its data need not be fetched for that."""
+    """Refuse tasks written in Python whose type cannot be scored, before their data is downloaded."""
     own = {config.path for _, config in checked.own()}
     for path, config in checked.configs.items():
         if "class" in config.content:
@@ -174,7 +174,7 @@ def _type_of(config: dict[str, Any]) -> str | None:
             raise KnownError(self.OUTPUT_TYPE)
 
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # what it warns of now it warns of again when it is made for good
+    logging.disable(logging.WARNING)  # the same warnings come again when the task is built with its data
     try:
         WithoutData(config=config) if _ctor_accepts_config(cls) else WithoutData()
     except KnownError as known:
@@ -195,14 +195,14 @@ def _seed(settings: TaskSettings) -> None:
 
 
 def _set_fewshot(name: str, task: lm_eval.api.task.Task, settings: TaskSettings) -> None:
-    default, asked = task.get_config("num_fewshot"), settings.num_fewshot_of(name)
-    if asked is None:
+    default, wanted = task.get_config("num_fewshot"), settings.num_fewshot_of(name)
+    if wanted is None:
         if default is None:
             task.set_config(key="num_fewshot", value=0)
-    elif default == 0 and asked != 0:
-        logger.warning("%s is always asked 0-shot (its own file says so)", name)
+    elif default == 0 and wanted != 0:
+        logger.warning("%s is always 0-shot (its own file says so)", name)
     else:
-        task.set_config(key="num_fewshot", value=asked)
+        task.set_config(key="num_fewshot", value=wanted)
     task.set_fewshot_seed(seed=settings.seeds.fewshot)
 
 
@@ -223,5 +223,5 @@ def _check_samples(settings: TaskSettings, tasks: dict[str, lm_eval.api.task.Tas
             )
         n = len(tasks[name].eval_docs)
         if not ids or any(not 0 <= i < n for i in ids):
-            what = "selects no docs" if not ids else f"has no doc {next(i for i in ids if not 0 <= i < n)}"
-            raise TaskError(f"--samples: {name} {what}", f"its doc ids go from 0 to {n - 1}")
+            fault = "selects no docs" if not ids else f"has no doc {next(i for i in ids if not 0 <= i < n)}"
+            raise TaskError(f"--samples: {name} {fault}", f"its doc ids go from 0 to {n - 1}")

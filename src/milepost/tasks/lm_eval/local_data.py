@@ -1,8 +1,4 @@
-"""Where a user's task takes its data from: local files that are there and are files, and loaders that run
-nothing.
-
-Looked at before lm_eval is imported or anything is loaded.
-"""
+"""Check the data of a user's task before anything is loaded: local files exist, and loaders run no code."""
 
 from __future__ import annotations
 
@@ -22,15 +18,15 @@ from typing import Any
 from milepost.errors import TaskError
 
 LOADERS = ("json", "csv", "parquet", "text", "arrow", "xml")
-"""`dataset_path` values that read local files as plain data. Of datasets' others some can run code (pandas
-reads pickles in older versions) and none has been looked at."""
+"""`dataset_path` values that read local files as plain data. Some other loaders of datasets can run code
+(pandas reads pickles in older versions), and the rest are not reviewed."""
 OTHER_LOADERS = (
     "pandas", "webdataset", "imagefolder", "audiofolder", "videofolder", "pdffolder", "niftifolder",
     "meshfolder", "hdf5", "sql", "spark", "generator", "cache", "conll", "eval", "lance", "tsfile",
     "iceberg", "vortex", "mmcif", "pdb", "genbank", "fasta", "fastq", "harbor",
 )  # fmt: skip
 PACKAGED = (*LOADERS, *OTHER_LOADERS)
-"""`dataset_path` values that are readers of files, not repositories."""
+"""`dataset_path` values that are file readers and not repositories."""
 PLAIN_ARGUMENTS = frozenset({
     "data_files", "data_dir", "revision", "split", "trust_remote_code", "verification_mode", "name",
     "features", "field", "encoding", "encoding_errors", "newlines_in_values", "keep_linebreaks",
@@ -40,27 +36,28 @@ PLAIN_ARGUMENTS = frozenset({
     "decimal", "thousands", "skip_blank_lines", "skipinitialspace", "dtype", "on_bad_lines",
     "lineterminator", "engine", "true_values", "false_values", "skipfooter", "low_memory",
 })  # fmt: skip
-"""`dataset_kwargs` that say how to read; others choose file systems, caches and credentials."""
+"""`dataset_kwargs` that say how to read; the others choose file systems, caches and credentials."""
 _ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]+):/")
 _PLAIN_ADDRESSES = ("http", "https", "hf")
 
 SMALL_BYTES = 50_000_000
 MOST_TIMES, MOST_MORE_BYTES = 200, 200_000_000
-"""A small file may hold so many times its size, and so many bytes more; text packs to a tenth."""
+"""Bounds on the unpacked bytes of a small file: a factor, and bytes in addition. Text packs to a tenth."""
 MOST_ROWS_PER_BYTE = 1000
 MOST_FILES = 10_000
-"""Of a folder of data that are looked at."""
+"""Number of files in a data folder that are checked."""
 
 
 def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> None:
-    """Refuse a data set that could run code or is not there.
+    """Refuse a data set that could run code or does not exist.
 
     Args:
         content: a task's keys, or those that a group sets in its members.
-        trusted: whether the user lets task files run code; what is missing is said all the same.
+        where: the task file, for the message.
+        trusted: whether the user lets task files run code.
 
     Raises:
-        TaskError: naming what is wrong with `dataset_path` or `dataset_kwargs`; `where` names the file.
+        TaskError: the message says what is wrong with `dataset_path` or `dataset_kwargs`.
     """
     path, kwargs = content.get("dataset_path"), content.get("dataset_kwargs") or {}
     if not isinstance(kwargs, Mapping):
@@ -85,7 +82,7 @@ def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> No
 
 
 def local_files(content: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-    """(split, file or pattern) of each local data file that a task names."""
+    """Yield split and file (or pattern) of each local data file that a task names."""
     path, kwargs = content.get("dataset_path"), content.get("dataset_kwargs") or {}
     if not isinstance(path, str) or path not in PACKAGED:
         return
@@ -110,7 +107,7 @@ def _refuse_code(path: Any, kwargs: Mapping[Any, Any], where: str) -> None:
     allow = "or pass --allow-task-code if you trust this file"
     if isinstance(path, str) and (path in OTHER_LOADERS or path.endswith(".py")):
         raise TaskError(
-            f"{where}: dataset_path {path!r} may run code or has a reader that nobody has looked at",
+            f"{where}: dataset_path {path!r} may run code, or its reader is not reviewed",
             f"use one of {', '.join(LOADERS)} or a repository of the Hub, {allow}",
         )
     for key in kwargs:
@@ -120,7 +117,7 @@ def _refuse_code(path: Any, kwargs: Mapping[Any, Any], where: str) -> None:
                 f"leave it out, {allow}",
             )
     addresses = [file for _, file in _flat(None, kwargs.get("data_files"))]
-    addresses += [str(one) for one in (path, kwargs.get("data_dir")) if one is not None]
+    addresses += [str(place) for place in (path, kwargs.get("data_dir")) if place is not None]
     for address in addresses:
         scheme = _ADDRESS.match(address)
         if "::" in address or (scheme and scheme.group(1).lower() not in _PLAIN_ADDRESSES):
@@ -131,7 +128,7 @@ def _refuse_code(path: Any, kwargs: Mapping[Any, Any], where: str) -> None:
 
 
 def _is_local(path: str) -> bool:
-    """Whether it is a path of this machine's and not the name of a repository or a reader."""
+    """Return whether this is a local path and not the name of a repository or a reader."""
     return path.startswith(("/", "./", "../", "~", ".\\", "..\\")) or bool(re.match(r"^[A-Za-z]:[\\/]", path))
 
 
@@ -166,7 +163,9 @@ def _check_growth(file: Path, state: os.stat_result, where: str) -> None:
     """Refuse a small file that would fill memory or disk when it is read."""
     size, on_disk = state.st_size, getattr(state, "st_blocks", None)
     if on_disk is not None and size > 100_000_000 and on_disk * 512 < size // 100:
-        raise TaskError(f"{where}: {file} is said to have {size:,} bytes, nearly all of them holes", _REPLACE)
+        raise TaskError(
+            f"{where}: {file} has {size:,} bytes, but nearly all of it is a sparse hole", _REPLACE
+        )
     if size > SMALL_BYTES:
         return
     most = size * MOST_TIMES + MOST_MORE_BYTES
@@ -192,10 +191,10 @@ _PACKED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
 
 
 def _unpacked_bytes(file: Path, head: bytes, most: int) -> int:
-    """Bytes that datasets would unpack, counted up to `most`."""
+    """Return the bytes that datasets would unpack, counted up to `most`."""
     if head.startswith(b"PK\x03\x04"):
         with zipfile.ZipFile(file) as archive:
-            return sum(one.file_size for one in archive.infolist())
+            return sum(member.file_size for member in archive.infolist())
     for magic, opened in _PACKED:
         if head.startswith(magic):
             count = 0
@@ -215,4 +214,4 @@ def _check_rows(file: Path, size: int, where: str) -> None:
     except (pyarrow.ArrowException, OSError) as error:
         raise TaskError(f"{where}: {file} cannot be read: {error}", _REPLACE) from error
     if rows > size * MOST_ROWS_PER_BYTE:
-        raise TaskError(f"{where}: {file} is said to hold {rows:,} rows in {size:,} bytes", _REPLACE)
+        raise TaskError(f"{where}: {file} claims {rows:,} rows in {size:,} bytes", _REPLACE)

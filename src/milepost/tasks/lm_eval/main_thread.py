@@ -1,7 +1,7 @@
-"""Which tasks count their answers by lm_eval's own code alone.
+"""Find the tasks whose metrics are computed by code other than lm_eval's own.
 
-Code that a task brings along may use what works in the main thread only (minerva_math and math_verify end a
-comparison that takes too long by a signal) and may change the docs it is given; lm_eval's own does neither.
+Such code may need the main thread (minerva_math and math_verify end a slow comparison by a signal) and may
+change the docs that it is given; lm_eval's own code does neither.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _OWN_MODULES = ("lm_eval.api.", "lm_eval.filters.", "milepost.")
 
 
 def needs_main_thread(loaded: LoadedTasks) -> bool:
-    """Whether metrics of some task may only be computed in the main thread."""
-    return any(brings_code(task) for task in loaded.tasks.values())
+    """Return whether the metrics of a task have to be computed in the main thread."""
+    return any(has_own_code(task) for task in loaded.tasks.values())
 
 
-def brings_code(task: lm_eval.api.task.Task) -> bool:
-    """Whether code of the task's own files, or of the library `evaluate`, counts its answers."""
+def has_own_code(task: lm_eval.api.task.Task) -> bool:
+    """Return whether code of the task's files, or of the library `evaluate`, computes its metrics."""
     if not _is_own(type(task).process_results) or callable(task.get_config("process_results")):
         return True
     functions = [*task.aggregation().values(), *(getattr(task, "_metric_fn_list", None) or {}).values()]

@@ -1,4 +1,4 @@
-"""The Python code beside a user's task file, which decides how its docs are counted."""
+"""Hash the Python code beside a user's task file, which may decide its metrics."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LM_EVAL = Path(lm_eval.__file__).resolve().parent
 
 @functools.lru_cache(maxsize=256)
 def digest_of_code(task_file: str) -> str | None:
-    """A hash of the Python files in the folder of a task file and in the folders below it, two levels deep.
+    """Return a hash of the Python files in a task file's folder and two levels below it.
 
-    None where there is none, and for lm_eval's own tasks, whose code is told by lm_eval's version.
+    None if there are no such files, and for lm_eval's own tasks, whose code belongs to lm_eval's version.
     """
     folder = Path(task_file).parent
     if not Path(task_file).is_absolute() or LM_EVAL in folder.resolve().parents:

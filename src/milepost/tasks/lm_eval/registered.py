@@ -1,4 +1,4 @@
-"""Metrics, aggregations and filters that a user's task names: lm_eval's own, and usable as they are named.
+"""Check that the metrics, aggregations, filters and samplers of a user's task are lm_eval's own.
 
 For a metric that lm_eval lacks it would load a script of that name, from the disk or the Hub, and run it.
 Source: lm_eval/api/task.py (`ConfigurableTask.__init__`, `process_results`), lm_eval/api/registry.py.
@@ -34,17 +34,17 @@ COMPUTED = {
         "acc_mutual_info",
     },
 }  # fmt: skip
-"""What lm_eval computes for each type without code of the task's; for texts any metric."""
+"""Metrics that lm_eval computes for each output type without a task's own code; for texts any metric."""
 
 logger = logging.getLogger("milepost.tasks")
 
 
 def check_registered(checked: CheckedTasks, settings: TaskSettings) -> None:
-    """Look up what the user's task files name.
+    """Look up the names in the user's task files.
 
     Raises:
-        TaskError: a metric that is not lm_eval's own (without leave to run code), an aggregation or filter
-            that nobody knows or that cannot be made with these arguments.
+        TaskError: a metric that is not lm_eval's own (unless code is allowed), an unknown aggregation,
+            sampler or filter, or a filter that does not take these arguments.
     """
     for _, config in checked.own():
         for where, content in _contents(str(config.path), config.content):
@@ -60,7 +60,7 @@ def check_registered(checked: CheckedTasks, settings: TaskSettings) -> None:
 
 
 def _contents(where: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A task's keys, or what a group sets in its members, and each member of its own."""
+    """Yield a task's keys, or those that a group sets in its members and those of each member."""
     if "group" not in content or not isinstance(content.get("task"), list):
         yield where, content
         return
@@ -85,7 +85,7 @@ def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSetting
             continue
         if name not in METRIC_REGISTRY and not settings.allow_task_code:
             raise TaskError(
-                f"{where}: metric {name[:80]!r} is not lm_eval's own, a script would be run",
+                f"{where}: metric {name[:80]!r} is not lm_eval's own, so a script would run",
                 did_you_mean(name, METRIC_REGISTRY)
                 or "correct the name, or pass --allow-task-code if you trust that script",
             )
@@ -95,7 +95,7 @@ def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSetting
             )
         if "output_type" in content and name not in COMPUTED.get(output_type, {name}):
             logger.warning(
-                "%s: lm_eval computes no %s for output_type %s; it has %s",
+                "%s: lm_eval does not compute %s for output_type %s; it has %s",
                 where, name, output_type, ", ".join(sorted(COMPUTED[output_type])),
             )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Docs to requests: lm_eval's own prompts, as strings, with the hashes its result files carry.
+"""Build the requests of lm_eval's tasks, as strings, with the hashes that lm_eval's result files carry.
 
-The order of docs, the draw of few-shot examples and the strings are lm_eval's: its `build_all_requests`
-makes them. Source: lm_eval/evaluator.py `evaluate`, lm_eval/api/task.py `build_all_requests`.
+lm_eval's `build_all_requests` decides the order of docs, draws few-shot examples and renders the strings.
+Source: lm_eval/evaluator.py `evaluate`, lm_eval/api/task.py `build_all_requests`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ FEW_DOCS = 3
 def build_requests(
     loaded: LoadedTasks, chat_template: ChatTemplate | None = None, *, compile_templates_once: bool = True
 ) -> Iterator[TaskRequests]:
-    """The requests of each task in turn; lm_eval's instances are dropped after each, so memory stays flat.
+    """Yield the requests of each task in turn; lm_eval's instances are dropped after each, to save memory.
 
     Raises:
-        TaskError: more few-shot examples asked for than the task has, no docs, or texts asked for in a way
-            that cannot be.
+        TaskError: the task has fewer few-shot examples than wanted, no docs, or wrong generation settings.
     """
     for name, task in loaded.tasks.items():
         is_own = getattr(task, "is_own", False)
-        # Left before each task is handed on: what the caller does in between is none of this context's.
+        # The context ends before `yield`, so that it does not cover the code of the caller.
         with (
             compiled_templates(loaded.settings, enabled=compile_templates_once),
             blaming_the_task(name, is_own=is_own, fields=lambda: getattr(task, "features", ())),  # noqa: B023
@@ -78,16 +77,16 @@ def _requests_of(
 
 
 def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: bool) -> None:
-    """Refuse a task in which no doc has a right choice: lm_eval would say that every answer is wrong.
+    """Refuse a task in which no doc has a right choice: lm_eval would count every answer as wrong.
 
     Raises:
-        TaskError: naming the key that says which choice is right, and the fields that docs have.
+        TaskError: the message names the key that gives the right choice, and the fields of the docs.
     """
     offers = requests.offers or []
-    unlabelled = [one.doc_id for one in offers if not one.right]
+    unlabelled = [doc.doc_id for doc in offers if not doc.right]
     if 0 < len(unlabelled) < len(offers):
         logger.warning(
-            "%s: the labels of %d of %d docs name none of their choices (the first is doc %d); every answer"
+            "%s: the labels of %d of %d docs are not among their choices (the first is doc %d); every answer"
             " to these counts as wrong",
             requests.task, len(unlabelled), len(offers), unlabelled[0],
         )  # fmt: skip
@@ -97,12 +96,12 @@ def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: b
     label, first = task.get_config(key), offers[0]
     is_plain = isinstance(label, str) and "{" not in label and label not in task.features
     if len(offers) < FEW_DOCS and not is_plain:
-        return  # with --limit 1 it may be this doc alone
+        return  # with --limit 1 it may be only this doc
     target = next((doc.target for doc in requests.docs if doc.doc_id == first.doc_id), "")
     shown = target if key == "doc_to_target" else "the text"
     raise TaskError(
-        f"task {requests.task}: {key} ({str(label)[:60]!r}) names the right choice of no doc: for doc"
-        f" {first.doc_id} it gives {str(shown)[:60]!r}, and the choices are {str(list(first.texts))[:120]}",
+        f"task {requests.task}: {key} ({str(label)[:60]!r}) does not name the right choice of any doc: for"
+        f" doc {first.doc_id} it gives {str(shown)[:60]!r}, the choices are {str(list(first.texts))[:120]}",
         f"{key} gives the number of the right choice, from 0, or its text; "
         + fields_hint(str(label), sorted(task.features)),
     )
@@ -133,7 +132,7 @@ def _offers(
 
 
 def by_doc(instances: list[Any]) -> list[list[Any]]:
-    """Instances grouped by doc, in order, each group ordered by `idx`, as lm_eval groups them."""
+    """Group instances by doc, in order, each group ordered by `idx`, as lm_eval does."""
     groups: dict[int, list[Any]] = {}
     for instance in instances:
         groups.setdefault(instance.doc_id, []).append(instance)
@@ -141,22 +140,22 @@ def by_doc(instances: list[Any]) -> list[list[Any]]:
 
 
 def true_doc_id(doc_id: int, samples: list[int] | None) -> int:
-    """lm_eval numbers the docs of `--samples` from 0; this is the doc's place in the split."""
+    """Return a doc's position in the split; lm_eval numbers the docs of `--samples` from 0."""
     return samples[doc_id] if samples is not None else doc_id
 
 
 class _Generations:
-    """How a task's texts are to be generated; each different setting is read, and complained of, once."""
+    """Generation settings of a task's requests; each distinct setting is read, and warned of, once."""
 
     def __init__(self, task: str, settings: TaskSettings) -> None:
         self._task = task
         self._seed = settings.seeds.torch
-        self._asked = parse_gen_kwargs(settings.gen_kwargs) if settings.gen_kwargs else {}
+        self._overrides = parse_gen_kwargs(settings.gen_kwargs) if settings.gen_kwargs else {}
         self._read: dict[str, Generation] = {}
 
     def of(self, instance: Any) -> Generation:
-        # For tasks whose code fixes these, `--gen-kwargs` would else be without effect.
-        gen_kwargs = {**instance.args[1], **self._asked}
+        # `--gen-kwargs` also overrides the settings of tasks whose code fixes them.
+        gen_kwargs = {**instance.args[1], **self._overrides}
         key = json.dumps([gen_kwargs, instance.repeats], sort_keys=True, default=str)
         if key not in self._read:
             self._read[key] = read_generation(self._task, gen_kwargs, instance.repeats or 1, self._seed)
@@ -175,7 +174,7 @@ def _request(
 
 
 def doc_hash(doc: Any) -> str:
-    """lm_eval's hash of a doc (lm_eval/evaluator.py, `doc_hash`)."""
+    """Return lm_eval's hash of a doc (lm_eval/evaluator.py, `doc_hash`)."""
     text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
     hashed: str = hash_string(text)
     return hashed

@@ -1,8 +1,8 @@
-"""Folders in the working directory that would be run in place of a metric that lm_eval's own task code loads.
+"""Refuse files in the working directory that would run in place of a metric that lm_eval's tasks load.
 
-`evaluate.load("squad_v2")` takes `./squad_v2/squad_v2.py`, where there is one, before the metric of the Hub.
-Whoever runs a command in a folder received from a stranger would run the code of that stranger.
-Source: evaluate/loading.py (`evaluation_module_factory`).
+`evaluate.load("squad_v2")` prefers `./squad_v2/squad_v2.py`, if it exists, to the metric of the Hub. A
+command in a folder received from a stranger would run the code of that stranger. Source: evaluate/loading.py
+(`evaluation_module_factory`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MOST_BYTES = 1_000_000
 
 
 def check_shadows(checked: CheckedTasks) -> None:
-    """Look for such folders under the names that the tasks' code loads.
+    """Look for scripts with the names that the tasks' code loads.
 
     Raises:
-        TaskError: there is one, naming it.
+        TaskError: such a script exists.
     """
     own = {config.path for _, config in checked.own()}
     asking: dict[Path, str] = {}
@@ -39,7 +39,7 @@ def check_shadows(checked: CheckedTasks) -> None:
             if os.path.lexists(script) or (name.endswith(".py") and os.path.lexists(name)):
                 place = os.path.abspath(script)
                 raise TaskError(
-                    f"task {task} loads the metric {name}, and {place} would be run in its place",
+                    f"task {task} loads the metric {name}, and {place} would run in its place",
                     "run the command in another folder",
                 )
 

@@ -1,12 +1,11 @@
-"""What lm_eval and datasets do over and over, done once; the results are the same.
+"""Cache what lm_eval and datasets compute again and again; the results are the same.
 
 Templates: lm_eval compiles the same Jinja template for every field of every doc, 95 % of the time it takes to
-build requests. Here the compiled template is remembered by its text, in lm_eval's own Jinja environment, or
-where the user's own task files are not trusted in a sandbox (`templates`): a template can reach any Python
-object through the attributes of a string. Data set cards: datasets parses the card's YAML again for each
-subset, with the Python parser: for the 57 subjects of MMLU most of the time it takes to load them. Here
-libyaml parses it.
-Source: lm_eval/utils.py `apply_template`; huggingface_hub/repocard.py.
+build requests. Here compiled templates are cached by their text. They are rendered in lm_eval's own Jinja
+environment, or, for task files that the user does not trust, in a sandbox (`templates`): a template can reach
+any Python object through the attributes of a string. Data set cards: datasets parses the card's YAML again
+for each subset, with the Python parser, most of the time to load the 57 subjects of MMLU. Here libyaml parses
+it. Source: lm_eval/utils.py `apply_template`; huggingface_hub/repocard.py.
 """
 
 from __future__ import annotations
@@ -34,14 +33,13 @@ LONGEST_LITERAL = 1_000_000
 
 @contextmanager
 def compiled_templates(settings: TaskSettings, *, enabled: bool = True) -> Iterator[None]:
-    """While it lasts lm_eval renders through remembered templates (and shows no progress bars of its own).
+    """Let lm_eval use cached templates, and show no progress bars, while the block runs.
 
-    Where task files are not trusted, all that lm_eval renders from then on is rendered in the sandbox, within
-    this context or not: whoever asks a task for its choices later need not think of it. What a template may
-    not do there raises jinja2's SecurityError.
+    If task files are not trusted, lm_eval renders in the sandbox from then on, after the block too, so that
+    later calls into tasks are safe as well. A template that breaks the sandbox raises jinja2's SecurityError.
 
     Args:
-        enabled: False compiles each time, as lm_eval does; only where every task file is trusted.
+        enabled: False compiles each time, as lm_eval does; only if every task file is trusted.
     """
     if not settings.trusts_task_files:
         lm_eval.utils.apply_template = render_untrusted
@@ -58,7 +56,7 @@ def compiled_templates(settings: TaskSettings, *, enabled: bool = True) -> Itera
 
 @contextmanager
 def compiled_yaml() -> Iterator[None]:
-    """While it lasts `yaml.safe_load` parses with libyaml, where PyYAML was built with it."""
+    """Let `yaml.safe_load` use libyaml, if PyYAML was built with it, while the block runs."""
     original = yaml.SafeLoader
     yaml.SafeLoader = getattr(yaml, "CSafeLoader", original)
     try:
@@ -69,37 +67,34 @@ def compiled_yaml() -> Iterator[None]:
 
 @contextmanager
 def plain_output() -> Iterator[None]:
-    """While it lasts datasets draws no progress bars, unless on a terminal: a log file wants none.
-
-    Nor does lm_eval warn of what nobody need act on (`_NO_NEWS`).
-    """
+    """Switch off needless warnings, and progress bars if there is no terminal, while the block runs."""
     loggers = [logging.getLogger(name) for name in ("lm_eval.config.task", "lm_eval.api.task")]
-    for one in loggers:
-        one.addFilter(_is_news)
+    for library_logger in loggers:
+        library_logger.addFilter(_is_useful)
     try:
         with _no_progress_bars():
             yield
     finally:
-        for one in loggers:
-            one.removeFilter(_is_news)
+        for library_logger in loggers:
+            library_logger.removeFilter(_is_useful)
 
 
-_NO_NEWS = re.compile(
+_NEEDLESS = re.compile(
     r"None: No `generation_kwargs`|.* is defined, but (aggregation|higher_is_better) is not"
 )
-"""The first is said of classes without a name, such as squadv2's, whose requests say themselves how a text is
-asked for, whatever lm_eval makes up here; the second wherever a metric is counted as it always is."""
+"""The first warns of classes such as squadv2's, whose requests bring their own generation settings; the
+second of metrics that use lm_eval's default."""
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return _NO_NEWS.match(record.getMessage()) is None
+def _is_useful(record: logging.LogRecord) -> bool:
+    return _NEEDLESS.match(record.getMessage()) is None
 
 
 def _in_plain_words(record: logging.LogRecord) -> bool:
-    """lm_eval's warning of a label holds the whole doc, on many lines."""
+    """Shorten lm_eval's warning of a wrong label, which holds the whole doc on many lines."""
     if record.getMessage().startswith("Label index was not in"):
         record.msg, record.args = (
-            "the label of a doc names none of its choices; every answer counts as wrong",
+            "the label of a doc is not one of its choices; every answer counts as wrong",
             (),
         )
     return True
@@ -133,7 +128,7 @@ def _render(template: str, doc: dict[str, Any]) -> str:
 
 
 class _BoundedLiterals:
-    """Python's `ast`, as far as lm_eval's tasks use it on what a template gave."""
+    """The part of Python's `ast` that lm_eval uses on rendered templates, with a bound on the length."""
 
     @staticmethod
     def literal_eval(text: str) -> Any:

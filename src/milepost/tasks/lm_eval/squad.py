@@ -1,8 +1,8 @@
-"""What squadv2's figures are made of, doc by doc.
+"""Compute squadv2's metrics for single docs.
 
 lm_eval gives each of its eight metrics the pair (prediction, reference) per doc and lets `evaluate`'s
-squad_v2 metric make one number of all, loading it from the Hub each time, and gives no standard errors. Exact
-match and F1 are means over docs, so a doc's own number is what the metric says of it alone.
+squad_v2 metric, which it loads from the Hub each time, make one number of all pairs, without standard errors.
+Exact match and F1 are means over docs, so the metric of a single pair is the doc's own value.
 Source: lm_eval/tasks/squadv2/task.py, `_squad_agg`.
 """
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 AGGREGATION = "_squad_agg"
 MEANS = ("exact", "f1", "HasAns_exact", "HasAns_f1", "NoAns_exact", "NoAns_f1")
-"""The others are best values over all thresholds of the no-answer probability: no means."""
+"""The other metrics are maxima over thresholds of the no-answer probability and not means."""
 
 Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
 def is_squad(aggregation: Callable[..., Any]) -> bool:
-    """Whether a task aggregates by squad_v2."""
+    """Return whether this is the aggregation of squadv2."""
     function = aggregation.func if isinstance(aggregation, functools.partial) else aggregation
     return getattr(function, "__name__", "") == AGGREGATION
 
 
-def asks_squad(tasks: Iterable[ConfigurableTask]) -> bool:
-    """Whether one of the tasks aggregates by squad_v2."""
-    return any(is_squad(one) for task in tasks for one in task.aggregation().values())
+def uses_squad(tasks: Iterable[ConfigurableTask]) -> bool:
+    """Return whether a task aggregates by squad_v2."""
+    return any(is_squad(aggregation) for task in tasks for aggregation in task.aggregation().values())
 
 
 @contextmanager
 def metric_loaded_once(tasks: Iterable[ConfigurableTask]) -> Iterator[None]:
-    """While it lasts `evaluate.load` remembers what it has loaded, if one of the tasks asks for it.
+    """Let `evaluate.load` cache the metric while the block runs, if a task uses it.
 
     Importing `evaluate` takes more than a second, and no other task's aggregation needs it.
     """
-    if not asks_squad(tasks):
+    if not uses_squad(tasks):
         yield
         return
     import evaluate
@@ -56,22 +56,22 @@ def metric_loaded_once(tasks: Iterable[ConfigurableTask]) -> Iterator[None]:
 
 
 def load_metric() -> Any:
-    """`evaluate`'s squad_v2.
+    """Return `evaluate`'s squad_v2.
 
     Raises:
-        TaskError: it is neither in the cache nor can it be fetched.
+        TaskError: the metric is not in the cache and cannot be downloaded.
     """
     import evaluate
 
     bars = evaluate.utils.logging
     were_on = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()  # of 4 kB
+    bars.disable_progress_bar()  # the download has 4 kB
     try:
         return evaluate.load("squad_v2")
     except (OSError, ImportError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TaskError(
-            f"the metric evaluate-metric/squad_v2 cannot be had: {said}",
+            f"failed to load the metric evaluate-metric/squad_v2: {reason}",
             "check HF_ENDPOINT; squadv2 takes its metric from there, as in lm_eval",
         ) from error
     finally:
@@ -80,7 +80,7 @@ def load_metric() -> Any:
 
 
 def values_of_docs(pairs: Sequence[Pair]) -> dict[str, list[float | None]]:
-    """By metric, each doc's own number (0 to 100); None for docs that the metric leaves out."""
+    """Return each doc's own value (0 to 100) by metric; None for docs that the metric leaves out."""
     metric = load_metric()
     found: dict[str, list[float | None]] = {name: [] for name in MEANS}
     for prediction, reference in pairs:

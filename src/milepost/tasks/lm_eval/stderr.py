@@ -1,9 +1,9 @@
-"""The standard error of any metric that lm_eval aggregates.
+"""Compute the standard error of any metric that lm_eval aggregates.
 
 Means and `acc_all` have lm_eval's closed form. Perplexities are functions of sums over docs, so all resamples
-are computed at once, in a tenth of a second: the figure that lm_eval's 100,000 resamples in worker processes
-approach (it gives none for word_perplexity and its like). Other aggregations, such as F1, MCC and median, are
-resampled one by one. All draws have a fixed seed.
+are computed at once, in a tenth of a second: the value that lm_eval's 100,000 resamples in worker processes
+approach (lm_eval has no standard error for word_perplexity and its like). Other aggregations, such as F1, MCC
+and median, are resampled one by one. All draws have a fixed seed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ SEED = 1234
 
 
 def standard_error(aggregation: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> float | None:
-    """Standard error of `aggregation(items)`, in the metric's own unit; None with fewer than two docs.
+    """Return the standard error of `aggregation(items)`, in the metric's unit; None for fewer than two docs.
 
-    `items` holds one entry per doc, as the task's `process_results` gave it.
+    Args:
+        items: an entry per doc, from the task's `process_results`.
     """
     if len(items) < 2:
         return None
@@ -46,18 +47,18 @@ def standard_error(aggregation: Callable[[Sequence[Any]], Any], items: Sequence[
 
 
 def _resampled_sums(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[RESAMPLES_OF_SUMS, columns] sums of the rows of `values`, drawn with replacement."""
+    """Return [RESAMPLES_OF_SUMS, columns] sums of the rows of `values`, drawn with replacement."""
     draw = np.random.default_rng(SEED)
     n = len(values)
     blocks = []
-    for _ in range(0, RESAMPLES_OF_SUMS, 100):  # a block of a large task is some megabytes
+    for _ in range(0, RESAMPLES_OF_SUMS, 100):  # a block of a large task has some megabytes
         drawn = draw.integers(0, n, size=(100, n))
         blocks.append(values[drawn].sum(axis=1))
     return np.concatenate(blocks)
 
 
 def _exp(nats: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """exp, which an untrained model on a long text can overflow; the error is then None."""
+    """Return exp; an overflow, as of an untrained model on a long text, makes the error None."""
     with np.errstate(over="ignore"):
         return np.exp(nats)
 

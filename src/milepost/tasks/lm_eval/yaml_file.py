@@ -1,8 +1,8 @@
-"""One task file as plain data: the only place where a user's YAML is read, and nothing in it is run.
+"""Read a task file as plain data, without running code in it. All YAML of users is read here.
 
 A file is read once, within limits, by the rules of lm_eval's own loader (same bytes, same YAML version, links
-resolved). `!function` tags become `CodeTag`s, so that whoever checks the file sees each of them, however the
-tag was spelled. lm_eval is later given the mapping that was checked and never opens the file itself.
+resolved). `!function` tags become `CodeTag`s, so that the checks see each of them, however it is spelled.
+lm_eval gets the mapping that was checked and does not open the file itself.
 Source: lm_eval/tasks/_yaml_loader.py.
 """
 
@@ -20,13 +20,13 @@ from milepost.errors import TaskError
 
 MOST_BYTES = 10_000_000
 MOST_NODES = 500_000
-"""Values in a file, aliases expanded; the largest file of lm_eval has some thousands."""
+"""Values in a file with aliases expanded; the largest file of lm_eval has some thousands."""
 MOST_CHARACTERS = 50_000_000
-"""Text in a file, aliases expanded."""
+"""Text in a file with aliases expanded."""
 MOST_DEPTH = 200
 MOST_DIGITS = 300
 
-BAD_YAML = "mend this file, or move it out of the --include-path folder"
+BAD_YAML = "correct this file, or move it out of the --include-path folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class CodeTag:
 
     name: str
     folder: Path
-    """The folder of the file that says so, where a module of that name is looked for first."""
+    """The folder of the file with the tag; the module is searched there first."""
     file: Path
     line: int
 
@@ -48,17 +48,17 @@ class CodeTag:
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """What one file says, its includes not yet merged in."""
+    """The content of one file, without its includes."""
 
     path: Path
-    """With all links resolved, as lm_eval resolves them."""
+    """With all links resolved, as in lm_eval."""
     sha256: str
     content: dict[str, Any]
     code: tuple[CodeTag, ...]
 
 
 def parse_yaml(path: Path) -> dict[str, Any]:
-    """One task file as a mapping; `!function` tags are read as text and nothing is run.
+    """Return a task file as a mapping, with `!function` tags as text; no code runs.
 
     Raises:
         TaskError: see `read_task_file`.
@@ -71,8 +71,8 @@ def read_task_file(path: Path) -> TaskFile:
     """Read and parse one task file.
 
     Raises:
-        TaskError: the file cannot be read, is not a regular file, is larger than any task file, or does not
-            parse; the message names file and, where there is one, line.
+        TaskError: the file cannot be read, is not a regular file, is too large, or does not parse; the
+            message names the file and, if known, the line.
     """
     try:
         resolved = Path(os.path.realpath(path))
@@ -84,11 +84,11 @@ def read_task_file(path: Path) -> TaskFile:
 
 
 def read_regular_file(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a file that is neither a pipe nor a device nor larger than `most_bytes`.
+    """Return the bytes of a file; refuses pipes, devices and files larger than `most_bytes`.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: it is something else than a file, or too large.
+        OSError: the file cannot be opened.
+        ValueError: it is not a regular file, or too large.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -103,7 +103,7 @@ def read_regular_file(path: Path, most_bytes: int) -> bytes:
 
 @functools.lru_cache(maxsize=1024)
 def _parse(shown: str, path: Path, data: bytes) -> TaskFile:
-    """Parsing depends on the bytes alone, so what is kept cannot be out of date."""
+    """Parse a task file; the result depends only on the bytes, so the cache is never out of date."""
     import yaml
 
     try:
@@ -117,8 +117,8 @@ def _parse(shown: str, path: Path, data: bytes) -> TaskFile:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise TaskError(f"{shown}{line}: {error.problem or 'not valid YAML'}", BAD_YAML) from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TaskError(f"{shown}: not valid YAML ({said})", BAD_YAML) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TaskError(f"{shown}: not valid YAML ({reason})", BAD_YAML) from error
     if not isinstance(content, dict):
         raise TaskError(f"{shown}, line 1: a task file is a mapping of keys to values", BAD_YAML)
     return TaskFile(path, hashlib.sha256(data).hexdigest(), content, tuple(loader.code))
@@ -138,9 +138,11 @@ def _loader(path: Path) -> type[Any]:
         return tag
 
     def number(loader: Loader, node: Any) -> Any:
-        # Base 60 (1:1:1...) takes PyYAML quadratic time.
+        # PyYAML takes quadratic time for numbers of base 60 (1:1:1...).
         if len(node.value) > MOST_DIGITS:
-            raise yaml.constructor.ConstructorError(problem="too long a number", problem_mark=node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                problem="the number is too long", problem_mark=node.start_mark
+            )
         kind = node.tag.rpartition(":")[2]
         return getattr(loader, f"construct_yaml_{kind}")(node)
 
@@ -151,9 +153,9 @@ def _loader(path: Path) -> type[Any]:
 
 
 def _check_size(data: bytes, shown: str) -> None:
-    """Refuse what would grow beyond bounds when it is put together: aliases of aliases, endless nesting.
+    """Refuse YAML that would grow beyond bounds when it is built: aliases of aliases, endless nesting.
 
-    Events are read one by one, without recursion and without building anything.
+    Reads the events one by one, without recursion and without building values.
     """
     import yaml
 

@@ -1,6 +1,6 @@
-"""Named lists of tasks, each a YAML file beside this one that says where the list comes from.
+"""Named lists of tasks, each a YAML file in this folder with the origin of the list.
 
-Examples in the prompt are per task, where the source says how many; `--num-fewshot` overrides them all.
+A list may set the few-shot examples of each task; `--num-fewshot` overrides them all.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """One list of tasks."""
+    """A named list of tasks."""
 
     name: str
     about: str
     sources: tuple[str, ...]
     tasks: tuple[str, ...]
-    """lm_eval's names, in the order in which they are asked."""
+    """lm_eval's names, in the order of the run."""
     shots: tuple[tuple[str, int], ...]
-    """(task, examples in the prompt) where the source says a number; the others keep their own."""
+    """(task, examples in the prompt); tasks that are not listed keep their own number."""
 
 
 def suite_names() -> list[str]:
-    """The suites there are, in alphabetical order."""
+    """Return the names of all suites, in alphabetical order."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load_suite(name: str) -> Suite:
-    """The suite of that name.
+    """Return the suite with this name.
 
     Raises:
-        TaskError: there is none; the hint lists them.
+        TaskError: there is no such suite; the hint lists all.
     """
     if name not in suite_names():
         raise TaskError(f"there is no suite {name!r}", "one of " + ", ".join(suite_names()))

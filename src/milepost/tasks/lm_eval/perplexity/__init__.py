@@ -1,1 +1,1 @@
-"""Tasks of our own that score one text in every convention of perplexity: a YAML file each, `ppl_*`."""
+"""The `ppl_*` tasks, a YAML file for each convention of perplexity."""

@@ -1,6 +1,6 @@
-"""What one window, or one document, contributes to a perplexity: pairs of log-likelihood and weight.
+"""Compute each window's or document's part of a perplexity: pairs of log-likelihood and weight.
 
-lm_eval's own aggregations make figures of them: `weighted_perplexity` is exp of minus the weighted mean.
+lm_eval's own aggregations combine them: `weighted_perplexity` is exp of minus the weighted mean.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from lm_eval.api.metrics import weighted_perplexity
 
 Pair = tuple[float, float]
 
-NO_FIGURE = "N/A"
+NOT_A_NUMBER = "N/A"
 
 
 def fixed_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
-    """The pruning papers' arithmetic: a window's mean loss over its seqlen - 1 predictions, times seqlen,
-    summed over windows and divided by their seqlen tokens. Equal to the mean over all predictions, for the
-    windows are of one length. Source: Wanda, lib/eval.py, `eval_ppl_wikitext`."""
+    """Weigh windows as the pruning papers do.
+
+    A window's mean loss over its seqlen - 1 predictions, times seqlen, is summed over windows and divided by
+    their tokens. This equals the mean over all predictions, as all windows have the same length. Source:
+    Wanda, lib/eval.py, `eval_ppl_wikitext`.
+    """
     (loglikelihood,) = results
     seqlen = doc["n_targets"] + 1
     return {
@@ -29,15 +32,17 @@ def fixed_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pa
 
 
 def each_token_once(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
-    """The mean over all predicted tokens."""
+    """Weigh each predicted token equally."""
     (loglikelihood,) = results
     pair = (loglikelihood, doc["n_targets"])
     return {"token_perplexity": pair, "loss": pair}
 
 
 def sliding_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
-    """As `each_token_once`, and beside it the figure of the guide of transformers, which weighs the mean of
-    a window by one token less than its labels, also where all of them are predicted."""
+    """Add the perplexity of transformers' guide to that of `each_token_once`.
+
+    The guide weighs a window's mean by one token less than its labels, also if all of them are predicted.
+    """
     (loglikelihood,) = results
     n = doc["n_targets"]
     weight = n - 1 if doc["sees_more"] else n
@@ -49,7 +54,7 @@ def sliding_windows(doc: dict[str, Any], results: Sequence[float]) -> dict[str, 
 
 
 def documents(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
-    """lm_eval's word and byte units (lm_eval/tasks/wikitext/preprocess_wikitext.py, `process_results`)."""
+    """Weigh by words and bytes, as lm_eval/tasks/wikitext/preprocess_wikitext.py, `process_results`."""
     (loglikelihood,) = results
     n_words, n_bytes = len(re.split(r"\s+", doc["text"])), len(doc["text"].encode())
     return {
@@ -60,14 +65,13 @@ def documents(doc: dict[str, Any], results: Sequence[float]) -> dict[str, Pair]:
 
 
 def perplexity(pairs: Sequence[Pair]) -> float | str:
-    """lm_eval's `weighted_perplexity`, and its word for no figure where that overflows: a text without spaces
-    is one word of thousands of nats."""
+    """Return lm_eval's `weighted_perplexity`; `N/A` if it overflows, as for a text without spaces."""
     try:
         return float(weighted_perplexity(pairs))
     except OverflowError:
-        return NO_FIGURE
+        return NOT_A_NUMBER
 
 
 def nats_per_token(pairs: Sequence[Pair]) -> float:
-    """The mean loss, as training logs show it."""
+    """Return the mean loss, as training logs show it."""
     return -sum(loglikelihood for loglikelihood, _ in pairs) / sum(weight for _, weight in pairs)

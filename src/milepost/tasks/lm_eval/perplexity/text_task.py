@@ -1,6 +1,6 @@
-"""The class behind the `ppl_*` tasks: an lm_eval task whose text and windows are parameters.
+"""The lm_eval task class of the `ppl_*` tasks, with text and windows as parameters.
 
-Parameters come as lm_eval's `--metadata` gives them: `text` (wikitext2, c4 or a file), `seqlen`, `stride`.
+The parameters come from lm_eval's `--metadata`: `text` (wikitext2, c4 or a file), `seqlen`, `stride`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ DEFAULT_TEXT = "wikitext2"
 
 
 class TextTask(ConfigurableTask):
-    """One text, scored whole: document by document, or, with `windows`, in windows of tokens.
+    """A text that is scored document by document or, with `windows`, in windows of tokens.
 
-    A windowed task has one doc for lm_eval, the text; to everyone else its docs are the windows, which are
-    known once the text has met a tokenizer.
+    For lm_eval a windowed task has one doc, the text. For Milepost its docs are the windows, which depend on
+    the tokenizer.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        """`config` is the task's YAML; beside lm_eval's keys it has `form` and perhaps `windows`.
+        """Read the task's YAML, which has `form` and perhaps `windows` in addition to lm_eval's keys.
 
         Raises:
-            TaskError: a parameter that makes no sense, or a text that cannot be had.
+            TaskError: a parameter is invalid, or the text does not exist.
         """
         own = {key: value for key, value in config.items() if key not in ("class", "form", "windows")}
         self.parameters = _parameters(own.get("metadata") or {})
-        """What was asked for: text (a file by its full path), seqlen and stride (None: the usual)."""
+        """text (full path of a file), seqlen and stride (None for the default)."""
         self.windows = _windows(config.get("windows"), self.parameters)
         self._file: Path | None = None
         source = form_of(self.parameters["text"], config["form"])
@@ -44,18 +44,19 @@ class TextTask(ConfigurableTask):
         super().__init__(config={**own, **source.config()})
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """A file is read as it is: the reader that `datasets` has would change its line ends."""
+        """Load the text; files are read here, as the reader of `datasets` would change line ends."""
         if self._file is None:
             super().download(dataset_kwargs, **kwargs)
         else:
             self.dataset = {"test": one_doc(read_text(self._file))}
 
     def window_docs(self, n_targets: npt.NDArray[np.int64]) -> list[tuple[int, dict[str, Any]]]:
-        """Number and doc of each window, as `process_results` takes it: how many tokens it predicts, and
-        whether it sees what the window before it predicted.
+        """Return number and doc of each window, for `process_results`.
+
+        A doc holds the number of predicted tokens, and whether the window overlaps the one before it.
 
         Args:
-            n_targets: [W] tokens that each window predicts.
+            n_targets: [W] predicted tokens of each window.
         """
         size = int(n_targets[0]) + 1
         stride = self.parameters["stride"] or usual_stride(size)
@@ -76,17 +77,17 @@ def _parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _windows(spec: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> Windows | None:
+def _windows(spec: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> Windows | None:
     if spec is None:
         return None
     keep_tail = spec.get("keep_tail", False)
     return Windows(
         kind=spec["kind"],
-        size=asked["seqlen"],
+        size=parameters["seqlen"],
         whole_context=spec.get("whole_context", False),
-        stride=asked["stride"],
+        stride=parameters["stride"],
         keep_tail=keep_tail,
-        most=C4_WINDOWS if asked["text"] == "c4" and not keep_tail else None,
+        most=C4_WINDOWS if parameters["text"] == "c4" and not keep_tail else None,
         prefix=spec.get("prefix", False),
     )
 

@@ -1,6 +1,6 @@
-"""The texts that perplexity is reported on, and the forms in which each convention takes them.
+"""The texts of perplexity tasks, in the form that each convention uses.
 
-Words and bytes are always those of lm_eval's own documents, before anything is joined or detokenised.
+Words and bytes are always those of lm_eval's documents, before they are joined or detokenised.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 C4_DOCS = 1100
 C4_WINDOWS = 256
-"""What GPTQ, SparseGPT and Wanda score of C4: the first 1,100 documents of the first validation shard, and of
-these the first 256 windows (Wanda, lib/data.py, `get_c4`)."""
+"""GPTQ, SparseGPT and Wanda score the first 256 windows of the first 1,100 documents of C4's first validation
+shard (Wanda, lib/data.py, `get_c4`)."""
 
 C4_SHARD = "en/c4-validation.00000-of-00008.json.gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """Where one form of a text comes from, as keys of an lm_eval task; its docs have a field `text`."""
+    """A form of a text, as keys of an lm_eval task; the docs have a field `text`."""
 
     path: str
     name: str | None = None
@@ -36,6 +36,7 @@ class Form:
     process: Process
 
     def config(self) -> dict[str, Any]:
+        """Return the keys of an lm_eval task."""
         return {
             "dataset_path": self.path,
             "dataset_name": self.name,
@@ -46,15 +47,15 @@ class Form:
 
 
 def form_of(text: str, form: str) -> Form:
-    """One form of a text.
+    """Return a form of a text.
 
     Args:
         text: `wikitext2`, `c4` or a file.
-        form: `joined` as the pruning papers do; `plain`, lm_eval's documents strung together as they are;
-            `documents`, these one by one.
+        form: `joined` as in the pruning papers; `plain`, lm_eval's documents one after the other;
+            `documents`, one doc each.
 
     Raises:
-        TaskError: no such text, or a file that is no UTF-8 text.
+        TaskError: there is no such text, or the file is not UTF-8.
     """
     if text in TEXTS:
         return TEXTS[text][form]
@@ -63,10 +64,10 @@ def form_of(text: str, form: str) -> Form:
 
 
 def check_text(text: str) -> Path | None:
-    """The file that `text` names; None for the texts known by name.
+    """Return the file that `text` names; None for `wikitext2` and `c4`.
 
     Raises:
-        TaskError: it is neither a name nor a file with text in it.
+        TaskError: `text` is neither a name nor a file with text.
     """
     if text in TEXTS:
         return None
@@ -80,20 +81,21 @@ def check_text(text: str) -> Path | None:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, its line ends as they are.
+    """Return a file's text with unchanged line ends.
 
     Raises:
-        TaskError: it is not UTF-8, or cannot be read.
+        TaskError: the file is not UTF-8, or cannot be read.
     """
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise TaskError(f"{path} is no UTF-8 text (byte {error.start})", "convert it to UTF-8") from error
+        raise TaskError(f"{path} is not UTF-8 text (byte {error.start})", "convert it to UTF-8") from error
     except OSError as error:
         raise TaskError(f"{path}: {error.strerror}", "pass a file that can be read") from error
 
 
 def one_doc(text: str) -> datasets.Dataset:
+    """Return a data set with the text as its only doc."""
     import datasets
 
     return datasets.Dataset.from_dict({"text": [text]})

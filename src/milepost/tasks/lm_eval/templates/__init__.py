@@ -1,1 +1,1 @@
-"""Templates of task files that nobody has vouched for: rendered in Jinja's sandbox, within bounds."""
+"""Render templates of untrusted task files in Jinja's sandbox, within bounds of time and memory."""

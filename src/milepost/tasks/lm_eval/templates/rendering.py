@@ -1,4 +1,4 @@
-"""Renders untrusted templates: simple ones here, others in a process that is ended when it takes too much."""
+"""Render untrusted templates: simple ones in this process, others in a process with bounds."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ from milepost.tasks.lm_eval.templates.sandbox import (
 
 _START = f"from {worker.__name__} import main; main()"
 SLOW_IN_ALL_S, SLOW_EACH_S = 120.0, 0.25
-"""Templates that took this long in all, and so long each, are refused: a thousand docs would take hours."""
+"""Total and mean seconds above which templates are refused: a thousand docs would take hours."""
 
 
 def render_untrusted(text: str, doc: dict[str, Any]) -> str:
-    """The text of a template for one doc, as lm_eval's environment would render it.
+    """Render a template for one doc, as lm_eval's environment would.
 
     Raises:
-        SecurityError: it reaches for Python itself, or (TooMuch) needs more memory or time than any prompt.
-        jinja2.TemplateError: it is no template, names what the doc lacks, or cannot be rendered.
+        SecurityError: the template accesses Python itself, or (TooMuch) needs more memory or time than any
+            prompt.
+        jinja2.TemplateError: the text is not a template, uses a field that the doc lacks, or cannot be
+            rendered.
     """
     template = _compiled(text)
     if template is not None:
@@ -46,7 +48,7 @@ def render_untrusted(text: str, doc: dict[str, Any]) -> str:
 
 
 def check_template(text: str) -> None:
-    """Raises as `parse` where `text` is no template that may be rendered; it is not rendered."""
+    """Check a template without rendering it. Raises as `parse`."""
     parse(_sandbox(), text)
 
 
@@ -57,20 +59,20 @@ def _sandbox() -> BoundedSandbox:
 
 @functools.lru_cache(maxsize=4096)
 def _compiled(text: str) -> jinja2.Template | None:
-    """None for a template that is not simple: even compiling it may evaluate parts of it."""
+    """Return a compiled template; None if it is not simple, as compiling may already evaluate parts of it."""
     tree = parse(_sandbox(), text)
     return _sandbox().from_string(tree) if is_simple(tree) else None
 
 
 @functools.cache
 def _worker() -> Worker:
-    made = Worker()
-    atexit.register(made.stop)
-    return made
+    started = Worker()
+    atexit.register(started.stop)
+    return started
 
 
 class Worker:
-    """The rendering process; started when first needed, and again after it died of a template."""
+    """The rendering process; starts on first use, and again after a template has ended it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,11 +80,12 @@ class Worker:
         self._took_s, self._rendered = 0.0, 0
 
     def render(self, text: str, doc: dict[str, Any]) -> str:
+        """Render in the process. Raises as `render_untrusted`."""
         try:
             request = pickle.dumps((text, doc))
         except Exception as error:
             raise TaskError(
-                f"a template of a task is given a value that cannot leave this process: {error}",
+                f"a template uses a value that cannot be sent to another process: {error}",
                 "take that field out of the data, or pass --allow-task-code if you trust the template",
             ) from error
         with self._lock:
@@ -99,13 +102,14 @@ class Worker:
         return _read(answer)
 
     def stop(self) -> None:
+        """End the process."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()  # closes the pipes
             self._process = None
 
     def _answer_to(self, request: bytes) -> bytes | None:
-        """None where the process died of it."""
+        """Return the process's answer; None if the request ended the process."""
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -115,7 +119,7 @@ class Worker:
         except OSError:
             answer = None
         except BaseException:
-            self.stop()  # interrupted halfway: what it still says would be taken for the next answer
+            self.stop()  # interrupted; its late answer would be taken for the next one
             raise
         if answer is None:
             self.stop()
@@ -126,7 +130,7 @@ class Worker:
             self.stop()
         if self._process is None:
             command = [sys.executable, "-c", _START]
-            path = os.pathsep.join(one for one in sys.path if one)
+            path = os.pathsep.join(folder for folder in sys.path if folder)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

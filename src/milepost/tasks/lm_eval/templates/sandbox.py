@@ -1,6 +1,6 @@
-"""lm_eval's Jinja environment in all but what its templates can reach.
+"""A sandbox with the features of lm_eval's Jinja environment.
 
-Imports Jinja only, as the process that renders what is costly starts with it (`worker`).
+Imports only Jinja, so that the rendering process (`worker`) starts quickly.
 Source: lm_eval/utils.py (`env`); a test compares the two.
 """
 
@@ -16,20 +16,20 @@ from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 MOST_CHARACTERS = 20_000_000
-"""Of one rendered text: a hundred times the longest prompt any model can read."""
+"""In a rendered text: a hundred times the longest prompt that a model can read."""
 MOST_TEMPLATE_CHARACTERS = 200_000
 MOST_BITS = 10_000
-"""Of an integer that a template computes."""
+"""In an integer that a template computes."""
 
 LOADING = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 
 
 class TooMuch(SecurityError):
-    """A template that needs more memory or time than any prompt does."""
+    """A template needs more memory or time than any prompt."""
 
 
 class BoundedSandbox(SandboxedEnvironment):
-    """Jinja's sandbox, in which one operator cannot fill the memory."""
+    """Jinja's sandbox with bounds on operators that could fill the memory."""
 
     intercepted_binops = frozenset(["+", "*", "**", "%"])
 
@@ -44,23 +44,23 @@ class BoundedSandbox(SandboxedEnvironment):
 
 
 def make_sandbox() -> BoundedSandbox:
+    """Return a sandbox with lm_eval's settings and filters."""
     sandbox = BoundedSandbox(undefined=StrictUndefined, keep_trailing_newline=True)
     sandbox.filters["regex_replace"] = regex_replace
     return sandbox
 
 
 def regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
-    """lm_eval's own filter."""
+    """Apply lm_eval's filter of this name."""
     return re.sub(pattern, repl, string, count=count)
 
 
 def parse(sandbox: BoundedSandbox, text: str) -> nodes.Template:
-    """The template's syntax tree; nothing is compiled or evaluated.
+    """Return the template's syntax tree without compiling or evaluating it.
 
     Raises:
-        jinja2.TemplateSyntaxError: it is no template.
-        SecurityError: it would read another file, reaches for what Python keeps in `__...__`, or is longer
-            than any template.
+        jinja2.TemplateSyntaxError: the text is not a template.
+        SecurityError: the template would read another file, accesses an attribute `__...__`, or is too long.
     """
     if len(text) > MOST_TEMPLATE_CHARACTERS:
         raise TooMuch(f"a template of {len(text):,} characters")
@@ -78,7 +78,7 @@ def parse(sandbox: BoundedSandbox, text: str) -> nodes.Template:
 
 
 def render_bounded(template: jinja2.Template, doc: dict[str, Any]) -> str:
-    """`template.render(**doc)`, ended where the text has grown too long.
+    """Return `template.render(**doc)`; stops when the text is too long.
 
     Raises:
         TooMuch: see `MOST_CHARACTERS`.
@@ -120,9 +120,9 @@ def _check_bits(bits: int) -> None:
 
 
 def is_simple(tree: nodes.Template) -> bool:
-    """Whether time and memory can only grow in proportion to the doc, judged by what the template is made of.
+    """Return whether time and memory grow at most in proportion to the doc, judged by the syntax.
 
-    Such templates, nearly all there are, need no process of their own.
+    Such templates, nearly all in practice, are rendered in this process.
     """
     return all(_is_simple(node) for node in tree.find_all(nodes.Node)) and not any(
         next(inner.find_all(nodes.For), None)
@@ -142,7 +142,7 @@ _FILTERS = {
     "max", "min", "reverse", "string", "title", "trim", "upper", "wordcount",
 }  # fmt: skip
 _FILTERS_BY_ARGUMENT = {"join", "replace"}
-"""Their result is as long as their arguments say."""
+"""Filters whose result depends on the length of their arguments."""
 _METHODS = {
     "strip", "lstrip", "rstrip", "lower", "upper", "title", "capitalize", "split", "rsplit", "startswith",
     "endswith", "get", "items", "keys", "values", "index", "find", "count",
@@ -156,7 +156,8 @@ def _is_simple(node: nodes.Node) -> bool:
         return node.name in _FILTERS or (
             node.name in _FILTERS_BY_ARGUMENT
             and all(
-                isinstance(one, nodes.Const) and len(str(one.value)) <= _LONGEST_ARGUMENT for one in node.args
+                isinstance(value, nodes.Const) and len(str(value.value)) <= _LONGEST_ARGUMENT
+                for value in node.args
             )
         )
     if isinstance(node, nodes.Call):

@@ -1,8 +1,8 @@
-"""A process that renders templates whose cost nobody can foresee, and that may die of it.
+"""The process that renders templates of unknown cost; a costly template ends it.
 
-Reads requests from standard input and writes answers to standard output, each a length and so many bytes. A
-request is a pickle of (template, doc) from the process that started this one; an answer is a kind and a
-text, so that what a template does here can send nothing but text back.
+Reads requests from standard input and writes answers to standard output, each a length followed by bytes. A
+request is a pickle of (template, doc) from the parent process; an answer is a kind and a text, so that a
+template can send only text back.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from milepost.tasks.lm_eval.templates.sandbox import TooMuch, make_sandbox, pars
 
 RENDERED, UNDEFINED, SYNTAX, UNSAFE, TOO_MUCH, FAILED = b"R", b"N", b"S", b"U", b"T", b"F"
 MOST_SECONDS = 10.0
-"""Of one template for one doc; a prompt takes a thousandth of a second."""
+"""For one template and doc; a prompt takes a thousandth of a second."""
 MOST_BYTES = 1 << 30
-"""Memory of this process, where the system can bound it."""
+"""Memory of this process, on systems that can bound it."""
 LENGTH = struct.Struct("<Q")
 
 
 def main(most_seconds: float = MOST_SECONDS) -> None:
+    """Answer requests until standard input ends."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _bound_memory()
@@ -82,12 +83,13 @@ def _bound_memory() -> None:
 
 
 def send(stream: IO[bytes], message: bytes) -> None:
+    """Write a message."""
     stream.write(LENGTH.pack(len(message)) + message)
     stream.flush()
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
-    """The next message; None where the other side has ended."""
+    """Return the next message; None if the other side has ended."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
