@@ -18,7 +18,7 @@ from tests.fuzz.task_files import write_example
 NATS = 1e-4
 ENGINES = ("packed", "packed", "padded", "reference", "auto")
 STRICTER = (
-    "names the right choice of no doc",
+    "does not name the right choice of any doc",
     "texts of up to",
 )
 """What Milepost refuses on purpose where lm_eval gives a figure that means nothing."""

@@ -188,7 +188,7 @@ def test_parameters_that_cannot_be_are_refused_before_anything_is_written(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"too short", "fewer than one window"), (b" \n", "has no text"), (b"\xff\xfe\x00", "no UTF-8 text")],
+    [(b"too short", "fewer than one window"), (b" \n", "has no text"), (b"\xff\xfe\x00", "not UTF-8 text")],
 )
 def test_files_that_are_no_text_to_score_are_refused(
     tiny_llama: Path, tmp_path: Path, content: bytes, message: str

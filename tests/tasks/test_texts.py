@@ -63,4 +63,4 @@ def test_the_published_arithmetic_equals_the_mean_over_all_predictions() -> None
 
 
 def test_a_perplexity_beyond_all_numbers_is_none() -> None:
-    assert counting.perplexity([(-9000.0, 1)]) == counting.NO_FIGURE
+    assert counting.perplexity([(-9000.0, 1)]) == counting.NOT_A_NUMBER

@@ -25,10 +25,10 @@ from milepost.tasks.lm_eval import fields, includes
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.chance import chance_levels
 from milepost.tasks.lm_eval.checks import check_tasks
-from milepost.tasks.lm_eval.files import configs_of
 from milepost.tasks.lm_eval.includes import read_config
 from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.requests import build_requests
+from milepost.tasks.lm_eval.task_files import configs_of
 from milepost.tasks.settings import TaskSettings
 from tests.run.own_tasks import write_tasks
 
@@ -265,7 +265,7 @@ def test_a_folder_of_a_metrics_name_is_not_run_in_its_place(folder: Path) -> Non
     (folder.parent / "squad_v2").mkdir()
     (folder.parent / "squad_v2" / "squad_v2.py").write_text((folder / "evil.py").read_text())
     error = refused(folder, "squadv2")
-    assert "squad_v2.py would be run in its place" in error.message
+    assert "squad_v2.py would run in its place" in error.message
 
 
 def test_a_link_or_an_include_is_read_from_where_lm_eval_reads_it(folder: Path) -> None:

@@ -38,12 +38,14 @@ WRONG: dict[str, Wrong] = {
     ),
     "missing split": Wrong({"test_split": "validation"}, "test_split is 'validation', its data has test"),
     "missing few-shot split": Wrong({"fewshot_split": "train"}, "fewshot_split is 'train'"),
-    "label field": Wrong({"doc_to_target": "labl"}, "names the right choice of no doc", "did you mean label"),
+    "label field": Wrong(
+        {"doc_to_target": "labl"}, "does not name the right choice of any doc", "did you mean label"
+    ),
     "label template": Wrong({"doc_to_target": "{{labl}}"}, "names 'labl'", "did you mean label"),
     "label beyond": Wrong({"doc_to_target": 7}, "index out of range", "may be beyond its"),
     "text template": Wrong({"doc_to_text": "{{questio}}"}, "names 'questio'", "did you mean question"),
     "choices field": Wrong({"doc_to_choice": "choises"}, "'choises' is not a list"),
-    "template": Wrong({"doc_to_text": "{{question"}, "doc_to_text is no Jinja template"),
+    "template": Wrong({"doc_to_text": "{{question"}, "doc_to_text is not a valid Jinja template"),
     "unknown key": Wrong({"doc_to_txt": "x"}, "unknown key 'doc_to_txt'", "did you mean doc_to_text"),
     "unknown few-shot key": Wrong({"fewshot_config": {"samples_": []}}, "unknown key 'samples_'"),
     "output type": Wrong({"output_type": "multiple_choise"}, "multiple_choise", "multiple_choice"),
@@ -202,13 +204,13 @@ def test_labels_that_name_some_right_choices_are_asked(
     write(folder / "t.yaml", config(folder, doc_to_target="{{ 9 if label == 1 else label }}"))
     with caplog.at_level(logging.WARNING):
         asked(folder)
-    assert "t: the labels of 2 of 4 docs name none of their choices (the first is doc 1)" in caplog.text
+    assert "t: the labels of 2 of 4 docs are not among their choices (the first is doc 1)" in caplog.text
 
 
 def test_lm_evals_warning_of_a_label_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         logging.getLogger("lm_eval.api.task").warning("Label index was not in within range,Sample:\n\n{...}")
-    assert caplog.messages == ["the label of a doc names none of its choices; every answer counts as wrong"]
+    assert caplog.messages == ["the label of a doc is not one of its choices; every answer counts as wrong"]
 
 
 def test_a_folder_with_a_loading_script_is_told_and_not_run(folder: Path) -> None:

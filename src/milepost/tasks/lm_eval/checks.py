@@ -20,9 +20,9 @@ from milepost.tasks.lm_eval.fields import (
     check_task_keys,
     templates_of,
 )
-from milepost.tasks.lm_eval.files import configs_of, digest_of, members
 from milepost.tasks.lm_eval.includes import Config, read_config
 from milepost.tasks.lm_eval.local_data import check_source
+from milepost.tasks.lm_eval.task_files import configs_of, digest_of, members
 from milepost.tasks.lm_eval.templates.rendering import check_template
 from milepost.tasks.names import check_name
 from milepost.tasks.settings import TaskSettings

@@ -10,11 +10,11 @@ from typing import Any
 import lm_eval.api.task
 from lm_eval.utils import handle_non_serializable
 
-from milepost.tasks.lm_eval.building import data_key
-from milepost.tasks.lm_eval.data import data_ref, data_state
+from milepost.tasks.lm_eval.code_digest import digest_of_code
+from milepost.tasks.lm_eval.data_state import data_ref, data_state
 from milepost.tasks.lm_eval.loading import LoadedTasks
-from milepost.tasks.lm_eval.own_code import digest_of_code
 from milepost.tasks.lm_eval.perplexity.text_task import TextTask
+from milepost.tasks.lm_eval.task_factory import data_key
 
 
 def describe_counting(loaded: LoadedTasks) -> dict[str, Any]:

@@ -67,8 +67,8 @@ def compute_doc_metrics(
         except DocError as error:
             reasons.note(name, None, key, error)
             continue
-        for metric, error in broken.items():
-            reasons.note(name, metric, key, error)
+        for metric, raised in broken.items():
+            reasons.note(name, metric, key, raised)
         for row in filter_rows:
             for metric in broken:
                 row.values.pop(metric, None)

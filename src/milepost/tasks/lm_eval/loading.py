@@ -25,18 +25,18 @@ from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from milepost.errors import TaskError
-from milepost.tasks.lm_eval.building import CheckedFactory
 from milepost.tasks.lm_eval.catalog import Catalog
 from milepost.tasks.lm_eval.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
-from milepost.tasks.lm_eval.code import with_code
-from milepost.tasks.lm_eval.data import cache_if_hub_is_down
+from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down
 from milepost.tasks.lm_eval.fewshot import accept_fewshot_fields
+from milepost.tasks.lm_eval.function_tags import with_code
 from milepost.tasks.lm_eval.generation import parse_gen_kwargs
 from milepost.tasks.lm_eval.local_data import PACKAGED
-from milepost.tasks.lm_eval.registered import check_registered
+from milepost.tasks.lm_eval.registry_checks import check_registered
 from milepost.tasks.lm_eval.shadows import check_shadows
 from milepost.tasks.lm_eval.shortcuts import compiled_templates, compiled_yaml, plain_output
-from milepost.tasks.lm_eval.squad import uses_squad, load_metric
+from milepost.tasks.lm_eval.squad import load_metric, uses_squad
+from milepost.tasks.lm_eval.task_factory import CheckedFactory
 from milepost.tasks.settings import TaskSettings
 
 logger = logging.getLogger("milepost.tasks")

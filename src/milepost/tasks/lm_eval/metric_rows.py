@@ -54,7 +54,7 @@ def metric_rows(computed: Computed) -> list[dict[str, Any]]:
         lacks_task = any(leaf in computed.missing for leaf in leaves)
         for metric, key in _metric_keys(computed, name, metrics):
             value = None if lacks_task else _number(metrics.get(f"{metric},{key}"))
-            row = {
+            row: dict[str, Any] = {
                 "task": name,
                 "metric": metric,
                 "filter": key,

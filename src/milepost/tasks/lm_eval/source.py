@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.checks import check_tasks
-from milepost.tasks.lm_eval.data import data_state
+from milepost.tasks.lm_eval.data_state import data_state
 
 if TYPE_CHECKING:
     from milepost.tasks.lm_eval.question_set import LmEvalTasks

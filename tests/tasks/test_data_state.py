@@ -9,8 +9,7 @@ import datasets.config
 import pytest
 from huggingface_hub import constants
 
-from milepost.tasks.lm_eval import data
-from milepost.tasks.lm_eval.data import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
+from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
 from tests.conftest import NO_HUB
 
 
@@ -70,7 +69,7 @@ def test_with_the_hub_down_the_cache_is_used_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", NO_HUB)
-    monkeypatch.setattr(data, "PAUSES_S", (0.01,))
+    monkeypatch.setattr("milepost.tasks.lm_eval.data_state.PAUSES_S", (0.01,))
     with cache_if_hub_is_down(["baber/piqa"]):
         assert is_offline()
         assert datasets.config.HF_HUB_OFFLINE

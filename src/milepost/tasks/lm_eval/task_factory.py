@@ -19,9 +19,9 @@ from lm_eval.tasks._index import Entry
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.checks import CheckedTasks
-from milepost.tasks.lm_eval.code import with_code
-from milepost.tasks.lm_eval.data import cannot_get, data_ref, data_state, hub_errors, local_data_files
+from milepost.tasks.lm_eval.data_state import cannot_get, data_ref, data_state, hub_errors, local_data_files
 from milepost.tasks.lm_eval.faults import blaming_the_task
+from milepost.tasks.lm_eval.function_tags import with_code
 from milepost.tasks.settings import TaskSettings
 
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")

@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.tasks.lm_eval.files import MOST_MODULE_BYTES
+from milepost.tasks.lm_eval.task_files import MOST_MODULE_BYTES
 from milepost.tasks.lm_eval.yaml_file import CodeTag, read_regular_file
 
 _CONTENT = "__milepost_sha256__"
