@@ -189,7 +189,7 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
             check_name(named, "task", where)
             if not any(key in keys for key in _DATA_KEYS[:2] for keys in (own, changes[0])):
                 raise TaskError(
-                    f"{inside} is not a task, group or tag, and does not set a dataset_path",
+                    f"{inside} is not a task, group or tag, and has no dataset_path",
                     suggest(named, catalog),
                 )
     if not trusted:
