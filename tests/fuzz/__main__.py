@@ -1,5 +1,4 @@
-"""`make fuzz`: MILEPOST_FUZZ examples (default 200) from MILEPOST_FUZZ_SEED on, within
-MILEPOST_FUZZ_SECONDS."""
+"""Run `make fuzz`: MILEPOST_FUZZ examples (200) from MILEPOST_FUZZ_SEED, in at most MILEPOST_FUZZ_SECONDS."""
 
 from __future__ import annotations
 

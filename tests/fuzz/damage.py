@@ -1,5 +1,4 @@
-"""Random damage to a results folder: never a wrong figure, nothing outside touched, and `run` makes it
-whole."""
+"""Damage a results folder at random: no wrong value is shown, nothing outside changes, `run` repairs it."""
 
 from __future__ import annotations
 
@@ -20,12 +19,12 @@ SENTINEL = "not to be touched\n"
 
 
 class Unsound(AssertionError):
-    """A damaged folder was believed, or not made whole."""
+    """A damaged folder was trusted, or not repaired."""
 
 
 @functools.cache
 def _pristine(root: Path) -> Path:
-    """A finished results folder of two checkpoints, the model and the tasks beside it."""
+    """Return a folder with finished results of two checkpoints, the model and the tasks."""
     for step in (1, 2):
         save_tiny_llama(root / "model" / f"checkpoint-{step}", seed=step)
     write_tasks(root / "tasks")
@@ -43,10 +42,10 @@ def _run(root: Path, results: Path) -> Called:
 
 
 def damage_example(seed: int, work: Path) -> str:
-    """Damage a copy, look at it, repair it, run again; what was damaged, in a line.
+    """Damage a copy, show it, repair it and run again; returns the damage in one line.
 
     Raises:
-        Unsound: see there.
+        Unsound: a value is wrong or missing, or something outside of the folder changed.
     """
     root = _pristine(work.parent / "store")
     random = Random(seed)
@@ -54,7 +53,7 @@ def damage_example(seed: int, work: Path) -> str:
     outside.mkdir()
     (outside / "file").write_text(SENTINEL)
     results = Path(shutil.copytree(root / "results", work / "results", symlinks=True))
-    before = _figures(root / "results")
+    before = _values(root / "results")
     done = []
     for _ in range(random.choice((1, 1, 2, 4))):
         victims = sorted(path for path in results.rglob("*") if path.is_file() and not path.is_symlink())
@@ -71,19 +70,19 @@ def damage_example(seed: int, work: Path) -> str:
             _answered(again, (0, 1, 2))
             if again.status == 2:
                 break
-        for key, value in _figures(results).items():
+        for key, value in _values(results).items():
             if key not in before or before[key] != value:
                 raise Unsound(f"{step}: {key} is shown as {value}, it was {before.get(key)}")
     else:
-        missing = [key for key in before if key not in _figures(results)]
+        missing = [key for key in before if key not in _values(results)]
         if again.status == 0 and missing:
-            raise Unsound(f"after the run {len(missing)} figures are missing, such as {missing[0]}")
+            raise Unsound(f"after the run {len(missing)} values are missing, such as {missing[0]}")
     if (outside / "file").read_text() != SENTINEL or len(list(outside.iterdir())) != 1:
         raise Unsound("something outside the folder was changed")
     return "; ".join(done)
 
 
-def _figures(results: Path) -> dict[tuple[Any, ...], Any]:
+def _values(results: Path) -> dict[tuple[Any, ...], Any]:
     called = milepost("show", results, "--json")
     _answered(called, (0, 1, 2))
     if called.status or not called.out:

@@ -1,6 +1,6 @@
-"""Examples of every kind, one after the other, until enough of them or no time is left; what fails is kept.
+"""Try examples of every kind until their number or the time is reached; the files of failures are kept.
 
-Each example is made from a kind and a number alone, so that `MILEPOST_FUZZ_ONLY=parity:123 make fuzz`
+An example depends only on its kind and number, so that `MILEPOST_FUZZ_ONLY=parity:123 make fuzz`
 repeats it.
 """
 
@@ -37,7 +37,7 @@ MOST_SECONDS_EACH = 120
 
 @dataclass(frozen=True)
 class Failed:
-    """An example that failed, and what is needed to see it again."""
+    """An example that failed, and the command that repeats it."""
 
     kind: str
     number: int
@@ -48,7 +48,7 @@ class Failed:
 
 @dataclass
 class Report:
-    """What a run of the loop did."""
+    """The result of a run of the loop."""
 
     seed: int
     seconds: float = 0.0
@@ -66,7 +66,7 @@ class Report:
             "seconds": round(self.seconds, 1),
             "examples": dict(self.examples),
             "outcomes": dict(self.outcomes.most_common()),
-            "failed": [asdict(one) for one in self.failed],
+            "failed": [asdict(failed) for failed in self.failed],
         }
 
 
@@ -87,7 +87,7 @@ def fuzz(
         failures: where the files of failed examples are kept.
     """
     quiet()
-    report, began, told = Report(seed), time.monotonic(), time.monotonic()
+    report, began, reported = Report(seed), time.monotonic(), time.monotonic()
     for number in range(seed, seed + n):
         if time.monotonic() - began > seconds:
             say(f"time is over ({seconds:.0f} s)")
@@ -99,15 +99,15 @@ def fuzz(
         if failed:
             report.failed.append(failed)
             say(f"FAILED {kind}:{number}: {failed.error}\n  files: {failed.files}\n  again: {failed.repeat}")
-        elif time.monotonic() - told > 30:
-            told = time.monotonic()
+        elif time.monotonic() - reported > 30:
+            reported = time.monotonic()
             done = sum(report.examples.values())
             say(f"{done} examples, {len(report.failed)} failed, {report.seconds:.0f} s")
     return report
 
 
 def try_example(kind: str, number: int, work: Path, failures: Path, report: Report) -> Failed | None:
-    """One example; its files are removed again unless it failed."""
+    """Try an example; its files are kept only if it fails."""
     place = work / f"{kind}-{number}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -121,14 +121,14 @@ def try_example(kind: str, number: int, work: Path, failures: Path, report: Repo
         kept = failures / place.name
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(place, kept, symlinks=True, ignore=_no_pipes)
-        said = f"{type(error).__name__}: {str(error)[:500]}"
-        return Failed(kind, number, said, str(kept), f"MILEPOST_FUZZ_ONLY={kind}:{number} make fuzz")
+        message = f"{type(error).__name__}: {str(error)[:500]}"
+        return Failed(kind, number, message, str(kept), f"MILEPOST_FUZZ_ONLY={kind}:{number} make fuzz")
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _class_of(kind: str, outcome: str) -> str:
-    """What is counted of an outcome: architecture and engine, the check, the first damage."""
+    """Return the class of an outcome: architecture and engine, the check, or the first damage."""
     if kind == "parity":
         parts = outcome.split(": ")[0].split(", ")
         return f"parity {parts[0]} {parts[-1]}" + (" refused" if outcome.endswith("refused") else "")
@@ -140,7 +140,7 @@ def _no_pipes(folder: str, names: list[str]) -> list[str]:
 
 
 class TooLong(Exception):
-    """An example that does not end."""
+    """An example takes too long."""
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def _at_most(seconds: int) -> Iterator[None]:
 
 
 def quiet() -> None:
-    """lm_eval warns of all that a file leaves to it, datasets draws bars."""
+    """Switch off lm_eval's warnings of keys that a file leaves out, and datasets' progress bars."""
     import datasets
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)

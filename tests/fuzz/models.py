@@ -12,7 +12,7 @@ ARCHITECTURES = ("llama", "gpt2", "gpt_neox", "qwen3", "mistral", "bloom")
 TOKENIZERS = ("bytes", "bytes_bos", "words_bos", "unigram")
 CONTEXT = 96
 WINDOW = 24
-"""Of mistral's sliding attention, shorter than many prompts."""
+"""Mistral's sliding attention window, shorter than many prompts."""
 TEXTS = (
     "the cat sat on the mat and the dog ran after it", "a small green door was open in the old stone tower",
     "Question: what is it?\nAnswer: nobody knows", "naïve café Ünïcödé 日本語 1234567890",
@@ -21,7 +21,7 @@ TEXTS = (
 
 
 def save_model(folder: Path, architecture: str, tokenizer: str, seed: int) -> Path:
-    """Write a model with its tokenizer; weights are large enough that its answers are seldom near-ties."""
+    """Write a model with its tokenizer; large weights make near-ties of answers rare."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -61,7 +61,7 @@ def _sizes(architecture: str) -> dict[str, Any]:
 
 @functools.cache
 def make_tokenizer(kind: str) -> Any:
-    """`bytes` has an end-of-text token only; `_bos` ones put a token before each text; `unigram` neither."""
+    """Return a tokenizer: kinds in `_bos` put a BOS token before each text."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = _TRAINED[kind]()
@@ -88,7 +88,7 @@ def _bytes_bos() -> Any:
 
 
 def _words_bos() -> Any:
-    """As of Llama 2: a space before each text, bytes where a character is not known."""
+    """Return a tokenizer like Llama 2's: a space before each text, bytes for unknown characters."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     known = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -100,7 +100,7 @@ def _words_bos() -> Any:
     vocabulary = trained.get_vocab()
     merges = json.loads(trained.to_str())["model"]["merges"]
     model = models.BPE(
-        vocab=vocabulary, merges=[tuple(one) for one in merges], unk_token="<unk>", byte_fallback=True,
+        vocab=vocabulary, merges=[tuple(merge) for merge in merges], unk_token="<unk>", byte_fallback=True,
         fuse_unk=True,
     )  # fmt: skip
     tokenizer = Tokenizer(model)

@@ -1,4 +1,4 @@
-"""Random tasks on a random model: every log-likelihood, text and figure is that of `lm_eval --model hf`."""
+"""Random tasks on a random model: log-likelihoods, texts and metrics equal those of `lm_eval --model hf`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STRICTER = (
     "does not name the right choice of any doc",
     "texts of up to",
 )
-"""What Milepost refuses on purpose where lm_eval gives a figure that means nothing."""
+"""Messages of refusals where lm_eval gives a value without meaning."""
 
 
 class Mismatch(AssertionError):
@@ -56,10 +56,10 @@ def random_setting(random: Random) -> Setting:
 
 
 def parity_example(seed: int, work: Path) -> str:
-    """One example, in `work`; what it was, in a line.
+    """Compare one example, in `work`; returns a line that describes it.
 
     Raises:
-        Mismatch: an answer or figure differs.
+        Mismatch: an answer or metric differs.
     """
     random = Random(seed)
     setting = random_setting(random)
@@ -83,7 +83,7 @@ def _model(folder: Path, setting: Setting) -> Path:
 
 
 def _by_lm_eval(model: Path, names: list[str], tasks: Path, setting: Setting) -> Any:
-    """lm_eval's results, by its own reading of the files; or what it raised."""
+    """Return lm_eval's results from its own reading of the files, or its exception."""
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
@@ -105,7 +105,7 @@ def _by_lm_eval(model: Path, names: list[str], tasks: Path, setting: Setting) ->
             system_instruction=setting.system_instruction,
             bootstrap_iters=0,
         )
-    except Exception as error:  # whatever it trips over
+    except Exception as error:  # any fault of a random task
         return error
 
 
@@ -133,9 +133,9 @@ def _by_milepost(model: Path, names: list[str], work: Path, setting: Setting) ->
 def _check_refusals(theirs: Any, ours: Any) -> None:
     if isinstance(ours, MilepostError):
         if not ours.message.isprintable():
-            raise Mismatch(f"a message that is no line: {ours.message!r}")
+            raise Mismatch(f"a message that is not one line: {ours.message!r}")
         if not isinstance(theirs, Exception) and not any(known in ours.message for known in STRICTER):
-            raise Mismatch(f"lm_eval has figures, and Milepost says: {ours.message}")
+            raise Mismatch(f"lm_eval has metrics, and Milepost says: {ours.message}")
 
 
 def _compare(theirs: dict[str, Any], ours: milepost.Results) -> int:
@@ -143,22 +143,22 @@ def _compare(theirs: dict[str, Any], ours: milepost.Results) -> int:
     for task, samples in theirs["samples"].items():
         mine = _samples(ours.path, task)
         _equal(len(mine), len(samples), f"{task}: docs")
-        for own, his in zip(mine, samples, strict=True):
-            where = f"{task}, doc {his['doc_id']}"
+        for own, lm_evals in zip(mine, samples, strict=True):
+            where = f"{task}, doc {lm_evals['doc_id']}"
             for key in ("doc_hash", "prompt_hash", "target_hash", "doc_id"):
-                _equal(own[key], his[key], f"{where}: {key}")
+                _equal(own[key], lm_evals[key], f"{where}: {key}")
             values = []
-            for answer, (expected,) in zip(own["resps"], his["resps"], strict=True):
+            for answer, (expected,) in zip(own["resps"], lm_evals["resps"], strict=True):
                 values.append(_check_answer(answer[0], expected, where))
                 compared += 1
             near_tie |= _has_near_tie([value for value in values if value is not None])
     if not near_tie:
-        _compare_figures(theirs, ours)
+        _compare_metrics(theirs, ours)
     return compared
 
 
 def _check_answer(answer: Any, expected: Any, where: str) -> float | None:
-    """The log-likelihood, where it is one."""
+    """Compare an answer; returns it if it is a log-likelihood."""
     if isinstance(expected, str):
         _equal(answer, expected, f"{where}: text")
         return None
@@ -170,10 +170,10 @@ def _check_answer(answer: Any, expected: Any, where: str) -> float | None:
     return float(expected[0])
 
 
-def _compare_figures(theirs: dict[str, Any], ours: milepost.Results) -> None:
+def _compare_metrics(theirs: dict[str, Any], ours: milepost.Results) -> None:
     known = {(row.task, f"{row.metric},{row.filter}"): row.value for row in ours.rows()}
-    for task, figures in theirs["results"].items():
-        for key, value in figures.items():
+    for task, metrics in theirs["results"].items():
+        for key, value in metrics.items():
             if "," not in key or "_stderr" in key or not isinstance(value, int | float):
                 continue
             own = known.get((task, key))
@@ -184,7 +184,7 @@ def _compare_figures(theirs: dict[str, Any], ours: milepost.Results) -> None:
 
 
 def _has_near_tie(values: list[float]) -> bool:
-    """Whether a pick may depend on rounding; of equal texts too, whose values lm_eval may round otherwise."""
+    """Return whether a pick may depend on rounding; lm_eval may round equal texts differently."""
     ordered = sorted(values)
     return any(high - low < 2 * NATS for low, high in itertools.pairwise(ordered))
 
@@ -194,11 +194,11 @@ def _samples(results: Path, task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
 
 
-def _close(own: float, his: float, where: str) -> None:
-    if not math.isclose(own, his, rel_tol=1e-5, abs_tol=NATS):
-        raise Mismatch(f"{where}: {own} nats, lm_eval has {his}")
+def _close(own: float, expected: float, where: str) -> None:
+    if not math.isclose(own, expected, rel_tol=1e-5, abs_tol=NATS):
+        raise Mismatch(f"{where}: {own} nats, lm_eval has {expected}")
 
 
-def _equal(own: Any, his: Any, where: str) -> None:
-    if own != his:
-        raise Mismatch(f"{where}: {own!r}, lm_eval has {his!r}")
+def _equal(own: Any, expected: Any, where: str) -> None:
+    if own != expected:
+        raise Mismatch(f"{where}: {own!r}, lm_eval has {expected!r}")

@@ -1,4 +1,4 @@
-"""Random answers: each statistic is what an independent, slower computation of it gives."""
+"""Compare each statistic with an independent, slower computation on random answers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from milepost.types import Choices
 
 
 class Differs(AssertionError):
-    """A statistic is not what it should be."""
+    """A statistic differs from its independent computation."""
 
 
 def statistics_example(seed: int, work: Path) -> str:
-    """One of the checks below on random numbers; which one, in a line. Raises Differs."""
+    """Run a check below on random numbers; returns its name. Raises Differs."""
     random = Random(seed)
     check = random.choice(CHECKS)
     check(random)
@@ -70,7 +70,7 @@ def _error_of_a_mean(random: Random) -> None:
 
 
 def _error_of_a_perplexity(random: Random) -> None:
-    """Close to the delta method where docs are many and alike."""
+    """Compare with the delta method, which is close for many similar docs."""
     items = [random.gauss(-2, 0.3) for _ in range(random.randint(300, 600))]
     own = standard_error(perplexity, items)
     delta = math.exp(-float(np.mean(items))) * float(np.std(items, ddof=1)) / math.sqrt(len(items))
@@ -78,7 +78,7 @@ def _error_of_a_perplexity(random: Random) -> None:
 
 
 def _picks(random: Random) -> None:
-    """Picks and probabilities of multiple-choice docs, one doc after the other."""
+    """Compare picks and probabilities with those of a loop over docs."""
     docs = [
         [(_random_choice(random), random.gauss(-9, 4)) for _ in range(random.randint(2, 6))]
         for _ in range(random.randint(1, 30))
@@ -100,7 +100,7 @@ def _picks(random: Random) -> None:
         per_char = [value / len(text) for text, value in doc]
         per_byte = [value / len(text.encode()) for text, value in doc]
         total = sum(math.exp(value - max(values)) for value in values)
-        picks = [one.index(max(one)) for one in (values, per_char, per_byte)]
+        picks = [scores.index(max(scores)) for scores in (values, per_char, per_byte)]
         own = [found.pick[number], found.pick_norm[number], found.pick_bytes[number]]
         _same(f"picks of doc {number}", own, picks, 0)
         prob = math.exp(values[label] - max(values)) / total

@@ -1,4 +1,4 @@
-"""Random task files and docs: what lm_eval's task guide allows, with the odd corners of real data."""
+"""Write random task files and docs: everything in lm_eval's task guide, with oddities of real data."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def random_docs(random: Random) -> list[dict[str, Any]]:
 
 
 def random_task(random: Random, name: str, data: Path) -> dict[str, Any]:
-    """One task file's content; its docs are in `data`."""
+    """Return the content of a task file whose docs are in `data`."""
     files = {"test": str(data)} | ({"train": str(data)} if random.random() < 0.5 else {})
     content: dict[str, Any] = {
         "task": name,
@@ -93,7 +93,7 @@ def _multiple_choice(random: Random) -> dict[str, Any]:
 
 
 def _winogrande(random: Random) -> dict[str, Any]:
-    """The choices stand in the prompt; what is scored is the same behind each."""
+    """Return a task whose choices stand in the prompt, before the same scored text."""
     return {
         "output_type": "multiple_choice",
         "doc_to_text": random.choice(("label", "{{label}}")),
@@ -128,7 +128,7 @@ def _texts(random: Random) -> dict[str, Any]:
     until = random.choice((["\n"], [".", "\n\n"], ["the"], [" "], ["zzz"], "\n"))
     content: dict[str, Any] = {
         "output_type": "generate_until",
-        "doc_to_text": random.choice([one for one in TEMPLATES if one]),
+        "doc_to_text": random.choice([template for template in TEMPLATES if template]),
         "doc_to_target": random.choice(("answer", "{{right}}")),
         "generation_kwargs": {
             "until": until, "do_sample": False, "max_gen_toks": random.choice((1, 3, 8, 16)),
@@ -162,7 +162,7 @@ def _few_shots(random: Random, content: dict[str, Any]) -> None:
 
 
 def write_example(random: Random, folder: Path) -> list[str]:
-    """A folder of one to three tasks, some in a group or with an include; the names to ask for."""
+    """Write one to three tasks, some in a group or with an include; returns the names for --tasks."""
     folder.mkdir(parents=True)
     names = []
     for number in range(random.randint(1, 3)):

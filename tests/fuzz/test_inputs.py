@@ -1,4 +1,4 @@
-"""Whatever stands in a SOURCE, in `--steps`, in an index or a config: an answer or an error for people."""
+"""Any SOURCE, `--steps`, index or config gives a result or a readable error."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_any_index_is_read_or_refused(
     assert layout is not None
     assert layout.problem is None or layout.problem.isprintable()
     refusal = refusal_of(lambda: read_checkpoint(place, "safetensors"))
-    assert refusal is not None  # none of them names every tensor
+    assert refusal is not None  # no index names every tensor
     check_message(refusal)
 
 
@@ -147,12 +147,12 @@ def test_any_config_makes_the_model_or_is_refused(
     place = tmp_path_factory.getbasetemp() / "fuzzed-config" / "checkpoint-1"
     if not place.exists():
         shutil.copytree(folder, place)
-    told = json.loads((folder / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps(told | changes))
+    config = json.loads((folder / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | changes))
 
     def use() -> None:
-        (one,) = discover_all([str(place)])[0].checkpoints
-        identify(one, place.parent / "sums")
+        (checkpoint,) = discover_all([str(place)])[0].checkpoints
+        identify(checkpoint, place.parent / "sums")
         context_length(read_config(place), None)
         LiveModel.build(read_checkpoint(place, "safetensors"))
 
@@ -173,8 +173,8 @@ def test_any_bytes_in_a_config_are_read_or_refused(
     (place / "config.json").write_bytes(content)
 
     def use() -> None:
-        (one,) = discover_all([str(place)])[0].checkpoints
-        identify(one, place.parent / "config-sums")
+        (checkpoint,) = discover_all([str(place)])[0].checkpoints
+        identify(checkpoint, place.parent / "config-sums")
 
     check_message(refusal_of(use))
     refusal = refusal_of(lambda: read_config(place))

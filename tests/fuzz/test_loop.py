@@ -1,4 +1,4 @@
-"""A few examples of what `make fuzz` tries thousands of."""
+"""Try a few of the examples of `make fuzz`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_a_failure_keeps_its_files_and_says_how_to_repeat_it(
         raise AssertionError(f"nothing is right about {number}")
 
     monkeypatch.setitem(KINDS, "parity", wrong)
-    said: list[str] = []
-    report = fuzz(3, 8, 60, work, work / "failures", turns=("parity",), say=said.append)
-    assert [one.number for one in report.failed] == [8, 9, 10]
+    lines: list[str] = []
+    report = fuzz(3, 8, 60, work, work / "failures", turns=("parity",), say=lines.append)
+    assert [failed.number for failed in report.failed] == [8, 9, 10]
     assert (work / "failures" / "parity-9" / "task.yaml").is_file()
     assert "nothing is right about 9" in (work / "failures" / "parity-9" / "error.txt").read_text()
     assert report.failed[1].repeat == "MILEPOST_FUZZ_ONLY=parity:9 make fuzz"
-    assert any("parity:10" in line for line in said)
+    assert any("parity:10" in line for line in lines)
     assert report.as_json()["seed"] == 8
 
 

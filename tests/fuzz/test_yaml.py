@@ -1,4 +1,4 @@
-"""Whatever stands in a folder of own tasks: read, or refused with a line that names the file."""
+"""Any content of a task folder is read, or refused with a line that names the file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHARED_FOLDER = settings(max_examples=150, suppress_health_check=[HealthCheck.fu
 
 
 def refusal(read: Callable[[Path], Any], path: Path) -> str | None:
-    """What the error says, None where `path` is read."""
+    """Return the error message; None if `path` is read."""
     try:
         read(path)
     except TaskError as error:

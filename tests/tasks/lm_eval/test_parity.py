@@ -1,4 +1,4 @@
-"""Requests, hashes and figures are lm_eval's own, on real data; the model is a hash of what it is asked."""
+"""Requests, hashes and metrics equal those of lm_eval on real data; the model is a hash of its input."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class Both:
                 log_samples=True,
             )
         self.loaded: LoadedTasks = load_tasks(settings)
-        self.asked: dict[str, TaskRequests] = {a.task: a for a in build_requests(self.loaded)}
-        answers = {name: our_answers(asked.requests) for name, asked in self.asked.items()}
+        self.requests: dict[str, TaskRequests] = {a.task: a for a in build_requests(self.loaded)}
+        answers = {name: our_answers(task.requests) for name, task in self.requests.items()}
         self.ours: Evaluation = compute_metrics(self.loaded, answers)
 
 
@@ -99,18 +99,18 @@ def both(hub: str, request: pytest.FixtureRequest) -> Both:
 
 def test_prompts_docs_and_hashes_are_those_of_lm_eval(both: Both) -> None:
     for name, samples in both.theirs["samples"].items():
-        docs = {doc.doc_id: doc for doc in both.asked[name].docs}
+        docs = {doc.doc_id: doc for doc in both.requests[name].docs}
         for sample in samples:
             doc = docs[sample["doc_id"]]
             for key in ("doc_hash", "prompt_hash", "target_hash"):
                 assert getattr(doc, key) == sample[key], (name, sample["doc_id"], key)
 
 
-def test_figures_of_tasks_and_groups_are_those_of_lm_eval(both: Both) -> None:
+def test_metrics_of_tasks_and_groups_are_those_of_lm_eval(both: Both) -> None:
     rows = {(row["task"], row["metric"], row["filter"]): row for row in both.ours.rows}
     compared = 0
-    for name, figures in {**both.theirs["results"], **both.theirs.get("groups", {})}.items():
-        for key, value in figures.items():
+    for name, metrics in {**both.theirs["results"], **both.theirs.get("groups", {})}.items():
+        for key, value in metrics.items():
             metric, comma, pipeline = key.rpartition(",")
             if comma and not metric.endswith("_stderr"):
                 assert rows[name, metric, pipeline]["value"] == pytest.approx(value, rel=1e-12), (name, key)
@@ -143,14 +143,16 @@ def test_chance_is_the_share_a_uniform_guess_gets(both: Both) -> None:
 def test_samples_name_docs_by_their_place_in_the_split(hub: str) -> None:
     both = Both(TaskSettings(names=("arc_easy",), num_fewshot=0, samples=(("arc_easy", (2, 5, 9)),)))
     theirs = both.theirs["samples"]["arc_easy"]
-    assert [doc.doc_id for doc in both.asked["arc_easy"].docs] == [2, 5, 9]
-    assert [doc.doc_hash for doc in both.asked["arc_easy"].docs] == [sample["doc_hash"] for sample in theirs]
+    assert [doc.doc_id for doc in both.requests["arc_easy"].docs] == [2, 5, 9]
+    assert [doc.doc_hash for doc in both.requests["arc_easy"].docs] == [
+        sample["doc_hash"] for sample in theirs
+    ]
     assert both.ours.docs["arc_easy"].doc_id == [2, 5, 9]
 
 
-def test_a_task_with_an_unanswered_request_has_no_figures(hub: str) -> None:
+def test_a_task_with_an_unanswered_request_has_no_metrics(hub: str) -> None:
     loaded = load_tasks(TaskSettings(names=("arc_easy", "piqa"), limit=4))
-    answers = {asked.task: our_answers(asked.requests) for asked in build_requests(loaded)}
+    answers = {task.task: our_answers(task.requests) for task in build_requests(loaded)}
     answers["piqa"].loglikelihood[3] = math.nan
     evaluation = compute_metrics(loaded, answers)
     assert evaluation.missing == {"piqa": 1}

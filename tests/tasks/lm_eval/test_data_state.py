@@ -18,16 +18,16 @@ def local(*files: Path) -> dict[str, Any]:
 
 
 def test_local_files_have_the_state_of_their_content(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    one.write_text("{}\n")
-    two.write_text("{}\n")
-    state = data_state(local(one, two))
+    first, second = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    first.write_text("{}\n")
+    second.write_text("{}\n")
+    state = data_state(local(first, second))
     assert state is not None
-    two.write_text("{} \n")
-    assert data_state(local(one, two)) != state
-    two.write_text("{}\n")
-    assert data_state(local(two, one)) == state
-    assert data_state(local(one)) != state
+    second.write_text("{} \n")
+    assert data_state(local(first, second)) != state
+    second.write_text("{}\n")
+    assert data_state(local(second, first)) == state
+    assert data_state(local(first)) != state
 
 
 def test_a_missing_file_or_none_has_no_state(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_with_the_hub_down_the_cache_is_used_for_a_while(
 
 
 def test_with_the_hub_up_or_nothing_to_ask_it_nothing_changes(hub: str) -> None:
-    for asked in (["baber/piqa"], ["nobody/nothing"], []):
-        with cache_if_hub_is_down(asked):
+    for repo_ids in (["baber/piqa"], ["nobody/nothing"], []):
+        with cache_if_hub_is_down(repo_ids):
             assert not is_offline()
 
 

@@ -11,12 +11,12 @@ import yaml
 
 from milepost.errors import TaskError
 from milepost.tasks.names import check_distinct, check_name
-from tests.tasks.test_trust import asked, config, refused, write
+from tests.tasks.lm_eval.test_trust import build, config, refused, write
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from tests.tasks.test_trust import folder as made
+    from tests.tasks.lm_eval.test_trust import folder as made
 
     return made.__wrapped__(tmp_path, monkeypatch)
 
@@ -190,9 +190,9 @@ def test_names_of_every_script_and_of_lm_eval_are_fine() -> None:
 
 def test_names_that_share_a_file_on_some_disks_are_refused(folder: Path) -> None:
     check_distinct(["a", "b"], ["a"], "here")
-    for one, other in (("Task", "task"), ("caf\u00e9", "cafe\u0301"), ("straße", "STRASSE")):
+    for name, other in (("Task", "task"), ("caf\u00e9", "cafe\u0301"), ("straße", "STRASSE")):
         with pytest.raises(TaskError, match="share files"):
-            check_distinct([one, other], [], "here")
+            check_distinct([name, other], [], "here")
     write(folder / "t.yaml", config(folder, task="MMLU_anatomy"))
     assert "mmlu_anatomy" in refused(folder, "MMLU_anatomy").message
 
@@ -203,7 +203,7 @@ def test_labels_that_name_some_right_choices_are_asked(
     """lm_eval counts the others as wrong, and so does Milepost."""
     write(folder / "t.yaml", config(folder, doc_to_target="{{ 9 if label == 1 else label }}"))
     with caplog.at_level(logging.WARNING):
-        asked(folder)
+        build(folder)
     assert "t: the labels of 2 of 4 docs are not among their choices (the first is doc 1)" in caplog.text
 
 

@@ -15,7 +15,7 @@ from lm_eval import utils
 from milepost.tasks.lm_eval.templates import rendering, worker
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch, is_simple, make_sandbox, parse
 from milepost.tasks.lm_eval.yaml_file import read_task_file
-from tests.tasks.test_trust import asked, config, refused, write
+from tests.tasks.lm_eval.test_trust import build, config, refused, write
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
@@ -40,7 +40,7 @@ YAML = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from tests.tasks.test_trust import folder as made
+    from tests.tasks.lm_eval.test_trust import folder as made
 
     return made.__wrapped__(tmp_path, monkeypatch)
 
@@ -185,7 +185,7 @@ def test_the_sandbox_is_lm_evals_environment_in_all_else() -> None:
 
 def test_usual_templates_need_no_process_of_their_own() -> None:
     sandbox = make_sandbox()
-    assert all(is_simple(parse(sandbox, one)) for one in SAME[:3])
+    assert all(is_simple(parse(sandbox, text)) for text in SAME[:3])
     assert not is_simple(parse(sandbox, ENDLESS["loops"]))
 
 
@@ -229,7 +229,7 @@ def test_packed_data_of_usual_size_is_read(folder: Path) -> None:
         file.write((folder / "data.jsonl").read_bytes())
     files = {"test": str(folder / "data.jsonl.gz")}
     write(folder / "t.yaml", config(folder, dataset_kwargs={"data_files": files}))
-    asked(folder)
+    build(folder)
 
 
 def test_groups_that_hold_themselves_or_grow_are_refused(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Free figures of a group are put together as lm_eval puts its own together."""
+"""Choice metrics of a group are aggregated as lm_eval aggregates its own."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def test_tasks_count_alike_where_it_does_not() -> None:
     assert found["ece"].n == 40
 
 
-def test_a_group_without_a_list_or_with_a_task_of_another_kind_has_no_free_figures() -> None:
+def test_a_group_without_a_list_or_with_a_task_of_another_kind_has_no_choice_metrics() -> None:
     assert group_metrics(loaded(weight_by_size=None), FIGURES, SIZES)["both"] == {}
     mixed = loaded(weight_by_size=True, tasks=("small", "prose"))
     assert group_metrics(mixed, FIGURES, SIZES)["both"] == {}
 
 
 def test_a_task_without_numbers_leaves_its_group_without() -> None:
-    figures = {**FIGURES, "small": {"ece": Estimate(None, None, 10, None)}}
-    assert group_metrics(loaded(weight_by_size=True), figures, SIZES)["both"]["ece"].value is None
+    metrics = {**FIGURES, "small": {"ece": Estimate(None, None, 10, None)}}
+    assert group_metrics(loaded(weight_by_size=True), metrics, SIZES)["both"]["ece"].value is None
 
 
 def test_picks_are_added_up_and_constant_answers_weighted() -> None:
@@ -65,9 +65,9 @@ def test_picks_are_added_up_and_constant_answers_weighted() -> None:
 
 def test_tasks_of_one_doc_each_have_no_spread_to_be_pooled() -> None:
     """`-L 1`: every task has one doc, and lm_eval's pooled error divides by docs less tasks."""
-    figures = {name: {"acc_balanced": Estimate(1.0, 0.5, 1, 0.25)} for name in ("small", "large")}
+    metrics = {name: {"acc_balanced": Estimate(1.0, 0.5, 1, 0.25)} for name in ("small", "large")}
     sizes = {"small": 1, "large": 1}
-    weighed = group_metrics(loaded(weight_by_size=True), figures, sizes)["both"]["acc_balanced"]
+    weighed = group_metrics(loaded(weight_by_size=True), metrics, sizes)["both"]["acc_balanced"]
     assert (weighed.value, weighed.stderr, weighed.n) == (1.0, None, 2)
-    alike = group_metrics(loaded(weight_by_size=False), figures, sizes)["both"]["acc_balanced"]
+    alike = group_metrics(loaded(weight_by_size=False), metrics, sizes)["both"]["acc_balanced"]
     assert alike.stderr == pytest.approx(0.5**0.5 / 2)

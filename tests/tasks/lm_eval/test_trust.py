@@ -75,8 +75,8 @@ def write(path: Path, content: dict[str, Any], replaced: dict[str, str] | None =
     path.write_text(text)
 
 
-def asked(folder: Path, name: str = "t", **given: Any) -> None:
-    """Load and render all that a run does."""
+def build(folder: Path, name: str = "t", **given: Any) -> None:
+    """Load and render everything that a run does."""
     loaded = load_tasks(TaskSettings(names=(name,), include_path=folder, **given))
     list(build_requests(loaded))
     for task in loaded.tasks:
@@ -85,7 +85,7 @@ def asked(folder: Path, name: str = "t", **given: Any) -> None:
 
 def refused(folder: Path, name: str = "t", **given: Any) -> TaskError:
     with pytest.raises(TaskError) as caught:
-        asked(folder, name, **given)
+        build(folder, name, **given)
     assert not (folder.parent / MARK).exists()
     assert caught.value.message.isprintable()
     return caught.value
@@ -99,7 +99,7 @@ TABLES: list[tuple[type, Any, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("lm_evals", "ours", "_"), TABLES, ids=[one[0].__name__ for one in TABLES])
+@pytest.mark.parametrize(("lm_evals", "ours", "_"), TABLES, ids=[table[0].__name__ for table in TABLES])
 def test_every_key_that_lm_eval_takes_has_been_looked_at(lm_evals: type, ours: Any, _: set[str]) -> None:
     """A new version's new key fails here until somebody has decided what a stranger may write there."""
     assert {field.name for field in dataclasses.fields(lm_evals)} == set(ours)
@@ -115,7 +115,7 @@ def test_every_place_where_lm_eval_renders_a_template_is_known() -> None:
     )
     rendered = {key for key, field in fields.TASK_FIELDS.items() if field.is_template}
     resolved = re.findall(r"resolve_field\(\s*doc,\s*([\w.]+)", inspect.getsource(lm_eval.api.task))
-    assert {one.rpartition(".")[2] for one in (*called, *resolved)} - {"field"} == rendered
+    assert {name.rpartition(".")[2] for name in (*called, *resolved)} - {"field"} == rendered
 
 
 @pytest.mark.parametrize("key", [*fields.TASK_FIELDS, "class", "include"])
@@ -163,7 +163,7 @@ def test_every_template_is_looked_at_wherever_it_stands(folder: Path, key: str, 
 def test_every_template_is_rendered_in_the_sandbox(folder: Path, key: str) -> None:
     change = {key: HIDDEN, "should_decontaminate": True, "num_fewshot": 1, "fewshot_split": "test"}
     write(folder / "t.yaml", config(folder, **change))
-    loaded_or_refused(folder, lambda: asked(folder), key)
+    loaded_or_refused(folder, lambda: build(folder), key)
 
 
 def loaded_or_refused(folder: Path, run: Callable[[], None], key: str) -> None:
@@ -322,7 +322,7 @@ def test_a_file_that_changes_after_the_check_is_not_read_again(
 
     monkeypatch.setattr(includes, "read_task_file", then_changed)
     with contextlib.suppress(TaskError):
-        asked(folder)
+        build(folder)
     assert not (folder.parent / MARK).exists()
     assert readings >= 2
 
@@ -363,5 +363,5 @@ def test_data_that_changes_within_a_tick_of_the_clock_is_read_again(folder: Path
 
 def test_harmless_files_are_asked_as_before(tmp_path: Path) -> None:
     own = write_tasks(tmp_path / "own")
-    asked(own, "farm")
-    asked(own, "prose")
+    build(own, "farm")
+    build(own, "prose")

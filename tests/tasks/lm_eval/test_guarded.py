@@ -1,4 +1,4 @@
-"""A filter, metric or aggregation that raises costs the figures it concerns; all others are computed."""
+"""A filter, metric or aggregation that raises costs the metrics it concerns; all others are computed."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_n_is_that_of_the_metric(folder: Path) -> None:
     assert (rows["acc"]["n"], rows["other"]["n"]) == (6, 3)
 
 
-def test_a_filter_that_raises_leaves_the_figures_of_the_other_filter(folder: Path) -> None:
+def test_a_filter_that_raises_leaves_the_metrics_of_the_other_filter(folder: Path) -> None:
     pipelines = [
         {"name": "plain", "filter": [{"function": "take_first"}]},
         {"name": "bad", "filter": [{"function": "take_first_k", "k": 2}]},
@@ -147,7 +147,7 @@ def test_a_filter_that_raises_leaves_the_figures_of_the_other_filter(folder: Pat
     assert set(found.docs["filtered"].filter) == {"plain"}
 
 
-def test_a_group_with_a_task_that_has_no_figure_has_none_and_names_the_task(folder: Path) -> None:
+def test_a_group_with_a_task_without_metrics_has_no_value_and_names_the_task(folder: Path) -> None:
     group = (
         "group: both\ntask: [raises, fine]\naggregate_metric_list: [{metric: acc, weight_by_size: true}]\n"
     )

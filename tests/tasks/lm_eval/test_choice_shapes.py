@@ -1,4 +1,4 @@
-"""The free figures of every shape of multiple choice that lm_eval knows, against plain loops."""
+"""Compare the choice metrics of every shape of multiple choice in lm_eval with plain loops."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ SHAPES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
 }
 
 
-def asked(folder: Path, shape: str) -> tuple[Any, TaskRequests]:
+def build(folder: Path, shape: str) -> tuple[Any, TaskRequests]:
     config, docs = SHAPES[shape]
     metrics = {"metric_list": [{"metric": name} for name in ("acc", "acc_norm", "acc_bytes")]}
     write_task(folder, "shape", docs, {"output_type": "multiple_choice", **metrics, **config})
@@ -80,7 +80,7 @@ def asked(folder: Path, shape: str) -> tuple[Any, TaskRequests]:
     return loaded, requests
 
 
-def choices_asked(requests: TaskRequests, doc_ids: np.ndarray) -> Choices:
+def offered_choices(requests: TaskRequests, doc_ids: np.ndarray) -> Choices:
     n = len(requests.requests)
     ones = np.ones(n, dtype=np.int32)
     sequences = Sequences(tokens=np.zeros(2 * n, np.int32), starts=np.arange(n + 1) * 2, n_targets=ones)
@@ -92,12 +92,12 @@ def choices_asked(requests: TaskRequests, doc_ids: np.ndarray) -> Choices:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_free_figures_are_those_of_what_is_asked(shape: str, tmp_path: Path) -> None:
+def test_choice_metrics_equal_those_of_plain_loops(shape: str, tmp_path: Path) -> None:
     config, docs = SHAPES[shape]
-    loaded, requests = asked(tmp_path, shape)
-    doc_ids = np.asarray([one.doc_id for one in requests.requests])
+    loaded, requests = build(tmp_path, shape)
+    doc_ids = np.asarray([request.doc_id for request in requests.requests])
     scores = -np.random.default_rng(0).gamma(3, 3, len(doc_ids))
-    choices = choices_asked(requests, doc_ids)
+    choices = offered_choices(requests, doc_ids)
     found = doc_metrics(choices, scores[requests_of_choices(choices.doc_id, doc_ids)])
     delimiter = config.get("target_delimiter", " ")
     for number, doc in enumerate(docs):
@@ -115,7 +115,7 @@ def test_free_figures_are_those_of_what_is_asked(shape: str, tmp_path: Path) -> 
         assert found.margin[number] == pytest.approx(logs[right].max() - logs[wrong].max())
         assert found.entropy[number] == pytest.approx(-(probs * np.log2(probs)).sum())
     responses = Responses(
-        kinds=[one.kind for one in requests.requests],
+        kinds=[request.kind for request in requests.requests],
         doc_ids=doc_ids,
         loglikelihood=scores,
         greedy=np.zeros(len(doc_ids), dtype=bool),
@@ -124,11 +124,11 @@ def test_free_figures_are_those_of_what_is_asked(shape: str, tmp_path: Path) -> 
     lm_eval = compute_metrics(loaded, {"shape": responses}).docs["shape"].metrics
     ours = {"acc": found.right, "acc_norm": found.right_norm, "acc_bytes": found.right_bytes}
     for metric in lm_eval.keys() & ours.keys():
-        assert ours[metric].astype(float).tolist() == [float(one) for one in lm_eval[metric]], metric
+        assert ours[metric].astype(float).tolist() == [float(value) for value in lm_eval[metric]], metric
 
 
 def test_a_shared_ending_is_what_counts_and_not_the_contexts(tmp_path: Path) -> None:
-    _, requests = asked(tmp_path, "contexts that differ before one shared ending (winogrande)")
-    choices = choices_asked(requests, np.asarray([one.doc_id for one in requests.requests]))
+    _, requests = build(tmp_path, "contexts that differ before one shared ending (winogrande)")
+    choices = offered_choices(requests, np.asarray([request.doc_id for request in requests.requests]))
     assert choices.scored_bytes.tolist() == [12, 12, 24, 24, 36, 36] * 2
     assert choices.bytes.tolist()[:2] == [11, 14]  # lm_eval's acc_bytes divides by these

@@ -22,13 +22,13 @@ def own(tmp_path: Path) -> Path:
     return write_tasks(tmp_path / "own")
 
 
-def asked(own: Path, *names: str, **given: Any) -> dict[str, TaskRequests]:
+def requests_of(own: Path, *names: str, **given: Any) -> dict[str, TaskRequests]:
     loaded = load_tasks(TaskSettings(names=names, include_path=own, **given))
     return {requests.task: requests for requests in build_requests(loaded)}
 
 
 def test_a_group_is_its_members_and_a_tag_those_that_carry_it(own: Path) -> None:
-    assert list(asked(own, "farm")) == list(asked(own, "animals")) == ["where", "who"]
+    assert list(requests_of(own, "farm")) == list(requests_of(own, "animals")) == ["where", "who"]
     loaded = load_tasks(TaskSettings(names=("farm",), include_path=own))
     assert loaded.parents_of("who") == ("farm",)
     assert loaded.parents_of("farm") == ()
@@ -36,7 +36,7 @@ def test_a_group_is_its_members_and_a_tag_those_that_carry_it(own: Path) -> None
 
 def test_few_shot_examples_come_with_the_seed(own: Path) -> None:
     def prompts(seed: int) -> list[str]:
-        requests = asked(own, "where", num_fewshot=2, seeds=Seeds(fewshot=seed))["where"].requests
+        requests = requests_of(own, "where", num_fewshot=2, seeds=Seeds(fewshot=seed))["where"].requests
         return [request.context for request in requests]
 
     assert prompts(1) == prompts(1)
@@ -48,26 +48,26 @@ def test_a_task_that_fixes_0_shot_stays_so_and_says_it(own: Path, caplog: pytest
     path = own / "where.yaml"
     path.write_text(path.read_text() + "num_fewshot: 0\n")
     with caplog.at_level(logging.WARNING, "milepost.tasks"):
-        requests = asked(own, "where", num_fewshot=2)["where"].requests
+        requests = requests_of(own, "where", num_fewshot=2)["where"].requests
     assert requests[0].context == "the cat sat on the"
     assert "always 0-shot" in caplog.text
 
 
 def test_a_limit_is_a_count_or_a_share(own: Path) -> None:
-    assert len(asked(own, "where", limit=3)["where"].docs) == 3
-    assert len(asked(own, "where", limit=0.5)["where"].docs) == 4
-    assert len(asked(own, "where", limit=100)["where"].docs) == 8
+    assert len(requests_of(own, "where", limit=3)["where"].docs) == 3
+    assert len(requests_of(own, "where", limit=0.5)["where"].docs) == 4
+    assert len(requests_of(own, "where", limit=100)["where"].docs) == 8
 
 
 def test_samples_choose_docs_of_one_task_and_leave_the_others_whole(own: Path) -> None:
-    requests = asked(own, "farm", samples=(("where", (6, 1)),))
+    requests = requests_of(own, "farm", samples=(("where", (6, 1)),))
     assert [doc.doc_id for doc in requests["where"].docs] == [1, 6]
     assert len(requests["who"].docs) == 8
     assert [request.doc_id for request in requests["where"].requests] == [1] * 4 + [6] * 4
 
 
 def test_a_system_instruction_begins_every_prompt(own: Path) -> None:
-    requests = asked(own, "where", system_instruction="Be brief.")["where"].requests
+    requests = requests_of(own, "where", system_instruction="Be brief.")["where"].requests
     assert all(request.context.startswith("Be brief.") for request in requests)
 
 
@@ -75,7 +75,7 @@ def test_a_system_instruction_begins_every_prompt(own: Path) -> None:
 def test_data_that_cannot_be_read_is_refused(own: Path, content: str) -> None:
     (own / "where.jsonl").write_text(content)
     with pytest.raises(TaskError, match="data cannot be read"):
-        asked(own, "where")
+        requests_of(own, "where")
 
 
 def test_a_group_weighs_its_members_by_their_docs(own: Path) -> None:
