@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from milepost.errors import MilepostError
 
@@ -77,6 +77,24 @@ def check_hub_settings(error: type[MilepostError] = MilepostError) -> None:
     check_endpoint(error)
     check_token(error)
     check_proxies(error)
+
+
+def hub_endpoint() -> str:
+    """Return the Hub's address without credentials."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    return str(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
+
+
+def hub_transport_error() -> type[Exception]:
+    """Return the base class of the errors of huggingface_hub's HTTP library, which depends on its version."""
+    from huggingface_hub import errors
+
+    base: type[Exception] = next(
+        kind for kind in errors.HfHubHTTPError.__mro__[1:] if kind.__name__ == "HTTPError"
+    )
+    return base
 
 
 def _is_address(address: str, schemes: tuple[str, ...]) -> bool:

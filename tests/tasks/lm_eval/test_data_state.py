@@ -9,7 +9,8 @@ import datasets.config
 import pytest
 from huggingface_hub import constants
 
-from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down, data_ref, data_state, endpoint, is_offline
+from milepost.environment_urls import hub_endpoint
+from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down, data_ref, data_state, is_offline
 from tests.conftest import NO_HUB
 
 
@@ -84,4 +85,4 @@ def test_with_the_hub_up_or_nothing_to_ask_it_nothing_changes(hub: str) -> None:
 
 def test_credentials_in_the_address_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "https://me:secret@hub.example:8443")
-    assert endpoint() == "https://hub.example:8443"
+    assert hub_endpoint() == "https://hub.example:8443"

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.environment_urls import hub_endpoint
 from milepost.errors import CheckpointError, MilepostError
 from milepost.sources.hub.bounds import bounded
 from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.repair import damaged_files, drop
-from milepost.sources.hub.requests import ask_hub, endpoint, is_offline
+from milepost.sources.hub.requests import ask_hub, is_offline
 from milepost.sources.names import shown
 from milepost.types import HubLocation
 
@@ -111,7 +112,7 @@ def _damage_error(snapshot: Path, damaged: Mapping[str, str], asked: Download) -
     if is_offline():
         hint = "unset HF_HUB_OFFLINE, and it is fetched again"
     elif asked.repair:
-        hint = f"it arrived damaged twice; try another mirror than {endpoint()} (HF_ENDPOINT)"
+        hint = f"it arrived damaged twice; try another mirror than {hub_endpoint()} (HF_ENDPOINT)"
     else:
         hint = "with --repair it is fetched again"
     return asked.error(f"{asked.what}: {shown(str(snapshot / path))} {damage}{others}", hint)

@@ -10,9 +10,8 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
-from milepost.environment_urls import check_hub_settings
+from milepost.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.errors import MilepostError, SourceError
 from milepost.sources.names import first_line, shown
 
@@ -90,7 +89,7 @@ def _refused(what: str, failure: Exception, error: type[MilepostError]) -> Milep
     from huggingface_hub import get_token
     from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError
 
-    where, status, has_token = endpoint(), _status(failure), bool(get_token())
+    where, status, has_token = hub_endpoint(), _status(failure), bool(get_token())
     told = str(_response(failure).headers.get("X-Error-Message", "")) if _response(failure) else ""
     if isinstance(failure, GatedRepoError):
         if has_token:
@@ -137,17 +136,13 @@ def transport_errors() -> tuple[type[Exception], ...]:
     """What huggingface_hub lets through when the network fails; its HTTP library differs between versions."""
     from huggingface_hub import errors
 
-    base = next(kind for kind in errors.HfHubHTTPError.__mro__[1:] if kind.__name__ == "HTTPError")
-    return (base, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError, errors.FileMetadataError)
-
-
-def endpoint() -> str:
-    """The Hub's address without the credentials it may hold."""
-    from huggingface_hub import constants
-
-    parts = urlsplit(constants.ENDPOINT)
-    host = parts.netloc.rpartition("@")[2]
-    return str(urlunsplit(parts._replace(netloc=host)))
+    return (
+        hub_transport_error(),
+        ConnectionError,
+        TimeoutError,
+        errors.LocalEntryNotFoundError,
+        errors.FileMetadataError,
+    )
 
 
 def is_offline() -> bool:
@@ -194,8 +189,8 @@ def _seconds(retry_after: str) -> float | None:
 
 def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
     return error(
-        f"{what} cannot be fetched from {endpoint()}: {_one_line(_reason(failure))}",
-        f"check HF_ENDPOINT (now {endpoint()}), or set HF_HUB_OFFLINE=1 to use only the cache",
+        f"{what} cannot be fetched from {hub_endpoint()}: {_one_line(_reason(failure))}",
+        f"check HF_ENDPOINT (now {hub_endpoint()}), or set HF_HUB_OFFLINE=1 to use only the cache",
     )
 
 
@@ -209,7 +204,7 @@ def _one_line(error: Exception) -> str:
     """What the Hub or its library says, without the credentials we sent."""
     from huggingface_hub import constants, get_token
 
-    said = str(error).replace(constants.ENDPOINT, endpoint())
+    said = str(error).replace(constants.ENDPOINT, hub_endpoint())
     if token := get_token():
         said = said.replace(token, "***")
     return first_line(type(error).__name__ if not said.strip() else said)

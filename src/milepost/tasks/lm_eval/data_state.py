@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from milepost.environment_urls import check_hub_settings
+from milepost.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
 
@@ -119,14 +118,12 @@ def hub_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions of huggingface_hub and datasets when the Hub cannot be reached or refuses."""
     from huggingface_hub import errors
 
-    # The HTTP library behind them differs between versions; its base class is among these ancestors.
-    base = next(kind for kind in errors.HfHubHTTPError.__mro__[1:] if kind.__name__ == "HTTPError")
-    return (base, errors.HfHubHTTPError, OSError)
+    return (hub_transport_error(), errors.HfHubHTTPError, OSError)
 
 
 def cannot_get(task: str, error: BaseException) -> TaskError:
     """Return the error for missing data, from an error of datasets or huggingface_hub."""
-    where = endpoint()
+    where = hub_endpoint()
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(
         " (OfflineModeIsEnabled)"
     )
@@ -146,14 +143,6 @@ def cannot_get(task: str, error: BaseException) -> TaskError:
     else:
         hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
     return TaskError(f"task {task}: cannot get its data from {where}: {reason}", hint)
-
-
-def endpoint() -> str:
-    """Return the Hub's address without credentials."""
-    from huggingface_hub import constants
-
-    parts = urlsplit(constants.ENDPOINT)
-    return str(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
 
 
 def is_offline() -> bool:
