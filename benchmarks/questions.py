@@ -140,15 +140,15 @@ class Work:
 
     @classmethod
     def of(cls, sequences: Sequences) -> Work:
-        from milepost.plan.tree import build_tree, token_counts
+        from milepost.plan.tree import build_tree
 
-        counts, tree = token_counts(sequences), build_tree(sequences)
+        tree = build_tree(sequences)
         starts = sequences.starts.tolist()
         inputs = {sequences.tokens[a : b - 1].tobytes(): b - 1 - a for a, b in pairwise(starts)}
         return cls(
-            raw=counts.raw,
-            grouped=counts.grouped,
-            unique=counts.unique,
+            raw=starts[-1] - len(sequences),
+            grouped=sum(inputs.values()),
+            unique=len(tree),
             needed=len(np.unique(tree.wanted_node)),
             grouped_pairs=sum(n * (n + 1) // 2 for n in inputs.values()),
             unique_pairs=int((tree.pos.astype(np.int64) + 1).sum()),

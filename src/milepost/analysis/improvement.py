@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.intervals import Interval
 from milepost.analysis.mean_test import FEWEST_DOCS, mean_interval, p_values
-from milepost.analysis.paired import ALPHA, Flips, compare_pairs, holm, proportions_interval
+from milepost.analysis.paired import ALPHA, Flips, compare_pairs, holm, mcnemar_matrix, proportions_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +100,7 @@ def compare_all(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
         first_last = Flips(int(lost[0, -1]), int(gained[0, -1]))
         return Pairs(
             difference=mean[None, :] - mean[:, None],
-            p_value=_mcnemar(lost, gained),
+            p_value=mcnemar_matrix(lost, gained),
             gain_interval=proportions_interval(first_last, n),
             flips=first_last,
             n=n,
@@ -148,11 +148,8 @@ def _adjusted(p_value: Values) -> Values:
     import numpy as np
 
     above = np.triu_indices(len(p_value), k=1)
-    p = p_value[above]
-    order = p.argsort(kind="stable")
-    raised = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     adjusted = np.ones_like(p_value)
-    adjusted[above[0][order], above[1][order]] = raised
+    adjusted[above] = holm(p_value[above].tolist())
     symmetric: Values = np.minimum(adjusted, adjusted.T)
     return symmetric
 
@@ -165,17 +162,6 @@ def _plateau(better: Values, p_value: Values) -> int | None:
         if not any(p < ALPHA and better[place, other] > 0 for other, p in zip(later, adjusted, strict=True)):
             return place
     return None
-
-
-def _mcnemar(lost: Values, gained: Values) -> Values:
-    """Return [S, S] p-values as `paired.mcnemar`."""
-    import numpy as np
-    from scipy.special import bdtr
-
-    changed = lost + gained
-    fewer = np.minimum(lost, gained)
-    p: Values = np.where(changed > 0, 2 * bdtr(fewer, np.maximum(changed, 1).astype(int), 0.5), 1.0)
-    return np.minimum(1.0, p)
 
 
 def weighted(parts: Sequence[tuple[Values, float]]) -> tuple[Values, Values, npt.NDArray[np.int64]]:

@@ -74,12 +74,18 @@ def mcnemar(lost: int, gained: int) -> float:
     against `gained`. It never errs more often than its level. Source: Q. McNemar, Psychometrika 12
     (1947), 153-157; the exact form in A. Agresti, Categorical Data Analysis, 3rd ed., section 11.1.1.
     """
+    return float(mcnemar_matrix(lost, gained))
+
+
+def mcnemar_matrix(lost: npt.ArrayLike, gained: npt.ArrayLike) -> Values:
+    """Return the p-values of `mcnemar` for arrays of counts."""
+    import numpy as np
     from scipy.special import bdtr
 
-    changed = lost + gained
-    if changed == 0:
-        return 1.0
-    return min(1.0, 2 * float(bdtr(min(lost, gained), changed, 0.5)))
+    lost, gained = np.asarray(lost), np.asarray(gained)
+    changed = np.maximum(lost + gained, 1).astype(int)
+    p: Values = np.where(lost + gained > 0, 2 * bdtr(np.minimum(lost, gained), changed, 0.5), 1.0)
+    return np.minimum(1.0, p)
 
 
 def proportions_interval(changed: Flips, n: int) -> Interval:

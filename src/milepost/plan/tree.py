@@ -54,19 +54,6 @@ class Tree:
         return self.end[self.segment_start[:-1]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenCounts:
-    """Numbers of input tokens, by how much is shared."""
-
-    raw: int
-    """Every sequence alone."""
-    grouped: int
-    """Each distinct model input once, as lm_eval runs them, without its padding (it groups requests with
-    equal `context + continuation[:-1]`, `lm_eval/models/utils.py::Collator`)."""
-    unique: int
-    """Each distinct prefix once: the nodes of the tree, and the least that an engine must compute."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Runs:
     """The run of tokens that each sequence, in lexicographic order, adds to the tree."""
@@ -105,18 +92,6 @@ def build_tree(sequences: Sequences) -> Tree:
         wanted_node=wanted_node,
         wanted_token=wanted_token,
         wanted_sequence=wanted_sequence,
-    )
-
-
-def token_counts(sequences: Sequences) -> TokenCounts:
-    """Count the tokens of `sequences` before and after sharing, without building the tree."""
-    runs = _sorted_runs(sequences)
-    before = np.concatenate([[-1], runs.length[:-1]])
-    repeated = (runs.length == before) & (runs.shared == before)
-    return TokenCounts(
-        raw=int(runs.length.sum()),
-        grouped=int(runs.length[~repeated].sum()),
-        unique=int((runs.length - runs.shared).sum()),
     )
 
 
