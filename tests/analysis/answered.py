@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from milepost.store.doc_records import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from tests.analysis.made import measurement
 
 

@@ -25,7 +25,7 @@ from milepost.analysis.doc_values import (
 )
 from milepost.analysis.signal import Points, rate
 from milepost.analysis.training import train_curve
-from milepost.store.doc_history import Part
+from milepost.result_types import TaskDocs
 from tests.analysis.answered import model, task
 from tests.analysis.made import measurement
 
@@ -115,7 +115,7 @@ def test_show_signal_and_compare_say_the_same_of_a_series_that_gets_better_or_wo
         for i, value in enumerate(values)
     ]
     (curve,) = curves(rows(measured))
-    shown = train_curve(curve, [Part(list(raw), 1.0)])
+    shown = train_curve(curve, [TaskDocs(list(raw), 1.0)])
     assert shown.progress is not None
     assert shown.progress.improved is not turned
     assert shown.progress.regressed is turned

@@ -61,7 +61,7 @@ def test_a_step_and_the_best_checkpoint_can_be_chosen(results: Path) -> None:
         if row["metric"] == "word_perplexity" and row["series"] == "tiny-run"
     }
     shown = board(results, "--tasks", "prose", "--at", "best", "--exclude", "tiny-llama")
-    assert "chosen by the very docs" in shown["notes"][0]
+    assert "chosen by the same docs" in shown["notes"][0]
     best = shown["models"][0]
     assert best["checkpoint"] == min(perplexities, key=lambda name: perplexities[name])
 
@@ -98,7 +98,7 @@ def test_metrics_are_chosen_by_name_or_with_their_task(results: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--at", "7"], "no figures at step 7"),
+        (["--at", "7"], "no metrics at step 7"),
         (["--at", "middle"], "is not a checkpoint"),
         (["--exclude", "nobody"], "matches nothing"),
         (["--metrics", "acc_nrom"], "matches nothing"),

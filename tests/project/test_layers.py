@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
 GROUND = {
     "types",
+    "result_types",
     "errors",
     "version",
     "cache",
@@ -34,6 +35,7 @@ GROUND = {
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "types": set(),
+    "result_types": {"types"},
     "errors": {"credentials"},
     "credentials": set(),
     "environment_urls": {"errors"},
@@ -55,7 +57,7 @@ MAY_IMPORT = {
     "results": GROUND | {"store", "analysis"},
     "run": GROUND | STAGES | {"analysis", "results"},
     "watching": GROUND | {"sources", "store", "run"},
-    "analysis": GROUND | {"store"},
+    "analysis": GROUND,
     "report": GROUND | {"store", "analysis", "results"},
     "recorders": GROUND | {"store", "analysis"},
     "submission": GROUND | {"store", "analysis", "results", "report", "tasks"},
@@ -199,6 +201,17 @@ def test_the_plan_knows_neither_tensors_nor_data_sets() -> None:
         module.split(".")[0] for room, module, _, for_types in IMPORTS if room == "plan" and not for_types
     } - allowed
     assert strangers == set()
+
+
+def test_analysis_neither_reads_nor_writes_files() -> None:
+    io = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "mkdir", "unlink", "exists", "glob"}
+    wrong = [
+        f"{path.name}:{node.lineno}"
+        for path in (PACKAGE / "analysis").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in io
+    ]
+    assert wrong == []
 
 
 def _heavy_after(*arguments: str) -> set[str]:

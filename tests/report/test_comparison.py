@@ -18,7 +18,7 @@ from milepost.report.comparison.records import comparison_record, model_record
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.comparison.tables import HOW_TO_READ, headline, models_table, p_value
 from milepost.report.comparison.terminal import print_comparison
-from milepost.store.doc_records import ModelAnswers
+from milepost.result_types import ModelAnswers
 from milepost.types import LayerSparsity, Sparsity
 from tests.analysis.answered import group, model, perplexity, right
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from milepost.analysis.comparison_notes import comparison_notes
 from milepost.analysis.matching import DocPair, MatchedModels, Uncompared
 from milepost.analysis.verdicts import MetricDifference, Verdict, compare_family
-from milepost.store.doc_records import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement
 
 PER_WORD_OR_TOKEN = frozenset(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from milepost.analysis.row import Row
-from milepost.store.index import Visited
+from milepost.result_types import Visited
 from milepost.types import step_order
 
 MOST_MISSING = 0.25

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.doc_values import DocValues, identity, read_values
-from milepost.store.doc_records import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from milepost.analysis.paired import mcnemar
-from milepost.store.pick_history import PickHistory
+from milepost.result_types import PickHistory
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
-from milepost.analysis.log_scale import CurveKey
 from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale
 from milepost.analysis.pick_bias import PickBias, pick_bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.types import Measurement, PickCounts, Picks
+
+CurveKey = tuple[str, str, str, str]
+"""Series, task, metric and filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Tell what each curve shows (gain, plateau, best checkpoint) from the values of the docs behind it."""
+"""Summarise each curve (gain, best checkpoint, plateau) from the values of its docs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from milepost.analysis.doc_values import DocValues, as_numbers, identity, is_mea
 from milepost.analysis.improvement import CurveProgress, compare_all, curve_progress, weighted
 from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.row import Row, rows
-from milepost.store.doc_history import Part
+from milepost.result_types import TaskDocs
 from milepost.types import Measurement
 
 if TYPE_CHECKING:
@@ -21,67 +21,67 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 FEW = 5
-"""Subjects at either end."""
+"""Number of best and of worst tasks to show."""
 MANY = 2 * FEW
-"""Groups with more tasks than this have their ends told."""
+"""Groups with more tasks than this have their best and worst tasks shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedCurve:
-    """One curve and what it shows."""
+    """A curve and its summary."""
 
     curve: Curve
     progress: CurveProgress | None
-    """None for one checkpoint, and where the docs' own figures are not in the store."""
+    """Result of the paired tests; None for one checkpoint, or without stored values of docs."""
     gain: float | None
-    """Last less first, in the metric's unit."""
+    """Last minus first, in the metric's unit."""
     gain_interval: Interval
-    """95 %, paired."""
+    """Paired 95 % interval of the gain."""
 
     def row(self, place: int) -> Row:
-        """The measured checkpoint at a place that `progress` names."""
+        """Return the measured checkpoint with a number that `progress` gives."""
         return self.curve.measured[place]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupExtremes:
-    """The tasks of a group that its last checkpoint does best and worst at."""
+    """The best and worst tasks of a group at its last checkpoint."""
 
     group: Row
     top: tuple[Row, ...]
     bottom: tuple[Row, ...]
 
 
-def train_curve(curve: Curve, parts: Sequence[Part]) -> TrainedCurve:
-    """Return what a curve shows.
+def train_curve(curve: Curve, parts: Sequence[TaskDocs]) -> TrainedCurve:
+    """Summarise a curve.
 
     Args:
-        parts: the docs behind it at the checkpoints that have the metric; empty where they are not known.
+        parts: docs of the metric at the measured checkpoints; empty if unknown.
     """
     measured = curve.measured
-    found = _as_means(parts, measured) if len(measured) > 1 else None
-    if found is None:
+    means = _as_means(parts, measured) if len(measured) > 1 else None
+    if means is None:
         return TrainedCurve(curve=curve, progress=None, gain=_difference(measured), gain_interval=NO_INTERVAL)
     import numpy as np
 
-    read, strata = found
+    read, strata = means
     higher = is_mean_better_higher(read[0].transform, higher_is_better=bool(curve.rows[0].higher_is_better))
-    values = np.stack([one.values for one in read])
-    shown = curve_progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
+    values = np.stack([docs.values for docs in read])
+    progress = curve_progress(compare_all(values, read[0].weights, strata), higher_is_better=higher)
     return TrainedCurve(
         curve=curve,
-        progress=shown,
+        progress=progress,
         gain=_difference(measured),
-        gain_interval=_in_unit(shown.gain_interval, read[0]),
+        gain_interval=_in_unit(progress.gain_interval, read[0]),
     )
 
 
 def group_extremes(measured: Sequence[Measurement], shown: Iterable[Row]) -> list[GroupExtremes]:
-    """Of each outermost group among `shown`, the best and worst tasks at the last checkpoint that has it.
+    """Return the best and worst tasks of each outermost group among `shown`, at its last checkpoint.
 
     Args:
-        measured: all figures, in which those of the tasks are.
-        shown: the rows in whose groups and metrics a reader is interested.
+        measured: all measurements, including those of the groups' tasks.
+        shown: rows of the groups and metrics to report.
     """
     last: dict[tuple[str, str, str, str], Row] = {}
     for row in shown:
@@ -89,14 +89,14 @@ def group_extremes(measured: Sequence[Measurement], shown: Iterable[Row]) -> lis
             last[row.series, row.task, row.metric, row.filter] = row
     found = []
     for group in last.values():
-        like = (group.series, group.checkpoint, group.metric, group.filter)
+        key = (group.series, group.checkpoint, group.metric, group.filter)
         tasks = rows(
-            one
-            for one in measured
-            if one.kind == "task"
-            and (one.series, one.checkpoint, one.metric, one.filter) == like
-            and group.task in one.parents
-            and one.value is not None
+            task
+            for task in measured
+            if task.kind == "task"
+            and (task.series, task.checkpoint, task.metric, task.filter) == key
+            and group.task in task.parents
+            and task.value is not None
         )
         if len(tasks) > MANY:
             best_first = group.higher_is_better is not False
@@ -114,11 +114,11 @@ def _difference(measured: Sequence[Row]) -> float | None:
 
 
 def _as_means(
-    parts: Sequence[Part], measured: Sequence[Row]
+    parts: Sequence[TaskDocs], measured: Sequence[Row]
 ) -> tuple[list[DocValues], npt.NDArray[np.int64] | None] | None:
-    """[S] the figure at each checkpoint as a mean over the docs that all have; None where it is no mean.
+    """Return [S] the metric at each checkpoint as a mean over common docs; None if it is not such a mean.
 
-    With it [D] the task of each doc, for a group whose docs do not all weigh the same; else None.
+    Returned with it: [D] the task of each doc for a group with unequal weights, else None.
     """
     if not parts or any(len(part.values) != len(measured) for part in parts):
         return None
@@ -130,40 +130,44 @@ def _as_means(
         read = read_curve(parts[0].values, stored)
         if read is None:
             return None
-        values, weights, figure = np.stack([one.values for one in read]), read[0].weights, read[0].transform
-        if any(not np.array_equal(one.weights, weights) for one in read):
+        values, weights, transform = (
+            np.stack([docs.values for docs in read]),
+            read[0].weights,
+            read[0].transform,
+        )
+        if any(not np.array_equal(docs.weights, weights) for docs in read):
             return None
         counts = np.isfinite(values).all(axis=0)
         values, weights = values[:, counts], weights[counts]
     else:
         tasks = [_of_group(part) for part in parts]
-        known = [one for one in tasks if one is not None]
+        known = [task for task in tasks if task is not None]
         if len(known) < len(tasks):
             return None
         values, weights, of_task = weighted(known)
-        figure = identity
+        transform = identity
         if not weights.size:
             return None
-        # Some values are stored as float32: their mean is as exact as they are large.
+        # Values may be stored as float32, so the error of their mean depends on their size.
         scale = float(np.abs(values).mean())
         if not np.allclose(values @ weights / weights.sum(), stored, rtol=1e-6, atol=1e-6 * scale):
             return None
         if np.ptp([part.weight for part in parts]) > 0:
             strata = of_task
-    return ([DocValues(row, weights, figure) for row in values], strata) if weights.size else None
+    return ([DocValues(row, weights, transform) for row in values], strata) if weights.size else None
 
 
-def _of_group(part: Part) -> tuple[Values, float] | None:
-    """A task's docs in its group's mean; None where they are no plain numbers, so that it is no such mean."""
+def _of_group(part: TaskDocs) -> tuple[Values, float] | None:
+    """Return a task's docs with their weight in the group; None if they are not plain numbers."""
     import numpy as np
 
-    numbers = [as_numbers(one) for one in part.values]
-    known = [one for one in numbers if one is not None]
+    numbers = [as_numbers(values) for values in part.values]
+    known = [values for values in numbers if values is not None]
     return (np.stack(known), part.weight) if len(known) == len(numbers) else None
 
 
 def _in_unit(interval: Interval, first: DocValues) -> Interval:
-    """From a difference of means to one of figures, seen from the first checkpoint."""
+    """Convert a difference of means to a difference of the metric, starting at the first checkpoint."""
     import numpy as np
 
     if interval.low is None or interval.high is None:

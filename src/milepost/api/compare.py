@@ -25,12 +25,13 @@ from milepost.errors import (
     TokenizerError,
 )
 from milepost.name_matching import matches
+from milepost.result_types import ModelAnswers
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 from milepost.sources import Given, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
 from milepost.store.atomic_files import cannot_write
-from milepost.store.doc_records import ModelAnswers, read_answers
+from milepost.store.doc_records import read_answers
 from milepost.store.folder import is_results_folder
 
 if TYPE_CHECKING:

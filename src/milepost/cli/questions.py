@@ -12,8 +12,9 @@ from milepost.errors import ResultsError
 
 if TYPE_CHECKING:
     from milepost.analysis.questions import Kind
+    from milepost.result_types import PickHistory
     from milepost.store import ResultsFolder
-    from milepost.store.pick_history import PickHistory, Question
+    from milepost.store.pick_history import Question
 
     Shown = tuple[PickHistory, Question]
     Pieces = list[list[str] | None]

@@ -17,8 +17,9 @@ from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
 from milepost.report.wide import Wide
+from milepost.result_types import PickHistory
 from milepost.safe_text import printable
-from milepost.store.pick_history import PickHistory, Question
+from milepost.store.pick_history import Question
 
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN_CHARACTERS = 600

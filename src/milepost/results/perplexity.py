@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from milepost.analysis.perplexity import TextPerplexity, is_of_text, needed_tasks, text_perplexity
+from milepost.analysis.perplexity import FIXED, TextPerplexity, tasks_of, text_perplexity
 from milepost.store.doc_records import answers_of_plans
 from milepost.store.index import ResultsIndex
+from milepost.store.records import PlanRecord
 
 
 def read_perplexities(
@@ -15,14 +16,14 @@ def read_perplexities(
     """Return every checkpoint's newest perplexities, by series and step.
 
     Args:
-        index: of the results of `milepost ppl`, or of a run of the tasks that `perplexity.tasks_of` names.
-        text: only on this one; None for the newest.
+        index: the results of `milepost ppl`, or of a run of the tasks that `perplexity.tasks_of` names.
+        text: name of the text; None for the newest.
         only: `series/checkpoint` names; None for all.
 
     Raises:
         ResultsError: a damaged record.
     """
-    fitting = [plan_id for plan_id in index.plan_ids if is_of_text(index.plan(plan_id), text)]
+    fitting = [plan_id for plan_id in index.plan_ids if _is_of_text(index.plan(plan_id), text)]
     found = []
     for checkpoint in index.checkpoints():
         if only is not None and checkpoint.full_name not in only:
@@ -30,6 +31,26 @@ def read_perplexities(
         for plan_id in index.plans_with_metrics(checkpoint, fitting)[:1]:
             plan = index.plan(plan_id)
             answers = answers_of_plans(index, checkpoint, [plan_id])
-            if all(answers.tasks[task].values for task in needed_tasks(plan)):
-                found.append(text_perplexity(answers, plan))
+            parameters = plan.described[FIXED]["parameters"]
+            if all(answers.tasks[task].values for task in _needed_tasks(plan)):
+                found.append(
+                    text_perplexity(
+                        answers,
+                        text=parameters["text"],
+                        stride=parameters["stride"],
+                        context=plan.max_length,
+                        tokenizer_id=plan.tokenizer_id,
+                    )
+                )
     return found
+
+
+def _is_of_text(plan: PlanRecord, text: str | None) -> bool:
+    """Return whether a plan has every convention of a text (None: of any text)."""
+    if FIXED not in plan.described or not _needed_tasks(plan) <= set(plan.described):
+        return False
+    return text is None or text == plan.described[FIXED]["parameters"]["text"]
+
+
+def _needed_tasks(plan: PlanRecord) -> set[str]:
+    return set(tasks_of(plan.described[FIXED]["parameters"]["text"], explain=False))

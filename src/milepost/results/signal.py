@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from milepost.analysis.log_scale import on_log_scale
 from milepost.analysis.selection import select
 from milepost.analysis.task_signal import TaskSignal, task_signals
+from milepost.results.log_scale import on_log_scale
 from milepost.results.selection import Selection
 from milepost.store.doc_history import DocHistory
 from milepost.store.index import ResultsIndex, picks_of

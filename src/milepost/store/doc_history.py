@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any
 
+from milepost.result_types import TaskDocs
 from milepost.store.columns import DocMetrics
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
@@ -20,16 +21,6 @@ PICKED = {
     "margin": "margin",
 }
 """Metrics that are means over the docs of a column of picks."""
-
-
-class Part(NamedTuple):
-    """The docs of one task at S checkpoints."""
-
-    values: list[Any]
-    """[S] of [D]: an array of numbers, or a list of what lm_eval aggregates, with None where a doc does not
-    count."""
-    weight: float
-    """Of each doc in its group; 1 for a task alone."""
 
 
 class DocHistory:
@@ -50,7 +41,7 @@ class DocHistory:
 
     def parts(
         self, series: str, task: str, metric: str, filter_name: str, checkpoints: Collection[str]
-    ) -> list[Part] | None:
+    ) -> list[TaskDocs] | None:
         """Return the tasks that a metric is made of; None where a checkpoint lacks the docs' values.
 
         Args:
@@ -62,7 +53,7 @@ class DocHistory:
         places = [place for place in self._tasks[series, task] if place.checkpoint.name in checkpoints]
         if not places[0].is_group:
             values = [self._values(place, task, metric, filter_name) for place in places]
-            return None if any(own is None for own in values) else [Part(values, 1.0)]
+            return None if any(own is None for own in values) else [TaskDocs(values, 1.0)]
         plan = self._index.plan(places[-1].plan_id)
         by_size = plan.weighs_by_size(task, metric)
         parts = []
@@ -70,7 +61,7 @@ class DocHistory:
             values = [self._values(place, member, metric, filter_name) for place in places]
             if any(own is None for own in values):
                 return None
-            parts.append(Part(values, 1.0 if by_size else 1.0 / plan.task(member).n_docs))
+            parts.append(TaskDocs(values, 1.0 if by_size else 1.0 / plan.task(member).n_docs))
         return parts or None
 
     def _values(self, place: TaskMetrics, task: str, metric: str, filter_name: str) -> Any:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
+from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.store.columns import DocMetrics
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
@@ -23,80 +23,6 @@ from milepost.types import Measurement
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskAnswers:
-    """One task: D docs, and what each of them counts in each figure."""
-
-    name: str
-    task_id: str
-    docs_id: str
-    """Names the record of its docs."""
-    counted_id: str
-    """Names the record of what its docs count."""
-    version: str
-    num_fewshot: int | None
-    measurements: tuple[Measurement, ...]
-    """The task's figures, in the order it lists them."""
-    doc_hashes: tuple[str, ...]
-    """[D], in the order of the split; where texts are scored, with the hash of the text, since a window of a
-    text has no doc of its own."""
-    doc_ids: tuple[int, ...]
-    """[D] places in the split."""
-    prompt_hashes: tuple[str, ...]
-    """[D] lm_eval's hash of the prompt that each doc was asked with."""
-    generation: Mapping[str, Any]
-    """How texts were asked for (`generation_kwargs`); empty where none were."""
-    values: Mapping[tuple[str, str], Sequence[Any]]
-    """(metric, filter) to [D] values, as `columns.DocMetrics` gives them; empty where the model gave no
-    numbers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupAnswers:
-    """One group, which is a weighted mean over its tasks."""
-
-    name: str
-    measurements: tuple[Measurement, ...]
-    tasks: tuple[str, ...]
-    by_size: Mapping[str, bool]
-    """Metric to whether a task counts by its number of docs; else all tasks count the same."""
-    asked: Mapping[str, TaskAnswers] = field(default_factory=dict)
-    """Those of its tasks that have been asked otherwise since, alone: as the group's metrics have them."""
-
-    def weighs_by_size(self, metric: str) -> bool:
-        """Return whether a task counts by its number of docs; else all tasks count the same."""
-        return self.by_size.get(metric, True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelAnswers:
-    """One checkpoint of a results folder."""
-
-    results: Path
-    series: str
-    checkpoint: str
-    step: int | None
-    source: str
-    """Where the weights were at the last visit."""
-    model_id: str
-    numerics: str
-    tokenizer_ids: frozenset[str]
-    tasks: Mapping[str, TaskAnswers]
-    groups: Mapping[str, GroupAnswers]
-
-    def members(self, group: str) -> dict[str, TaskAnswers]:
-        """The tasks that a group's figures are made of, with the docs that those are of."""
-        of = self.groups[group]
-        found = {name: of.asked.get(name) or self.tasks.get(name) for name in of.tasks}
-        return {name: task for name, task in found.items() if task is not None}
-
-    @property
-    def measurements(self) -> list[Measurement]:
-        """All figures, each group before its tasks."""
-        parts: list[GroupAnswers | TaskAnswers] = [*self.groups.values(), *self.tasks.values()]
-        return [figure for part in parts for figure in part.measurements]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +99,7 @@ def answers_of_plans(
                 measurements=tuple(metrics[name]),
                 tasks=members,
                 by_size={one.metric: plan.weighs_by_size(name, one.metric) for one in metrics[name]},
-                asked={
+                earlier_tasks={
                     task: own for task, own in of_plan.items() if tasks[task] is not own and task in members
                 },
             )

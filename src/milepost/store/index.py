@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from milepost.errors import ResultsError
 from milepost.name_matching import matches
+from milepost.result_types import Visited
 from milepost.store.atomic_files import damaged
 from milepost.store.folder import ResultsFolder, open_folder
 from milepost.store.layout import model_of
@@ -35,14 +36,6 @@ class NewestRun(NamedTuple):
 
     run: RunRecord
     plan: PlanRecord
-
-
-class Visited(NamedTuple):
-    """A checkpoint that a run has visited, whether or not it has metrics."""
-
-    series: str
-    checkpoint: str
-    step: int | None
 
 
 class LeftOut(NamedTuple):

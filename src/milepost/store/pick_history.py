@@ -9,41 +9,19 @@ from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first, matches
+from milepost.result_types import PickHistory
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_table
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    pass
 
 COLUMNS = ("pick", "right", "margin")
 
 _File = tuple[str, str, str]
 """Plan, model and numerics, which name a file of picks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickHistory:
-    """One task through one series: S checkpoints by step, D docs."""
-
-    series: str
-    task: str
-    docs_id: str
-    """Names the records of its docs and choices."""
-    checkpoints: tuple[str, ...]
-    """[S]"""
-    steps: tuple[int | None, ...]
-    """[S]"""
-    doc_id: npt.NDArray[np.int64]
-    """[D] places in the evaluation split."""
-    pick: npt.NDArray[np.int16]
-    """[S, D] position of the choice with the highest log-likelihood."""
-    right: npt.NDArray[np.bool_]
-    """[S, D] whether that choice is right."""
-    margin: npt.NDArray[np.float32]
-    """[S, D] nats from the best wrong choice up to the best right one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Several models, or checkpoints, in one order: who wins how often, and how sure that is."""
+"""Rank several models or checkpoints: win rates and other summaries with intervals."""
 
 from milepost.analysis.leaderboard.board import Leaderboard, Standing, make_leaderboard
 from milepost.analysis.leaderboard.entries import At, Baseline, BoardColumn, Entry

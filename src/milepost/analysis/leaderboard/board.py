@@ -1,9 +1,9 @@
-"""The leaderboard: entries and baselines in one table, summed up in four ways, each with its interval."""
+"""Build the leaderboard: entries and baselines in one table, summarised in four ways with intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.leaderboard.draws import draw_scores
 from milepost.analysis.leaderboard.entries import At, Baseline, BoardColumn, Entrants, Entry, limits
 from milepost.analysis.leaderboard.formulas import mean_normalised, mean_rank, mean_win_rate, min_max_sum
-from milepost.store.doc_records import ModelAnswers
+from milepost.result_types import ModelAnswers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 N_DRAWS = 1000
 SEED = 20_240_601
 FLATTERED = (
-    "each run stands with its best checkpoint, chosen by the very docs that it is judged by: "
+    "each run is represented by its best checkpoint, chosen by the same docs: "
     "this flatters runs with many checkpoints"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One way to sum up a model's columns."""
+    """A summary of a model's columns."""
 
     value: float | None
-    """None where it cannot be told."""
+    """Value of the summary; None if it cannot be computed."""
     interval: Interval
-    """95 %, by other docs; none where no column of the model was measured here, or one has too few docs."""
+    """95 % interval over docs; empty for published metrics, or if a column of the model has too few docs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One line of the leaderboard."""
+    """A line of the leaderboard."""
 
     name: str
     checkpoint: str | None
-    """None for a baseline."""
+    """Name of the checkpoint; None for a baseline."""
     step: int | None
     source: str | None
-    """Where a baseline's figures were published."""
+    """Source of a baseline's metrics."""
     scores: tuple[float | None, ...]
-    """One per column; None where there is none."""
+    """Score per column; None if the model lacks it."""
     docs: tuple[int | None, ...]
     win_rate: Summary
     rank: Summary
@@ -64,8 +64,7 @@ class Leaderboard:
     higher_is_better: tuple[bool, ...]
     standings: tuple[Standing, ...]
     notes: tuple[str, ...]
-    """What the reader should know: how checkpoints were chosen, where figures were published, columns that
-    not all have, different numbers of docs."""
+    """Notes on the choice of checkpoints, sources of published metrics, missing columns, numbers of docs."""
 
 
 def make_leaderboard(
@@ -80,65 +79,71 @@ def make_leaderboard(
 
     Args:
         found: the entries and columns.
-        answers: of the entries, in their order.
-        published: models that others measured.
-        at: how the checkpoints were chosen.
-        n_draws: draws of the docs behind the intervals.
+        answers: answers of the entries, in their order.
+        published: models with published metrics.
+        at: rule by which the checkpoints were chosen.
+        n_draws: number of draws of the docs for the intervals.
     """
     import numpy as np
 
-    scores_MK = _scores(found.entries, published, found.columns)
-    signs = np.array([1.0 if _is_higher_better(one, found.entries) else -1.0 for one in found.columns])
-    chance_K, ceiling_K = (
-        np.array(of) for of in zip(*(limits(one, found.entries) for one in found.columns), strict=True)
-    )
-    drawn = draw_scores(answers, found.columns, n_draws=n_draws, seed=SEED)
-    few = {key for key, values in drawn.items() if np.isnan(values).all()}
+    entries, columns = found.entries, found.columns
+    scores_MK = _scores(entries, published, columns)
+    signs_K = np.array([1.0 if _is_higher_better(column, entries) else -1.0 for column in columns])
+    chance_K, ceiling_K = np.array([limits(column, entries) for column in columns]).T
+    drawn = draw_scores(answers, columns, n_draws=n_draws, seed=SEED)
+    too_few = {key for key, values in drawn.items() if np.isnan(values).all()}
+    small = {column for _, column in too_few}
     drawn_BMK = np.broadcast_to(scores_MK, (n_draws, *scores_MK.shape)).copy()
     for (number, column), values in drawn.items():
-        if (number, column) in few:
-            continue
-        drawn_BMK[:, number, found.columns.index(column)] = values
-    small = {column for _, column in few}
-    measured = [
-        any(number == place for place, _ in drawn)
-        and all(
-            column not in small or np.isnan(score)
-            for column, score in zip(found.columns, scores_MK[number], strict=True)
-        )
-        for number in range(len(scores_MK))
-    ]
-    ways = [
-        (way(scores_MK[None] * signs)[0], way(drawn_BMK * signs))
-        for way in (
+        if (number, column) not in too_few:
+            drawn_BMK[:, number, columns.index(column)] = values
+    summaries = [
+        (summary(scores_MK[None] * signs_K)[0], summary(drawn_BMK * signs_K))
+        for summary in (
             mean_win_rate,
             mean_rank,
             lambda scores: mean_normalised(scores, chance_K, ceiling_K),
             min_max_sum,
         )
     ]
+    models: list[Entry | Baseline] = [*entries, *published]
     standings = [
-        _standing(number, found.entries, published, found.columns, scores_MK, ways, measured[number])
-        for number in range(len(scores_MK))
+        _standing(
+            model,
+            scores_MK[number],
+            columns,
+            [
+                Summary(
+                    _number(value[number]),
+                    _middle(draws[:, number], value[number])
+                    if _has_interval(number, scores_MK[number], columns, drawn, small)
+                    else NO_INTERVAL,
+                )
+                for value, draws in summaries
+            ],
+        )
+        for number, model in enumerate(models)
     ]
     return Leaderboard(
-        columns=found.columns,
-        higher_is_better=tuple(bool(sign > 0) for sign in signs),
+        columns=columns,
+        higher_is_better=tuple(bool(sign > 0) for sign in signs_K),
         standings=tuple(sorted(standings, key=_place)),
         notes=(
             *([FLATTERED] if at == "best" else []),
-            *_dtypes(found.entries),
-            *_notes(standings, found.columns, small),
+            *_dtype_notes(entries),
+            *_notes(standings, columns, small),
         ),
     )
 
 
-def _scores(entries: Sequence[Entry], known: Sequence[Baseline], columns: Sequence[BoardColumn]) -> Scores:
+def _scores(
+    entries: Sequence[Entry], published: Sequence[Baseline], columns: Sequence[BoardColumn]
+) -> Scores:
     import numpy as np
 
     measured = [[_value(entry, column) for column in columns] for entry in entries]
-    published = [[one.scores.get(column, math.nan) for column in columns] for one in known]
-    return np.array(measured + published, dtype=np.float64)
+    of_baselines = [[baseline.scores.get(column, math.nan) for column in columns] for baseline in published]
+    return np.array(measured + of_baselines, dtype=np.float64)
 
 
 def _value(entry: Entry, column: BoardColumn) -> float:
@@ -150,30 +155,35 @@ def _is_higher_better(column: BoardColumn, entries: Sequence[Entry]) -> bool:
     return any(bool(entry.rows[column].higher_is_better) for entry in entries if column in entry.rows)
 
 
-def _standing(
+def _has_interval(
     number: int,
-    entries: Sequence[Entry],
-    known: Sequence[Baseline],
+    scores_K: Scores,
     columns: Sequence[BoardColumn],
-    scores_MK: Scores,
-    ways: Sequence[tuple[Scores, Scores]],
-    measured: bool,
-) -> Standing:
-    entry = entries[number] if number < len(entries) else None
-    baseline = known[number - len(entries)] if entry is None else None
-    win_rate, rank, normalised, min_max = (
-        Summary(_number(value[number]), _middle(drawn[:, number], value[number]) if measured else NO_INTERVAL)
-        for value, drawn in ways
+    drawn: Mapping[tuple[int, BoardColumn], Scores],
+    small: Collection[BoardColumn],
+) -> bool:
+    """Return whether a model was measured here, and none of its columns has too few docs."""
+    return any(number == model for model, _ in drawn) and all(
+        column not in small or math.isnan(score) for column, score in zip(columns, scores_K, strict=True)
     )
+
+
+def _standing(
+    model: Entry | Baseline,
+    scores_K: Scores,
+    columns: Sequence[BoardColumn],
+    summaries: Sequence[Summary],
+) -> Standing:
+    entry = model if isinstance(model, Entry) else None
+    rows = entry.rows if entry else {}
+    win_rate, rank, normalised, min_max = summaries
     return Standing(
-        name=entry.name if entry else baseline.name if baseline else "",
+        name=model.name,
         checkpoint=entry.checkpoint if entry else None,
         step=entry.step if entry else None,
-        source=baseline.source if baseline else None,
-        scores=tuple(_number(value) for value in scores_MK[number]),
-        docs=tuple(
-            entry.rows[column].n if entry is not None and column in entry.rows else None for column in columns
-        ),
+        source=model.source if isinstance(model, Baseline) else None,
+        scores=tuple(_number(value) for value in scores_K),
+        docs=tuple(rows[column].n if column in rows else None for column in columns),
         win_rate=win_rate,
         rank=rank,
         normalised=normalised,
@@ -185,11 +195,11 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _middle(drawn: Scores, value: float) -> Interval:
-    """The middle 95 % of the draws, which always holds the value itself."""
+def _middle(draws_B: Scores, value: float) -> Interval:
+    """Return the middle 95 % of the draws, extended to contain the value itself."""
     import numpy as np
 
-    known = drawn[~np.isnan(drawn)]
+    known = draws_B[~np.isnan(draws_B)]
     if math.isnan(value) or not len(known):
         return NO_INTERVAL
     low, high = np.quantile(known, [0.025, 0.975])
@@ -201,32 +211,33 @@ def _place(standing: Standing) -> tuple[float, float, str]:
     return (-math.inf if win_rate is None else -win_rate, math.inf if rank is None else rank, standing.name)
 
 
-def _dtypes(entries: Sequence[Entry]) -> list[str]:
-    """A note where not all models were computed in the same dtype."""
-    told = {
+def _dtype_notes(entries: Sequence[Entry]) -> list[str]:
+    """Return a note if not all models were computed in the same dtype."""
+    dtypes_of = {
         entry.name: " and ".join(sorted({row.dtype for row in entry.rows.values() if row.dtype}))
         for entry in entries
     }
-    known = {name: dtypes for name, dtypes in told.items() if dtypes}
+    known = {name: dtypes for name, dtypes in dtypes_of.items() if dtypes}
     if len(set(known.values())) < 2:
         return []
-    return ["computed in different dtypes: " + ", ".join(f"{name} in {of}" for name, of in known.items())]
+    listed = ", ".join(f"{name} in {dtypes}" for name, dtypes in known.items())
+    return [f"computed in different dtypes: {listed}"]
 
 
 def _notes(
-    standings: Sequence[Standing], columns: Sequence[BoardColumn], small: set[BoardColumn]
+    standings: Sequence[Standing], columns: Sequence[BoardColumn], small: Collection[BoardColumn]
 ) -> list[str]:
-    notes = [f"{one.name}: published at {one.source}" for one in standings if one.source]
+    notes = [f"{standing.name}: published at {standing.source}" for standing in standings if standing.source]
     for place, column in enumerate(columns):
-        lacking = [one.name for one in standings if one.scores[place] is None]
+        lacking = [standing.name for standing in standings if standing.scores[place] is None]
         if lacking:
             notes.append(f"{column.task} {column.metric}: not known of {', '.join(lacking)}")
         if column in small:
             notes.append(
                 f"{column.task} {column.metric}: too few docs, so the models that have it get no intervals"
             )
-        counts = {one.docs[place] for one in standings if one.docs[place] is not None}
-        if len(counts) > 1:
-            listed = ", ".join(f"{one.docs[place]:,} of {one.name}" for one in standings if one.docs[place])
+        with_docs = [standing for standing in standings if standing.docs[place]]
+        if len({standing.docs[place] for standing in with_docs}) > 1:
+            listed = ", ".join(f"{standing.docs[place]:,} of {standing.name}" for standing in with_docs)
             notes.append(f"{column.task}: measured on different numbers of docs ({listed})")
     return notes

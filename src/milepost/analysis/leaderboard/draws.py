@@ -1,7 +1,7 @@
-"""What the columns would have been with other docs: the docs of each task drawn with replacement.
+"""Bootstrap the columns of a leaderboard: draw the docs of each task with replacement.
 
-All models of a task get the same draw, matched by lm_eval's hash of the doc, so that a doc that is hard for
-all moves all of them. A published figure has no docs and stays what it is.
+All models get the same draw of a task, matched by lm_eval's hash of the doc, so that a doc that is hard for
+all models changes all of them. A published metric has no docs and does not change.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from milepost.analysis.doc_values import DocValues, read_values
+from milepost.analysis.doc_values import DocValues
 from milepost.analysis.leaderboard.entries import BoardColumn
+from milepost.analysis.matching import task_doc_values
 from milepost.analysis.mean_test import FEWEST_DOCS
-from milepost.store.doc_records import ModelAnswers, TaskAnswers
+from milepost.result_types import ModelAnswers, TaskAnswers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 def draw_scores(
     answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn], *, n_draws: int, seed: int
 ) -> dict[tuple[int, BoardColumn], Scores]:
-    """Return [n_draws] values of each model (by its place) and column whose metric is a mean over docs.
+    """Return [n_draws] values of each model (by number) and column whose metric is a mean over docs.
 
-    All are NaN where there are too few docs: fewer than `FEWEST_DOCS`, or a task of a single doc, which is
-    the same in every draw.
+    All are NaN with too few docs: fewer than `FEWEST_DOCS`, or a task of a single doc, which is the same in
+    every draw.
     """
     import numpy as np
 
@@ -39,26 +40,26 @@ def draw_scores(
         counts = _draw(len(places), n_draws, seed)
         for number, model in enumerate(answers):
             for column in columns:
-                own = _tasks_of(model, column).get(task)
-                if own is not None:
-                    values = _values(own, column.metric, column.filter)
+                answers_of_task = _tasks_of(model, column).get(task)
+                if answers_of_task is not None:
+                    values = task_doc_values(answers_of_task, column.metric, column.filter)
                     leaves[number, column, task] = (
-                        None if values is None else _drawn(values, own, places, counts)
+                        None if values is None else _drawn(values, answers_of_task, places, counts)
                     )
     for number, model in enumerate(answers):
         for column in columns:
-            found = _of_column(model, column, number, leaves)
-            if found is not None:
-                drawn[number, column] = np.full(n_draws, np.nan) if _too_few(model, column) else found
+            scores = _of_column(model, column, number, leaves)
+            if scores is not None:
+                drawn[number, column] = np.full(n_draws, np.nan) if _too_few(model, column) else scores
     return drawn
 
 
 _Leaf = tuple[int, BoardColumn, str]
-"""Place of a model, column, and a task that the column's figure is made of."""
+"""Number of a model, column, and a task behind the column."""
 
 
 def _tasks_of(model: ModelAnswers, column: BoardColumn) -> dict[str, TaskAnswers]:
-    """The tasks behind a column, with the docs that the model's figure is of."""
+    """Return the tasks behind a column, with the docs of the model's metric."""
     if column.task in model.groups:
         return model.members(column.task)
     return {column.task: model.tasks[column.task]} if column.task in model.tasks else {}
@@ -72,30 +73,24 @@ def _too_few(model: ModelAnswers, column: BoardColumn) -> bool:
 def _docs_of_tasks(
     answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn]
 ) -> dict[str, dict[str, int]]:
-    """Task to the places of its docs, over all models, by their hash."""
-    found: dict[str, dict[str, int]] = {}
+    """Return for each task a number for each doc hash, over all models."""
+    numbers: dict[str, dict[str, int]] = {}
     for model in answers:
         for column in columns:
             for name, task in _tasks_of(model, column).items():
-                places = found.setdefault(name, {})
-                for one in task.doc_hashes:
-                    places.setdefault(one, len(places))
-    return found
+                of_task = numbers.setdefault(name, {})
+                for doc in task.doc_hashes:
+                    of_task.setdefault(doc, len(of_task))
+    return numbers
 
 
 def _draw(n: int, n_draws: int, seed: int) -> npt.NDArray[np.float32]:
-    """[n_draws, n] how often each doc is drawn."""
+    """Return [n_draws, n] how often each doc is drawn."""
     import numpy as np
 
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_draws)
     counts: npt.NDArray[np.float32] = draws.astype(np.float32)
     return counts
-
-
-def _values(task: TaskAnswers, metric: str, of: str) -> DocValues | None:
-    raw = task.values.get((metric, of))
-    stored = next((one.value for one in task.measurements if (one.metric, one.filter) == (metric, of)), None)
-    return None if raw is None or stored is None else read_values(raw, stored)
 
 
 def _drawn(
@@ -104,19 +99,19 @@ def _drawn(
     import numpy as np
 
     counting = ~np.isnan(values.values)
-    own = np.array([places[one] for one in task.doc_hashes])[counting]
+    numbers = np.array([places[doc] for doc in task.doc_hashes])[counting]
     weights = values.weights[counting]
-    picked = counts[:, own].astype(np.float64)
+    picked = counts[:, numbers].astype(np.float64)
     total, weight = picked @ (values.values[counting] * weights), picked @ weights
-    # A draw without a single doc of a small task tells nothing of it.
+    # A draw without any doc of a small task has no value.
     known = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
     n = len(weights)
-    if n > 1:  # draws of n docs vary less than n other docs do
+    if n > 1:  # draws from n docs vary less than n new docs
         scored = values.values[counting]
         mean = np.average(scored, weights=weights)
         known = np.clip(mean + (known - mean) * math.sqrt(n / (n - 1)), scored.min(), scored.max())
-    figure: Scores = values.transform(known)
-    return figure
+    scores: Scores = values.transform(known)
+    return scores
 
 
 def _of_column(
@@ -125,7 +120,7 @@ def _of_column(
     number: int,
     leaves: dict[_Leaf, Scores | None],
 ) -> Scores | None:
-    """A task's draws; a group's are the mean over its tasks, weighted as lm_eval weighs them."""
+    """Return the draws of a task, or for a group the mean over its tasks, weighted as lm_eval weighs them."""
     import numpy as np
 
     tasks = _tasks_of(model, column)

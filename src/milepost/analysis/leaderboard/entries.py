@@ -1,7 +1,7 @@
-"""What stands in a leaderboard: of each training run one checkpoint, with its figures.
+"""Choose the entries of a leaderboard: one checkpoint of each training run, with its metrics.
 
-Which checkpoint is a choice that changes the result. The last one is free of luck; the best one was chosen by
-the very docs it is then judged by, so it flatters runs with many checkpoints.
+The choice of the checkpoint changes the result. The last one does not depend on luck; the best one was chosen
+by the same docs that rank it, which flatters runs with many checkpoints.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from milepost.name_matching import close_or_first, matches
 from milepost.types import step_order
 
 At = Literal["best", "last"] | int
-"""Which checkpoint of a run: its best, its last, or that of a step."""
+"""The checkpoint of a run: its best, its last, or the one at a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoardColumn:
-    """A figure by which models are compared."""
+    """A metric by which models are compared."""
 
     task: str
     metric: str
@@ -34,21 +34,21 @@ class BoardColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One checkpoint of one series."""
+    """A checkpoint that represents its series."""
 
     name: str
-    """The series; with its results folder where several have one of this name."""
+    """The series; with its results folder if several folders have a series of this name."""
     results: Path
     series: str
     checkpoint: str
     step: int | None
     rows: dict[BoardColumn, Row]
-    """Figures that are numbers."""
+    """The rows with a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A model whose metrics somebody else measured."""
+    """A model with published metrics."""
 
     name: str
     source: str | None
@@ -57,12 +57,12 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrants:
-    """Entries and the columns that they are compared by."""
+    """Entries, and the columns by which they are compared."""
 
     entries: tuple[Entry, ...]
     columns: tuple[BoardColumn, ...]
     all_columns: tuple[BoardColumn, ...]
-    """Those that the patterns left out as well, in order; the first of a task is its main figure."""
+    """All columns, also those that the patterns exclude; the first of a task is its main metric."""
 
 
 def find_entries(
@@ -77,15 +77,15 @@ def find_entries(
 
     Args:
         rows_of: results folder to all of its rows.
-        tasks: patterns of tasks and groups; without any, groups and the tasks that no group sums up.
-        metrics: patterns of a metric or of `task.metric`; without any, each task's first metric.
-        exclude: patterns of what is left out: a task, `task.metric`, a series or `series/checkpoint`.
-        at: which checkpoint of each series.
+        tasks: patterns of tasks and groups; by default, groups and tasks that are in no group.
+        metrics: patterns of a metric or of `task.metric`; by default, each task's first metric.
+        exclude: patterns to leave out: a task, `task.metric`, a series or `series/checkpoint`.
+        at: the checkpoint of each series.
 
     Raises:
-        ResultsError: a pattern that matches nothing, a step that a series lacks.
+        ResultsError: a pattern matches nothing, or a series has no checkpoint at the step.
     """
-    measured = [(folder, row) for folder, rows in rows_of.items() for row in rows]
+    measured = [(folder, row) for folder, of_folder in rows_of.items() for row in of_folder]
     every = [row for _, row in measured]
     known = list(dict.fromkeys(_column(row) for row in every if row.higher_is_better is not None))
     names = _names(measured)
@@ -98,15 +98,15 @@ def find_entries(
     columns = _chosen_columns(every, known, tasks, metrics, exclude)
     entries = []
     for (folder, series), name in names.items():
-        own = [
+        rows = [
             row
             for home, row in measured
             if home == folder and row.series == series and not matches(f"{name}/{row.checkpoint}", exclude)
         ]
-        if own and not matches(name, exclude):
-            entries.append(_entry(folder, name, own, columns, at))
+        if rows and not matches(name, exclude):
+            entries.append(_entry(folder, name, rows, columns, at))
     if not entries or not columns:
-        raise ResultsError("nothing is left to compare", "leave out fewer models or figures")
+        raise ResultsError("nothing is left to compare", "exclude fewer models or metrics")
     return Entrants(entries=tuple(entries), columns=tuple(columns), all_columns=tuple(known))
 
 
@@ -122,31 +122,39 @@ def _chosen_columns(
     candidates = [column for column in known if column in of_shown]
     if metrics:
         candidates = [
-            one for one in candidates if matches(one.metric, metrics) or matches(_word(one), metrics)
+            column
+            for column in candidates
+            if matches(column.metric, metrics) or matches(_word(column), metrics)
         ]
     else:
         first: dict[str, BoardColumn] = {}
         for column in known:
             first.setdefault(column.task, column)
-        candidates = [one for one in candidates if first[one.task] == one]
-    return [one for one in candidates if not (matches(one.task, exclude) or matches(_word(one), exclude))]
+        candidates = [column for column in candidates if first[column.task] == column]
+    return [
+        column
+        for column in candidates
+        if not (matches(column.task, exclude) or matches(_word(column), exclude))
+    ]
 
 
-def _entry(folder: Path, name: str, own: Sequence[Row], columns: Sequence[BoardColumn], at: At) -> Entry:
+def _entry(folder: Path, name: str, rows: Sequence[Row], columns: Sequence[BoardColumn], at: At) -> Entry:
     by_checkpoint: dict[str, dict[BoardColumn, Row]] = {}
-    for row in own:
+    for row in rows:
         if _column(row) in columns and row.value is not None:
             by_checkpoint.setdefault(row.checkpoint, {})[_column(row)] = row
     if not by_checkpoint:
-        raise ResultsError(f"{name} has none of the figures that are compared", "`milepost show --all`")
+        raise ResultsError(
+            f"{name} has none of the compared metrics", "`milepost show --all` lists what it has"
+        )
     chosen = _choose(name, by_checkpoint, columns, at)
-    some = next(iter(by_checkpoint[chosen].values()))
+    some_row = next(iter(by_checkpoint[chosen].values()))
     return Entry(
         name=name,
         results=folder,
-        series=some.series,
+        series=some_row.series,
         checkpoint=chosen,
-        step=some.step,
+        step=some_row.step,
         rows=by_checkpoint[chosen],
     )
 
@@ -159,27 +167,27 @@ def _choose(
         return max(steps, key=lambda checkpoint: step_order(steps[checkpoint], ""))
     if at == "best":
         ranges = {column: _range(found, column) for column in columns}
-        return max(found, key=lambda one: _mean_place(found[one], ranges))
+        return max(found, key=lambda checkpoint: _mean_place(found[checkpoint], ranges))
     at_step = [checkpoint for checkpoint, step in steps.items() if step == at]
     if not at_step:
-        there = sorted(step for step in steps.values() if step is not None)
-        near = sorted(there, key=lambda step: abs(step - at))[:5]
+        known = sorted(step for step in steps.values() if step is not None)
+        near = sorted(known, key=lambda step: abs(step - at))[:5]
         raise ResultsError(
-            f"{name} has no figures at step {at}", f"nearest: {', '.join(map(str, sorted(near))) or 'none'}"
+            f"{name} has no metrics at step {at}", f"nearest: {', '.join(map(str, sorted(near))) or 'none'}"
         )
     return at_step[0]
 
 
 def _range(found: dict[str, dict[BoardColumn, Row]], column: BoardColumn) -> tuple[float, float]:
-    values = [own[column].value for own in found.values() if column in own]
+    values = [rows[column].value for rows in found.values() if column in rows]
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else (0.0, 0.0)
 
 
-def _mean_place(own: dict[BoardColumn, Row], ranges: dict[BoardColumn, tuple[float, float]]) -> float:
-    """0 to 1: where a checkpoint stands between its run's worst and best, over all figures."""
+def _mean_place(rows: dict[BoardColumn, Row], ranges: dict[BoardColumn, tuple[float, float]]) -> float:
+    """Return the mean position of a checkpoint between its run's worst (0) and best (1) over all metrics."""
     places = []
-    for column, row in own.items():
+    for column, row in rows.items():
         low, high = ranges[column]
         if row.value is not None and high > low:
             place = (row.value - low) / (high - low)
@@ -188,7 +196,7 @@ def _mean_place(own: dict[BoardColumn, Row], ranges: dict[BoardColumn, tuple[flo
 
 
 def limits(column: BoardColumn, entries: Sequence[Entry]) -> tuple[float, float]:
-    """(what guessing scores, the best that can be scored); NaN where the metric has no such level."""
+    """Return the score of guessing and the best possible score; NaN if the metric has no such level."""
     of_column = [entry.rows[column] for entry in entries if column in entry.rows]
     chance = next((row.chance for row in of_column if row.chance is not None), math.nan)
     ceiling = value_range(column.metric)[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from milepost.analysis.comparison import Comparison
 from milepost.report.comparison.examples import Examples
 from milepost.report.formatting import model_name
-from milepost.store.doc_records import ModelAnswers
+from milepost.result_types import ModelAnswers
 from milepost.store.index import NewestRun
 from milepost.types import Sparsity
 

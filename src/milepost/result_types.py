@@ -1,0 +1,131 @@
+"""Plain data types of results: values of docs, picks through training, visited checkpoints.
+
+The store reads them from a results folder, and `analysis` computes on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from milepost.types import Measurement
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAnswers:
+    """The answers of a model to one task: D docs, with their values in each metric."""
+
+    name: str
+    task_id: str
+    docs_id: str
+    """Name of the record of its docs."""
+    counted_id: str
+    """Name of the record of its docs' values."""
+    version: str
+    num_fewshot: int | None
+    measurements: tuple[Measurement, ...]
+    """The task's metrics, in the order in which it lists them."""
+    doc_hashes: tuple[str, ...]
+    """[D] hashes in the order of the split; for texts with the hash of the text, because several windows can
+    share a doc."""
+    doc_ids: tuple[int, ...]
+    """[D] positions in the split."""
+    prompt_hashes: tuple[str, ...]
+    """[D] lm_eval's hash of each doc's prompt."""
+    generation: Mapping[str, Any]
+    """Generation settings (`generation_kwargs`); empty without generation."""
+    values: Mapping[tuple[str, str], Sequence[Any]]
+    """(metric, filter) to [D] values, as `columns.DocMetrics` gives them; empty if the model gave no
+    numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupAnswers:
+    """The metrics of a group, a weighted mean over its tasks."""
+
+    name: str
+    measurements: tuple[Measurement, ...]
+    tasks: tuple[str, ...]
+    by_size: Mapping[str, bool]
+    """Metric to True if tasks are weighted by their docs; else all tasks count the same."""
+    earlier_tasks: Mapping[str, TaskAnswers] = field(default_factory=dict)
+    """Tasks that were evaluated again since, in other ways: their answers behind the group's metrics."""
+
+    def weighs_by_size(self, metric: str) -> bool:
+        """Return whether tasks are weighted by their number of docs; else all tasks count the same."""
+        return self.by_size.get(metric, True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswers:
+    """All answers of one checkpoint in a results folder."""
+
+    results: Path
+    series: str
+    checkpoint: str
+    step: int | None
+    source: str
+    """Address of the weights at the last visit."""
+    model_id: str
+    numerics: str
+    tokenizer_ids: frozenset[str]
+    tasks: Mapping[str, TaskAnswers]
+    groups: Mapping[str, GroupAnswers]
+
+    def members(self, group: str) -> dict[str, TaskAnswers]:
+        """Return the tasks behind a group's metrics, with the docs of those metrics."""
+        of = self.groups[group]
+        tasks = {name: of.earlier_tasks.get(name) or self.tasks.get(name) for name in of.tasks}
+        return {name: task for name, task in tasks.items() if task is not None}
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """All metrics, groups before tasks."""
+        parts: list[GroupAnswers | TaskAnswers] = [*self.groups.values(), *self.tasks.values()]
+        return [measured for part in parts for measured in part.measurements]
+
+
+class TaskDocs(NamedTuple):
+    """The docs' values of one task at S checkpoints."""
+
+    values: list[Any]
+    """[S] of [D]: an array of numbers, or a list of the values that lm_eval aggregates; None for docs that do
+    not count."""
+    weight: float
+    """Weight of each doc in its group; 1 for a task alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickHistory:
+    """The picks of one task over a series: S checkpoints by step, D docs."""
+
+    series: str
+    task: str
+    docs_id: str
+    """Name of the records of its docs and choices."""
+    checkpoints: tuple[str, ...]
+    """[S] names."""
+    steps: tuple[int | None, ...]
+    """[S] steps."""
+    doc_id: npt.NDArray[np.int64]
+    """[D] positions in the evaluation split."""
+    pick: npt.NDArray[np.int16]
+    """[S, D] position of the choice with the highest log-likelihood."""
+    right: npt.NDArray[np.bool_]
+    """[S, D] True if that choice is right."""
+    margin: npt.NDArray[np.float32]
+    """[S, D] log-likelihood of the best right choice minus the best wrong one, nats."""
+
+
+class Visited(NamedTuple):
+    """A checkpoint that a run has visited, whether or not it has metrics."""
+
+    series: str
+    checkpoint: str
+    step: int | None
