@@ -335,7 +335,9 @@ def test_a_group_is_compared_over_the_docs_of_its_own_metric() -> None:
     rerun = dataclasses.replace(
         after,
         tasks={**after.tasks, "hard": fewer},
-        groups={"exam": dataclasses.replace(after.groups["exam"], earlier_tasks={"hard": after.tasks["hard"]})},
+        groups={
+            "exam": dataclasses.replace(after.groups["exam"], earlier_tasks={"hard": after.tasks["hard"]})
+        },
     )
     found = compare_models(before, rerun)
     assert only(found.tasks).docs.common == 200
