@@ -261,4 +261,5 @@ def _uncorrected(corrected: float, skewness: float) -> float:
     """Return the t whose transformation is `corrected`."""
     if abs(skewness) < 1e-9:
         return corrected
-    return 3 / skewness * (math.cbrt(1 + skewness * (corrected - skewness / 6)) - 1)
+    cubed = 1 + skewness * (corrected - skewness / 6)
+    return 3 / skewness * (math.copysign(abs(cubed) ** (1 / 3), cubed) - 1)  # math.cbrt came with Python 3.11
