@@ -63,10 +63,10 @@ def option(default: Any = MISSING, **described: Any) -> Any:
 
 
 def options_of(*classes: type) -> dict[str, tuple[Field[Any], Option]]:
-    """The options that dataclasses declare, by argument name, each with its field, in order."""
+    """Return the options that dataclasses declare, with their fields, by argument name in order."""
     found = {}
-    for one in classes:
-        for declared in fields(one):
+    for declaring in classes:
+        for declared in fields(declaring):
             if KEY in declared.metadata:
                 described = {"name": declared.name, **declared.metadata[KEY]}
                 found[described["name"]] = declared, Option(**described)
@@ -87,7 +87,7 @@ def words_of(described: Option, value: Any) -> Iterator[str]:
 
 
 def json_object(flag: str, example: str) -> Callable[[Any], dict[str, Any] | None]:
-    """A parser of mappings, JSON objects and files that hold one; errors name `flag` and show `example`."""
+    """Return a parser of mappings, JSON text and JSON files; errors name `flag` and show `example`."""
 
     def parse(given: Any) -> dict[str, Any] | None:
         if given is None or isinstance(given, Mapping):

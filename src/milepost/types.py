@@ -108,7 +108,7 @@ class GenerationDefaults:
 
     stop_tokens: tuple[int, ...] = ()
     options: tuple[tuple[str, float], ...] = ()
-    """As in `Generation`."""
+    """Sampling options, as in `Generation`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ class Calibration(NamedTuple):
 
     error: float
     stderr: float | None
-    """None with fewer than two docs."""
+    """Standard error; None with fewer than two docs."""
 
 
 def calibration_error(

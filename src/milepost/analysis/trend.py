@@ -31,7 +31,7 @@ FEWEST = 6
 
 _PARTS = 8
 _SIGNS_LEVEL = 0.032
-"""One of the 32 combinations of signs of six points."""
+"""Share of one of the 32 combinations of signs of six points."""
 _SLOPE_LEVEL = 0.985
 _UPPER = 1.645
 _FEWEST_FOR_SLOPE = 12

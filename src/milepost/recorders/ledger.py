@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import is_intact, read_json, write_json
@@ -23,14 +23,23 @@ IGNORED_SETTINGS = ("names", "suite", "include_path", "allow_task_code")
 """Settings that do not separate runs: more tasks of the same series go into the same run."""
 
 
+class RecordedCheckpoint(TypedDict):
+    """The entry of a checkpoint."""
+
+    model: str
+    """Model id and numerics."""
+    tasks: dict[str, str]
+    """Task to setting."""
+
+
 @dataclass(slots=True)
 class Ledger:
     """The recorded metrics of one run of one recorder."""
 
     path: Path
     run_id: str
-    recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """For each checkpoint: `model` (id and numerics) and `tasks` (task to setting)."""
+    recorded: dict[str, RecordedCheckpoint] = field(default_factory=dict)
+    """Entries by name of the checkpoint."""
     tables: str = ""
     """Hash of the last final tables."""
 
@@ -51,23 +60,24 @@ class Ledger:
     def missing_tasks(self, checkpoint: str, model: str, settings: Mapping[str, str]) -> set[str]:
         """Return the tasks of `settings` (task to setting) that are not recorded for this model."""
         self._reload()
-        known = self.recorded.get(checkpoint, {})
-        tasks = known.get("tasks", {}) if known.get("model") == model else {}
+        tasks = self._tasks(checkpoint, model)
         return {task for task, setting in settings.items() if tasks.get(task) != setting}
 
     def note(self, checkpoint: str, model: str, settings: Mapping[str, str], tasks: Iterable[str]) -> None:
         """Note that these tasks were recorded."""
         self._reload()
-        known = self.recorded.get(checkpoint, {})
-        before = known["tasks"] if known.get("model") == model else {}
         new = {task: settings[task] for task in sorted(tasks)}
-        self.recorded[checkpoint] = {"model": model, "tasks": {**before, **new}}
+        self.recorded[checkpoint] = {"model": model, "tasks": {**self._tasks(checkpoint, model), **new}}
         self._write()
 
     def note_tables(self, digest: str) -> None:
         """Note the hash of the final tables that were recorded."""
         self.tables = digest
         self._write()
+
+    def _tasks(self, checkpoint: str, model: str) -> dict[str, str]:
+        entry = self.recorded.get(checkpoint)
+        return entry["tasks"] if entry is not None and entry["model"] == model else {}
 
     def _reload(self) -> None:
         """Read entries that another process wrote, for example while this one was stopped."""

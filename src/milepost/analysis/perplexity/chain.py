@@ -25,7 +25,7 @@ class Factor:
     kind: str
     """`dropped tail`, `window/context`, `BOS`, `unit`, `join/detokenise`, `arithmetic` or `logarithm`."""
     change: str
-    """What is different after it."""
+    """The difference, in words."""
     task: str
     """The task whose scores measure it."""
     ln_factor: float
