@@ -138,7 +138,7 @@ def make_checkpoint(place: Path, options: argparse.Namespace) -> Path:
     """Make `iter_0000100/` of a Llama of about so many bytes, or use an existing one."""
     import torch
 
-    from milepost.sources.formats.megatron.rank_files import Settings, rank_files
+    from milepost.sources.formats.megatron.metadata import Settings, rank_files
     from milepost.weights.formats.megatron.args import parse_args
     from milepost.weights.formats.megatron.tensor_specs import EMBEDDING, OUTPUT, Slot, layer_slots
 

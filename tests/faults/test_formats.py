@@ -282,7 +282,7 @@ def test_any_format_is_read_from_a_subfolder_or_revision_of_the_hub(
         ]
         rows = json.loads(cli(hub, "list", "hf://own/run/runs/lora", "--json").stdout)
         assert rows[0]["problem"] is None
-        assert "its base cannot be had" in rows[1]["problem"]  # not read from this machine
+        assert "its base cannot be used" in rows[1]["problem"]  # not read from this machine
 
         here = tmp_path / "out"
         assert run_on(dcp_run, tasks, here)[0] == 0

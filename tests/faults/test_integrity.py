@@ -123,7 +123,7 @@ CASES = {
     ),
     "empty file": Case(lambda f: (f / WEIGHTS).write_bytes(b""), f"{WEIGHTS} is empty"),
     "folder for weights": Case(lambda f: replaced_by_folder(f / WEIGHTS), f"{WEIGHTS} is a folder"),
-    "folder for config": Case(lambda f: replaced_by_folder(f / "config.json"), "config.json is no file"),
+    "folder for config": Case(lambda f: replaced_by_folder(f / "config.json"), "config.json is not a file"),
     "config cut": Case(lambda f: rewrite(f / "config.json", lambda b: b[:-9]), "config.json does not parse"),
     "more layers than tensors": Case(
         lambda f: rewrite(
@@ -238,5 +238,5 @@ def test_odd_tensors_are_scored_with_a_warning(tiny_run: Path, tasks: Path, tmp_
         lambda b: re.sub(rb'"(torch_)?dtype": "float32"', rb'"dtype": "bfloat16"', b),
     )
     called = run(source, tasks, tmp_path / "results")
-    assert f"checkpoint-20: nothing but zeros in {name}" in called.err
+    assert f"checkpoint-20: only zeros in {name}" in called.err
     assert "checkpoint-30: weights are float32, but config.json says bfloat16" in called.err

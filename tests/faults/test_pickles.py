@@ -119,6 +119,7 @@ def test_none_of_six_pickles_runs_and_each_is_named(tiny_run: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", PICKLES)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the pickle opens a file
 def test_each_of_them_would_run_if_torch_were_let(tmp_path: Path, name: str) -> None:
     """Otherwise the test above would pass for duds."""
     path, trace = tmp_path / BIN, tmp_path / "trace"

@@ -170,7 +170,7 @@ REFUSALS: dict[str, tuple[Answer, bool, str, str]] = {
               "access is forbidden (403)", "the token lacks the right to read it"),
     "forbidden, no token": (refusing(403, "", "no"), False, "access is forbidden (403)", "set HF_TOKEN"),
     "file gone": (refusing(404, "EntryNotFound", "no", "/resolve/"), False,
-              "a file of it is not there (404)", "the mirror is incomplete"),
+              "a file is missing (404)", "the mirror is incomplete"),
     "disabled": (refusing(403, "", "Access to this resource is disabled."), False,
               "its repository has been disabled", "nobody can download it"),
 }  # fmt: skip
@@ -243,7 +243,7 @@ def redirecting(target: str) -> Answer:
     return evil
 
 
-MORE = "an answer of more than {} bytes"
+MORE = "a response of more than {} bytes"
 MISCHIEF: dict[str, tuple[Answer, str]] = {
     "pages without end": (endless(tree()), "its listing does not end"),
     "empty pages without end": (endless([]), "its listing does not end"),
@@ -255,9 +255,9 @@ MISCHIEF: dict[str, tuple[Answer, str]] = {
     ),
     "a listing byte by byte": (pouring("/tree/", b" ", 0.2), "bytes came in"),
     "a file byte by byte": (pouring("config.json", b" ", 0.2), "bytes came in"),
-    "an absurd length": (announcing, "an answer of 1000000000000 bytes"),
+    "an absurd length": (announcing, "a response of 1000000000000 bytes"),
     "a compressed listing": (squeezed, "a compressed answer"),
-    "a header of megabytes": (long_header, "an answer whose header does not end"),
+    "a header of megabytes": (long_header, "a response whose header does not end"),
     "a redirect in a circle": (redirecting(""), "hf://own/model"),
     "a redirect to a file": (redirecting("file:///etc/passwd"), "hf://own/model"),
 }

@@ -72,7 +72,7 @@ MADE: dict[str, tuple[Callable[[Path], Path], str | None]] = {
     "no-index": (without("model.safetensors.index.json"), "model.safetensors.index.json is missing"),
     "no-shard": (without("model-00002-of-00002.safetensors"), "missing: model-00002-of-00002.safetensors"),
     "broken-index": (index_of("{"), "model.safetensors.index.json does not parse"),
-    "empty-index": (index_of('{"weight_map": {}}'), "model.safetensors.index.json names no shards"),
+    "empty-index": (index_of('{"weight_map": {}}'), "model.safetensors.index.json lists no shards"),
     "index-outside": (
         index_of('{"weight_map": {"a": "../x.safetensors"}}'),
         "model.safetensors.index.json points outside the folder: ../x.safetensors",

@@ -97,6 +97,31 @@ def test_checkpoints_given_one_by_one_form_one_series_and_a_second_mention_count
     assert (series.name, names(series)) == ("run", ["step-1", "step-2"])
 
 
+def test_a_link_and_its_folder_are_one_series_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (1, 2):
+        model(tmp_path / "run" / f"checkpoint-{step}")
+    (tmp_path / "link").symlink_to("run")
+    (series,) = discover_all([str(tmp_path / "run"), str(tmp_path / "link"), str(tmp_path / "link")])
+    assert (series.name, series.root) == ("run", str(tmp_path / "run"))
+    assert names(series) == ["checkpoint-1", "checkpoint-2"]
+    assert [checkpoint.location for checkpoint in series.checkpoints] == [
+        tmp_path / "run" / "checkpoint-1",
+        tmp_path / "run" / "checkpoint-2",
+    ]
+    said = f"{tmp_path / 'run'} and {tmp_path / 'link'} are the same folder, so they are one series"
+    assert caplog.messages == [said]
+
+
+def test_checkpoints_named_through_a_link_join_those_of_its_folder(tmp_path: Path) -> None:
+    for step in (1, 2):
+        model(tmp_path / "run" / f"step-{step}")
+    (tmp_path / "link").symlink_to("run")
+    (series,) = discover_all([str(tmp_path / "run" / "step-2"), str(tmp_path / "link" / "step-1")])
+    assert names(series) == ["step-1", "step-2"]
+
+
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for parent in ("a", "b"):
         model(tmp_path / parent / "run" / "step-1")
@@ -203,7 +228,7 @@ def test_a_config_or_tokenizer_above_a_checkpoint_may_not_be_a_link_out_either(t
     [
         ("model.safetensors", "model.safetensors is a folder, not a file"),
         ("model.safetensors.index.json", None),
-        ("config.json", "config.json is no file"),
+        ("config.json", "config.json is not a file"),
     ],
 )
 def test_a_folder_in_place_of_a_file_is_a_problem_and_no_missing_checkpoint(

@@ -48,13 +48,13 @@ def test_training_state_kept_beside_the_weights_is_no_checkpoint_of_its_own(tmp_
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("consolidated.00.pth", "Meta's own form"),
-        ("consolidated.safetensors", "Mistral's own form"),
-        ("ckpt.pt", "nanoGPT's form"),
-        ("lit_model.pth", "LitGPT's form"),
-        ("model-q4.gguf", "llama.cpp's form"),
-        ("flax_model.msgpack", "Flax's form"),
-        ("weights.ckpt", "is not in a form that is read"),
+        ("consolidated.00.pth", "Meta's own format"),
+        ("consolidated.safetensors", "Mistral's own format"),
+        ("ckpt.pt", "nanoGPT's format"),
+        ("lit_model.pth", "LitGPT's format"),
+        ("model-q4.gguf", "llama.cpp's format"),
+        ("flax_model.msgpack", "Flax's format"),
+        ("weights.ckpt", "is in a format that cannot be read"),
     ],
 )
 def test_weights_of_a_form_that_is_not_read_are_named(tmp_path: Path, name: str, words: str) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from milepost.sources import Given, discover, fetch, identify
+from milepost.sources import Overrides, discover, fetch, identify
 from milepost.weights import Bases, LiveModel, read_checkpoint
 
 TOLERANCE = 1e-5
 
 
 def largest_differences(
-    run: Path, reference: Path, cache: Path, given: Given | None = None
+    run: Path, reference: Path, cache: Path, given: Overrides | None = None
 ) -> dict[str, float]:
     """Largest |logit - reference| of every checkpoint, all through one module in float32, by name.
 
@@ -24,7 +24,7 @@ def largest_differences(
     bases = Bases()
     model: LiveModel | None = None
     differences = {}
-    for checkpoint in discover(str(run), None, given or Given()).checkpoints:
+    for checkpoint in discover(str(run), None, given or Overrides()).checkpoints:
         sums = {file.name: file.sha256 for file in identify(checkpoint, cache).files}
         base = bases.of(checkpoint.base, cache) if checkpoint.base else None
         weights = read_checkpoint(

@@ -295,7 +295,7 @@ def test_a_pattern_without_end_is_refused(
     path = tmp_path / "run/adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     message = refusal_of(lambda: ours(tmp_path / "run", tmp_path)).message
-    assert f"a regular expression that does not come to an end ({list(settings)[-1]})" in message
+    assert f"a regular expression that does not terminate ({list(settings)[-1]})" in message
 
 
 def test_patterns_as_trainers_write_them_are_tried_and_taken() -> None:

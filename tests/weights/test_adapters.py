@@ -22,7 +22,7 @@ from peft import (
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from milepost.sources import Given, discover, fetch, identify, tokenizer_location
+from milepost.sources import Overrides, discover, fetch, identify, tokenizer_location
 from milepost.types import Checkpoint
 from milepost.weights import Bases, LiveModel, read_checkpoint
 from tests.sources.folders import refusal_of
@@ -137,9 +137,9 @@ def test_the_base_can_be_given(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     other = base.rename(tmp_path / "elsewhere")
     (lost,) = discover(str(tmp_path / "run")).checkpoints
-    assert "its base cannot be had" in lost.problem
+    assert "its base cannot be used" in lost.problem
     assert "--base" in lost.problem
-    (found,) = discover(str(tmp_path / "run"), None, Given(base=str(other))).checkpoints
+    (found,) = discover(str(tmp_path / "run"), None, Overrides(base=str(other))).checkpoints
     assert found.problem is None
     assert found.base.location == other
 
@@ -181,7 +181,7 @@ def test_an_adapter_in_the_older_file_is_read(base: Path, tmp_path: Path) -> Non
         ({"r": 8}, "does not fit its base"),
         ({"target_modules": ["nothing"]}, "does not fit its base"),
         ({"target_modules": ["q_proj"]}, "has weights that its base has no place for"),
-        ({"target_modules": ["q_proj", "down_proj", "up_proj"]}, "lacks weights that its config calls for"),
+        ({"target_modules": ["q_proj", "down_proj", "up_proj"]}, "lacks weights that its config needs"),
     ],
 )
 def test_settings_that_cannot_be_merged_are_refused_by_name(
@@ -215,7 +215,7 @@ def test_a_half_written_adapter_is_incomplete(base: Path, tmp_path: Path) -> Non
 def test_a_base_that_is_an_adapter_itself_is_refused(base: Path, tmp_path: Path) -> None:
     adapt(base, tmp_path / "run/checkpoint-1")
     adapt(base, tmp_path / "other")
-    found = discover(str(tmp_path / "run"), None, Given(base=str(tmp_path / "other"))).checkpoints
+    found = discover(str(tmp_path / "run"), None, Overrides(base=str(tmp_path / "other"))).checkpoints
     assert "is an adapter itself" in found[0].problem
 
 

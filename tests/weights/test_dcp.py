@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 
 from milepost.sources.formats.dcp.metadata import read_dcp_metadata
-from milepost.weights.formats.dcp import read_dcp_tensors
+from milepost.weights.formats.dcp.tensors import read_dcp_tensors
 from tests.sources.folders import refusal_of
 from tests.weights.hostile import Command, assert_armed, bomb
 
@@ -247,7 +247,7 @@ def test_a_shape_beyond_the_files_takes_no_memory(folder: Path) -> None:
     rewrite(folder, metadata)
     known = read_dcp_metadata(folder)
     refusal = refused(lambda: read_dcp_tensors(folder, known, ["app.model.b"]))
-    assert "app.model.b is larger than what __0_0.distcp holds" in refusal
+    assert "app.model.b is larger than its piece in __0_0.distcp" in refusal
 
 
 def test_many_tensors_of_the_same_bytes_take_no_memory(folder: Path) -> None:
@@ -260,7 +260,7 @@ def test_many_tensors_of_the_same_bytes_take_no_memory(folder: Path) -> None:
     rewrite(folder, metadata)
     known = read_dcp_metadata(folder)
     refusal = refused(lambda: read_dcp_tensors(folder, known, [f"w{i}" for i in range(20)]))
-    assert "promises more than its files hold" in refusal
+    assert "describes more than its files contain" in refusal
 
 
 @given(

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from milepost.sources import discover
 from milepost.weights import read_checkpoint
-from milepost.weights.formats.dcp.names import find_model
+from milepost.weights.formats.dcp.find_model import find_model
 from tests.sources.folders import refusal_of
 from tests.weights.references import TOLERANCE, largest_differences
 

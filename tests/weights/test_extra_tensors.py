@@ -94,12 +94,12 @@ HARMFUL = [
     ("model.layers.0.self_attn.q_proj.bias", "adds a bias to a layer"),
     ("model.norm.bias", "adds a bias to a layer"),
     ("lm_head.bias", "adds a bias to a layer"),
-    ("model.layers.2.mlp.up_proj.weight", "is of a layer beyond those that the config counts"),
+    ("model.layers.2.mlp.up_proj.weight", "is from a layer beyond the config's number of layers"),
     (
         "model.layers.0.self_attn.q_norm.weight",
         "is a part of a layer that the config's architecture does not",
     ),
-    ("model.layers.0.self_attn.q_proj.lora_A.weight", "is of an adapter that was not merged"),
+    ("model.layers.0.self_attn.q_proj.lora_A.weight", "is from an adapter that was not merged"),
 ]
 
 
@@ -157,7 +157,7 @@ def test_a_class_of_ones_own_is_read_as_the_known_one_and_it_is_said(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": [architecture]}))
     if not accepted:
         refusal = refusal_of(lambda: read_config(folder))
-        assert f"is not a causal language model's: {architecture}" in refusal.message
+        assert f"is not for a causal language model: {architecture}" in refusal.message
         assert "predict the next token" in str(refusal.hint)
         return
     with caplog.at_level(logging.WARNING, "milepost"):

@@ -69,7 +69,7 @@ def test_each_checkpoint_copied_in_gives_the_logits_of_a_fresh_load(tmp_path: Pa
         fresh = [logits(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)) for folder in folders]
         assert (fresh[0] - fresh[1]).abs().max() > 0.1
         live = LiveModel.build(read[0], dtype=dtype)
-        assert live.copies_directly is (name not in CONVERTED)
+        assert bool(live.direct_tensors(read[0])) is (name not in CONVERTED)
         assert str(live.module.dtype) == f"torch.{dtype}"
         for i in (0, 1, 0):
             live.copy_from(read[i])
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_why_and_changes_nothing(
     weights = read_checkpoint(tiny_run / "checkpoint-20", "safetensors")
     assert live.accepts(weights) is None
     lost = weights.tensors.pop("model.norm.weight")
-    assert live.accepts(weights) == "model.norm.weight is in one of the two checkpoints only"
+    assert live.accepts(weights) == "model.norm.weight is in only one of the two checkpoints"
     weights.tensors["model.norm.weight"] = lost[:3]
     assert live.accepts(weights) == f"model.norm.weight has the shape [3], not [{len(lost)}]"
     assert torch.equal(logits(live.module), before)
@@ -192,7 +192,7 @@ def test_masks_and_rotary_tables_of_old_checkpoints_are_left_out(folder: Path) -
     expected = logits(LiveModel.build(read_checkpoint(folder, "safetensors")).module)
     old = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)}
     live = build_with(folder, **old)
-    assert live.copies_directly
+    assert live.direct_tensors(read_checkpoint(folder, "safetensors"))
     assert torch.equal(logits(live.module), expected)
 
 
@@ -207,8 +207,9 @@ def test_a_checkpoint_without_the_bodys_prefix_is_copied_directly(tmp_path: Path
     tensors = load_file(folder / "model.safetensors")
     bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
     save_file(bare, folder / "model.safetensors", metadata={"format": "pt"})
-    live = LiveModel.build(read_checkpoint(folder, "safetensors"))
-    assert live.copies_directly
+    weights = read_checkpoint(folder, "safetensors")
+    live = LiveModel.build(weights)
+    assert live.direct_tensors(weights)
     fresh = AutoModelForCausalLM.from_pretrained(folder)
-    live.copy_from(read_checkpoint(folder, "safetensors"))
+    live.copy_from(weights)
     assert torch.equal(logits(live.module), logits(fresh))

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from milepost.errors import CheckpointError
-from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
+from milepost.sources.formats.megatron.metadata import read_rank_file
+from milepost.weights.checkpoint import read_checkpoint
+from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.module import load_module
-from milepost.weights.torch_tensors import read_whole
+from milepost.weights.torch_tensors import open_archive
 from tests.weights.megatron_made import (
     GPT2,
     LLAMA,
@@ -70,11 +72,11 @@ def test_the_tests_own_forward_pass_is_megatrons(shared: Path, run: str) -> None
 
 def whole_model(run: Path) -> tuple[dict[str, Any], Tensors]:
     """Args and tensors of a shared run that is not split."""
-    from milepost.sources.formats.megatron.rank_files import ALLOWED
-
-    values = read_whole(run / "iter_0000060" / "mp_rank_00" / "model_optim_rng.pt", ALLOWED)
-    tensors = {name: tensor for name, tensor in values["model"].items() if torch.is_tensor(tensor)}
-    args = {**values["args"].attributes, "params_dtype": torch.float32}
+    path = run / "iter_0000060" / "mp_rank_00" / "model_optim_rng.pt"
+    rank = read_rank_file(path)
+    with open_archive(path) as archive:
+        tensors = {name: archive.read(stored) for name, stored in rank.chunks[0].items()}
+    args = {**rank.settings.args, "params_dtype": torch.float32}
     return {name: value for name, value in args.items() if isinstance(value, (int, float, str))} | {
         "params_dtype": torch.float32
     }, tensors
@@ -127,7 +129,7 @@ def test_uneven_pipeline_stages_are_read_from_the_args(
 def test_stages_that_the_args_do_not_explain_are_refused(tmp_path: Path) -> None:
     args = made_args(num_layers=6)
     folder = write_legacy(tmp_path, args, random_model(args), stages=[[2], [4]])
-    with pytest.raises(CheckpointError, match="pipeline stage 0 holds 2 layers, its args give it 3"):
+    with pytest.raises(CheckpointError, match="pipeline stage 0 has 2 layers, its args give it 3"):
         read(folder)
 
 

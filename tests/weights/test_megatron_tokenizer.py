@@ -96,7 +96,7 @@ def test_a_sentencepiece_model_that_splits_otherwise_is_refused(tmp_path: Path, 
     one = checkpoint(
         tmp_path, tokenizer_type="SentencePieceTokenizer", tokenizer_model=str(tmp_path / "other.model")
     )
-    with pytest.raises(TokenizerError, match="splits text as no tokenizer of transformers does"):
+    with pytest.raises(TokenizerError, match="splits text unlike any tokenizer of transformers"):
         tokenizer_folder(one)
 
 
@@ -104,8 +104,8 @@ def test_a_sentencepiece_model_that_splits_otherwise_is_refused(tmp_path: Path, 
     ("changes", "reason"),
     [
         ({"tokenizer_type": "NullTokenizer"}, "was trained with a NullTokenizer"),
-        ({"tokenizer_type": "Llama2Tokenizer", "tokenizer_model": "/gone/x.model"}, "is not here: /gone/x"),
-        ({"tokenizer_type": "Llama2Tokenizer"}, "its args name no tokenizer_model"),
+        ({"tokenizer_type": "Llama2Tokenizer", "tokenizer_model": "/gone/x.model"}, "was not found: /gone/x"),
+        ({"tokenizer_type": "Llama2Tokenizer"}, "its args have no tokenizer_model"),
         ({"tokenizer_type": "GPT2BPETokenizer", "vocab_file": "\0"}, "vocab_file|is not a valid path"),
     ],
 )

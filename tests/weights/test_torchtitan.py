@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from milepost.errors import SourceError
-from milepost.sources import Given, discover
+from milepost.sources import Overrides, discover
 from milepost.weights import read_config
 from milepost.weights.formats.dcp.torchtitan import names_for_transformers
 from tests.sources.folders import refusal_of
@@ -36,7 +36,7 @@ def differences(shared: Path, tmp_path: Path) -> Any:
         path = tmp_path / "any name.json"
         path.write_text(json.dumps(config))
         reference = run.with_suffix(".reference.safetensors")
-        return largest_differences(run / "checkpoint", reference, tmp_path, Given(config=path))
+        return largest_differences(run / "checkpoint", reference, tmp_path, Overrides(config=path))
 
     return measured
 
@@ -79,7 +79,7 @@ def test_a_config_that_is_none_is_refused_before_anything_else(
 ) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(SourceError, match=r"--config: .*c\.json"):
-        discover(str(shared / "checkpoints/dcp"), None, Given(config=tmp_path / "c.json"))
+        discover(str(shared / "checkpoints/dcp"), None, Overrides(config=tmp_path / "c.json"))
 
 
 def test_arguments_become_the_shape_of_llama_3_8b(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from milepost.name_matching import matches
 from milepost.result_types import ModelAnswers
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
-from milepost.sources import Given, discover, fetch, identify, is_fetched
+from milepost.sources import Overrides, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
 from milepost.store.atomic_files import cannot_write
 from milepost.store.doc_records import read_answers
@@ -110,8 +110,8 @@ def compare(
     named = [original, *([others] if isinstance(others, str | Path) else others)]
     names = _task_names(tasks)
     config = options.get("config")
-    beside = Given(config=None if config is None else Path(config), base=options.get("base"))
-    given = _understand([str(one) for one in named], beside, has_tasks=bool(names or options.get("suite")))
+    overrides = Overrides(config=None if config is None else Path(config), base=options.get("base"))
+    given = _understand([str(one) for one in named], overrides, has_tasks=bool(names or options.get("suite")))
     _check_folder(folder)
     to_run = [one for one in given if one.results is None]
     _check_engine(options.get("engine"), len(to_run))
@@ -149,7 +149,7 @@ def _task_names(tasks: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
 
 
-def _understand(named: Sequence[str], beside: Given, *, has_tasks: bool) -> list[_Named]:
+def _understand(named: Sequence[str], overrides: Overrides, *, has_tasks: bool) -> list[_Named]:
     if len(named) < 2:
         raise MilepostError("only one model is given", "name the original, then what to compare with it")
     found = []
@@ -161,7 +161,7 @@ def _understand(named: Sequence[str], beside: Given, *, has_tasks: bool) -> list
             continue
         if not has_tasks:
             raise MilepostError(f"{name} is to be run, but on no task", "pass -t TASK,... or --suite pruning")
-        found.append(_Named(role, name, source=_last_checkpoint(name, beside)))
+        found.append(_Named(role, name, source=_last_checkpoint(name, overrides)))
     return found
 
 
@@ -175,8 +175,8 @@ def _as_results(name: str) -> tuple[Path | None, str | None]:
     return None, None
 
 
-def _last_checkpoint(source: str, beside: Given) -> Checkpoint:
-    checkpoints = discover(source, given=beside).checkpoints
+def _last_checkpoint(source: str, overrides: Overrides) -> Checkpoint:
+    checkpoints = discover(source, overrides=overrides).checkpoints
     whole = [one for one in checkpoints if one.problem is None] or list(checkpoints)
     if len(checkpoints) > 1:
         logger.warning("%s has %d checkpoints; compared is %s", source, len(checkpoints), whole[-1].name)

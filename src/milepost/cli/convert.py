@@ -10,7 +10,7 @@ import click
 
 from milepost.run.convert import Converted, convert
 from milepost.safe_text import printable
-from milepost.sources import Given, Steps, discover
+from milepost.sources import Overrides, Steps, discover
 
 
 @click.command("convert")
@@ -47,8 +47,8 @@ def command(
     \b
     milepost convert /path/to/megatron-save-dir --steps 2000 -o my-500m-step-2000
     """
-    given = Given(config=Path(config).expanduser() if config is not None else None, base=base)
-    series = discover(source, Steps.parse(steps) if steps is not None else None, given)
+    overrides = Overrides(config=Path(config).expanduser() if config is not None else None, base=base)
+    series = discover(source, Steps.parse(steps) if steps is not None else None, overrides)
     done = []
     for one in convert(series, output_path, tokenizer):
         done.append(one)

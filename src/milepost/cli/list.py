@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milepost.byte_sizes import format_bytes
-from milepost.sources import Given, Steps, discover_all
+from milepost.sources import Overrides, Steps, discover_all
 from milepost.types import Checkpoint, Series
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def command(
     milepost list runs/my-500m
     milepost list 'hf://org/name@step-*' --steps ::10000
     """
-    given = Given(config=Path(config).expanduser() if config is not None else None, base=base)
-    found = discover_all(sources, Steps.parse(steps) if steps is not None else None, given)
+    overrides = Overrides(config=Path(config).expanduser() if config is not None else None, base=base)
+    found = discover_all(sources, Steps.parse(steps) if steps is not None else None, overrides)
     if output_path is not None:
         from milepost.run.series_names import name_by_source
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from milepost.byte_sizes import format_bytes
 from milepost.cache import cache_folder
 from milepost.doctor.finding import Finding
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 _TIGHT = {"results": 1e9, "cache": 2e9, "Hub cache": 10e9}
 """Bytes free below which a run of usual size may fail: scores are small, checkpoints are not."""
@@ -31,7 +31,7 @@ def check_disk(results: Path) -> Iterator[Finding]:
 
 
 def _check(name: str, folder: Path, remedy: str) -> Finding:
-    check, where = f"disk: {name}", shown(str(folder))
+    check, where = f"disk: {name}", shown(folder)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
         free = shutil.disk_usage(there).free

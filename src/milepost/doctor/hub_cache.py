@@ -22,7 +22,7 @@ from milepost.sources.formats.huggingface.safetensors_header import read_header
 from milepost.sources.hub.files import as_published
 from milepost.sources.hub.listing_cache import HubFile, recall_listing
 from milepost.sources.hub.repair import damage_of
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _ABANDONED_S = 3600.0
@@ -57,7 +57,7 @@ def check_hub_cache(*, deep: bool) -> Iterator[Finding]:
 
     root = Path(constants.HF_HUB_CACHE)
     if not root.is_dir():
-        yield Finding("cached files", "ok", f"no Hub cache yet at {shown(str(root))}")
+        yield Finding("cached files", "ok", f"no Hub cache yet at {shown(root)}")
         return
     start = time.monotonic()
     broken: list[tuple[_Cached, str]] = []
@@ -81,7 +81,7 @@ def check_hub_cache(*, deep: bool) -> Iterator[Finding]:
         )
     yield from _leftovers(root)
     how = "hashed" if deep else "looked at, sizes and small files' hashes"
-    told = f"{shown(str(root))}: {n_seen} files, {format_bytes(n_bytes)}, {how}; {len(broken)} broken"
+    told = f"{shown(root)}: {n_seen} files, {format_bytes(n_bytes)}, {how}; {len(broken)} broken"
     if not complete:
         yield Finding(
             "cached files", "warning", f"{told}; stopped after {_LONGEST_S:.0f} s", "use --deep for all"
@@ -114,7 +114,7 @@ def _damage(cached: _Cached, deep: bool) -> str | None:
         if deep and published.sha256 is not None and sha256_now(cached.link) != published.sha256:
             return "is damaged: its SHA-256 is not the published one"
     except CheckpointError as error:
-        return error.message.replace(shown(str(cached.link)), "").strip()
+        return error.message.replace(shown(cached.link), "").strip()
     return None
 
 

@@ -14,7 +14,7 @@ from milepost.byte_sizes import format_bytes
 from milepost.doctor.finding import Finding
 from milepost.environment_urls import hub_endpoint
 from milepost.sources.hub.requests import is_offline
-from milepost.sources.names import first_line
+from milepost.sources.messages import first_line
 
 _TIMEOUT_S = 5.0
 _LONGEST_READ_S = 4.0

@@ -13,7 +13,7 @@ from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, ResultsError, SourceError, TokenizerError
 from milepost.sources import fetch
 from milepost.sources.folder_inspection import TOKENIZER_FILES
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.store.atomic_files import cannot_write
 from milepost.store.processes import this_process
 from milepost.types import Checkpoint, Series
@@ -74,7 +74,7 @@ def check_empty(output: Path) -> None:
     except OSError as error:
         raise cannot_write(output, error) from error
     what = "is not empty" if output.is_dir() else "is a file"
-    raise ResultsError(f"{shown(str(output))} {what}", "give a folder that does not exist yet")
+    raise ResultsError(f"{shown(output)} {what}", "give a folder that does not exist yet")
 
 
 def _converted(checkpoint: Checkpoint, folder: Path, tokenizer: str | None, bases: Bases) -> Converted:

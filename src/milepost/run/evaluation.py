@@ -33,7 +33,7 @@ from milepost.run.runner import Runner
 from milepost.run.series_names import claim_names, name_by_source
 from milepost.run.software_versions import can_compute_metrics
 from milepost.run.timing import Clock, LongRunPolicy
-from milepost.sources import Given, discover_all
+from milepost.sources import Overrides, discover_all
 from milepost.store import ResultsFolder
 from milepost.store.cleanup import sweep
 from milepost.store.folder import check_writable
@@ -156,8 +156,8 @@ def find_series(
     Raises:
         SourceError: see `sources.discover_all`.
     """
-    given = Given(config=config.config, base=config.base)
-    return discover_all(config.sources, config.steps, given, skip)
+    overrides = Overrides(config=config.config, base=config.base)
+    return discover_all(config.sources, config.steps, overrides, skip)
 
 
 def _check_device(config: EvalConfig) -> None:

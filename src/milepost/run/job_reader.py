@@ -15,7 +15,7 @@ from milepost.store.leases import Leases
 
 if TYPE_CHECKING:
     from milepost.weights import Bases, CheckpointWeights, HeldFiles
-    from milepost.weights.formats.peft.base_model import Base
+    from milepost.weights.adapter import Base
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,4 +134,4 @@ def _digests(files: list[Path]) -> Iterator[list[str]]:
         if path.suffix in _DESCRIBES and path.is_file():
             if what := too_large(path):
                 raise CheckpointError(f"{path} {what}")
-            yield [path.name, sha256_of(path, cache_folder(), judged_elsewhere=True)]
+            yield [path.name, sha256_of(path, cache_folder(), has_trusted_hash=True)]

@@ -1,19 +1,19 @@
-"""Where checkpoints come from: found, identified and made local. Knows files and the Hub, not tensors.
+"""Find, identify and download checkpoints, on disk and on the Hugging Face Hub, without reading tensors.
 
-Imports neither torch nor huggingface_hub until a SOURCE needs them.
+Neither torch nor huggingface_hub is imported until a SOURCE needs it.
 """
 
 from milepost.sources.discover import discover, discover_all
 from milepost.sources.fetch import fetch, fetch_config, is_fetched
 from milepost.sources.identity import FileDigest, Identity, identify
-from milepost.sources.overrides import Given
+from milepost.sources.overrides import Overrides
 from milepost.sources.steps import Steps
 from milepost.sources.tokenizer import tokenizer_location
 
 __all__ = [
     "FileDigest",
-    "Given",
     "Identity",
+    "Overrides",
     "Steps",
     "discover",
     "discover_all",

@@ -1,4 +1,4 @@
-"""The model that an adapter changes: found where the adapter says, or where the user does."""
+"""Find the base model of an adapter."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from milepost.errors import MilepostError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.fetch import fetch_config
 from milepost.sources.formats.peft.layout import ADAPTER_CONFIG
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.types import Checkpoint
 
 HUB_SCHEME = "hf://"
 
 
-def with_base(checkpoint: Checkpoint, given: str | None, find: Callable[[str], Checkpoint]) -> Checkpoint:
-    """The adapter with the model it changes, or with the problem that there is none to be had.
+def with_base(checkpoint: Checkpoint, override: str | None, find: Callable[[str], Checkpoint]) -> Checkpoint:
+    """Return the adapter with its base, or with the problem that kept the base from being found.
 
     Args:
-        given: a folder or Hub address that goes before what the adapter names.
-        find: gives the one checkpoint at an address.
+        override: a folder or Hub address that replaces the one in the adapter's config.
+        find: returns the only checkpoint at an address.
     """
     if checkpoint.format != "peft" or checkpoint.problem:
         return checkpoint
     try:
-        address = given or _address_in(checkpoint)
+        address = override or _address_in(checkpoint)
         base = find(address)
     except MilepostError as error:
-        problem = f"its base cannot be had ({error.message}); --base gives another"
+        problem = f"its base cannot be used ({error.message}); --base gives another"
         return replace(checkpoint, problem=problem)
     if base.problem or base.format == "peft":
         problem = base.problem or "is an adapter itself"
@@ -38,13 +38,13 @@ def with_base(checkpoint: Checkpoint, given: str | None, find: Callable[[str], C
 
 
 def _address_in(checkpoint: Checkpoint) -> str:
-    """Where the adapter says its base lies.
+    """Return the address of the base in the adapter's config.
 
-    A path is looked for from the adapter's folder, from the run's above it, and from where we are. An adapter
-    from the Hub can name a repository only: it must not make us read folders of this machine.
+    A path is looked up from the adapter's folder, its parent and the current folder. An adapter from the Hub
+    may only name a repository, so that it cannot make us read folders of this machine.
 
     Raises:
-        CheckpointError: the adapter's config cannot be read, or could not be downloaded.
+        CheckpointError: the adapter's config cannot be read or downloaded.
     """
     config = read_config_file(fetch_config(checkpoint) / ADAPTER_CONFIG)
     named = str(config.get("base_model_name_or_path") or "")

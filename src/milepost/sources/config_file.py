@@ -1,4 +1,4 @@
-"""A checkpoint's `config.json` as plain data, before anything believes what it says."""
+"""Read a checkpoint's `config.json` as plain data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
 
 _MAX_BYTES = 50_000_000
@@ -15,16 +15,17 @@ _MAX_DEPTH = 50
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """The JSON object in a config file.
+    """Return the JSON object in a config file.
 
     Raises:
-        CheckpointError: it cannot be read, does not parse, is no object, or is nested beyond all reason.
+        CheckpointError: the file cannot be read, does not parse, is not a JSON object, or is nested too
+            deeply.
     """
-    name = shown(str(path))
+    name = shown(path)
     try:
         config = json.loads(read_regular(path, _MAX_BYTES))
     except OSError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{name} does not parse: {error}") from error
     if not isinstance(config, dict):
@@ -38,4 +39,4 @@ def _is_deeper(value: Any, levels: int) -> bool:
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)

@@ -1,12 +1,11 @@
-"""SHA-256 of local files, remembered so that an unchanged file is not read again.
+"""SHA-256 of local files, cached so that an unchanged file is not read again.
 
-A file counts as unchanged while path, size, modification and change time and inode are: the change time
-cannot be set back by `touch` or `cp -p`, so a file overwritten in place is read anew.
+A file is unchanged if path, size, modification time, change time and inode are the same. `touch` and `cp -p`
+cannot set the change time back, so a file that was overwritten in place is read again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -16,17 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from milepost.cache import write_cache_file
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
 
 _BLOCK_BYTES = 1 << 22
 SETTLED_S = 2.0
-"""A file changed this recently is hashed but not remembered: a further write may leave the same times."""
+"""A file changed less than this long ago is not cached: another write may leave the same times."""
 
 
 def sha256_now(path: Path) -> str:
-    """The file's SHA-256 in hex, read and not remembered.
+    """Return the SHA-256 of a file in hex; always reads the file.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -34,29 +34,31 @@ def sha256_now(path: Path) -> str:
     try:
         return _read(path)
     except OSError as error:
-        raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
 
 
 def sha256_of(
     path: Path,
     cache_dir: Path,
     *,
-    judged_elsewhere: bool = False,
+    has_trusted_hash: bool = False,
     hash_file: Callable[[Path], str] = sha256_now,
 ) -> str:
-    """The file's SHA-256 in hex, from the memory under `cache_dir` or by reading it (about 1 GB/s).
+    """Return the SHA-256 of a file in hex, from the cache in `cache_dir` or by reading it (about 1 GB/s).
 
-    A file with the size and modification time of an earlier visit but another content was damaged, or put
-    back with the times of another: it is refused, and stays so until it is restored or touched.
+    A file with the size and modification time of an earlier visit but other content was damaged, or got the
+    times of another file. It is refused until it is restored or touched.
 
     Args:
-        judged_elsewhere: the caller knows what the hash must be, so that the earlier visit does not matter.
-        hash_file: reads a file that is not remembered; one that keeps what it reads spares a second reading.
+        has_trusted_hash: the caller compares the result with a known hash, so that the earlier visit is not
+            needed.
+        hash_file: hashes a file that is not cached; it may keep the bytes for later use.
 
     Raises:
-        CheckpointError: the file cannot be read, changes while it is, or has changed behind its times.
+        CheckpointError: the file cannot be read, changes while it is read, or has other content but the same
+            times.
     """
-    name = shown(str(path))
+    name = shown(path)
     try:
         before = _signature(path)
         note = cache_dir / "sha256" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
@@ -65,41 +67,42 @@ def sha256_of(
             return earlier.sha256
         digest, after = hash_file(path), _signature(path)
     except OSError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
     if before != after:
         raise CheckpointError(f"{name} is being written to", "evaluate it once the training run has saved it")
-    if earlier and not judged_elsewhere and earlier.has_times_of(after) and earlier.sha256 != digest:
+    if earlier and not has_trusted_hash and earlier.has_times_of(after) and earlier.sha256 != digest:
         raise CheckpointError(
-            f"{name} has another content than when it was last read, though the same size and time",
-            "restore it if it is damaged; `touch` it if the change is meant",
+            f"{name} has other content than at the last reading, but the same size and time",
+            "restore it if it is damaged; `touch` it if the change is intended",
         )
     if _is_settled(after):
-        _remember(note, {"path": str(path), "signature": after, "sha256": digest})
+        entry = {"path": str(path), "signature": after, "sha256": digest}
+        write_cache_file(note, json.dumps(entry).encode())
     return digest
 
 
 @dataclass(frozen=True, slots=True)
 class _Visit:
-    """What an earlier reading found."""
+    """The result of an earlier reading."""
 
     signature: list[int]
     sha256: str
 
     def has_times_of(self, signature: list[int]) -> bool:
-        """Whether size and modification time are the same."""
+        """Return True if size and modification time are the same."""
         return self.signature[:2] == signature[:2]
 
 
 def check_read(path: Path, found: str, expected: str) -> None:
-    """Refuse bytes that are not those which were identified: overwritten since, or another than remembered.
+    """Check that the SHA-256 of what was read is the one that was identified.
 
     Raises:
-        CheckpointError: naming the file.
+        CheckpointError: the file is damaged, or was overwritten in between.
     """
     if found != expected:
         raise CheckpointError(
-            f"{shown(str(path))} is damaged or was overwritten: what was read is not what was identified",
-            "run again; if it is refused again, `touch` it (its hash is then computed anew) or restore it",
+            f"{shown(path)} is damaged or was overwritten: it is not the file that was identified",
+            "run again; if it is refused again, `touch` it (its hash is then computed again) or restore it",
         )
 
 
@@ -125,22 +128,10 @@ def _remembered(note: Path) -> _Visit | None:
     try:
         entry: Any = json.loads(note.read_text("utf-8"))
     except (OSError, ValueError):
-        return None  # not there, or cut short: read the file itself
+        return None  # missing, or cut short
     if not isinstance(entry, dict) or not isinstance(entry.get("signature"), list):
         return None
     digest = entry.get("sha256")
     if not isinstance(digest, str) or len(digest) != 64:
         return None
     return _Visit(entry["signature"], digest)
-
-
-def _remember(note: Path, entry: dict[str, Any]) -> None:
-    """Write the note whole; a memory that cannot be written only costs time."""
-    temporary = note.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(entry), "utf-8")
-        temporary.replace(note)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
-"""From what the user typed to series of checkpoints: the room's front door."""
+"""Turn SOURCE arguments into series of checkpoints: the entry point of this room."""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -10,82 +12,91 @@ from pathlib import Path, PurePath
 from milepost.errors import CheckpointError, SourceError
 from milepost.sources.adapter_base import HUB_SCHEME, with_base
 from milepost.sources.config_file import read_config_file
+from milepost.sources.hub.listing import find_on_hub
 from milepost.sources.local import find_local
-from milepost.sources.names import listed, shown
-from milepost.sources.overrides import NOTHING, Given
-from milepost.sources.raw_series import Run, ordered, select
+from milepost.sources.messages import listed, shown
+from milepost.sources.overrides import NO_OVERRIDES, Overrides
+from milepost.sources.raw_series import RawSeries, ordered, select
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint, Series
 
+logger = logging.getLogger("milepost.sources")
 
-def discover(source: str, steps: Steps | None = None, given: Given = NOTHING) -> Series:
-    """The one training run a SOURCE stands for.
+
+def discover(source: str, steps: Steps | None = None, overrides: Overrides = NO_OVERRIDES) -> Series:
+    """Return the series of a SOURCE that stands for one training run.
 
     Raises:
-        SourceError: it does not exist, matches nothing, cannot be reached, or stands for several runs.
+        SourceError: the SOURCE does not exist, matches nothing, cannot be reached, or stands for several
+            runs.
     """
-    series = discover_all([source], steps, given)
-    if len(series) > 1:
-        names = listed(one.name for one in series)
-        raise SourceError(f"{shown(source)} stands for {len(series)} runs: {names}", "give one of them")
-    return series[0]
+    found = discover_all([source], steps, overrides)
+    if len(found) > 1:
+        names = listed(series.name for series in found)
+        raise SourceError(f"{shown(source)} stands for {len(found)} runs: {names}", "give one of them")
+    return found[0]
 
 
 def discover_all(
     sources: Sequence[str],
     steps: Steps | None = None,
-    given: Given = NOTHING,
+    overrides: Overrides = NO_OVERRIDES,
     skip: Callable[[str, SourceError], None] | None = None,
 ) -> tuple[Series, ...]:
-    """Return the training runs of several SOURCEs, in the order given, each under a name of its own.
+    """Return the series of several SOURCEs, in their order, under unique names.
 
-    Checkpoints of the same folder or repository form one series, however they were given
-    (`runs/a/step-1 runs/a/step-2`); one that is given twice counts once.
+    Checkpoints of the same folder or repository form one series (`runs/a/step-1 runs/a/step-2`), also if the
+    folder is named through a link; a checkpoint that is named twice counts once.
 
     Args:
-        skip: called with a source that has nothing to offer, and the error; the others are returned then.
+        skip: called with a source without checkpoints, and the error; the other sources are returned then.
 
     Raises:
-        SourceError: as `discover`; no source was given; the given config is no config.
+        SourceError: as `discover`; there is no source; `overrides.config` cannot be read.
     """
     if not sources:
         raise SourceError("no SOURCE", "give a folder or a Hub address such as hf://org/name")
     find_base = cache(_find_base)
-    found: list[Run] = []
+    found: list[RawSeries] = []
     for source in sources:
         try:
-            runs = _find(source, given)
+            of_source = _find(source, overrides)
             if skip is not None:
-                _as_series(runs, steps, given.base, find_base)
+                _as_series(of_source, steps, overrides.base, find_base)
         except SourceError as error:
             if skip is None:
                 raise
             skip(source, error)
         else:
-            found += runs
-    return _as_series(found, steps, given.base, find_base)
+            found += of_source
+    return _as_series(found, steps, overrides.base, find_base)
 
 
 def _as_series(
-    found: Sequence[Run], steps: Steps | None, base: str | None, find_base: Callable[[str], Checkpoint]
+    found: Sequence[RawSeries], steps: Steps | None, base: str | None, find_base: Callable[[str], Checkpoint]
 ) -> tuple[Series, ...]:
-    """Return the merged and named series, with the model that each adapter changes."""
-    runs = [select(run, steps) for run in _merged(found)]
-    series = [_series(run, name) for run, name in zip(runs, _unique_names(runs), strict=True)]
+    """Merge and name the series, and add the base model to each adapter."""
+    selected = [select(raw, steps) for raw in _merged(found)]
     return tuple(
-        replace(own, checkpoints=tuple(with_base(one, base, find_base) for one in own.checkpoints))
-        for own in series
+        Series(
+            name=name,
+            source=raw.source,
+            root=raw.root,
+            checkpoints=tuple(
+                with_base(replace(checkpoint, series=name), base, find_base)
+                for checkpoint in _with_unique_names(raw.checkpoints)
+            ),
+        )
+        for raw, name in zip(selected, _unique_names(selected), strict=True)
     )
 
 
-def _find(source: str, given: Given) -> tuple[Run, ...]:
-    if given.config is not None:
-        _check_config(given.config)
+def _find(source: str, overrides: Overrides) -> tuple[RawSeries, ...]:
+    if overrides.config is not None:
+        _check_config(overrides.config)
     if source.startswith(HUB_SCHEME):
-        from milepost.sources.hub.listing import find_on_hub
-
-        return (find_on_hub(source, given),)
-    return find_local(source, given)
+        return (find_on_hub(source, overrides),)
+    return find_local(source, overrides)
 
 
 def _check_config(path: Path) -> None:
@@ -96,49 +107,63 @@ def _check_config(path: Path) -> None:
 
 
 def _find_base(address: str) -> Checkpoint:
-    found = [checkpoint for run in _find(address, NOTHING) for checkpoint in run.checkpoints]
+    found = [checkpoint for raw in _find(address, NO_OVERRIDES) for checkpoint in raw.checkpoints]
     if len(found) != 1:
         raise SourceError(f"{shown(address)} has {len(found)} checkpoints, not one")
     return found[0]
 
 
-def _merged(runs: Sequence[Run]) -> list[Run]:
-    by_root: dict[str, Run] = {}
-    for run in runs:
-        first = by_root.get(run.root)
+def _merged(found: Sequence[RawSeries]) -> list[RawSeries]:
+    """Merge series of one folder or repository; a link and its folder are one."""
+    merged: dict[str, RawSeries] = {}
+    for raw in found:
+        root = _real_root(raw)
+        first = merged.get(root)
         if first is None:
-            by_root[run.root] = run
+            merged[root] = raw
             continue
-        together = {one.source: one for one in (*first.checkpoints, *run.checkpoints)}
-        source = first.source if run.source in first.source.split() else f"{first.source} {run.source}"
-        by_root[run.root] = Run(run.root, run.name, source, ordered(list(together.values())))
-    return list(by_root.values())
+        if raw.root != first.root:
+            _note_link(first.root, raw.root)
+        checkpoints = {
+            checkpoint.source.removeprefix(series.root): checkpoint
+            for series in (raw, first)
+            for checkpoint in series.checkpoints
+        }
+        source = first.source if raw.source in first.source.split() else f"{first.source} {raw.source}"
+        merged[root] = replace(first, source=source, checkpoints=ordered(list(checkpoints.values())))
+    return list(merged.values())
 
 
-def _unique_names(runs: Sequence[Run]) -> list[str]:
-    """The runs' names, with as much of their folders (or organisation) as it takes to tell them apart."""
-    parts = [PurePath(run.root.replace("hf://", "hf/")).parts for run in runs]
-    names = [run.name for run in runs]
-    for depth in range(2, max((len(one) for one in parts), default=0) + 1):
+def _real_root(raw: RawSeries) -> str:
+    return raw.root if raw.root.startswith(HUB_SCHEME) else os.path.realpath(raw.root)
+
+
+@cache
+def _note_link(first: str, second: str) -> None:
+    """Say once that two names are one folder."""
+    logger.warning("%s and %s are the same folder, so they are one series", shown(first), shown(second))
+
+
+def _unique_names(found: Sequence[RawSeries]) -> list[str]:
+    """Return unique names: each series' name, with as much of its folders (or organisation) as needed."""
+    all_parts = [PurePath(raw.root.replace(HUB_SCHEME, "hf/")).parts for raw in found]
+    names = [raw.name for raw in found]
+    for depth in range(2, max(map(len, all_parts), default=0) + 1):
         if len(set(names)) == len(names):
             break
         names = [
-            "-".join(part for part in own[-depth:] if part != "/") if names.count(name) > 1 else name
-            for own, name in zip(parts, names, strict=True)
+            "-".join(part for part in parts[-depth:] if part != "/") if names.count(name) > 1 else name
+            for parts, name in zip(all_parts, names, strict=True)
         ]
     return names
 
 
-def _series(run: Run, name: str) -> Series:
-    checkpoints = tuple(replace(one, series=name) for one in _with_unique_names(run.checkpoints))
-    return Series(name=name, source=run.source, checkpoints=checkpoints, root=run.root)
-
-
 def _with_unique_names(checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
-    """Where two share a name (one sub-folder in two revisions), name them by the end of their address."""
-    names = [one.name for one in checkpoints]
+    """Rename checkpoints of the same name (one sub-folder in two revisions) by the end of their address."""
+    names = [checkpoint.name for checkpoint in checkpoints]
     return tuple(
-        one if names.count(one.name) == 1 else replace(one, name=_long_name(one)) for one in checkpoints
+        checkpoint if names.count(checkpoint.name) == 1 else replace(checkpoint, name=_long_name(checkpoint))
+        for checkpoint in checkpoints
     )
 
 

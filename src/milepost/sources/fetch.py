@@ -1,4 +1,4 @@
-"""Make a checkpoint's files local: a folder is already; from the Hub comes just what is needed."""
+"""Make a checkpoint's files local: download only the files that are needed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from milepost.sources.hub.download import Download, make_local, missing_files
 from milepost.sources.hub.files import list_files
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
-from milepost.sources.names import shown
-from milepost.sources.overrides import Given
+from milepost.sources.messages import shown
+from milepost.sources.overrides import Overrides
 from milepost.types import Checkpoint, HubLocation
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")
@@ -23,30 +23,30 @@ _TOKENIZER_PATTERNS = (*TOKENIZER_FILES, "*.tiktoken", CONFIG)
 
 
 def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool = True) -> Path:
-    """The folder with the checkpoint's config and weights, downloaded to the Hub cache if it is not there.
+    """Return the folder with the checkpoint's config and weights; download what the Hub cache lacks.
 
-    Downloads the commit that was listed, never code, optimizer states or a second copy of the weights in
-    another format. What is in the cache already is not asked for again: if all is, no request is made.
+    The commit that was listed is downloaded, never code, optimizer states or a second copy of the weights in
+    another format. No request is made if everything is in the cache.
 
     Args:
-        cache_dir: given, the downloaded weights are compared with their published SHA-256, which
-            huggingface_hub does not do (about 1 s per GB; remembered there while a file is unchanged).
-        repair: a damaged file in the cache is fetched again, it alone and once; else it is an error.
+        cache_dir: compare the downloaded weights with their published SHA-256, which huggingface_hub does not
+            do (about 1 s per GB); hashes of unchanged files are cached here. None: no comparison.
+        repair: download a damaged file again, once; otherwise it is an error.
 
     Raises:
-        CheckpointError: the checkpoint has a problem, the download failed for good, or is damaged.
+        CheckpointError: the checkpoint has a problem, the download failed for good, or a file is damaged.
     """
     if checkpoint.problem:
         raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    asked = Download(shown(checkpoint.source), CheckpointError, cache_dir, repair)
-    return make_local(location, _files_of(checkpoint, location), asked) / location.subfolder
+    options = Download(shown(checkpoint.source), CheckpointError, cache_dir, repair)
+    return make_local(location, _files_of(checkpoint, location), options) / location.subfolder
 
 
 def is_fetched(checkpoint: Checkpoint) -> bool:
-    """Whether `fetch` would have nothing to download; of an adapter, neither for its base."""
+    """Return True if `fetch` would download nothing, for an adapter and for its base."""
     location = checkpoint.location
     if checkpoint.base is not None and not is_fetched(checkpoint.base):
         return False
@@ -56,12 +56,12 @@ def is_fetched(checkpoint: Checkpoint) -> bool:
 
 
 def _files_of(checkpoint: Checkpoint, location: HubLocation) -> dict[str, HubFile]:
-    """The weight files that belong to the checkpoint, and what describes it.
+    """Return the weight files of the checkpoint and the files that describe it.
 
     Raises:
-        CheckpointError: it no longer is what was found there.
+        CheckpointError: the checkpoint has changed since it was listed.
     """
-    layout = hub_layout(location, Given(config=checkpoint.config))
+    layout = hub_layout(location, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         problem = layout.problem if layout else "no weights in it"
         raise CheckpointError(f"{shown(checkpoint.source)}: {problem}")
@@ -72,14 +72,14 @@ def _files_of(checkpoint: Checkpoint, location: HubLocation) -> dict[str, HubFil
 
 
 def _described(checkpoint: Checkpoint, location: HubLocation) -> dict[str, HubFile]:
-    """The files that tell its config, which weights it has and how it generates."""
+    """Return the files with its config, the index of its weights and its generation settings."""
     format = format_named(checkpoint.format)
     telling = (*_DESCRIPTIONS, *(format.describing if format else ()))
     return _wanted(location, telling, _DESCRIPTIONS)
 
 
 def fetch_config(checkpoint: Checkpoint) -> Path:
-    """The folder that `fetch` would return, with what tells the config in it or above it, and no more.
+    """Return the folder that `fetch` would return, with only the files that describe the checkpoint.
 
     Raises:
         CheckpointError: the download failed for good.
@@ -87,20 +87,20 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     location = checkpoint.location
     if isinstance(location, Path):
         return location
-    asked = Download(shown(checkpoint.source))
-    return make_local(location, _described(checkpoint, location), asked) / location.subfolder
+    options = Download(shown(checkpoint.source))
+    return make_local(location, _described(checkpoint, location), options) / location.subfolder
 
 
 def fetch_tokenizer_files(location: HubLocation, *, what: str, error: type[MilepostError]) -> Path:
-    """The folder with the tokenizer files of a Hub location; empty of them where it has none."""
+    """Return the folder with the tokenizer files of a Hub location, which may have none."""
     wanted = _wanted(location, _TOKENIZER_PATTERNS, (CONFIG,))
     return make_local(location, wanted, Download(shown(what), error)) / location.subfolder
 
 
 def _wanted(location: HubLocation, here: Sequence[str], above: Sequence[str]) -> dict[str, HubFile]:
-    """The files of a commit with these names (shell patterns) in the location's folder and the one above it.
+    """Return the files that match shell patterns, in the location's folder (`here`) and its parent (`above`).
 
-    Chosen here, because huggingface_hub's own patterns cross folders.
+    huggingface_hub's own patterns cross folders; these do not.
     """
     return {
         path: file
@@ -111,7 +111,7 @@ def _wanted(location: HubLocation, here: Sequence[str], above: Sequence[str]) ->
 
 
 def _is_one_of(path: str, folder: str, patterns: Sequence[str]) -> bool:
-    """Whether the path, seen from the folder, matches; part by part, so that `*` stays within one level."""
+    """Return True if the path relative to the folder matches; `*` stays within one level."""
     prefix = f"{folder}/" if folder else ""
     if not path.startswith(prefix):
         return False

@@ -1,7 +1,6 @@
-"""What a folder of files is: which checkpoint format, which weight files, and what is missing.
+"""Recognise a checkpoint folder by names, sizes and the index of shards.
 
-Works on names, sizes and an index of shards, so that a folder on disk and one
-on the Hub are judged by one rule.
+A folder on disk and one on the Hub are judged by the same rules.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencep
 _READ_FILES = frozenset({CONFIG, "generation_config.json", ADAPTER_CONFIG, *TOKENIZER_FILES})
 _SMALL_FILES = _READ_FILES | {"README.md", ".gitattributes"}
 CHECKSUM_FILES = ("SHA256SUMS", ".sha256")
-"""Names, or ends of names, of files that tell the SHA-256 of others."""
+"""Names, or endings, of files with SHA-256 sums of other files."""
 _UNFINISHED = re.compile(r"(?:^\.?tmp|\.(?:incomplete|tmp|part|partial|lock)$)")
 
 
 def recognise(contents: Contents) -> Layout | None:
-    """Say what a folder holds; None where nothing in it looks like a checkpoint's weights."""
+    """Return the layout of a folder; None if nothing in it looks like a checkpoint's weights."""
     try:
         found = (format.recognise(contents) for format in FORMATS)
         return next((layout for layout in found if layout is not None), None)
@@ -37,17 +36,17 @@ def recognise(contents: Contents) -> Layout | None:
 
 
 def has_tokenizer(names: Collection[str]) -> bool:
-    """Whether the files can make a tokenizer (a `tokenizer_config.json` alone cannot)."""
+    """Return True if the files can make a tokenizer (a `tokenizer_config.json` alone cannot)."""
     if any(name in names for name in _VOCABULARIES) or {"vocab.json", "merges.txt"} <= set(names):
         return True
     return any(name.endswith(".tiktoken") for name in names)
 
 
 def is_read(name: str) -> bool:
-    """Whether a file of this name, besides the weights, is opened when its checkpoint is evaluated."""
+    """Return True if a file of this name, besides the weights, is opened for an evaluation."""
     return name in _READ_FILES or "index" in name or name.endswith((".tiktoken", *CHECKSUM_FILES))
 
 
 def looks_unfinished(files: Collection[str], folders: Collection[str]) -> bool:
-    """Whether a folder without weights looks like a save that has only begun."""
+    """Return True if a folder without weights looks like a save that has just begun."""
     return not folders and all(name in _SMALL_FILES or _UNFINISHED.search(name) for name in files)

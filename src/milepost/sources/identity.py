@@ -1,9 +1,8 @@
-"""Which model a checkpoint is: a hash of its config and weights, whatever its name and place.
+"""Identify a checkpoint by a hash of its config and weights, whatever its name and place.
 
-An adapter's is the hash of its own files and of its base's identity.
-Two checkpoints with one identity give the same scores; a folder overwritten in place has a new one. The
-config's dtype belongs to it, because `--dtype auto` computes in it. What does not: `_name_or_path`,
-`transformers_version` and the like, which tell where a file comes from and not what it computes.
+The hash of an adapter includes its base's. Checkpoints of one identity give the same scores; a folder that
+was overwritten in place has a new one. The config's dtype is part of it, because `--dtype auto` uses it;
+`_name_or_path`, `transformers_version` and the like are not, because they do not change the computation.
 """
 
 from __future__ import annotations
@@ -28,50 +27,50 @@ from milepost.sources.hub.files import list_files
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local import find_config, inspect_folder
-from milepost.sources.names import shown
-from milepost.sources.overrides import Given
+from milepost.sources.messages import shown
+from milepost.sources.overrides import Overrides
 from milepost.types import Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
 _NOT_THE_ADAPTER = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})
-_FORM = "milepost-model-1"
+_VERSION = "milepost-model-1"
 
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """One weight file."""
+    """A weight file."""
 
     name: str
-    """Its path in the checkpoint's folder."""
+    """Path in the checkpoint's folder."""
     size: int
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a checkpoint is, apart from its name."""
+    """The model id of a checkpoint, with its files."""
 
     model_id: str
     """64 hex digits."""
     files: tuple[FileDigest, ...]
-    """The weight files, by name."""
+    """The weight files, sorted by name."""
 
 
 def identify(
     checkpoint: Checkpoint, cache_dir: Path, hash_file: Callable[[Path], str] = sha256_now
 ) -> Identity:
-    """The identity of the checkpoint's model, as it is now.
+    """Return the identity of the checkpoint's model as it is now.
 
-    For the Hub the published SHA-256 of each weight file is taken, without downloading it. Local files are
-    read, or remembered under `cache_dir` while they are unchanged: asking again after the weights were read
-    is cheap, and an equal answer proves that what was read is what was identified.
+    For the Hub, the published SHA-256 of the weight files is used, without a download. Local files are read,
+    or taken from the cache in `cache_dir` while they are unchanged: a second call after the weights were read
+    is cheap, and an equal result proves that they are the ones that were identified.
 
     Args:
-        hash_file: as of `digests.sha256_of`, for the checkpoint's own weight files.
+        hash_file: as in `digests.sha256_of`, for the checkpoint's own weight files.
 
     Raises:
-        CheckpointError: the checkpoint has a problem, a file cannot be read, or is not what is known of it
-            by the sums beside it (`SHA256SUMS`, `model.safetensors.sha256`) or from an earlier visit.
+        CheckpointError: the checkpoint has a problem, a file cannot be read, or differs from the sums beside
+            it (`SHA256SUMS`, `model.safetensors.sha256`) or from an earlier visit.
     """
     if checkpoint.problem:
         raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
@@ -85,28 +84,28 @@ def identify(
     return _identity(described, files)
 
 
-_Found = tuple[Path, tuple[FileDigest, ...]]
+_FolderAndFiles = tuple[Path, tuple[FileDigest, ...]]
 """The folder with the config, and the digests of the weight files."""
 
 
 def _in_folder(
     checkpoint: Checkpoint, folder: Path, cache_dir: Path, hash_file: Callable[[Path], str]
-) -> _Found:
-    layout = inspect_folder(folder, Given(config=checkpoint.config))
+) -> _FolderAndFiles:
+    layout = inspect_folder(folder, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         raise CheckpointError(
-            f"{shown(str(folder))}: {layout.problem if layout and layout.problem else 'no weights in it'}"
+            f"{shown(folder)}: {layout.problem if layout and layout.problem else 'no weights in it'}"
         )
     files = _digests_in(folder, layout.weight_files, cache_dir, hash_file)
     config = checkpoint.config or find_config(folder)
     small = [folder / name for name in (ADAPTER_CONFIG, *(names.index for names in WEIGHT_NAMES))]
     for path in (*small, *([config] if config else [])):
         if promised_sha256(path) is not None and path.is_file():
-            check_promise(path, sha256_of(path, cache_dir, judged_elsewhere=True))
+            check_promise(path, sha256_of(path, cache_dir, has_trusted_hash=True))
     return folder, files
 
 
-def _on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> _Found:
+def _on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> _FolderAndFiles:
     weights = _weight_files(location, checkpoint)
     if any(file.sha256 is None for file in weights.values()):  # small enough to be kept in git
         folder = fetch(checkpoint)
@@ -116,7 +115,7 @@ def _on_hub(checkpoint: Checkpoint, location: HubLocation, cache_dir: Path) -> _
 
 
 def _description(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
-    """What is told of the model besides its weights; nothing where they tell it themselves."""
+    """Return the config entries that are part of the identity; empty if the weights have no config."""
     if checkpoint.base is not None:
         adapter = read_config_file(folder / ADAPTER_CONFIG)
         return {"config": {key: value for key, value in adapter.items() if key not in _NOT_THE_ADAPTER}}
@@ -130,7 +129,7 @@ def _description(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
 
 
 def _weight_files(location: HubLocation, checkpoint: Checkpoint) -> dict[str, HubFile]:
-    layout = hub_layout(location, Given(config=checkpoint.config))
+    layout = hub_layout(location, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         raise CheckpointError(
             f"{shown(checkpoint.source)}: {layout.problem if layout else 'no weights in it'}"
@@ -150,22 +149,22 @@ def _digests_in(
 
 
 def _digest_of(folder: Path, name: str, cache_dir: Path, hash_file: Callable[[Path], str]) -> FileDigest:
-    """Checked against the sum beside the file; where there is none, against an earlier visit."""
+    """Return a file's digest, checked against the sum beside it or else against an earlier visit."""
     path = folder / name
     promised = promised_sha256(path) is not None
-    sha256 = sha256_of(path, cache_dir, judged_elsewhere=promised, hash_file=hash_file)
+    sha256 = sha256_of(path, cache_dir, has_trusted_hash=promised, hash_file=hash_file)
     check_promise(path, sha256)
     return FileDigest(name, path.stat().st_size, sha256)
 
 
 def _identity(described: Mapping[str, Any], files: tuple[FileDigest, ...]) -> Identity:
     files = tuple(sorted(files, key=lambda file: file.name))
-    told = {
-        "form": _FORM,
+    parts = {
+        "form": _VERSION,
         **described,
         "weights": [[file.name, file.size, file.sha256] for file in files],
     }
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Identity(hashlib.sha256(text.encode("ascii")).hexdigest(), files)
 
 

@@ -1,4 +1,4 @@
-"""Whether a weight file is all there, told from its head and its end without reading what lies between."""
+"""Check from its beginning and end that a weight file is complete."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
 
 _ZIP = b"PK\3\4"
 
 
 def first_refusal(folder: Path, names: Iterable[str], check: Callable[[Path], Any]) -> str | None:
-    """What `check` says against the first file that it refuses, without the folder's own path."""
+    """Return the message of `check` for the first file that it refuses, with paths relative to the folder."""
     for name in names:
         try:
             check(folder / name)
@@ -26,17 +26,17 @@ def first_refusal(folder: Path, names: Iterable[str], check: Callable[[Path], An
 
 
 def check_zip(path: Path) -> None:
-    """Refuse a file of `torch.save` that is cut short, as one that is still being written is.
+    """Check that a file of `torch.save` is not cut short, as it is while it is being written.
 
     torch writes a zip archive, whose directory comes last; before torch 1.6 it wrote a bare pickle.
 
     Raises:
-        CheckpointError: naming the file; also where it cannot be read.
+        CheckpointError: the file is cut short or cannot be read.
     """
     try:
         with open_regular(path) as file:
             cut_short = file.read(len(_ZIP)) == _ZIP and not zipfile.is_zipfile(file)
     except OSError as error:
-        raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     if cut_short:
-        raise CheckpointError(f"{shown(str(path))} is cut short", "copy or download the file again")
+        raise CheckpointError(f"{shown(path)} is cut short", "copy or download the file again")

@@ -1,6 +1,6 @@
-"""Links that leave their folder: a foreign checkpoint must not make us read other files of this machine.
+"""Find links that leave their folder: a foreign checkpoint must not make us read other files of this machine.
 
-A snapshot in a Hugging Face cache links to the blobs of its own repository, which is as it should be.
+A snapshot in a Hugging Face cache links to the blobs of its own repository, which is allowed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def leads_out(path: Path) -> bool:
-    """Whether a file is a link to a place outside its folder (or outside its repository's cache)."""
+    """Return True for a link to a place outside its folder (and outside its repository's cache)."""
     if not os.path.islink(path):
         return False
     folder = path.parent.resolve()
@@ -19,12 +19,12 @@ def leads_out(path: Path) -> bool:
 
 
 def is_dangling(path: Path) -> bool:
-    """Whether a link leads to nothing: a disk that is not mounted, a cache that was pruned, or itself."""
+    """Return True for a link without a target: an unmounted disk, a pruned cache, or the link itself."""
     return os.path.islink(path) and not os.path.exists(path)
 
 
 def hub_cache_around(folder: Path) -> Path | None:
-    """`.../models--org--name` for a resolved folder inside one of its snapshots; None elsewhere."""
+    """Return `.../models--org--name` for a resolved folder inside one of its snapshots, else None."""
     for place in folder.parents:
         if place.name == "snapshots" and place.parent.name.startswith("models--"):
             return place.parent

@@ -1,4 +1,4 @@
-"""What the user gives for checkpoints that lack it."""
+"""Options that complete or replace what a SOURCE says about its checkpoints."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """Options that say more about a SOURCE than lies in it."""
+class Overrides:
+    """Options that replace parts of a checkpoint."""
 
     config: Path | None = None
-    """A config in place of any that lies beside the checkpoints."""
+    """A config in place of the one beside the weights."""
     base: str | None = None
-    """The model that adapters change: a folder or a Hub address, in place of what they name."""
+    """The base model of adapters (a folder or Hub address) in place of the one that they name."""
 
 
-NOTHING = Given()
+NO_OVERRIDES = Overrides()

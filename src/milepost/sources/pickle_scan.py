@@ -1,8 +1,8 @@
-"""Pickles beside the weights, such as an optimizer's state, that would run code if somebody loaded them.
+"""Scan pickles beside the weights, such as optimizer states, for names that would run code when loaded.
 
-Milepost loads none of them. Their instructions are looked through, and none carried out, for the names by
-which pickles are known to run code, so that who evaluates a foreign checkpoint is told. It is a warning, and
-no proof that the others are harmless. Format: Python's `pickletools`; torch wraps it in a zip archive.
+Milepost does not load them. Their opcodes are read but not executed, so that users of a foreign checkpoint
+get a warning; it does not prove that other files are harmless. Format: Python's `pickletools`; torch wraps it
+in a zip archive.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.sources.regular_files import open_regular
 
 _ENDS = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
@@ -26,7 +26,7 @@ _BUILTINS = ("builtins", "__builtin__")
 
 
 def unread_pickles(folder: Path, weight_files: Collection[str]) -> Iterator[str]:
-    """One line for each file of the folder, weights apart, that names a way to run code."""
+    """Yield a warning for each file of the folder, except the weights, that would run code."""
     for path in sorted(folder.iterdir()):
         if path.name.endswith(_ENDS) and path.name not in weight_files and path.is_file():
             for name in _names_in(path):
@@ -36,7 +36,7 @@ def unread_pickles(folder: Path, weight_files: Collection[str]) -> Iterator[str]
 
 
 def _names_in(path: Path) -> Iterator[str]:
-    """Full names of what the file's pickle would look up, as far as it can be read."""
+    """Yield the full names in a file's pickle, as far as it can be read."""
     strings: list[str] = []
     try:
         for opcode, argument, _ in pickletools.genops(_pickle_in(path)):
@@ -47,7 +47,7 @@ def _names_in(path: Path) -> Iterator[str]:
             elif isinstance(argument, str):
                 strings = [*strings[-1:], argument]
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile):
-        return  # no pickle, or a broken one, which nobody reads
+        return  # not a pickle, or a broken one
 
 
 def _pickle_in(path: Path) -> bytes:

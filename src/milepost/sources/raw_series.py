@@ -1,48 +1,48 @@
-"""A training run as it was found, before runs from several SOURCEs are merged and named."""
+"""A series as it was found, before series of several SOURCEs are merged and named."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from milepost.errors import SourceError
-from milepost.sources.names import listed, shown
+from milepost.sources.messages import listed, shown
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint, step_order
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Checkpoints that belong together, because they lie in one folder or one repository."""
+class RawSeries:
+    """Checkpoints in one folder or repository."""
 
     root: str
-    """What makes it the same run as another: the absolute path of its folder, or `hf://org/name`."""
+    """Identity of the series: the absolute path of its folder, or `hf://org/name`."""
     name: str
     source: str
-    """The SOURCE it was found by."""
+    """The SOURCE that it was found by."""
     checkpoints: tuple[Checkpoint, ...]
 
 
 def ordered(checkpoints: list[Checkpoint]) -> tuple[Checkpoint, ...]:
-    """By step, then name."""
-    return tuple(sorted(checkpoints, key=lambda one: step_order(one.step, one.name)))
+    """Sort checkpoints by step, then by name."""
+    return tuple(sorted(checkpoints, key=lambda checkpoint: step_order(checkpoint.step, checkpoint.name)))
 
 
-def select(run: Run, steps: Steps | None) -> Run:
-    """The run's checkpoints at the wanted steps.
+def select(raw: RawSeries, steps: Steps | None) -> RawSeries:
+    """Return the series with only the wanted steps.
 
     Raises:
-        SourceError: there is none.
+        SourceError: no checkpoint has such a step.
     """
     if steps is None:
-        return run
-    kept = tuple(one for one in run.checkpoints if one.step in steps)
+        return raw
+    kept = tuple(checkpoint for checkpoint in raw.checkpoints if checkpoint.step in steps)
     if not kept:
-        there = [str(one.step) for one in run.checkpoints if one.step is not None]
+        known = [str(checkpoint.step) for checkpoint in raw.checkpoints if checkpoint.step is not None]
         raise SourceError(
-            f"{shown(run.source)} has no checkpoint at steps {steps}",
-            f"its steps are {_abridged(there)}" if there else "the names of its checkpoints tell no step",
+            f"{shown(raw.source)} has no checkpoint at steps {steps}",
+            f"its steps are {_abridged(known)}" if known else "the names of its checkpoints have no step",
         )
-    return Run(run.root, run.name, run.source, kept)
+    return replace(raw, checkpoints=kept)
 
 
 def _abridged(steps: list[str]) -> str:

@@ -1,7 +1,7 @@
-"""Files of a foreign folder, opened only where they are files.
+"""Open files of a foreign folder only if they are regular files.
 
-Opening a named pipe waits for ever, and a device such as `/dev/zero` never ends; a file of hours' length
-fills the memory. So everything that is read of a checkpoint is opened here.
+Opening a named pipe waits for ever, a device such as `/dev/zero` never ends, and an endless file fills the
+memory. So every file of a checkpoint is opened here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 LARGEST_DESCRIPTION = 500_000_000
-"""Bytes of a file that describes a model or a tokenizer; the largest tokenizers have some 40 million."""
+"""Limit in bytes for files that describe a model or tokenizer; the largest tokenizers have 40 million."""
 
 _LARGE = 100_000_000
-"""Bytes; smaller files are not looked at for holes."""
+"""Bytes; smaller files are not checked for holes."""
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -28,13 +28,13 @@ _KINDS = (
 
 
 def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
-    """The file, open for reading.
+    """Open a file for reading.
 
     Args:
-        buffering: as of `open`.
+        buffering: as in `open`.
 
     Raises:
-        OSError: it cannot be opened, or is no file; `strerror` says what it is instead.
+        OSError: the file cannot be opened, or is not a regular file; `strerror` says what it is.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     try:
@@ -48,10 +48,10 @@ def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """All bytes of a file.
+    """Return all bytes of a file.
 
     Raises:
-        OSError: as `open_regular`, or it is longer than `limit` bytes.
+        OSError: as `open_regular`, or the file is longer than `limit` bytes.
     """
     with open_regular(path) as file:
         content = file.read(limit + 1)
@@ -61,10 +61,10 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def kind_of(mode: int) -> str | None:
-    """What something that is no file is called; None for a file.
+    """Return the name of a kind of file, such as `a named pipe`; None for regular files.
 
     Args:
-        mode: `st_mode` of it.
+        mode: `st_mode` of the file.
     """
     if stat.S_ISREG(mode):
         return None
@@ -72,7 +72,7 @@ def kind_of(mode: int) -> str | None:
 
 
 def irregular(path: Path) -> str | None:
-    """What lies there instead of a file: `a named pipe`, `a link to nothing`; None for a file or nothing."""
+    """Return the kind of an irregular file (`a named pipe`), or None for a regular or missing file."""
     try:
         return kind_of(os.stat(path).st_mode)
     except OSError:
@@ -80,9 +80,9 @@ def irregular(path: Path) -> str | None:
 
 
 def too_large(path: Path) -> str | None:
-    """Why a file that is no weights is not read: more bytes than any description of a model has.
+    """Return a problem if a file that is not weights is too large to describe a model, else None.
 
-    Hashing a hollow file of a terabyte takes as long as a full one.
+    Hashing a sparse file of a terabyte takes as long as a full one.
     """
     try:
         size = os.stat(path).st_size
@@ -92,7 +92,7 @@ def too_large(path: Path) -> str | None:
 
 
 def is_hollow(path: Path) -> bool:
-    """Whether a large file was never written: nearly all of it is holes, which read as zeros."""
+    """Return True for a large file that is nearly all holes, which read as zeros."""
     try:
         state = os.stat(path)
     except OSError:

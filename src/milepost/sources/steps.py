@@ -1,4 +1,4 @@
-"""Which steps of a training run are wanted: `--steps BEGIN:END:STRIDE`."""
+"""Selection of steps: `--steps BEGIN:END:STRIDE`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from milepost.errors import SourceError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 _FORM = re.compile(r"([0-9]{0,18})(?:(:)([0-9]{0,18})(?::([0-9]{0,18}))?)?")
 _HINT = "write BEGIN:END:STRIDE, for example 2000:200000:2000; parts may be left out (2000:, :5000, ::1000)"
@@ -14,19 +14,19 @@ _HINT = "write BEGIN:END:STRIDE, for example 2000:200000:2000; parts may be left
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A selection of steps. `begin` and `end` both belong to it; None leaves that side open."""
+    """A selection of steps. `begin` and `end` are included; None leaves that side open."""
 
     begin: int | None = None
     end: int | None = None
     stride: int = 1
-    """Keep every stride-th step, counted from `begin`, or from 0 where `begin` is None."""
+    """Keep every stride-th step, counted from `begin`, or from 0 if `begin` is None."""
 
     @classmethod
     def parse(cls, text: str) -> Steps:
-        """Read `BEGIN:END:STRIDE`. A number alone (`400`) means just that step.
+        """Parse `BEGIN:END:STRIDE`. A single number (`400`) selects that step only.
 
         Raises:
-            SourceError: the text is not of that form, the stride is 0 or BEGIN is after END.
+            SourceError: the text has another form, the stride is 0, or BEGIN is after END.
         """
         form = _FORM.fullmatch(text.strip())
         if form is None or not text.strip():
@@ -50,7 +50,7 @@ class Steps:
 
     @property
     def last(self) -> int | None:
-        """The largest step that belongs to it; None where there is no end."""
+        """The largest selected step; None without an end."""
         if self.end is None:
             return None
         begin = self.begin or 0

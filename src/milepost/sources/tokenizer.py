@@ -1,4 +1,4 @@
-"""Where a checkpoint's tokenizer lies. Finds and downloads files; does not load them."""
+"""Find and download the files of a checkpoint's tokenizer, without loading them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, list_files
 from milepost.sources.links import leads_out
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.types import Checkpoint, HubLocation
 
-_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
+TOKENIZER_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _REPO_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?:@[^/@]+)?")
 
 
 def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> Path:
-    """A local folder with the tokenizer's files, downloaded if need be (them alone).
+    """Return a local folder with the tokenizer's files; download only these if they are missing.
 
-    Looked for in: `override` (a folder, `hf://org/name` or `org/name`), the checkpoint, the folder above it,
-    and for the Hub the root of its revision and of `main`; for an adapter then in its base.
+    Searched in order: `override` (a folder, `hf://org/name` or `org/name`); the checkpoint; the folder above
+    it; on the Hub the root of its revision and of `main`; for an adapter its base.
 
     Raises:
-        TokenizerError: there is none.
+        TokenizerError: no tokenizer was found.
     """
     if override is not None:
         return _overriding(override)
@@ -36,37 +36,37 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
     if found is None and checkpoint.base is not None:
         return tokenizer_location(checkpoint.base)
     if found is None:
-        raise TokenizerError(f"{shown(checkpoint.source)} has no tokenizer", _HINT)
+        raise TokenizerError(f"{shown(checkpoint.source)} has no tokenizer", TOKENIZER_HINT)
     return found
 
 
 def _overriding(override: str) -> Path:
     if not override.strip():
-        raise TokenizerError("--tokenizer is empty", _HINT)
+        raise TokenizerError("--tokenizer is empty", TOKENIZER_HINT)
     try:
         path = Path(override).expanduser()
         if path.is_file():
             path = path.parent
         if path.is_dir():
             if not _has_tokenizer(path):
-                raise TokenizerError(f"there is no tokenizer in {shown(override)}", _HINT)
+                raise TokenizerError(f"there is no tokenizer in {shown(override)}", TOKENIZER_HINT)
             return path.resolve()
     except (ValueError, OSError) as error:
         raise TokenizerError(
-            f"--tokenizer {shown(override)!r} is not a valid path: {error}", _HINT
+            f"--tokenizer {shown(override)!r} is not a valid path: {error}", TOKENIZER_HINT
         ) from error
     text = override.removeprefix("hf://")
     if override == text and not _REPO_ID.fullmatch(override):
-        raise TokenizerError(f"--tokenizer {shown(override)} does not exist", _HINT)
+        raise TokenizerError(f"--tokenizer {shown(override)} does not exist", TOKENIZER_HINT)
     try:
         found = _at_address(HubAddress.parse(f"hf://{text}"))
     except SourceError as error:
         here = "there is no such folder, and " if override == text else ""
         raise TokenizerError(
-            f"--tokenizer {shown(override)}: {here}{error.message}", error.hint or _HINT
+            f"--tokenizer {shown(override)}: {here}{error.message}", error.hint or TOKENIZER_HINT
         ) from error
     if found is None:
-        raise TokenizerError(f"there is no tokenizer in {shown(override)}", _HINT)
+        raise TokenizerError(f"there is no tokenizer in {shown(override)}", TOKENIZER_HINT)
     return found
 
 
@@ -84,7 +84,7 @@ def _beside(folder: Path) -> Path | None:
     place = next((place for place in (folder, folder.parent) if _has_tokenizer(place)), None)
     for path in place.iterdir() if place else ():
         if is_read(path.name) and leads_out(path):
-            raise TokenizerError(f"{shown(str(path))} is a link out of its folder", _HINT)
+            raise TokenizerError(f"{shown(path)} is a link out of its folder", TOKENIZER_HINT)
     return place
 
 

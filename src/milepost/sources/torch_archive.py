@@ -1,9 +1,7 @@
-"""What a file written by `torch.save` holds: plain values, and which tensors lie where. Runs nothing of it.
+"""Read the values in a file of `torch.save`, and the places of its tensors, without torch.
 
-The file is a zip archive: a pickle (`data.pkl`) and one record of raw bytes per storage. A pickle can name
-any function and have it called. Here a name is looked up in an allow-list and never imported: what may be
-named becomes a `StandIn`, which keeps what it was given and does nothing; anything else is refused by name.
-Knows no torch, and reads no tensor's data, so one of a hundred states in a file can be read alone.
+The file is a zip archive: a pickle (`data.pkl`, read by `safe_unpickler`) and one record of raw bytes per
+storage. No tensor data is read, so that one of a hundred states in a file can be read alone.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -20,66 +17,37 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import first_line, shown
+from milepost.sources.dtypes import BYTES_PER_ITEM, PLAIN
+from milepost.sources.messages import first_line, shown, unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.sources.safe_unpickler import ForbiddenName, SafeUnpickler
 
 _STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
     "BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16",
     "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "uint8",
 }  # fmt: skip
-ITEM_BYTES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1,
-    "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
-}  # fmt: skip
 _MAX_PICKLE_BYTES = 1 << 28
 _LOCAL_HEADER_BYTES = 30
-_MOST_DIMENSIONS = 64
-"""As many as torch knows."""
+_MAX_DIMENSIONS = 64
+"""torch's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in the file, not read."""
+    """A tensor in the file; its data is not read."""
 
     dtype: str
-    """As torch names it: `float32`, `bfloat16`, ..."""
+    """torch's name: `float32`, `bfloat16`, ..."""
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-    """In elements, as torch counts."""
+    """In elements, as in torch."""
     begin: int
-    """Where its first element lies, in bytes from the start of the file."""
+    """Offset of the first element, in bytes from the start of the file."""
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of its elements."""
-        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
-
-
-class StandIn:
-    """An object of a class that the file names: its name and what it was made of. Inert."""
-
-    qualified_name = ""
-    given: tuple[Any, ...]
-    state: Any
-
-    def __new__(cls, *given: Any, **named: Any) -> StandIn:
-        self = object.__new__(cls)
-        self.given = given
-        self.state = None
-        return self
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """The object's own values by name; empty where it keeps none that way."""
-        return dict(self.state) if isinstance(self.state, dict) else {}
+        return math.prod(self.shape) * BYTES_PER_ITEM[self.dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,45 +63,41 @@ class _Storage:
 
 
 def read_archive(path: Path, allowed: Collection[str] = ()) -> Any:
-    """The values in a file of `torch.save`, with a `StoredTensor` for every tensor.
+    """Return the values in a file of `torch.save`, with a `StoredTensor` for every tensor.
 
     Args:
         allowed: full names (`argparse.Namespace`) that the pickle may use besides those of tensors and plain
             containers; each becomes a `StandIn`.
 
     Raises:
-        CheckpointError: the file cannot be read, is cut short or damaged, or names anything else.
+        CheckpointError: the file cannot be read, is cut short or damaged, or uses other names.
     """
-    name = shown(str(path))
+    name = shown(path)
     try:
         with open_regular(path) as file:
             records = _records(file, os.fstat(file.fileno()).st_size)
-            return _unpickle(file, records, frozenset(allowed))
+            return _unpickle(file, records, allowed)
     except OSError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror or error}") from error
-    except _Refused as refusal:
+        raise unreadable(path, error) from error
+    except ForbiddenName as refusal:
         raise CheckpointError(
-            f"{name} asks to run code ({shown(str(refusal))}), and was not loaded",
-            "nothing but tensors, plain values and the trainer's own settings is read",
+            f"{name} asks to run code ({shown(refusal)}), and was not loaded",
+            "only tensors, plain values and the trainer's own settings are read",
         ) from refusal
     except zipfile.BadZipFile as error:
         raise CheckpointError(
             f"{name} is cut short, or not written by torch 1.6 or newer", "copy or download the file again"
         ) from error
-    except Exception as error:  # bytes that are no pickle make the unpickler raise almost anything
+    except Exception as error:  # the unpickler raises almost anything on bytes that are not a pickle
         raise CheckpointError(f"{name} is damaged: {first_line(error)}") from error
 
 
-class _Refused(Exception):
-    """The pickle names something that is not allowed."""
-
-
 class _Damaged(Exception):
-    """The archive contradicts itself."""
+    """Parts of the archive contradict each other."""
 
 
 def _records(file: BinaryIO, file_bytes: int) -> dict[str, _Record]:
-    """Place of every record, by its name without the archive's own."""
+    """Return the place of every record by its name, without the archive's own name in front."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     records = {}
@@ -153,13 +117,13 @@ def _records(file: BinaryIO, file_bytes: int) -> dict[str, _Record]:
     return records
 
 
-def _unpickle(file: BinaryIO, records: Mapping[str, _Record], allowed: frozenset[str]) -> Any:
+def _unpickle(file: BinaryIO, records: Mapping[str, _Record], allowed: Collection[str]) -> Any:
     if "data.pkl" not in records:
-        raise _Damaged("it holds no data.pkl")
+        raise _Damaged("it has no data.pkl")
     if "byteorder" in records and _bytes_of(file, records["byteorder"]) != b"little":
         raise _Damaged("its numbers are big-endian")
     if records["data.pkl"].size > _MAX_PICKLE_BYTES:
-        raise _Damaged("its pickle is longer than any")
+        raise _Damaged(f"its pickle has more than {_MAX_PICKLE_BYTES} bytes")
     return _Unpickler(_bytes_of(file, records["data.pkl"]), records, allowed).load()
 
 
@@ -168,35 +132,17 @@ def _bytes_of(file: BinaryIO, record: _Record) -> bytes:
     return file.read(record.size)
 
 
-class _Unpickler(pickle._Unpickler):
-    """The one in Python: its memo is a dict, while that in C takes the memory that a hostile index names."""
-
-    def __init__(self, data: bytes, records: Mapping[str, _Record], allowed: frozenset[str]) -> None:
-        super().__init__(io.BytesIO(data))
+class _Unpickler(SafeUnpickler):
+    def __init__(self, data: bytes, records: Mapping[str, _Record], allowed: Collection[str]) -> None:
+        super().__init__(io.BytesIO(data), _KNOWN, allowed)
         self._records = records
-        self._allowed = allowed
-        self._classes: dict[str, type[StandIn]] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        full = f"{module}.{name}"
-        if full in _KNOWN:
-            return _KNOWN[full]
-        if module in {"torch", "torch.storage"} and name in _STORAGES:
-            return _STORAGES[name]
-        if module == "torch" and name in ITEM_BYTES:
-            return name
-        if full not in self._allowed:
-            raise _Refused(full)
-        if full not in self._classes:
-            self._classes[full] = type(name, (StandIn,), {"qualified_name": full})
-        return self._classes[full]
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, n_items = pid
-        if kind != "storage" or dtype not in ITEM_BYTES:
+        if kind != "storage" or dtype not in PLAIN:
             raise _Damaged("it refers to something that is not a storage")
         record = self._records[f"data/{key}"]
-        if type(n_items) is not int or n_items * ITEM_BYTES[dtype] > record.size:
+        if type(n_items) is not int or n_items * BYTES_PER_ITEM[dtype] > record.size:
             raise _Damaged(f"storage {key} is shorter than it should be")
         return _Storage(dtype, record)
 
@@ -217,16 +163,16 @@ def _placed(
     counts = (offset, *shape, *stride)
     if (
         len(shape) != len(stride)
-        or len(shape) > _MOST_DIMENSIONS
+        or len(shape) > _MAX_DIMENSIONS
         or any(type(count) is not int or count < 0 for count in counts)
     ):
         raise _Damaged("a tensor has an invalid shape")
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-    if math.prod(shape) and (last + 1) * ITEM_BYTES[dtype] > storage.record.size:
+    if math.prod(shape) and (last + 1) * BYTES_PER_ITEM[dtype] > storage.record.size:
         raise _Damaged("a tensor reaches beyond its storage")
-    if math.prod(shape) * ITEM_BYTES[dtype] > storage.record.size:
-        raise _Damaged("a tensor has more elements than are stored of it")
-    return StoredTensor(dtype, shape, stride, storage.record.begin + offset * ITEM_BYTES[dtype])
+    if math.prod(shape) * BYTES_PER_ITEM[dtype] > storage.record.size:
+        raise _Damaged("a tensor has more elements than its storage")
+    return StoredTensor(dtype, shape, stride, storage.record.begin + offset * BYTES_PER_ITEM[dtype])
 
 
 def _parameter(data: StoredTensor, *_: Any) -> StoredTensor:
@@ -234,7 +180,7 @@ def _parameter(data: StoredTensor, *_: Any) -> StoredTensor:
 
 
 def _with_attributes(make: Any, kind: Any, arguments: Any, state: Any) -> StoredTensor:
-    """A tensor that was saved with attributes of its own, as DeepSpeed's are; the attributes are left out."""
+    """Return a tensor that was saved with attributes, as DeepSpeed does, without the attributes."""
     if make not in (_tensor, _tensor_of_type, _parameter) or kind is not _PLAIN:
         raise _Damaged("a tensor has an unknown type")
     tensor: StoredTensor = make(*arguments)
@@ -242,13 +188,19 @@ def _with_attributes(make: Any, kind: Any, arguments: Any, state: Any) -> Stored
 
 
 def _encoded(text: str, encoding: str = "") -> bytes:
-    """How pickles of protocol 2 spell bytes: as text of the same code points."""
+    """Return bytes, which pickles of protocol 2 write as text of the same code points."""
     return text.encode("latin-1")
 
 
 _PLAIN = object()
-"""Stands for torch's own classes of tensors."""
+"""Stands for torch's own tensor classes."""
 _KNOWN: Mapping[str, Any] = {
+    **{f"torch.{dtype}": dtype for dtype in PLAIN},
+    **{
+        f"{module}.{name}": dtype
+        for name, dtype in _STORAGES.items()
+        for module in ("torch", "torch.storage")
+    },
     "collections.OrderedDict": OrderedDict,
     "torch.Size": tuple,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -259,4 +211,4 @@ _KNOWN: Mapping[str, Any] = {
     "torch.nn.parameter.Parameter": _PLAIN,
     "_codecs.encode": _encoded,
 }
-"""What may be named in every file, and what it becomes."""
+"""Names that every file may use, with the object that stands for each."""

@@ -1,7 +1,7 @@
-"""Small files beside the checkpoints in which a trainer notes the last one that it finished writing.
+"""Read the trackers in which trainers note the last checkpoint that is complete.
 
 Megatron-LM: `latest_checkpointed_iteration.txt`, a number or `release` (training/checkpointing.py).
-DeepSpeed: `latest`, the name of a folder (runtime/engine.py). Each is written after the folder it speaks of.
+DeepSpeed: `latest`, the name of a folder (runtime/engine.py). Each is written after its checkpoint.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _MAX_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What a tracker says."""
+    """The contents of a tracker."""
 
     file: str
-    """The tracker's own name."""
+    """File name of the tracker."""
     folder: str
-    """The name of the folder that was finished last."""
+    """Name of the last complete folder."""
 
 
 def last_finished(run: Path) -> Tracked | None:
-    """What the tracker in a run's folder says; None where there is none, or nothing that makes sense.
+    """Return the contents of the tracker in a run's folder; None without a valid one.
 
     Raises:
-        OSError: it is there and cannot be read.
+        OSError: the tracker cannot be read.
     """
     for name, folder_of in _TRACKERS.items():
         if (run / name).is_file():

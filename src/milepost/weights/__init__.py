@@ -1,6 +1,7 @@
 """Load a checkpoint: config, tensors, tokenizer, and the one model in memory."""
 
-from milepost.weights.checkpoint import CheckpointWeights, read_checkpoint
+from milepost.weights.checkpoint import read_checkpoint
+from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.config import ContextLength, context_length, read_config
 from milepost.weights.formats.megatron.tokenizer import tokenizer_folder
 from milepost.weights.formats.peft.base_model import Bases

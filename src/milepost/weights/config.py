@@ -18,11 +18,10 @@ from transformers.models.auto.modeling_auto import (
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.format import CONFIG
-from milepost.sources.formats.megatron.layout import MEGATRON_FORMATS
 from milepost.sources.local import find_config
-from milepost.sources.names import first_line, shown
+from milepost.sources.messages import first_line, shown
+from milepost.weights.formats import reader_of
 from milepost.weights.formats.dcp.torchtitan import are_torchtitan_arguments, as_llama_config
-from milepost.weights.formats.megatron.reader import megatron_config
 from milepost.weights.meta_model import class_for
 
 logger = logging.getLogger("milepost.weights")
@@ -35,10 +34,10 @@ _DEFAULT_LENGTH = 2048
 _LONGEST = 2**31 - 1
 _MOST_PARTS = 10_000
 _COUNTED = re.compile(r"layer|expert|label|attention_types|n_blocks|num_blocks|block_types")
-"""Parts of entry names that count objects which transformers creates."""
+"""Parts of the names of entries that count objects which transformers creates."""
 _CAUSAL_MARKS = ("CausalLM", "LMHead", "ForConditionalGeneration")
 _OTHER_TASK = re.compile(r"For[A-Z]|Encoder|Vision|Classifi|Reward")
-"""Parts of class names that are not causal language models."""
+"""Parts of the names of classes that are not causal language models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +49,30 @@ class ContextLength:
     """Source of the number: `config.max_position_embeddings`, `tokenizer.model_max_length` or `default`."""
 
 
-def read_config(folder: Path, format: str = "", given: Path | None = None) -> PretrainedConfig:
-    """The config of a checkpoint: the given file, else its own, else the one in the folder above.
+def read_config(folder: Path, format: str = "", override: Path | None = None) -> PretrainedConfig:
+    """Return the config of a checkpoint: `override`, its own, or the one in the folder above.
 
-    That of a Megatron-LM checkpoint is derived from its args.
+    The config of a Megatron-LM checkpoint is derived from its args.
 
     Args:
         format: as in `Checkpoint.format`.
-        given: a file in place of any that lies there; transformers' `config.json`, or torchtitan's arguments.
+        override: a file in place of the checkpoint's: transformers' `config.json` or torchtitan's arguments.
 
     Raises:
-        CheckpointError: there is none, it does not parse, it is not a causal language model's, it needs code
-            of its own, or the weights are quantized.
+        CheckpointError: there is no config, it does not parse, it is not for a causal language model, it
+            needs code of its own, or the weights are quantized.
     """
-    if format in MEGATRON_FORMATS:
-        if given is not None:
+    reader = reader_of(format)
+    if reader is not None and reader.config is not None:
+        if override is not None:
             raise CheckpointError(
-                f"{shown(str(folder))}: its args tell its config, and not --config", "leave --config out"
+                f"{shown(folder)}: its config comes from its args, not from --config", "leave --config out"
             )
-        return megatron_config(folder)
-    path = given or find_config(folder)
+        return reader.config(folder)
+    path = override or find_config(folder)
     if path is None:
-        raise CheckpointError(f"{shown(str(folder))} has no config.json", "give one with --config FILE")
-    name = shown(str(path))
+        raise CheckpointError(f"{shown(folder)} has no config.json", "give one with --config FILE")
+    name = shown(path)
     raw = read_config_file(path)
     is_titan = are_torchtitan_arguments(raw)
     if is_titan:
@@ -81,12 +81,12 @@ def read_config(folder: Path, format: str = "", given: Path | None = None) -> Pr
     _check_counts(name, raw)
     try:
         config = AutoConfig.for_model(**raw) if is_titan else _load(path)
-    except Exception as error:  # each model type's config class checks its own values in its own way
+    except Exception as error:  # each config class raises other errors for wrong values
         raise CheckpointError(
             f"{name} is not accepted by transformers: {first_line(error)}", "correct that entry of the file"
         ) from error
     _note_own_class(name, config, raw)
-    config._attn_implementation = None  # of speed, not of the model: the engine chooses its own
+    config._attn_implementation = None  # the engine chooses its own
     return config
 
 
@@ -96,12 +96,12 @@ def _load(path: Path) -> PretrainedConfig:
 
 
 def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None) -> ContextLength:
-    """The model's context, by lm_eval's rule (lm_eval/models/utils.py, resolve_max_length).
+    """Return the model's context, by lm_eval's rule (lm_eval/models/utils.py, resolve_max_length).
 
-    The text part of a composite config first, then the config, then the tokenizer, then 2048.
+    In order: the text part of a composite config, the config, the tokenizer, 2048.
 
     Raises:
-        CheckpointError: what is said is not a number of tokens.
+        CheckpointError: the value is not a number of tokens.
     """
     text_config = getattr(config, "text_config", None) or config
     for attribute in _LENGTH_ATTRIBUTES:
@@ -129,7 +129,7 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
                 "convert the checkpoint to an architecture that transformers has",
             )
         raise CheckpointError(
-            f"{name} has a model_type that transformers does not know: {shown(str(model_type))}",
+            f"{name} has a model_type that transformers does not know: {shown(model_type)}",
             "a newer transformers may know it",
         )
     architectures = raw.get("architectures") or []
@@ -139,8 +139,8 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
             str(architectures[0] if isinstance(architectures, list) and architectures else model_type)
         )
         raise CheckpointError(
-            f"{name} is not a causal language model's: {what}",
-            "only models that predict the next token can be asked; give such a checkpoint",
+            f"{name} is not for a causal language model: {what}",
+            "only models that predict the next token can be evaluated",
         )
     if kernel := _foreign_kernel(raw):
         raise CheckpointError(
@@ -153,9 +153,12 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
 
 
 def _check_counts(name: str, raw: Any, key: str = "") -> None:
-    """Refuse a config that speaks of more parts than any network has.
+    """Check that the config does not count more layers, experts or labels than any model has.
 
-    transformers makes a module, or an entry of a list, for each layer, expert and label.
+    transformers makes a module, or an entry of a list, for each of them.
+
+    Raises:
+        CheckpointError: a count is implausibly large.
     """
     if isinstance(raw, dict):
         for inner, value in raw.items():
@@ -170,7 +173,7 @@ def _check_counts(name: str, raw: Any, key: str = "") -> None:
 
 
 def _foreign_kernel(raw: Any) -> str | None:
-    """An implementation of attention named as a repository, which transformers would fetch and run."""
+    """Return an attention implementation that is a repository, which transformers would download and run."""
     if not isinstance(raw, dict):
         return None
     for key, value in raw.items():
@@ -183,11 +186,11 @@ def _foreign_kernel(raw: Any) -> str | None:
 
 
 def _is_causal(architectures: Any, model_type: str, causal: str | tuple[str, ...]) -> bool:
-    """Return whether the class that wrote the checkpoint is a causal language model or its bare body.
+    """Return True if the class that wrote the checkpoint is a causal language model or its bare body.
 
-    The bare body (`GPT2Model`) is enough where its head is tied; where not, the missing head is found later.
-    A class that transformers does not have (`LlamaWithAuxLoss`) is taken for one of the config's model type,
-    unless its name says what else it is for.
+    The bare body (`GPT2Model`) is enough if its head is tied; otherwise the missing head is found later. A
+    class that transformers does not have (`LlamaWithAuxLoss`) counts as the config's model type, unless its
+    name shows another purpose.
     """
     if not isinstance(architectures, list):
         return False
@@ -208,7 +211,7 @@ def _classes(model_type: str, causal: str | tuple[str, ...]) -> set[str]:
 def _note_own_class(name: str, config: PretrainedConfig, raw: dict[str, Any]) -> None:
     """Warn if the checkpoint was written by a class that transformers does not have."""
     causal = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[raw["model_type"]]
-    written = [str(one) for one in raw.get("architectures") or []]
+    written = [str(name) for name in raw.get("architectures") or []]
     if written and not _classes(raw["model_type"], causal) & set(written):
         logger.warning(
             "%s names the class %s, which is not run; it is read as %s",

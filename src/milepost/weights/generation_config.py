@@ -11,7 +11,7 @@ from transformers import GenerationConfig, PretrainedConfig
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.local import find_config
-from milepost.sources.names import first_line, shown
+from milepost.sources.messages import first_line, shown
 from milepost.types import GenerationDefaults
 
 FILE = "generation_config.json"
@@ -31,7 +31,7 @@ logger = logging.getLogger("milepost.weights")
 
 
 def read_generation_defaults(folder: Path, config: PretrainedConfig) -> GenerationDefaults:
-    """The defaults in the folder's `generation_config.json` or, where there is none, in the config.
+    """Return the defaults in the folder's `generation_config.json` or, without that file, in the config.
 
     Source: transformers, `PreTrainedModel.from_pretrained` and `GenerationMixin._prepare_generation_config`.
 
@@ -41,12 +41,12 @@ def read_generation_defaults(folder: Path, config: PretrainedConfig) -> Generati
     own = find_config(folder)
     path = (own.parent if own is not None else folder) / FILE
     if path.is_file():
-        given = read_config_file(path)
+        raw = read_config_file(path)
         try:
-            settings = GenerationConfig.from_dict(given)
-        except Exception as error:  # transformers tells of wrong values by many kinds of exception
-            raise CheckpointError(f"{shown(str(path))} is not usable: {first_line(error)}") from error
-        _warn_of_the_rest(given)
+            settings = GenerationConfig.from_dict(raw)
+        except Exception as error:  # transformers raises many kinds of exception for wrong values
+            raise CheckpointError(f"{shown(path)} is not usable: {first_line(error)}") from error
+        _warn_of_ignored(raw)
     else:
         settings = GenerationConfig.from_model_config(config)
     return generation_defaults(settings)
@@ -63,11 +63,11 @@ def generation_defaults(settings: GenerationConfig) -> GenerationDefaults:
     )
 
 
-def _warn_of_the_rest(given: dict[str, Any]) -> None:
-    left_out = sorted(
+def _warn_of_ignored(raw: dict[str, Any]) -> None:
+    ignored = sorted(
         name
-        for name, value in given.items()
+        for name, value in raw.items()
         if name not in (*OPTIONS, *SILENT) and value not in (None, 1, 0, 1.0)
     )
-    if left_out:
-        logger.warning("%s says %s, which texts are generated without", FILE, ", ".join(map(shown, left_out)))
+    if ignored:
+        logger.warning("%s says %s, which generation ignores", FILE, ", ".join(map(shown, ignored)))

@@ -15,14 +15,14 @@ import torch
 from milepost.errors import CheckpointError
 from milepost.sources.digests import sha256_now
 from milepost.sources.formats.huggingface.safetensors_header import Header, read_header
-from milepost.sources.names import shown
+from milepost.sources.messages import unreadable
 from milepost.sources.regular_files import open_regular
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 BLOCK_BYTES = 1 << 24
-"""Read at once, while the block before is hashed."""
+"""Bytes read at once, while the block before is hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +31,27 @@ class FileBytes:
 
     header: Header
     data: torch.Tensor
-    """[B] bytes behind the header, on the CPU."""
+    """[B] bytes after the header, on the CPU."""
     sha256: str
     """SHA-256 of the file, in hex."""
 
 
 class HeldFiles:
-    """Files read to be identified, kept until they are used, so that nothing is read or hashed twice."""
+    """Files that were read to identify a checkpoint and are kept for use, so that each is read and hashed
+    once.
+    """
 
     def __init__(self, *, pinned: bool = False) -> None:
-        """`pinned` memory is copied to a GPU without waiting; there is one copy of each file in any case."""
+        """Set whether files are read to pinned memory, which is copied to a GPU without waiting."""
         self._pinned = pinned
         self._files: dict[Path, FileBytes] = {}
         self._seen: dict[Path, tuple[list[int], str]] = {}
 
     def sha256(self, path: Path) -> str:
-        """The file's SHA-256 in hex; a safetensors file is kept for `take`, any other only read.
+        """Return the SHA-256 of a file in hex; keep a safetensors file for `take`.
 
         Raises:
-            CheckpointError: it cannot be read.
+            CheckpointError: the file cannot be read.
         """
         try:
             before = _times(path)
@@ -57,26 +59,26 @@ class HeldFiles:
                 return self._seen[path][1]
             file = read_file(path, pinned=self._pinned) if path.suffix == ".safetensors" else None
         except (OSError, CheckpointError):
-            file = None  # whoever hashes or uses the file for good says what is wrong with it
+            file = None  # the next reading raises the error
         if file is None:
             return sha256_now(path)
         self._files[path], self._seen[path] = file, (before, file.sha256)
         return file.sha256
 
     def take(self, path: Path) -> FileBytes:
-        """The file, no longer kept here; read now if it was not before.
+        """Return a file and stop keeping it; read it now if it is not kept.
 
         Raises:
-            CheckpointError: it cannot be read, or its header does not fit it.
+            CheckpointError: the file cannot be read, or its header does not fit it.
         """
         return self._files.pop(path, None) or read_file(path, pinned=self._pinned)
 
 
 def read_file(path: Path, *, pinned: bool = False) -> FileBytes:
-    """A safetensors file, hashed by a second thread while it is read.
+    """Read a safetensors file; a second thread hashes it meanwhile.
 
     Raises:
-        CheckpointError: it cannot be read, or its header does not fit it.
+        CheckpointError: the file cannot be read, or its header does not fit it.
     """
     header = read_header(path)
     data = _bytes(header.data_bytes, pinned)
@@ -86,7 +88,7 @@ def read_file(path: Path, *, pinned: bool = False) -> FileBytes:
             file.seek(header.data_begin)
             _fill(data.numpy().data, file, digest)
     except OSError as error:
-        raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     return FileBytes(header, data, digest.hexdigest())
 
 
@@ -95,7 +97,7 @@ def _bytes(n: int, pinned: bool) -> torch.Tensor:
         try:
             return torch.empty(n, dtype=torch.uint8, pin_memory=True)
         except RuntimeError:
-            pass  # more than the system lets a process lock: ordinary memory will do
+            pass  # more than a process may lock: use ordinary memory
     try:
         return torch.empty(n, dtype=torch.uint8)
     except RuntimeError as error:
@@ -104,15 +106,15 @@ def _bytes(n: int, pinned: bool) -> torch.Tensor:
 
 def _fill(buffer: memoryview, file: BinaryIO, digest: _Hash) -> None:
     """Read the rest of a file into `buffer` and add it to `digest`."""
-    there: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    ends: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
-    def hash_what_is_there() -> None:
+    def hash_read_bytes() -> None:
         done = 0
-        while (end := there.get()) is not None:
+        while (end := ends.get()) is not None:
             digest.update(buffer[done:end])
             done = end
 
-    hashing = threading.Thread(target=hash_what_is_there, name="milepost-hash", daemon=True)
+    hashing = threading.Thread(target=hash_read_bytes, name="milepost-hash", daemon=True)
     hashing.start()
     position = 0
     try:
@@ -121,9 +123,9 @@ def _fill(buffer: memoryview, file: BinaryIO, digest: _Hash) -> None:
             if not n_read:
                 raise OSError("it became shorter while it was read")
             position += n_read
-            there.put(position)
+            ends.put(position)
     finally:
-        there.put(None)
+        ends.put(None)
         hashing.join()
 
 

@@ -1,8 +1,8 @@
-"""The one model in memory, into which checkpoint after checkpoint is copied.
+"""The one model in memory, into which each checkpoint is copied.
 
-Building a module costs seconds and, compiled, minutes; copying costs as much as memory bandwidth. The copy
-goes straight by name where transformers was seen to take each tensor over as it is; where it converts
-(fuses experts, permutes, renames), it converts each checkpoint anew in a second module, which is then copied.
+Building a module costs seconds and, compiled, minutes; copying costs as much as memory bandwidth. Tensors are
+copied by name if transformers loads each of them unchanged; if it converts them (fuses experts, permutes,
+renames), it converts each checkpoint in a second module, which is then copied.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.core_model_loading import WeightRenaming
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
-from milepost.weights.checkpoint import CheckpointWeights
+from milepost.sources.messages import shown
+from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.config import context_length
 from milepost.weights.module import load_module
 
@@ -39,10 +39,10 @@ class LiveModel:
         self.config = module.config
         self._dtype = dtype
         self._direct = direct
-        """File's tensor name to module's; None where transformers converts."""
+        """Tensor name in the file to name in the module; None if transformers converts."""
         self._shapes = _shapes(weights)
         self._floating = {n for n, tensor in weights.tensors.items() if tensor.is_floating_point()}
-        self._config = _essence(weights)
+        self._config = _model_settings(weights)
         self._auto_dtype = auto_dtype(weights)
 
     @classmethod
@@ -70,18 +70,13 @@ class LiveModel:
         """Parameters, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
-    @property
-    def copies_directly(self) -> bool:
-        """Return whether checkpoints are copied by name, without a second module."""
-        return self._direct is not None
-
     def max_length(self, tokenizer: PreTrainedTokenizerBase | None) -> int:
         """Context length in tokens, by lm_eval's rule."""
         return context_length(self.config, tokenizer).tokens
 
     def accepts(self, weights: CheckpointWeights) -> str | None:
         """Return why these weights cannot be copied into this module; None if they can."""
-        config = _essence(weights)
+        config = _model_settings(weights)
         for key in sorted(config.keys() | self._config.keys()):
             if config.get(key) != self._config.get(key):
                 return f"its config has another {shown(key)}"
@@ -89,13 +84,13 @@ class LiveModel:
             return f"its dtype is {auto_dtype(weights)}, not {self._auto_dtype}"
         shapes = _shapes(weights)
         for name in sorted(shapes.keys() ^ self._shapes.keys()):
-            return f"{shown(name)} is in one of the two checkpoints only"
+            return f"{shown(name)} is in only one of the two checkpoints"
         for name, shape in shapes.items():
             if shape != self._shapes[name]:
                 return f"{shown(name)} has the shape {list(shape)}, not {list(self._shapes[name])}"
             if weights.tensors[name].is_floating_point() != (name in self._floating):
                 return f"{shown(name)} is {weights.tensors[name].dtype}"
-        return self._untied(weights)
+        return self._tie_problem(weights)
 
     def direct_tensors(self, weights: CheckpointWeights) -> dict[str, tuple[torch.Tensor, torch.dtype]]:
         """Return the tensors by the module's names with their target dtypes; empty if transformers has to
@@ -106,17 +101,17 @@ class LiveModel:
         return {own: (weights.tensors[name], target[own].dtype) for name, own in names}
 
     def copy_from(self, weights: CheckpointWeights, staged: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Replace all weights. The module then computes what a freshly loaded one would.
+        """Replace all weights; the module then computes the same as a freshly loaded one.
 
         Args:
-            staged: the same as `direct_tensors`, cast and on the module's device already.
+            staged: the same as `direct_tensors`, already cast and on the module's device.
 
         Raises:
-            CheckpointError: the weights are not accepted; the module is as it was.
+            CheckpointError: the weights are not accepted; the module is unchanged.
         """
         reason = self.accepts(weights)
         if reason is not None:
-            raise CheckpointError(f"{shown(str(weights.folder))}: {reason}")
+            raise CheckpointError(f"{shown(weights.folder)}: {reason}")
         source: Mapping[str, torch.Tensor]
         if staged is not None:
             source = staged
@@ -127,13 +122,15 @@ class LiveModel:
         target = self.module.state_dict()
         with torch.no_grad():
             for name, tensor in source.items():
-                # In the file's dtype: it is cast on the device, and no copy to a GPU waits for another.
+                # In the file's dtype: it is cast on the device, so that no copy to a GPU waits for another.
                 target[name].copy_(tensor.to(target[name].device, non_blocking=True))
-        if self.module.device.type == "cuda":  # the caller gives the memory of the source away now
+        if self.module.device.type == "cuda":  # the caller frees the source now
             torch.cuda.current_stream(self.module.device).synchronize()
 
-    def _untied(self, weights: CheckpointWeights) -> str | None:
-        """transformers ties two weights that a checkpoint holds both only while they are equal."""
+    def _tie_problem(self, weights: CheckpointWeights) -> str | None:
+        """Return a problem if tied weights differ: transformers ties two stored weights only while they are
+        equal.
+        """
         if self._direct is None:
             return None
         target = self.module.state_dict()
@@ -141,7 +138,7 @@ class LiveModel:
         for name, own in self._direct.items():
             twin = first.setdefault(target[own].data_ptr(), name)
             if twin != name and not torch.equal(weights.tensors[twin], weights.tensors[name]):
-                return f"{shown(twin)} and {shown(name)}, one weight so far, now differ"
+                return f"{shown(twin)} and {shown(name)}, tied so far, now differ"
         return None
 
 
@@ -157,8 +154,8 @@ def auto_dtype(weights: CheckpointWeights) -> str:
 def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[str, str] | None:
     """Map each tensor of the files to its tensor in the module; None if loading needs more than copying.
 
-    Names are believed only where the loaded values agree too, every part of the module is accounted for, and
-    transformers reports no conversion.
+    Names are used only if the loaded values agree too, every part of the module is covered, and transformers
+    reports no conversion.
     """
     renamings = list(getattr(module, "_weight_conversions", None) or ())
     if not all(isinstance(step, WeightRenaming) for step in renamings):
@@ -168,8 +165,8 @@ def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[s
     for name, tensor in weights.tensors.items():
         own = _name_in(target, name, renamings, f"{module.base_model_prefix}.")
         if own is None:
-            continue  # load_module has found that it may be left out
-        if target[own].shape != tensor.shape or not _same(target[own], tensor):
+            continue  # `load_module` has checked that it may be left out
+        if target[own].shape != tensor.shape or not _is_same(target[own], tensor):
             return None
         direct[name] = own
     covered = {target[own].data_ptr() for own in direct.values()}
@@ -181,17 +178,21 @@ def _direct_names(module: PreTrainedModel, weights: CheckpointWeights) -> dict[s
 def _name_in(
     target: Mapping[str, torch.Tensor], name: str, renamings: Sequence[WeightRenaming], prefix: str
 ) -> str | None:
-    """The module's name for a tensor: renamed as transformers told, with or without the body's prefix."""
+    """Return the module's name for a tensor: renamed by transformers, with or without the body's prefix."""
     renamed = name
     for step in renamings:
         renamed, _ = step.rename_source_key(renamed)
-    candidates = [form for one in (renamed, name) for form in (one, prefix + one, one.removeprefix(prefix))]
-    return next((one for one in candidates if one in target), None)
+    candidates = [
+        candidate
+        for base in (renamed, name)
+        for candidate in (base, prefix + base, base.removeprefix(prefix))
+    ]
+    return next((candidate for candidate in candidates if candidate in target), None)
 
 
-def _same(own: torch.Tensor, given: torch.Tensor) -> bool:
-    """Equal after rounding to the module's dtype; NaN is equal to NaN."""
-    rounded = given.to(own.dtype)
+def _is_same(own: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return True if the values are equal after rounding to the module's dtype; NaN equals NaN."""
+    rounded = other.to(own.dtype)
     if rounded.is_floating_point():
         return bool(torch.allclose(own, rounded, rtol=0, atol=0, equal_nan=True))
     return torch.equal(own, rounded)
@@ -201,14 +202,14 @@ def _shapes(weights: CheckpointWeights) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in weights.tensors.items()}
 
 
-def _essence(weights: CheckpointWeights) -> dict[str, Any]:
-    """The config without what does not change the computation."""
-    essence: dict[str, Any] = _without(weights.config.to_dict(), _NOT_THE_MODEL)
-    return essence
+def _model_settings(weights: CheckpointWeights) -> dict[str, Any]:
+    """Return the config entries that change the computation."""
+    settings: dict[str, Any] = _without(weights.config.to_dict(), _NOT_THE_MODEL)
+    return settings
 
 
 def _without(value: Any, left_out: frozenset[str]) -> Any:
-    """The value with these keys left out of it and of every config nested in it."""
+    """Return the value without these keys, also in nested configs."""
     if not isinstance(value, dict):
         return value
     return {key: _without(inner, left_out) for key, inner in value.items() if key not in left_out}

@@ -1,7 +1,7 @@
 """Create a transformers module with a checkpoint's weights, exactly as `from_pretrained` does.
 
-transformers itself renames, splits, fuses and ties the tensors; here it is only made sure that nothing was
-left to chance: a tensor that is missing, left over or of another shape is an error, never a random weight.
+transformers renames, splits, fuses and ties the tensors; here only errors are found: a missing tensor, a
+tensor that is left over, or another shape never results in random weights.
 """
 
 from __future__ import annotations
@@ -14,67 +14,65 @@ import torch
 from transformers import PreTrainedModel
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import first_line, shown, some
-from milepost.weights.checkpoint import CheckpointWeights
-from milepost.weights.extra_tensors import judged
-from milepost.weights.meta_model import class_for, named_tensors, quiet, skeleton
+from milepost.sources.messages import first_line, shown, some
+from milepost.weights.checkpoint_weights import CheckpointWeights
+from milepost.weights.extra_tensors import sort_left_over
+from milepost.weights.meta_model import class_for, meta_module, named_tensors, quiet
 
 logger = logging.getLogger("milepost.weights")
 
 MOST_MORE = 4
 ALLOWANCE = 1 << 28
-"""Elements of tables that a module makes itself, such as masks of all positions; 1 GiB in float32."""
+"""Elements of tables that a module computes itself, such as masks of all positions; 1 GiB in float32."""
 
 
 def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
-    """A module on the CPU with the checkpoint's weights, in eval mode, without gradients.
+    """Return a module on the CPU with the checkpoint's weights, in eval mode, without gradients.
 
     Args:
-        dtype: `auto` (the config's dtype, else that of the first tensor) or a torch dtype's name. Parts that
-            a model keeps in float32 stay so.
+        dtype: `auto` (the config's dtype, or that of the first tensor) or a torch dtype's name. Parts that a
+            model keeps in float32 stay in float32.
 
     Raises:
         CheckpointError: the weights do not fit the config.
     """
     _check_against_config(weights)
-    module, told = _from_pretrained(weights, dtype)
-    if told["missing_keys"]:
-        where = weights.file_with(min(told["missing_keys"]))
-        raise CheckpointError(
-            f"{where} lacks weights that its config calls for: {some(told['missing_keys'])}"
-        )
-    _check_left_over(weights, module, told["unexpected_keys"])
-    if told["mismatched_keys"] or told.get("error_msgs"):
-        raise CheckpointError(f"{shown(str(weights.folder))} does not fit its config")
+    module, info = _from_pretrained(weights, dtype)
+    if info["missing_keys"]:
+        where = weights.file_with(min(info["missing_keys"]))
+        raise CheckpointError(f"{where} lacks weights that its config needs: {some(info['missing_keys'])}")
+    _check_left_over(weights, module, info["unexpected_keys"])
+    if info["mismatched_keys"] or info.get("error_msgs"):
+        raise CheckpointError(f"{shown(weights.folder)} does not fit its config")
     module.requires_grad_(False)
     module.eval()
-    _own_memory(module, weights)
+    _copy_shared(module, weights)
     return module
 
 
 def _from_pretrained(weights: CheckpointWeights, dtype: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
         with quiet():
-            module, told = class_for(weights.config).from_pretrained(
+            module, info = class_for(weights.config).from_pretrained(
                 None,
                 config=weights.config,
                 state_dict=dict(weights.tensors),
                 dtype=dtype,
                 output_loading_info=True,
             )
-    except Exception as error:  # transformers tells of a misfit by many kinds of exception
+    except Exception as error:  # transformers raises many kinds of exception for a misfit
         raise CheckpointError(
-            f"{shown(str(weights.folder))} does not fit its config: {first_line(error)}"
+            f"{shown(weights.folder)} does not fit its config: {first_line(error)}"
         ) from error
-    return module, told
+    return module, info
 
 
 def _check_left_over(weights: CheckpointWeights, module: PreTrainedModel, names: Iterable[str]) -> None:
-    """Refuse tensors without a place in the module that would change what it computes; warn of the others."""
+    """Refuse left-over tensors that would change the computation, and warn about the others."""
     prefix = f"{module.base_model_prefix}."
     state = module.state_dict()
     known = {*state, *(name.removeprefix(prefix) for name in state)}
-    harmful, harmless = judged(names, known, weights.tensors)
+    harmful, harmless = sort_left_over(names, known, weights.tensors)
     if harmful:
         first = min(harmful)
         raise CheckpointError(
@@ -83,19 +81,19 @@ def _check_left_over(weights: CheckpointWeights, module: PreTrainedModel, names:
         )
     if harmless:
         where = weights.file_with(min(harmless))
-        logger.warning("%s holds more than the language model; left out: %s", where, some(harmless))
+        logger.warning("%s has more than the language model; left out: %s", where, some(harmless))
 
 
 def _check_against_config(weights: CheckpointWeights) -> None:
-    """Shape and kind of every tensor that the module has under the same name, before any memory is taken.
+    """Check shape and kind of every tensor before memory is allocated.
 
-    A config that promises more than the files hold would else be filled up with random numbers first.
+    transformers would first fill a config's missing tensors with random numbers.
     """
     n_layers = getattr(weights.config, "num_hidden_layers", None)
     if isinstance(n_layers, int) and n_layers > len(weights.tensors):
         where = weights.file_with("")
         raise CheckpointError(f"{where} has {len(weights.tensors)} tensors, its config {n_layers} layers")
-    module = skeleton(weights.folder, weights.config)
+    module = meta_module(weights.folder, weights.config)
     expected = named_tensors(module)
     for name, tensor in sorted(weights.tensors.items()):
         own = expected.get(name)
@@ -110,13 +108,13 @@ def _check_against_config(weights: CheckpointWeights) -> None:
 
 
 def _check_memory(weights: CheckpointWeights, module: PreTrainedModel) -> None:
-    """Refuse a config whose module has far more elements than the files, tables of positions included."""
+    """Refuse a config whose module has far more elements than the files, tables included."""
     held = sum(tensor.numel() for tensor in weights.tensors.values())
     wanted = sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
     if wanted > MOST_MORE * held + ALLOWANCE:
         where = weights.file_with("")
         raise CheckpointError(
-            f"{where} holds {held} weights, which does not fit its config: that is of {wanted}",
+            f"{where} has {held} weights, which does not fit its config of {wanted}",
             "correct the sizes in config.json",
         )
 
@@ -125,9 +123,9 @@ def _misfit(weights: CheckpointWeights, name: str, what: str) -> CheckpointError
     return CheckpointError(f"{weights.file_with(name)} does not fit its config: {shown(name)} {what}")
 
 
-def _own_memory(module: PreTrainedModel, weights: CheckpointWeights) -> None:
-    """Part the module from the tensors it was made of, which it may share memory with."""
-    given = {tensor.untyped_storage().data_ptr() for tensor in weights.tensors.values()}
+def _copy_shared(module: PreTrainedModel, weights: CheckpointWeights) -> None:
+    """Copy tensors of the module that share memory with the checkpoint's."""
+    shared = {tensor.untyped_storage().data_ptr() for tensor in weights.tensors.values()}
     for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.untyped_storage().data_ptr() in given:
+        if tensor.untyped_storage().data_ptr() in shared:
             tensor.data = tensor.data.clone(memory_format=torch.preserve_format)

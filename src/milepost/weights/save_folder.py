@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from milepost.sources.formats.huggingface.layout import WEIGHT_NAMES
-from milepost.weights.checkpoint import CheckpointWeights
+from milepost.weights.checkpoint_weights import CheckpointWeights
 
 MAX_SHARD_BYTES = 5_000_000_000
 """Maximum size of one file, transformers' default for years; a larger tensor has its own file."""
@@ -19,10 +19,10 @@ MAX_SHARD_BYTES = 5_000_000_000
 def write_checkpoint(
     weights: CheckpointWeights, folder: Path, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> list[Path]:
-    """Write `config.json` and the weights, with an index where they take several files; returns the files.
+    """Write `config.json` and the weights, with an index if there are several files; return the files.
 
-    The tensors are handed over: they are gone from `weights` as they are written, so that one that has to be
-    copied (transposed, or cut out of another) is in memory twice only by itself.
+    Tensors are removed from `weights` as they are written, so that a tensor that has to be copied
+    (transposed, or cut out of another) is in memory twice only alone.
 
     Raises:
         OSError: the folder cannot be written.
@@ -46,7 +46,7 @@ def write_checkpoint(
 
 
 def _shards(tensors: Mapping[str, torch.Tensor], max_bytes: int) -> Iterator[list[str]]:
-    """Return the names of the tensors of each file, in order."""
+    """Yield the names of the tensors of each file, in order."""
     shard: list[str] = []
     n_bytes = 0
     for name, tensor in tensors.items():
@@ -59,7 +59,7 @@ def _shards(tensors: Mapping[str, torch.Tensor], max_bytes: int) -> Iterator[lis
 
 
 def _taken(tensors: dict[str, torch.Tensor], names: list[str]) -> dict[str, torch.Tensor]:
-    """The tensors, contiguous and each in memory of its own, as the format wants them."""
+    """Remove and return the tensors, contiguous and without shared memory, as the format needs them."""
     taken: dict[str, torch.Tensor] = {}
     places: set[int] = set()
     for name in names:

@@ -1,8 +1,8 @@
 """Measure a checkpoint's sparsity: exact zeros per linear layer, and their pattern.
 
-Counts what is in the files, in the files' own dtype; needs no model. Linear layers are the matrices inside
-the blocks. Embeddings and the output head are no part of the total, as pruning methods leave them alone
-(SparseGPT, arXiv 2301.00774; Wanda, arXiv 2306.11695); the head is counted, but apart.
+Counts the values in the files, in the files' dtype, without a module. Linear layers are the matrices inside
+the blocks. Embeddings and the output head are not part of the total, as pruning methods leave them unchanged
+(SparseGPT, arXiv 2301.00774; Wanda, arXiv 2306.11695); the head is counted separately.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import replace
 import torch
 
 from milepost.types import LayerSparsity, Sparsity
-from milepost.weights.checkpoint import CheckpointWeights
+from milepost.weights.checkpoint_weights import CheckpointWeights
 
 DENSE_BELOW = 0.005
-"""A share of zeros that training alone can leave behind, in bf16 above all."""
+"""Share of zeros that training alone can leave, mostly in bf16."""
 
 _ALL_BUT = 0.99
-"""The share of the zeros that must lie in a pattern; a few weights are zero by chance."""
+"""Share of the zeros that must be in a pattern; a few weights are zero by chance."""
 
 _GROUPS = (2, 4, 8, 16)
-"""The M of N:M patterns that are looked for; sparse tensor cores know 1:2 and 2:4, papers go up to 8:16."""
+"""M of the N:M patterns; sparse tensor cores have 1:2 and 2:4, papers go up to 8:16."""
 
 _SLACK = 0.01
 """Share of additional zeros that an N:M layer may have."""
@@ -37,10 +37,10 @@ _NO_LAYER = re.compile(
 
 
 def measure_sparsity(weights: CheckpointWeights, bytes_on_disk: int) -> Sparsity:
-    """Count the zeros of a checkpoint in memory; changes nothing. A second or so per billion weights.
+    """Count the zeros of a checkpoint in memory; about a second per billion weights.
 
     Args:
-        bytes_on_disk: size of the files that the weights are from, to be passed on.
+        bytes_on_disk: size of the weight files, for the result.
     """
     matrices = {name: tensor for name, tensor in weights.tensors.items() if _is_matrix(tensor)}
     vocabulary = getattr(weights.config.get_text_config(), "vocab_size", None)
@@ -62,7 +62,7 @@ def measure_sparsity(weights: CheckpointWeights, bytes_on_disk: int) -> Sparsity
 
 
 def _is_matrix(tensor: torch.Tensor) -> bool:
-    """A matrix, or a stack of them (the experts of a layer in one tensor)."""
+    """Return True for a matrix or a stack of them (the experts of a layer in one tensor)."""
     return tensor.is_floating_point() and tensor.ndim in (2, 3) and min(tensor.shape[-2:]) > 1
 
 
@@ -83,7 +83,7 @@ def _layer(name: str, tensor: torch.Tensor) -> LayerSparsity:
 
 
 def _flat_zeros(tensor: torch.Tensor) -> torch.Tensor:
-    """[rows, columns] where a matrix, or a stack of them, is zero."""
+    """Return where a matrix, or a stack of them, is zero: [rows, columns] bool."""
     return (tensor == 0).reshape(-1, tensor.shape[-1])
 
 
@@ -92,7 +92,7 @@ def _zeros(tensor: torch.Tensor) -> int:
 
 
 def _usual_block(layers: Sequence[LayerSparsity]) -> tuple[int, int] | None:
-    """Rows and columns of the blocks that most layers have which have any."""
+    """Return rows and columns of the most frequent blocks."""
     sizes = Counter(
         (int(size[1]), int(size[2])) for layer in layers if (size := _BLOCK.fullmatch(layer.pattern))
     )
@@ -100,7 +100,7 @@ def _usual_block(layers: Sequence[LayerSparsity]) -> tuple[int, int] | None:
 
 
 def _renamed(layer: LayerSparsity, tensor: torch.Tensor, usual: tuple[int, int] | None) -> LayerSparsity:
-    """A layer whose blocks happen to lie side by side, as larger ones or whole rows, has the usual blocks."""
+    """Give a layer the usual block size if its own blocks are larger: small blocks can lie side by side."""
     if usual is None or layer.pattern in ("dense", "all zero", "unstructured"):
         return layer
     found = _block(_flat_zeros(tensor), layer.zeros)
@@ -113,7 +113,7 @@ def _renamed(layer: LayerSparsity, tensor: torch.Tensor, usual: tuple[int, int] 
 
 
 def zero_pattern(zero: torch.Tensor, zeros: int) -> str:
-    """The name of the pattern of `zero` ([rows, columns] bool)."""
+    """Return the name of the pattern of `zero` ([rows, columns] bool)."""
     if zeros < DENSE_BELOW * zero.numel():
         return "dense"
     if zeros == zero.numel():
@@ -136,10 +136,10 @@ def _named_block(rows: int, columns: int, shape: torch.Size) -> str:
 
 
 def _block(zero: torch.Tensor, zeros: int) -> tuple[int, int]:
-    """Rows and columns of the largest blocks (powers of two) that hold nearly all zeros, none in part.
+    """Return rows and columns of the largest blocks (powers of two) that contain nearly all zeros.
 
-    Grown by doubling: where blocks of 16x16 hold the zeros, so do those of 1x2, which random zeros rule out
-    at once. The edge of a matrix may cut a block.
+    They are grown by doubling: if blocks of 16x16 contain the zeros, so do those of 1x2, which random zeros
+    rule out at once. The edge of a matrix may cut a block.
     """
     weight = torch.ones(zero.shape, dtype=torch.int32)
     rows = columns = 1
@@ -157,7 +157,7 @@ def _block(zero: torch.Tensor, zeros: int) -> tuple[int, int]:
 
 
 def _paired_up(zero: torch.Tensor, weight: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neighbours along an axis joined: zero where both are, with the sum of their weights; the edge alone."""
+    """Join neighbours along an axis: zero if both are, with the sum of their weights."""
     zero, weight = (zero, weight) if axis == 1 else (zero.T, weight.T)
     if zero.shape[1] % 2:
         zero = torch.nn.functional.pad(zero, (0, 1), value=True)
@@ -168,7 +168,7 @@ def _paired_up(zero: torch.Tensor, weight: torch.Tensor, axis: int) -> tuple[tor
 
 
 def _n_of_m(zero: torch.Tensor, zeros: int) -> str | None:
-    """`N:M` where every M neighbours of a row hold at least M - N zeros, and hardly a zero is left over."""
+    """Return `N:M` if every M neighbours of a row have at least M - N zeros, and few zeros are left over."""
     share = zeros / zero.numel()
     for m in _GROUPS:
         if zero.shape[1] % m:

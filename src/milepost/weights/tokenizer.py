@@ -12,12 +12,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from milepost import fastjson
 from milepost.errors import TokenizerError
-from milepost.sources.names import first_line, shown
+from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import read_regular
+from milepost.sources.tokenizer import TOKENIZER_HINT
 from milepost.weights.tokenizer_bounds import check_tokenizer_files
 from milepost.weights.tokenizer_growth import check_growth
 
-_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _FLAGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "legacy", "clean_up_tokenization_spaces")
 
 _OTHER_ENDS = (
@@ -32,55 +32,55 @@ _FORMS = (
     ("*.tiktoken", ("tiktoken",), "tiktoken"),
     ("*.model", ("sentencepiece", "google.protobuf"), "'milepost[sentencepiece]'"),
 )
-"""Files of tokenizers that transformers reads with other packages, and how to install these."""
+"""Tokenizer files that transformers reads with other packages, and how to install these."""
 
 _LARGEST_FILE = 100 * 2**20
-"""Bytes; a larger one is no tokenizer's, and is not read to find that out."""
+"""Bytes; a larger file is not part of a tokenizer and is not read."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a local folder, loaded as lm_eval's hf model does (models/huggingface.py).
+    """Load the tokenizer in a local folder as lm_eval's hf model does (models/huggingface.py).
 
     Raises:
-        TokenizerError: the files make no tokenizer, need code of their own, or make endless text of a
-            short one.
+        TokenizerError: the files are not a tokenizer, need code of their own, or make endless text of a short
+            one.
     """
-    check_tokenizer_files(folder, _HINT)
+    check_tokenizer_files(folder, TOKENIZER_HINT)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
-    except Exception as error:  # each tokenizer class fails on bad files in its own way
-        if lacking := _lacking_package(folder):
-            raise lacking from error
+    except Exception as error:  # each tokenizer class raises other errors for bad files
+        if missing := _missing_package(folder):
+            raise missing from error
         raise TokenizerError(
-            f"the tokenizer in {shown(str(folder))} does not load: {first_line(error)}", _HINT
+            f"the tokenizer in {shown(folder)} does not load: {first_line(error)}", TOKENIZER_HINT
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        raise TokenizerError(f"there is no tokenizer in {shown(str(folder))}", _HINT)
-    check_growth(tokenizer, shown(str(folder)))
+        raise TokenizerError(f"there is no tokenizer in {shown(folder)}", TOKENIZER_HINT)
+    check_growth(tokenizer, shown(folder))
     return tokenizer
 
 
-def _lacking_package(folder: Path) -> TokenizerError | None:
-    """The error of a tokenizer that is there in a form only which a package that is not installed reads."""
+def _missing_package(folder: Path) -> TokenizerError | None:
+    """Return the error for a tokenizer that can only be read with a package that is not installed."""
     if (folder / "tokenizer.json").exists():
         return None
     for pattern, packages, extra in _FORMS:
-        lacking = [name for name in packages if find_spec(name) is None]
+        missing = [name for name in packages if find_spec(name) is None]
         found = next(iter(sorted(folder.glob(pattern))), None)
-        if found is not None and lacking:
+        if found is not None and missing:
             return TokenizerError(
-                f"{shown(str(found))} is read by the package {lacking[0]}, which is not installed",
+                f"{shown(found)} is read by the package {missing[0]}, which is not installed",
                 f"pip install {extra}, or pass a tokenizer with a tokenizer.json: --tokenizer PATH",
             )
     return None
 
 
 def files_id(folder: Path) -> str:
-    """64 hex digits; equal only where two folders give the same tokenizer, told without loading either.
+    """Return 64 hex digits that are equal only for folders with the same tokenizer, without loading it.
 
-    Of every file but those that surely have no part in it, since each tokenizer class reads its own.
+    The hash covers every file that may be part of a tokenizer, since each class reads its own files.
     """
     digest = hashlib.sha256()
     for path in sorted((*folder.glob("*"), *folder.glob("*_chat_templates/*"))):
@@ -90,16 +90,16 @@ def files_id(folder: Path) -> str:
 
 
 def _content(path: Path) -> str:
-    """Equal for equal content; of a file that is not read, its own path, which no other has."""
+    """Return a hash of the content, or the unique path of a file that is not read."""
     try:
         return hashlib.sha256(read_regular(path, _LARGEST_FILE)).hexdigest()
     except OSError:
-        return str(path)  # loading the tokenizer says what is wrong with it, if it is wanted
+        return str(path)  # loading the tokenizer raises the error, if it is used
 
 
 def tokenizer_id(tokenizer: PreTrainedTokenizerBase) -> str:
-    """64 hex digits; equal where two tokenizers turn every text and chat into the same token ids."""
-    told: dict[str, Any] = {
+    """Return 64 hex digits, equal for tokenizers that turn every text and chat into the same token ids."""
+    settings: dict[str, Any] = {
         "class": type(tokenizer).__name__,
         "special": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
         "flags": {flag: getattr(tokenizer, flag, None) for flag in _FLAGS},
@@ -107,12 +107,12 @@ def tokenizer_id(tokenizer: PreTrainedTokenizerBase) -> str:
         "max_length": tokenizer.model_max_length,
         "encoder": _encoder(tokenizer),
     }
-    text = json.dumps(told, sort_keys=True, default=str)
+    text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _encoder(tokenizer: PreTrainedTokenizerBase) -> Any:
-    """Everything from text to ids: the fast backend tells it itself; else vocabulary and added tokens.
+    """Return all settings from text to ids: the fast backend's, or vocabulary and added tokens.
 
     The backend's truncation and padding are left out, because encoding a batch sets them.
     """

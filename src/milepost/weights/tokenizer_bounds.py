@@ -1,7 +1,7 @@
-"""Check the size of a tokenizer's files before transformers loads them.
+"""Check a tokenizer's files before transformers loads them.
 
-Loading already normalizes tokens that were added, and the library that does so ends the process where memory
-ends; a named pipe among the files would be waited for.
+Loading normalizes the added tokens, and the library ends the process if memory runs out; it would also wait
+for ever for a named pipe.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from milepost import fastjson
 from milepost.errors import TokenizerError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.sources.regular_files import irregular, read_regular
 from milepost.weights.tokenizer_growth import MOST_ADDED, MOST_TIMES, growth
 
@@ -19,29 +19,29 @@ _FILE = "tokenizer.json"
 
 
 def check_tokenizer_files(folder: Path, hint: str) -> None:
-    """Refuse files that are none, or that make endless text of a short one.
+    """Check that the files are regular and do not make endless text of a short one.
 
     Raises:
-        TokenizerError: naming the file.
+        TokenizerError: a file is refused; it is named.
     """
     for path in sorted(folder.iterdir()):
         what = None if path.is_dir() else irregular(path)
         if what is not None:
-            raise TokenizerError(f"{shown(str(path))} is {what}, not a file", hint)
+            raise TokenizerError(f"{shown(path)} is {what}, not a file", hint)
     path = folder / _FILE
     if not path.exists():
         return
     try:
-        told = fastjson.loads(read_regular(path, _LARGEST_FILE))
-        normalizer = told.get("normalizer") if isinstance(told, dict) else None
+        described = fastjson.loads(read_regular(path, _LARGEST_FILE))
+        normalizer = described.get("normalizer") if isinstance(described, dict) else None
         times, added = growth(normalizer) if isinstance(normalizer, dict) else (1.0, 0.0)
     except OSError as error:
-        raise TokenizerError(f"{shown(str(path))} cannot be read: {error.strerror or error}", hint) from error
+        raise TokenizerError(f"{shown(path)} cannot be read: {error.strerror or error}", hint) from error
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return  # no description of a tokenizer; loading it says what is wrong
+        return  # not a tokenizer's description; loading it raises the error
     if times > MOST_TIMES or added > MOST_ADDED:
         raise TokenizerError(
-            f"{shown(str(path))} has a normalizer that makes up to {times:,.0f} characters of one and adds "
+            f"{shown(path)} has a normalizer that makes up to {times:,.0f} characters of one and adds "
             f"{added:,.0f} to each text",
             hint,
         )

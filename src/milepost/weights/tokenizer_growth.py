@@ -1,7 +1,7 @@
-"""Detect a tokenizer that makes an endless text of a short one, from its description.
+"""Detect a tokenizer that makes endless text of a short one, from its description.
 
-A normalizer may replace each space by a thousand, several times over: a prompt of a hundred characters then
-fills the memory, inside a library that cannot be interrupted.
+A normalizer may replace each space by a thousand, several times: a prompt of a hundred characters then fills
+the memory, inside a library that cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from milepost.errors import TokenizerError
 
 MOST_TIMES = 100
-"""Characters that one may become; Unicode's own normal forms make up to 18 of one."""
+"""Characters that one character may become; Unicode's normal forms make up to 18."""
 MOST_ADDED = 10_000
 """Characters put before each text."""
 MOST_SPECIAL = 100
@@ -21,10 +21,10 @@ _HINT = "pass --tokenizer PATH with the tokenizer that the model was trained wit
 
 
 def check_growth(tokenizer: Any, where: str) -> None:
-    """Refuse a fast tokenizer that grows texts beyond all measure.
+    """Check that a fast tokenizer does not grow texts without limit.
 
     Raises:
-        TokenizerError: naming `where` it lies.
+        TokenizerError: it does; the message has `where`.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -43,12 +43,12 @@ def check_growth(tokenizer: Any, where: str) -> None:
 
 
 def growth(normalizer: dict[str, Any]) -> tuple[float, float]:
-    """(a, b): n characters become at most about a n + b, by what Replace, Prepend and Append say."""
+    """Return (a, b): Replace, Prepend and Append make at most about a n + b characters of n."""
     kind = normalizer.get("type")
     if kind == "Sequence":
         times, added = 1.0, 0.0
-        for one in normalizer.get("normalizers", []):
-            more_times, more_added = growth(one)
+        for step in normalizer.get("normalizers", []):
+            more_times, more_added = growth(step)
             times, added = times * more_times, added * more_times + more_added
             if times > 1e12:
                 break

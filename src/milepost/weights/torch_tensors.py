@@ -1,40 +1,39 @@
-"""Read tensors of a `torch.save` file one by one, at the places that `sources.torch_archive` found.
+"""Read single tensors of a `torch.save` file, at the places that `sources.torch_archive` gives.
 
-Read and not memory-mapped, for the reasons of `read_safetensors`; what is not asked for (optimizer states) is
-never read. To load a file of which every tensor is wanted, `read_whole` does it in one go.
+They are read and not memory-mapped, for the reasons in `formats/huggingface/safetensors.py`; other tensors of
+the file (optimizer states) are never read.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.sources.regular_files import open_regular
-from milepost.sources.torch_archive import StoredTensor, read_archive
+from milepost.sources.torch_archive import StoredTensor
 
 _BLOCK_BYTES = 1 << 20
-"""Read at a time where what is read goes on to another place: it stays in the processor's cache."""
+"""Bytes read at a time for copying or comparing, so that they stay in the processor's cache."""
 _MOST_BUFFERS = 512
-"""Given to the system in one call; it takes 1,024."""
+"""Buffers per system call; the limit is 1,024."""
 
 
 class OpenArchive:
-    """A file kept open, from which tensors are read. Several threads may read at once."""
+    """An open file from which tensors are read; several threads may read at once."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
 
     def read(self, stored: StoredTensor) -> torch.Tensor:
-        """A tensor in memory of its own.
+        """Read a tensor into new memory.
 
         Raises:
             CheckpointError: the file became shorter, or cannot be read.
@@ -51,7 +50,7 @@ class OpenArchive:
         return items.as_strided(stored.shape, stored.stride).contiguous()
 
     def read_columns(self, target: torch.Tensor, stored: StoredTensor) -> None:
-        """Fill a matrix whose rows lie apart with a contiguous one of its shape, a block of rows at a time.
+        """Fill a matrix with distant rows from a contiguous one of its shape, a block of rows at a time.
 
         Raises:
             CheckpointError: the file became shorter, or cannot be read.
@@ -65,7 +64,7 @@ class OpenArchive:
             target[first : first + len(part)].copy_(part)
 
     def holds(self, tensor: torch.Tensor, stored: StoredTensor) -> bool:
-        """Return whether a contiguous tensor equals the stored one byte for byte (NaN equals NaN).
+        """Return True if a contiguous tensor equals the stored one byte for byte (NaN equals NaN).
 
         Raises:
             CheckpointError: the file became shorter, or cannot be read.
@@ -85,10 +84,10 @@ class OpenArchive:
         return True
 
     def read_into(self, targets: Sequence[torch.Tensor], stored: StoredTensor, first: int = 0) -> None:
-        """Fill contiguous tensors, one after the other, with the elements of a contiguous one.
+        """Fill contiguous tensors, one after the other, from a contiguous stored tensor.
 
         Args:
-            first: the element to begin with.
+            first: index of the first element to read.
 
         Raises:
             CheckpointError: the file became shorter, or cannot be read.
@@ -101,13 +100,11 @@ class OpenArchive:
             while buffers:
                 n_read = os.preadv(self._descriptor, buffers[:_MOST_BUFFERS], position)
                 if not n_read and any(map(len, buffers)):
-                    raise CheckpointError(f"{shown(str(self.path))} became shorter while it was read")
+                    raise CheckpointError(f"{shown(self.path)} became shorter while it was read")
                 position += n_read
                 buffers = _after(buffers, n_read)
         except OSError as error:
-            raise CheckpointError(
-                f"{shown(str(self.path))} cannot be read: {error.strerror or error}"
-            ) from error
+            raise CheckpointError(f"{shown(self.path)} cannot be read: {error.strerror or error}") from error
 
 
 def _after(buffers: list[memoryview], n_bytes: int) -> list[memoryview]:
@@ -129,7 +126,7 @@ def tensor_items(stored: StoredTensor) -> int:
 
 
 def is_contiguous(stored: StoredTensor) -> bool:
-    """Return whether the elements are contiguous in row-major order."""
+    """Return True if the elements are contiguous in row-major order."""
     expected = 1
     for size, step in zip(reversed(stored.shape), reversed(stored.stride), strict=True):
         if size != 1 and step != expected:
@@ -140,35 +137,14 @@ def is_contiguous(stored: StoredTensor) -> bool:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[OpenArchive]:
-    """The file, open for reading tensors.
+    """Open a file for reading tensors.
 
     Raises:
-        CheckpointError: it cannot be opened.
+        CheckpointError: the file cannot be opened.
     """
     try:
         file = open_regular(path, buffering=0)
     except OSError as error:
-        raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror}") from error
+        raise CheckpointError(f"{shown(path)} cannot be read: {error.strerror}") from error
     with file:
         yield OpenArchive(path, file.fileno())
-
-
-def read_whole(path: Path, allowed: Collection[str] = ()) -> Any:
-    """Return all values of a file with their tensors, as `torch.load` does; classes become `StandIn`s.
-
-    Raises:
-        CheckpointError: as `read_archive`.
-    """
-    values = read_archive(path, allowed)
-    with open_archive(path) as archive:
-        return _with_tensors(values, archive)
-
-
-def _with_tensors(value: Any, archive: OpenArchive) -> Any:
-    if isinstance(value, StoredTensor):
-        return archive.read(value)
-    if isinstance(value, dict):
-        return {key: _with_tensors(inner, archive) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_with_tensors(inner, archive) for inner in value)
-    return value

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""torch.compile, FSDP 1 and activation checkpointing wrap single layers too; no model has parts so named."""
+"""Names that torch.compile, FSDP 1 and activation checkpointing add, also to single layers."""
 _IN_FRONT = _ANYWHERE | {"module", "_forward_module"}
 """Prefixes of DDP's, DeepSpeed's and Lightning Fabric's wrappers of the whole model."""
 
 
 def unwrapped(name: str) -> str:
-    """A tensor's name without the parts that wrappers put into it."""
+    """Return a tensor's name without the parts that wrappers put into it."""
     parts = name.split(".")
     while len(parts) > 1 and parts[0] in _IN_FRONT:
         parts = parts[1:]

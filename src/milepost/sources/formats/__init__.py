@@ -1,6 +1,6 @@
-"""The formats that checkpoints are written in, one file each: how a folder of one looks, and what is missing.
+"""The checkpoint formats, one folder each, which recognise and check folders without reading tensors.
 
-Names, sizes and heads of files; how tensors are read from them is told in `milepost.weights.readers`.
+The readers are in folders of the same names in `milepost.weights.formats`.
 """
 
 from milepost.sources.formats.dcp.layout import DCP, TORCHTITAN
@@ -20,7 +20,7 @@ FORMATS: tuple[Format, ...] = (
     DCP,
     DEEPSPEED,
 )
-"""In order of preference: the first that recognises a folder has it."""
+"""In order of preference: the first format that recognises a folder is used."""
 
 _BY_NAME = {format.name: format for format in FORMATS}
 
@@ -28,5 +28,5 @@ __all__ = ["BIN", "FORMATS", "SAFETENSORS", "Contents", "Format", "Layout", "for
 
 
 def format_named(name: str) -> Format | None:
-    """The format of a `Checkpoint.format`; None for `unknown`."""
+    """Return the format of a `Checkpoint.format`; None for `unknown`."""
     return _BY_NAME.get(name)

@@ -1,4 +1,4 @@
-"""What every format tells of itself, and what a folder is judged by."""
+"""Interface of the checkpoint formats: the contents of a folder, a format, and the layout it recognises."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.sources.names import listed, some
+from milepost.sources.messages import listed, some
 
 CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What lies in a folder, on disk or on the Hub."""
+    """The files of a folder, on disk or on the Hub."""
 
     files: Mapping[str, int]
-    """Name and size in bytes of every file directly in it."""
+    """Size in bytes of every file directly in the folder, by name."""
     folders: Collection[str]
-    """Names of its sub-folders."""
+    """Names of the sub-folders."""
     inside: Callable[[str], Mapping[str, int]]
-    """Name and size of every file directly in the sub-folder of this name."""
+    """Returns the sizes of the files in a sub-folder, by name."""
     read: Callable[[str, int], bytes]
-    """Gives the bytes of a file of at most so many; raises `Unreadable`."""
+    """Returns the bytes of a file of at most so many bytes; raises `Unreadable`."""
 
 
 class Unreadable(Exception):
-    """A small file that decides what a folder is cannot be read; says so in words for a message."""
+    """A small file that decides about a folder cannot be read; the text goes into a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a folder turned out to be."""
+    """A folder as one format recognised it."""
 
     format: str
     weight_files: tuple[str, ...] = ()
-    """The files that make the model what it is, by path in the folder; without an index of shards."""
+    """The weight files by path in the folder, without the index of shards."""
     size_bytes: int | None = None
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One way in which trainers write checkpoints."""
+    """A way in which trainers save checkpoints."""
 
     name: str
-    """As `Checkpoint.format` and `milepost list` have it."""
+    """The name in `Checkpoint.format` and `milepost list`."""
+    folder: str
+    """The format's folder, here and in `milepost.weights.formats`, which has its reader."""
     recognise: Callable[[Contents], Layout | None]
-    """What a folder of this format holds and lacks, from names and sizes; None where it is of another."""
+    """Returns the layout of a folder, from names and sizes; None for folders of other formats."""
     check: Callable[[Path, Layout], str | None]
-    """On disk: what the heads and ends of the files say is wrong; reads no tensor data."""
+    """Returns the first problem of the files on disk, from their beginning and end; reads no tensor data."""
     needs_config: bool = True
-    """Whether it takes a config.json, beside the weights, above them or given by the user."""
+    """True if a config.json is needed: beside the weights, in the folder above, or from the user."""
     describing: tuple[str, ...] = ()
-    """Shell patterns of the files that are fetched from the Hub with the weights, besides config.json."""
+    """Shell patterns of the files, besides config.json, that are downloaded with the weights."""
 
 
 def complete(files: Mapping[str, int], format: str, weights: tuple[str, ...]) -> Layout:
-    """A layout of these weight files, with a problem where one is missing or empty."""
+    """Return the layout of these weight files, with a problem if one is missing or empty."""
     missing = [name for name in weights if name not in files]
     empty = [name for name in weights if files.get(name) == 0]
     size = sum(files.get(name, 0) for name in weights)
@@ -70,5 +72,5 @@ def complete(files: Mapping[str, int], format: str, weights: tuple[str, ...]) ->
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name from inside a file stays in its folder when it is used as a file's name."""
+    """Return True if a name from inside a file is a file name that stays in its folder."""
     return bool(name) and not set(name) & {"/", "\\", "\0"} and name not in {".", ".."}

@@ -1,1 +1,1 @@
-"""Training runs on the Hugging Face Hub: address, listing, download, bounds on what a Hub may answer."""
+"""Training runs on the Hugging Face Hub: addresses, listings, downloads and limits on responses."""

@@ -1,4 +1,4 @@
-"""The text of a Hub address: `hf://org/name[@revision][/subfolder]`, as huggingface_hub writes it."""
+"""Parse and write Hub addresses: `hf://org/name[@revision][/subfolder]`, as in huggingface_hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from milepost.errors import SourceError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 _FORM = re.compile(
     r"hf://(?P<repo>[\w.-]+(?:/[\w.-]+)?)"
@@ -19,19 +19,19 @@ _HINT = "write hf://org/name[@revision][/subfolder], for example hf://org/name@s
 
 @dataclass(frozen=True, slots=True)
 class HubAddress:
-    """A repository, and which of its revisions and folders; the last two may be patterns."""
+    """A repository with revision and sub-folder, which may be patterns."""
 
     repo_id: str
     revision: str | None = None
-    """None where the address names none (then `main`)."""
+    """None if the address has no revision (then `main`)."""
     subfolder: str = ""
 
     @classmethod
     def parse(cls, text: str) -> HubAddress:
-        """Read an address. A slash inside a branch name is written `%2F`.
+        """Parse an address; `%2F` is a slash in a branch name.
 
         Raises:
-            SourceError: the text is not of that form.
+            SourceError: the text is not an address.
         """
         form = _FORM.fullmatch(text.rstrip("/"))
         if form is None or not _is_repo_id(form["repo"]):
@@ -40,9 +40,9 @@ class HubAddress:
         subfolder = form["subfolder"] or ""
         parts = subfolder.split("/") if subfolder else []
         if not all(part.isprintable() and part not in {"", ".", ".."} for part in parts):
-            raise SourceError(f"{shown(text)} names no folder of a repository", _HINT)
+            raise SourceError(f"{shown(text)} has an invalid folder", _HINT)
         if revision is not None and (not revision.isprintable() or ".." in revision):
-            raise SourceError(f"{shown(text)} names no revision", _HINT)
+            raise SourceError(f"{shown(text)} has an invalid revision", _HINT)
         return cls(form["repo"], revision, subfolder)
 
     def __str__(self) -> str:
@@ -58,6 +58,6 @@ def _quoted(revision: str) -> str:
 
 
 def _is_repo_id(repo_id: str) -> bool:
-    """The Hub's own rule (huggingface_hub.utils.validate_repo_id)."""
+    """Check a repository name by the Hub's rule (huggingface_hub.utils.validate_repo_id)."""
     plain = repo_id.isascii() and len(repo_id) <= 96 and "--" not in repo_id and ".." not in repo_id
     return plain and not any(part[0] in ".-" or part[-1] in ".-" for part in repo_id.split("/"))

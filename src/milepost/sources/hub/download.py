@@ -1,4 +1,4 @@
-"""Files of one commit brought from the Hub into its cache: what is missing, and once more what is damaged."""
+"""Download files of a commit into the Hub cache, and damaged files once more."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.repair import damaged_files, drop
 from milepost.sources.hub.requests import ask_hub, is_offline
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 from milepost.types import HubLocation
 
 logger = logging.getLogger("milepost.sources")
 
 _THREADS = 8
 _SMALL_BYTES = 1 << 20
-"""Read of any answer, since that to a refused request has a text of its own."""
+"""Limit for small files, which leaves room for the text of an error response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +32,37 @@ class Download:
     """Options of a download."""
 
     what: str
-    """What is fetched, for messages (`hf://org/name@step-1`)."""
+    """Name for messages (`hf://org/name@step-1`)."""
     error: type[MilepostError] = CheckpointError
-    """Raised where it fails."""
+    """Class of the error if the download fails."""
     cache_dir: Path | None = None
-    """Where hashes of unchanged files are remembered; None leaves large files uncompared."""
+    """Folder in which hashes of unchanged files are cached; None: large files are not compared."""
     repair: bool = True
-    """Whether a damaged file is fetched again."""
+    """True: a damaged file is downloaded again."""
 
 
-def make_local(location: HubLocation, wanted: Mapping[str, HubFile], asked: Download) -> Path:
-    """Download what is not in the cache, and once more what is damaged there; return the snapshot's folder.
+def make_local(location: HubLocation, wanted: Mapping[str, HubFile], options: Download) -> Path:
+    """Download files that are missing, and damaged files once more; return the snapshot's folder.
 
     Args:
         wanted: path in the repository to its description.
 
     Raises:
-        MilepostError: of the kind `asked.error`.
+        MilepostError: of the class `options.error`.
     """
     snapshot = _snapshot(location)
     missing = missing_files(location, wanted)
     if missing:
-        _download(location, {path: wanted[path] for path in missing}, asked)
-    damaged = damaged_files(snapshot, wanted, asked.cache_dir)
-    if damaged and asked.repair and not is_offline():
+        _download(location, {path: wanted[path] for path in missing}, options)
+    damaged = damaged_files(snapshot, wanted, options.cache_dir)
+    if damaged and options.repair and not is_offline():
         for path, damage in damaged.items():
-            logger.warning("%s: %s %s; fetching it again", asked.what, shown(path), damage)
+            logger.warning("%s: %s %s; downloading it again", options.what, shown(path), damage)
             drop(snapshot / path)
-        _download(location, {path: wanted[path] for path in damaged}, asked)
-        damaged = damaged_files(snapshot, {path: wanted[path] for path in damaged}, asked.cache_dir)
+        _download(location, {path: wanted[path] for path in damaged}, options)
+        damaged = damaged_files(snapshot, {path: wanted[path] for path in damaged}, options.cache_dir)
     if damaged:
-        raise _damage_error(snapshot, damaged, asked)
+        raise _damage_error(snapshot, damaged, options)
     _remember_revision(location)
     return snapshot
 
@@ -72,56 +72,56 @@ def _snapshot(location: HubLocation) -> Path:
 
 
 def missing_files(location: HubLocation, wanted: Mapping[str, HubFile]) -> list[str]:
-    """Paths of those that are not in the cache."""
+    """Return the paths of files that are not in the cache."""
     return [path for path in wanted if not (_snapshot(location) / path).is_file()]
 
 
-def _download(location: HubLocation, files: Mapping[str, HubFile], asked: Download) -> None:
+def _download(location: HubLocation, files: Mapping[str, HubFile], options: Download) -> None:
     with _quiet(), ThreadPoolExecutor(_THREADS) as pool:
-        waiting = [pool.submit(_download_one, location, path, file, asked) for path, file in files.items()]
+        waiting = [pool.submit(_download_one, location, path, file, options) for path, file in files.items()]
         try:
-            for one in waiting:
-                one.result()
+            for download in waiting:
+                download.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _download_one(location: HubLocation, path: str, file: HubFile, asked: Download) -> None:
+def _download_one(location: HubLocation, path: str, file: HubFile, options: Download) -> None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:
-        with bounded(asked.what, max_bytes=max(file.size, _SMALL_BYTES), error=asked.error):
+        with bounded(options.what, max_bytes=max(file.size, _SMALL_BYTES), error=options.error):
             ask_hub(
                 lambda: hf_hub_download(
                     location.repo_id, path, revision=location.commit, local_files_only=is_offline()
                 ),
-                what=asked.what,
-                error=asked.error,
+                what=options.what,
+                error=options.error,
             )
     except RevisionNotFoundError as refusal:
-        raise asked.error(
-            f"{asked.what}: its commit {location.commit[:12]} is gone from the Hub", None
+        raise options.error(
+            f"{options.what}: its commit {location.commit[:12]} is gone from the Hub", None
         ) from refusal
 
 
-def _damage_error(snapshot: Path, damaged: Mapping[str, str], asked: Download) -> MilepostError:
+def _damage_error(snapshot: Path, damaged: Mapping[str, str], options: Download) -> MilepostError:
     path, damage = next(iter(damaged.items()))
     others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
     if is_offline():
-        hint = "unset HF_HUB_OFFLINE, and it is fetched again"
-    elif asked.repair:
-        hint = f"it arrived damaged twice; try another mirror than {hub_endpoint()} (HF_ENDPOINT)"
+        hint = "unset HF_HUB_OFFLINE to download it again"
+    elif options.repair:
+        hint = f"the download was damaged twice; try another mirror than {hub_endpoint()} (HF_ENDPOINT)"
     else:
-        hint = "with --repair it is fetched again"
-    return asked.error(f"{asked.what}: {shown(str(snapshot / path))} {damage}{others}", hint)
+        hint = "pass --repair to download it again"
+    return options.error(f"{options.what}: {shown(snapshot / path)} {damage}{others}", hint)
 
 
 def _remember_revision(location: HubLocation) -> None:
-    """Note which commit the branch or tag stood for, as huggingface_hub does when asked for it by name.
+    """Record the commit of a branch or tag, as huggingface_hub does for downloads by name.
 
-    We ask by commit, so that listing and download agree; offline, the name must still be found.
+    Downloads are by commit, so that they agree with the listing; offline, the name must still be found.
     """
     if location.revision == location.commit:
         return
@@ -136,7 +136,7 @@ def _remember_revision(location: HubLocation) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of huggingface_hub's: ours are on the screen."""
+    """Switch huggingface_hub's progress bars off: Milepost shows its own."""
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,

@@ -1,4 +1,4 @@
-"""What a repository holds: its revisions and the files of each, from the Hub or, offline, from its cache."""
+"""Revisions of a repository and their files, from the Hub or, offline, from its cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from milepost.errors import SourceError
 from milepost.sources.hub.bounds import HINT, HubMisbehaves, bounded
 from milepost.sources.hub.listing_cache import HubFile, recall_listing, remember_listing
-from milepost.sources.hub.names import check_commit, check_path, check_revision, is_commit
+from milepost.sources.hub.name_checks import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub.requests import ask_hub, is_offline
 
 _MOST_FILES = 200_000
@@ -19,7 +19,7 @@ _SHA1_DIGITS = 40
 
 
 def list_revisions(repo_id: str) -> dict[str, str]:
-    """Name and commit of every branch and tag (offline: of those in the cache)."""
+    """Return branch or tag name to commit (offline: of those in the cache)."""
     if is_offline():
         return _cached_revisions(repo_id)
     from huggingface_hub import HfApi
@@ -34,9 +34,9 @@ def list_revisions(repo_id: str) -> dict[str, str]:
 
 
 def commit_of(repo_id: str, revision: str) -> str | None:
-    """The commit a branch, tag, pull request or commit id stands for now; None where there is none.
+    """Return the current commit of a branch, tag, pull request or commit id; None if it does not exist.
 
-    A full commit id whose files were listed before is known without a request.
+    A full commit id whose files were listed before needs no request.
     """
     if is_offline():
         known = _cached_revisions(repo_id)
@@ -58,10 +58,10 @@ def commit_of(repo_id: str, revision: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def list_files(repo_id: str, commit: str) -> Mapping[str, HubFile]:
-    """Path and size of every file of a commit. Remembered: what a commit holds never changes.
+    """Return path and description of every file of a commit, which never changes, so that it is cached.
 
     Raises:
-        SourceError: the Hub cannot be reached, or lists a path that leaves the repository.
+        SourceError: the Hub cannot be reached, or lists a path outside the repository.
     """
     if is_offline():
         return _cached_files(repo_id, commit)
@@ -96,16 +96,16 @@ def _listed(repo_id: str, commit: str) -> dict[str, HubFile]:
 
 
 def cache_folder_of(repo_id: str) -> Path:
-    """Where huggingface_hub keeps a model repository (documented layout: blobs, refs, snapshots)."""
+    """Return huggingface_hub's folder of a model repository (documented layout: blobs, refs, snapshots)."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"models--{repo_id.replace('/', '--')}"
 
 
 def as_published(file: Path) -> HubFile:
-    """A cached file as its repository describes it, as far as the blob that its snapshot links to tells.
+    """Return size and published hash of a cached file, from the name of the blob that it links to.
 
-    huggingface_hub names a blob by its SHA-256, or by git's id where the file is kept in git.
+    huggingface_hub names a blob by its SHA-256, or by git's id if the file is kept in git.
     """
     name = file.resolve().name if file.is_symlink() else ""
     is_hash = all(char in "0123456789abcdef" for char in name)
@@ -129,7 +129,7 @@ def _cached_revisions(repo_id: str) -> dict[str, str]:
 
 
 def _cached_files(repo_id: str, commit: str) -> dict[str, HubFile]:
-    """The files in the cache; what an earlier listing says of them goes before what they look like."""
+    """Return the files in the cache; an earlier listing has priority over their blobs' names."""
     snapshot = cache_folder_of(repo_id) / "snapshots" / commit
     known = recall_listing(repo_id, commit) or {}
     files = {}

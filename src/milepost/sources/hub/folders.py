@@ -1,7 +1,7 @@
-"""A folder of a Hub repository, judged by the same rules as one on disk.
+"""Recognise a folder of a Hub repository by the same rules as a folder on disk.
 
-Names and sizes come from the listing. The few small files that decide which files belong to the checkpoint
-(the index of shards) are fetched into the cache when a rule asks for them.
+Names and sizes come from the listing. Small files that decide which files belong to the checkpoint (the index
+of shards) are downloaded into the cache when a rule needs them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.download import Download, make_local
 from milepost.sources.hub.files import list_files
 from milepost.sources.hub.listing_cache import HubFile
-from milepost.sources.overrides import NOTHING, Given
+from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.regular_files import read_regular
 from milepost.types import HubLocation
 
 
-def hub_layout(location: HubLocation, given: Given = NOTHING) -> Layout | None:
-    """What a folder of a revision holds, with the first thing that keeps it from being evaluated.
-
-    None where nothing in it looks like weights.
+def hub_layout(location: HubLocation, overrides: Overrides = NO_OVERRIDES) -> Layout | None:
+    """Return the layout of a folder of a revision, with its first problem; None if it has no weights.
 
     Raises:
         SourceError: the files of the revision cannot be listed.
@@ -38,7 +36,7 @@ def hub_layout(location: HubLocation, given: Given = NOTHING) -> Layout | None:
     folder = location.subfolder
     above = PurePosixPath(folder).parent / CONFIG
     format = format_named(layout.format)
-    needed = given.config is None and (format is None or format.needs_config)
+    needed = overrides.config is None and (format is None or format.needs_config)
     if not needed or (folder and str(above) in files):
         return layout
     where = "in the folder and in the one above" if folder else "in the repository"

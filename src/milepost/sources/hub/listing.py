@@ -1,7 +1,7 @@
-"""Training runs on the Hugging Face Hub: one checkpoint per branch or tag, or per sub-folder of a revision.
+"""Find training runs on the Hub: one checkpoint per branch or tag, or per sub-folder of a revision.
 
-An address without a pattern is one checkpoint if the repository has weights at its root, else the sub-folders
-that have them.
+An address without a pattern is one checkpoint if the repository has weights at its root; otherwise each
+sub-folder with weights is a checkpoint.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from milepost.sources.hub.files import commit_of, list_files, list_revisions
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.requests import is_offline
-from milepost.sources.names import listed, names_a_step, nearest, shown, step_in
+from milepost.sources.messages import listed, shown
+from milepost.sources.names import names_a_step, nearest, step_in
 from milepost.sources.no_weights import why_no_weights
-from milepost.sources.overrides import NOTHING, Given
-from milepost.sources.raw_series import Run, ordered
+from milepost.sources.overrides import NO_OVERRIDES, Overrides
+from milepost.sources.raw_series import RawSeries, ordered
 from milepost.types import Checkpoint, HubLocation
 
 _LISTING_THREADS = 8
@@ -32,7 +33,7 @@ _LISTING_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """One folder of one revision that holds weights."""
+    """A folder with weights in one revision."""
 
     revision: str
     commit: str
@@ -40,11 +41,11 @@ class _Folder:
     layout: Layout
 
 
-def find_on_hub(source: str, given: Given = NOTHING) -> Run:
-    """The run a Hub address stands for.
+def find_on_hub(source: str, overrides: Overrides = NO_OVERRIDES) -> RawSeries:
+    """Return the training run at a Hub address.
 
     Raises:
-        SourceError: no such repository, revision or folder; no weights in it; the Hub cannot be reached.
+        SourceError: the repository, revision or folder does not exist or has no weights; or no connection.
     """
     check_hub_settings(SourceError)  # before huggingface_hub is imported
     address = HubAddress.parse(source)
@@ -52,16 +53,16 @@ def find_on_hub(source: str, given: Given = NOTHING) -> Run:
     with ThreadPoolExecutor(_LISTING_THREADS) as pool:
         listings = list(pool.map(lambda commit: list_files(address.repo_id, commit), revisions.values()))
         found = pool.map(
-            lambda revision, files: _folders(address, revision, revisions[revision], files, given),
+            lambda revision, files: _folders(address, revision, revisions[revision], files, overrides),
             revisions,
             listings,
         )
         folders = [folder for inner in found for folder in inner]
     if not folders:
         raise _nothing_found(address, source, listings)
-    checkpoints = [_checkpoint(address, folder, given, alone=len(folders) == 1) for folder in folders]
+    checkpoints = [_checkpoint(address, folder, overrides, alone=len(folders) == 1) for folder in folders]
     name = address.repo_id.rpartition("/")[2]
-    return Run(f"hf://{address.repo_id}", name, source, ordered(checkpoints))
+    return RawSeries(f"hf://{address.repo_id}", name, source, ordered(checkpoints))
 
 
 def _revisions(address: HubAddress) -> dict[str, str]:
@@ -79,13 +80,14 @@ def _revisions(address: HubAddress) -> dict[str, str]:
 
 
 def _folders(
-    address: HubAddress, revision: str, commit: str, files: Mapping[str, HubFile], given: Given
+    address: HubAddress, revision: str, commit: str, files: Mapping[str, HubFile], overrides: Overrides
 ) -> list[_Folder]:
-    """The folders with weights that the address means in one revision."""
+    """Return the folders with weights in one revision that match the address."""
 
     def layout_in(folder: str) -> Layout | None:
         return hub_layout(
-            HubLocation(repo_id=address.repo_id, revision=revision, commit=commit, subfolder=folder), given
+            HubLocation(repo_id=address.repo_id, revision=revision, commit=commit, subfolder=folder),
+            overrides,
         )
 
     if is_pattern(address.subfolder):
@@ -102,7 +104,7 @@ def _folders(
 
 
 def _without_weights(files: Mapping[str, HubFile], folder: str, revision: str) -> Layout | None:
-    """What a folder or branch named like a checkpoint lacks; None where it is something else."""
+    """Return a layout with a problem if a folder or branch is named like a checkpoint, else None."""
     if not names_a_step(PurePosixPath(folder).name if folder else revision):
         return None
     prefix = f"{folder}/" if folder else ""
@@ -112,7 +114,7 @@ def _without_weights(files: Mapping[str, HubFile], folder: str, revision: str) -
     return None if problem is None else Layout("unknown", problem=problem)
 
 
-def _checkpoint(address: HubAddress, folder: _Folder, given: Given, *, alone: bool) -> Checkpoint:
+def _checkpoint(address: HubAddress, folder: _Folder, overrides: Overrides, *, alone: bool) -> Checkpoint:
     in_subfolder = bool(folder.subfolder)
     name = PurePosixPath(folder.subfolder).name if in_subfolder else folder.revision
     tells_step = names_a_step(name) or not alone
@@ -131,7 +133,7 @@ def _checkpoint(address: HubAddress, folder: _Folder, given: Given, *, alone: bo
         ),
         size_bytes=folder.layout.size_bytes,
         problem=folder.layout.problem,
-        config=given.config,
+        config=overrides.config,
     )
 
 
@@ -141,7 +143,7 @@ def _all_folders(files: Mapping[str, HubFile]) -> list[str]:
 
 
 def _matches(folder: str, pattern: str) -> bool:
-    """Shell pattern, folder by folder, so that `*` stays within one level."""
+    """Match a shell pattern folder by folder, so that `*` stays within one level."""
     parts, wanted = folder.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 

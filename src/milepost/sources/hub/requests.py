@@ -1,6 +1,6 @@
-"""Requests to the Hub: tried again when it is busy, and explained when they fail. Knows no checkpoints.
+"""Make requests to the Hub, again while it is busy, and explain failures.
 
-`HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` are huggingface_hub's; it is imported here only when needed.
+`HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` are huggingface_hub's; it is imported only when needed.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, TypeVar
 
 from milepost.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.errors import MilepostError, SourceError
-from milepost.sources.names import first_line, shown
+from milepost.sources.messages import first_line, shown
 
 logger = logging.getLogger("milepost.sources")
 
 T = TypeVar("T")
 
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Between attempts on a Hub that answers that it is busy; huggingface_hub itself repeats some requests."""
+"""Pauses between attempts while the Hub is busy; huggingface_hub itself repeats some requests."""
 _N_ATTEMPTS_UNANSWERED = 4
-"""On one that does not answer at all, which more often is a wrong address than a pause."""
+"""Attempts if there is no response at all, which is more often a wrong address than a pause."""
 _LONGEST_PAUSE_S = 600.0
-"""Of those that a Hub may ask for (`Retry-After`); huggingface.co counts requests in windows of 300 s."""
+"""Longest pause that a Hub may ask for (`Retry-After`); huggingface.co counts in windows of 300 s."""
 _WORTH_SAYING_S = 5.0
 _NO_SPACE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
@@ -34,14 +34,14 @@ _REFUSED = frozenset({401, 403, 404})
 
 
 def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] = SourceError) -> T:
-    """Make a request, again after a pause while the Hub is busy or the line is bad.
+    """Make a request, again after a pause while the Hub is busy or the connection is bad.
 
     Args:
-        what: what is asked for, for messages (`hf://org/name`).
-        error: raised, with the Hub's address, when it fails for good.
+        what: the object of the request, for messages (`hf://org/name`).
+        error: class of the error when the request fails for good.
 
     Raises:
-        RevisionNotFoundError: huggingface_hub's own; only the caller knows which names are near.
+        RevisionNotFoundError: huggingface_hub's error, since only the caller knows similar names.
     """
     check_hub_settings(error)
     from huggingface_hub.errors import (
@@ -72,9 +72,9 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
             if wait_s is None:
                 raise _unreachable(what, failure, error) from failure
             if wait_s > _WORTH_SAYING_S:
-                logger.warning("%s: the Hub is busy; asking again in %.0f s", what, wait_s)
+                logger.warning("%s: the Hub is busy; next attempt in %.0f s", what, wait_s)
             time.sleep(wait_s)
-        except OSError as failure:  # of the disk, or a file that came shorter than announced
+        except OSError as failure:  # from the disk, or a file shorter than announced
             if failure.errno in _NO_SPACE or attempt >= _N_ATTEMPTS_UNANSWERED - 1:
                 raise error(
                     f"{what} cannot be stored: {failure.strerror or _one_line(failure)}",
@@ -85,12 +85,12 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
 
 
 def _refused(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
-    """What a refusal means: a gated repository, a wrong token, no right, or nothing there."""
+    """Return the error for a refusal: gated repository, wrong token, missing permission or no such file."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError
 
     where, status, has_token = hub_endpoint(), _status(failure), bool(get_token())
-    told = str(_response(failure).headers.get("X-Error-Message", "")) if _response(failure) else ""
+    text = str(_response(failure).headers.get("X-Error-Message", "")) if _response(failure) else ""
     if isinstance(failure, GatedRepoError):
         if has_token:
             return error(
@@ -106,7 +106,7 @@ def _refused(what: str, failure: Exception, error: type[MilepostError]) -> Milep
     if (
         status == 401
         and has_token
-        and ("Invalid" in told or not isinstance(failure, RepositoryNotFoundError))
+        and ("Invalid" in text or not isinstance(failure, RepositoryNotFoundError))
     ):
         return error(
             f"{what}: {where} refuses the token (401)",
@@ -122,18 +122,18 @@ def _refused(what: str, failure: Exception, error: type[MilepostError]) -> Milep
     if status == 403:
         return error(
             f"{what} cannot be fetched from {where}: access is forbidden (403)",
-            "the token lacks the right to read it (fine-grained tokens name repositories)"
+            "the token has no permission to read it (fine-grained tokens are limited to repositories)"
             if has_token
             else "set HF_TOKEN to the token of an account that may read it",
         )
     return error(
-        f"{what} cannot be fetched from {where}: a file of it is not there (404)",
+        f"{what} cannot be fetched from {where}: a file is missing (404)",
         "the mirror is incomplete, or the repository changed just now; try again, or another HF_ENDPOINT",
     )
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
-    """What huggingface_hub lets through when the network fails; its HTTP library differs between versions."""
+    """Return the errors that huggingface_hub raises when the network fails."""
     from huggingface_hub import errors
 
     return (
@@ -146,7 +146,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
 
 def is_offline() -> bool:
-    """Whether only the local cache may be used (`HF_HUB_OFFLINE`)."""
+    """Return True if only the local cache may be used (`HF_HUB_OFFLINE`)."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
@@ -162,7 +162,7 @@ def _status(failure: Exception) -> int | None:
 
 
 def _pause_after(failure: Exception, attempt: int) -> float | None:
-    """Seconds to wait before the next attempt; None where there is none or it would not help."""
+    """Return the seconds before the next attempt; None if there is none or it would not help."""
     response = _response(failure)
     if attempt >= len(PAUSES_S):
         return None
@@ -175,7 +175,7 @@ def _pause_after(failure: Exception, attempt: int) -> float | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """The two forms of RFC 9110: a number of seconds, or a date; None for anything else."""
+    """Parse the forms of RFC 9110, a number of seconds or a date; None for anything else."""
     if retry_after.isascii() and retry_after.isdecimal():
         return float(retry_after[:9])
     from email.utils import parsedate_to_datetime
@@ -195,16 +195,16 @@ def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> M
 
 
 def _reason(failure: Exception) -> Exception:
-    """What lies behind huggingface_hub's remark that the file is not in the cache either."""
+    """Return the cause of huggingface_hub's error that the file is not in the cache either."""
     cause = failure.__cause__
     return cause if isinstance(cause, Exception) else failure
 
 
 def _one_line(error: Exception) -> str:
-    """What the Hub or its library says, without the credentials we sent."""
+    """Return the first line of a response or error, without the credentials that were sent."""
     from huggingface_hub import constants, get_token
 
-    said = str(error).replace(constants.ENDPOINT, hub_endpoint())
+    text = str(error).replace(constants.ENDPOINT, hub_endpoint())
     if token := get_token():
-        said = said.replace(token, "***")
-    return first_line(type(error).__name__ if not said.strip() else said)
+        text = text.replace(token, "***")
+    return first_line(type(error).__name__ if not text.strip() else text)

@@ -1,56 +1,51 @@
-"""torch.distributed checkpoints (DCP): `.metadata` and a `__R_T.distcp` of each rank and thread.
+"""Folders of torch.distributed (DCP): `.metadata` and a file `__R_T.distcp` per rank and thread.
 
-`.metadata` is written last. transformers' Trainer puts them in a sub-folder of its own `checkpoint-N`.
+`.metadata` is written last. transformers' Trainer has these files in a sub-folder of `checkpoint-N`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import CheckpointError
+from milepost.sources.formats.dcp.metadata import METADATA, problem_with_files, read_dcp_metadata
 from milepost.sources.formats.format import Contents, Format, Layout, complete
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
-METADATA = ".metadata"
 PIECES = ".distcp"
-"""End of the name of the files that hold the tensors."""
+"""Ending of the files with tensors."""
 _MEGATRON = "common.pt"
 _TITAN_TENSOR = b"tok_embeddings.weight"
-"""The input embedding, as torchtitan calls it and transformers does not."""
+"""torchtitan's name of the input embedding, which transformers does not use."""
 _MAX_BYTES = 1 << 28
-"""Of `.metadata`; that of a model with 100,000 tensors has some 50 MB."""
+"""Limit for `.metadata`, which has about 50 MB for 100,000 tensors."""
 _TRAINER = "trainer_state.json"
 _TRAINER_FOLDER = "pytorch_model_fsdp_0"
-"""Where accelerate puts the model of an FSDP run with sharded state dicts."""
+"""Sub-folder in which accelerate saves the model of an FSDP run with sharded state dicts."""
 
 
 def dcp_folder(folder: Path) -> Path:
-    """The folder with `.metadata`: the checkpoint's own, or the one that accelerate made in it."""
+    """Return the folder with `.metadata`: the checkpoint's, or the one that accelerate made in it."""
     inner = folder / _TRAINER_FOLDER
     return inner if not (folder / METADATA).exists() and inner.is_dir() else folder
 
 
 def pieces_in(contents: Contents, format: str, within: str = "") -> Layout:
-    """The layout of a folder (or its sub-folder `within`) with DCP files in it."""
+    """Return the layout of a folder (or its sub-folder `within`) with DCP files."""
     files = contents.inside(within) if within else contents.files
     prefix = f"{within}/" if within else ""
     pieces = sorted(name for name in files if name.endswith(PIECES))
     paths = {prefix + name: size for name, size in files.items()}
     layout = complete(paths, format, tuple(prefix + name for name in (METADATA, *pieces)))
-    if METADATA not in files:  # it is written when all ranks are done
-        return Layout(
-            format, layout.weight_files, layout.size_bytes, f"{METADATA} is missing, or not yet written"
-        )
-    if not pieces:
-        return Layout(format, layout.weight_files, layout.size_bytes, f"there are no {PIECES} files")
-    return layout
+    if METADATA not in files:  # written when all ranks are done
+        return replace(layout, problem=f"{METADATA} is missing, or not yet written")
+    return layout if pieces else replace(layout, problem=f"there are no {PIECES} files")
 
 
 def check_pieces(folder: Path, layout: Layout) -> str | None:
-    """What is wrong with the metadata, or with the files when compared with them."""
-    from milepost.sources.formats.dcp.metadata import problem_with_files, read_dcp_metadata
-
+    """Return the first problem of the metadata or of the files that they describe."""
     place = dcp_folder(folder)
     try:
         metadata = read_dcp_metadata(place)
@@ -71,7 +66,7 @@ def _recognise_dcp(contents: Contents) -> Layout | None:
 
 
 def _recognise_torchtitan(contents: Contents) -> Layout | None:
-    """As DCP, and with torchtitan's names in it."""
+    """Recognise DCP files with torchtitan's tensor names."""
     if _MEGATRON in contents.files or METADATA not in contents.files:
         return None
     return pieces_in(contents, "torchtitan") if _TITAN_TENSOR in contents.read(METADATA, _MAX_BYTES) else None
@@ -81,5 +76,5 @@ def _has_pieces(files: Iterable[str]) -> bool:
     return any(name == METADATA or name.endswith(PIECES) for name in files)
 
 
-DCP = Format(name="dcp", recognise=_recognise_dcp, check=check_pieces)
-TORCHTITAN = Format(name="torchtitan", recognise=_recognise_torchtitan, check=check_pieces)
+DCP = Format(name="dcp", folder="dcp", recognise=_recognise_dcp, check=check_pieces)
+TORCHTITAN = Format(name="torchtitan", folder="dcp", recognise=_recognise_torchtitan, check=check_pieces)

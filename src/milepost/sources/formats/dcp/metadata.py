@@ -1,15 +1,13 @@
-"""The `.metadata` of a torch.distributed checkpoint (DCP): its tensors, their pieces, the files of these.
+"""Read and check the `.metadata` of a torch.distributed checkpoint (DCP): tensors, their pieces, their files.
 
-It is a pickle, so it could ask to run any code. Here it is read with stand-ins that do nothing for the few
-names that torch and Megatron write; a pickle with any other name is refused. Nothing of torch is imported,
-and what the stand-ins collected is checked before it is believed. Source: torch/distributed/checkpoint,
-metadata.py and filesystem.py, torch 2.2 to 2.13.
+It is a pickle, read by `safe_unpickler` without torch; only names that torch and Megatron write are allowed,
+and every value is checked. Source: torch/distributed/checkpoint, metadata.py and filesystem.py, torch 2.2 to
+2.13.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,43 +15,47 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.dcp.layout import METADATA
-from milepost.sources.names import first_line, shown, some
+from milepost.sources.dtypes import BYTES_PER_ITEM
+from milepost.sources.formats.format import is_plain
+from milepost.sources.messages import first_line, shown, some, unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.sources.safe_unpickler import ForbiddenName, SafeUnpickler, StandIn
 
+METADATA = ".metadata"
 _CHECKPOINT = "torch.distributed.checkpoint"
-_RECORDS = {
-    "pathlib": {"PosixPath"},
-    "pathlib._local": {"PosixPath"},  # what Python 3.13 calls it
-    f"{_CHECKPOINT}.filesystem": {"_StorageInfo"},
-    f"{_CHECKPOINT}.metadata": {
-        "Metadata", "MetadataIndex", "StorageMeta", "TensorStorageMetadata", "BytesStorageMetadata",
-        "ChunkStorageMetadata", "TensorProperties", "_MEM_FORMAT_ENCODING",
-    },
-    f"{_CHECKPOINT}.planner": {"SavePlan", "WriteItem", "WriteItemType", "TensorWriteData"},  # Megatron
-}  # fmt: skip
-BYTES_PER_ITEM = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
-    "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1,
-    "bool": 1, "complex32": 4, "complex64": 8, "complex128": 16,
-    "quint8": 1, "qint8": 1, "qint32": 4, "float4_e2m1fn_x2": 1,
-}  # fmt: skip
-"""Every dtype that a tensor may have, by the name it has in torch."""
+_ALLOWED = frozenset(
+    f"{module}.{name}"
+    for module, names in {
+        "pathlib": ("PosixPath",),
+        "pathlib._local": ("PosixPath",),  # its name in Python 3.13
+        f"{_CHECKPOINT}.filesystem": ("_StorageInfo",),
+        f"{_CHECKPOINT}.metadata": (
+            "Metadata", "MetadataIndex", "StorageMeta", "TensorStorageMetadata", "BytesStorageMetadata",
+            "ChunkStorageMetadata", "TensorProperties", "_MEM_FORMAT_ENCODING",
+        ),
+        f"{_CHECKPOINT}.planner": ("SavePlan", "WriteItem", "WriteItemType", "TensorWriteData"),  # Megatron
+    }.items()
+    for name in names
+)  # fmt: skip
+_KNOWN: Mapping[str, Any] = {
+    **{f"torch.{dtype}": dtype for dtype in BYTES_PER_ITEM},
+    "torch.Size": tuple,
+    "torch.serialization._get_layout": str,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class DcpPiece:
-    """A block of one tensor, and where it is stored."""
+    """A block of one tensor, and its place in the files."""
 
     offsets: tuple[int, ...]
-    """Where in the tensor it begins, one number per dimension."""
+    """Start of the block in the tensor, one number per dimension."""
     sizes: tuple[int, ...]
     file: str
     begin: int
-    """Bytes from the start of the file."""
+    """Offset in bytes from the start of the file."""
     length: int
-    """Bytes it takes in the file, which is a little more than the block's own."""
+    """Bytes in the file, a little more than the elements take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,123 +63,79 @@ class DcpTensor:
     """One tensor, as the metadata describe it."""
 
     dtype: str
-    """`float32`, `bfloat16`, ...: the name it has in torch."""
+    """torch's name: `float32`, `bfloat16`, ..."""
     shape: tuple[int, ...]
     pieces: tuple[DcpPiece, ...]
 
     @property
     def n_bytes(self) -> int:
-        """What it takes in memory."""
         return math.prod(self.shape) * BYTES_PER_ITEM[self.dtype]
 
 
 @dataclass(frozen=True, slots=True)
 class DcpMetadata:
-    """What a DCP folder holds."""
+    """The tensors and files of a DCP folder."""
 
     tensors: Mapping[str, DcpTensor]
-    """By full name, optimizer state included; without entries that are pickled bytes (`_extra_state`)."""
+    """By full name, with the optimizer's, without entries that are pickled bytes (`_extra_state`)."""
     ends: Mapping[str, int]
-    """Every file that something is stored in, and how many bytes it must at least have."""
+    """File to the number of bytes that it must have at least."""
 
     def files_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The files that hold these tensors, in alphabetical order."""
+        """Return the files that hold these tensors, in alphabetical order."""
         return tuple(sorted({piece.file for name in names for piece in self.tensors[name].pieces}))
 
 
 def read_dcp_metadata(folder: Path) -> DcpMetadata:
-    """Read and check the `.metadata` of a folder; no tensor is read and no code of the pickle is run.
+    """Read and check the `.metadata` of a folder, without running code or reading tensors.
 
     Raises:
-        CheckpointError: it cannot be read, names anything that is not on the list, or contradicts itself.
+        CheckpointError: the file cannot be read, uses a name that is not allowed, or contradicts itself.
     """
     path = folder / METADATA
     try:
         stat = path.stat()
         return _read(path, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev))
     except OSError as error:
-        raise CheckpointError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, signature: tuple[int, ...]) -> DcpMetadata:
-    """Remembered while the file is what it was: a checkpoint is looked at several times in a run."""
+    """Read the metadata; cached while the file is unchanged, since a run reads them several times."""
     try:
         with open_regular(path) as file:
-            loaded = _Unpickler(file).load()
+            loaded = SafeUnpickler(file, _KNOWN, _ALLOWED).load()
     except OSError:
         raise
-    except _ForeignName as error:
+    except ForbiddenName as error:
         raise CheckpointError(
-            f"{shown(str(path))} asks to run code ({shown(str(error))}), and was not loaded",
-            "no trainer has need of that; write the checkpoint anew, or get it from where you trust",
+            f"{shown(path)} asks to run code ({shown(error)}), and was not loaded",
+            "no trainer needs that; save the checkpoint again, or get it from a source that you trust",
         ) from error
-    except Exception as error:  # bytes that are no pickle make the unpickler raise almost anything
-        raise CheckpointError(f"{shown(str(path))} is damaged: {first_line(error)}") from error
+    except Exception as error:  # the unpickler raises almost anything on bytes that are not a pickle
+        raise CheckpointError(f"{shown(path)} is damaged: {first_line(error)}") from error
     try:
         return _checked(loaded)
     except _Wrong as error:
         raise CheckpointError(
-            f"{shown(str(path))} is not what torch.distributed.checkpoint writes: {error}"
+            f"{shown(path)} is not what torch.distributed.checkpoint writes: {error}"
         ) from error
 
 
 def problem_with_files(metadata: DcpMetadata, files: Mapping[str, int]) -> str | None:
-    """What the files of a folder (name and size) lack of what its metadata promise; None where nothing."""
+    """Compare the files of a folder (name to size) with its metadata; return None if they fit."""
     missing = [name for name in metadata.ends if name not in files]
     if missing:
         return f"missing: {some(missing)}"
     for name, end in sorted(metadata.ends.items()):
         if files[name] < end:
-            return f"{shown(name)} is cut short: it has {files[name]} bytes, {METADATA} calls for {end}"
+            return f"{shown(name)} is cut short: it has {files[name]} bytes, {METADATA} needs {end}"
     return None
 
 
-class _ForeignName(Exception):
-    """The pickle names something outside the list."""
-
-
 class _Wrong(Exception):
-    """The pickle was read, but is not what a checkpoint's metadata are."""
-
-
-class _Record:
-    """Stands for a class of torch's: keeps what the pickle says of an object, and does nothing."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Unpickler(pickle._Unpickler):
-    """Knows stand-ins for the names above and no others.
-
-    Each reading has classes of its own, so that nothing a pickle does to one outlives it. It is the unpickler
-    in Python, 4 MB/s: that in C takes whatever memory an index in a hostile pickle calls for.
-    """
-
-    def __init__(self, file: Any) -> None:
-        super().__init__(file)
-        self._known: dict[tuple[str, str], Any] = {
-            (module, name): type(name, (_Record,), {}) for module, names in _RECORDS.items() for name in names
-        }
-        self._known |= {("torch", name): name for name in BYTES_PER_ITEM}
-        self._known["torch", "Size"] = tuple
-        self._known["torch.serialization", "_get_layout"] = str
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name of the list.
-
-        Raises:
-            _ForeignName: it is not on it.
-        """
-        try:
-            return self._known[module, name]
-        except KeyError:
-            raise _ForeignName(f"{module}.{name}") from None
+    """A value in the pickle is not what a checkpoint's metadata have there."""
 
 
 def _checked(loaded: Any) -> DcpMetadata:
@@ -196,7 +154,7 @@ def _checked(loaded: Any) -> DcpMetadata:
         if type(entry).__name__ == "TensorStorageMetadata":
             tensors[name] = _tensor(name, entry, places)
         elif type(entry).__name__ != "BytesStorageMetadata":
-            raise _Wrong(f"{shown(name)} is described wrongly")
+            raise _Wrong(f"the description of {shown(name)} is invalid")
     return DcpMetadata(tensors, ends)
 
 
@@ -209,9 +167,9 @@ def _place(index: Any, info: Any) -> tuple[tuple[str, tuple[int, ...] | None], _
     file = _field(info, "_StorageInfo", "relative_path")
     begin, length = _field(info, "_StorageInfo", "offset"), _field(info, "_StorageInfo", "length")
     if not isinstance(name, str) or not (offset is None or _is_sizes(offset)):
-        raise _Wrong("the place of a tensor is given wrongly")
-    if not isinstance(file, str) or not _is_plain(file):
-        raise _Wrong(f"{shown(name)} lies outside the folder: {shown(str(file))}")
+        raise _Wrong("the place of a tensor is invalid")
+    if not isinstance(file, str) or not is_plain(file):
+        raise _Wrong(f"{shown(name)} lies outside the folder: {shown(file)}")
     if not _is_sizes((begin, length)):
         raise _Wrong(f"{shown(name)} has no place in {shown(file)}")
     if info.state.get("transform_descriptors"):
@@ -240,7 +198,7 @@ def _piece(
         raise _Wrong(f"a piece of {shown(name)} has no place in it")
     place = places.get((name, offsets))
     if place is None:
-        raise _Wrong(f"it does not tell where {shown(name)} is stored")
+        raise _Wrong(f"the place of {shown(name)} is missing")
     return DcpPiece(offsets, sizes, *place)
 
 
@@ -252,14 +210,10 @@ def _field(record: Any, kind: str, name: str) -> Any:
 
 
 def _state(record: Any, kind: str) -> Any:
-    if not isinstance(record, _Record) or type(record).__name__ != kind:
+    if not isinstance(record, StandIn) or type(record).__name__ != kind:
         raise _Wrong(f"a {kind} is missing")
-    return getattr(record, "state", None)
+    return record.state
 
 
 def _is_sizes(value: Any) -> bool:
     return isinstance(value, tuple) and all(type(item) is int and 0 <= item < 2**62 for item in value)
-
-
-def _is_plain(name: str) -> bool:
-    return bool(name) and not set(name) & {"/", "\\", "\0"} and name not in {".", ".."}

@@ -1,7 +1,7 @@
-"""DeepSpeed ZeRO folders (`global_stepN/`): files of the module's state, and of each rank's optimizer.
+"""Folders of DeepSpeed ZeRO (`global_stepN/`): files of the module's state and of each rank's optimizer.
 
-The fp32 master weights lie in the optimizer's files, so these belong to the model. transformers' Trainer puts
-such a folder into its own `checkpoint-N`.
+The fp32 master weights are in the optimizer's files, so these belong to the model. transformers' Trainer has
+such a folder in its `checkpoint-N`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from milepost.errors import CheckpointError
+from milepost.sources.formats.deepspeed.metadata import (
+    MODEL_STATES,
+    OPTIM_STATES,
+    missing_files,
+    read_model_states,
+    states_among,
+)
 from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.integrity import check_zip, first_refusal
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
-MODEL_STATES = "_model_states.pt"
-OPTIM_STATES = "_optim_states.pt"
 _TRAINER = "trainer_state.json"
 _TRAINER_FOLDER = re.compile(r"global_step[0-9]+")
 
 
 def deepspeed_folder(folder: Path) -> Path:
-    """The folder with the files: the checkpoint's own, or the one in a `checkpoint-N` of the Trainer."""
+    """Return the folder with the files: the checkpoint's, or the one in the Trainer's `checkpoint-N`."""
     if any(folder.glob(f"*{MODEL_STATES}")):
         return folder
     inner = [path for path in folder.glob("global_step*") if _TRAINER_FOLDER.fullmatch(path.name)]
@@ -52,8 +57,6 @@ def _states_in(files: Mapping[str, int], prefix: str) -> Layout:
 
 
 def _check(folder: Path, layout: Layout) -> str | None:
-    from milepost.sources.formats.deepspeed.states import missing_files, read_model_states, states_among
-
     if problem := first_refusal(folder, layout.weight_files, check_zip):
         return problem
     place = deepspeed_folder(folder)
@@ -64,4 +67,4 @@ def _check(folder: Path, layout: Layout) -> str | None:
         return error.message.replace(shown(f"{folder}/"), "")
 
 
-DEEPSPEED = Format(name="deepspeed", recognise=_recognise, check=_check)
+DEEPSPEED = Format(name="deepspeed", folder="deepspeed", recognise=_recognise, check=_check)

@@ -1,4 +1,4 @@
-"""Hugging Face folders: `model.safetensors` or `pytorch_model.bin`, whole or in shards with an index."""
+"""Folders of Hugging Face: `model.safetensors` or `pytorch_model.bin`, in one file or in shards."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from milepost.sources.formats.format import Contents, Format, Layout, Unreadable, complete, is_plain
 from milepost.sources.formats.huggingface.safetensors_header import read_header
 from milepost.sources.integrity import check_zip, first_refusal
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 MAX_INDEX_BYTES = 1 << 25
-"""An index of 100,000 tensors has some 10 MB."""
+"""An index of 100,000 tensors has about 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightNames:
-    """How one Hugging Face format names its files."""
+    """The file names of one Hugging Face format."""
 
     format: str
     single: str
     index: str
     shard: re.Pattern[str]
-    """What shards are called where there is no index to say it."""
+    """Names of shards in a folder without an index."""
 
 
 WEIGHT_NAMES = (
@@ -46,9 +46,9 @@ WEIGHT_NAMES = (
 
 
 def shards_in_index(name: str, text: bytes) -> tuple[dict[str, str], str | None]:
-    """Tensor name to shard name as an index file tells, and what is wrong with it (None where nothing is).
+    """Return shard name by tensor name from an index file, and a problem or None.
 
-    A shard must be a plain file name: an index cannot send the reader to another folder.
+    A shard must be a plain file name, so that an index cannot send the reader to another folder.
     """
     try:
         index = json.loads(text)
@@ -56,10 +56,10 @@ def shards_in_index(name: str, text: bytes) -> tuple[dict[str, str], str | None]
         return {}, f"{name} does not parse"
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
-        return {}, f"{name} names no shards"
+        return {}, f"{name} lists no shards"
     for shard in weight_map.values():
         if not isinstance(shard, str) or not is_plain(shard):
-            return {}, f"{name} points outside the folder: {shown(str(shard))}"
+            return {}, f"{name} points outside the folder: {shown(shard)}"
     return weight_map, None
 
 
@@ -104,6 +104,7 @@ def _check_bin(folder: Path, layout: Layout) -> str | None:
 SAFETENSORS, BIN = (
     Format(
         name=names.format,
+        folder="huggingface",
         recognise=partial(_recognise, names=names),
         check=check,
         describing=(names.index,),

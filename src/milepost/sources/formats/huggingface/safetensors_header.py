@@ -1,7 +1,7 @@
-"""The header of a safetensors file: which tensors it holds and where, checked against the file's length.
+"""Read the header of a safetensors file and check it against the file's length, without torch.
 
-Knows the file format (https://github.com/huggingface/safetensors#format), not torch: 8 bytes little-endian
-header length, that many bytes of JSON, then the data, which the tensors must cover without gap or overlap.
+Format (https://github.com/huggingface/safetensors#format): 8 bytes little-endian header length, that many
+bytes of JSON, then the data, which the tensors must cover without gap or overlap.
 """
 
 from __future__ import annotations
@@ -14,20 +14,17 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.dtypes import BYTES_PER_ITEM, SAFETENSORS
+from milepost.sources.messages import shown
 from milepost.sources.regular_files import open_regular
 
 _MAX_HEADER_BYTES = 1 << 25
 """A third of the format's own limit; the header of 100,000 tensors has some 15 MB."""
 MAX_TENSORS = 100_000
-"""In one file; the largest models have as many in a hundred."""
-_MOST_DIMENSIONS = 64
-"""As many as torch knows."""
+"""In one file; the largest models have as many in a hundred files."""
+_MAX_DIMENSIONS = 64
+"""torch's own limit."""
 _FRAMEWORKS = frozenset({"pt", "tf", "flax", "mlx", "np"})
-BYTES_PER_ITEM = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class TensorEntry:
     """One tensor of a file."""
 
     dtype: str
-    """As the format spells it: `F32`, `BF16`, ..."""
+    """The format's name: `F32`, `BF16`, ..."""
     shape: tuple[int, ...]
     begin: int
     """Bytes from the start of the data."""
@@ -44,18 +41,18 @@ class TensorEntry:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a safetensors file says it holds."""
+    """The header of a safetensors file."""
 
     tensors: dict[str, TensorEntry]
     data_begin: int
-    """Where the data starts, in bytes from the start of the file."""
+    """Offset of the data, in bytes from the start of the file."""
     data_bytes: int
     raw: bytes
-    """The file up to its data, as it was read."""
+    """The bytes of the file before its data."""
 
 
 def read_header(path: Path) -> Header:
-    """Read and check a file's header; reads no tensor data.
+    """Read and check a file's header, without tensor data.
 
     Raises:
         CheckpointError: the file cannot be read, is cut short, or its header contradicts itself.
@@ -66,7 +63,7 @@ def read_header(path: Path) -> Header:
             length = file.read(8)
             n_header = int.from_bytes(length, "little")
             if _MAX_HEADER_BYTES < n_header <= n_file - 8:
-                raise _broken(path, f"has a header of {n_header} bytes, longer than any model has")
+                raise _broken(path, f"has a header of {n_header} bytes, longer than the header of any model")
             if n_file < 8 or n_header > n_file - 8:
                 raise _broken(path, f"is cut short or not a safetensors file ({n_file} bytes)")
             text = file.read(n_header)
@@ -92,23 +89,23 @@ def _entries(path: Path, text: bytes) -> dict[str, TensorEntry]:
 
 
 def _check_metadata(path: Path, metadata: Any) -> None:
-    """Text by name. transformers writes of itself `"format": "pt"`, and reads these formats only."""
+    """Check that metadata are strings and the framework is one that transformers reads."""
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _broken(path, "has metadata that is not text by name")
+        raise _broken(path, "has metadata that are not strings")
     if metadata.get("format", "pt") not in _FRAMEWORKS:
         raise _broken(path, f"has an unknown format: {shown(metadata['format'])}")
 
 
 def _entry(path: Path, name: str, raw: Any) -> TensorEntry:
     if not isinstance(raw, dict):
-        raise _broken(path, f"describes tensor {shown(name)} wrongly")
+        raise _broken(path, f"has an invalid description of tensor {shown(name)}")
     dtype, shape, offsets = raw.get("dtype"), raw.get("shape"), raw.get("data_offsets")
-    if not (_is_sizes(shape) and _is_sizes(offsets) and len(offsets) == 2 and len(shape) <= _MOST_DIMENSIONS):
-        raise _broken(path, f"describes tensor {shown(name)} wrongly")
-    if not isinstance(dtype, str) or dtype not in BYTES_PER_ITEM:
-        raise _broken(path, f"holds tensor {shown(name)} in a type that cannot be read: {shown(str(dtype))}")
+    if not (_is_sizes(shape) and _is_sizes(offsets) and len(offsets) == 2 and len(shape) <= _MAX_DIMENSIONS):
+        raise _broken(path, f"has an invalid description of tensor {shown(name)}")
+    if not isinstance(dtype, str) or dtype not in SAFETENSORS:
+        raise _broken(path, f"holds tensor {shown(name)} in a type that cannot be read: {shown(dtype)}")
     entry = TensorEntry(dtype, tuple(shape), offsets[0], offsets[1])
-    if math.prod(entry.shape) * BYTES_PER_ITEM[dtype] != entry.end - entry.begin:
+    if math.prod(entry.shape) * BYTES_PER_ITEM[SAFETENSORS[dtype]] != entry.end - entry.begin:
         raise _broken(
             path, f"gives tensor {shown(name)} {entry.end - entry.begin} bytes, not what its shape needs"
         )
@@ -137,4 +134,4 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _broken(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(f"{shown(str(path))} {what}", "copy or download the file again")
+    return CheckpointError(f"{shown(path)} {what}", "copy or download the file again")

@@ -1,7 +1,8 @@
-"""Megatron-LM: `mp_rank_TT[_PPP]/model_optim_rng.pt` (legacy), or DCP with a `common.pt` (torch_dist).
+"""Folders of Megatron-LM: `mp_rank_TT[_PPP]/model_optim_rng.pt` (legacy), or DCP with `common.pt`
+(torch_dist).
 
-Each rank writes its own file and none says when all are done; how many there must be stands in the args of
-each. A folder with all of them, whole, is a complete checkpoint, whatever the tracker beside it says.
+Each rank writes its own file, and no file marks the end; the args in each give the number of ranks. A folder
+with all of these files, undamaged, is a complete checkpoint, whatever the tracker beside it says.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.dcp.layout import METADATA, PIECES, check_pieces, pieces_in
+from milepost.sources.formats.dcp.layout import PIECES, check_pieces, pieces_in
+from milepost.sources.formats.dcp.metadata import METADATA
 from milepost.sources.formats.format import Contents, Format, Layout, complete
-from milepost.sources.formats.megatron.rank_files import (
+from milepost.sources.formats.megatron.metadata import (
     COMMON,
     RANK_FILE,
     has_experts,
@@ -22,7 +24,7 @@ from milepost.sources.formats.megatron.rank_files import (
     read_rank_file,
 )
 from milepost.sources.integrity import check_zip, first_refusal
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 _LEGACY = "megatron"
 _TORCH_DIST = "megatron-dist"
@@ -31,7 +33,7 @@ MEGATRON_FORMATS = frozenset({_LEGACY, _TORCH_DIST})
 
 def _recognise_legacy(contents: Contents) -> Layout | None:
     if has_experts(contents.folders):
-        return Layout(_LEGACY, problem="its ranks are split by experts too, which cannot be read")
+        return Layout(_LEGACY, problem="it has expert-parallel ranks, which cannot be read")
     ranks = ranks_among(contents.folders)
     if not ranks:
         return None
@@ -46,13 +48,13 @@ def _recognise_legacy(contents: Contents) -> Layout | None:
     except CheckpointError as error:
         return Layout(_LEGACY, problem=error.message)
     staged = any("_" in folder.removeprefix("mp_rank_") for folder in ranks.values())
-    if staged != (n_pipeline > 1):  # one stage is all that there is yet
+    if staged != (n_pipeline > 1):  # only one stage has been written so far
         expected = {rank: f"{folder}/{RANK_FILE}" for rank, folder in ranks.items()}
     return complete(files, _LEGACY, tuple(sorted(expected.values())))
 
 
 def _check_legacy(folder: Path, layout: Layout) -> str | None:
-    """The first rank tells how many there are. What all of them say is compared when they are read."""
+    """Check the files, and their number against the first rank's args; `legacy` compares all ranks."""
     return first_refusal(folder, layout.weight_files, check_zip) or first_refusal(
         folder, layout.weight_files[:1], lambda path: _check_ranks(path, layout)
     )
@@ -84,6 +86,7 @@ def _check_torch_dist(folder: Path, layout: Layout) -> str | None:
 
 MEGATRON = Format(
     name=_LEGACY,
+    folder="megatron",
     recognise=_recognise_legacy,
     check=_check_legacy,
     needs_config=False,
@@ -91,6 +94,7 @@ MEGATRON = Format(
 )
 TORCH_DIST = Format(
     name=_TORCH_DIST,
+    folder="megatron",
     recognise=_recognise_torch_dist,
     check=_check_torch_dist,
     needs_config=False,

@@ -1,4 +1,4 @@
-"""PEFT adapters: `adapter_config.json` and the adapter's tensors. The model they change lies elsewhere."""
+"""Folders of PEFT adapters: `adapter_config.json` and the adapter's tensors, without the base model."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def _check(folder: Path, layout: Layout) -> str | None:
 
 PEFT = Format(
     name="peft",
+    folder="peft",
     recognise=_recognise,
     check=_check,
     needs_config=False,

@@ -1,5 +1,1 @@
-"""Read tensors of torch.distributed checkpoints (DCP) without executing their pickles."""
-
-from milepost.weights.formats.dcp.reader import read_dcp_tensors
-
-__all__ = ["read_dcp_tensors"]
+"""Tensors of torch.distributed checkpoints (DCP), read without running their pickles."""

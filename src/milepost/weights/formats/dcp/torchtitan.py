@@ -1,9 +1,8 @@
 """Convert torchtitan's Llama 3 to transformers' Llama: weight names, order of rotary pairs, arguments.
 
-Source: torchtitan v0.2, models/llama3/model/ (`args.py`, `model.py`, `state_dict_adapter.py`); the names that
-v0.3 gave some weights are known too. torchtitan rotates neighbouring elements of a head, transformers the two
-halves, so the rows of wq and wk are reordered within each head. Its Llama 3 always scales its rotary
-frequencies.
+Source: torchtitan v0.2, models/llama3/model/ (`args.py`, `model.py`, `state_dict_adapter.py`), and the weight
+names that changed in v0.3. torchtitan rotates neighbouring elements of a head, transformers the two halves,
+so the rows of wq and wk are reordered within each head. Its Llama 3 always scales its rotary frequencies.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 EMBEDDING = "tok_embeddings.weight"
 _OUTSIDE_LAYERS = {
@@ -38,7 +37,7 @@ _IN_LAYERS = {
 }
 _LAYER = re.compile(r"layers\.(\d+)\.(.+)")
 _TABLES = frozenset({"freqs_cis", "rope.cache"})
-"""Rotary tables, which a checkpoint may hold and transformers makes anew."""
+"""Rotary tables, which transformers computes again."""
 _DEFAULTS: Mapping[str, Any] = {
     "n_kv_heads": None,
     "multiple_of": 256,
@@ -56,9 +55,9 @@ _SCALING = {
 
 
 def names_for_transformers(names: Iterable[str]) -> dict[str, str]:
-    """torchtitan's name of each weight to transformers'; only of names that are known.
+    """Map torchtitan's name of each known weight to transformers' name.
 
-    `qkv_linear.` is where v0.3 keeps wq, wk and wv.
+    v0.3 has wq, wk and wv in `qkv_linear.`.
     """
     known = {}
     for name in names:
@@ -74,12 +73,12 @@ def names_for_transformers(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_table(name: str) -> bool:
-    """Return whether a tensor is a table and not a weight."""
+    """Return True if a tensor is a table and not a weight."""
     return name in _TABLES
 
 
 def in_halves(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
-    """Rows of wq or wk reordered from neighbouring rotary pairs to two halves, head by head.
+    """Reorder the rows of wq or wk from neighbouring rotary pairs to two halves, head by head.
 
     Args:
         weight: [n_heads * head size, hidden size].
@@ -92,7 +91,7 @@ def in_halves(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
 def as_llama(
     where: str, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Weights under torchtitan's names as transformers' Llama has them.
+    """Convert weights with torchtitan's names to transformers' Llama.
 
     Raises:
         CheckpointError: the config is not a Llama's, or its heads do not divide the weights.
@@ -118,55 +117,55 @@ def as_llama(
 
 
 def are_torchtitan_arguments(raw: Mapping[str, Any]) -> bool:
-    """Return whether a config is torchtitan's `TransformerModelArgs` and not transformers'."""
+    """Return True if a config is torchtitan's `TransformerModelArgs` and not transformers'."""
     return "model_type" not in raw and {"dim", "n_layers", "n_heads"} <= raw.keys()
 
 
 def as_llama_config(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """torchtitan's arguments as the `config.json` of transformers' Llama; what is left out has its default.
+    """Convert torchtitan's arguments to the `config.json` of transformers' Llama, with defaults.
 
     Raises:
         CheckpointError: an argument is missing or of another type.
     """
-    given = {**_DEFAULTS, **{key: value for key, value in raw.items() if value is not None}}
+    arguments = {**_DEFAULTS, **{key: value for key, value in raw.items() if value is not None}}
     scaling = _SCALING | dict(raw.get("rope_scaling_args") or {})
     try:
-        dim, n_heads = int(given["dim"]), int(given["n_heads"])
+        dim, n_heads = int(arguments["dim"]), int(arguments["n_heads"])
         return {
             "model_type": "llama",
             "architectures": ["LlamaForCausalLM"],
             "hidden_size": dim,
-            "intermediate_size": _hidden_of_feed_forward(dim, given),
-            "num_hidden_layers": int(given["n_layers"]),
+            "intermediate_size": _hidden_of_feed_forward(dim, arguments),
+            "num_hidden_layers": int(arguments["n_layers"]),
             "num_attention_heads": n_heads,
-            "num_key_value_heads": int(given["n_kv_heads"] or n_heads),
-            "vocab_size": int(given["vocab_size"]),
-            "rms_norm_eps": float(given["norm_eps"]),
-            "max_position_embeddings": int(given["max_seq_len"]),
-            "tie_word_embeddings": bool(given.get("enable_weight_tying", False)),
-            "rope_parameters": _rope(float(given["rope_theta"]), scaling),
+            "num_key_value_heads": int(arguments["n_kv_heads"] or n_heads),
+            "vocab_size": int(arguments["vocab_size"]),
+            "rms_norm_eps": float(arguments["norm_eps"]),
+            "max_position_embeddings": int(arguments["max_seq_len"]),
+            "tie_word_embeddings": bool(arguments.get("enable_weight_tying", False)),
+            "rope_parameters": _rope(float(arguments["rope_theta"]), scaling),
         }
     except KeyError as error:
-        raise CheckpointError(f"{name} lacks torchtitan's argument {shown(str(error))}") from error
+        raise CheckpointError(f"{name} lacks torchtitan's argument {shown(error)}") from error
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{name} has an argument that torchtitan does not have: {error}") from error
 
 
 def with_scaling(config: PretrainedConfig, raw: Mapping[str, Any]) -> tuple[PretrainedConfig, str | None]:
-    """The config with the rotary scaling that torchtitan's Llama 3 has, unless it tells its own.
+    """Add the rotary scaling of torchtitan's Llama 3 to the config, unless the config has its own.
 
     Returns:
-        The config, and a remark where it says that there is no scaling, which is then believed.
+        The config, and a remark if it says that there is no scaling, which is then used.
     """
     if are_torchtitan_arguments(raw):
         return config, None
-    told = raw.get("rope_parameters") or raw.get("rope_scaling")
-    if told is None:
+    own = raw.get("rope_parameters") or raw.get("rope_scaling")
+    if own is None:
         changed = type(config)(
             **{**config.to_dict(), "rope_parameters": _rope(_theta(config, raw), _SCALING)}
         )
         return changed, None
-    if isinstance(told, dict) and told.get("rope_type", told.get("type", "default")) == "default":
+    if isinstance(own, dict) and own.get("rope_type", own.get("type", "default")) == "default":
         return config, "its config says that rotary frequencies are not scaled; torchtitan v0.2 scales them"
     return config, None
 
@@ -187,10 +186,10 @@ def _rope(theta: float, scaling: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _hidden_of_feed_forward(dim: int, given: Mapping[str, Any]) -> int:
+def _hidden_of_feed_forward(dim: int, arguments: Mapping[str, Any]) -> int:
     """Return the hidden size, rounded as in torchtitan's FeedForward (model.py)."""
     hidden = int(2 * 4 * dim / 3)
-    if given["ffn_dim_multiplier"]:
-        hidden = int(float(given["ffn_dim_multiplier"]) * hidden)
-    multiple = int(given["multiple_of"])
+    if arguments["ffn_dim_multiplier"]:
+        hidden = int(float(arguments["ffn_dim_multiplier"]) * hidden)
+    multiple = int(arguments["multiple_of"])
     return multiple * ((hidden + multiple - 1) // multiple)

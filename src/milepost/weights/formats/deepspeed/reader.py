@@ -1,8 +1,8 @@
 """Read a DeepSpeed ZeRO checkpoint: the fp32 master weights, joined from the ranks' flat partitions.
 
-ZeRO-1 and -2 lay the weights of a group end to end and cut that in one piece per rank; ZeRO-3 cuts each
-weight. Source: DeepSpeed 0.19, utils/zero_to_fp32.py. Partitions are read straight into the memory of the
-weights, and nothing else of the optimizer is.
+ZeRO-1 and -2 concatenate the weights of a group and cut the result in one piece per rank; ZeRO-3 cuts each
+weight. Source: DeepSpeed 0.19, utils/zero_to_fp32.py. Partitions are read directly into the memory of the
+weights, and nothing else of the optimizer is read.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.deepspeed.layout import MODEL_STATES, OPTIM_STATES, deepspeed_folder
-from milepost.sources.formats.deepspeed.states import (
+from milepost.sources.formats.deepspeed.layout import deepspeed_folder
+from milepost.sources.formats.deepspeed.metadata import (
+    MODEL_STATES,
+    OPTIM_STATES,
     ModelStates,
     OptimStates,
     missing_files,
@@ -24,40 +26,40 @@ from milepost.sources.formats.deepspeed.states import (
     read_optim_states,
     states_among,
 )
-from milepost.sources.names import shown
-from milepost.weights.reader import Asked, Found, check_tied
+from milepost.sources.messages import shown
+from milepost.weights.reader import Reader, ReadRequest, ReadResult, check_tied
 from milepost.weights.torch_tensors import OpenArchive, open_archive, tensor_items
 
 _PRECISION = {torch.float32: 2.0**-22, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
-"""Largest relative difference between a master weight and the module's copy: a rounding."""
+"""Largest relative difference between a master weight and the module's copy, by rounding."""
 
 
-def read_deepspeed(asked: Asked) -> Found:
-    """The fp32 master weights by the module's names; without ZeRO, the module's own weights.
+def read_deepspeed(request: ReadRequest) -> ReadResult:
+    """Read the fp32 master weights by the module's names; without ZeRO, the module's own weights.
 
     Raises:
         CheckpointError: a file is missing, damaged or asks to run code; the ranks are of different steps or
-            do not make up the weights; copies of a weight differ.
+            do not have all weights; copies of a weight differ.
     """
-    asked.check_hashes()
-    folder = deepspeed_folder(asked.folder)
+    request.check_hashes()
+    folder = deepspeed_folder(request.folder)
     names = [path.name for path in folder.iterdir()]
     models = [read_model_states(folder / name) for name in states_among(names, MODEL_STATES)]
     if not models:
-        raise CheckpointError(f"{shown(str(folder))} has no file *{MODEL_STATES}")
+        raise CheckpointError(f"{shown(folder)} has no file *{MODEL_STATES}")
     first = models[0]
     if problem := missing_files(first, names):
-        raise CheckpointError(f"{shown(str(folder))}: {problem}")
+        raise CheckpointError(f"{shown(folder)}: {problem}")
     optims = [read_optim_states(folder / name) for name in states_among(names, OPTIM_STATES)]
     _check_ranks(folder, models, optims if first.stage else [])
     with ExitStack() as stack:
-        of_model = [stack.enter_context(open_archive(one.path)) for one in models]
-        of_optim = [stack.enter_context(open_archive(one.path)) for one in optims]
+        of_model = [stack.enter_context(open_archive(model.path)) for model in models]
+        of_optim = [stack.enter_context(open_archive(optim.path)) for optim in optims]
         if first.stage == 3:
-            tensors = _cut_by_weight(folder, first, optims, of_optim)
-            tensors |= _frozen_parts(folder, models, of_model)
+            tensors = _join_pieces(folder, first, optims, of_optim)
+            tensors |= _join_frozen(folder, models, of_model)
         elif first.stage:
-            tensors = _cut_by_group(folder, first, optims, of_optim)
+            tensors = _join_groups(folder, first, optims, of_optim)
             _compare(first, of_model[0], tensors)
             tensors |= {name: _module(first, of_model[0], name) for name in first.frozen}
         else:
@@ -66,35 +68,33 @@ def read_deepspeed(asked: Asked) -> Found:
     for name, other in first.shared.items():
         if other in tensors:
             tensors[name] = tensors[other]
-    check_tied(folder, asked.config, tensors)
-    source = (optims[0] if first.stage else first).path.relative_to(asked.folder)
-    return Found(tensors, dict.fromkeys(tensors, str(source)))
+    check_tied(folder, request.config, tensors)
+    source = (optims[0] if first.stage else first).path.relative_to(request.folder)
+    return ReadResult(tensors, dict.fromkeys(tensors, str(source)))
 
 
 def _check_ranks(folder: Path, models: Sequence[ModelStates], optims: Sequence[OptimStates]) -> None:
-    """Refuse files that were not written by the same ranks at the same step."""
+    """Check that the files were written by the same ranks at the same step."""
     first = models[0]
-    for one in models[1:]:
-        if (one.step, one.n_ranks, one.stage) != (first.step, first.n_ranks, first.stage):
+    for model in models[1:]:
+        if (model.step, model.n_ranks, model.stage) != (first.step, first.n_ranks, first.stage):
             raise CheckpointError(
-                f"{shown(str(one.path))} is of step {one.step}, {shown(first.path.name)} of step {first.step}"
+                f"{shown(model.path)} is of step {model.step}, {shown(first.path.name)} of step {first.step}"
             )
-        if one.groups != first.groups:
-            raise CheckpointError(f"{shown(str(one.path))} has other weights than {shown(first.path.name)}")
+        if model.groups != first.groups:
+            raise CheckpointError(f"{shown(model.path)} has other weights than {shown(first.path.name)}")
     for rank in optims:
         if rank.n_ranks != first.n_ranks or rank.stage != first.stage:
             raise CheckpointError(
-                f"{shown(str(rank.path))} was written by {rank.n_ranks} ranks with ZeRO-{rank.stage}, "
+                f"{shown(rank.path)} was written by {rank.n_ranks} ranks with ZeRO-{rank.stage}, "
                 f"{shown(first.path.name)} by {first.n_ranks} with ZeRO-{first.stage}"
             )
         if _sizes(rank) != _sizes(optims[0]):
             raise CheckpointError(
-                f"{shown(str(rank.path))} has another share of the weights than {shown(optims[0].path.name)}"
+                f"{shown(rank.path)} has another share of the weights than {shown(optims[0].path.name)}"
             )
         if _steps(rank) != _steps(optims[0]):
-            raise CheckpointError(
-                f"{shown(str(rank.path))} is of another step than {shown(optims[0].path.name)}"
-            )
+            raise CheckpointError(f"{shown(rank.path)} is of another step than {shown(optims[0].path.name)}")
 
 
 def _sizes(rank: OptimStates) -> list[int]:
@@ -103,18 +103,18 @@ def _sizes(rank: OptimStates) -> list[int]:
 
 def _steps(rank: OptimStates) -> list[float]:
     with open_archive(rank.path) as archive:
-        return [float(one if isinstance(one, int) else archive.read(one)) for one in rank.steps]
+        return [float(step if isinstance(step, int) else archive.read(step)) for step in rank.steps]
 
 
-def _cut_by_group(
+def _join_groups(
     folder: Path, model: ModelStates, optims: Sequence[OptimStates], archives: Sequence[OpenArchive]
 ) -> dict[str, torch.Tensor]:
-    """ZeRO-1 and -2: a group's weights end to end, a piece per rank; the last is padded."""
+    """Join the weights of ZeRO-1 and -2: a group is concatenated, with a piece per rank and padding at the
+    end.
+    """
     sizes = _sizes(optims[0])
     if len(sizes) != len(model.groups):
-        raise CheckpointError(
-            f"{shown(str(folder))}: {len(sizes)} groups of weights, not {len(model.groups)}"
-        )
+        raise CheckpointError(f"{shown(folder)}: {len(sizes)} groups of weights, not {len(model.groups)}")
     tensors: dict[str, torch.Tensor] = {}
     for group, shapes in enumerate(model.groups):
         share, needed = sizes[group], sum(math.prod(shape) for shape in shapes.values())
@@ -134,10 +134,10 @@ def _views(flat: torch.Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Iterato
         begin = end
 
 
-def _cut_by_weight(
+def _join_pieces(
     folder: Path, model: ModelStates, optims: Sequence[OptimStates], archives: Sequence[OpenArchive]
 ) -> dict[str, torch.Tensor]:
-    """ZeRO-3: every weight is cut in a piece per rank, the last one padded; pieces lie end to end."""
+    """Join the weights of ZeRO-3: each has a piece per rank, the last one padded; pieces are concatenated."""
     n_ranks = len(optims)
     shapes = {name: shape for group in model.groups for name, shape in group.items()}
     shares = {name: -(-math.prod(shape) // n_ranks) for name, shape in shapes.items()}
@@ -155,15 +155,15 @@ def _cut_by_weight(
     return tensors
 
 
-def _check_amount(folder: Path, there: int, needed: int, *, most_padding: int) -> None:
-    if not needed <= there <= needed + most_padding:
+def _check_amount(folder: Path, held: int, needed: int, *, most_padding: int) -> None:
+    if not needed <= held <= needed + most_padding:
         raise CheckpointError(
-            f"{shown(str(folder))}: its ranks hold {there} elements of the {needed} that its weights have"
+            f"{shown(folder)}: its ranks have {held} elements of the {needed} that its weights have"
         )
 
 
 def _fill_across(target: torch.Tensor, optim: OptimStates, archive: OpenArchive, begin: int) -> None:
-    """Fill with elements of a rank's partitions, seen as one, from element `begin` on."""
+    """Fill the target from a rank's partitions, which count as one, from element `begin` on."""
     done, skipped = 0, 0
     for group, size in enumerate(_sizes(optim)):
         first = max(begin + done - skipped, 0)
@@ -183,14 +183,14 @@ def _fill(target: torch.Tensor, optim: OptimStates, archive: OpenArchive, group:
         target.copy_(archive.read(partition)[first : first + target.numel()])
 
 
-def _frozen_parts(
+def _join_frozen(
     folder: Path, models: Sequence[ModelStates], archives: Sequence[OpenArchive]
 ) -> dict[str, torch.Tensor]:
-    """ZeRO-3: weights that were not trained, cut like the others, in the files of the module's state."""
+    """Join the weights of ZeRO-3 that were not trained, from the files of the module's state."""
     tensors = {}
     for name, shape in models[0].frozen.items():
         if any(name not in model.frozen_parts for model in models):
-            raise CheckpointError(f"{shown(str(folder))}: a rank lacks its part of {shown(name)}")
+            raise CheckpointError(f"{shown(folder)}: a rank lacks its part of {shown(name)}")
         parts = [
             archive.read(model.frozen_parts[name]).flatten()
             for model, archive in zip(models, archives, strict=True)
@@ -198,24 +198,24 @@ def _frozen_parts(
         n_items = math.prod(shape)
         whole = torch.cat(parts)
         if whole.numel() < n_items:
-            raise CheckpointError(f"{shown(str(folder))}: the parts of {shown(name)} do not make it up")
+            raise CheckpointError(f"{shown(folder)}: the parts of {shown(name)} are smaller than the whole")
         tensors[name] = whole[:n_items].view(shape)
     return tensors
 
 
 def _module(model: ModelStates, archive: OpenArchive, name: str) -> torch.Tensor:
     if name not in model.module:
-        raise CheckpointError(f"{shown(str(model.path))} lacks {shown(name)}")
+        raise CheckpointError(f"{shown(model.path)} lacks {shown(name)}")
     return archive.read(model.module[name])
 
 
 def _compare(model: ModelStates, archive: OpenArchive, masters: Mapping[str, torch.Tensor]) -> None:
-    """Refuse masters that are not, but for rounding, the weights in the module's own file."""
+    """Check that masters equal the weights in the module's own file, except for rounding."""
     for name, master in masters.items():
         copy = _module(model, archive, name)
         share = _PRECISION.get(copy.dtype)
         if copy.shape != master.shape:
-            raise CheckpointError(f"{shown(str(model.path))} has {shown(name)} in another shape")
+            raise CheckpointError(f"{shown(model.path)} has {shown(name)} in another shape")
         if share is not None and not torch.allclose(
             master,
             copy.float(),
@@ -224,6 +224,9 @@ def _compare(model: ModelStates, archive: OpenArchive, masters: Mapping[str, tor
             equal_nan=True,
         ):
             raise CheckpointError(
-                f"{shown(str(model.path))}: {shown(name)} is not what the ranks' optimizers hold of it",
+                f"{shown(model.path)}: {shown(name)} differs from the ranks' optimizers",
                 "its files are of different steps; copy the checkpoint again",
             )
+
+
+READER = Reader(read_deepspeed)

@@ -15,11 +15,11 @@ import torch
 
 from milepost.errors import CheckpointError
 from milepost.sources.digests import check_read, sha256_now
-from milepost.sources.names import first_line, shown
+from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import open_regular
 
 _MAX_PICKLE_BYTES = 1 << 26
-"""Names and shapes of 100,000 tensors take some 20 MB."""
+"""Limit for names and shapes, which take about 20 MB for 100,000 tensors."""
 _FOREIGN_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -27,12 +27,12 @@ def read_bin(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
     """Read all tensors of a torch pickle, on the CPU.
 
     Args:
-        sha256: what the file must hash to, just before it is loaded; None leaves it unchecked.
+        sha256: the expected hash, checked just before loading; None: no check.
 
     Raises:
-        CheckpointError: the file is damaged, asks for anything else than tensors, or its hash is another.
+        CheckpointError: the file is damaged, has anything else than tensors, or another hash.
     """
-    name = shown(str(path))
+    name = shown(path)
     if sha256 is not None:
         check_read(path, sha256_now(path), sha256)
     try:
@@ -46,28 +46,28 @@ def read_bin(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
             f"{name} {_refused(error)}, and was not loaded",
             "save the checkpoint with safe_serialization=True (safetensors)",
         ) from error
-    except Exception as error:  # bytes that are no pickle make the unpickler raise almost anything
+    except Exception as error:  # the unpickler raises almost anything on bytes that are not a pickle
         raise CheckpointError(f"{name} cannot be read: {first_line(error)}") from error
     if not isinstance(loaded, dict):
-        raise CheckpointError(f"{name} holds no tensors by name")
+        raise CheckpointError(f"{name} has no tensors by name")
     for key, value in loaded.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise CheckpointError(f"{name} holds something else than a tensor: {shown(str(key))}")
+            raise CheckpointError(f"{name} has something other than a tensor: {shown(key)}")
         if value.layout is not torch.strided or value.device.type != "cpu":
-            raise CheckpointError(f"{name} holds a tensor of a kind that cannot be read: {shown(key)}")
+            raise CheckpointError(f"{name} has a tensor of a kind that cannot be read: {shown(key)}")
         if value.nbytes > value.untyped_storage().nbytes():
             raise CheckpointError(
-                f"{name}: {shown(key)} has {value.numel()} elements, of which the file holds fewer",
+                f"{name}: {shown(key)} has {value.numel()} elements, more than the file has",
                 "save the tensor in full (`.contiguous()`)",
             )
     return dict(loaded)
 
 
 def _check_archive(name: str, file: BinaryIO) -> None:
-    """Refuse a zip archive that would take more memory than it has bytes; leaves the file at its begin.
+    """Refuse a zip archive that would take more memory than it has bytes; leave the file at its beginning.
 
-    torch stores its records as they are. What is compressed was not written by it, and may expand a
-    thousandfold; so does a pickle that is most of the file.
+    torch stores its records without compression. Compressed ones are from other programs and may expand a
+    thousandfold; so may a pickle that is most of the file.
     """
     if zipfile.is_zipfile(file):
         file.seek(0)
@@ -83,6 +83,6 @@ def _check_archive(name: str, file: BinaryIO) -> None:
 
 
 def _refused(error: pickle.UnpicklingError) -> str:
-    """Describe why torch refused the file; names the function that the pickle would have called."""
+    """Return what torch refused; it names the function that the pickle would have called."""
     called = _FOREIGN_GLOBAL.search(str(error))
     return f"asks to run code ({shown(called[1])})" if called else "asks to run code or is damaged"

@@ -1,4 +1,4 @@
-"""Read the tensors of a Hugging Face folder, from one file or from the shards in its index."""
+"""Read a Hugging Face folder, in one file or in the shards of its index."""
 
 from __future__ import annotations
 
@@ -11,51 +11,52 @@ from milepost.sources.formats.huggingface.layout import (
     WeightNames,
     shards_in_index,
 )
-from milepost.sources.names import shown, some
+from milepost.sources.messages import shown, some, unreadable
 from milepost.sources.regular_files import read_regular
 from milepost.weights.formats.huggingface.bin import read_bin
 from milepost.weights.formats.huggingface.safetensors import read_safetensors
-from milepost.weights.reader import Asked, Found
+from milepost.weights.reader import Reader, ReadRequest, ReadResult
 
 
-def read_huggingface(asked: Asked) -> Found:
-    """Read all tensors by the names in the files and compare each file's hash.
+def read_huggingface(request: ReadRequest) -> ReadResult:
+    """Read all tensors by the names in the files; each file's hash is checked as it is read.
 
     Raises:
-        CheckpointError: naming the file that is damaged, missing, not what the index says, or not safe.
+        CheckpointError: a file is damaged, missing, unsafe, or does not match the index.
     """
-    names = next(names for names in WEIGHT_NAMES if names.format == asked.format)
-    if (asked.folder / names.single).exists():
-        tensors = _read(asked, names.single)
-        return Found(tensors, dict.fromkeys(tensors, names.single))
-    return _read_shards(asked, names)
+    names = next(names for names in WEIGHT_NAMES if names.format == request.format)
+    if (request.folder / names.single).exists():
+        tensors = _read(request, names.single)
+        return ReadResult(tensors, dict.fromkeys(tensors, names.single))
+    return _read_shards(request, names)
 
 
-def _read(asked: Asked, name: str) -> dict[str, torch.Tensor]:
-    path, sha256 = asked.folder / name, asked.sha256.get(name)
-    if asked.format == "safetensors":
-        return read_safetensors(path, sha256, asked.held)
+def _read(request: ReadRequest, name: str) -> dict[str, torch.Tensor]:
+    path, sha256 = request.folder / name, request.sha256.get(name)
+    if request.format == "safetensors":
+        return read_safetensors(path, sha256, request.held)
     return read_bin(path, sha256)
 
 
-def _read_shards(asked: Asked, names: WeightNames) -> Found:
-    folder = asked.folder
+def _read_shards(request: ReadRequest, names: WeightNames) -> ReadResult:
+    folder = request.folder
     index = folder / names.index
     try:
         weight_map, problem = shards_in_index(names.index, read_regular(index, MAX_INDEX_BYTES))
     except OSError as error:
-        raise CheckpointError(f"{shown(str(index))} cannot be read: {error.strerror}") from error
+        raise unreadable(index, error) from error
     if problem:
-        raise CheckpointError(f"{shown(str(folder))}: {problem}")
+        raise CheckpointError(f"{shown(folder)}: {problem}")
     tensors: dict[str, torch.Tensor] = {}
     for shard in sorted(set(weight_map.values())):
-        found = _read(asked, shard)
+        found = _read(request, shard)
         promised = {name for name, where in weight_map.items() if where == shard}
         if lost := promised - found.keys():
-            raise CheckpointError(
-                f"{shown(str(folder / shard))} lacks {some(lost)}, which the index puts there"
-            )
+            raise CheckpointError(f"{shown(folder / shard)} lacks {some(lost)}, which the index lists in it")
         if stray := found.keys() - promised:
-            raise CheckpointError(f"{shown(str(folder / shard))} holds {some(stray)}, which the index lacks")
+            raise CheckpointError(f"{shown(folder / shard)} has {some(stray)}, which the index does not list")
         tensors |= found
-    return Found(tensors, weight_map)
+    return ReadResult(tensors, weight_map)
+
+
+READER = Reader(read_huggingface)

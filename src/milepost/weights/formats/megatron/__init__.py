@@ -1,17 +1,12 @@
 """Read Megatron-LM checkpoints as transformers models, without Megatron-LM and without a copy on disk.
 
-In the order in which one is read (what its files say stands in `sources/megatron_files`):
+In the order of reading (`sources/formats/megatron/metadata.py` reads the settings in the files):
 
 - args: the arguments, understood or refused
-- slots: which tensors such a model has, and how ranks split them
-- pipeline: which layers each stage holds
-- legacy, dist: the two layouts; tensors of the whole model, by one naming
-- attention, gpt2, llama: what they are in transformers
-- reading: all together
-- tokenizer: the one that the args name
+- tensor_specs: the tensors of such a model, and how ranks split them
+- pipeline: the layers of each stage
+- legacy, torch_dist: the two layouts; both give tensors of the whole model, under one naming
+- attention, gpt2, llama: the tensors as transformers has them
+- reader: all together
+- tokenizer: the tokenizer that the args name
 """
-
-from milepost.weights.formats.megatron.reader import megatron_config, read_megatron
-from milepost.weights.formats.megatron.tokenizer import tokenizer_folder
-
-__all__ = ["megatron_config", "read_megatron", "tokenizer_folder"]

@@ -1,8 +1,8 @@
 """Read Megatron-LM's arguments: the model's shape, the parts of its layers, how it was split.
 
-Every argument that changes the computation is either understood or refused by name, never ignored. Names and
+Every argument that changes the computation is either supported or refused by name, never ignored. Names and
 defaults: megatron/training/arguments.py of core_v0.16.1; entries that older versions did not write have the
-values these had.
+values of these versions.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.megatron.rank_files import Settings
-from milepost.sources.names import shown
+from milepost.sources.formats.megatron.metadata import Settings
+from milepost.sources.messages import shown
 
-_MOST = 1 << 31
-_HARMLESS: Mapping[str, tuple[Any, ...]] = {
+_MAX = 1 << 31
+_UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "num_experts": (None, 0, 1),
     "multi_latent_attention": (None, False),
     "mtp_num_layers": (None, 0),
@@ -41,7 +41,7 @@ _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "expert_model_parallel_size": (None, 1),
     "spec": (None,),
 }
-"""Arguments that ask for something no model here can do, with the values at which they ask for nothing."""
+"""Arguments of features that are not supported, with the values that switch the feature off."""
 
 Position = Literal["rope", "learned_absolute"]
 Norm = Literal["LayerNorm", "RMSNorm"]
@@ -49,7 +49,7 @@ Norm = Literal["LayerNorm", "RMSNorm"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MegatronArgs:
-    """A GPT model of megatron-core. Two ranks of one checkpoint have equal ones."""
+    """A GPT model of megatron-core; equal for all ranks of a checkpoint."""
 
     layers: int
     hidden: int
@@ -98,14 +98,14 @@ class MegatronArgs:
 
 
 def parse_args(settings: Settings) -> MegatronArgs:
-    """The arguments of a checkpoint, understood.
+    """Return the arguments of a checkpoint.
 
     Raises:
-        CheckpointError: one is missing, of the wrong kind, or asks for what is not supported.
+        CheckpointError: an argument is missing, of the wrong type, or not supported.
     """
     args = _Arguments(settings)
-    for name, harmless in _HARMLESS.items():
-        if args.get(name) not in harmless:
+    for name, allowed in _UNSUPPORTED.items():
+        if args.get(name) not in allowed:
             raise args.refusal(name)
     heads, hidden = args.count("num_attention_heads"), args.count("hidden_size")
     gated = args.flag("swiglu")
@@ -159,9 +159,7 @@ def _position(args: _Arguments) -> Position:
 
 
 def _rotary_dim(args: _Arguments, head_dim: int) -> int:
-    """Return the rotary dimension as megatron/core/models/common/embeddings/rotary_pos_embedding.py computes
-    it.
-    """
+    """Return the rotary dimension, as in megatron/core/models/common/embeddings/rotary_pos_embedding.py."""
     percent = args.number("rotary_percent", 1.0)
     if not 0 < percent <= 1:
         raise args.refusal("rotary_percent")
@@ -180,7 +178,10 @@ def _norm(args: _Arguments) -> Norm:
 
 
 def _activation(args: _Arguments, *, gated: bool, bias: bool) -> str:
-    """The fused gelu is the tanh form, the plain one erf (megatron/core/fusions/fused_bias_gelu.py)."""
+    """Return transformers' name of the activation.
+
+    The fused gelu is the tanh form, the plain one erf (megatron/core/fusions/fused_bias_gelu.py).
+    """
     if gated:
         return "silu"
     if args.flag("squared_relu"):
@@ -215,7 +216,7 @@ class _Arguments:
 
     def count(self, name: str, default: int | None = None) -> int:
         value = self.get(name, default)
-        if type(value) is not int or not 0 < value < _MOST:
+        if type(value) is not int or not 0 < value < _MAX:
             raise self.refusal(name)
         return value
 
@@ -232,8 +233,7 @@ class _Arguments:
         return None if self.get(name) is None else self.number(name, 1.0)
 
     def refusal(self, name: str) -> CheckpointError:
-        said = self.settings.args.get(name, "missing")
+        value = self.settings.args.get(name, "missing")
         return CheckpointError(
-            f"{shown(str(self.settings.path))}: its args have {name} = {shown(str(said))}, "
-            "for which there is no reader"
+            f"{shown(self.settings.path)}: its args have {name} = {shown(value)}, which is not supported"
         )

@@ -1,6 +1,6 @@
 """Reorder queries, keys and values from Megatron's order to the usual one.
 
-In the files rows lie per query group: all query heads of the group, its key head, its value head
+In the files, rows are in order of query groups: all query heads of the group, its key head, its value head
 (megatron/core/transformer/attention.py, get_query_key_value_tensors).
 """
 
@@ -13,10 +13,10 @@ from milepost.weights.formats.megatron.tensor_specs import Slot
 
 
 def rows_of_rank(whole: torch.Tensor, slot: Slot, args: MegatronArgs, rank: int) -> list[torch.Tensor]:
-    """The stretches of a tensor's rows that one tensor-parallel rank's file holds, in the file's order.
+    """Return the rows of a tensor that one tensor-parallel rank's file has, in the file's order.
 
     Args:
-        whole: a tensor that ranks share by rows; the stretches are views of it.
+        whole: a tensor whose rows are split over ranks; the result has views of it.
     """
     if slot.grouped:
         queries, keys, values = split_qkv(whole, args)
@@ -30,7 +30,7 @@ def rows_of_rank(whole: torch.Tensor, slot: Slot, args: MegatronArgs, rank: int)
 
 
 def in_order(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
-    """Return all queries, all keys, all values from rows that are stored group by group.
+    """Reorder rows that are stored group by group to all queries, all keys, all values.
 
     Args:
         tensor: weight [(heads + 2 * groups) * head_dim, hidden] or bias, of the whole model.
@@ -45,17 +45,17 @@ def in_order(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
 
 
 def split_qkv(tensor: torch.Tensor, args: MegatronArgs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Views of queries [heads * head_dim, ...], keys and values [groups * head_dim, ...]."""
+    """Return views of queries [heads * head_dim, ...], keys and values [groups * head_dim, ...]."""
     sizes = [args.heads * args.head_dim, args.groups * args.head_dim, args.groups * args.head_dim]
     queries, keys, values = tensor.split(sizes)
     return queries, keys, values
 
 
 def interleaved(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
-    """Rows of queries or keys for a model that rotates neighbouring dimensions of a head.
+    """Reorder queries or keys for a model that rotates neighbouring dimensions of a head.
 
-    Megatron rotates dimension i together with i + rotary_dim / 2. Reordering the dimensions of queries and
-    keys alike leaves their products as they are.
+    Megatron rotates dimension i together with i + rotary_dim / 2. The products of queries and keys stay the
+    same if the dimensions of both are reordered.
     """
     half = args.rotary_dim // 2
     heads = tensor.reshape(-1, args.head_dim, *tensor.shape[1:])

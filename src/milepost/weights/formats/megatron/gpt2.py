@@ -32,7 +32,7 @@ class Gpt2:
     """Conversion of a Megatron model to `GPT2LMHeadModel`."""
 
     def fits(self, args: MegatronArgs) -> bool:
-        """Return whether GPT-2 computes the same as this model."""
+        """Return True if GPT-2 computes the same as this model."""
         return (
             args.position == "learned_absolute"
             and args.norm == "LayerNorm"
@@ -42,7 +42,7 @@ class Gpt2:
         )
 
     def config(self, args: MegatronArgs, vocabulary: int) -> PretrainedConfig:
-        """The config of the module."""
+        """Return the config of the module."""
         return GPT2Config(
             architectures=["GPT2LMHeadModel"],
             vocab_size=vocabulary,
@@ -62,9 +62,7 @@ class Gpt2:
     def tensors(
         self, args: MegatronArgs, name: str, tensor: torch.Tensor
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """Return the module's tensors for one tensor of the model. GPT-2's linear layers keep weights
-        transposed.
-        """
+        """Return the module's tensors for one tensor of the model; linear layers are transposed in GPT-2."""
         if args.norm_plus_one and "layernorm" in name and name.endswith(".weight"):
             tensor = tensor.float() + 1
         found = layer_name(name)
@@ -80,27 +78,27 @@ class Gpt2:
         )
 
     def additions(self, args: MegatronArgs) -> Iterator[tuple[str, torch.Tensor]]:
-        """Biases that the module has and the model has not: zeros."""
+        """Yield the biases that only the module has: zeros."""
         dtype = getattr(torch, args.dtype)
-        lacking = {QKV: 3 * args.hidden} if not args.qkv_bias else {}
+        missing = {QKV: 3 * args.hidden} if not args.qkv_bias else {}
         if not args.bias:
-            lacking |= {
+            missing |= {
                 "self_attention.linear_proj": args.hidden,
                 FC1: args.ffn,
                 "mlp.linear_fc2": args.hidden,
             }
         for layer in range(args.layers):
-            for part, size in lacking.items():
+            for part, size in missing.items():
                 yield f"transformer.h.{layer}.{_INSIDE[part]}.bias", torch.zeros(size, dtype=dtype)
 
 
 def _for_each_head(tensor: torch.Tensor, args: MegatronArgs) -> torch.Tensor:
-    """[queries; keys; values], where each head has a copy of its group's: GPT-2 knows no groups."""
+    """Return [queries; keys; values] with a copy of its group's keys and values for each head."""
     queries, *shared = split_qkv(tensor, args)
     copies = [
-        one.reshape(args.groups, args.head_dim, *one.shape[1:])
+        part.reshape(args.groups, args.head_dim, *part.shape[1:])
         .repeat_interleave(args.heads // args.groups, dim=0)
         .reshape(queries.shape)
-        for one in shared
+        for part in shared
     ]
     return torch.cat([queries, *copies])

@@ -1,7 +1,7 @@
 """Read a legacy checkpoint: tensors joined from its tensor- and pipeline-parallel ranks.
 
-Each part is read to where it belongs in the whole, so that a tensor is in memory once. What ranks hold in
-common is compared.
+Each part is read to its place in the whole, so that a tensor is in memory once. Tensors that all ranks have
+are compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.megatron.rank_files import (
+from milepost.sources.formats.megatron.metadata import (
     Rank,
     RankFile,
     first_rank_file,
@@ -22,7 +22,7 @@ from milepost.sources.formats.megatron.rank_files import (
     rank_files,
     read_rank_file,
 )
-from milepost.sources.names import shown, some
+from milepost.sources.messages import shown, some
 from milepost.sources.torch_archive import StoredTensor
 from milepost.weights.formats.megatron.args import MegatronArgs, parse_args
 from milepost.weights.formats.megatron.attention import rows_of_rank
@@ -47,16 +47,16 @@ class _Part:
 
 
 class LegacyCheckpoint:
-    """A folder of `mp_rank_*`, understood and checked; its tensors are read when asked for."""
+    """A checked folder of `mp_rank_*`, whose tensors are read on request."""
 
     n_readers = 4
     """Threads that may read at once: each waits for the disk or copies memory."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what the files say of themselves.
+        """Read the settings and the places of tensors.
 
         Raises:
-            CheckpointError: a file is missing, damaged or not safe; the ranks contradict each other or their
+            CheckpointError: a file is missing, damaged or unsafe; the ranks contradict each other or their
                 args.
         """
         self.folder = folder
@@ -82,7 +82,7 @@ class LegacyCheckpoint:
         self._open.close()
 
     def file_of(self, name: str) -> str:
-        """The file, relative to the folder, in which a tensor begins."""
+        """Return the file with the beginning of a tensor, relative to the folder."""
         return str(self._parts[name][0].file.settings.path.relative_to(self.folder))
 
     @property
@@ -91,10 +91,10 @@ class LegacyCheckpoint:
         return list(self.slots)
 
     def read(self, key: str) -> dict[str, torch.Tensor]:
-        """The tensor of the whole model of this name. May be called from several threads.
+        """Return the tensor of the whole model of this name; several threads may call it.
 
         Raises:
-            CheckpointError: it cannot be read, or ranks that should hold the same do not.
+            CheckpointError: the tensor cannot be read, or ranks that should have the same one do not.
         """
         return {key: self._whole(key)}
 
@@ -116,7 +116,7 @@ class LegacyCheckpoint:
         return whole
 
     def check_tied(self, embedding: torch.Tensor) -> None:
-        """Compare the embedding with the copy that the last pipeline stage has of a tied one.
+        """Compare a tied embedding with the copy in the last pipeline stage.
 
         Raises:
             CheckpointError: they differ.
@@ -144,22 +144,22 @@ class LegacyCheckpoint:
             )
 
     def _vocabulary(self) -> int:
-        """Rows of the embedding, padding included, as the files have them."""
+        """Return the number of rows of the embedding in the files, padding included."""
         parts = self._parts.get(EMBEDDING)
         if not parts:
-            raise CheckpointError(f"{shown(str(self.folder))} has no {EMBEDDING}")
+            raise CheckpointError(f"{shown(self.folder)} has no {EMBEDDING}")
         rows = sum(part.stored.shape[0] if part.stored.shape else 0 for part in parts)
         if self.args.padded_vocabulary not in (None, rows):
             raise CheckpointError(
-                f"{_path(parts[0])}: the embedding has {rows} rows on all ranks, its args speak of "
+                f"{_path(parts[0])}: the embedding has {rows} rows on all ranks, its args give "
                 f"{self.args.padded_vocabulary}"
             )
         return rows
 
     def _check_slots(self) -> None:
-        where = shown(str(self.folder))
+        where = shown(self.folder)
         if missing := self.slots.keys() - self._parts.keys():
-            raise CheckpointError(f"{where} lacks weights that its args call for: {some(missing)}")
+            raise CheckpointError(f"{where} lacks weights that its args need: {some(missing)}")
         left_over = self._parts.keys() - self.slots.keys() - ({OUTPUT} if self.args.tied else set())
         if left_over:
             raise CheckpointError(f"{where} has weights that its args do not know: {some(left_over)}")
@@ -174,7 +174,7 @@ class LegacyCheckpoint:
         expected = slot.on_rank(n_tensor)
         for part in parts:
             if not is_contiguous(part.stored):
-                raise CheckpointError(f"{_path(part)}: {shown(name)} does not lie in one piece")
+                raise CheckpointError(f"{_path(part)}: {shown(name)} is not contiguous")
             if part.stored.shape != expected or part.stored.dtype != parts[0].stored.dtype:
                 raise CheckpointError(
                     f"{_path(part)} does not fit its args: {shown(name)} is {part.stored.dtype} of shape "
@@ -186,7 +186,7 @@ def _read_ranks(folder: Path) -> dict[Rank, RankFile]:
     settings = read_rank_file(first_rank_file(folder)).settings
     files = [str(path.relative_to(folder)) for path in folder.glob("mp_rank_*/*.pt")]
     if problem := missing_ranks(settings, files):
-        raise CheckpointError(f"{shown(str(folder))}: {problem}")
+        raise CheckpointError(f"{shown(folder)}: {problem}")
     args = parse_args(settings)
     return {
         rank: read_rank_file(folder / name)
@@ -197,7 +197,7 @@ def _read_ranks(folder: Path) -> dict[Rank, RankFile]:
 def _check_agreement(ranks: Mapping[Rank, RankFile], args: MegatronArgs) -> None:
     first = ranks[0, 0].settings
     for rank in ranks.values():
-        name, own = shown(str(rank.settings.path)), rank.settings
+        name, own = shown(rank.settings.path), rank.settings
         if own.version != _VERSION:
             raise CheckpointError(
                 f"{name} has checkpoint_version {own.version}, which cannot be read (only {_VERSION})"
@@ -211,17 +211,19 @@ def _check_agreement(ranks: Mapping[Rank, RankFile], args: MegatronArgs) -> None
             raise CheckpointError(f"{name} has args of another model than {shown(first.path.parent.name)}")
         if len(rank.chunks) != (args.n_virtual or 1):
             raise CheckpointError(
-                f"{name} holds {len(rank.chunks)} parts of the virtual pipeline, its args speak of "
+                f"{name} holds {len(rank.chunks)} parts of the virtual pipeline, its args give "
                 f"{args.n_virtual or 1}"
             )
     if args.groups % args.n_tensor:
         raise CheckpointError(
-            f"{shown(str(first.path))}: {args.groups} query groups on {args.n_tensor} ranks cannot be joined"
+            f"{shown(first.path)}: {args.groups} query groups on {args.n_tensor} ranks cannot be joined"
         )
 
 
 def _placed(ranks: Mapping[Rank, RankFile], args: MegatronArgs) -> dict[str, list[_Part]]:
-    """Parts of every tensor by its name in the whole model, in the order of the tensor-parallel ranks."""
+    """Return the parts of every tensor by its name in the whole model, in the order of the tensor-parallel
+    ranks.
+    """
     first = _first_layers(ranks, args)
     parts: dict[str, list[_Part]] = {}
     for (_, stage), rank in sorted(ranks.items()):
@@ -247,14 +249,14 @@ def _first_layers(ranks: Mapping[Rank, RankFile], args: MegatronArgs) -> dict[Ch
         names = [layer_name(key) for key in ranks[0, stage].chunks[turn]]
         numbers = {name.layer for name in names if name is not None and name.layer is not None}
         if numbers != set(range(len(numbers))):
-            raise CheckpointError(f"{shown(str(ranks[0, stage].settings.path))} lacks a layer")
+            raise CheckpointError(f"{shown(ranks[0, stage].settings.path)} lacks a layer")
         held[turn, stage] = len(numbers)
     try:
         return first_layers(args, held)
     except CheckpointError as error:
-        where = shown(str(ranks[0, 0].settings.path.parents[1]))
+        where = shown(ranks[0, 0].settings.path.parents[1])
         raise CheckpointError(f"{where}: {error.message}") from error
 
 
 def _path(part: _Part) -> str:
-    return shown(str(part.file.settings.path))
+    return shown(part.file.settings.path)

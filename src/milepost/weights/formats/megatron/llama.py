@@ -55,9 +55,9 @@ class LlamaLike:
     architecture: str
     config_class: Callable[..., PretrainedConfig]
     fits: Callable[[MegatronArgs], bool]
-    """Return whether the architecture computes the same as the model."""
+    """True if the architecture computes the same as the model."""
     options: Callable[[MegatronArgs], dict[str, Any]]
-    """Its own entries of the config."""
+    """Returns the architecture's own entries of the config."""
     fused_gate: bool = False
     """True if gate and up projections stay one tensor."""
     interleaves: bool = False
@@ -68,7 +68,7 @@ class LlamaLike:
     """True if the attention output has a bias whenever queries, keys and values have one."""
 
     def config(self, args: MegatronArgs, vocabulary: int) -> PretrainedConfig:
-        """The config of the module."""
+        """Return the config of the module."""
         return self.config_class(
             architectures=[self.architecture],
             vocab_size=vocabulary,
@@ -114,7 +114,7 @@ class LlamaLike:
             yield f"{layer}.{_INSIDE[part]}.{kind}", tensor
 
     def additions(self, args: MegatronArgs) -> Iterator[tuple[str, torch.Tensor]]:
-        """Biases that the module has and the model has not: zeros."""
+        """Yield the biases that only the module has: zeros."""
         if self.output_bias and args.qkv_bias and not args.bias:
             for layer in range(args.layers):
                 zeros = torch.zeros(args.hidden, dtype=getattr(torch, args.dtype))

@@ -22,15 +22,15 @@ def chunk_order(args: MegatronArgs) -> list[Chunk]:
 
 
 def first_layers(args: MegatronArgs, held: Mapping[Chunk, int]) -> dict[Chunk, int]:
-    """The number that each chunk's first layer has in the whole model.
+    """Return the number of each chunk's first layer in the whole model.
 
     Args:
-        held: how many layers each chunk was found to hold.
+        held: number of layers in each chunk.
 
     Raises:
-        CheckpointError: that is not how the args deal the layers out.
+        CheckpointError: the args distribute the layers in another way.
     """
-    promised = _dealt_out(args)
+    promised = _layers_by_args(args)
     first: dict[Chunk, int] = {}
     position = 0
     for chunk in chunk_order(args):
@@ -39,16 +39,14 @@ def first_layers(args: MegatronArgs, held: Mapping[Chunk, int]) -> dict[Chunk, i
         if promised is not None and held[chunk] != promised[chunk]:
             turn, stage = chunk
             where = f"pipeline stage {stage}" + (f", part {turn}" if args.n_virtual else "")
-            raise CheckpointError(f"{where} holds {held[chunk]} layers, its args give it {promised[chunk]}")
+            raise CheckpointError(f"{where} has {held[chunk]} layers, its args give it {promised[chunk]}")
     if position != args.layers:
-        raise CheckpointError(
-            f"the pipeline stages hold {position} layers, their args speak of {args.layers}"
-        )
+        raise CheckpointError(f"the pipeline stages have {position} layers, their args give {args.layers}")
     return first
 
 
-def _dealt_out(args: MegatronArgs) -> dict[Chunk, int] | None:
-    """Layers per chunk as the args have it; None where the split was made by hand and is taken as found."""
+def _layers_by_args(args: MegatronArgs) -> dict[Chunk, int] | None:
+    """Return the layers per chunk by the args; None if the split was made by hand."""
     if args.own_split:
         return None
     if args.first_stage is not None or args.last_stage is not None:
@@ -56,19 +54,19 @@ def _dealt_out(args: MegatronArgs) -> dict[Chunk, int] | None:
     rounds = args.n_virtual or 1
     counted = args.layers + args.embedding_counts + args.loss_counts
     share = counted // (args.n_pipeline * rounds)
-    dealt = dict.fromkeys(chunk_order(args), share)
+    layers = dict.fromkeys(chunk_order(args), share)
     if args.embedding_counts:
-        dealt[0, 0] -= 1
+        layers[0, 0] -= 1
     if args.loss_counts:
-        dealt[rounds - 1, args.n_pipeline - 1] -= 1
-    return dealt
+        layers[rounds - 1, args.n_pipeline - 1] -= 1
+    return layers
 
 
 def _uneven(args: MegatronArgs) -> dict[Chunk, int]:
     rounds = args.n_virtual or 1
-    given = {0: args.first_stage, args.n_pipeline - 1: args.last_stage}
-    set_apart = {stage: layers for stage, layers in given.items() if layers is not None}
-    between = args.n_pipeline - len(set_apart)
-    rest = args.layers - sum(set_apart.values())
+    layers_of = {0: args.first_stage, args.n_pipeline - 1: args.last_stage}
+    separate = {stage: layers for stage, layers in layers_of.items() if layers is not None}
+    between = args.n_pipeline - len(separate)
+    rest = args.layers - sum(separate.values())
     share = rest // between if between else 0
-    return {(turn, stage): set_apart.get(stage, share) // rounds for turn, stage in chunk_order(args)}
+    return {(turn, stage): separate.get(stage, share) // rounds for turn, stage in chunk_order(args)}

@@ -12,15 +12,15 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.megatron.rank_files import COMMON, read_settings
-from milepost.sources.names import shown
+from milepost.sources.formats.megatron.metadata import COMMON, read_settings
+from milepost.sources.messages import shown
 from milepost.weights.formats.megatron.args import MegatronArgs, parse_args
 from milepost.weights.formats.megatron.gpt2 import Gpt2
 from milepost.weights.formats.megatron.legacy import LegacyCheckpoint
 from milepost.weights.formats.megatron.llama import LLAMA_LIKE, LlamaLike
 from milepost.weights.formats.megatron.tensor_specs import EMBEDDING
 from milepost.weights.formats.megatron.torch_dist import DistCheckpoint
-from milepost.weights.reader import Asked, Found
+from milepost.weights.reader import Reader, ReadRequest, ReadResult
 
 _ITERATION_FOLDER = re.compile(r"iter_(\d+)")
 
@@ -29,26 +29,26 @@ _FAMILIES: tuple[Family, ...] = (Gpt2(), *LLAMA_LIKE)
 
 
 def megatron_config(folder: Path) -> PretrainedConfig:
-    """The config of a checkpoint's model, derived from its args and the rows of its embedding.
+    """Derive the config of a checkpoint's model from its args and the rows of its embedding.
 
     Raises:
-        CheckpointError: a file is missing or not safe, or there is no architecture that computes this model.
+        CheckpointError: a file is missing or unsafe, or no architecture computes this model.
     """
     args = parse_args(read_settings(folder))
     vocabulary = args.padded_vocabulary or _open(folder).vocabulary
     return _family(folder, args).config(args, vocabulary)
 
 
-def read_megatron(asked: Asked) -> Found:
-    """Config and tensors of a checkpoint; some tensors are views of others, transposed or cut.
+def read_megatron(request: ReadRequest) -> ReadResult:
+    """Read config and tensors of a checkpoint; some tensors are views of others, transposed or cut.
 
-    Takes the memory of the model; of the torch_dist layout besides, in passing, that of its largest tensor.
+    Needs the memory of the model and, in the torch_dist layout, for a moment that of its largest tensor.
 
     Raises:
-        CheckpointError: as `megatron_config`; a file is damaged; copies that should agree do not.
+        CheckpointError: as `megatron_config`; a file is damaged; copies of a tensor differ.
     """
-    asked.check_hashes()
-    folder = asked.folder
+    request.check_hashes()
+    folder = request.folder
     with _open(folder) as checkpoint:
         args = checkpoint.args
         family = _family(folder, args)
@@ -67,11 +67,11 @@ def read_megatron(asked: Asked) -> Found:
         tensors.update(family.additions(args))
         config = family.config(args, checkpoint.vocabulary)
         ordered = dict(sorted(tensors.items()))
-        return Found(ordered, file_of, config, _warnings(folder, checkpoint.iteration))
+        return ReadResult(ordered, file_of, config, _warnings(folder, checkpoint.iteration))
 
 
 def _for_each(keys: Iterable[str], work: Callable[[str], None], n_threads: int) -> None:
-    """Do it for every key; where it fails for one, the others that have not begun are left."""
+    """Call `work` for every key in threads; after a failure, keys that have not begun are skipped."""
     with ThreadPoolExecutor(n_threads) as pool:
         try:
             for done in [pool.submit(work, key) for key in keys]:
@@ -90,7 +90,7 @@ def _family(folder: Path, args: MegatronArgs) -> Family:
         if family.fits(args):
             return family
     raise CheckpointError(
-        f"{shown(str(folder))}: no architecture of transformers computes its model: {_described(args)}"
+        f"{shown(folder)}: no architecture of transformers computes its model: {_described(args)}"
     )
 
 
@@ -114,3 +114,6 @@ def _warnings(folder: Path, iteration: int) -> tuple[str, ...]:
     if named and int(named[1]) != iteration:
         return (f"the folder is named {shown(folder.name)}, but its files are of iteration {iteration}",)
     return ()
+
+
+READER = Reader(read_megatron, megatron_config)

@@ -1,7 +1,7 @@
 """List every tensor of a Megatron model: name, shape, and how ranks split it.
 
-One naming for all checkpoints: that of the local layers, with each layer's number in the whole model. What
-Transformer Engine names otherwise (it folds a norm into the linear layer behind it) is renamed on the way in.
+All checkpoints get one naming: that of the local layers, with each layer's number in the whole model. Names
+of Transformer Engine, which folds a norm into the linear layer behind it, are converted when they are read.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class Slot:
 
     shape: tuple[int, ...]
     split: int | None = None
-    """The dimension along which tensor-parallel ranks share it; None where each has all of it."""
+    """The dimension that is split over tensor-parallel ranks; None if each rank has the whole tensor."""
     halves: int = 1
-    """2 where each rank holds a part of two tensors, one after the other (gate and up)."""
+    """2 if each rank has a part of two tensors, one after the other (gate and up)."""
     grouped: bool = False
     """True if the rows are queries, keys and values: all heads one after the other in this model's tensors,
     group by group in the files.
     """
 
     def on_rank(self, n_tensor: int) -> tuple[int, ...]:
-        """Shape of one rank's part."""
+        """Return the shape of one rank's part."""
         return tuple(n // n_tensor if i == self.split else n for i, n in enumerate(self.shape))
 
     def divides(self, n_tensor: int) -> bool:
-        """Return whether this number of ranks can share the tensor evenly."""
+        """Return True if this number of ranks can share the tensor evenly."""
         return self.split is None or self.shape[self.split] % (n_tensor * self.halves) == 0
 
 
@@ -68,12 +68,12 @@ def layer_name(key: str) -> LayerName | None:
 
 
 def in_layer(layer: int, name: str) -> str:
-    """The name of a layer's tensor in the whole model."""
+    """Return the name of a layer's tensor in the whole model."""
     return f"decoder.layers.{layer}.{name}"
 
 
 def layer_slots(args: MegatronArgs) -> dict[str, Slot]:
-    """The tensors of each layer, by their names inside it."""
+    """Return the tensors of a layer, by their names inside it."""
     hidden, width = args.hidden, args.heads * args.head_dim
     qkv = width + 2 * args.groups * args.head_dim
     halves = 2 if args.gated else 1

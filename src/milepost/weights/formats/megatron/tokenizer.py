@@ -1,8 +1,8 @@
 """Find the tokenizer that the training run's args name (megatron/training/tokenizer/tokenizer.py).
 
-The args hold paths of the machine that trained. A file is looked for there, then by its name in the
-checkpoint's folder and in the one above. Vocabularies that lie alone are put in a folder of the cache, as
-transformers wants them.
+The args have paths of the machine that trained. A file is searched at its path, then by its name in the
+checkpoint's folder and in the one above. transformers needs a folder, so single files are copied into one in
+the cache.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import CheckpointError, MilepostError, TokenizerError
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.formats.megatron.layout import MEGATRON_FORMATS
-from milepost.sources.formats.megatron.rank_files import Settings, read_settings
-from milepost.sources.names import first_line, shown
+from milepost.sources.formats.megatron.metadata import Settings, read_settings
+from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import read_regular
+from milepost.sources.tokenizer import TOKENIZER_HINT
 from milepost.types import Checkpoint
 from milepost.weights.tokenizer import load_tokenizer
 
-_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _MAX_BYTES = 100 * 2**20
 _SPACES = normalizers.Replace(" ", "▁")
 _PROBES = (
@@ -38,7 +38,7 @@ def tokenizer_folder(checkpoint: Checkpoint, override: str | None = None) -> Pat
     """Return the tokenizer's folder: the usual places first, then the one in Megatron's args.
 
     Raises:
-        TokenizerError: there is none.
+        TokenizerError: no tokenizer was found.
     """
     try:
         return tokenizer_location(checkpoint, override)
@@ -49,10 +49,10 @@ def tokenizer_folder(checkpoint: Checkpoint, override: str | None = None) -> Pat
 
 
 def tokenizer_of_args(checkpoint: Checkpoint) -> Path:
-    """A folder with the tokenizer that a Megatron-LM checkpoint's args name.
+    """Return a folder with the tokenizer that a Megatron-LM checkpoint's args name.
 
     Raises:
-        TokenizerError: they name none, one that is not here, or one that transformers has no equal of.
+        TokenizerError: the args name no tokenizer, its files are missing, or transformers has no equivalent.
     """
     try:
         settings = read_settings(fetch_config(checkpoint))
@@ -62,7 +62,8 @@ def tokenizer_of_args(checkpoint: Checkpoint) -> Path:
     make = _MAKERS.get(str(kind))
     if make is None:
         raise TokenizerError(
-            f"{shown(checkpoint.source)} has no tokenizer, and was trained with a {shown(str(kind))}", _HINT
+            f"{shown(checkpoint.source)} has no tokenizer, and was trained with a {shown(kind)}",
+            TOKENIZER_HINT,
         )
     return make(checkpoint, settings)
 
@@ -73,11 +74,13 @@ def _huggingface(checkpoint: Checkpoint, settings: Settings) -> Path:
     try:
         return tokenizer_location(checkpoint, named if found is None else str(found))
     except MilepostError as error:
-        raise TokenizerError(f"the tokenizer of its args, {shown(named)}: {error.message}", _HINT) from error
+        raise TokenizerError(
+            f"the tokenizer in its args, {shown(named)}: {error.message}", TOKENIZER_HINT
+        ) from error
 
 
 def _gpt2(checkpoint: Checkpoint, settings: Settings) -> Path:
-    return _kept(
+    return _write_to_cache(
         {
             "vocab.json": _bytes_of(settings, "vocab_file"),
             "merges.txt": _bytes_of(settings, "merge_file"),
@@ -104,34 +107,36 @@ _MAKERS: Mapping[str, Callable[[Checkpoint, Settings], Path]] = {
 
 
 def _sentencepiece(settings: Settings, *, add_bos_token: bool) -> Path:
-    """The model as a fast tokenizer, once it was seen to give the very ids that sentencepiece gives."""
+    """Return the model as a fast tokenizer, after a check that it gives the same ids as sentencepiece."""
     named, model = _named(settings, "tokenizer_model"), _bytes_of(settings, "tokenizer_model")
     try:
         import sentencepiece
     except ImportError as error:
         raise TokenizerError(
-            "reading a sentencepiece model takes the package sentencepiece",
+            "a sentencepiece model needs the package sentencepiece",
             "pip install 'milepost[sentencepiece]', or pass --tokenizer PATH",
         ) from error
     config = _config("LlamaTokenizer", add_bos_token=add_bos_token)
-    llama = load_tokenizer(_kept({"tokenizer.model": model, "tokenizer_config.json": config}))
+    llama = load_tokenizer(_write_to_cache({"tokenizer.model": model, "tokenizer_config.json": config}))
     try:
         expected = sentencepiece.SentencePieceProcessor(model_proto=model).encode(list(_PROBES))
-    except Exception as error:  # bytes that are no model make it raise almost anything
+    except Exception as error:  # it raises almost anything on bytes that are not a model
         raise TokenizerError(
-            f"{shown(named)} is not a sentencepiece model: {first_line(error)}", _HINT
+            f"{shown(named)} is not a sentencepiece model: {first_line(error)}", TOKENIZER_HINT
         ) from error
     special = {key: str(value) for key, value in llama.special_tokens_map.items()}
     for spaces in (normalizers.Sequence([normalizers.Prepend("▁"), _SPACES]), _SPACES):
-        # transformers' own Llama tokenizer adds no space to a text that begins with one; sentencepiece does.
+        # sentencepiece adds a space also to a text that begins with one; transformers' Llama does not.
         backend = llama.backend_tokenizer
         backend.normalizer, backend.pre_tokenizer = spaces, None
         own_config = _config("PreTrainedTokenizerFast", **special)
-        folder = _kept({"tokenizer.json": backend.to_str().encode(), "tokenizer_config.json": own_config})
+        folder = _write_to_cache(
+            {"tokenizer.json": backend.to_str().encode(), "tokenizer_config.json": own_config}
+        )
         if load_tokenizer(folder)(list(_PROBES), add_special_tokens=False).input_ids == expected:
             return folder
     raise TokenizerError(
-        f"{shown(named)} splits text as no tokenizer of transformers does",
+        f"{shown(named)} splits text unlike any tokenizer of transformers",
         "pass a converted one: --tokenizer PATH",
     )
 
@@ -140,36 +145,38 @@ def _bytes_of(settings: Settings, argument: str) -> bytes:
     named = _named(settings, argument)
     found = _find(settings, named)
     if found is None or not found.is_file():
-        raise TokenizerError(f"the {argument} of its args is not here: {shown(named)}", _HINT)
+        raise TokenizerError(f"the {argument} in its args was not found: {shown(named)}", TOKENIZER_HINT)
     try:
         return read_regular(found, _MAX_BYTES)
     except OSError as error:
-        raise TokenizerError(f"{shown(str(found))} cannot be read: {error.strerror}", _HINT) from error
+        raise TokenizerError(f"{shown(found)} cannot be read: {error.strerror}", TOKENIZER_HINT) from error
 
 
 def _named(settings: Settings, argument: str) -> str:
     named = settings.args.get(argument)
     if not isinstance(named, str) or not named:
-        raise TokenizerError(f"{shown(str(settings.path))}: its args name no {argument}", _HINT)
+        raise TokenizerError(f"{shown(settings.path)}: its args have no {argument}", TOKENIZER_HINT)
     return named
 
 
 def _find(settings: Settings, named: str) -> Path | None:
-    """The file or folder of this name: where the args have it, else beside the checkpoint or above it."""
+    """Return the file or folder of this name: at its path, beside the checkpoint, or above it."""
     path = Path(named)
-    homes = [place for place in settings.path.parents[:3] if path.name]
+    candidates = [home / path.name for home in settings.path.parents[:3] if path.name]
     try:
-        return next((one for one in (path, *(home / path.name for home in homes)) if one.exists()), None)
+        return next(
+            (place for place in (path, *(home / path.name for home in candidates)) if place.exists()), None
+        )
     except (OSError, ValueError) as error:
-        raise TokenizerError(f"{shown(named)} is not a valid path: {error}", _HINT) from error
+        raise TokenizerError(f"{shown(named)} is not a valid path: {error}", TOKENIZER_HINT) from error
 
 
 def _config(tokenizer_class: str, **more: bool | str) -> bytes:
     return json.dumps({"tokenizer_class": tokenizer_class, **more}).encode()
 
 
-def _kept(files: Mapping[str, bytes]) -> Path:
-    """A folder of the cache with just these files, named after what is in them."""
+def _write_to_cache(files: Mapping[str, bytes]) -> Path:
+    """Return a folder of the cache with exactly these files, named after their hash."""
     digest = hashlib.sha256()
     for name, data in sorted(files.items()):
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
@@ -178,5 +185,5 @@ def _kept(files: Mapping[str, bytes]) -> Path:
         if not (folder / name).is_file():
             write_cache_file(folder / name, data)
         if not (folder / name).is_file():
-            raise TokenizerError(f"the tokenizer cannot be put in the cache, {shown(str(folder))}", _HINT)
+            raise TokenizerError(f"cannot write the tokenizer to the cache, {shown(folder)}", TOKENIZER_HINT)
     return folder

@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.dcp.layout import METADATA
-from milepost.sources.formats.dcp.metadata import read_dcp_metadata
-from milepost.sources.formats.megatron.rank_files import COMMON, read_common_file
-from milepost.sources.names import shown, some
-from milepost.weights.formats.dcp import read_dcp_tensors
+from milepost.sources.formats.dcp.metadata import METADATA, read_dcp_metadata
+from milepost.sources.formats.megatron.metadata import COMMON, read_common_file
+from milepost.sources.messages import shown, some
+from milepost.weights.formats.dcp.tensors import read_dcp_tensors
 from milepost.weights.formats.megatron.args import parse_args
 from milepost.weights.formats.megatron.attention import in_order
 from milepost.weights.formats.megatron.tensor_specs import (
@@ -27,16 +26,16 @@ _NOT_THE_MODEL = ("optimizer.", "chained_", "rng_state", "rerun_state_machine")
 
 
 class DistCheckpoint:
-    """A folder of `.distcp` files, understood and checked; its tensors are read when asked for."""
+    """A checked folder of `.distcp` files, whose tensors are read on request."""
 
     n_readers = 1
     """One tensor at a time, because each takes the memory of all layers of its kind."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what `common.pt` and `.metadata` say.
+        """Read `common.pt` and `.metadata`.
 
         Raises:
-            CheckpointError: a file is missing, damaged or not safe; the args call for something else.
+            CheckpointError: a file is missing, damaged or unsafe; the args describe another model.
         """
         self.folder = folder
         settings = read_common_file(folder / COMMON)
@@ -47,11 +46,11 @@ class DistCheckpoint:
             key: entry for key, entry in self._metadata.tensors.items() if not key.startswith(_NOT_THE_MODEL)
         }
         if EMBEDDING not in stored or not stored[EMBEDDING].shape:
-            raise CheckpointError(f"{shown(str(folder))} has no {EMBEDDING}")
+            raise CheckpointError(f"{shown(folder)} has no {EMBEDDING}")
         self.vocabulary = stored[EMBEDDING].shape[0]
         if self.args.padded_vocabulary not in (None, self.vocabulary):
             raise CheckpointError(
-                f"{shown(str(folder))}: the embedding has {self.vocabulary} rows, its args speak of "
+                f"{shown(folder)}: the embedding has {self.vocabulary} rows, its args give "
                 f"{self.args.padded_vocabulary}"
             )
         self.slots = model_slots(self.args, self.vocabulary)
@@ -72,14 +71,14 @@ class DistCheckpoint:
         return sorted(self._keys, key=lambda key: (QKV not in key, key))
 
     def file_of(self, name: str) -> str:
-        """The files hold parts of all tensors; what tells where is `.metadata`."""
+        """Return `.metadata`, which has the places of all tensors."""
         return METADATA
 
     def read(self, key: str) -> dict[str, torch.Tensor]:
-        """The tensors of the whole model that one of `keys` holds, by their names in `slots`.
+        """Return the tensors of the whole model in one of `keys`, by their names in `slots`.
 
         Raises:
-            CheckpointError: it cannot be read.
+            CheckpointError: the tensor cannot be read.
         """
         tensor = read_dcp_tensors(self.folder, self._metadata, [key])[key]
         found = layer_name(key)
@@ -98,10 +97,10 @@ class DistCheckpoint:
         return [in_layer(layer, found.name) for layer in layers]
 
     def _check_names(self) -> None:
-        where = shown(str(self.folder))
+        where = shown(self.folder)
         names = [name for own in self._keys.values() for name in own]
         if missing := self.slots.keys() - set(names):
-            raise CheckpointError(f"{where} lacks weights that its args call for: {some(missing)}")
+            raise CheckpointError(f"{where} lacks weights that its args need: {some(missing)}")
         if left_over := set(names) - self.slots.keys():
             raise CheckpointError(f"{where} has weights that its args do not know: {some(left_over)}")
         if len(names) != len(self.slots):
@@ -115,6 +114,6 @@ class DistCheckpoint:
         expected = (self.args.layers, *slot.shape) if stacked else slot.shape
         if shape != expected:
             raise CheckpointError(
-                f"{shown(str(self.folder))} does not fit its args: {shown(key)} has the shape {list(shape)}, "
+                f"{shown(self.folder)} does not fit its args: {shown(key)} has the shape {list(shape)}, "
                 f"not {list(expected)}"
             )

@@ -1,9 +1,9 @@
-"""Merge an adapter into its base model in memory, with peft.
+"""Merge an adapter into its base in memory, with peft.
 
-The base stays as it is: a module of its own per adapter shares the base's memory, and peft puts new tensors
-in place of those that the adapter changes. Before it merges, weights that the base ties (the input and the
-output embedding) are parted: peft's own forward pass adds the adapter to the one that it wraps and not to the
-other, while merging into a tied weight would change both.
+The base stays unchanged: each adapter gets a module of its own that shares the base's memory, and peft puts
+new tensors in place of the changed ones. Weights that the base ties (input and output embedding) are untied
+first: peft's forward pass adds the adapter only to the weight that it wraps, while merging into a tied weight
+would change both.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import first_line, shown, some
-from milepost.weights.checkpoint import CheckpointWeights, oddities
+from milepost.sources.messages import first_line, shown, some
+from milepost.weights.adapter import Adapter
+from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.formats.peft.patterns import endless_pattern
-from milepost.weights.formats.peft.reader import MERGED_ANEW, Adapter
+from milepost.weights.formats.peft.reader import MERGED_ANEW
 from milepost.weights.formats.peft.vocabulary import embedding_names, rows_in
 from milepost.weights.meta_model import quiet
+from milepost.weights.odd_tensors import odd_tensors
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -33,9 +35,11 @@ _ADAPTER = "default"
 
 
 def merged(weights: CheckpointWeights) -> CheckpointWeights:
-    """The checkpoint with its adapter merged, in float32, by the module's names; others as they are.
+    """Merge the adapter of a checkpoint, in float32, by the module's names; return other checkpoints
+    unchanged.
 
-    What the adapter leaves alone shares the base's memory. To be called in the thread that makes modules.
+    Weights that the adapter does not change share the base's memory. Only the thread that makes modules may
+    call it.
 
     Raises:
         CheckpointError: the adapter cannot be merged or does not fit the base.
@@ -44,16 +48,16 @@ def merged(weights: CheckpointWeights) -> CheckpointWeights:
     if adapter is None:
         return weights
     with quiet(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # peft begins with random numbers, and gives advice to whom trains; what does not fit is an error here
+        # peft draws random numbers and warns those who train; a misfit is an error here
         warnings.simplefilter("ignore")
         adapted = _adapted(adapter, weights.tensors)
         _untie(adapted, clone=adapter.settings["peft_type"] not in MERGED_ANEW)
         try:
             _merge_inner_tokens(adapted)
             module = adapted.merge_and_unload(safe_merge=True)
-        except Exception as error:  # each kind of adapter tells of a misfit in its own way; NaN is one reason
+        except Exception as error:  # each kind of adapter raises other errors for a misfit; NaN is one reason
             _check_rows(adapter, dict(adapted.named_parameters(remove_duplicate=False)))
-            raise _cannot(adapter, f"cannot be merged: {first_line(error)}") from error
+            raise _misfit(adapter, f"cannot be merged: {first_line(error)}") from error
     tensors = _without_ties(module)
     _check_rows(adapter, tensors)
     n_bytes = sum(tensor.nbytes for tensor in tensors.values())
@@ -63,13 +67,13 @@ def merged(weights: CheckpointWeights) -> CheckpointWeights:
         tensors=tensors,
         file_of=dict.fromkeys(tensors, adapter.file.name),
         n_bytes=n_bytes,
-        warnings=(*weights.warnings, *oddities(tensors)),
+        warnings=(*weights.warnings, *odd_tensors(tensors)),
         adapter=None,
     )
 
 
 def _adapted(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> PeftModel:
-    """peft's own model: the base with the adapter beside its weights.
+    """Return peft's model: the base with the adapter beside its weights.
 
     Raises:
         CheckpointError: they do not fit each other.
@@ -79,28 +83,28 @@ def _adapted(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> PeftModel:
     settings = adapter.settings
     module = _sharing(adapter.base.module, clone=settings["peft_type"] not in MERGED_ANEW)
     if key := endless_pattern(settings, (name for name, _ in module.named_modules())):
-        raise _cannot(adapter, f"has a regular expression that does not come to an end ({key})")
+        raise _misfit(adapter, f"has a regular expression that does not terminate ({key})")
     try:
         _resize(module, tensors, settings)
         adapted = PeftModel(module, PeftConfig.from_peft_type(**settings))
-        _part(adapted, tensors)
-        told = set_peft_model_state_dict(adapted, tensors, _ADAPTER)
+        _copy_replaced(adapted, tensors)
+        outcome = set_peft_model_state_dict(adapted, tensors, _ADAPTER)
     except Exception as error:  # as above
-        raise _cannot(adapter, f"does not fit its base: {first_line(error)}") from error
+        raise _misfit(adapter, f"does not fit its base: {first_line(error)}") from error
     wanted = {name for name in adapted.state_dict() if _ADAPTER in name.split(".")}
-    if strange := _not_twice(told.unexpected_keys, tensors):
-        raise _cannot(adapter, f"has weights that its base has no place for: {some(strange)}")
-    if lost := (wanted & set(told.missing_keys)) - _tied_to_others(adapted):
-        raise _cannot(adapter, f"lacks weights that its config calls for: {some(lost)}")
+    if strange := _without_copies(outcome.unexpected_keys, tensors):
+        raise _misfit(adapter, f"has weights that its base has no place for: {some(strange)}")
+    if lost := (wanted & set(outcome.missing_keys)) - _tied_to_others(adapted):
+        raise _misfit(adapter, f"lacks weights that its config needs: {some(lost)}")
     return adapted
 
 
 def _resize(
     module: PreTrainedModel, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any]
 ) -> None:
-    """Give the module as many embedding rows as the adapter was trained with.
+    """Resize the embeddings to the rows with which the adapter was trained.
 
-    New rows are NaN until the adapter's file fills them, so that one it does not hold is noticed.
+    New rows are NaN until the adapter's file fills them, so that missing rows are noticed.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     n_before = int(module.get_input_embeddings().weight.shape[0])
@@ -116,27 +120,27 @@ def _resize(
     module.requires_grad_(False)
 
 
-def _part(adapted: PeftModel, tensors: Iterable[str]) -> None:
-    """Give weights of the base that the adapter's file replaces memory of their own: peft copies in place."""
+def _copy_replaced(adapted: PeftModel, tensors: Iterable[str]) -> None:
+    """Copy the base's weights that the adapter's file replaces, because peft writes in place."""
     known = set(tensors)
     for name, parameter in (*adapted.named_parameters(remove_duplicate=False), *adapted.named_buffers()):
         if name in known:
             parameter.data = parameter.data.clone()
 
 
-def _not_twice(unexpected: Iterable[str], tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the names that peft did not take, without second copies (some weights are saved twice)."""
+def _without_copies(unexpected: Iterable[str], tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return names that peft did not use, except second copies: it saves some weights under two names."""
     strange = []
     for name in unexpected:
         own = tensors.get(name)
         others = (tensor for key, tensor in tensors.items() if key != name)
-        if own is None or not any(own.shape == one.shape and torch.equal(own, one) for one in others):
+        if own is None or not any(own.shape == other.shape and torch.equal(own, other) for other in others):
             strange.append(name)
     return strange
 
 
 def _tied_to_others(adapted: PeftModel) -> set[str]:
-    """Return the names of weights that are tied to others, which a file has only once."""
+    """Return the state's names of parts that share another part's weights, which a file has only once."""
     seen: set[tuple[int, int]] = set()
     tied = set()
     for name, tensor in adapted.state_dict().items():
@@ -148,7 +152,7 @@ def _tied_to_others(adapted: PeftModel) -> set[str]:
 
 
 def _merge_inner_tokens(adapted: PeftModel) -> None:
-    """Merge trained tokens that lie inside a LoRA layer, which peft's own merging loses (0.21)."""
+    """Merge trained tokens inside a LoRA layer, which peft's own merging loses (0.21)."""
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import TrainableTokensWrapper
 
@@ -160,7 +164,7 @@ def _merge_inner_tokens(adapted: PeftModel) -> None:
 
 
 def _untie(adapted: torch.nn.Module, *, clone: bool) -> None:
-    """Give every module parameters of its own, over the same memory or over a copy."""
+    """Give every module its own parameters, over the same memory or over a copy."""
     seen: set[int] = set()
     for module in adapted.modules():
         for name, parameter in list(module._parameters.items()):
@@ -173,7 +177,7 @@ def _untie(adapted: torch.nn.Module, *, clone: bool) -> None:
 
 
 def _sharing(module: PreTrainedModel, *, clone: bool) -> PreTrainedModel:
-    """A module of the same structure; its parameters are new objects over the same memory, or over a copy."""
+    """Return a module of the same structure, whose parameters share the memory or have a copy of it."""
     memo: dict[int, Any] = {}
     for part in (*module.parameters(), *module.buffers()):
         data = part.data.clone() if clone else part.data
@@ -183,7 +187,7 @@ def _sharing(module: PreTrainedModel, *, clone: bool) -> PreTrainedModel:
 
 
 def _without_ties(module: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Return the module's tensors without an LM head that is still tied to the input embedding."""
+    """Return the tensors of the module's state, without an output embedding that is still the input's."""
     tensors: dict[str, torch.Tensor] = module.state_dict()
     embedding, output = module.get_input_embeddings(), module.get_output_embeddings()
     if output is None or output.weight.data_ptr() != embedding.weight.data_ptr():
@@ -193,10 +197,10 @@ def _without_ties(module: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def _check_rows(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse an adapter that adds tokens to the vocabulary and does not hold their rows.
+    """Check that an adapter that adds tokens to the vocabulary has their rows.
 
     Raises:
-        CheckpointError: naming the tensor.
+        CheckpointError: rows are missing.
     """
     n_before = int(adapter.base.module.get_input_embeddings().weight.shape[0])
     own = {tuple(tensor.shape) for tensor in adapter.base.module.parameters()}
@@ -204,7 +208,7 @@ def _check_rows(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> None:
         before = (n_before, *tensor.shape[1:])
         if tensor.shape[:1] <= (n_before,) or before not in own or torch.isfinite(tensor[n_before:]).all():
             continue
-        raise _cannot(
+        raise _misfit(
             adapter,
             f"adds {len(tensor) - n_before} tokens to the base's {n_before} and lacks rows of {shown(name)}",
             "save it with save_embedding_layers=True, or with the embeddings in modules_to_save",
@@ -212,7 +216,7 @@ def _check_rows(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def _config_of(base: PretrainedConfig, module: PreTrainedModel) -> PretrainedConfig:
-    """The base's config as far as the merged module is still what it says."""
+    """Return the base's config with the changes that the merged module needs."""
     config = copy.deepcopy(base)
     text = config.get_text_config()
     text.vocab_size = int(module.get_input_embeddings().weight.shape[0])
@@ -221,10 +225,10 @@ def _config_of(base: PretrainedConfig, module: PreTrainedModel) -> PretrainedCon
         text.num_hidden_layers = layers
     output = module.get_output_embeddings()
     if output is not None and output.weight.data_ptr() != module.get_input_embeddings().weight.data_ptr():
-        for one in (config, text):
-            one.tie_word_embeddings = False
+        for part in (config, text):
+            part.tie_word_embeddings = False
     return config
 
 
-def _cannot(adapter: Adapter, what: str, hint: str | None = None) -> CheckpointError:
-    return CheckpointError(f"{shown(str(adapter.file))} {what}", hint)
+def _misfit(adapter: Adapter, what: str, hint: str | None = None) -> CheckpointError:
+    return CheckpointError(f"{shown(adapter.file)} {what}", hint)

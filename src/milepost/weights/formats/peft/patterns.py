@@ -1,7 +1,7 @@
 """Try an adapter's regular expressions with a time limit before peft uses them.
 
-A few characters such as `((a+)+)+!` take Python's `re` longer than the age of the world, and it cannot be
-interrupted. So patterns that repeat a repetition are tried first in a process of their own, which can.
+A few characters such as `((a+)+)+!` can keep Python's `re` busy for ever, and it cannot be interrupted. So
+patterns with a repeated repetition are tried first in a separate process, which can be.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ milliseconds.
 """
 _REPEATED_GROUP = re.compile(r"\)\s*(?:[*+?]|\{\d)")
 _REPETITION = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
-_FEW = 4
-"""So many repetitions one after the other are soon tried on a module's name."""
+_MAX_REPETITIONS = 4
+"""Patterns with at most this many repetitions are fast on a module's name."""
 _TRIAL = """
 import json, re, sys
 patterns, names = json.load(sys.stdin)
@@ -36,11 +36,11 @@ for pattern in patterns:
 
 
 def endless_pattern(settings: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """The name of a setting whose pattern does not come to an end on the modules' names; None where all do.
+    """Return the name of a setting whose pattern does not terminate on the modules' names, or None.
 
     Args:
-        settings: an adapter's config.
-        names: of the base's modules.
+        settings: the adapter's config.
+        names: names of the base's modules.
     """
     suspects = {
         key: risky
@@ -48,7 +48,7 @@ def endless_pattern(settings: Mapping[str, Any], names: Iterable[str]) -> str | 
         if (risky := [pattern for pattern in patterns if _is_risky(pattern)])
     }
     known = list(names)
-    return next((key for key, patterns in suspects.items() if not _ends(patterns, known)), None)
+    return next((key for key, patterns in suspects.items() if not _terminates(patterns, known)), None)
 
 
 def _patterns(settings: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -58,7 +58,7 @@ def _patterns(settings: Mapping[str, Any]) -> dict[str, list[str]]:
         if isinstance(value, str):
             found[key] = [value]
         elif key == "layers_pattern" and isinstance(value, list):
-            found[key] = [one for one in value if isinstance(one, str)]
+            found[key] = [pattern for pattern in value if isinstance(pattern, str)]
     for key in ("rank_pattern", "alpha_pattern"):
         if isinstance(settings.get(key), dict):
             found[key] = list(settings[key])
@@ -66,10 +66,10 @@ def _patterns(settings: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _is_risky(pattern: str) -> bool:
-    return bool(_REPEATED_GROUP.search(pattern)) or len(_REPETITION.findall(pattern)) > _FEW
+    return bool(_REPEATED_GROUP.search(pattern)) or len(_REPETITION.findall(pattern)) > _MAX_REPETITIONS
 
 
-def _ends(patterns: list[str], names: list[str]) -> bool:
+def _terminates(patterns: list[str], names: list[str]) -> bool:
     try:
         subprocess.run(
             [sys.executable, "-I", "-S", "-c", _TRIAL],

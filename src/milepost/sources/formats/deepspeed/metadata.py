@@ -1,4 +1,4 @@
-"""Files of a DeepSpeed ZeRO checkpoint: what the module's and the optimizer's say. Reads no tensor data.
+"""Read the state files of a DeepSpeed ZeRO checkpoint, without tensor data.
 
 Names and keys: DeepSpeed 0.19, deepspeed/checkpoint/constants.py, runtime/engine.py (`_save_checkpoint`),
 runtime/zero/stage_1_and_2.py and stage3.py (`state_dict`), utils/zero_to_fp32.py.
@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.formats.deepspeed.layout import MODEL_STATES, OPTIM_STATES
-from milepost.sources.names import shown, some
-from milepost.sources.torch_archive import StandIn, StoredTensor, read_archive
+from milepost.sources.messages import shown, some
+from milepost.sources.safe_unpickler import StandIn
+from milepost.sources.torch_archive import StoredTensor, read_archive
+
+MODEL_STATES = "_model_states.pt"
+OPTIM_STATES = "_optim_states.pt"
 
 ALLOWED = frozenset(
     {
@@ -25,7 +28,7 @@ ALLOWED = frozenset(
         "deepspeed.utils.tensor_fragment.fragment_address",
     }
 )
-"""What the optimizer's files may name besides tensors; the module's have no need of anything."""
+"""Names that the optimizer's files may use besides tensors; the module's files need none."""
 _RANK = re.compile(r"zero_pp_rank_(\d+)_mp_rank_(\d+)_")
 _TENSOR_RANK = re.compile(r"mp_rank_(\d+)_")
 _MOST_RANKS = 100_000
@@ -35,20 +38,20 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ModelStates:
-    """What a file of the module's state says."""
+    """The contents of a file of the module's state."""
 
     path: Path
     module: Mapping[str, StoredTensor]
-    """Whole with ZeRO-1 and -2, in the dtype of the training; empty tensors with ZeRO-3."""
+    """Complete with ZeRO-1 and -2, in the dtype of the training; empty tensors with ZeRO-3."""
     groups: tuple[Mapping[str, Shape], ...]
     """Name and shape of every trained weight, in the order in which the flat partitions hold them."""
     buffers: tuple[str, ...]
     shared: Mapping[str, str]
-    """Weights that are another one under a second name."""
+    """Name to name of weights that are stored under another name."""
     frozen: Mapping[str, Shape]
-    """Weights that were not trained, so that the optimizer does not hold them."""
+    """Weights that were not trained, so that they are not in the optimizer."""
     frozen_parts: Mapping[str, StoredTensor]
-    """With ZeRO-3, this rank's part of each of them, flat."""
+    """With ZeRO-3, this rank's part of each of these weights, flat."""
     stage: int
     n_ranks: int
     """Data-parallel ranks, each of which writes a file of its optimizer's state."""
@@ -57,7 +60,7 @@ class ModelStates:
 
 @dataclass(frozen=True, slots=True)
 class OptimStates:
-    """What a rank's file of the optimizer's state says."""
+    """The contents of a file of one rank's optimizer state."""
 
     path: Path
     partitions: tuple[StoredTensor, ...]
@@ -65,32 +68,32 @@ class OptimStates:
     stage: int
     n_ranks: int
     steps: tuple[StoredTensor | int, ...]
-    """How many steps the optimizer has made, once per parameter group."""
+    """Number of steps of the optimizer, once per parameter group."""
 
 
 def rank_in(name: str) -> int:
-    """The data-parallel rank that a file is of; 0 where its name tells none."""
+    """Return the data-parallel rank in a file's name; 0 without one."""
     form = _RANK.search(name)
     return int(form[1]) if form else 0
 
 
 def states_among(names: Iterable[str], ending: str) -> list[str]:
-    """The files of one kind, by rank."""
+    """Return the files with this ending, by rank."""
     return sorted((name for name in names if name.endswith(ending)), key=rank_in)
 
 
 def missing_files(states: ModelStates, names: Iterable[str]) -> str | None:
-    """What is not there of a checkpoint, or should not be; None where all is as the module's state tells.
+    """Compare the files with the number of ranks in the module's state; return a problem or None.
 
     Args:
-        names: of the files in the folder.
+        names: names of the files in the folder.
     """
     names = list(names)
     tensor_ranks = {int(form[1]) for name in names if (form := _TENSOR_RANK.search(name))}
     if tensor_ranks - {0}:
         return "it is split over tensor or pipeline ranks (mp_rank_01), which cannot be read"
     if states.stage not in range(4) or not 1 <= states.n_ranks <= _MOST_RANKS:
-        return f"{shown(states.path.name)} tells no stage of ZeRO and no number of ranks"
+        return f"{shown(states.path.name)} has no valid ZeRO stage or number of ranks"
     kinds = {OPTIM_STATES: states.n_ranks if states.stage else 0}
     kinds[MODEL_STATES] = states.n_ranks if states.stage == 3 else 1
     for ending, wanted in kinds.items():
@@ -104,33 +107,31 @@ def missing_files(states: ModelStates, names: Iterable[str]) -> str | None:
 
 
 def read_model_states(path: Path) -> ModelStates:
-    """What a `*_model_states.pt` says.
+    """Read a `*_model_states.pt`.
 
     Raises:
-        CheckpointError: it cannot be read, is damaged, names anything but tensors, or is no such file.
+        CheckpointError: the file cannot be read, is damaged, names anything but tensors, or has other
+            contents.
     """
     values = read_archive(path)
     try:
         return _model_states(path, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{shown(str(path))} holds no state of a module as DeepSpeed writes it"
-        ) from error
+        raise CheckpointError(f"{shown(path)} is not a model state file of DeepSpeed") from error
 
 
 def read_optim_states(path: Path) -> OptimStates:
-    """What a `*_optim_states.pt` says.
+    """Read a `*_optim_states.pt`.
 
     Raises:
-        CheckpointError: it cannot be read, is damaged, names anything outside the list, or is no such file.
+        CheckpointError: the file cannot be read, is damaged, uses a name that is not allowed, or has other
+            contents.
     """
     values = read_archive(path, ALLOWED)
     try:
         return _optim_states(path, values["optimizer_state_dict"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise CheckpointError(
-            f"{shown(str(path))} holds no state of a ZeRO optimizer as DeepSpeed writes it"
-        ) from error
+        raise CheckpointError(f"{shown(path)} is not an optimizer state file of DeepSpeed ZeRO") from error
 
 
 def _model_states(path: Path, values: Any) -> ModelStates:
@@ -151,11 +152,11 @@ def _model_states(path: Path, values: Any) -> ModelStates:
 
 def _optim_states(path: Path, values: Any) -> OptimStates:
     stage = values["zero_stage"]
-    number = int(stage.given[0] if isinstance(stage, StandIn) else stage)
+    number = int(stage.arguments[0] if isinstance(stage, StandIn) else stage)
     whole = number == 3
     count = values["partition_count"]
     if any(padding for group in values.get("param_alignment_paddings") or () for padding in group):
-        raise CheckpointError(f"{shown(str(path))} pads single weights, which cannot be read")
+        raise CheckpointError(f"{shown(path)} has padding in single weights, which cannot be read")
     base = values["optimizer_state_dict" if whole else "base_optimizer_state"]
     return OptimStates(
         path=path,
@@ -174,13 +175,15 @@ def _steps(base: Any) -> tuple[StoredTensor | int, ...]:
 
 def _flat(value: Any) -> tuple[StoredTensor, ...]:
     partitions = tuple(value)
-    if not partitions or not all(isinstance(one, StoredTensor) and len(one.shape) == 1 for one in partitions):
+    if not partitions or not all(
+        isinstance(part, StoredTensor) and len(part.shape) == 1 for part in partitions
+    ):
         raise ValueError("no flat partitions")
     return partitions
 
 
 def _tensors(value: Any) -> dict[str, StoredTensor]:
-    return {str(name): one for name, one in value.items() if isinstance(one, StoredTensor)}
+    return {str(name): stored for name, stored in value.items() if isinstance(stored, StoredTensor)}
 
 
 def _shapes(value: Any) -> dict[str, Shape]:

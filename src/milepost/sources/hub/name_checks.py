@@ -1,21 +1,21 @@
-"""What a Hub may call things: its names become paths in the cache, and must not leave their folder."""
+"""Check names from a Hub, which become paths in the cache and must not leave their folder."""
 
 from __future__ import annotations
 
 import re
 
 from milepost.errors import SourceError
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 _HINT = "this mirror is not to be trusted"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def check_path(path: str, where: str) -> str:
-    """A path in a repository, as it is.
+    """Return a path in a repository unchanged.
 
     Raises:
-        SourceError: it is absolute, or goes up, or is spelled so that some system reads it as such.
+        SourceError: the path is absolute, goes up, or would do so on some system.
     """
     parts = path.split("/")
     if any(part in {"", ".", ".."} for part in parts) or set(path) & {"\\", "\0"} or ":" in parts[0]:
@@ -24,10 +24,10 @@ def check_path(path: str, where: str) -> str:
 
 
 def check_revision(name: str, where: str) -> str:
-    """The name of a branch or tag, as it is.
+    """Return the name of a branch or tag unchanged.
 
     Raises:
-        SourceError: git would not allow it, because as a path it leaves its folder.
+        SourceError: git would not allow the name; as a path it leaves its folder.
     """
     if name.startswith("/") or ".." in name or "//" in name or set(name) & {"\\", "\0"}:
         raise SourceError(f"{where} lists a branch with an invalid name: {shown(name)}", _HINT)
@@ -35,16 +35,16 @@ def check_revision(name: str, where: str) -> str:
 
 
 def check_commit(commit: str | None, where: str) -> str:
-    """A full commit id, as it is.
+    """Return a full commit id unchanged.
 
     Raises:
-        SourceError: it is something else.
+        SourceError: it is not a commit id.
     """
     if commit is None or not _COMMIT.fullmatch(commit):
-        raise SourceError(f"{where} names an invalid commit: {shown(str(commit))}", _HINT)
+        raise SourceError(f"{where} names an invalid commit: {shown(commit)}", _HINT)
     return commit
 
 
 def is_commit(text: str) -> bool:
-    """Whether a revision is a full commit id, which always means the same files."""
+    """Return True if a revision is a full commit id, which always means the same files."""
     return bool(_COMMIT.fullmatch(text))

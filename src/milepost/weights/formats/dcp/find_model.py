@@ -1,7 +1,7 @@
-"""Find the model's entries in a DCP checkpoint, and the weight that each entry is.
+"""Find the model's entries in a DCP checkpoint, and the weight of each entry.
 
-Trainers save a model inside of what they like (`model.`, `app.model.`), beside an optimizer whose entries
-repeat the names of the weights. So the weights are looked for by the ends of their names.
+Trainers save a model under various prefixes (`model.`, `app.model.`), beside an optimizer whose entries
+repeat the names of the weights. So weights are found by the ends of their names.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from milepost.errors import CheckpointError
-from milepost.sources.names import shown, some
+from milepost.sources.messages import shown, some
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""Parts of a name that torch.compile, FSDP and activation checkpointing put in."""
+"""Parts of a name that torch.compile, FSDP and activation checkpointing add."""
 
 
 def find_model(where: str, names: Iterable[str], expected: Collection[str]) -> dict[str, str]:
-    """Name of each weight to its full name in the checkpoint: those under the prefix that has most of them.
+    """Return name to full name of each weight, of the weights under the prefix that has most of them.
 
     Args:
         where: the checkpoint, for messages.
-        expected: the names of a model's weights, by which the prefix is found.
+        expected: names of a model's weights, by which the prefix is found.
 
     Raises:
-        CheckpointError: none is there, or two parts of the checkpoint could be the model.
+        CheckpointError: there are no such weights, or two parts of the checkpoint could be the model.
     """
     plain = {_without_wrappers(name): name for name in names}
     found = Counter(prefix for name in plain for prefix in _prefixes(name, expected) if not _is_state(prefix))
     if not found:
         raise CheckpointError(
-            f"{where} holds none of the weights that its config calls for, such as {some(expected, 1)}; "
+            f"{where} has none of the weights that its config needs, such as {some(expected, 1)}; "
             f"it holds {some(plain)}",
             "give the config of this model with --config FILE",
         )
@@ -41,7 +41,7 @@ def find_model(where: str, names: Iterable[str], expected: Collection[str]) -> d
     prefix = best[0]
     if rivals := [other for other in best[1:] if not other.startswith(prefix)]:
         raise CheckpointError(
-            f"{where} holds two models: under {shown(prefix) or 'no prefix'} and under {shown(rivals[0])}"
+            f"{where} has two models: under {shown(prefix) or 'no prefix'} and under {shown(rivals[0])}"
         )
     if prefix:
         return {name[len(prefix) :]: full for name, full in plain.items() if name.startswith(prefix)}

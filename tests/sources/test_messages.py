@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from milepost.credentials import redacted, without_secrets
-from milepost.sources.names import shown
+from milepost.sources.messages import shown
 
 TOKEN = "hf_" + "aB3" * 11
 
