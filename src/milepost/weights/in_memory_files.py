@@ -37,9 +37,7 @@ class FileBytes:
 
 
 class HeldFiles:
-    """Files that were read to identify a checkpoint and are kept for use, so that each is read and hashed
-    once.
-    """
+    """Files that were read to identify a checkpoint, kept so that each is read and hashed once."""
 
     def __init__(self, *, pinned: bool = False) -> None:
         """Set whether files are read to pinned memory, which is copied to a GPU without waiting."""

@@ -93,8 +93,8 @@ class LiveModel:
         return self._tie_problem(weights)
 
     def direct_tensors(self, weights: CheckpointWeights) -> dict[str, tuple[torch.Tensor, torch.dtype]]:
-        """Return the tensors by the module's names with their target dtypes; empty if transformers has to
-        convert them.
+        """Return (tensor, target dtype) by the module's names; empty if transformers has to convert the
+        tensors.
         """
         target = self.module.state_dict()
         names = (self._direct or {}).items()
@@ -128,9 +128,7 @@ class LiveModel:
             torch.cuda.current_stream(self.module.device).synchronize()
 
     def _tie_problem(self, weights: CheckpointWeights) -> str | None:
-        """Return a problem if tied weights differ: transformers ties two stored weights only while they are
-        equal.
-        """
+        """Return a problem if tied weights differ: transformers ties stored weights only if they are equal."""
         if self._direct is None:
             return None
         target = self.module.state_dict()

@@ -1,5 +1,4 @@
-"""Folders of Megatron-LM: `mp_rank_TT[_PPP]/model_optim_rng.pt` (legacy), or DCP with `common.pt`
-(torch_dist).
+"""Folders of Megatron-LM: files `mp_rank_TT[_PPP]/` (legacy), or DCP with `common.pt` (torch_dist).
 
 Each rank writes its own file, and no file marks the end; the args in each give the number of ranks. A folder
 with all of these files, undamaged, is a complete checkpoint, whatever the tracker beside it says.

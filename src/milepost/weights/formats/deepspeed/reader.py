@@ -109,9 +109,7 @@ def _steps(rank: OptimStates) -> list[float]:
 def _join_groups(
     folder: Path, model: ModelStates, optims: Sequence[OptimStates], archives: Sequence[OpenArchive]
 ) -> dict[str, torch.Tensor]:
-    """Join the weights of ZeRO-1 and -2: a group is concatenated, with a piece per rank and padding at the
-    end.
-    """
+    """Join the weights of ZeRO-1 and -2: the pieces of a group are concatenated, padded at the end."""
     sizes = _sizes(optims[0])
     if len(sizes) != len(model.groups):
         raise CheckpointError(f"{shown(folder)}: {len(sizes)} groups of weights, not {len(model.groups)}")

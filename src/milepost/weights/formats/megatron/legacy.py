@@ -221,9 +221,7 @@ def _check_agreement(ranks: Mapping[Rank, RankFile], args: MegatronArgs) -> None
 
 
 def _placed(ranks: Mapping[Rank, RankFile], args: MegatronArgs) -> dict[str, list[_Part]]:
-    """Return the parts of every tensor by its name in the whole model, in the order of the tensor-parallel
-    ranks.
-    """
+    """Return the parts of every tensor by name in the whole model, in the order of tensor-parallel ranks."""
     first = _first_layers(ranks, args)
     parts: dict[str, list[_Part]] = {}
     for (_, stage), rank in sorted(ranks.items()):

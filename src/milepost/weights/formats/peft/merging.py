@@ -35,11 +35,10 @@ _ADAPTER = "default"
 
 
 def merged(weights: CheckpointWeights) -> CheckpointWeights:
-    """Merge the adapter of a checkpoint, in float32, by the module's names; return other checkpoints
-    unchanged.
+    """Merge the adapter of a checkpoint, in float32; return checkpoints without an adapter unchanged.
 
-    Weights that the adapter does not change share the base's memory. Only the thread that makes modules may
-    call it.
+    The result has the module's names. Weights that the adapter does not change share the base's memory. Only
+    the thread that makes modules may call it.
 
     Raises:
         CheckpointError: the adapter cannot be merged or does not fit the base.
