@@ -128,7 +128,7 @@ class LiveModel:
             torch.cuda.current_stream(self.module.device).synchronize()
 
     def _tie_problem(self, weights: CheckpointWeights) -> str | None:
-        """Return a problem if tied weights differ: transformers ties stored weights only if they are equal."""
+        """Return a problem if tied weights differ: transformers ties stored weights only if equal."""
         if self._direct is None:
             return None
         target = self.module.state_dict()
