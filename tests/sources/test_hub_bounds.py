@@ -121,7 +121,7 @@ def serving(evil: Answer) -> Iterator[str]:
 
 
 def told_of(evil: Answer, tmp_path: Path, **environment: str) -> tuple[list[str], int]:
-    """What discovering and fetching the model says, and the process's peak memory in bytes."""
+    """Return the outcome of discovering and fetching the model, and the process's peak memory in bytes."""
     with serving(evil) as address:
         home = str(tmp_path / "home")
         own = {"HF_ENDPOINT": address, "HF_HOME": home, "MILEPOST_CACHE": home, "HF_HUB_DISABLE_XET": "1"}

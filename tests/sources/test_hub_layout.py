@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole is one rule: a folder is judged alike on disk and on the Hub."""
+"""A folder is judged by the same rules on disk and on the Hub."""
 
 from __future__ import annotations
 

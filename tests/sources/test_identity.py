@@ -1,4 +1,4 @@
-"""Which model a checkpoint is."""
+"""The model id of a checkpoint."""
 
 from __future__ import annotations
 

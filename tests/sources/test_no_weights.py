@@ -72,7 +72,7 @@ def test_weights_of_a_form_that_is_not_read_are_named(tmp_path: Path, name: str,
 
 
 def test_links_to_nothing_are_named(tmp_path: Path) -> None:
-    """Of a disk that is not mounted or a cache that was pruned: the weights, or the whole folder."""
+    """The disk is not mounted or the cache was pruned: the weights are missing, or the whole folder."""
     for step in (10, 20, 30, 40):
         model(tmp_path / f"run/checkpoint-{step}")
     for name in ("checkpoint-20/model.safetensors", "checkpoint-40/config.json"):
