@@ -117,7 +117,7 @@ def random_model(args: Mapping[str, Any], seed: int = 0) -> Tensors:
 
 
 def logits(args: Mapping[str, Any], tensors: Tensors, ids: torch.Tensor) -> torch.Tensor:
-    """What Megatron's GPTModel computes, in float32: [batch, length] to [batch, length, vocabulary]."""
+    """Compute Megatron's GPTModel in float32: [batch, length] to [batch, length, vocabulary]."""
     model = {name: tensor.float() for name, tensor in tensors.items()}
     hidden = model["embedding.word_embeddings.weight"][ids]
     if args["position_embedding_type"] == "learned_absolute":
@@ -237,7 +237,7 @@ def write_legacy(
 
 
 def _chunks(args: Mapping[str, Any], tensors: Tensors, stages: list[list[int]]) -> list[list[Tensors]]:
-    """By stage and round; the layers of each are counted from 0."""
+    """Return the layers by stage and round, each counted from 0."""
     pp, turns = len(stages), len(stages[0])
     chunks: list[list[Tensors]] = [[{} for _ in range(turns)] for _ in range(pp)]
     first = 0
@@ -262,7 +262,7 @@ def _chunks(args: Mapping[str, Any], tensors: Tensors, stages: list[list[int]]) 
 
 
 def _of_rank(args: Mapping[str, Any], chunk: Tensors, rank: int, tp: int, te_names: bool) -> dict[str, Any]:
-    """One rank's part; a view of it, as training keeps parameters, and byte entries beside it."""
+    """Return one rank's part: views, as training keeps parameters, and byte entries."""
     own: dict[str, Any] = {}
     for name, tensor in chunk.items():
         if name.endswith(_SPLIT_ROWS) and "fc1" in name and args["swiglu"]:

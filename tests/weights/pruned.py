@@ -19,7 +19,7 @@ def magnitude(weight: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def n_of_m(weight: torch.Tensor, n: int, m: int) -> torch.Tensor:
-    """Of every m neighbours in a row, the n largest kept."""
+    """Keep the n largest of every m neighbours in a row."""
     groups = weight.reshape(-1, m)
     smallest = groups.abs().argsort(dim=1, stable=True)[:, : m - n]
     return groups.scatter(1, smallest, 0).reshape(weight.shape)

@@ -136,7 +136,7 @@ def train(base: PreTrainedModel, folder: Path, settings: dict[str, Any], **savin
 
 
 def train_with(base: PreTrainedModel, folder: Path, config: peft.PeftConfig, **saving: Any) -> torch.Tensor:
-    """As `train`, for an adapter of any kind."""
+    """Train as `train`, for an adapter of any kind."""
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(1)

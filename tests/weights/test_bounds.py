@@ -32,7 +32,7 @@ def folder(tiny_llama: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """What Python itself takes stays below 300 MiB."""
+    """Python itself needs less than 300 MiB."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
@@ -217,7 +217,7 @@ def test_a_pipe_among_a_tokenizers_files_is_named_and_not_waited_for(folder: Pat
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_pipe_that_takes_a_files_place_later_is_not_waited_for(folder: Path, name: str) -> None:
-    """As it was a file when the checkpoint was looked at."""
+    """It was a file when the checkpoint was listed."""
     (folder / name).unlink()
     os.mkfifo(folder / name)
     work = read_config if name == "config.json" else build

@@ -40,7 +40,7 @@ CONFIGS = {
     "olmo2": ("Olmo2Config", BASE),
 }
 CONVERTED = {"mixtral"}
-"""Where transformers fuses tensors, so that each checkpoint passes through a second module."""
+"""transformers fuses tensors, so that each checkpoint passes through a second module."""
 
 
 def logits(module: Any) -> Any:

@@ -206,7 +206,7 @@ def test_bfloat16_weights_stay_what_they_are(tmp_path: Path) -> None:
 
 
 def test_parameters_that_are_views_of_one_buffer_are_read_from_their_places(tmp_path: Path) -> None:
-    """As a distributed optimizer keeps them: the file then holds the buffer once."""
+    """A distributed optimizer keeps them like this; the file then has the buffer once."""
     args = made_args()
     tensors = random_model(args)
     buffer = torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
