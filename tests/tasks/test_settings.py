@@ -1,4 +1,4 @@
-"""What may be asked of tasks."""
+"""Task settings are parsed and checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from milepost.errors import MilepostError
 from milepost.tasks.settings import Seeds, TaskSettings
 
 
-def test_one_seed_is_for_all_and_four_are_for_each() -> None:
+def test_a_single_seed_sets_all_four_generators() -> None:
     assert Seeds.parse("42") == Seeds(42, 42, 42, 42)
     assert Seeds.parse("0, None,8,52") == Seeds(0, None, 8, 52)
     assert Seeds() == Seeds.parse("0,1234,1234,1234")
@@ -29,7 +29,7 @@ def test_a_limit_selects_whole_docs_or_a_share(limit: float) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 10.0, 0.25, None])
-def test_a_sound_limit_is_kept(limit: float | None) -> None:
+def test_a_valid_limit_is_kept(limit: float | None) -> None:
     assert TaskSettings(names=("piqa",), limit=limit).limit == limit
 
 

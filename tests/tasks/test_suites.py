@@ -1,4 +1,4 @@
-"""Suites name tasks that lm_eval has, say where their lists come from, and ask each with its own shots."""
+"""Suites name tasks of lm_eval, cite their sources and set few-shot examples per task."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from milepost.tasks.suites import FOLDER, load_suite, suite_names
 from tests.run.own_tasks import write_tasks
 
 
-def test_there_are_four() -> None:
+def test_four_suites_exist() -> None:
     assert suite_names() == ["early", "helm-lite", "pruning", "smollm2"]
 
 
 @pytest.mark.parametrize("name", suite_names())
-def test_every_task_is_one_of_lm_evals(name: str) -> None:
+def test_every_task_is_known_to_lm_eval(name: str) -> None:
     catalog = load_catalog()
     suite = load_suite(name)
     assert suite.name == name
@@ -30,21 +30,21 @@ def test_every_task_is_one_of_lm_evals(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", suite_names())
-def test_a_number_of_examples_that_differs_from_the_tasks_own_is_said_of_tasks_only(name: str) -> None:
-    """A group's members keep their own number; that of the groups used here is 0, which they have anyway."""
+def test_groups_of_a_suite_set_zero_examples(name: str) -> None:
+    """Members of a group keep their own number, which is 0 for the groups of these suites."""
     catalog = load_catalog()
     groups = {task: n for task, n in load_suite(name).shots if catalog[task].kind != "TASK"}
     assert set(groups.values()) <= {0}
 
 
 @pytest.mark.parametrize("name", suite_names())
-def test_the_file_says_nothing_that_nobody_reads(name: str) -> None:
+def test_a_suite_file_has_only_known_keys(name: str) -> None:
     written = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     assert set(written) <= {"name", "about", "sources", "choice", "left_out", "tasks"}
     assert all(set(entry) <= {"task", "num_fewshot"} for entry in written["tasks"])
 
 
-def test_numbers_of_examples_are_those_of_the_sources() -> None:
+def test_numbers_of_examples_equal_those_of_the_cited_sources() -> None:
     smollm2, helm = (dict(load_suite(name).shots) for name in ("smollm2", "helm-lite"))
     assert {task for task, n in smollm2.items() if n != 0} == {"gsm8k"}
     assert smollm2["gsm8k"] == 5
@@ -57,7 +57,7 @@ def test_numbers_of_examples_are_those_of_the_sources() -> None:
     assert helm["wmt14-fr-en"] == 1
 
 
-def test_an_unknown_suite_is_told_with_those_there_are() -> None:
+def test_an_unknown_suite_is_refused_with_the_known_names() -> None:
     with pytest.raises(TaskError, match="no suite 'earli'") as raised:
         load_suite("earli")
     assert raised.value.hint == "one of early, helm-lite, pruning, smollm2"
@@ -66,7 +66,7 @@ def test_an_unknown_suite_is_told_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("num_fewshot", "expected"), [(None, {"where": 3, "who": 0}), (1, {"where": 1, "who": 1})]
 )
-def test_a_suites_number_is_for_its_task_and_a_number_asked_for_is_for_all(
+def test_a_suite_sets_examples_per_task_and_num_fewshot_for_all(
     tmp_path: Path, num_fewshot: int | None, expected: dict[str, int]
 ) -> None:
     settings = TaskSettings(

@@ -136,7 +136,8 @@ class Evaluation:
     """Everything that is computed from one checkpoint's answers."""
 
     rows: list[dict[str, Any]]
-    """One per task or group, metric and filter; the keys of `types.Measurement` without the checkpoint's."""
+    """One per task or group, metric and filter, the headline metric of each first; the keys of
+    `types.Measurement` without the checkpoint's."""
     docs: dict[str, DocMetrics]
     tables: dict[str, Any]
     """Parts of the source's own results file, such as lm_eval's `results`, `groups` and `configs`."""

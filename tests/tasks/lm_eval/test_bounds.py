@@ -1,4 +1,4 @@
-"""Small task files that ask for endless memory or time: refused in a line, soon."""
+"""Small task files that would take endless memory or time are refused quickly, in one line."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
-def test_a_template_that_does_not_end_is_ended(impatient: Any, template: str) -> None:
+def test_an_endless_template_is_stopped(impatient: Any, template: str) -> None:
     with pytest.raises(TooMuch, match="more than 1 s"):
         rendering.render_untrusted(template, {"question": "q"})
     assert rendering.render_untrusted("{% set x = question %}{{ x }}", {"question": "after"}) == "after"
 
 
 @pytest.mark.parametrize("template", LARGE.values(), ids=LARGE)
-def test_a_template_that_fills_the_memory_is_ended(template: str) -> None:
+def test_a_template_that_fills_the_memory_is_stopped(template: str) -> None:
     doc = {"question": "q" * 1000, "range_": list(range(20_000))}
     with pytest.raises(TooMuch):
         rendering.render_untrusted(template, doc)
@@ -174,7 +174,7 @@ def test_a_harmless_template_gives_what_lm_eval_gives(template: str) -> None:
     assert rendering.render_untrusted(template, doc) == utils.apply_template(template, doc)
 
 
-def test_the_sandbox_is_lm_evals_environment_in_all_else() -> None:
+def test_the_sandbox_otherwise_equals_lm_evals_environment() -> None:
     own, theirs = make_sandbox(), utils.env
     assert own.undefined is theirs.undefined
     for name in ("keep_trailing_newline", "trim_blocks", "lstrip_blocks", "autoescape", "newline_sequence"):
@@ -183,13 +183,13 @@ def test_the_sandbox_is_lm_evals_environment_in_all_else() -> None:
     assert own.tests.keys() == theirs.tests.keys()
 
 
-def test_usual_templates_need_no_process_of_their_own() -> None:
+def test_usual_templates_are_rendered_in_this_process() -> None:
     sandbox = make_sandbox()
     assert all(is_simple(parse(sandbox, text)) for text in SAME[:3])
     assert not is_simple(parse(sandbox, ENDLESS["loops"]))
 
 
-def test_a_list_of_choices_that_is_no_list_or_too_long_is_told(folder: Path) -> None:
+def test_choices_that_are_not_a_list_or_too_long_are_refused(folder: Path) -> None:
     for choices in ("{{question}}", "[" * 5000, "{{ ['x' * 1000] * 2000 }}", "['a', open('x')]"):
         write(folder / "t.yaml", config(folder, doc_to_choice=choices))
         assert "task t" in refused(folder).message
@@ -217,7 +217,7 @@ def device(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [packed, sparse, pipe, device])
-def test_data_that_is_no_file_or_fills_memory_or_disk_is_refused(folder: Path, spoil: Any) -> None:
+def test_data_that_is_not_a_file_or_fills_memory_or_disk_is_refused(folder: Path, spoil: Any) -> None:
     spoil(folder)
     name = "data.jsonl.gz" if spoil is packed else "data.jsonl"
     write(folder / "t.yaml", config(folder, dataset_kwargs={"data_files": {"test": str(folder / name)}}))
@@ -232,7 +232,7 @@ def test_packed_data_of_usual_size_is_read(folder: Path) -> None:
     build(folder)
 
 
-def test_groups_that_hold_themselves_or_grow_are_refused(folder: Path) -> None:
+def test_groups_that_contain_themselves_or_too_many_tasks_are_refused(folder: Path) -> None:
     write(folder / "m.yaml", config(folder, task="m"))
     write(folder / "t.yaml", {"group": "t", "task": ["u"]})
     write(folder / "u.yaml", {"group": "u", "task": ["t"]})

@@ -1,4 +1,4 @@
-"""The index of task names: lm_eval's own, found faster; suggestions; tasks of one's own."""
+"""The index of task names equals lm_eval's; unknown names get suggestions; user tasks are added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.run.own_tasks import write_tasks
 
 
 @pytest.mark.slow
-def test_the_index_is_that_of_lm_eval_entry_by_entry() -> None:
+def test_the_index_equals_that_of_lm_eval_entry_by_entry() -> None:
     theirs = TaskManager().task_index
     ours = {
         name: entry
@@ -35,19 +35,19 @@ def refused(*names: str, include_path: Path | None = None) -> TaskError:
     return raised.value
 
 
-def test_an_unknown_name_is_answered_with_close_ones() -> None:
+def test_an_unknown_name_is_refused_with_close_names() -> None:
     assert "hellaswag" in (refused("helaswag").hint or "")
     assert "arc_easy" in (refused("piqa", "arc-easy").hint or "")
     assert "--include-path" in (refused("qqqqqq").hint or "")
 
 
-def test_a_pattern_stands_for_what_it_matches_and_must_match_something() -> None:
+def test_a_pattern_selects_its_matches_and_must_match_something() -> None:
     names = resolve_names(["mmlu_stem", "hella[sS]wa?", "hellaswag"], load_catalog())
     assert names == ["mmlu_stem", "hellaswag"]
     assert "'mmmlu_*zzz'" in refused("mmmlu_*zzz").message
 
 
-def test_own_tasks_join_the_index_and_win_over_lm_evals(tmp_path: Path) -> None:
+def test_user_tasks_join_the_index_and_win_over_lm_evals(tmp_path: Path) -> None:
     write_tasks(tmp_path)
     (tmp_path / "mine.yaml").write_text("task: piqa\noutput_type: multiple_choice\n")
     catalog = load_catalog(tmp_path)
@@ -70,21 +70,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_own_yaml_that_is_wrong_is_told_with_file_and_line(tmp_path: Path, text: str) -> None:
+def test_wrong_user_yaml_is_refused_with_file_and_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(TaskError, match=r"bad\.yaml") as raised:
         load_catalog(tmp_path)
     assert BAD[text] in raised.value.message
 
 
-def test_includes_that_go_in_circles_are_refused_as_lm_eval_refuses_them(tmp_path: Path) -> None:
+def test_circular_includes_are_refused_as_by_lm_eval(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("include: b.yaml\ntask: round\n")
     (tmp_path / "b.yaml").write_text("include: a.yaml\ntag: circle\n")
     with pytest.raises(TaskError, match=r"includes .*a\.yaml twice"):
         load_catalog(tmp_path)
 
 
-def test_functions_are_read_as_text_and_not_run(tmp_path: Path) -> None:
+def test_functions_are_read_as_text_and_do_not_run(tmp_path: Path) -> None:
     path = tmp_path / "code.yaml"
     path.write_text("task: x\ndoc_to_text: !function nowhere.nothing\n")
     assert parse_yaml(path)["doc_to_text"] == "nowhere.nothing"

@@ -127,7 +127,7 @@ def test_choice_metrics_equal_those_of_plain_loops(shape: str, tmp_path: Path) -
         assert ours[metric].astype(float).tolist() == [float(value) for value in lm_eval[metric]], metric
 
 
-def test_a_shared_ending_is_what_counts_and_not_the_contexts(tmp_path: Path) -> None:
+def test_scored_bytes_are_those_of_the_shared_ending(tmp_path: Path) -> None:
     _, requests = build(tmp_path, "contexts that differ before one shared ending (winogrande)")
     choices = offered_choices(requests, np.asarray([request.doc_id for request in requests.requests]))
     assert choices.scored_bytes.tolist() == [12, 12, 24, 24, 36, 36] * 2

@@ -1,4 +1,4 @@
-"""The state of data: it changes when, and only when, the data does."""
+"""The state of a data set changes if and only if its data changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def local(*files: Path) -> dict[str, Any]:
     return {"path": "json", "data_files": {"test": [str(file) for file in files]}}
 
 
-def test_local_files_have_the_state_of_their_content(tmp_path: Path) -> None:
+def test_the_state_of_local_files_depends_on_their_content(tmp_path: Path) -> None:
     first, second = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
     first.write_text("{}\n")
     second.write_text("{}\n")
@@ -31,12 +31,12 @@ def test_local_files_have_the_state_of_their_content(tmp_path: Path) -> None:
     assert data_state(local(first)) != state
 
 
-def test_a_missing_file_or_none_has_no_state(tmp_path: Path) -> None:
+def test_missing_files_have_no_state(tmp_path: Path) -> None:
     assert data_state(local(tmp_path / "nowhere.jsonl")) is None
     assert data_state({"path": "json", "data_files": None}) is None
 
 
-def test_a_folder_has_the_state_of_all_files_in_it(tmp_path: Path) -> None:
+def test_the_state_of_a_folder_depends_on_all_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "data.jsonl").write_text("{}\n")
     ref = {"path": str(tmp_path), "data_files": None}
@@ -45,7 +45,7 @@ def test_a_folder_has_the_state_of_all_files_in_it(tmp_path: Path) -> None:
     assert data_state(ref) != state
 
 
-def test_patterns_and_a_data_dir_have_the_state_of_the_files_they_lead_to(tmp_path: Path) -> None:
+def test_the_state_of_patterns_and_a_data_dir_depends_on_their_files(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_text("{}\n")
     refs = (
@@ -59,14 +59,14 @@ def test_patterns_and_a_data_dir_have_the_state_of_the_files_they_lead_to(tmp_pa
     assert all(data_state(ref) != state for ref, state in zip(refs, before, strict=True))
 
 
-def test_a_hub_data_set_has_the_state_of_its_commit(hub: str) -> None:
+def test_the_state_of_a_hub_data_set_is_its_commit(hub: str) -> None:
     state = data_state({"path": "baber/piqa", "data_files": None})
     assert state is not None
     assert len(state) == 40
     assert data_state({"path": "nobody/nothing", "data_files": None}) is None
 
 
-def test_with_the_hub_down_the_cache_is_used_for_a_while(
+def test_the_cache_is_used_while_the_hub_is_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", NO_HUB)
@@ -77,7 +77,7 @@ def test_with_the_hub_down_the_cache_is_used_for_a_while(
     assert not is_offline()
 
 
-def test_with_the_hub_up_or_nothing_to_ask_it_nothing_changes(hub: str) -> None:
+def test_nothing_changes_while_the_hub_answers_or_is_not_needed(hub: str) -> None:
     for repo_ids in (["baber/piqa"], ["nobody/nothing"], []):
         with cache_if_hub_is_down(repo_ids):
             assert not is_offline()

@@ -27,7 +27,7 @@ def loaded(*, weight_by_size: bool | None, tasks: tuple[str, ...] = ("small", "l
     return SimpleNamespace(groups={"both": group})
 
 
-def test_tasks_count_by_their_docs_where_the_group_says_so() -> None:
+def test_tasks_are_weighted_by_docs_where_the_group_says_so() -> None:
     found = group_metrics(loaded(weight_by_size=True), FIGURES, SIZES)["both"]
     assert found["ece"].value == pytest.approx((0.2 * 10 + 0.1 * 30) / 40)
     assert found["prob_right"].chance == pytest.approx((0.25 * 10 + 0.5 * 30) / 40)
@@ -35,7 +35,7 @@ def test_tasks_count_by_their_docs_where_the_group_says_so() -> None:
     assert found["ece"].stderr == pytest.approx(variance**0.5)
 
 
-def test_tasks_count_alike_where_it_does_not() -> None:
+def test_tasks_have_equal_weights_by_default() -> None:
     found = group_metrics(loaded(weight_by_size=False), FIGURES, SIZES)["both"]
     assert found["ece"].value == pytest.approx(0.15)
     assert found["ece"].stderr == pytest.approx((0.05**2 + 0.01**2) ** 0.5 / 2)
@@ -48,12 +48,12 @@ def test_a_group_without_a_list_or_with_a_task_of_another_kind_has_no_choice_met
     assert group_metrics(mixed, FIGURES, SIZES)["both"] == {}
 
 
-def test_a_task_without_numbers_leaves_its_group_without() -> None:
+def test_a_group_with_a_task_without_values_has_no_value() -> None:
     metrics = {**FIGURES, "small": {"ece": Estimate(None, None, 10, None)}}
     assert group_metrics(loaded(weight_by_size=True), metrics, SIZES)["both"]["ece"].value is None
 
 
-def test_picks_are_added_up_and_constant_answers_weighted() -> None:
+def test_picks_are_summed_and_constant_answers_weighted() -> None:
     picks = {
         "small": PickCounts(10, True, [10, 0], [4, 6], [0.4, 0.6], [], []),
         "large": PickCounts(30, True, [0, 20, 10], [12, 9, 9], [0.4, 0.3, 0.3], [], []),
@@ -63,7 +63,7 @@ def test_picks_are_added_up_and_constant_answers_weighted() -> None:
     assert found.constant == pytest.approx([0.4, (0.6 * 10 + 0.3 * 30) / 40])
 
 
-def test_tasks_of_one_doc_each_have_no_spread_to_be_pooled() -> None:
+def test_tasks_of_one_doc_each_have_no_pooled_error() -> None:
     """`-L 1`: every task has one doc, and lm_eval's pooled error divides by docs less tasks."""
     metrics = {name: {"acc_balanced": Estimate(1.0, 0.5, 1, 0.25)} for name in ("small", "large")}
     sizes = {"small": 1, "large": 1}

@@ -105,7 +105,7 @@ def test_brier_score_of_unequal_numbers_of_choices_leaves_the_accuracy(folder: P
     assert rows["brier_score"]["reason"]
 
 
-def test_a_doc_that_cannot_be_counted_is_named_and_other_tasks_are_computed(folder: Path) -> None:
+def test_a_doc_whose_metric_raises_is_named_and_other_tasks_are_computed(folder: Path) -> None:
     found = evaluate(folder, {"raises": with_code("only_some_docs"), "words": LOGLIKELIHOOD})
     for row in of(found, "raises").values():
         assert row["value"] is None
@@ -130,7 +130,7 @@ def test_an_aggregation_that_raises_leaves_the_other_metric(folder: Path) -> Non
     assert len(found.docs["mixed"].doc_id) == len(DOCS)
 
 
-def test_n_is_that_of_the_metric(folder: Path) -> None:
+def test_n_is_the_number_of_docs_with_the_metric(folder: Path) -> None:
     rows = of(evaluate(folder, {"some": with_code("of_some")}), "some")
     assert (rows["acc"]["n"], rows["other"]["n"]) == (6, 3)
 
@@ -170,7 +170,7 @@ def test_a_group_with_a_task_without_metrics_has_no_value_and_names_the_task(fol
     assert whole.tables["results"]["both"]["acc,none"] is None
 
 
-def test_only_reasons_of_faults_are_told() -> None:
+def test_only_reasons_that_are_faults_are_shown() -> None:
     expected = {"task": "t", "metric": "m", "filter": "none", "reason": "no docs", "kind": "expected"}
     assert describe_missing({"missing": {}, "reasons": [expected]}) is None
     assert describe_missing({"missing": {"t": 0}}) is None
@@ -178,7 +178,7 @@ def test_only_reasons_of_faults_are_told() -> None:
     assert str(describe_missing({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more figures)")
 
 
-def test_a_group_whose_tasks_lack_its_metric_says_so_and_what_they_have(folder: Path) -> None:
+def test_a_group_whose_tasks_lack_its_metric_names_their_metrics(folder: Path) -> None:
     """Like lm_eval's mmlu_flan_cot_zeroshot, which aggregates `acc` of tasks that have `exact_match`."""
     aggregated = [{"metric": "f1"}, {"metric": "acc"}, {"metric": "acc", "filter_list": ["strict"]}]
     group = {"group": "both", "task": ["words"], "aggregate_metric_list": aggregated}

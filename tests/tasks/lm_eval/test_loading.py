@@ -1,4 +1,4 @@
-"""Task objects: lm_eval's, seeded and set up as its own command does."""
+"""Task objects are seeded and set up as by lm_eval's command."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def requests_of(own: Path, *names: str, **given: Any) -> dict[str, TaskRequests]
     return {requests.task: requests for requests in build_requests(loaded)}
 
 
-def test_a_group_is_its_members_and_a_tag_those_that_carry_it(own: Path) -> None:
+def test_a_group_loads_its_members_and_a_tag_its_tasks(own: Path) -> None:
     assert list(requests_of(own, "farm")) == list(requests_of(own, "animals")) == ["where", "who"]
     loaded = load_tasks(TaskSettings(names=("farm",), include_path=own))
     assert loaded.parents_of("who") == ("farm",)
     assert loaded.parents_of("farm") == ()
 
 
-def test_few_shot_examples_come_with_the_seed(own: Path) -> None:
+def test_few_shot_examples_depend_on_the_seed(own: Path) -> None:
     def prompts(seed: int) -> list[str]:
         requests = requests_of(own, "where", num_fewshot=2, seeds=Seeds(fewshot=seed))["where"].requests
         return [request.context for request in requests]
@@ -44,7 +44,9 @@ def test_few_shot_examples_come_with_the_seed(own: Path) -> None:
     assert all(prompt.count("sat on the") == 3 for prompt in prompts(1))
 
 
-def test_a_task_that_fixes_0_shot_stays_so_and_says_it(own: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_fixes_0_shot_keeps_it_and_warns(
+    own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = own / "where.yaml"
     path.write_text(path.read_text() + "num_fewshot: 0\n")
     with caplog.at_level(logging.WARNING, "milepost.tasks"):
@@ -59,7 +61,7 @@ def test_a_limit_is_a_count_or_a_share(own: Path) -> None:
     assert len(requests_of(own, "where", limit=100)["where"].docs) == 8
 
 
-def test_samples_choose_docs_of_one_task_and_leave_the_others_whole(own: Path) -> None:
+def test_samples_select_docs_of_one_task_and_leave_the_others_complete(own: Path) -> None:
     requests = requests_of(own, "farm", samples=(("where", (6, 1)),))
     assert [doc.doc_id for doc in requests["where"].docs] == [1, 6]
     assert len(requests["who"].docs) == 8

@@ -131,7 +131,7 @@ def test_result_tables_have_the_keys_of_lm_eval(both: Both) -> None:
         assert both.ours.tables[key].keys() == both.theirs[key].keys()
 
 
-def test_chance_is_the_share_a_uniform_guess_gets(both: Both) -> None:
+def test_chance_is_the_accuracy_of_a_uniform_guess(both: Both) -> None:
     chance = {(row["task"], row["metric"]): row["chance"] for row in both.ours.rows}
     assert chance["hellaswag", "acc"] == pytest.approx(0.25)
     assert chance["winogrande", "acc"] == pytest.approx(0.5)
@@ -140,7 +140,7 @@ def test_chance_is_the_share_a_uniform_guess_gets(both: Both) -> None:
     assert chance["lambada_openai", "perplexity"] is None
 
 
-def test_samples_name_docs_by_their_place_in_the_split(hub: str) -> None:
+def test_samples_name_docs_by_their_position_in_the_split(hub: str) -> None:
     both = Both(TaskSettings(names=("arc_easy",), num_fewshot=0, samples=(("arc_easy", (2, 5, 9)),)))
     theirs = both.theirs["samples"]["arc_easy"]
     assert [doc.doc_id for doc in both.requests["arc_easy"].docs] == [2, 5, 9]

@@ -1,4 +1,4 @@
-"""Standard errors: lm_eval's own for means, and what its bootstrap approaches for everything else."""
+"""Standard errors equal lm_eval's for means, and the limit of its bootstrap for everything else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def documents(n: int) -> list[tuple[float, float]]:
     return [(-w * draw.uniform(2.0, 4.5), float(w)) for w in words]
 
 
-def test_the_error_of_a_mean_is_that_of_lm_eval_exactly() -> None:
+def test_the_error_of_a_mean_equals_that_of_lm_eval_exactly() -> None:
     items = [1, 0, 0, 1, 1, 1, 0, 1]
     assert standard_error(mean, items) == mean_stderr(items)
 
@@ -61,5 +61,5 @@ def test_one_doc_has_no_error() -> None:
     assert standard_error(bits_per_byte, [(-3.0, 4.0)]) is None
 
 
-def test_an_error_that_is_no_number_is_none() -> None:
+def test_an_error_that_is_not_a_number_is_none() -> None:
     assert standard_error(perplexity, [-1e6, -1e6 + 1, -5.0]) is None

@@ -1,4 +1,4 @@
-"""The texts of perplexity: joined as the pruning papers do, and counted as lm_eval counts."""
+"""Perplexity texts are joined as in the pruning papers; words and bytes are counted as in lm_eval."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_c4_is_the_first_documents_of_the_first_validation_shard(hub: str) -> No
     assert texts_of("c4", "plain") == ["".join(docs)]
 
 
-def test_a_name_is_a_text_and_everything_else_a_file(tmp_path: Path) -> None:
+def test_a_text_is_a_known_name_or_a_file(tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     file.write_text("some words")
     assert check_text("wikitext2") is None
@@ -62,5 +62,5 @@ def test_the_published_arithmetic_equals_the_mean_over_all_predictions() -> None
     assert literal == pytest.approx(2.718281828459045 ** counting.nats_per_token([p["loss"] for p in pairs]))
 
 
-def test_a_perplexity_beyond_all_numbers_is_none() -> None:
+def test_a_perplexity_that_overflows_is_none() -> None:
     assert counting.perplexity([(-9000.0, 1)]) == counting.NOT_A_NUMBER

@@ -1,4 +1,4 @@
-"""A stranger's task files run nothing: whatever they say, wherever it stands, however it is spelled."""
+"""Untrusted task files run no code, in any key, place or spelling."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ TABLES: list[tuple[type, Any, set[str]]] = [
 
 
 @pytest.mark.parametrize(("lm_evals", "ours", "_"), TABLES, ids=[table[0].__name__ for table in TABLES])
-def test_every_key_that_lm_eval_takes_has_been_looked_at(lm_evals: type, ours: Any, _: set[str]) -> None:
+def test_every_key_of_lm_eval_is_in_the_table(lm_evals: type, ours: Any, _: set[str]) -> None:
     """A new version's new key fails here until somebody has decided what a stranger may write there."""
     assert {field.name for field in dataclasses.fields(lm_evals)} == set(ours)
 
@@ -129,7 +129,7 @@ def test_code_is_refused_in_every_key(folder: Path, key: str, tag: str) -> None:
 
 
 @pytest.mark.parametrize("key", [key for key, field in fields.TASK_FIELDS.items() if not field.kinds])
-def test_a_key_for_code_takes_nothing_else(folder: Path, key: str) -> None:
+def test_a_key_for_code_takes_only_code(folder: Path, key: str) -> None:
     write(folder / "t.yaml", config(folder, **{key: "os.system"}))
     assert key in refused(folder).message
 
@@ -140,7 +140,7 @@ FEWSHOT = [f"fewshot_config.{key}" for key, field in fields.FEWSHOT_FIELDS.items
 
 @pytest.mark.parametrize("key", [*TEMPLATES, *FEWSHOT])
 @pytest.mark.parametrize("where", ["task", "member", "group", "inline"])
-def test_every_template_is_looked_at_wherever_it_stands(folder: Path, key: str, where: str) -> None:
+def test_every_template_is_checked_in_every_place(folder: Path, key: str, where: str) -> None:
     outer, _, inner = key.partition(".")
     change = {outer: {inner: ESCAPE}} if inner else {outer: ESCAPE}
     plain = config(folder)
@@ -174,7 +174,7 @@ def loaded_or_refused(folder: Path, run: Callable[[], None], key: str) -> None:
         run()
 
 
-def test_what_a_stranger_wrote_is_rendered_in_the_sandbox_by_whoever_asks_later(folder: Path) -> None:
+def test_untrusted_templates_stay_in_the_sandbox_in_later_calls(folder: Path) -> None:
     hidden = "{{ ['x', 'y'] if text == 'some text' else text|attr('__class__') }}"
     write(folder / "t.yaml", config(folder, doc_to_choice=hidden))
     loaded = load_tasks(TaskSettings(names=("t",), include_path=folder))
@@ -195,7 +195,7 @@ METRICS: dict[str, Any] = {
 
 @pytest.mark.parametrize("metrics", METRICS.values(), ids=METRICS)
 @pytest.mark.parametrize("where", ["task", "member", "group", "inline", "nested"])
-def test_foreign_metrics_are_refused_wherever_they_stand(folder: Path, metrics: Any, where: str) -> None:
+def test_foreign_metrics_are_refused_in_every_place(folder: Path, metrics: Any, where: str) -> None:
     (folder.parent / "evil").mkdir()
     (folder.parent / "evil" / "evil.py").write_text((folder / "evil.py").read_text())
     plain = config(folder)
@@ -251,7 +251,7 @@ def test_readers_filters_and_prompts_that_could_run_code_are_refused(
     refused(folder)
 
 
-def test_parameters_of_lm_evals_own_code_are_not_for_strangers_to_choose(folder: Path) -> None:
+def test_untrusted_files_cannot_set_parameters_of_lm_evals_code(folder: Path) -> None:
     """`ruler` loads the tokenizer that its metadata names, with that tokenizer's code."""
     for change in ({"metadata": {"tokenizer": "./evil"}}, {"dataset_kwargs": {"x": 1}}):
         write(folder / "t.yaml", {"group": "t", "task": [{"task": "niah_single_1", **change}]})
@@ -260,7 +260,7 @@ def test_parameters_of_lm_evals_own_code_are_not_for_strangers_to_choose(folder:
         refused(folder)
 
 
-def test_a_folder_of_a_metrics_name_is_not_run_in_its_place(folder: Path) -> None:
+def test_a_folder_with_the_name_of_a_metric_does_not_run_in_its_place(folder: Path) -> None:
     """`evaluate.load` prefers ./squad_v2/squad_v2.py to the Hub's metric."""
     (folder.parent / "squad_v2").mkdir()
     (folder.parent / "squad_v2" / "squad_v2.py").write_text((folder / "evil.py").read_text())
@@ -268,7 +268,7 @@ def test_a_folder_of_a_metrics_name_is_not_run_in_its_place(folder: Path) -> Non
     assert "squad_v2.py would run in its place" in error.message
 
 
-def test_a_link_or_an_include_is_read_from_where_lm_eval_reads_it(folder: Path) -> None:
+def test_links_and_includes_are_read_from_the_same_places_as_in_lm_eval(folder: Path) -> None:
     """The include beside the link's target runs code; one of that name beside the link does not."""
     there = folder.parent / "there"
     there.mkdir()
@@ -290,7 +290,7 @@ def test_a_later_include_wins_as_in_lm_eval(folder: Path) -> None:
     assert read_config(folder / "t.yaml").content["num_fewshot"] == 3
 
 
-def test_lm_evals_own_files_say_to_us_what_they_say_to_lm_eval() -> None:
+def test_lm_evals_files_are_read_as_by_lm_eval() -> None:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     catalog = load_catalog()
@@ -327,7 +327,7 @@ def test_a_file_that_changes_after_the_check_is_not_read_again(
     assert readings >= 2
 
 
-def test_with_leave_own_code_runs_and_what_it_says_now_counts(folder: Path) -> None:
+def test_allowed_code_runs_in_its_current_version(folder: Path) -> None:
     """Two writes within one tick of the clock, and one size: neither lm_eval nor Python would notice."""
     write(folder / "t.yaml", config(folder), {"'{{question}}'": "!function own.text"})
 
@@ -361,7 +361,7 @@ def test_data_that_changes_within_a_tick_of_the_clock_is_read_again(folder: Path
     assert first_prompt() == "Q0"
 
 
-def test_harmless_files_are_asked_as_before(tmp_path: Path) -> None:
+def test_harmless_files_give_requests(tmp_path: Path) -> None:
     own = write_tasks(tmp_path / "own")
     build(own, "farm")
     build(own, "prose")

@@ -1,4 +1,4 @@
-"""What people get wrong in task files: each is told with the task or file, what is wrong and what to do."""
+"""Faults in task files give messages with the task or file, the fault and a hint."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ WRONG: dict[str, Wrong] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_a_fault_is_told_with_what_to_do(folder: Path, wrong: Wrong) -> None:
+def test_a_fault_has_a_message_and_a_hint(folder: Path, wrong: Wrong) -> None:
     write(folder / "t.yaml", config(folder, **wrong.change))
     error = refused(folder)
     assert wrong.says in error.message or wrong.says in (error.hint or "")
@@ -121,7 +121,7 @@ GROUPS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("content", "says"), GROUPS.values(), ids=GROUPS)
-def test_a_fault_of_a_group_is_told(folder: Path, content: dict[str, Any], says: str) -> None:
+def test_a_fault_of_a_group_has_a_message(folder: Path, content: dict[str, Any], says: str) -> None:
     write(folder / "m.yaml", config(folder, task="m"))
     write(folder / "t.yaml", {"group": "t", **content})
     assert says in refused(folder).message
@@ -156,7 +156,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("kind", ["task", "group", "tag", "inline task", "inline group"])
-def test_a_name_that_is_no_file_name_is_refused(folder: Path, name: Any, kind: str) -> None:
+def test_a_name_that_is_not_a_file_name_is_refused(folder: Path, name: Any, kind: str) -> None:
     plain = config(folder, task="m")
     write(folder / "m.yaml", plain)
     content: dict[str, Any] = {
@@ -174,7 +174,7 @@ def test_a_name_that_is_no_file_name_is_refused(folder: Path, name: Any, kind: s
     assert len(error.message) < 600
 
 
-def test_names_of_every_script_and_of_lm_eval_are_fine() -> None:
+def test_names_of_every_script_and_of_lm_eval_are_accepted() -> None:
     for name in (
         "mmlu_anatomy",
         "tmmluplus_education_(profession_level)",
@@ -188,7 +188,7 @@ def test_names_of_every_script_and_of_lm_eval_are_fine() -> None:
         assert check_name(name, "task", "t.yaml") == name
 
 
-def test_names_that_share_a_file_on_some_disks_are_refused(folder: Path) -> None:
+def test_names_that_are_one_file_on_some_disks_are_refused(folder: Path) -> None:
     check_distinct(["a", "b"], ["a"], "here")
     for name, other in (("Task", "task"), ("caf\u00e9", "cafe\u0301"), ("straße", "STRASSE")):
         with pytest.raises(TaskError, match="share files"):
@@ -197,7 +197,7 @@ def test_names_that_share_a_file_on_some_disks_are_refused(folder: Path) -> None
     assert "mmlu_anatomy" in refused(folder, "MMLU_anatomy").message
 
 
-def test_labels_that_name_some_right_choices_are_asked(
+def test_a_task_with_labels_of_some_right_choices_runs_with_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """lm_eval counts the others as wrong, and so does Milepost."""
@@ -213,7 +213,7 @@ def test_lm_evals_warning_of_a_label_is_one_line(caplog: pytest.LogCaptureFixtur
     assert caplog.messages == ["the label of a doc is not one of its choices; every answer counts as wrong"]
 
 
-def test_a_folder_with_a_loading_script_is_told_and_not_run(folder: Path) -> None:
+def test_a_loading_script_is_refused_and_does_not_run(folder: Path) -> None:
     data = folder / "mine"
     data.mkdir()
     (data / "mine.py").write_text(f"open({str(folder / 'RAN')!r}, 'w')\n")
