@@ -44,9 +44,7 @@ def test_few_shot_examples_depend_on_the_seed(own: Path) -> None:
     assert all(prompt.count("sat on the") == 3 for prompt in prompts(1))
 
 
-def test_a_task_that_fixes_0_shot_keeps_it_and_warns(
-    own: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_task_that_fixes_0_shot_keeps_it_and_warns(own: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = own / "where.yaml"
     path.write_text(path.read_text() + "num_fewshot: 0\n")
     with caplog.at_level(logging.WARNING, "milepost.tasks"):
