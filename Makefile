@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow soak fuzz check format docs clean
+.PHONY: demo test test-slow test-helm soak fuzz check format docs clean
 
 # Train a tiny model on an invented world and measure it: about three minutes on two cores, no network.
 demo: $(READY)
@@ -20,6 +20,15 @@ test: $(READY)
 # Real trainers, kills and full disks, every architecture, the emulated GPU path: as long again.
 test-slow: $(READY)
 	$(PYTEST) -m slow
+
+# HELM's scenarios beside HELM's own runs, in an environment of its own: crfm-helm holds datasets below 4. It is kept in
+# the cache from one run, and one clone, to the next. Where it cannot be installed, the reason is printed.
+HELM_VENV ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost-tests/helm-$(shell cat pyproject.toml constraints.txt constraints-helm.txt | sha256sum | cut -c1-12)
+
+test-helm: $(READY)
+	@if PYTHON=$(PYTHON) tests/tasks/helm/install.sh $(HELM_VENV); then \
+	  PYTHONPATH=src $(HELM_VENV)/bin/python -m pytest -p no:cacheprovider tests/tasks/helm; \
+	else echo "tests/tasks/helm skipped: crfm-helm could not be installed, see above"; fi
 
 # Fifty kills in one series and every other fault; says what happened in soak-report.json.
 soak: $(READY)

@@ -80,6 +80,9 @@ def words_of(described: Option, value: Any) -> Iterator[str]:
     if described.is_flag:
         yield described.flag if value else f"--no-{described.flag[2:]}"
         return
+    if isinstance(value, list):
+        yield from (word for part in value for word in (described.flag, str(part)))
+        return
     yield described.flag
     if not (described.flag_value and value is True):
         as_text = f"{value:g}" if type(value) is float else str(value)

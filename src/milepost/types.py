@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -100,6 +100,21 @@ class Generation:
     """Texts per prompt; more than one only with `do_sample`."""
     seed: int = 0
     """Seed of the sampling."""
+    stop_sequences: tuple[tuple[int, ...], ...] = ()
+    """Token ids that end a text where they stand one after the other."""
+    returns: Literal["text", "tokens"] = "text"
+    """`tokens`: the answer is token ids with their log-probabilities (`token_answers`) and not a text.
+    With `max_new_tokens` 0 the tokens are those of the prompt."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields as JSON; those that came later only where they differ from their defaults, so
+        that the names of older shards stay."""
+        fields: dict[str, object] = asdict(self)
+        if not self.stop_sequences:
+            del fields["stop_sequences"]
+        if self.returns == "text":
+            del fields["returns"]
+        return fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +245,9 @@ class Scores:
     """[N] nats, summed over the targets; NaN where the model gave NaN or Inf."""
     greedy: npt.NDArray[np.bool_]
     """[N] True if every target was the model's most likely token."""
+    target_logprobs: npt.NDArray[np.float32] | None = None
+    """[sum of `n_targets`] nats of each target, sequence after sequence; None where the engine has only the
+    sums."""
     failed: Mapping[int, str] = field(default_factory=dict)
     """Number of a sequence to the reason why the model failed on it; its log-likelihood is NaN."""
 

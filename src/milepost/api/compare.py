@@ -111,7 +111,8 @@ def compare(
     names = _task_names(tasks)
     config = options.get("config")
     overrides = Overrides(config=None if config is None else Path(config), base=options.get("base"))
-    given = _understand([str(one) for one in named], overrides, has_tasks=bool(names or options.get("suite")))
+    has_tasks = bool(names or options.get("suite") or options.get("helm"))
+    given = _understand([str(one) for one in named], overrides, has_tasks=has_tasks)
     _check_folder(folder)
     to_run = [one for one in given if one.results is None]
     _check_engine(options.get("engine"), len(to_run))

@@ -56,7 +56,7 @@ def evaluate_config(config: EvalConfig, long_run: LongRunPolicy | None = None) -
     with Journal(parse_level(config.verbosity)) as journal:
         outcome = evaluate_run(config, journal, recording, long_run)
         if config.log_samples and not config.leaves_metrics:
-            _write_lm_eval_files(outcome)
+            _write_sample_files(outcome, config)
     return Results(
         outcome.results.path,
         failures={_name(failure.checkpoint): failure.reason for failure in outcome.failed},
@@ -97,8 +97,12 @@ def _name(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.series}/{checkpoint.name}"
 
 
-def _write_lm_eval_files(outcome: Outcome) -> None:
-    """lm_eval's files beside each checkpoint's log; those of an earlier run stand while the scores do."""
+def _write_sample_files(outcome: Outcome, config: EvalConfig) -> None:
+    """Write lm_eval's files beside each checkpoint's log, and HELM's in `runs`.
+
+    Those of an earlier run stand while the scores do.
+    """
+    from milepost.api.helm_files import export_helm
     from milepost.report.lm_eval_files import export_lm_eval
     from milepost.store import ResultsIndex
     from milepost.store import safe_paths as inside
@@ -115,3 +119,5 @@ def _write_lm_eval_files(outcome: Outcome) -> None:
         wanted |= lacking & {(c.series, c.name) for _, c in index.newest_plans()}
     if wanted:
         export_lm_eval(index, index.folder.path, only=wanted)
+        if config.tasks.helm:
+            export_helm(index, index.folder.path, only=wanted)

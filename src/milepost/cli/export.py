@@ -14,7 +14,7 @@ from milepost.report.long_table import as_csv, as_parquet
 from milepost.results.selection import select_all_rows
 from milepost.store import ResultsIndex
 
-FORMATS = ("lm_eval", "csv", "parquet")
+FORMATS = ("lm_eval", "helm", "csv", "parquet")
 
 
 @click.command()
@@ -24,7 +24,8 @@ FORMATS = ("lm_eval", "csv", "parquet")
     "--format",
     "kind",
     type=click.Choice(FORMATS),
-    help="lm_eval: its results_*.json and samples_*.jsonl; csv and parquet: one line per figure. "
+    help="lm_eval: its results_*.json and samples_*.jsonl; helm: its runs/SUITE/RUN/*.json; csv and "
+    "parquet: one line per figure. "
     "By default what the name of PATH says, else lm_eval.",
 )
 @click.option(
@@ -32,7 +33,7 @@ FORMATS = ("lm_eval", "csv", "parquet")
     "--output",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="The file to write, for lm_eval the folder; by default in RESULTS.",
+    help="The file to write, for lm_eval and helm the folder; by default in RESULTS.",
 )
 @click.option("--json", "say_json", is_flag=True, help="Say what was written as JSON.")
 def command(results: Path, kind: str | None, output: Path | None, say_json: bool) -> None:
@@ -41,11 +42,16 @@ def command(results: Path, kind: str | None, output: Path | None, say_json: bool
     CSV and Parquet hold the rows of `milepost show --json`: every figure of every checkpoint.
     """
     kind = kind or _kind_of(output)
-    output = output or (results if kind == "lm_eval" else results / f"results.{kind}")
+    folders = ("lm_eval", "helm")
+    output = output or (results if kind in folders else results / f"results.{kind}")
     if kind == "lm_eval":
         from milepost.report.lm_eval_files import export_lm_eval
 
         written = export_lm_eval(ResultsIndex.open(results), output)
+    elif kind == "helm":
+        from milepost.api.helm_files import export_helm
+
+        written = export_helm(ResultsIndex.open(results), output)
     else:
         check_target(output)
         every = select_all_rows(ResultsIndex.open(results))

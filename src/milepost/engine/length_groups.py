@@ -63,12 +63,15 @@ class LengthGroupedEngine(LengthGroups[Engine], ShardwiseEngine):
         is_long = np.diff(sequences.starts) - 1 > self._switch.tokens
         loglikelihood = np.empty(len(sequences), dtype=np.float64)
         greedy = np.empty(len(sequences), dtype=np.bool_)
+        logprobs = np.empty(int(sequences.n_targets.sum()), dtype=np.float32)
         for long in (False, True):
             chosen = np.flatnonzero(is_long == long)
             if len(chosen):
                 scores = self._use(long=long).score(take(sequences, chosen))
                 loglikelihood[chosen], greedy[chosen] = scores.loglikelihood, scores.greedy
-        return Scores(loglikelihood=loglikelihood, greedy=greedy)
+                if scores.target_logprobs is not None:
+                    logprobs[np.repeat(is_long == long, sequences.n_targets)] = scores.target_logprobs
+        return Scores(loglikelihood=loglikelihood, greedy=greedy, target_logprobs=logprobs)
 
 
 def cut(sequences: Sequences, n_tokens: int) -> Sequences:

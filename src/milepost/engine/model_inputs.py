@@ -104,8 +104,15 @@ def sum_targets(
     logprob: npt.NDArray[np.float32],
     greedy: npt.NDArray[np.bool_],
 ) -> Scores:
-    """Return scores that sum each sequence's targets in float64; NaN if one of them is not finite."""
+    """Return scores that sum each sequence's targets in float64; NaN if one of them is not finite.
+
+    The targets of one sequence stand in the order of its tokens; others may stand between them.
+    """
     total = np.bincount(target_sequence, weights=logprob, minlength=n_sequences)
     missed = np.bincount(target_sequence[~greedy], minlength=n_sequences)
     finite = np.isfinite(total)
-    return Scores(loglikelihood=np.where(finite, total, np.nan), greedy=(missed == 0) & finite)
+    return Scores(
+        loglikelihood=np.where(finite, total, np.nan),
+        greedy=(missed == 0) & finite,
+        target_logprobs=logprob[np.argsort(target_sequence, kind="stable")],
+    )

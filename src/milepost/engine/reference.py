@@ -45,19 +45,26 @@ class ReferenceEngine(ShardwiseEngine):
         loglikelihood = np.full(len(sequences), np.nan)
         greedy = np.zeros(len(sequences), dtype=np.bool_)
         failed: dict[int, str] = {}
+        logprobs = [np.full(n, np.nan, dtype=np.float32) for n in sequences.n_targets.tolist()]
         for i, n in enumerate(sequences.n_targets.tolist()):
             tokens = sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]]
             try:
-                total, is_greedy = self._score_sequence(tokens, n)
+                logprobs[i], is_greedy = self._score_sequence(tokens, n)
             except Exception as error:  # a model's code raises anything
                 logger.debug("sequence %d raised", i, exc_info=error)
                 failed[i] = failure_reason(error)
                 continue
+            total = logprobs[i].sum(dtype=np.float64)
             if np.isfinite(total):
                 loglikelihood[i], greedy[i] = total, is_greedy
-        return Scores(loglikelihood=loglikelihood, greedy=greedy, failed=failed)
+        return Scores(
+            loglikelihood=loglikelihood,
+            greedy=greedy,
+            target_logprobs=np.concatenate([np.empty(0, np.float32), *logprobs]),
+            failed=failed,
+        )
 
-    def _score_sequence(self, tokens: npt.NDArray[np.int32], n: int) -> tuple[float, bool]:
+    def _score_sequence(self, tokens: npt.NDArray[np.int32], n: int) -> tuple[npt.NDArray[np.float32], bool]:
         device = next(self.module.parameters()).device
         tokens_T = torch.from_numpy(tokens.copy()).to(device, torch.int64)
         targets_n = tokens_T[-n:]
@@ -66,5 +73,5 @@ class ReferenceEngine(ShardwiseEngine):
         output = self.module(tokens_T[None, :-1], use_cache=False, **limit)
         logits_nV = output.logits[0, -n:].float()
         logprobs_n = logits_nV.log_softmax(-1).gather(1, targets_n[:, None])
-        total = logprobs_n.cpu().double().sum().item()  # MPS has no doubles
-        return total, bool((logits_nV.argmax(-1) == targets_n).all())
+        found: npt.NDArray[np.float32] = logprobs_n[:, 0].cpu().numpy()
+        return found, bool((logits_nV.argmax(-1) == targets_n).all())

@@ -65,7 +65,9 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
     n_truncated = 0
     unscorable: list[str] = []
     for number, (request, keys) in enumerate(zip(requests, keys_of, strict=True)):
-        if request.generation is not None:
+        if request.generation is not None and request.generation.returns == "tokens":
+            pairs = [(encoder[keys[0]], [])]  # its source has cut it already
+        elif request.generation is not None:
             prompt, room = encoder[keys[0]] or [encoder.prefix], _room(task, request, max_length)
             n_truncated += len(prompt) > room
             pairs = [(prompt[-room:], [])]
@@ -78,7 +80,8 @@ def encode(task: str, requests: Sequence[Request], encoder: StringEncoder, max_l
                 continue
             n_truncated += len(pairs[0][0]) + len(pairs[0][1]) > max_length + 1
         for context, continuation in pairs:
-            tokens.append((context + continuation)[-(max_length + 1) :])
+            whole = context + continuation
+            tokens.append(whole[-(max_length + 1) :] if continuation else whole)
             n_targets.append(len(continuation))
             request_of.append(number)
     return EncodedTask(
@@ -108,6 +111,8 @@ def _split(request: Request) -> tuple[str, str]:
 
 def _keys(request: Request, encoder: StringEncoder) -> list[Key]:
     """Return the strings to encode for a request: the whole text, before it the context if there is one."""
+    if request.generation is not None and request.generation.returns == "tokens":
+        return [(request.context, True)]
     if request.generation is not None:
         return [encoder.prompt(request.context)]
     if request.kind == "loglikelihood_rolling":

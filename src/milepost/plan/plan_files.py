@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], N
                 "asked_id": task.asked_id,
                 "docs_id": task.docs_id,
                 "n_docs": task.n_docs,
-                "generations": [asdict(generation) for generation in task.generations.settings],
+                "generations": [generation.as_json() for generation in task.generations.settings],
                 "n_requests": task.encoded.n_requests,
                 "n_truncated": task.encoded.n_truncated,
                 "fixed_choices": None if task.choices is None else task.choices.fixed,
@@ -130,11 +129,11 @@ def load_plan(folder: Path) -> Plan:
 
 
 def _generation(entry: dict[str, Any]) -> Generation:
-    """Read generation settings from JSON."""
-    lists = {name: tuple(entry[name]) for name in ("until", "stop_tokens")}
-    return Generation(
-        **{**entry, **lists, "options": tuple((name, value) for name, value in entry["options"])}
-    )
+    """Read what `Generation.as_json` returned."""
+    lists: dict[str, Any] = {name: tuple(entry[name]) for name in ("until", "stop_tokens")}
+    lists["options"] = tuple((name, value) for name, value in entry["options"])
+    lists["stop_sequences"] = tuple(tuple(tokens) for tokens in entry.get("stop_sequences", ()))
+    return Generation(**{**entry, **lists})
 
 
 def _load_choices(path: Path, fixed: bool | None) -> Choices | None:

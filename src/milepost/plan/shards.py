@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -142,7 +142,7 @@ def _generation_key(generations: Generations | None, first: int, last: int) -> s
     """Return the generation settings of a shard as text; empty if it generates nothing."""
     if generations is None or (generations.of[first:last] < 0).all():
         return ""
-    settings = [None if n < 0 else asdict(generations.settings[n]) for n in generations.of[first:last]]
+    settings = [None if n < 0 else generations.settings[n].as_json() for n in generations.of[first:last]]
     return json.dumps(settings, sort_keys=True)
 
 

@@ -56,8 +56,8 @@ def _export_one(
     place = out / folder.log_folder(checkpoint.series, checkpoint.name).relative_to(folder.path)
     hashes = {}
     for task in plan.tasks:
-        if task.name in metrics.missing:
-            continue
+        if task.name in metrics.missing or "source" in plan.settings["tasks"][task.name]:
+            continue  # without metrics, or not lm_eval's
         samples = list(_samples(folder, task, checkpoint))
         joined = "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
         hashes[task.name] = hashlib.sha256(joined.encode()).hexdigest()

@@ -49,18 +49,7 @@ def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str |
 
 def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
     """Compute and store lm_eval's metrics of a scored checkpoint. Returns and raises as `ensure_metrics`."""
-    responses = {}
-    for task in target.plan.tasks:
-        parts = [target.results.read_scores(target.score_path(shard)) for shard in task.shards]
-        responses[task.name] = Responses(
-            kinds=[KINDS[kind] for kind in task.kinds],
-            doc_ids=task.doc_ids,
-            loglikelihood=np.concatenate([loglikelihood for loglikelihood, _ in parts]),
-            greedy=np.concatenate([greedy for _, greedy in parts]),
-            generated=_generated(target, task),
-            n_targets=task.encoded.n_targets_of_requests,
-            raised=_raised(target, task),
-        )
+    responses = {task.name: responses_of(target, task) for task in target.plan.tasks}
     evaluation = _evaluate(target.plan, tasks.loaded(), responses)
     settings = _settings_of(target.plan)
     for task in target.plan.tasks:
@@ -94,13 +83,36 @@ def _evaluate(
     evaluations = []
     for source, questions in loaded.items():
         planned = {
-            task.name: PlannedDocs(described[task.name], partial(_columns_of, task))
+            task.name: planned_docs(plan, task)
             for task in plan.tasks
             if source_of(described[task.name]) == source
         }
         answers = {name: responses[name] for name in planned}
         evaluations.append(questions.compute_metrics(answers, planned))
     return Evaluation.join(evaluations)
+
+
+def responses_of(target: Target, task: TaskPlan) -> Responses:
+    """Read the stored answers to a task's requests.
+
+    Raises:
+        ResultsError: a stored shard is damaged.
+    """
+    parts = [target.results.read_scores(target.score_path(shard)) for shard in task.shards]
+    return Responses(
+        kinds=[KINDS[kind] for kind in task.kinds],
+        doc_ids=task.doc_ids,
+        loglikelihood=np.concatenate([loglikelihood for loglikelihood, _ in parts]),
+        greedy=np.concatenate([greedy for _, greedy in parts]),
+        generated=_generated(target, task),
+        n_targets=task.encoded.n_targets_of_requests,
+        raised=_raised(target, task),
+    )
+
+
+def planned_docs(plan: Plan, task: TaskPlan) -> PlannedDocs:
+    """Return a task as its plan describes it, with its docs."""
+    return PlannedDocs(plan.settings["tasks"][task.name], partial(_columns_of, task))
 
 
 def _columns_of(task: TaskPlan) -> dict[str, list[Any]]:

@@ -53,6 +53,11 @@ class ModelOptions(TypedDict, total=False):
     include_path: str | Path | None
     metadata: Mapping[str, Any] | str | None
     allow_task_code: bool
+    helm: str | Sequence[str]
+    max_eval_instances: int | None
+    max_train_instances: int | None
+    num_train_trials: int | None
+    helm_data: str | Path | None
     quick: bool
     plan: str | Path | None
     scores_only: bool

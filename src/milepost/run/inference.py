@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from milepost.plan.encode import as_sequences
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard, requests_of, shard_sequences
+from milepost.token_answers import TokenAnswer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.engine import Engine, Generator
     from milepost.engine.gpu_path import GpuPath
-    from milepost.types import Scores
+    from milepost.types import Generation, Scores
 
     Texts = list[list[str] | None]
 
@@ -66,14 +69,42 @@ class Inference:
             failed |= _failed(scores, scores_of)
         sequences = shard_sequences(task.encoded, shard)
         generated: Texts = [None] * n_requests
-        assert self.generator is not None
         for number, generation in enumerate(task.generations.settings):
             wanted = np.flatnonzero(asked[request_of] == number)
             prompts = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in wanted]
-            for i, texts in zip(wanted, self.generator.generate(prompts, generation), strict=True):
+            answers, raised = self._continue(prompts, generation)
+            for i, texts in zip(wanted, answers, strict=True):
                 generated[request_of[i]] = texts
-            failed |= {int(request_of[wanted[i]]): why for i, why in self.generator.failed.items()}
+            failed |= {int(request_of[wanted[i]]): why for i, why in raised.items()}
         return ShardAnswers(loglikelihood, greedy, generated, failed)
+
+    def _continue(
+        self, prompts: list[npt.NDArray[np.int32]], generation: Generation
+    ) -> tuple[Texts, Mapping[int, str]]:
+        """Return what is asked of each prompt, and why the model raised on some of them."""
+        if generation.returns == "tokens" and generation.max_new_tokens == 0:
+            return self._prompt_logprobs(prompts)
+        assert self.generator is not None
+        return self.generator.generate(prompts, generation), self.generator.failed
+
+    def _prompt_logprobs(self, prompts: list[npt.NDArray[np.int32]]) -> tuple[Texts, Mapping[int, str]]:
+        """Return the log-probabilities of all tokens of each prompt but its first one."""
+        none = np.empty(0, dtype=np.int32)
+        answers: Texts = [[TokenAnswer(none, none.astype(np.float32)).to_text()] for _ in prompts]
+        long = [i for i, prompt in enumerate(prompts) if len(prompt) > 1]
+        if not long:
+            return answers, {}
+        scores = self.engine.score(
+            as_sequences([prompts[i].tolist() for i in long], [len(prompts[i]) - 1 for i in long])
+        )
+        assert scores.target_logprobs is not None, "engines without them are refused before a run"
+        ends = np.cumsum([len(prompts[i]) - 1 for i in long])
+        for place, (i, logprobs) in enumerate(
+            zip(long, np.split(scores.target_logprobs, ends[:-1]), strict=True)
+        ):
+            is_sound = not math.isnan(scores.loglikelihood[place])
+            answers[i] = [TokenAnswer(none, logprobs).to_text()] if is_sound else None
+        return answers, {long[place]: why for place, why in scores.failed.items()}
 
     @property
     def joins_shards(self) -> bool:

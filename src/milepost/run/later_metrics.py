@@ -79,7 +79,7 @@ def compute_later(
                 journal.say_collected()
                 for name, checkpoint in waiting.items():
                     _compute(
-                        _target(results, plan, checkpoint),
+                        stored_target(results, plan, checkpoint),
                         checkpoint,
                         questions,
                         leases,
@@ -116,7 +116,7 @@ def _waiting(
                     report.unscored.append(name)  # of an earlier Milepost, which kept too little of the plan
                     continue
                 plan = read_stored_plan(results, plan_id)
-            target = _target(results, plan, checkpoint)
+            target = stored_target(results, plan, checkpoint)
             if target.stored_metrics() is not None:
                 continue
             if target.missing_shards(verify=True):
@@ -127,7 +127,8 @@ def _waiting(
             yield plan, found
 
 
-def _target(results: ResultsFolder, plan: Plan, checkpoint: CheckpointRecord) -> Target:
+def stored_target(results: ResultsFolder, plan: Plan, checkpoint: CheckpointRecord) -> Target:
+    """Return where the scores of a checkpoint under a plan are."""
     model_id, numerics = checkpoint.model
     return Target(results, plan, model_id, numerics.rpartition("-v")[0])
 

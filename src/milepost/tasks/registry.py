@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from milepost.tasks.question_source import ModelTraits, QuestionSet, QuestionSource
     from milepost.tasks.settings import TaskSettings
 
-SOURCES = {"lm_eval": "milepost.tasks.lm_eval.source"}
+SOURCES = {"lm_eval": "milepost.tasks.lm_eval.source", "helm": "milepost.tasks.helm.source"}
 """Name of each source to the module that has it as `SOURCE`, in the order of a plan's tasks."""
 
 

@@ -58,6 +58,12 @@ def _task_names(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
 
 
+def _helm_entries(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Entries and files as they were given; an entry has commas of its own."""
+    listed = [given] if isinstance(given, str) else given or ()
+    return tuple(text.strip() for text in listed if text.strip())
+
+
 def _samples(given: Any) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
     example = '{"arc_easy": [0, 1, 2]}'
     parsed = json_object("--samples", example)(given)
@@ -77,11 +83,16 @@ def _gen_kwargs(given: str | Mapping[str, Any] | None) -> str | None:
     return json.dumps(dict(given)) if isinstance(given, Mapping) else given
 
 
+HELM_COUNTS = ("max_eval_instances", "max_train_instances", "num_train_trials")
+"""Fields that only HELM's entries know."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
     """The tasks of a run and their settings, with lm_eval's names and defaults."""
 
     names: tuple[str, ...] = option(
+        (),
         name="tasks",
         short="-t",
         metavar="TASK,...",
@@ -156,13 +167,39 @@ class TaskSettings:
     allow_task_code: bool = option(
         False, is_flag=True, help="Let YAML of --include-path run Python (`!function`)."
     )
+    helm: tuple[str, ...] = option(
+        (),
+        metavar="ENTRY|FILE.conf",
+        multiple=True,
+        help="HELM's run entries, such as mmlu:subject=anatomy, or a file of them; takes milepost[helm].",
+        parse=_helm_entries,
+        dump=list,
+    )
+    max_eval_instances: int | None = option(
+        None, kind=int, help="Instances per HELM entry at most; default: --limit, else all."
+    )
+    max_train_instances: int | None = option(
+        None, kind=int, help="Examples in HELM's prompts; default: the entry's own."
+    )
+    num_train_trials: int | None = option(
+        None, kind=int, help="How often HELM draws other examples and asks again; default: the entry's own."
+    )
+    helm_data: Path | None = option(
+        None,
+        metavar="DIR",
+        is_path=True,
+        help="HELM's output folder, whose scenarios/ holds their data; default: benchmark_output.",
+        parse=lambda given: None if given is None else Path(given),
+        dump=lambda path: None if path is None else str(path),
+    )
 
     def __post_init__(self) -> None:
-        if not self.names:
+        if not self.names and not self.helm:
             raise MilepostError(
                 "no tasks given",
                 "name some with --tasks, for example --tasks arc_easy,piqa, or --suite early",
             )
+        self._check_helm()
         if self.limit is not None and not (self.limit > 0):
             raise MilepostError(
                 f"--limit {self.limit:g} selects no docs", "pass a count of 1 or more, or a share such as 0.1"
@@ -176,6 +213,27 @@ class TaskSettings:
         if self.num_fewshot is not None and self.num_fewshot < 0:
             raise MilepostError(f"--num-fewshot {self.num_fewshot} is negative", "pass 0 or more")
 
+    def _check_helm(self) -> None:
+        for name in HELM_COUNTS:
+            given, least = getattr(self, name), 0 if name == "max_train_instances" else 1
+            flag = "--" + name.replace("_", "-")
+            if given is not None and not self.helm:
+                raise MilepostError(f"{flag} is for HELM's entries", "name some with --helm, or leave it out")
+            if given is not None and given < least:
+                raise MilepostError(f"{flag} {given} is too small", f"pass {least} or more")
+        if self.helm and self.max_eval_instances is None and self.limit is not None and self.limit < 1:
+            raise MilepostError(
+                f"--limit {self.limit:g} is a share, and HELM takes a number of instances",
+                "pass --max-eval-instances N as well",
+            )
+
+    @property
+    def helm_instances(self) -> int | None:
+        """Instances per HELM entry at most; None for all."""
+        if self.max_eval_instances is None and self.limit is not None:
+            return int(self.limit)
+        return self.max_eval_instances
+
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> TaskSettings:
         """Read the settings in a plan's record (`asked`)."""
@@ -184,14 +242,17 @@ class TaskSettings:
             for name in ("shots", "samples", "metadata")
             if plain.get(name) is not None
         }
-        path = plain.get("include_path")
+        paths = {
+            name: Path(plain[name]) for name in ("include_path", "helm_data") if plain.get(name) is not None
+        }
         return cls(
             **{
                 **plain,
                 **lists,
+                **paths,
                 "names": tuple(plain["names"]),
+                "helm": tuple(plain.get("helm", ())),
                 "seeds": Seeds(**plain["seeds"]),
-                "include_path": None if path is None else Path(path),
             }
         )
 

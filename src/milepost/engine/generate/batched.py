@@ -24,6 +24,7 @@ from milepost.engine.generate.fixed_step import FixedDecoder, Sizes
 from milepost.engine.generate.prompt_order import Row, shared_prefix_length, sort_prompts
 from milepost.engine.generate.row_batch import CompactBatch
 from milepost.engine.generate.sampler import text_rng
+from milepost.engine.generate.token_logprobs import TokenLogprobs
 from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.memory import BatchLimit
 from milepost.engine.model_config import layer_count, text_config
@@ -99,6 +100,8 @@ class BatchedGenerator(TokenGenerator):
             ):
                 self._batch(missing, job, answers).run()
             if self.max_rows < before:
+                if isinstance(job.on_logits, TokenLogprobs):
+                    job.on_logits.forget(row.number for row in missing if row.number not in answers)
                 self.decoder = None
                 if self.accelerator is not None:
                     self.accelerator.free_unused()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from milepost.engine.generate.stopping import Stops
+from milepost.engine.generate.token_logprobs import TokenLogprobs
 from milepost.engine.model_inputs import check_ids
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ class TokenGenerator(ABC):
         if not prompts:
             return []
         stops = self._stops_of(generation)
-        answers = self.tokens(GenerationJob(prompts, generation, stops.is_finished))
-        texts = [None if answer is None else stops.text(answer) for answer in answers]
+        noted = TokenLogprobs(generation) if generation.returns == "tokens" else None
+        answers = self.tokens(GenerationJob(prompts, generation, stops.is_finished, noted))
+        texts = [
+            None if answer is None else noted.answer(i, answer).to_text() if noted else stops.text(answer)
+            for i, answer in enumerate(answers)
+        ]
         n = generation.n_answers
         by_prompt: Texts = []
         for first in range(0, len(texts), n):

@@ -89,11 +89,18 @@ class Sampler:
             scores_1V = penalty(ids_1T, scores_1V)
         return scores_1V
 
-    def _draw(self, scores_BV: torch.Tensor, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
+    def logprobs(self, logits_BV: torch.Tensor) -> torch.Tensor:
+        """Return the log-probabilities [B, V] that tokens are drawn with, without penalties, in float32."""
+        return self._filtered(logits_BV.float()).log_softmax(-1)
+
+    def _filtered(self, scores_BV: torch.Tensor) -> torch.Tensor:
         scores_BV = scores_BV / self._temperature
         for warp in self._filters:
             scores_BV = warp(None, scores_BV)
-        sums_BV = scores_BV.double().softmax(-1).cumsum(-1)
+        return scores_BV
+
+    def _draw(self, scores_BV: torch.Tensor, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
+        sums_BV = self._filtered(scores_BV).double().softmax(-1).cumsum(-1)
         point_B1 = torch.tensor([[rng.random()] for rng in rngs], dtype=torch.float64, device=sums_BV.device)
         chosen_B1 = torch.searchsorted(sums_BV, point_B1 * sums_BV[:, -1:], right=True)
         return chosen_B1[:, 0].clamp(max=scores_BV.shape[1] - 1)

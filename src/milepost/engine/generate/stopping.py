@@ -50,6 +50,7 @@ class Stops:
             (string, len(codec.encode(string, add_special_tokens=False)) + EXTRA_TOKENS)
             for string in generation.until
         ]
+        incremental = incremental and bool(generation.until)
         self._may_end, self._parts = _may_complete(codec, generation.until) if incremental else (None, set())
         # One more than is decoded: the token that just left the window was part of its text before.
         self._n_recent = 1 + max((back for _, back in self._looks_back), default=0)
@@ -58,6 +59,8 @@ class Stops:
         """Return whether the text of these tokens ends with the last of them."""
         last = tokens[-1]
         if last in self._stop_tokens or len(tokens) >= self._generation.max_new_tokens:
+            return True
+        if any(tuple(tokens[-len(ids) :]) == ids for ids in self._generation.stop_sequences):
             return True
         if (
             self._may_end is not None

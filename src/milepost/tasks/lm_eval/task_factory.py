@@ -40,10 +40,8 @@ class CheckedTask(ConfigurableTask):
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         given = dict(dataset_kwargs or {})
-        if self.is_own:
-            given.pop(
-                "trust_remote_code", None
-            )  # as lm_eval does for versions of datasets without this argument
+        # As lm_eval does for versions of datasets without this argument; beside HELM it is an older one.
+        given.pop("trust_remote_code", None)
         if self.DATASET_PATH is not None and not callable(self.config.custom_dataset):
             ref = data_ref(self.DATASET_PATH, given)
             if local_data_files(ref):

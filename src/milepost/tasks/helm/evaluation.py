@@ -1,0 +1,113 @@
+"""Stored answers to HELM's statistics, for all of HELM's tasks of one checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from helm.benchmark.adaptation.request_state import RequestState
+from helm.benchmark.run_spec import RunSpec
+from helm.common.codec import from_json
+
+from milepost.tasks.helm.answers import HelmClient
+from milepost.tasks.helm.rows import Named, docs_of, rows_of
+from milepost.tasks.helm.stand_in import StandIn
+from milepost.tasks.helm.states import load_states
+from milepost.tasks.helm.stats import RunStats, compute_stats
+from milepost.tasks.question_source import (
+    DocMetrics,
+    Evaluation,
+    MissingMetric,
+    ModelTraits,
+    PlannedDocs,
+    Responses,
+)
+
+logger = logging.getLogger("milepost.tasks")
+
+
+def evaluate(
+    planned: Mapping[str, PlannedDocs], responses: Mapping[str, Responses], models: ModelTraits
+) -> Evaluation:
+    """Compute HELM's statistics of each task; one whose answers or metrics fail has a reason instead."""
+    rows: list[dict[str, Any]] = []
+    docs: dict[str, DocMetrics] = {}
+    missing: dict[str, int] = {}
+    reasons: list[MissingMetric] = []
+    stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
+    for name, task in planned.items():
+        answers = responses[name]
+        if answers.raised is not None:
+            missing[name] = 0
+            reasons.append(MissingMetric(name, None, None, answers.raised))
+        elif lacking := answers.n_unanswered():
+            missing[name] = lacking
+        else:
+            named = _named(name, task)
+            try:
+                found = run_stats(named.run_spec, task, answers.generated or (), stand_in)
+                rows += rows_of(named, found)
+                docs[name] = docs_of(found)
+            except Exception as error:  # a metric's own code raises anything
+                logger.debug("%s: no statistics", name, exc_info=error)
+                missing[name] = 0
+                why = f"HELM's metrics raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                reasons.append(MissingMetric(name, None, None, why))
+        if name in missing:
+            rows.append(_row_without_value(_named(name, task)))
+    return Evaluation(rows, docs, {}, missing, reasons)
+
+
+def run_stats(
+    run_spec: RunSpec, task: PlannedDocs, answers: Sequence[Sequence[str] | None], stand_in: StandIn
+) -> RunStats:
+    """Return HELM's statistics of one run from the stored answers to its requests."""
+    client = HelmClient(stand_in)
+    return compute_stats(run_spec, list(_answered(task, answers, client)), stand_in)
+
+
+def run_spec_of(task: PlannedDocs) -> RunSpec:
+    """Return the run spec that a plan keeps."""
+    spec: RunSpec = from_json(json.dumps(task.description["helm"]["run_spec"]), RunSpec)
+    return spec
+
+
+def _answered(
+    task: PlannedDocs, answers: Sequence[Sequence[str] | None], client: HelmClient
+) -> Iterator[RequestState]:
+    """Yield the request states with results, in HELM's order: trial after trial."""
+    columns = task.columns()
+    states: list[RequestState] = []
+    for doc, arguments in zip(columns["doc"], columns["arguments"], strict=True):
+        for state, place in load_states(doc, arguments):
+            states.append(replace(state, result=client.result(state.request, answers[place] or ())))
+    yield from sorted(states, key=lambda state: state.train_trial_index)
+
+
+def _named(name: str, task: PlannedDocs) -> Named:
+    kept = task.description["helm"]
+    main, split = kept["headline"]
+    return Named(name, run_spec_of(task), (main, split), kept["lower_is_better"])
+
+
+def _row_without_value(named: Named) -> dict[str, Any]:
+    """Return the headline's row of a task that has no statistics."""
+    main, split = named.headline
+    lower = named.lower_is_better.get(main)
+    return {
+        "task": named.task,
+        "metric": main,
+        "filter": split or "all",
+        "value": None,
+        "stderr": None,
+        "n": 0,
+        "chance": None,
+        "higher_is_better": None if lower is None else not lower,
+        "kind": "task",
+        "alias": named.task,
+        "parents": [],
+        "num_fewshot": named.run_spec.adapter_spec.max_train_instances,
+    }

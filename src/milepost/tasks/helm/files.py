@@ -1,0 +1,52 @@
+"""One run's files as `helm-run` writes them: `runs/<suite>/<run spec>/{run_spec,stats,...}.json`.
+
+Source: helm/benchmark/runner.py `Runner.run_one`, its last lines (0.5.16).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from helm.benchmark.adaptation.scenario_state import ScenarioState
+from helm.common.general import asdict_without_nones
+
+from milepost.tasks.helm.evaluation import run_spec_of, run_stats
+from milepost.tasks.helm.run_specs import rename_model
+from milepost.tasks.helm.stand_in import StandIn
+from milepost.tasks.question_source import ModelTraits, PlannedDocs
+
+
+def run_files(
+    task: PlannedDocs, answers: Sequence[Sequence[str] | None], models: ModelTraits, model: str
+) -> dict[Path, bytes]:
+    """Return the files of one run by their paths below `runs/<suite>`.
+
+    Args:
+        answers: of each request, as a results folder stores them.
+        model: the name in HELM's files, with one slash: `series/checkpoint`.
+    """
+    stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
+    spec = run_spec_of(task)
+    found = run_stats(spec, task, answers, stand_in)
+    renamed = rename_model(spec, stand_in.name, model)
+    states = [
+        replace(state, request=replace(state.request, model=model, model_deployment=model))
+        for state in found.state.request_states
+    ]
+    contents: dict[str, Any] = {
+        "run_spec": asdict_without_nones(renamed),
+        "scenario": task.description["helm"]["scenario"],
+        "scenario_state": asdict_without_nones(
+            ScenarioState(renamed.adapter_spec, states, annotator_specs=renamed.annotators)
+        ),
+        "stats": [asdict_without_nones(stat) for stat in found.stats],
+        "per_instance_stats": [asdict_without_nones(of) for of in found.per_instance],
+    }
+    return {
+        Path(renamed.name) / f"{name}.json": json.dumps(content, indent=2).encode()
+        for name, content in contents.items()
+    }

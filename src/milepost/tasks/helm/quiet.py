@@ -1,0 +1,36 @@
+"""HELM's prints, log lines and progress bars, kept from the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import helm.common.general
+
+logger = logging.getLogger("milepost.tasks")
+
+
+def _without_bar(items: Iterable[Any], *_: Any, **__: Any) -> Iterable[Any]:
+    return items
+
+
+def silence() -> None:
+    """Take the progress bars out of HELM's loops, and show only its errors."""
+    helm.common.general.tqdm = _without_bar
+    logging.getLogger("helm").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Also keep what HELM prints; for the main thread, as other threads print to the same place."""
+    silence()
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        if printed.getvalue().strip():
+            logger.debug("HELM printed: %s", printed.getvalue().strip())

@@ -1,0 +1,182 @@
+"""Run entries to HELM's RunSpecs; those that need a judge, a network service or pictures are refused.
+
+Source: helm/benchmark/run.py `run_entries_to_run_specs` (0.5.16), which makes them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from helm.benchmark.adaptation.adapter_spec import (
+    ADAPT_GENERATION,
+    ADAPT_LANGUAGE_MODELING,
+    ADAPT_MULTIPLE_CHOICE_JOINT,
+    ADAPT_MULTIPLE_CHOICE_JOINT_CHAIN_OF_THOUGHT,
+    ADAPT_MULTIPLE_CHOICE_SEPARATE_CALIBRATED,
+    ADAPT_MULTIPLE_CHOICE_SEPARATE_ORIGINAL,
+    ADAPT_RANKING_BINARY,
+)
+from helm.benchmark.metrics.metric import create_metric
+from helm.benchmark.presentation.run_entry import RunEntry
+from helm.benchmark.run import run_entries_to_run_specs
+from helm.benchmark.run_expander import RUN_EXPANDERS
+from helm.benchmark.run_spec import RunSpec, discover_run_spec_functions, get_run_spec_function
+from helm.common.object_spec import get_class_by_name
+from helm.common.optional_dependencies import OptionalDependencyNotInstalled
+
+from milepost.errors import TaskError
+from milepost.tasks.helm.entries import Entry
+
+METHODS = (
+    ADAPT_GENERATION,
+    ADAPT_LANGUAGE_MODELING,
+    ADAPT_MULTIPLE_CHOICE_JOINT,
+    ADAPT_MULTIPLE_CHOICE_JOINT_CHAIN_OF_THOUGHT,
+    ADAPT_MULTIPLE_CHOICE_SEPARATE_CALIBRATED,
+    ADAPT_MULTIPLE_CHOICE_SEPARATE_ORIGINAL,
+    ADAPT_RANKING_BINARY,
+)
+"""Ways to ask that Milepost answers."""
+SERVICES = ("make_critique_request", "check_nudity", "compute_clip_score", "metric_service.upload")
+"""What a metric's module calls where it needs a network service."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRun:
+    """One run of an entry."""
+
+    name: str
+    """The entry, or, where it makes several runs, HELM's name of the run without the model."""
+    entry: Entry
+    run_spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """HELM's options that change its run specs; None leaves what an entry has."""
+
+    max_eval_instances: int | None = None
+    max_train_instances: int | None = None
+    num_train_trials: int | None = None
+
+
+def make_runs(entries: Iterable[Entry], model: str, overrides: Overrides) -> list[NamedRun]:
+    """Return the runs of some entries for the model of that name, which is registered.
+
+    Raises:
+        TaskError: HELM does not know an entry, or it needs what Milepost does not do.
+    """
+    runs: dict[str, NamedRun] = {}
+    for entry in entries:
+        specs = _specs_of(entry, model, overrides)
+        for spec in specs:
+            _check_runs_here(entry, spec)
+            name = _task_name(entry.description if len(specs) == 1 else _without_model(spec.name, model))
+            runs.setdefault(name, NamedRun(name, entry, spec))
+    return list(runs.values())
+
+
+def _specs_of(entry: Entry, model: str, overrides: Overrides) -> list[RunSpec]:
+    name, colon, arguments = entry.description.partition(":")
+    discover_run_spec_functions()
+    if get_run_spec_function(name) is None:
+        raise TaskError(f"HELM knows no run entry {name!r}", _nearest(name))
+    description = f"{name}:{arguments}{',' if colon else ''}model={model}"
+    if overrides.max_train_instances is not None and "max_train_instances=" not in arguments:
+        description += f",max_train_instances={overrides.max_train_instances}"
+    groups = None if entry.groups is None else list(entry.groups)
+    try:
+        specs: list[RunSpec] = run_entries_to_run_specs(
+            [RunEntry(description, priority=1, groups=groups)],
+            max_eval_instances=overrides.max_eval_instances,
+            num_train_trials=overrides.num_train_trials,
+        )
+        return specs
+    except OptionalDependencyNotInstalled as error:
+        raise TaskError(f"{entry.description}: {error}", "install it beside Milepost") from error
+    except Exception as error:  # run spec functions raise whatever their code meets
+        raise TaskError(
+            f"HELM refuses the entry {entry.description!r}: {_one_line(error)}", _usage(name)
+        ) from error
+
+
+def _nearest(name: str) -> str:
+    from helm.benchmark.run_spec import _REGISTERED_RUN_SPEC_FUNCTIONS
+
+    known = sorted(_REGISTERED_RUN_SPEC_FUNCTIONS)
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    return f"nearest: {', '.join(close)}" if close else f"HELM has {len(known)}, such as mmlu, boolq, gsm"
+
+
+def _usage(name: str) -> str:
+    """Return the parameters of an entry, as its function in HELM has them."""
+    function = get_run_spec_function(name)
+    assert function is not None
+    own = [str(parameter) for parameter in inspect.signature(function).parameters.values()]
+    return f"{name} takes {', '.join(own) or 'no argument'}, and HELM's expanders, such as data_augmentation="
+
+
+def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
+    """Refuse a run that needs more than a language model and code.
+
+    Raises:
+        TaskError: naming what it needs.
+    """
+    if spec.adapter_spec.method not in METHODS:
+        raise _refused(entry, f"it asks by {spec.adapter_spec.method}", "leave it out")
+    for annotator in spec.annotators or ():
+        try:
+            parameters = inspect.signature(get_class_by_name(annotator.class_name)).parameters
+        except (ImportError, AttributeError, OptionalDependencyNotInstalled) as error:
+            raise _refused(entry, _one_line(error), "install it beside Milepost") from error
+        if "auto_client" in parameters or "credentials" in parameters:
+            judge = annotator.class_name.rsplit(".", 1)[-1]
+            raise _refused(entry, f"{judge} lets another model judge the answers", "leave it out")
+    for metric in spec.metric_specs:
+        short = metric.class_name.rsplit(".", 1)[-1]
+        try:
+            source = inspect.getsource(importlib.import_module(metric.class_name.rsplit(".", 1)[0]))
+            create_metric(metric)
+        except Exception as error:  # HELM's own wrapper, ImportError, or a metric that loads a model
+            raise _refused(
+                entry, f"its metric {short} cannot be made: {_one_line(error)}", "leave it out"
+            ) from error
+        if any(service in source for service in SERVICES):
+            raise _refused(
+                entry, f"its metric {short} asks a network service or another model", "leave it out"
+            )
+
+
+def _refused(entry: Entry, why: str, hint: str) -> TaskError:
+    return TaskError(f"{entry.description} cannot be run here: {why}", hint)
+
+
+def _task_name(description: str) -> str:
+    """Return a name that no task of lm_eval has: `helm:boolq` for an entry without arguments."""
+    return description if ":" in description else f"helm:{description}"
+
+
+def _without_model(name: str, model: str) -> str:
+    plain = f"model={model.replace('/', '_')}"
+    return name.replace(f",{plain}", "").replace(f":{plain}", "").removesuffix(plain)
+
+
+def rename_model(spec: RunSpec, model: str, new: str) -> RunSpec:
+    """Return a run spec that names another model and deployment."""
+    adapter = replace(spec.adapter_spec, model=new, model_deployment=new)
+    plain = (f"model={part.replace('/', '_')}" for part in (model, new))
+    return replace(spec, name=spec.name.replace(*plain), adapter_spec=adapter)
+
+
+def _one_line(error: Any) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def expander_names() -> Iterator[str]:
+    """Yield the keys that any entry takes, such as `data_augmentation`."""
+    yield from sorted(RUN_EXPANDERS)

@@ -1,0 +1,96 @@
+"""Run entries to planned runs: HELM's specs, instances and request states, with what a plan keeps of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helm.benchmark.scenarios.scenario import get_scenario_cache_path
+from helm.common.codec import to_json_single_line
+
+from milepost.tasks.helm.answers import HelmClient
+from milepost.tasks.helm.entries import Entry
+from milepost.tasks.helm.headline import headline_of
+from milepost.tasks.helm.installation import helm_version
+from milepost.tasks.helm.quiet import quiet
+from milepost.tasks.helm.requests import requests_of
+from milepost.tasks.helm.run_specs import NamedRun, Overrides, make_runs
+from milepost.tasks.helm.stand_in import StandIn
+from milepost.tasks.helm.states import Adapted, adapt, dump_scenario
+from milepost.tasks.helm.stats import lower_is_better
+from milepost.tasks.question_source import ModelTraits, TaskRequests
+from milepost.tasks.settings import TaskSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run as a plan keeps it."""
+
+    requests: TaskRequests
+    description: dict[str, Any]
+    """See `question_source.Description.tasks`; `helm` holds run spec and scenario as HELM writes them."""
+    counting: dict[str, Any]
+    data: str
+    """The folder with the scenario's data."""
+
+
+def plan_runs(
+    settings: TaskSettings, models: ModelTraits, entries: Sequence[Entry], data: Path
+) -> Iterator[PlannedRun]:
+    """Yield the runs of some entries; all specs are made and checked before the first scenario is.
+
+    Raises:
+        TaskError: HELM does not know an entry, it needs what Milepost does not do, or its data is missing.
+        TokenizerError: HELM cannot use the tokenizer.
+    """
+    stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
+    overrides = Overrides(settings.helm_instances, settings.max_train_instances, settings.num_train_trials)
+    with quiet():
+        runs = make_runs(entries, stand_in.name, overrides)
+    client = HelmClient(stand_in)
+    for run in runs:
+        adapted = adapt(run.run_spec, stand_in, data)
+        requests = requests_of(run.name, adapted, client, models.defaults)
+        yield PlannedRun(
+            requests,
+            _description(run, adapted),
+            _counting(run),
+            os_path(get_scenario_cache_path(str(data), adapted.scenario.name)),
+        )
+
+
+def os_path(folder: str) -> str:
+    """Return an absolute path."""
+    return str(Path(folder).resolve())
+
+
+def _description(run: NamedRun, adapted: Adapted) -> dict[str, Any]:
+    return {
+        "alias": run.name,
+        "output_type": run.run_spec.adapter_spec.method,
+        "version": helm_version(),
+        "num_fewshot": run.run_spec.adapter_spec.max_train_instances,
+        "dataset": [adapted.scenario.name, None],
+        "parents": [],
+        "source": "helm",
+        "helm": {
+            "entry": run.entry.description,
+            "run_spec": json.loads(to_json_single_line(run.run_spec)),
+            "scenario": dump_scenario(adapted.scenario),
+            "headline": list(headline_of(run.run_spec, adapted.scenario)),
+            "lower_is_better": dict(lower_is_better(run.run_spec)),
+        },
+    }
+
+
+def _counting(run: NamedRun) -> dict[str, Any]:
+    spec = json.loads(to_json_single_line(run.run_spec))
+    return {
+        "source": "helm",
+        "version": helm_version(),
+        **{key: spec.get(key) for key in ("metric_specs", "annotators", "data_augmenter_spec")},
+        "num_train_trials": run.run_spec.adapter_spec.num_train_trials,
+    }

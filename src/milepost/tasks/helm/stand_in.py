@@ -1,0 +1,148 @@
+"""The model that HELM is told about: a deployment with the checkpoints' tokenizer and no weights.
+
+HELM's adapters, clients and metrics find a model's tokenizer and context length by the name of its
+deployment. What HELM's `--enable-local-huggingface-models` registers for a folder is registered here for a
+tokenizer in memory. Source: helm/benchmark/huggingface_registration.py (0.5.16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from helm.benchmark.metrics.metric_service import MetricService
+from helm.benchmark.model_deployment_registry import (
+    DEPLOYMENT_NAME_TO_MODEL_DEPLOYMENT,
+    ClientSpec,
+    ModelDeployment,
+    register_model_deployment,
+)
+from helm.benchmark.model_metadata_registry import get_unknown_model_metadata, register_model_metadata
+from helm.benchmark.tokenizer_config_registry import (
+    TokenizerConfig,
+    TokenizerSpec,
+    register_tokenizer_config,
+)
+from helm.common.cache import BlackHoleCacheConfig
+from helm.common.perspective_api_request import PerspectiveAPIRequest
+from helm.common.tokenization_request import (
+    DecodeRequest,
+    DecodeRequestResult,
+    TokenizationRequest,
+    TokenizationRequestResult,
+)
+from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer, WrappedPreTrainedTokenizer
+
+from milepost.errors import MilepostError, TokenizerError
+
+MOST_KEPT = 100_000
+"""Texts whose tokens are kept in memory, as each metric of HELM counts them again."""
+LONGEST_KNOWN = 1_000_000
+"""A tokenizer that says a larger model_max_length does not know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """A registered model, and the services that HELM's code asks for its tokenizer."""
+
+    name: str
+    """Of the model, its deployment and its tokenizer in HELM's registries: `milepost/...`."""
+    tokenizer: Any
+    """The transformers tokenizer."""
+    max_length: int
+    """Tokens of a prompt with what follows it."""
+    service: LocalService
+    end_of_text: str
+
+    @classmethod
+    def register(cls, tokenizer: Any, tokenizer_id: str, max_length: int) -> StandIn:
+        """Register a tokenizer under a name made of its id; a second time changes nothing.
+
+        Args:
+            max_length: tokens that the model can see; what the tokenizer itself says is taken where that is
+                less, as HELM does.
+
+        Raises:
+            TokenizerError: HELM cannot use the tokenizer.
+        """
+        name = f"milepost/{tokenizer_id[:16]}-{max_length}"
+        told = getattr(tokenizer, "model_max_length", None)
+        length = min(max_length, told) if told and told <= LONGEST_KNOWN else max_length
+        end_of_text = tokenizer.eos_token or ""
+        _check_usable(tokenizer)
+        if name not in DEPLOYMENT_NAME_TO_MODEL_DEPLOYMENT:
+            HuggingFaceTokenizer._tokenizers[name] = WrappedPreTrainedTokenizer(tokenizer)
+            register_model_metadata(get_unknown_model_metadata(name))
+            register_model_deployment(
+                ModelDeployment(
+                    name=name,
+                    client_spec=ClientSpec(class_name="helm.clients.huggingface_client.HuggingFaceClient"),
+                    model_name=name,
+                    tokenizer_name=name,
+                    max_sequence_length=length,
+                )
+            )
+            register_tokenizer_config(
+                TokenizerConfig(
+                    name=name,
+                    tokenizer_spec=TokenizerSpec(
+                        class_name="helm.tokenizers.huggingface_tokenizer.HuggingFaceTokenizer"
+                    ),
+                    end_of_text_token=end_of_text,
+                    prefix_token=tokenizer.bos_token or "",
+                )
+            )
+        return cls(name, tokenizer, length, LocalService(name), end_of_text)
+
+
+def _check_usable(tokenizer: Any) -> None:
+    """Refuse a tokenizer that lacks what HELM's tokenizer and client call.
+
+    Raises:
+        TokenizerError: naming what fails.
+    """
+    try:
+        ids = tokenizer.encode("a b", add_special_tokens=False)
+        tokenizer.tokenize("a b")
+        tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        sound = all(isinstance(token, int) for token in ids) and bool(ids)
+    except Exception as error:  # a tokenizer's own code raises anything
+        raise TokenizerError(
+            f"HELM cannot use this tokenizer: {' '.join(str(error).split())[:160]}",
+            "pass --tokenizer PATH with a tokenizer of transformers",
+        ) from error
+    if not sound:
+        raise TokenizerError(
+            "HELM cannot use this tokenizer: it encodes no token ids",
+            "pass --tokenizer PATH with a tokenizer of transformers",
+        )
+
+
+class LocalService(MetricService):
+    """HELM's tokenizer service and metric service without a network: it tokenizes and nothing else."""
+
+    def __init__(self, tokenizer_name: str) -> None:
+        self._tokenizer = HuggingFaceTokenizer(BlackHoleCacheConfig(), tokenizer_name)
+        self._kept: dict[TokenizationRequest, TokenizationRequestResult] = {}
+
+    def tokenize(self, request: TokenizationRequest) -> TokenizationRequestResult:
+        """See `TokenizerService.tokenize`."""
+        result = self._kept.get(request)
+        if result is None:
+            result = self._tokenizer.tokenize(request)
+            if len(self._kept) < MOST_KEPT:
+                self._kept[request] = result
+        return result
+
+    def decode(self, request: DecodeRequest) -> DecodeRequestResult:
+        """See `TokenizerService.decode`."""
+        return self._tokenizer.decode(request)
+
+    def get_toxicity_scores(self, request: PerspectiveAPIRequest) -> Any:
+        """Say, as HELM does without credentials, that the Perspective API cannot be asked."""
+        from helm.clients.perspective_api_client import PerspectiveAPIClientCredentialsError
+
+        raise PerspectiveAPIClientCredentialsError("Milepost asks no network service")
+
+    def __getattr__(self, name: str) -> Any:
+        raise MilepostError(f"a HELM metric asks for {name}, a network service that Milepost does not ask")

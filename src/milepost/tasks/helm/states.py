@@ -1,0 +1,171 @@
+"""A run's instances and request states: made once by HELM's scenario and adapter, kept as JSON, read again.
+
+None of it depends on weights. Source: helm/benchmark/runner.py `Runner.run_one` up to the executor (0.5.16).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from helm.benchmark.adaptation.adapters.adapter_factory import AdapterFactory
+from helm.benchmark.adaptation.request_state import RequestState
+from helm.benchmark.adaptation.scenario_state import ScenarioState
+from helm.benchmark.data_preprocessor import DataPreprocessor
+from helm.benchmark.run_spec import RunSpec
+from helm.benchmark.runner import downsample_eval_instances, set_benchmark_output_path
+from helm.benchmark.scenarios.scenario import (
+    EVAL_SPLITS,
+    Input,
+    Instance,
+    Scenario,
+    create_scenario,
+    get_scenario_cache_path,
+    with_instance_ids,
+)
+from helm.common.codec import from_json, to_json_single_line
+from helm.common.general import asdict_without_nones
+
+from milepost.errors import TaskError
+from milepost.tasks.helm.quiet import quiet
+from milepost.tasks.helm.stand_in import StandIn
+
+logger = logging.getLogger("milepost.tasks")
+
+_NOBODY = Instance(input=Input(), references=[])
+"""In place of an instance that is stored once for all of its states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """One run before any model has answered."""
+
+    scenario: Scenario
+    instances: list[Instance]
+    """Those that are asked, perturbed ones too, in HELM's order."""
+    states: list[RequestState]
+    """Without results, ordered by instance."""
+
+
+def adapt(run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapted:
+    """Make the request states of a run.
+
+    Args:
+        data: HELM's output folder, whose `scenarios` the scenario's data lie in or are downloaded to.
+
+    Raises:
+        TaskError: the data cannot be had, or HELM's code fails.
+    """
+    set_benchmark_output_path(str(data))
+    scenario: Scenario = create_scenario(run_spec.scenario_spec)
+    folder = get_scenario_cache_path(str(data), scenario.name)
+    with _blaming(run_spec, Path(folder)), quiet():
+        instances = scenario.get_instances(folder)
+        if any(instance.id is None for instance in instances):
+            instances = with_instance_ids(instances)
+        most = run_spec.adapter_spec.max_eval_instances
+        splits = run_spec.adapter_spec.eval_splits or EVAL_SPLITS
+        if most is not None:
+            instances = downsample_eval_instances(instances, most, splits)
+        instances = DataPreprocessor(run_spec.data_augmenter_spec).preprocess(instances, parallelism=1)
+        adapter = AdapterFactory.get_adapter(run_spec.adapter_spec, stand_in.service)
+        states = adapter.adapt(instances, parallelism=1)
+    asked = list(dict.fromkeys(state.instance for state in states))
+    if not asked:
+        raise TaskError(f"{run_spec.name}: the scenario has no instance to evaluate", "pass a larger number")
+    place = {instance: number for number, instance in enumerate(asked)}
+    return Adapted(scenario, asked, sorted(states, key=lambda state: place[state.instance]))
+
+
+def dump_instance(instance: Instance) -> str:
+    """Return an instance as JSON."""
+    text: str = to_json_single_line(instance)
+    return text
+
+
+def dump_states(states: Sequence[RequestState], places: Sequence[int]) -> str:
+    """Return the request states of one instance as JSON: a list of [prompt, all else], without the instance.
+
+    Args:
+        places: of the request of each state, among those of the run.
+    """
+    entries = []
+    for state, place in zip(states, places, strict=True):
+        bare = replace(state, instance=_NOBODY, request=replace(state.request, prompt=""))
+        entry = json.loads(to_json_single_line(bare))
+        del entry["instance"]
+        entries.append([state.request.prompt, {"place": place, **entry}])
+    return json.dumps(entries, ensure_ascii=False)
+
+
+def load_states(instance: str, states: str) -> Iterator[tuple[RequestState, int]]:
+    """Yield the states that `dump_instance` and `dump_states` wrote, each with the place of its request.
+
+    All states have one and the same instance, by which HELM's metrics group them.
+    """
+    shared: Instance = from_json(instance, Instance)
+    blank = json.loads(to_json_single_line(_NOBODY))
+    for prompt, entry in json.loads(states):
+        place = entry.pop("place")
+        state: RequestState = from_json(json.dumps({**entry, "instance": blank}), RequestState)
+        yield replace(state, instance=shared, request=replace(state.request, prompt=prompt)), place
+
+
+def dump_scenario(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario as `scenario.json` has it."""
+    plain: dict[str, Any] = asdict_without_nones(scenario)
+    return plain
+
+
+def scenario_state(run_spec: RunSpec, states: list[RequestState]) -> ScenarioState:
+    """Return HELM's record of a run's requests."""
+    return ScenarioState(run_spec.adapter_spec, states, annotator_specs=run_spec.annotators)
+
+
+@contextlib.contextmanager
+def _blaming(run_spec: RunSpec, folder: Path) -> Iterator[None]:
+    """Say in one line what HELM's code or a download failed at."""
+    downloads: list[str] = []
+    try:
+        with _noted_downloads(downloads):
+            yield
+    except TaskError:
+        raise
+    except OSError as error:
+        url = f" ({downloads[-1]})" if downloads else ""
+        raise TaskError(
+            f"{run_spec.name}: its data cannot be had{url}: {_one_line(error)}",
+            f"put the file below {folder}, where HELM looks first, or pass --helm-data DIR",
+        ) from error
+    except Exception as error:  # a scenario's or an adapter's own code
+        raise TaskError(
+            f"{run_spec.name}: HELM fails to make its questions: {type(error).__name__}: {_one_line(error)}",
+            f"its data lie in {folder}; if they are damaged, remove them so that HELM downloads them again",
+        ) from error
+
+
+@contextlib.contextmanager
+def _noted_downloads(found: list[str]) -> Iterator[None]:
+    """Note the addresses that HELM downloads from, which its errors do not name."""
+    import urllib.request
+
+    original = urllib.request.urlretrieve
+
+    def noted(url: str, *args: Any, **kwargs: Any) -> Any:
+        found.append(url)
+        return original(url, *args, **kwargs)
+
+    urllib.request.urlretrieve = noted
+    try:
+        yield
+    finally:
+        urllib.request.urlretrieve = original
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

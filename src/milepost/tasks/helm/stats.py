@@ -1,0 +1,81 @@
+"""HELM's statistics of one run from a model's answers, by HELM's own metrics.
+
+Source: helm/benchmark/runner.py `Runner.run_one` after the executor (0.5.16).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from helm.benchmark.adaptation.request_state import RequestState
+from helm.benchmark.adaptation.scenario_state import ScenarioState
+from helm.benchmark.metrics.metric import PerInstanceStats, create_metric
+from helm.benchmark.metrics.statistic import Stat
+from helm.benchmark.run_spec import RunSpec
+from helm.benchmark.runner import remove_per_instance_stats_nans, remove_stats_nans
+from helm.common.object_spec import create_object, get_class_by_name, inject_object_spec_args
+
+from milepost.tasks.helm.quiet import silence
+from milepost.tasks.helm.stand_in import StandIn
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """What HELM computes of one run."""
+
+    state: ScenarioState
+    """With results and annotations."""
+    stats: list[Stat]
+    per_instance: list[PerInstanceStats]
+
+
+def compute_stats(run_spec: RunSpec, states: Sequence[RequestState], stand_in: StandIn) -> RunStats:
+    """Annotate and count answered request states."""
+    silence()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as nltk's of texts without a common word
+        return _computed(run_spec, states, stand_in)
+
+
+def _computed(run_spec: RunSpec, states: Sequence[RequestState], stand_in: StandIn) -> RunStats:
+    state = ScenarioState(run_spec.adapter_spec, list(states), annotator_specs=run_spec.annotators)
+    with tempfile.TemporaryDirectory(prefix="milepost-helm-") as cache:
+        if run_spec.annotators:
+            state = replace(state, request_states=_annotated(run_spec, state.request_states, cache))
+        stats: list[Stat] = []
+        per_instance: list[PerInstanceStats] = []
+        for spec in run_spec.metric_specs:
+            result = create_metric(spec).evaluate(state, stand_in.service, cache, 1)
+            stats.extend(result.aggregated_stats)
+            per_instance.extend(result.per_instance_stats)
+    return RunStats(state, remove_stats_nans(stats), remove_per_instance_stats_nans(per_instance))
+
+
+def _annotated(run_spec: RunSpec, states: list[RequestState], cache: str) -> list[RequestState]:
+    annotators: list[Any] = [
+        create_object(inject_object_spec_args(spec, constant_bindings={"file_storage_path": cache}))
+        for spec in run_spec.annotators or ()
+    ]
+    if all(getattr(annotator, "use_global_metric", False) for annotator in annotators):
+        of_all = [annotator.annotate_all(states) for annotator in annotators][-1]
+        return [replace(state, annotations=own) for state, own in zip(states, of_all, strict=True)]
+    return [
+        replace(state, annotations={annotator.name: annotator.annotate(state) for annotator in annotators})
+        for state in states
+    ]
+
+
+def lower_is_better(run_spec: RunSpec) -> Mapping[str, bool | None]:
+    """Return, by the name of a statistic, HELM's word on which direction is better."""
+    found: dict[str, bool | None] = {}
+    for spec in run_spec.metric_specs:
+        try:
+            for metric in get_class_by_name(spec.class_name)(**spec.args).get_metadata():
+                found[metric.name] = metric.lower_is_better
+        except NotImplementedError:  # a metric without metadata
+            continue
+    return found

@@ -1,0 +1,65 @@
+"""What is wrong with entries and data, in one line and before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
+
+import milepost
+from milepost.errors import MilepostError
+
+
+def refused(source: Path, data: Path, out: Path, *helm: str) -> str:
+    with pytest.raises(MilepostError) as failure:
+        milepost.evaluate(source, helm=helm, max_eval_instances=2, helm_data=data, output_path=out)
+    assert not (out / "store").exists()
+    return failure.value.one_line
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("mmlux:subject=anatomy", "HELM knows no run entry 'mmlux' (nearest: mmlu"),
+        ("mmlu:subject", "'subject' is not key=value"),
+        (
+            "mmlu:subject=anatomy,model=openai/gpt2",
+            "leave out model=openai/gpt2: the checkpoints are the models",
+        ),
+        ("mmlu:subjekt=anatomy", "HELM refuses the entry 'mmlu:subjekt=anatomy'"),
+        ("mmlu:subject=anatomy,data_augmentation=nonsense", "Unknown data_augmentation: nonsense"),
+        ("wildbench:subset=v2", "cannot be run here"),
+        ("omni_math", "lets another model judge"),
+    ],
+)
+def test_an_entry_that_cannot_be_run(
+    entry: str, said: str, run_folder: Path, helm_data: Path, helm_environment: object, tmp_path: Path
+) -> None:
+    assert said in refused(run_folder, helm_data, tmp_path / "out", entry)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('entries: [\n  {description: "boolq", priority: 1}\n  {{\n]\n', "entries.conf, line "),
+        ("runs: []\n", "no list named entries"),
+        ("entries: [{priority: 1}]\n", "an entry without a description"),
+        ('entries: [\n {description: "boolq:model=text"}\n]\n', "entries.conf, line 2"),
+    ],
+)
+def test_a_file_of_entries_that_is_not_right(
+    text: str, said: str, run_folder: Path, helm_data: Path, helm_environment: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "entries.conf"
+    path.write_text(text)
+    assert said in refused(run_folder, helm_data, tmp_path / "out", str(path))
+
+
+def test_data_that_cannot_be_downloaded_are_named_with_their_address_and_place(
+    run_folder: Path, helm_environment: object, tmp_path: Path
+) -> None:
+    said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", "boolq")
+    assert "https://" in said
+    assert str(tmp_path / "nothing" / "scenarios" / "boolq") in said

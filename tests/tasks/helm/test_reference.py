@@ -1,0 +1,169 @@
+"""Milepost's files of a HELM run beside those of `helm-run` with HELM's Hugging Face client, in float32."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
+
+import milepost
+from milepost.api.helm_files import export_helm
+from milepost.results.selection import select_all_rows
+from milepost.store import ResultsIndex
+
+from .conftest import ENTRIES, LONG_ENTRY, N_ARTICLES, N_INSTANCES, STEPS, read
+
+NOT_COMPARED = {"inference_runtime", "batch_size"}
+"""Milepost does not time single requests."""
+LOGPROB_SUMS = {"logprob"}
+
+
+@pytest.fixture(scope="module")
+def results(
+    run_folder: Path,
+    helm_data: Path,
+    helm_environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    for name, entries, n in (("short", ENTRIES, N_INSTANCES), ("long", (LONG_ENTRY,), N_ARTICLES)):
+        done = milepost.evaluate(
+            run_folder, helm=entries, max_eval_instances=n, helm_data=helm_data, output_path=out / name
+        )
+        assert not done.failures
+        assert len(done.scored) == len(STEPS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported")
+    for name in ("short", "long"):
+        export_helm(ResultsIndex.open(results / name), out)
+    return out
+
+
+def pairs(reference: Path, exported: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield each of HELM's run folders with Milepost's of the same run."""
+    for theirs in sorted(reference.iterdir()):
+        if (theirs / "stats.json").is_file():
+            name = theirs.name
+            for step in STEPS:
+                name = name.replace(f"model=huggingface_{step}", f"model={series(exported)}_{step}")
+            yield theirs, exported / "runs" / "milepost" / name
+
+
+def series(exported: Path) -> str:
+    first = next((exported / "runs" / "milepost").iterdir()).name
+    return first.rpartition("model=")[2].rpartition("_")[0]
+
+
+def test_every_statistic_is_the_same(reference: Path, exported: Path) -> None:
+    n_compared = 0
+    for theirs, ours in pairs(reference, exported):
+        found = {json.dumps(stat["name"], sort_keys=True): stat for stat in read(ours, "stats")}
+        expected = {json.dumps(stat["name"], sort_keys=True): stat for stat in read(theirs, "stats")}
+        left_out = {key for key, stat in expected.items() if stat["name"]["name"] in NOT_COMPARED}
+        assert found.keys() == expected.keys() - left_out
+        for key, stat in found.items():
+            tolerance = 1e-4 if stat["name"]["name"] in LOGPROB_SUMS else 1e-6
+            for field in ("count", "sum", "min", "max", "mean", "stddev"):
+                close = pytest.approx(expected[key].get(field), rel=1e-6, abs=tolerance)
+                assert stat.get(field) == close, (ours.name, key, field)
+            n_compared += 1
+    assert n_compared > 1500
+
+
+def test_prompts_texts_and_tokens_are_the_same(reference: Path, exported: Path) -> None:
+    for theirs, ours in pairs(reference, exported):
+        found = read(ours, "scenario_state")["request_states"]
+        expected = read(theirs, "scenario_state")["request_states"]
+        assert [plain(state) for state in found] == [plain(state) for state in expected], ours.name
+        for state, other in zip(found, expected, strict=True):
+            for ours_text, theirs_text in zip(
+                *(s["result"]["completions"] for s in (state, other)), strict=True
+            ):
+                logprobs = [token["logprob"] for token in ours_text["tokens"]]
+                assert logprobs == pytest.approx([t["logprob"] for t in theirs_text["tokens"]], abs=1e-3)
+
+
+def plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a request state without the model's name, times and numbers."""
+    texts = [
+        [completion["text"], [token["text"] for token in completion["tokens"]]]
+        for completion in state["result"]["completions"]
+    ]
+    request = {key: value for key, value in state["request"].items() if not key.startswith("model")}
+    return {**state, "result": texts, "request": request}
+
+
+def test_statistics_of_instances_are_the_same(reference: Path, exported: Path) -> None:
+    for theirs, ours in pairs(reference, exported):
+        found, expected = (read(folder, "per_instance_stats") for folder in (ours, theirs))
+        assert len(found) == len(expected)
+        for own, other in zip(found, expected, strict=True):
+            assert own["instance_id"] == other["instance_id"]
+            values = {s["name"]["name"]: s.get("mean") for s in other["stats"]}
+            for stat in own["stats"]:
+                assert stat.get("mean") == pytest.approx(values[stat["name"]["name"]], abs=1e-4, rel=1e-6)
+
+
+def test_run_specs_and_scenarios_are_the_same_but_for_the_model(reference: Path, exported: Path) -> None:
+    for theirs, ours in pairs(reference, exported):
+        assert read(ours, "scenario") == read(theirs, "scenario")
+        found, expected = (read(folder, "run_spec") for folder in (ours, theirs))
+        for spec in (found, expected):
+            del spec["name"], spec["adapter_spec"]["model"], spec["adapter_spec"]["model_deployment"]
+        assert found == expected
+
+
+def test_helm_summarizes_them(exported: Path, helm_environment: dict[str, str]) -> None:
+    command = [
+        str(Path(sys.executable).with_name("helm-summarize")),
+        "-o",
+        str(exported),
+        "--suite",
+        "milepost",
+    ]
+    done = subprocess.run(command, env=helm_environment, cwd=exported, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = (exported / "runs" / "milepost" / "groups" / "mmlu.json").read_text()
+    assert all(step in table for step in STEPS)
+
+
+def test_the_table_shows_helms_headlines(results: Path, exported: Path) -> None:
+    rows = {
+        (row.task, row.checkpoint, row.metric, row.filter): row
+        for row in select_all_rows(ResultsIndex.open(results / "short"))
+    }
+    for step in STEPS:
+        stats = read(
+            run_of(exported, "mmlu:subject=anatomy,method=multiple_choice_joint,model", step), "stats"
+        )
+        row = rows["mmlu:subject=anatomy", step, "exact_match", "test"]
+        assert row.value == next(
+            s["mean"] for s in stats if s["name"] == {"name": "exact_match", "split": "test"}
+        )
+        assert row.higher_is_better is True
+        assert row.chance == pytest.approx(0.25)
+        assert row.stderr is not None
+    firsts: dict[str, tuple[str, str]] = {}
+    for row in select_all_rows(ResultsIndex.open(results / "short")):
+        firsts.setdefault(row.task, (row.metric, row.filter))
+    assert firsts["helm:boolq"] == ("quasi_exact_match", "valid")
+    assert firsts["helm:narrative_qa"] == ("f1_score", "test")
+    assert firsts["twitter_aae:demographic=aa"] == ("bits_per_byte", "test")
+
+
+def run_of(exported: Path, beginning: str, step: str) -> Path:
+    folders = (exported / "runs" / "milepost").iterdir()
+    return next(
+        folder for folder in folders if folder.name.startswith(beginning) and folder.name.endswith(step)
+    )
