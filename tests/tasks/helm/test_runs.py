@@ -16,6 +16,8 @@ pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm`
 
 import milepost
 from milepost.plan.plan_files import load_plan
+from milepost.results.selection import select_all_rows
+from milepost.store import ResultsIndex
 from milepost.tasks.helm import installation
 
 from .conftest import STEPS
