@@ -132,20 +132,19 @@ def _prompts(
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS, shard_sequences
     from milepost.run.journal import Journal
     from milepost.run.planning import make_plan
+    from milepost.tasks.question_source import ModelTraits
     from milepost.tasks.settings import TaskSettings
     from milepost.types import GenerationDefaults
 
     with Journal() as journal:
-        plan = make_plan(
-            TaskSettings(names=(name,), limit=docs),
-            lambda: tokenizer,
-            GPT2,
-            MAX_LENGTH,
-            shard_tokens=DEFAULT_SHARD_TOKENS,
-            reuse=False,
-            journal=journal,
+        models = ModelTraits(
+            load_tokenizer=lambda: tokenizer,
+            tokenizer_id=GPT2,
+            max_length=MAX_LENGTH,
             defaults=GenerationDefaults(stop_tokens=(tokenizer.eos_token_id,)),
-        ).plan
+        )
+        settings = TaskSettings(names=(name,), limit=docs)
+        plan = make_plan(settings, models, journal, shard_tokens=DEFAULT_SHARD_TOKENS, reuse=False).plan
     (task,) = plan.tasks
     asked = [json.loads(arguments)[0] for arguments in task.docs.table()["arguments"].to_pylist()]
     prompts = []

@@ -110,18 +110,17 @@ def _plan(task: Task) -> Plan:
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS
     from milepost.run.journal import Journal
     from milepost.run.planning import make_plan
+    from milepost.tasks.question_source import ModelTraits
     from milepost.tasks.settings import TaskSettings
 
     with Journal() as journal:
-        return make_plan(
-            TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot),
-            lambda: AutoTokenizer.from_pretrained(GPT2),
-            GPT2,
-            MAX_LENGTH,
-            shard_tokens=DEFAULT_SHARD_TOKENS,
-            reuse=True,
-            journal=journal,
-        ).plan
+        settings = TaskSettings(names=(task.lm_eval,), num_fewshot=task.num_fewshot)
+        models = ModelTraits(
+            load_tokenizer=lambda: AutoTokenizer.from_pretrained(GPT2),
+            tokenizer_id=GPT2,
+            max_length=MAX_LENGTH,
+        )
+        return make_plan(settings, models, journal, shard_tokens=DEFAULT_SHARD_TOKENS).plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from milepost.errors import TokenizerError
-from milepost.run import planning
+from milepost.run import chat
 from milepost.run.time_limit import time_limit
 
 
@@ -55,9 +55,9 @@ def test_in_another_thread_nothing_is_limited() -> None:
 
 
 def test_a_chat_template_that_does_not_end_is_told(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "MOST_CHAT_SECONDS", 0.5)
+    monkeypatch.setattr(chat, "MOST_SECONDS", 0.5)
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     tokenizer.chat_template = loop
     with pytest.raises(TokenizerError, match="chat template takes more than"):
-        planning._render_chat(tokenizer, [{"role": "user", "content": "q"}])
+        chat.render_chat(tokenizer, [{"role": "user", "content": "q"}])

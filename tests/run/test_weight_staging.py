@@ -55,10 +55,10 @@ def test_staged_weights_are_bit_for_bit_those_copied_without_staging(
     staging = Staging()
     staging.offer(second)
     before = {key: tensor.clone() for key, tensor in live.module.state_dict().items()}
-    staging.look(live, path)
+    staging.stage(live, path)
     for key, tensor in live.module.state_dict().items():
         assert torch.equal(tensor, before[key]), "the module that is scored is as it was"
-    staged = staging.of(second)
+    staged = staging.staged(second)
     assert staged
     live.copy_from(second, staged)
     plain.copy_from(second)
@@ -70,17 +70,17 @@ def test_a_second_checkpoint_is_not_staged_before_the_first_is_forgotten(tmp_pat
     first, second, third = checkpoints(tmp_path, "llama", 3)
     live, staging = LiveModel.build(first), Staging()
     staging.offer(second)
-    staging.look(live, path)
+    staging.stage(live, path)
     staging.offer(third)
-    staging.look(live, path)
-    assert staging.of(second)
-    assert staging.of(third) is None
-    kept = [weakref.ref(tensor) for tensor in (staging.of(second) or {}).values()]
+    staging.stage(live, path)
+    assert staging.staged(second)
+    assert staging.staged(third) is None
+    kept = [weakref.ref(tensor) for tensor in (staging.staged(second) or {}).values()]
     staging.forget(second)
     gc.collect()
     assert not any(ref() is not None for ref in kept)
-    staging.look(live, path)
-    assert staging.of(third)
+    staging.stage(live, path)
+    assert staging.staged(third)
 
 
 def test_what_does_not_fit_the_module_or_the_room_is_not_staged(tmp_path: Path, path: Any) -> None:
@@ -91,13 +91,13 @@ def test_what_does_not_fit_the_module_or_the_room_is_not_staged(tmp_path: Path, 
         staging = Staging()
         staging.offer(weights)
         path.staging_bytes = changed
-        staging.look(live, path)
-        assert staging.of(weights) is None
+        staging.stage(live, path)
+        assert staging.staged(weights) is None
     converted = checkpoints(tmp_path / "c", "mixtral")
     path.staging_bytes = ROOM
     staging.offer(converted[1])
-    staging.look(LiveModel.build(converted[0]), path)
-    assert staging.of(converted[1]) is None
+    staging.stage(LiveModel.build(converted[0]), path)
+    assert staging.staged(converted[1]) is None
 
 
 class Stream:
@@ -203,7 +203,7 @@ def wait_for_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a look between shards come after the next checkpoint was read."""
     import threading
 
-    own = Staging.look
+    own = Staging.stage
 
     def later(self: Staging, model: LiveModel, path: GpuPath | None) -> None:
         for thread in threading.enumerate():
@@ -211,7 +211,7 @@ def wait_for_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
                 thread.join()
         own(self, model, path)
 
-    monkeypatch.setattr(Staging, "look", later)
+    monkeypatch.setattr(Staging, "stage", later)
 
 
 def test_whole_runs_with_and_without_staging_and_without_memory_for_it_score_the_same(

@@ -207,7 +207,7 @@ ELSEWHERE = {
     "store/safe_paths.py": "the one way",
     "store/folder.py": "makes the folder itself, and tries whether it can",
     "api/compare.py": "the folder of a report that the user names",
-    "run/planning.py": "plans in the cache",
+    "run/plan_cache.py": "plans in the cache",
     "run/plan_folder.py": "a folder that the user names",
     "run/convert.py": "a folder that the user names",
 }

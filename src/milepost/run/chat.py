@@ -1,4 +1,4 @@
-"""Which of a tokenizer's chat templates `--apply-chat-template` means."""
+"""Choose the chat template that `--apply-chat-template` names, and render prompts with it."""
 
 from __future__ import annotations
 
@@ -6,38 +6,78 @@ import logging
 from typing import Any
 
 from milepost.errors import TokenizerError
+from milepost.run.time_limit import time_limit
+
+MOST_SECONDS = 10.0
+"""Time limit of a chat template for one prompt; usual ones take a millisecond."""
 
 logger = logging.getLogger("milepost.run")
 
 
-def choose_chat_template(tokenizer: Any, asked: bool | str) -> None:
-    """Make the template asked for the tokenizer's only one.
+def choose_chat_template(tokenizer: Any, chosen: bool | str) -> None:
+    """Make the chosen template the tokenizer's only one.
 
-    lm_eval checks the name as well, but then renders with the template called `default` whatever was asked.
+    lm_eval checks the name as well, but then renders with the template called `default` in any case.
     Source: lm_eval/models/huggingface.py, `chat_template` and `apply_chat_template`.
 
     Args:
-        asked: as in `TaskSettings.apply_chat_template`.
+        chosen: as in `TaskSettings.apply_chat_template`.
 
     Raises:
-        TokenizerError: there is no such template, or none at all.
+        TokenizerError: the tokenizer has no such template, or no template.
     """
-    if not asked:
+    if not chosen:
         return
-    there = tokenizer.chat_template
-    if not there:
+    templates = tokenizer.chat_template
+    if not templates:
         raise TokenizerError(
             "--apply-chat-template: the tokenizer has no chat template",
             "leave the option out, or pass --tokenizer PATH with one that has",
         )
-    if not isinstance(there, dict):
-        if isinstance(asked, str):
-            logger.warning("the tokenizer has one chat template, which has no name; it is used for %r", asked)
+    if not isinstance(templates, dict):
+        if isinstance(chosen, str):
+            logger.warning(
+                "the tokenizer has one chat template, which has no name; it is used for %r", chosen
+            )
         return
-    name = asked if isinstance(asked, str) else "default"
-    if name not in there:
+    name = chosen if isinstance(chosen, str) else "default"
+    if name not in templates:
         raise TokenizerError(
             f"--apply-chat-template: the tokenizer has no chat template {name!r}",
-            "it has " + ", ".join(sorted(there)),
+            "it has " + ", ".join(sorted(templates)),
         )
-    tokenizer.chat_template = there[name]
+    tokenizer.chat_template = templates[name]
+
+
+def render_chat(tokenizer: Any, messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    """Render messages with the chat template; one that refuses a system message gets none.
+
+    Source: lm_eval/models/huggingface.py, `HFLM.apply_chat_template`.
+
+    Raises:
+        TokenizerError: the template runs for too long.
+    """
+    import jinja2
+
+    def render(history: list[dict[str, str]]) -> str:
+        with time_limit(MOST_SECONDS, _endless_template):
+            text: str = tokenizer.apply_chat_template(
+                history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        return text
+
+    try:
+        return render(messages)
+    except jinja2.exceptions.TemplateError:
+        logger.warning("the chat template refuses a system message; it is left out")
+        return render([message for message in messages if message["role"] != "system"])
+
+
+def _endless_template() -> TokenizerError:
+    return TokenizerError(
+        f"the model's chat template takes more than {MOST_SECONDS:.0f} s for one prompt",
+        "leave out --apply-chat-template, or pass --tokenizer PATH with a sound one",
+    )

@@ -1,4 +1,4 @@
-"""The device that a run computes on."""
+"""Choose the device that a run computes on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from milepost.errors import MilepostError
 
 
 def resolve_device(device: str) -> str:
-    """`auto` becomes the first of cuda, mps, cpu that is there.
+    """Return the device; `auto` becomes the first of cuda, mps, cpu that exists.
 
     Raises:
-        MilepostError: the device asked for is not there.
+        MilepostError: the device does not exist here.
     """
     if device == "cpu":
         return device
@@ -20,7 +20,7 @@ def resolve_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     gpus = [f"cuda:{number}" for number in range(n_gpus)]
-    there = ["cpu", *(["mps"] if has_mps else []), *(["cuda"] if gpus else []), *gpus]
-    if device in there:
+    devices = ["cpu", *(["mps"] if has_mps else []), *(["cuda"] if gpus else []), *gpus]
+    if device in devices:
         return device
-    raise MilepostError(f"there is no device {device!r} here", "auto, or one of " + ", ".join(there))
+    raise MilepostError(f"there is no device {device!r} here", "auto, or one of " + ", ".join(devices))

@@ -1,4 +1,4 @@
-"""Engines with conditions: what must be true of a run that asks for one, and who answers for a server."""
+"""Check engines that cannot run every plan, and connect to the server of `--engine openai`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from milepost.types import Checkpoint
 
 
 def check_engine(config: EvalConfig, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:
-    """Whether the engine asked for can answer these plans; of a server, whether it is there.
+    """Check that the engine can run these plans, and that a server can be reached.
 
     Raises:
-        MilepostError: a task's texts cannot be had of it; several checkpoints for one server, nobody at
-            `--base-url`, or no such model there.
+        MilepostError: the engine cannot generate a task's texts; there are several checkpoints for one
+            server, no server at `--base-url`, or no such model there.
     """
     for plan in plans:
         for task in plan.tasks:
@@ -37,7 +37,7 @@ def _check_served(config: EvalConfig, checkpoints: Sequence[Checkpoint]) -> None
 
 
 def connect(config: EvalConfig) -> Inference:
-    """The served model in place of one in memory."""
+    """Return the served model, in place of one in memory."""
     from milepost.engine.server.client import ServerClient
     from milepost.engine.server.engines import ServerEngine, ServerGenerator
 

@@ -1,4 +1,4 @@
-"""The first checkpoint's weights, read while the plan is made."""
+"""Read the first checkpoint's weights while the plan is made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FirstWeights:
-    """Reads and hashes a checkpoint's files in the background, from when it is made."""
+    """Reads and hashes a checkpoint's files in the background, from its construction on."""
 
     def __init__(self, checkpoint: Checkpoint, results: ResultsFolder, held: HeldFiles) -> None:
         self._checkpoint = checkpoint
@@ -34,7 +34,7 @@ class FirstWeights:
         self._thread.start()
 
     def of(self, checkpoint: Checkpoint) -> HeldFiles | None:
-        """What was read, once it is; None for another checkpoint, and from the second call on."""
+        """Wait for the files and return them; None for another checkpoint, and from the second call on."""
         if checkpoint.source != self._checkpoint.source or self._held is None:
             return None
         self._thread.join()
@@ -42,7 +42,7 @@ class FirstWeights:
         return held
 
     def _read(self, held: HeldFiles) -> None:
-        """Read files whose hash is not known, and others if there are no scores yet of this model."""
+        """Read the files whose hash is not known, and all if no score of this model is stored."""
         folder = self._checkpoint.location
         assert isinstance(folder, Path)
         try:
@@ -51,17 +51,17 @@ class FirstWeights:
                 for file in identity.files:
                     held.sha256(folder / file.name)
         except MilepostError:
-            return  # whoever reads it in its turn says what is wrong
+            return  # the error is raised again when its turn comes
 
 
 def read_first(series: Sequence[PreparedSeries], config: EvalConfig) -> FirstWeights | None:
-    """Begin with the first checkpoint; None where its weights need not be read, or cannot be ahead of time.
+    """Begin to read the first checkpoint; None where its weights are not needed or cannot be read early.
 
-    Torch must have been imported: two threads that import it at once can get in each other's way.
+    Torch must be imported: two threads that import it at once can get in each other's way.
     """
     from milepost.weights import HeldFiles
 
-    first = next((checkpoint for one in series for checkpoint in one.checkpoints), None)
+    first = next((checkpoint for prepared in series for checkpoint in prepared.checkpoints), None)
     if first is None or config.engine == "openai" or first.base is not None:
         return None
     if first.format != SAFETENSORS.name or not isinstance(first.location, Path):

@@ -1,4 +1,4 @@
-"""The requests of one shard through the engines: some are scored, others continued."""
+"""Run the requests of a shard through the engines: some are scored, others continued."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ShardAnswers:
-    """What a model answered to the R requests of a shard."""
+    """The answers of a model to the R requests of a shard."""
 
     loglikelihood: npt.NDArray[np.float64]
-    """[R] nats; NaN where the model gave none, and where a text was asked for."""
+    """[R] nats; NaN where the model gave no number, and where a text is generated."""
     greedy: npt.NDArray[np.bool_]
     """[R]"""
     generated: Texts | None
-    """[R] the texts of each request; None where it was scored or the model gave no numbers. None in all where
-    the shard asks for no text."""
+    """[R] the texts of each request; None where it was scored or the model gave no numbers. None in place of
+    the list where the shard generates no text."""
     failed: dict[int, str] = field(default_factory=dict)
-    """By request, counted from the shard's first, why the model raised an exception on it."""
+    """By request, counted from the shard's first: the exception that the model raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,14 @@ class Inference:
 
     engine: Engine
     generator: Generator | None
-    """None where no text is asked for."""
+    """None where no text is generated."""
 
     def answer(self, task: TaskPlan, shard: Shard) -> ShardAnswers:
-        """Raises: MilepostError for a token id that the model does not have."""
+        """Answer the requests of a shard.
+
+        Raises:
+            MilepostError: a token id that the model does not have.
+        """
         request_of = requests_of(task.encoded, shard)
         n_requests = shard.last - shard.first
         asked = task.generations.of[shard.first : shard.last]
@@ -108,12 +112,12 @@ class Inference:
 
     @property
     def joins_shards(self) -> bool:
-        """Whether `answer_joined` is faster than `answer` shard by shard."""
+        """Whether `answer_joined` is faster than `answer` for each shard."""
         return self.engine.joins_shards
 
     @property
     def gpu(self) -> GpuPath | None:
-        """The GPU path, where that is all that runs: texts take what memory there is themselves."""
+        """The GPU path, where no generator needs the memory; else None."""
         from milepost.engine.failure_isolation import FailureIsolatingEngine
         from milepost.engine.packed import PackedEngine
 
@@ -123,7 +127,7 @@ class Inference:
     def answer_joined(
         self, shards: Sequence[tuple[TaskPlan, Shard]]
     ) -> abc.Generator[ShardAnswers, None, None]:
-        """The answers of shards that ask for no texts, in their order, each when it is complete.
+        """Yield the answers of shards without generated texts, in their order, each when it is complete.
 
         Raises:
             MilepostError: a token id that the model does not have.
@@ -136,18 +140,18 @@ class Inference:
             yield ShardAnswers(*sums, None, _failed(scores, request_of))
 
     def name_for(self, task: TaskPlan, shard: Shard) -> str:
-        """Which engines answer a shard, for its record."""
+        """Return the names of the engines that answer a shard, for its record."""
         asked = task.generations.of[shard.first : shard.last]
         return "+".join(
             engine.name for engine in self._used(bool((asked < 0).any()), bool((asked >= 0).any()))
         )
 
     def name(self, plan: Plan) -> str:
-        """Which engines answer a plan."""
+        """Return the names of the engines that answer a plan."""
         return "+".join(engine.name for engine in self._used_by(plan))
 
     def fallback(self, plan: Plan) -> str | None:
-        """Why faster ones are not used."""
+        """Return the reason why faster engines are not used; None where they are."""
         return "; ".join(engine.fallback for engine in self._used_by(plan) if engine.fallback) or None
 
     def _used_by(self, plan: Plan) -> list[Engine | Generator]:
@@ -159,12 +163,12 @@ class Inference:
 
 
 def _failed(scores: Scores, request_of: npt.NDArray[np.int64]) -> dict[int, str]:
-    """By request, why the model raised on one of its sequences."""
+    """Return, by request, the exception that the model raised on one of its sequences."""
     return {int(request_of[i]): why for i, why in scores.failed.items()}
 
 
 def _pairs(task: TaskPlan, shard: Shard) -> npt.NDArray[np.bool_]:
-    """[R] whether a request is a context and a continuation; an empty text scored whole is 0 nats."""
+    """Return [R] whether a request is a context and a continuation; an empty text scored whole is 0 nats."""
     pairs: npt.NDArray[np.bool_] = task.kinds[shard.first : shard.last] == KINDS.index("loglikelihood")
     return pairs
 
@@ -172,9 +176,9 @@ def _pairs(task: TaskPlan, shard: Shard) -> npt.NDArray[np.bool_]:
 def _by_request(
     scores: Scores, request_of: npt.NDArray[np.int64], n_requests: int, pairs: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """A request's log-likelihood is the sum over its sequences, greedy if all of them are.
+    """Return [R] log-likelihoods, the sum over a request's sequences, and whether all of them are greedy.
 
-    A pair without a sequence could not be asked (`EncodedTask.unscorable`): NaN.
+    A pair without a sequence cannot be scored (`EncodedTask.unscorable`): its log-likelihood is NaN.
     """
     loglikelihood = np.zeros(n_requests)
     np.add.at(loglikelihood, request_of, scores.loglikelihood)

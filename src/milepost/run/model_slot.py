@@ -55,7 +55,7 @@ class ModelSlot:
             self._built_for = series.tokenizer_id, dtype
             self._inference = self._build_inference(self._model, series, plan)
         else:
-            self._model.copy_from(weights, self._staging.of(weights))
+            self._model.copy_from(weights, self._staging.staged(weights))
             self._staging.forget(weights)
         weights.tensors.clear()  # only the next checkpoint's stay in memory beside the module
         return self._inference, self._model.n_parameters
@@ -67,7 +67,7 @@ class ModelSlot:
     def stage_next(self) -> None:
         """Begin between two shards to copy the announced weights to the device, if it has room."""
         if self._model is not None and self._inference is not None:
-            self._staging.look(self._model, self._inference.gpu)
+            self._staging.stage(self._model, self._inference.gpu)
 
     def forget(self, weights: CheckpointWeights) -> None:
         """Free what is on the device of weights that are loaded, or never will be."""

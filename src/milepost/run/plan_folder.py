@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError, TokenizerError
 from milepost.plan.plan import Plan
 from milepost.plan.plan_files import load_plan, save_plan
-from milepost.run.planning import PlannedTasks, write_docs
+from milepost.run.plan_cache import write_docs
+from milepost.run.planning import PlannedTasks, as_json
 from milepost.run.series import PreparedSeries
 from milepost.run.software_versions import versions
 from milepost.tasks.question_source import ModelTraits
@@ -96,7 +95,7 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
     made_for = plan.settings.get("generation_defaults")
     if plan.asks_texts and made_for is not None:
         for checkpoint, own in series.generations.items():
-            if json.loads(json.dumps(asdict(own))) != made_for:
+            if as_json(own) != made_for:
                 raise MilepostError(
                     f"generation_config.json of {checkpoint.name} says otherwise than the saved plan was made"
                     " with",

@@ -1,4 +1,4 @@
-"""Do the slow reading of the next item in the background while the caller works on this one."""
+"""Read the next item in the background while the caller works on this one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 def read_ahead(items: Sequence[Item], read: Callable[[Item], Value]) -> Iterator[tuple[Item, Future[Value]]]:
-    """Each item with the (perhaps failed) result of `read`, which is always one item ahead of the caller.
+    """Yield each item with the (perhaps failed) result of `read`, which is one item ahead of the caller.
 
     At most two results exist at a time: the one handed out and the next. The threads are daemons, so an
     interrupt need not wait for a download.

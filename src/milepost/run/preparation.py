@@ -138,13 +138,10 @@ def _plan_series(
         elif key not in tasks:
             tasks[key] = make_plan(
                 config.tasks,
-                series.load_tokenizer,
-                series.tokenizer_id,
-                series.max_length,
+                series.traits(key),
+                journal,
                 shard_tokens=config.shard_tokens,
                 reuse=not config.fresh_plan,
-                journal=journal,
-                defaults=key[-1],
             )
             if first is None:
                 _warn_of_truncation(tasks[key].plan)

@@ -1,4 +1,4 @@
-"""Records written by a thread while the device computes the next ones."""
+"""Write records in a thread while the device computes the next ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from milepost.store.atomic_files import write_together
 
 
 class RecordWriter:
-    """Writes files in the order given; use as a context manager, which ends when all of them are there.
+    """Writes files in the order of the calls; use as a context manager, which ends when all are written.
 
-    Files that wait together are written together: each is synced and renamed as always, their folder is
-    synced once. What cannot be written is raised by the next call, and nothing after it is written.
+    Files that wait together are written together: each is synced and renamed as usual, their folder is synced
+    once. An error of a file is raised by the next call, and no later file is written.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class RecordWriter:
             self._raise_error()
 
     def write(self, path: Path, content: Callable[[], bytes], then: Callable[[], None]) -> None:
-        """Have `content()` written to `path`, and `then()` called once it is there, both on the thread.
+        """Write `content()` to `path` on the thread, and call `then()` once the file exists.
 
         Raises:
             StorageError: an earlier file could not be written.
@@ -47,7 +47,7 @@ class RecordWriter:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until everything given so far is on the disk.
+        """Wait until every file so far is on the disk.
 
         Raises:
             StorageError: a file could not be written.
@@ -72,7 +72,7 @@ class RecordWriter:
                 write_together([(path, content()) for path, content, _ in batch])
                 for _, _, then in batch:
                     then()
-            except BaseException as error:  # whoever gave the files raises it
+            except BaseException as error:  # the thread that gave the files raises it
                 self._error = error
             with self._changed:
                 self._busy = False

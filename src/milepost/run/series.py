@@ -13,6 +13,7 @@ from milepost.errors import CheckpointError, SourceError, TokenizerError
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.sources import fetch, fetch_config
+from milepost.tasks.question_source import ModelTraits
 from milepost.types import Checkpoint, GenerationDefaults, Series, step_order
 
 if TYPE_CHECKING:
@@ -89,6 +90,16 @@ class PreparedSeries:
     def keys(self) -> list[PlanKey]:
         """Those of its checkpoints, in their order."""
         return list(dict.fromkeys(self.key_of(checkpoint) for checkpoint in self.checkpoints))
+
+    def traits(self, key: PlanKey) -> ModelTraits:
+        """Return what the plan with this key depends on, besides the tasks."""
+        tokenizer_id, max_length, defaults = key
+        return ModelTraits(
+            load_tokenizer=self.load_tokenizer,
+            tokenizer_id=tokenizer_id,
+            max_length=max_length,
+            defaults=defaults,
+        )
 
 
 def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None) -> PreparedSeries:

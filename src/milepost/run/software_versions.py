@@ -1,4 +1,4 @@
-"""Versions of the software that a score or a metric depends on."""
+"""Look up the versions of the software that scores and metrics depend on."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from milepost.version import __version__
 
 _LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers", "datasets")
 COMPUTING = ("torch", "transformers")
-"""Of them, those that compute the scores."""
+"""The libraries that compute scores."""
 _FOR_METRICS = ("lm_eval", "datasets")
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Name to version of Milepost and of the libraries that are installed.
+    """Return the versions of Milepost and of the installed libraries, by name.
 
-    Milepost's own is told by itself, so that it also works from a source tree that is not installed.
+    Milepost's version comes from its source, so that a source tree need not be installed.
     """
     installed = {name: installed_version(name) for name in _LIBRARIES}
     return {"milepost": __version__, **{name: found for name, found in installed.items() if found}}
 
 
 def installed_version(name: str) -> str | None:
-    """The version of an installed library, without importing it; None where it is not installed."""
+    """Return the version of a library without importing it; None where it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -33,7 +33,7 @@ def installed_version(name: str) -> str | None:
 
 
 def can_compute_metrics() -> bool:
-    """Whether lm_eval and datasets, which prompts and metrics come from, can be imported here."""
+    """Return whether lm_eval and datasets, which make prompts and metrics, can be imported here."""
     try:
         return all(importlib.util.find_spec(name) is not None for name in _FOR_METRICS)
     except (ImportError, ValueError):

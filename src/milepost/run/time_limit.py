@@ -1,4 +1,4 @@
-"""End Python code of a stranger's, such as a chat template's loops, that runs for too long."""
+"""Limit the time of Python code from outside, such as the loops of a chat template."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def time_limit(seconds: float, error: Callable[[], Exception]) -> Iterator[None]:
-    """Raise `error()` in the code within once `seconds` are over.
+    """Raise `error()` in the block once `seconds` have passed.
 
-    Works in the main thread of systems that have interval timers; elsewhere there is no limit. A timer that
-    was set before goes on afterwards.
+    It works in the main thread of systems with interval timers; elsewhere nothing is limited. An earlier
+    timer goes on afterwards.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield

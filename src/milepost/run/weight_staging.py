@@ -1,4 +1,4 @@
-"""The next checkpoint's weights, brought to the GPU while the present one is scored."""
+"""Copy the next checkpoint's weights to the GPU while the present one is scored."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 class Staging:
-    """At most one checkpoint's weights on the device beside those of the live module.
+    """Holds the weights of at most one checkpoint on the device, beside those of the live module.
 
-    All but `offer` is for the thread that scores.
+    The thread that reads calls `offer`; all else is for the thread that scores.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._offered: CheckpointWeights | None = None
-        """Read, and not looked at yet."""
+        """Weights that were read and may be copied."""
         self._staged: tuple[CheckpointWeights, Upload] | None = None
         self._stream: torch.cuda.Stream | None = None
 
     def offer(self, weights: CheckpointWeights) -> None:
-        """From the thread that reads: these come next. An adapter's are not those of a module."""
+        """Announce the weights that come next; an adapter's do not fit a module."""
         with self._lock:
             self._offered = weights if weights.adapter is None else None
 
-    def look(self, model: LiveModel, path: GpuPath | None) -> None:
-        """Between shards: begin to copy what was offered, if it fits the module and the device has room."""
+    def stage(self, model: LiveModel, path: GpuPath | None) -> None:
+        """Begin between two shards to copy the offered weights, if they fit module and device."""
         if self._staged is not None or path is None or not path.staging_bytes:
             return
         with self._lock:
@@ -48,16 +48,15 @@ class Staging:
         if upload is not None:
             self._staged = weights, upload
 
-    def of(self, weights: CheckpointWeights) -> Mapping[str, torch.Tensor] | None:
-        """These weights on the device, by the module's names, for the computing stream; None where they are
-        not there."""
+    def staged(self, weights: CheckpointWeights) -> Mapping[str, torch.Tensor] | None:
+        """Return these weights on the device, by the module's names; None where they were not copied."""
         if self._staged is None or self._staged[0] is not weights:
             return None
         self._staged[1].join()
         return self._staged[1].tensors
 
     def forget(self, weights: CheckpointWeights) -> None:
-        """Free what there is of a checkpoint: it is in place, or will never be."""
+        """Free the copy of weights that are in place, or never will be."""
         with self._lock:
             if self._offered is weights:
                 self._offered = None

@@ -175,7 +175,7 @@ def test_only_reasons_that_are_faults_are_shown() -> None:
     assert describe_missing({"missing": {}, "reasons": [expected]}) is None
     assert describe_missing({"missing": {"t": 0}}) is None
     many = [{**expected, "kind": "raised", "metric": f"m{i}"} for i in range(5)]
-    assert str(describe_missing({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more figures)")
+    assert str(describe_missing({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more metrics)")
 
 
 def test_a_group_whose_tasks_lack_its_metric_names_their_metrics(folder: Path) -> None:
