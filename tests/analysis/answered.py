@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from milepost.analysis.verdicts import MetricDifference
 from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from tests.analysis.made import measurement
+
+_RANDOM = np.random.default_rng(0)
+RIGHT = _RANDOM.random(200) < 0.7
+WORSE = RIGHT & (_RANDOM.random(200) < 0.8)
 
 
 def task(
@@ -88,3 +93,16 @@ def model(
         groups={group.name: group for group in groups},
         **named,
     )
+
+
+def grouped(answers: np.ndarray, *, by_size: bool) -> Any:
+    tasks = [
+        right("easy", answers[:150], parents=("exam",)),
+        right("hard", answers[150:], parents=("exam",)),
+    ]
+    return model(*tasks, groups=[group("exam", tasks, by_size=by_size)])
+
+
+def only(found: tuple[MetricDifference, ...]) -> MetricDifference:
+    (one,) = found
+    return one

@@ -122,48 +122,44 @@ def _as_means(
     """
     if not parts or any(len(part.values) != len(measured) for part in parts):
         return None
-    import numpy as np
-
     stored = [row.value for row in measured if row.value is not None]
-    strata = None
-    if len(parts) == 1:
-        read = read_curve(parts[0].values, stored)
-        if read is None:
-            return None
-        values, weights, transform = (
-            np.stack([docs.values for docs in read]),
-            read[0].weights,
-            read[0].transform,
-        )
-        if any(not np.array_equal(docs.weights, weights) for docs in read):
-            return None
-        counts = np.isfinite(values).all(axis=0)
-        values, weights = values[:, counts], weights[counts]
-    else:
-        tasks = [_of_group(part) for part in parts]
-        known = [task for task in tasks if task is not None]
-        if len(known) < len(tasks):
-            return None
-        values, weights, of_task = weighted(known)
-        transform = identity
-        if not weights.size:
-            return None
-        # Values may be stored as float32, so the error of their mean depends on their size.
-        scale = float(np.abs(values).mean())
-        if not np.allclose(values @ weights / weights.sum(), stored, rtol=1e-6, atol=1e-6 * scale):
-            return None
-        if np.ptp([part.weight for part in parts]) > 0:
-            strata = of_task
-    return ([DocValues(row, weights, transform) for row in values], strata) if weights.size else None
+    if len(parts) > 1:
+        return _group_means(parts, stored)
+    means = _task_means(parts[0], stored)
+    return None if means is None else (means, None)
 
 
-def _of_group(part: TaskDocs) -> tuple[Values, float] | None:
-    """Return a task's docs with their weight in the group; None if they are not plain numbers."""
+def _task_means(part: TaskDocs, stored: Sequence[float]) -> list[DocValues] | None:
     import numpy as np
 
-    numbers = [as_numbers(values) for values in part.values]
-    known = [values for values in numbers if values is not None]
-    return (np.stack(known), part.weight) if len(known) == len(numbers) else None
+    read = read_curve(part.values, stored)
+    if read is None or any(not np.array_equal(docs.weights, read[0].weights) for docs in read):
+        return None
+    counts = np.isfinite(np.stack([docs.values for docs in read])).all(axis=0)
+    return [docs.of(np.flatnonzero(counts)) for docs in read] if counts.any() else None
+
+
+def _group_means(
+    parts: Sequence[TaskDocs], stored: Sequence[float]
+) -> tuple[list[DocValues], npt.NDArray[np.int64] | None] | None:
+    import numpy as np
+
+    tasks = []
+    for part in parts:
+        numbers = [as_numbers(values) for values in part.values]
+        known = [values for values in numbers if values is not None]
+        if len(known) < len(numbers):
+            return None
+        tasks.append((np.stack(known), part.weight))
+    values, weights, task_of_doc = weighted(tasks)
+    if not weights.size:
+        return None
+    # Values may be stored as float32, so the error of their mean depends on their size.
+    scale = float(np.abs(values).mean())
+    if not np.allclose(values @ weights / weights.sum(), stored, rtol=1e-6, atol=1e-6 * scale):
+        return None
+    has_strata = np.ptp([part.weight for part in parts]) > 0
+    return [DocValues(row, weights, identity) for row in values], task_of_doc if has_strata else None
 
 
 def _in_unit(interval: Interval, first: DocValues) -> Interval:
