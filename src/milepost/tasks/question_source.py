@@ -1,4 +1,4 @@
-"""The interface of a question source, such as lm_eval's tasks, and the values that pass through it.
+"""The interface of a question source (lm_eval's tasks, HELM's scenarios) and the values that pass through it.
 
 A source turns task names into requests before any model is read, and a model's answers into metrics. The
 other rooms know these types and no source; `tasks.registry` finds the sources that a run uses. See decision
@@ -250,7 +250,7 @@ class QuestionSource(Protocol):
     """A library of tasks."""
 
     name: str
-    """`lm_eval`"""
+    """`lm_eval`, `helm`"""
 
     def is_used(self, settings: TaskSettings) -> bool:
         """Return whether `settings` name tasks of this source."""

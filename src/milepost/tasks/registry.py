@@ -1,4 +1,4 @@
-"""The question sources that exist; each is imported only when a run uses it."""
+"""The question sources that exist; a source imports its library only when a run uses it."""
 
 from __future__ import annotations
 
