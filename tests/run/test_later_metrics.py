@@ -192,7 +192,7 @@ def test_a_stored_plan_is_the_plan_less_its_tokens(usual: milepost.Results) -> N
     assert [task.name for task in plan.tasks] == ["where", "who", "prose", "tell"]
     assert [len(task.kinds) for task in plan.tasks] == [32, 32, 3, 2]
     assert [task.choices is not None for task in plan.tasks] == [True, True, False, False]
-    assert plan.asks_texts
+    assert plan.generates_text
 
 
 def test_verify_finds_nothing_wrong(own: Path) -> None:

@@ -20,7 +20,7 @@ Sources of the quantities:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -258,8 +258,7 @@ def _with_verdict(
     else:
         above = "above chance, but " if points.chance is not None else ""
         verdict, reason = "too noisy at this scale", f"{above}no trend beyond its noise"
-    fields = {name: getattr(draft, name) for name in draft.__slots__}
-    return Rating(**{**fields, "verdict": verdict, "reason": reason})
+    return replace(draft, verdict=verdict, reason=reason)
 
 
 def _is_above(

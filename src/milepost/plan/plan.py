@@ -89,7 +89,7 @@ class TaskPlan:
             self._sequences[shard.shard_id] = sequences
         return self._sequences[shard.shard_id]
 
-    def asks_texts(self, shard: Shard) -> bool:
+    def generates_text(self, shard: Shard) -> bool:
         """Return whether a request of the shard is a prompt to continue."""
         return bool((self.generations.of[shard.first : shard.last] >= 0).any())
 
@@ -184,7 +184,7 @@ class Plan:
         return sum(task.encoded.n_requests for task in self.tasks)
 
     @property
-    def asks_texts(self) -> bool:
+    def generates_text(self) -> bool:
         """True if a request is a prompt to continue."""
         return any(task.generations.settings for task in self.tasks)
 

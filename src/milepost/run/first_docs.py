@@ -76,7 +76,7 @@ def time_first_docs(inference: Inference, missing: Sequence[PlannedShard], n_tok
     samples = _samples(inference, missing)
     for sample in samples:
         # A model is tried out once for log-likelihoods, but for texts on each task's prompts.
-        if sample is samples[0] or sample.asks_texts:
+        if sample is samples[0] or sample.generates_text:
             sample.answer(DOCS[0])
     n_sampled = sum(sample.n_tokens for sample in samples)
     s_per_token = 0.0
@@ -100,7 +100,7 @@ class _Sample(Protocol):
     """Time of the last answer."""
 
     @property
-    def asks_texts(self) -> bool: ...
+    def generates_text(self) -> bool: ...
 
     @property
     def is_whole(self) -> bool:
@@ -120,8 +120,8 @@ class _Sample(Protocol):
 def _samples(inference: Inference, missing: Sequence[PlannedShard]) -> list[_Sample]:
     if not inference.joins_shards:
         return [_FirstDocs(inference, shards) for shards in _largest_tasks(missing)]
-    joined = [(task, shard) for task, shard in missing if not task.asks_texts(shard)]
-    texts = [(task, shard) for task, shard in missing if task.asks_texts(shard)]
+    joined = [(task, shard) for task, shard in missing if not task.generates_text(shard)]
+    texts = [(task, shard) for task, shard in missing if task.generates_text(shard)]
     samples: list[_Sample] = [_JoinedShards(inference, joined)] if joined else []
     return samples + [_FirstDocs(inference, shards) for shards in _largest_tasks(texts)]
 
@@ -129,7 +129,7 @@ def _samples(inference: Inference, missing: Sequence[PlannedShard]) -> list[_Sam
 class _JoinedShards:
     """The first of the shards that are scored as one stream."""
 
-    asks_texts = False
+    generates_text = False
     is_whole = True
 
     def __init__(self, inference: Inference, shards: Sequence[PlannedShard]) -> None:
@@ -166,7 +166,7 @@ class _FirstDocs:
         self.seconds = 0.0
 
     @property
-    def asks_texts(self) -> bool:
+    def generates_text(self) -> bool:
         return bool(self._task.generations.settings)
 
     def answer(self, n_docs: int) -> None:

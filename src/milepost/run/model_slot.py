@@ -85,7 +85,7 @@ class ModelSlot:
             budget_tokens=budget_tokens,
             trial=plan.longest_scored(),
         )
-        if not plan.asks_texts:
+        if not plan.generates_text:
             return Inference(engine, None)
         generator = build_generator(
             name,

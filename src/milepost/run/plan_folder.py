@@ -93,7 +93,7 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
             "save a plan of this model",
         )
     made_for = plan.settings.get("generation_defaults")
-    if plan.asks_texts and made_for is not None:
+    if plan.generates_text and made_for is not None:
         for checkpoint, own in series.generations.items():
             if as_json(own) != made_for:
                 raise MilepostError(

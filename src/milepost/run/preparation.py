@@ -133,7 +133,7 @@ def _plan_series(
     """Add the plans of a series to `tasks`."""
     first: PlannedTasks | None = None
     for key in series.keys:
-        if key not in tasks and first is not None and not first.plan.asks_texts:
+        if key not in tasks and first is not None and not first.plan.generates_text:
             tasks[key] = first  # the keys differ in how texts end, and the tasks generate none
         elif key not in tasks:
             tasks[key] = make_plan(

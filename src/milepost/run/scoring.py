@@ -68,9 +68,9 @@ class _Scorer:
         """Score the shards that are free; returns their number and those that other processes have."""
         n_scored, others = 0, list[PlannedShard]()
         if self.inference.joins_shards and not share:
-            joined = [(task, shard) for task, shard in missing if not task.asks_texts(shard)]
+            joined = [(task, shard) for task, shard in missing if not task.generates_text(shard)]
             n_scored, others = self._score_joined(joined)
-            missing = [(task, shard) for task, shard in missing if task.asks_texts(shard)]
+            missing = [(task, shard) for task, shard in missing if task.generates_text(shard)]
         for planned in missing:
             n_now, is_free = self._score_alone(planned)
             n_scored += n_now

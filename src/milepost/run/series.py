@@ -121,7 +121,7 @@ def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None)
         folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, config.tokenizer)
         choose_chat_template(tokenizer, config.tasks.apply_chat_template)
     except TokenizerError:
-        if plan is None or plan.asks_texts or config.tokenizer is not None or not configs:
+        if plan is None or plan.generates_text or config.tokenizer is not None or not configs:
             raise
         folder, tokenizer, tokenizer_id = fetch_config(next(iter(configs))), None, plan.tokenizer_id
     generations = _generation_defaults(configs, refused)
