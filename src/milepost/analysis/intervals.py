@@ -130,7 +130,13 @@ def group_interval(metric: str, value: float, stderr: float | None, members: Seq
             return interval(metric, value, stderr, n, pooled=True)
         lowest, highest = value_range(metric)
         return _around(value, t_quantile(_satterthwaite(members)) * stderr, lowest, highest)
-    value = min(1.0, max(0.0, value))  # sums of shares may exceed 1 by rounding
+    # Sums of shares may exceed 1 by rounding.
+    return _share_of_group_interval(min(1.0, max(0.0, value)), n, stderr, members)
+
+
+def _share_of_group_interval(
+    value: float, n: int, stderr: float | None, members: Sequence[Member]
+) -> Interval:
     equal_docs = 1 / sum(member.weight**2 / member.n for member in members)
     common = (value * equal_docs + 1) / (equal_docs + 2)
     variance = math.fsum(
@@ -139,12 +145,18 @@ def group_interval(metric: str, value: float, stderr: float | None, members: Seq
     )
     docs = min(n, common * (1 - common) / variance)
     if stderr is not None and stderr > 0 and _many(value, docs):
-        return Interval(
-            min(value, max(value - Z95 * stderr, 0.0)), max(value, min(value + Z95 * stderr, 1.0))
-        )
+        return _around(value, Z95 * stderr, 0.0, 1.0)
     if all(math.isclose(member.weight * n, member.n, rel_tol=1e-6) for member in members):
         return wilson(value, n, corrected=True)
     joined = wilson(value, docs, corrected=True)
+    below, above = _combined_halves(members)
+    assert joined.low is not None
+    assert joined.high is not None
+    return Interval(max(0.0, min(joined.low, value - below)), min(1.0, max(joined.high, value + above)))
+
+
+def _combined_halves(members: Sequence[Member]) -> tuple[float, float]:
+    """Return the lower and the upper half of the tasks' intervals, combined as in MOVER."""
     below = above = 0.0
     for member in members:
         low, high = wilson(member.value, member.n, corrected=True)
@@ -152,12 +164,7 @@ def group_interval(metric: str, value: float, stderr: float | None, members: Seq
         assert high is not None
         below += (member.weight * (member.value - low)) ** 2
         above += (member.weight * (high - member.value)) ** 2
-    assert joined.low is not None
-    assert joined.high is not None
-    return Interval(
-        max(0.0, min(joined.low, value - math.sqrt(below))),
-        min(1.0, max(joined.high, value + math.sqrt(above))),
-    )
+    return math.sqrt(below), math.sqrt(above)
 
 
 def _around(value: float, half: float, lowest: float, highest: float) -> Interval:

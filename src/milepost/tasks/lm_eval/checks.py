@@ -162,38 +162,43 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
     waiting = list(listed)
     while waiting:
         item = waiting.pop()
-        named = item if isinstance(item, str) else item.get("group", item.get("task"))
-        inside = where if isinstance(item, str) else f"{where}: member {str(named)[:80]!r}"
-        if not isinstance(named, str):
-            raise TaskError(f"{where}: a member of group {name} has neither `task` nor `group`", "name it")
         if isinstance(item, str):
-            if named not in catalog:
+            if item not in catalog:
                 raise TaskError(
-                    f"{where}: member {named[:80]!r} is not a task, group or tag", suggest(named, catalog)
+                    f"{where}: member {item[:80]!r} is not a task, group or tag", suggest(item, catalog)
                 )
             continue
+        named = item.get("group", item.get("task"))
+        if not isinstance(named, str):
+            raise TaskError(f"{where}: a member of group {name} has neither `task` nor `group`", "name it")
         own = {key: value for key, value in item.items() if key != "group"}
         changes.append(own)
+        inside = f"{where}: member {named[:80]!r}"
         if "group" in item:
             check_group_keys(item, inside)
             _check_safe({k: v for k, v in own.items() if k not in GROUP_FIELDS}, inside, trusted)
             if named not in catalog:
                 check_name(named, "group", where)
                 waiting += own["task"] if isinstance(own.get("task"), list) else []
-            continue
-        if "class" in item and not trusted:
-            raise TaskError(f"{inside}: `class` would run Python code", _READ_IT)
-        check_task_keys(item, inside)
-        _check_safe(own, inside, trusted)
-        if named not in catalog:
-            check_name(named, "task", where)
-            if not any(key in keys for key in _DATA_KEYS[:2] for keys in (own, changes[0])):
-                raise TaskError(
-                    f"{inside} is not a task, group or tag, and has no dataset_path",
-                    suggest(named, catalog),
-                )
+        else:
+            _check_member_task(item, inside, trusted)
+            if named not in catalog:
+                check_name(named, "task", where)
+                if not any(key in keys for key in _DATA_KEYS[:2] for keys in (own, changes[0])):
+                    raise TaskError(
+                        f"{inside} is not a task, group or tag, and has no dataset_path",
+                        suggest(named, catalog),
+                    )
     if not trusted:
         _refuse_feeding_code(where, changes, listed, catalog, read)
+
+
+def _check_member_task(item: dict[str, Any], inside: str, trusted: bool) -> None:
+    """Check the keys that a group sets for one of its tasks."""
+    if "class" in item and not trusted:
+        raise TaskError(f"{inside}: `class` would run Python code", _READ_IT)
+    check_task_keys(item, inside)
+    _check_safe(item, inside, trusted)
 
 
 def _refuse_feeding_code(
