@@ -34,19 +34,23 @@ def find_model(where: str, names: Iterable[str], expected: Collection[str]) -> d
             f"it holds {some(plain)}",
             "give the config of this model with --config FILE",
         )
-    most = max(found.values())
-    best = sorted((prefix for prefix, n in found.items() if n == most), key=len)
-    averages = [prefix for prefix in best if _is_average(prefix)]
-    best = [prefix for prefix in best if prefix not in averages] or best
-    prefix = best[0]
-    if rivals := [other for other in best[1:] if not other.startswith(prefix)]:
-        raise CheckpointError(
-            f"{where} has two models: under {shown(prefix) or 'no prefix'} and under {shown(rivals[0])}"
-        )
+    prefix = _model_prefix(where, found)
     if prefix:
         return {name[len(prefix) :]: full for name, full in plain.items() if name.startswith(prefix)}
     heads = {name.split(".")[0] for name in expected}
     return {name: full for name, full in plain.items() if name.split(".")[0] in heads}
+
+
+def _model_prefix(where: str, found: Counter[str]) -> str:
+    """Return the prefix of most weights; a moving average counts only if there is nothing else."""
+    most = max(found.values())
+    best = sorted((prefix for prefix, n in found.items() if n == most), key=len)
+    prefix, *others = [prefix for prefix in best if not _is_average(prefix)] or best
+    if rivals := [other for other in others if not other.startswith(prefix)]:
+        raise CheckpointError(
+            f"{where} has two models: under {shown(prefix) or 'no prefix'} and under {shown(rivals[0])}"
+        )
+    return prefix
 
 
 def _prefixes(name: str, expected: Collection[str]) -> Iterable[str]:
