@@ -36,7 +36,7 @@ class SourceError(MilepostError):
 
 
 class CheckpointError(MilepostError):
-    """A checkpoint cannot be used; the others of its series can."""
+    """One checkpoint cannot be used; the others of its series can."""
 
     exit_code = 1
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubLocation:
-    """A revision (and subfolder) of a repository on the Hugging Face Hub."""
+    """One revision (and subfolder) of a repository on the Hugging Face Hub."""
 
     repo_id: str
     revision: str
@@ -36,7 +36,7 @@ class HubLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A set of weights at one step of a training run; the weights are not read yet."""
+    """One set of weights at one step of a training run; the weights are not read yet."""
 
     series: str
     """Name of its training run; unique in one evaluation."""
@@ -52,7 +52,7 @@ class Checkpoint:
     size_bytes: int | None = None
     """Bytes of weights; None if the source does not say."""
     problem: str | None = None
-    """Reason why it cannot be evaluated (a missing shard, no config); None if it looks complete."""
+    """Why it cannot be evaluated (a missing shard, no config); None if it looks complete."""
     config: Path | None = None
     """A config from the user, used in place of the one beside the weights."""
     base: Checkpoint | None = None
@@ -128,7 +128,7 @@ class GenerationDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Rules for cutting a text into windows of tokens, scored separately; see `plan.windows`."""
+    """How to cut the tokens of one text into windows, which are scored separately; see `plan.windows`."""
 
     kind: Literal["fixed", "sliding", "rolling"]
     size: int | None = None
@@ -152,7 +152,7 @@ def usual_stride(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the model as strings, before tokenisation."""
+    """One request to the model as strings, before tokenisation."""
 
     kind: RequestKind
     doc_id: int
@@ -165,7 +165,7 @@ class Request:
     generation: Generation | None = None
     """Generation settings; None unless the kind is `generate_until`."""
     windows: Windows | None = None
-    """Rules for cutting the text into windows of tokens, which become requests; None for no windows."""
+    """How to cut the text into windows of tokens, each of which becomes a request; None for no windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ class Measurement:
     fixed_choices: bool = False
     """True if every doc has the same choices (A to D), so that a model can have a favourite."""
     reason: str | None = None
-    """Reason of a missing value."""
+    """Why the value is missing."""
     doc_range: tuple[float, float] | None = None
     """Lowest and highest value of the docs, if the metric is their mean; else None."""
     dtype: str | None = None
@@ -305,7 +305,7 @@ class Estimate(NamedTuple):
 
 
 class PickCounts(NamedTuple):
-    """Counts of the choices that a model picked, by position and by length, and of the right ones.
+    """Which choices a model picked, by position and by length, and where the right ones are.
 
     Lengths are in bytes. The lists by length leave out docs whose choices all have one length, and docs with
     another number of choices than most; equal lengths share ranks.
@@ -316,13 +316,13 @@ class PickCounts(NamedTuple):
     fixed: bool
     """True if every doc has the same choices (A to D): then a model can prefer a position."""
     picked: list[int]
-    """Per position: docs whose pick (highest log-likelihood) is there."""
+    """By position: docs whose pick (highest log-likelihood) is there."""
     right: list[int]
-    """Per position: docs with a right choice there."""
+    """By position: docs with a right choice there."""
     constant: list[float]
-    """Per position that most docs have: the accuracy of always answering with that position."""
+    """By position that most docs have: the accuracy of always answering with that position."""
     picked_by_length: list[float]
-    """Per rank of length, the shortest first: docs whose pick has that rank."""
+    """By rank of length, the shortest first: docs whose pick has that rank."""
     right_by_length: list[float]
 
 

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from milepost.analysis.comparison import compare_models
-from milepost.report.comparison.examples import Example, Examples, _lines
-from milepost.report.comparison.markdown import comparison_markdown
-from milepost.report.comparison.page import comparison_page
+from milepost.report.comparison.examples import Example, Examples
 from milepost.report.comparison.records import comparison_record, model_record
+from milepost.report.comparison.report import comparison_markdown, comparison_page, comparison_summary
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.comparison.tables import HOW_TO_READ, headline, models_table, p_value
-from milepost.report.comparison.terminal import print_comparison
+from milepost.report.formatting import printable_lines
+from milepost.report.terminal import print_blocks
 from milepost.result_types import ModelAnswers
 from milepost.types import LayerSparsity, Sparsity
 from tests.analysis.answered import group, model, perplexity, right
@@ -50,11 +50,11 @@ def study() -> Study:
     example = Example(
         task="easy",
         doc_id=7,
-        question=_lines(HOSTILE),
-        choices=(_lines(HOSTILE), "b"),
+        question=printable_lines(HOSTILE),
+        choices=(printable_lines(HOSTILE), "b"),
         target="b",
         original_answer="b",
-        other_answer=_lines(HOSTILE),
+        other_answer=printable_lines(HOSTILE),
     )
     examples = Examples(
         task="exam",
@@ -95,7 +95,7 @@ def test_nothing_foreign_becomes_markup_in_markdown(study: Study) -> None:
 
 def test_every_report_has_the_same_figures(study: Study) -> None:
     screen = Console(file=io.StringIO(), width=300)
-    print_comparison(study, screen)
+    print_blocks(comparison_summary(study), screen)
     texts = [comparison_markdown(study), comparison_page(study), screen.file.getvalue()]
     one = study.variants[0].comparison.tasks[0]
     for text in texts:
@@ -108,7 +108,7 @@ def test_every_report_has_the_same_figures(study: Study) -> None:
 
 def test_a_narrow_window_gets_the_table_in_parts(study: Study) -> None:
     screen = Console(file=io.StringIO(), width=60)
-    print_comparison(study, screen)
+    print_blocks(comparison_summary(study), screen)
     printed = screen.file.getvalue()
     assert "plain (1 of " in printed
     assert "…" not in printed
@@ -118,7 +118,7 @@ def test_several_variants_stand_side_by_side(study: Study) -> None:
     told = comparison_markdown(study)
     assert "**All variants**" in told
     assert told.count("\n## ") == 2 + len(study.variants)
-    assert models_table(study).rows[0][0] == "run main"
+    assert models_table(study).rows[0][0].text == "run main"
 
 
 def test_two_models_of_one_name_are_told_apart(study: Study) -> None:

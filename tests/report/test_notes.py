@@ -25,4 +25,4 @@ def test_figures_that_are_missing_for_the_same_reason_share_a_line() -> None:
     ]
     assert reason_notes([measurement(), *rows]) == ["no acc of a, b: none of its tasks has this metric"]
     many = [measurement(value=None, reason=f"too large ({i})") for i in range(8)]
-    assert reason_notes(many)[-1] == "3 more figures are missing"
+    assert reason_notes(many)[-1] == "3 more metrics are missing"

@@ -65,7 +65,8 @@ def test_names_from_outside_stay_text(report: str) -> None:
 
 def test_a_report_holds_charts_tables_and_how_it_was_measured(report: str) -> None:
     text = " ".join(Reader(report).text)
-    assert 'vegaEmbed("#chart"' in report
+    assert 'id="chart-0"' in report
+    assert "vegaEmbed(`#chart-${i}`" in report
     assert "2 checkpoints, steps 1000 to 2000" in text
     assert "* 18.000" in text
     assert "mmlu_subject_03" in text

@@ -81,4 +81,4 @@ def test_a_last_checkpoint_without_a_figure_is_named(tmp_path: Path) -> None:
     (lost,) = (measurement(task="cloze", step=4, value=None, stderr=None, n=0, reason="NaN"),)
     results = write_results(tmp_path / "results", [*flat, lost])
     (told,) = json.loads(milepost("show", results, "--summary", "--json").out)
-    assert told["remark"].endswith("no figure at 4")
+    assert told["remark"].endswith("no value at 4")

@@ -1,55 +1,125 @@
-"""Tables in the terminal: nothing cut off, nothing taken for markup."""
+"""Tables in a terminal: nothing is cut off, nothing is taken for markup, wide tables continue in parts."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from milepost.analysis import rows
-from milepost.report.terminal import print_table, table
+from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Heading, Line, Note, Quote
+from milepost.report.scores import score_report
+from milepost.report.table import Cell, Column, Table, cells, columns
+from milepost.report.terminal import BETWEEN_COLUMNS, columns_in_parts, print_blocks
+from milepost.types import Measurement
 from tests.analysis.made import measurement, mmlu
 
 
-def printed(found: Any, width: int) -> Any:
+def printed(blocks: Sequence[Block], width: int) -> str:
     out = io.StringIO()
-    print_table(rows(found), Console(file=out, width=width))
+    print_blocks(blocks, Console(file=out, width=width, no_color=True))
     return out.getvalue()
+
+
+def scores(found: Sequence[Measurement], width: int) -> str:
+    return printed(list(score_report(rows(found))), width)
+
+
+VERDICTS = Table(
+    columns("task", "first", "second", "verdict", left=("task", "verdict")),
+    (cells(["mmlu", "0.1234 at 1000", "0.2345 at 2000", "no improvement shown"]),),
+    title="results",
+)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 105, 106, 107, 120, 200])
 def test_a_wide_table_is_wrapped_and_every_figure_is_there(width: int) -> None:
     found = mmlu([1000, 2000], subjects=20)
-    text = printed(found, width)
+    text = scores(found, width)
     tables = text.split("\n\n± ")[0]
     assert max(map(len, tables.splitlines())) <= width
     assert text.count(" ± ") == len(found)
-    assert text.count("step ") == len(table(rows(found), width=width))
     for each in found:
         assert each.task in text
 
 
 def test_a_column_wider_than_the_window_is_not_cut() -> None:
     name = "a_task_with_a_name_that_is_longer_than_the_window_is_wide"
-    assert name in printed([measurement(task=name)], width=30)
+    assert name in scores([measurement(task=name)], width=30)
 
 
 def test_each_series_has_its_own_table() -> None:
-    text = printed([measurement(series=name) for name in ("first", "second")], width=80)
+    text = scores([measurement(series=name) for name in ("first", "second")], width=80)
     assert text.index("first") < text.index("second")
     assert text.count("chance") == 2
 
 
 def test_names_are_not_markup() -> None:
-    text = printed([measurement(series="[red]run[/]", task="[bold]t")], width=80)
+    text = scores([measurement(series="[red]run[/]", task="[bold]t")], width=80)
     assert "[red]run[/]" in text
     assert "[bold]t" in text
 
 
 def test_the_best_has_a_star_even_without_colour() -> None:
-    text = printed([measurement(value=v, step=s) for s, v in ((1, 0.1), (2, 0.4), (3, 0.2))], width=80)
+    text = scores([measurement(value=v, step=s) for s, v in ((1, 0.1), (2, 0.4), (3, 0.2))], width=80)
     starred = [line for line in text.splitlines() if "* 0." in line]
     assert len(starred) == 1
     assert starred[0].split()[:3] == ["2", "*", "0.4000"]
+
+
+def test_a_narrow_window_gets_parts_with_the_first_column_again() -> None:
+    lines = [line for line in printed([VERDICTS], 40).splitlines() if line.startswith("mmlu")]
+    assert [line.split()[1:] for line in lines] == [
+        ["0.1234", "at", "1000", "0.2345", "at", "2000"],
+        ["no", "improvement", "shown"],
+    ]
+    assert "results (2 of 2)" in printed([VERDICTS], 40)
+
+
+def test_a_window_that_is_wide_enough_gets_one_part() -> None:
+    lines = printed([VERDICTS], 100).splitlines()
+    assert len([line for line in lines if line.startswith("mmlu")]) == 1
+    assert not any(" of " in line for line in lines)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(10, 120))
+def test_every_column_is_in_one_part_and_only_a_column_of_its_own_runs_over(
+    widths: list[int], room: int
+) -> None:
+    parts = columns_in_parts(widths, room)
+    assert [place for part in parts for place in part[1:]] == list(range(1, len(widths)))
+    for part in parts:
+        assert part[0] == 0
+        used = sum(widths[place] for place in part) + BETWEEN_COLUMNS * (len(part) - 1)
+        assert used <= room or len(part) <= 2
+
+
+def test_only_a_column_that_may_wrap_is_broken_into_lines() -> None:
+    reason = "the file that has the weights of the last layer is shorter than its header says"
+    table = Table(columns("name", "reason", wraps=("reason",)), (cells(["checkpoint-1000", reason]),))
+    text = printed([table], 60)
+    assert " ".join(text.split()).endswith(reason)
+    assert max(map(len, text.splitlines())) <= 60
+
+
+def test_every_kind_of_block_is_printed_except_a_chart() -> None:
+    table = Table((Column("name", align="left"),), (cells(["cell"]),), notes=("below",))
+    blocks: list[Block] = [
+        Heading("heading"),
+        Note("note"),
+        Line((Cell("left ", "strong"), Cell("right"))),
+        Bullets(("item",)),
+        Quote("quote"),
+        Facts((("fact", "value"),)),
+        Chart({}, "chart"),
+        Details("more", (table,)),
+        "text",
+    ]
+    assert [line.strip() for line in printed(blocks, 40).splitlines()] == [
+        *("heading", "note", "left right", "- item", "quote", "fact: value", "more"),
+        *("name", "────", "cell", "below", "text"),
+    ]

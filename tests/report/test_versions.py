@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import milepost
-from milepost.report.versions import version_notes
+from milepost.report.notes import version_notes
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.records import CheckpointRecord
 from tests.cli.called import milepost as call

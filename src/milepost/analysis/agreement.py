@@ -15,7 +15,7 @@ from milepost.analysis.signal import LAST, Points
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """A task over two or more series, at their common steps."""
+    """One task over two or more series, at their common steps."""
 
     n_series: int
     n_steps: int

@@ -11,7 +11,7 @@ from milepost.result_types import ModelAnswers, TaskAnswers
 
 
 class ChangedDoc(NamedTuple):
-    """A doc with different values for two models."""
+    """One doc with different values for two models."""
 
     task: str
     original_doc_id: int

@@ -17,14 +17,14 @@ MOST_MISSING = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A metric of a task over a series."""
+    """One metric of one task over a series."""
 
     series: str
     task: str
     metric: str
     filter: str
     rows: tuple[Row, ...]
-    """A row per checkpoint of the series, by step. `value` is None at a gap, and `n` is 0 if the checkpoint
+    """One row per checkpoint of the series, by step. `value` is None at a gap, and `n` is 0 if the checkpoint
     was not measured on this task."""
 
     @property

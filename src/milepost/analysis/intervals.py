@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A task's part in a group's metric."""
+    """One task's part in a group's metric."""
 
     value: float
     stderr: float | None

@@ -200,7 +200,7 @@ def reach(of: Differences, alpha: float, power: float) -> float:
 
 
 class _Part(NamedTuple):
-    """A stratum of `differences`."""
+    """One stratum of `differences`."""
 
     n: int
     share: float

@@ -14,9 +14,9 @@ class PickBias:
     """The picks of one task at one checkpoint as shares."""
 
     picked: tuple[float, ...]
-    """Per position: share of the docs whose pick is there."""
+    """By position: share of the docs whose pick is there."""
     right: tuple[float, ...]
-    """Per position: share of the docs with a right choice there."""
+    """By position: share of the docs with a right choice there."""
     entropy_bits: float
     """Entropy of `picked`: 0 if the model always picks the same position, log2 of their number if it picks
     all equally. A model that knows the answers has the entropy of `right`."""
@@ -24,9 +24,9 @@ class PickBias:
     """Share of docs whose pick would have to move so that picks are distributed like right answers, 0 to 1:
     half the sum of the differences (total variation distance)."""
     by_length: tuple[float, ...]
-    """Per rank of length, the shortest first: share of the picks, if choices differ in length."""
+    """By rank of length, the shortest first: share of the picks, over docs whose choices differ in length."""
     right_by_length: tuple[float, ...]
-    """Per rank of length: the accuracy of always picking the shortest, ..., the longest."""
+    """The same for right answers: the accuracy of always picking the shortest, ..., the longest."""
 
 
 def pick_bias(counts: PickCounts) -> PickBias:

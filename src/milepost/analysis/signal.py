@@ -40,16 +40,16 @@ known; any other metric needs `trend.FEWEST` checkpoints to show its noise."""
 LAST = 5
 """Most checkpoints that are averaged at either end of a series."""
 Z_TREND = 1.645
-"""Quantile of a one-sided level of 5 %."""
+"""One-sided level of 5 %."""
 Z_EVER_ABOVE = 3.0
 """FineTasks' distance from chance for the best of many checkpoints, whose value is high by selection."""
 ABOVE_LEVEL = 0.025
-"""The one-sided level of "above chance": 1.96 standard errors for many docs."""
+"""One-sided level of "above chance": 1.96 standard errors for many docs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """A metric over a series, by step: N checkpoints with a value."""
+    """One metric over a series, by step: N checkpoints with a value."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]

@@ -18,7 +18,7 @@ CurveKey = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSignal:
-    """The rating of one metric of a task in a series."""
+    """One metric of one task in one series."""
 
     metric: str
     filter: str
@@ -27,7 +27,7 @@ class MetricSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSignal:
-    """The ratings of a task or group in a series."""
+    """One task or group in one series."""
 
     series: str
     task: str

@@ -22,7 +22,7 @@ tasks that count the same it has Bonett and Price's standard error."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricDifference:
-    """A metric of two models over their common docs."""
+    """One metric of two models over their common docs."""
 
     task: str
     alias: str
@@ -57,7 +57,7 @@ class MetricDifference:
 
     @property
     def loss(self) -> float:
-        """The loss of the other model, in the metric's unit; negative if it is better."""
+        """How much worse the other model is, in the metric's unit; negative if it is better."""
         return self.difference if self.higher_is_better is False else -self.difference
 
 

@@ -331,9 +331,8 @@ def _model_file(model: ReportedModel) -> tuple[str, str]:
 
 
 def _reports(study: Study | None) -> Iterator[tuple[str, str]]:
-    from milepost.report.comparison.markdown import comparison_markdown
-    from milepost.report.comparison.page import comparison_page
     from milepost.report.comparison.records import comparison_record
+    from milepost.report.comparison.report import comparison_markdown, comparison_page
 
     if study is not None:
         yield "comparison_results.json", _json(comparison_record(study))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import altair
     import pandas
     import polars
-    from rich.console import RenderableType
 
+    from milepost.report.terminal import Printed
     from milepost.run.quick import FullJob
 
 
@@ -78,11 +78,12 @@ class Results:
         selection = Selection(tasks=tasks, metrics=metrics, series=series, subjects=subjects)
         return select_rows(self.index(), selection)
 
-    def table(self, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()) -> RenderableType:
+    def table(self, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()) -> Printed:
         """Return the table of `milepost show`, for `rich.print`. Arguments and errors as of `select`."""
-        from milepost.report.terminal import TableView
+        from milepost.report.scores import score_report
+        from milepost.report.terminal import Printed
 
-        return TableView(self.select(tasks=tasks, metrics=metrics))
+        return Printed(list(score_report(self.select(tasks=tasks, metrics=metrics))))
 
     def plot(
         self, path: str | Path | None = None, *, tasks: Sequence[str] = (), metrics: Sequence[str] = ()

@@ -1,8 +1,7 @@
-"""`milepost compare`."""
+"""`milepost compare`: models against an original, doc by doc."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
+from milepost.cli.output import say_blocks, say_json, tell, tell_failure
 
 
 @click.command("compare")
@@ -22,7 +22,7 @@ from milepost.cli.interrupts import stop_in_good_order
     type=click.Path(path_type=Path),
     default=Path("milepost-comparison"),
     show_default=True,
-    help="Folder for the report and for what is run.",
+    help="Folder for the report and for the results of models that are run.",
 )
 @click.option(
     "--perplexity/--no-perplexity",
@@ -31,16 +31,20 @@ from milepost.cli.interrupts import stop_in_good_order
     help="Score models that are run on wikitext-2 as well (tasks ppl_fixed, wikitext).",
 )
 @click.option(
-    "--examples", type=click.IntRange(min=0), default=3, show_default=True, help="Docs to show, each way."
+    "--examples",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Lost docs to show, and gained docs.",
 )
 @evaluation_options("compare")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON instead of tables.")
 def command(original: str, others: tuple[str, ...], output_path: Path, **options: Any) -> int:
-    """What did pruning cost? Compare models with ORIGINAL, doc by doc, and write a report.
+    """Compare models with ORIGINAL, doc by doc, and write a report: what did pruning cost?
 
-    Each model is a SOURCE, which is run on the tasks (of several checkpoints the last), or RESULTS of an
-    earlier run (RESULTS@CHECKPOINT for another than the last). Sparsity, perplexities, every task with the
-    interval and test of the paired difference, docs lost and gained, and a verdict per task.
+    Each model is a SOURCE, whose last checkpoint is run on the tasks, or RESULTS of an earlier run
+    (RESULTS@CHECKPOINT for another checkpoint than the last). The report has sparsity, perplexities, every
+    task with the interval and test of the paired difference, docs lost and gained, and a verdict per task.
 
     \b
     milepost compare runs/base runs/pruned -t squadv2,gsm8k,boolq,hellaswag -o comparison
@@ -58,27 +62,18 @@ def _compare(
     original: str, others: tuple[str, ...], output_path: Path, options: dict[str, Any], as_json: bool
 ) -> int:
     from milepost.api.compare import compare
-    from milepost.safe_text import printable
 
-    compared = compare(
-        original,
-        others,
-        output_path=output_path,
-        say=lambda line: click.echo(line, err=True),
-        **run.as_arguments(options),
-    )
+    compared = compare(original, others, output_path=output_path, say=tell, **run.as_arguments(options))
     if compared.study is not None and as_json:
         from milepost.report.comparison.records import comparison_record
 
-        click.echo(json.dumps(comparison_record(compared.study), ensure_ascii=False, indent=1))
+        say_json(comparison_record(compared.study))
     elif compared.study is not None:
-        from rich.console import Console
+        from milepost.report.comparison.report import comparison_summary
 
-        from milepost.report.comparison.terminal import print_comparison
-
-        print_comparison(compared.study, Console(highlight=False))
+        say_blocks(comparison_summary(compared.study))
     for path in compared.files:
-        click.echo(f"wrote {path}", err=True)
+        tell(f"wrote {path}")
     for role, reason in compared.failures.items():
-        click.echo(f"failed: {role}: {printable(reason)}", err=True)
+        tell_failure(role, reason)
     return 1 if compared.failures else 0

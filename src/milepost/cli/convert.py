@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from milepost.cli.output import say, say_json, tell
 from milepost.run.convert import Converted, convert
-from milepost.safe_text import printable
 from milepost.sources import Overrides, Steps, discover
 
 
@@ -21,14 +20,14 @@ from milepost.sources import Overrides, Steps, discover
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="A folder that does not exist yet, or is empty.",
+    help="A new or empty folder.",
 )
 @click.option(
     "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
 )
-@click.option("--tokenizer", metavar="PATH", help="Written beside the weights; a folder or Hub address.")
-@click.option("--config", metavar="FILE", help="A config in place of any that lies beside the checkpoints.")
-@click.option("--base", metavar="MODEL", help="What adapters change: a folder or Hub address.")
+@click.option("--tokenizer", metavar="PATH", help="Tokenizer to write: a folder or Hub address.")
+@click.option("--config", metavar="FILE", help="A config in place of those beside the checkpoints.")
+@click.option("--base", metavar="MODEL", help="The base model of adapters: a folder or Hub address.")
 @click.option("--json", "as_json", is_flag=True, help="An array of objects, one per checkpoint.")
 def command(
     source: str,
@@ -50,29 +49,24 @@ def command(
     overrides = Overrides(config=Path(config).expanduser() if config is not None else None, base=base)
     series = discover(source, Steps.parse(steps) if steps is not None else None, overrides)
     done = []
-    for one in convert(series, output_path, tokenizer):
-        done.append(one)
-        if not as_json:
-            click.echo(_line(one), err=one.folder is None)
+    for converted in convert(series, output_path, tokenizer):
+        done.append(converted)
+        if converted.folder is None:
+            tell(f"error: {converted.checkpoint.name}: {converted.problem or ''}")
+        elif not as_json:
+            say(f"wrote {converted.folder}{'' if converted.tokenizer else ' (it has no tokenizer)'}")
     if as_json:
-        click.echo(json.dumps([_as_object(one) for one in done], indent=1))
-    return 1 if any(one.folder is None for one in done) else 0
+        say_json([_record(converted) for converted in done])
+    return 1 if any(converted.folder is None for converted in done) else 0
 
 
-def _line(one: Converted) -> str:
-    if one.folder is None:
-        return f"error: {printable(one.checkpoint.name)}: {printable(one.problem or '')}"
-    without = "" if one.tokenizer else " (without a tokenizer: it has none)"
-    return f"wrote {printable(str(one.folder))}{without}"
-
-
-def _as_object(one: Converted) -> dict[str, Any]:
+def _record(converted: Converted) -> dict[str, Any]:
     return {
-        "checkpoint": one.checkpoint.name,
-        "source": one.checkpoint.source,
-        "format": one.checkpoint.format,
-        "folder": None if one.folder is None else str(one.folder),
-        "weight_bytes": one.n_bytes,
-        "tokenizer": one.tokenizer,
-        "problem": one.problem,
+        "checkpoint": converted.checkpoint.name,
+        "source": converted.checkpoint.source,
+        "format": converted.checkpoint.format,
+        "folder": None if converted.folder is None else str(converted.folder),
+        "weight_bytes": converted.n_bytes,
+        "tokenizer": converted.tokenizer,
+        "problem": converted.problem,
     }

@@ -1,13 +1,14 @@
-"""`milepost demo`."""
+"""`milepost demo`: a tiny model, trained and measured on this machine."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from milepost.cli.output import say_blocks, say_json, say_text, tell, tell_failure, tell_notes
 
 if TYPE_CHECKING:
     from milepost.demo.demonstration import Demonstration
@@ -20,26 +21,25 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("demo-out"),
     show_default=True,
-    help="Folder for everything the demo makes.",
+    help="Folder for everything that the demo writes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Say what was made as JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the files as JSON instead of tables.")
 def command(output: Path, as_json: bool) -> int:
     """Train a tiny model on an invented world and measure every checkpoint, offline, in a few minutes.
 
-    A rerun in the same folder uses what is there.
+    A rerun in the same folder uses what the first run left there.
     """
     from milepost.demo.demonstration import demonstrate
 
-    made = demonstrate(output, lambda line: click.echo(line, err=True))
-    for notice in made.notices:
-        click.echo(f"note: {notice}", err=True)
+    demonstration = demonstrate(output, tell)
+    tell_notes(demonstration.notices)
     if as_json:
-        click.echo(json.dumps(_record(made), indent=1))
+        say_json(_record(demonstration))
     else:
-        _print(made, output)
-    failures = {**made.results.failures, **made.pruned.failures}
+        _say_results(demonstration, output)
+    failures = {**demonstration.results.failures, **demonstration.pruned.failures}
     for name, reason in failures.items():
-        click.echo(f"failed: {name}: {reason}", err=True)
+        tell_failure(name, reason)
     return 1 if failures else 0
 
 
@@ -57,22 +57,17 @@ def _record(made: Demonstration) -> dict[str, object]:
     }
 
 
-def _print(made: Demonstration, output: Path) -> None:
-    from rich.console import Console
+def _say_results(made: Demonstration, output: Path) -> None:
+    from milepost.report.comparison.report import comparison_summary
 
-    from milepost.analysis.selection import summary_rows
-    from milepost.report.comparison.terminal import print_comparison
-    from milepost.report.terminal import print_table
-
-    console = Console(highlight=False)
-    print_table(summary_rows(made.results.rows()), console)
+    say_blocks(made.results.table().blocks)
     if made.pruned.study is not None:
-        print_comparison(made.pruned.study, console)
+        say_blocks(comparison_summary(made.pruned.study))
     results, model, tasks, subjects, few_shot = (
         shlex.quote(str(path))
         for path in (made.results.path, made.model, made.tasks, output / "subjects.png", output / "few-shot")
     )
-    click.echo(
+    say_text(
         f"""
 trained in {made.train_s:.0f} s, evaluated in {made.evaluate_s:.0f} s
 picture    {made.curve}

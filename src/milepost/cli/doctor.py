@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from milepost.cli.output import say, say_json, say_marked
 
 if TYPE_CHECKING:
     from milepost.doctor import Finding
@@ -37,17 +38,15 @@ def command(results: Path | None, deep: bool, as_json: bool) -> int:
     for finding in examine(results, deep=deep):
         findings.append(finding)
         if not as_json:
-            _say(finding)
+            _say_finding(finding)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        say_json([asdict(finding) for finding in findings])
     return 1 if any(finding.status == "broken" for finding in findings) else 0
 
 
-def _say(finding: Finding) -> None:
-    """A line as soon as it is known; what to do stands below it."""
-    from milepost.safe_text import printable
-
-    mark = click.style(f"{finding.status:<{_WIDTH}}", fg=_COLOURS[finding.status])
-    click.echo(f"{mark}{finding.check}: {printable(finding.found)}")
+def _say_finding(finding: Finding) -> None:
+    """Print a finding as soon as it is known, and below it what to do."""
+    mark = f"{finding.status:<{_WIDTH}}"
+    say_marked(mark, _COLOURS[finding.status], f"{finding.check}: {finding.found}")
     if finding.advice:
-        click.echo(f"{'':{_WIDTH}}{printable(finding.advice)}")
+        say(f"{'':{_WIDTH}}{finding.advice}")

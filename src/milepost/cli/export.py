@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from milepost.cli.output import say, say_json
 from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
 from milepost.report.files import check_target, write_file
@@ -25,8 +25,7 @@ FORMATS = ("lm_eval", "helm", "csv", "parquet")
     "kind",
     type=click.Choice(FORMATS),
     help="lm_eval: its results_*.json and samples_*.jsonl; helm: its runs/SUITE/RUN/*.json; csv and "
-    "parquet: one line per figure. "
-    "By default what the name of PATH says, else lm_eval.",
+    "parquet: one line per metric. By default the name of PATH decides; without PATH it is lm_eval.",
 )
 @click.option(
     "-o",
@@ -35,11 +34,11 @@ FORMATS = ("lm_eval", "helm", "csv", "parquet")
     type=click.Path(path_type=Path),
     help="The file to write, for lm_eval and helm the folder; by default in RESULTS.",
 )
-@click.option("--json", "say_json", is_flag=True, help="Say what was written as JSON.")
-def command(results: Path, kind: str | None, output: Path | None, say_json: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the names of the files as JSON.")
+def command(results: Path, kind: str | None, output: Path | None, as_json: bool) -> None:
     """Write RESULTS, the output folder of `milepost run`, for other programs.
 
-    CSV and Parquet hold the rows of `milepost show --json`: every figure of every checkpoint.
+    CSV and Parquet hold the rows of `milepost show --json`: every metric of every checkpoint.
     """
     kind = kind or _kind_of(output)
     folders = ("lm_eval", "helm")
@@ -57,11 +56,11 @@ def command(results: Path, kind: str | None, output: Path | None, say_json: bool
         every = select_all_rows(ResultsIndex.open(results))
         write_file(output, as_parquet(every) if kind == "parquet" else as_csv(every).encode())
         written = [output]
-    if say_json:
-        click.echo(json.dumps({"format": kind, "files": [str(path) for path in written]}))
+    if as_json:
+        say_json({"format": kind, "files": [str(path) for path in written]})
     else:
         for path in written:
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")
 
 
 def _kind_of(output: Path | None) -> str:

@@ -1,17 +1,18 @@
-"""`milepost leaderboard`."""
+"""`milepost leaderboard`: training runs and published scores, ranked over all tasks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from milepost.analysis.leaderboard import At
+from milepost.cli.output import say, say_blocks, say_text, tell
 from milepost.cli.selection import patterns
 from milepost.errors import MilepostError
-
-if TYPE_CHECKING:
-    from milepost.analysis.leaderboard import At
+from milepost.report import leaderboard as report
+from milepost.report.files import check_target, write_file
+from milepost.results.leaderboard import read_leaderboard
 
 SUFFIXES = (".md", ".csv", ".html", ".json")
 
@@ -19,7 +20,10 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS...")
 @click.option(
-    "--baselines", type=click.Path(path_type=Path), metavar="FILE.yaml", help="Published figures of others."
+    "--baselines",
+    type=click.Path(path_type=Path),
+    metavar="FILE.yaml",
+    help="Published scores of models.",
 )
 @click.option("-t", "--tasks", multiple=True, callback=patterns, help="Tasks and groups, by name or pattern.")
 @click.option(
@@ -35,14 +39,18 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
     help="Leave out a task, task.metric, a training run or run/checkpoint; patterns work.",
 )
 @click.option(
-    "--at", default="last", show_default=True, metavar="best|last|STEP", help="Which checkpoint of each run."
+    "--at",
+    default="last",
+    show_default=True,
+    metavar="best|last|STEP",
+    help="Checkpoint of each run.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write it; the name says the format: .md, .csv, .html or .json.",
+    help="Write the table to a file; its name says the format: .md, .csv, .html or .json.",
 )
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="md", help="Print Markdown.")
@@ -57,17 +65,13 @@ def command(
     output: Path | None,
     form: str | None,
 ) -> None:
-    """Rank the training runs of one or more RESULTS, and published figures, over all tasks at once.
+    """Rank the training runs of one or more RESULTS, and published scores, over all tasks at once.
 
     \b
     milepost leaderboard results-a results-b --baselines published.yaml -o board.html
 
-    One checkpoint of each run stands in it. The file of --baselines holds `MODEL: {TASK: {METRIC: FIGURE}}`.
+    The table has one checkpoint of each run. The file of --baselines holds `MODEL: {TASK: {METRIC: VALUE}}`.
     """
-    from milepost.report import leaderboard as report
-    from milepost.report.files import check_target, write_file
-    from milepost.results.leaderboard import read_leaderboard
-
     if output is not None:
         check_target(output, SUFFIXES)
     board = read_leaderboard(
@@ -78,16 +82,14 @@ def command(
         exclude=exclude,
         at=_at(at),
     )
-    made = {"md": report.markdown, "csv": report.as_csv, "json": report.as_json, "html": report.page}
+    render = {"md": report.as_markdown, "csv": report.as_csv, "json": report.as_json, "html": report.as_html}
     if output is not None:
-        write_file(output, made[output.suffix.lower()[1:]](board).encode())
-        click.echo(f"wrote {output}", err=form is not None)
+        write_file(output, render[output.suffix.lower()[1:]](board).encode())
+        (say if form is None else tell)(f"wrote {output}")
     if form is not None:
-        click.echo(made[form](board).rstrip("\n"))
+        say_text(render[form](board))
     elif output is None:
-        from rich.console import Console
-
-        Console(highlight=False).print(report.terminal(board), crop=False)
+        say_blocks(report.leaderboard_report(board))
 
 
 def _at(text: str) -> At:

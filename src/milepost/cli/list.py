@@ -1,20 +1,26 @@
-"""`milepost list`: what checkpoints a SOURCE has, before anything is downloaded or scored."""
+"""`milepost list`: the checkpoints of a SOURCE, before anything is downloaded or scored."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from milepost.byte_sizes import format_bytes
+from milepost.cli.output import say_blocks, say_json
+from milepost.report.formatting import NOT_MEASURED
+from milepost.report.table import Cell, Table, cells, columns
+from milepost.safe_text import printable
 from milepost.sources import Overrides, Steps, discover_all
+from milepost.store import ResultsIndex
 from milepost.types import Checkpoint, Series
 
-if TYPE_CHECKING:
-    from rich.table import Table
+COLUMNS = columns(
+    "checkpoint", "step", "size", "format", "complete?", "scored?",
+    left=("format", "scored?"), wraps=("checkpoint", "complete?"),
+)  # fmt: skip
 
 
 @click.command("list")
@@ -22,14 +28,14 @@ if TYPE_CHECKING:
 @click.option(
     "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
 )
-@click.option("--config", metavar="FILE", help="A config in place of any that lies beside the checkpoints.")
-@click.option("--base", metavar="MODEL", help="What adapters change: a folder or Hub address.")
+@click.option("--config", metavar="FILE", help="A config in place of those beside the checkpoints.")
+@click.option("--base", metavar="MODEL", help="The base model of adapters: a folder or Hub address.")
 @click.option(
     "-o",
     "--output-path",
     type=click.Path(path_type=Path),
     metavar="RESULTS",
-    help="Also say which have figures in this results folder.",
+    help="Also say which checkpoints have metrics in this results folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="An array of objects, one per checkpoint.")
 def command(
@@ -54,27 +60,15 @@ def command(
         from milepost.run.series_names import name_by_source
 
         found = tuple(name_by_source(output_path, found))
-    scored = _scored(output_path)
+    scored = None if output_path is None else ResultsIndex.open(output_path).scored
     if as_json:
-        rows = [_as_object(one, scored) for series in found for one in series.checkpoints]
-        click.echo(json.dumps(rows, indent=1))
+        say_json([_record(each, scored) for series in found for each in series.checkpoints])
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
     for series in found:
-        console.print(_table(series, scored))
+        say_blocks([_table(series, scored), ""])
 
 
-def _scored(results: Path | None) -> Set[tuple[str, str]] | None:
-    if results is None:
-        return None
-    from milepost.store import ResultsIndex
-
-    return ResultsIndex.open(results).scored
-
-
-def _as_object(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> dict[str, Any]:
+def _record(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> dict[str, Any]:
     return {
         "series": checkpoint.series,
         "checkpoint": checkpoint.name,
@@ -89,30 +83,18 @@ def _as_object(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> d
 
 
 def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    from milepost.safe_text import printable
-
-    title = Text(f"{printable(series.name)}  {printable(series.source)}", style="bold")
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-    table.add_column("checkpoint", overflow="fold")
-    for heading in ("step", "size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("format", no_wrap=True)
-    table.add_column("complete?", overflow="fold")
-    if scored is not None:
-        table.add_column("scored?")
-    for one in series.checkpoints:
-        cells = [
-            Text(printable(one.name)),
-            Text("–" if one.step is None else str(one.step)),
-            Text("–" if one.size_bytes is None else format_bytes(one.size_bytes)),
-            Text(one.format),
-            Text("yes") if one.problem is None else Text(f"no: {printable(one.problem)}", style="red"),
-        ]
-        if scored is not None:
-            cells.append(Text("yes" if (one.series, one.name) in scored else "no"))
-        table.add_row(*cells)
-    return table
+    rows = (
+        cells(
+            [
+                printable(each.name),
+                NOT_MEASURED if each.step is None else str(each.step),
+                NOT_MEASURED if each.size_bytes is None else format_bytes(each.size_bytes),
+                each.format,
+                Cell("yes") if each.problem is None else Cell(f"no: {printable(each.problem)}", "problem"),
+                "yes" if scored is not None and (each.series, each.name) in scored else "no",
+            ]
+        )
+        for each in series.checkpoints
+    )
+    table = Table(COLUMNS, tuple(rows), title=f"{printable(series.name)}  {printable(series.source)}")
+    return table if scored is not None else table.without(("scored?",))

@@ -155,7 +155,7 @@ def actions(job: Job) -> dict[str, tuple[str, list[str]]]:
     return every
 
 
-def spelt(words: Sequence[str]) -> str:
+def command_line(words: Sequence[str]) -> str:
     """The command line, quoted for a shell."""
     return shlex.join(["milepost", *words])
 
@@ -180,7 +180,7 @@ def work(dialogue: Dialogue, call: Callable[[list[str]], object]) -> None:
             job, default = choose_job(dialogue), "quick"
             continue
         dialogue.say()
-        dialogue.say(f"$ {spelt(offered[chosen][1])}")
+        dialogue.say(f"$ {command_line(offered[chosen][1])}")
         try:
             call(offered[chosen][1])
         except MilepostError as error:

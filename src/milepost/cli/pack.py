@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument
 
 
@@ -25,23 +25,23 @@ from milepost.cli.selection import results_argument
     "task_files",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="YAML of a task of your own, to go along; may be repeated.",
+    help="YAML of a task of your own to pack as well; may be repeated.",
 )
 @click.option(
     "--patch",
     "patches",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A diff to go along, of lm_eval's tasks for example; may be repeated.",
+    help="A diff to pack as well, for example of lm_eval's tasks; may be repeated.",
 )
-@click.option("--partial", is_flag=True, help="Also if checkpoints lack figures; they are listed in it.")
+@click.option("--partial", is_flag=True, help="Pack even if checkpoints lack metrics; the pack lists them.")
 @click.option(
     "--allow-shared",
     is_flag=True,
-    help="Also if the benchmark has a scored doc among its examples' split; listed too.",
+    help="Pack even if a scored doc is also a few-shot example; the pack lists such docs.",
 )
-@click.option("--max-mb", type=float, default=1000, show_default=True, help="Refuse what would be larger.")
-@click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON.")
+@click.option("--max-mb", type=float, default=1000, show_default=True, help="Refuse to write a larger file.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
     results: Path,
     output: Path,
@@ -52,13 +52,12 @@ def command(
     max_mb: float,
     as_json: bool,
 ) -> None:
-    """Check RESULTS and pack it into a zip: every record, the figures, and a list with sizes and hashes.
+    """Check RESULTS and pack it into a zip: every record, the metrics, and a list with sizes and hashes.
 
-    Refused, with the reason, are records that are damaged or missing, checkpoints without figures, a run that
-    goes on, and docs that are scored and shown as examples in a prompt. The same results give the same bytes.
-    Unpacked, the zip is a results folder again.
+    It refuses, with the reason: records that are damaged or missing, checkpoints without metrics, a run that
+    is not finished, and docs that are scored and shown as examples in a prompt. The same results give the
+    same bytes. Unpacked, the zip is a results folder again.
     """
-    from milepost.safe_text import printable
     from milepost.submission import pack
 
     packed = pack(
@@ -70,11 +69,10 @@ def command(
         allow_shared=allow_shared,
         most_mb=max_mb,
     )
-    for note in packed.notes:
-        click.echo(f"note: {printable(note)}", err=True)
+    tell_notes(packed.notes)
     if as_json:
         written = {"path": str(packed.path), "files": packed.n_files, "bytes": packed.n_bytes}
-        click.echo(json.dumps({**written, "sha256": packed.sha256, "notes": packed.notes}))
+        say_json({**written, "sha256": packed.sha256, "notes": packed.notes})
     else:
-        click.echo(f"wrote {packed.path}: {packed.n_files} files, {packed.n_bytes:,} bytes")
-        click.echo(f"sha256 {packed.sha256}")
+        say(f"wrote {packed.path}: {packed.n_files} files, {packed.n_bytes:,} bytes")
+        say(f"sha256 {packed.sha256}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
-from milepost.report.files import CHART_SUFFIXES, check_target
+from milepost.report.files import CHART_SUFFIXES, check_target, write_chart
+from milepost.report.notes import left_out_notes
 from milepost.report.transforms import by_tokens, together
 from milepost.results import Selection, select_rows
 from milepost.results.selection import select_picks
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("curve.png"),
     show_default=True,
-    help="Where to write; .png, .svg or .html (one file, works offline).",
+    help="The file to write: .png, .svg or .html (one file, works offline).",
 )
 @selection_options
 @click.option(
@@ -42,17 +43,17 @@ if TYPE_CHECKING:
     "picks: which answers each checkpoint picks, by position and length.",
 )
 @click.option(
-    "--together", "in_one", is_flag=True, help="All tasks in one panel, such as mmlu,mmlu_continuation."
+    "--together", "in_one", is_flag=True, help="Draw all tasks in one panel, such as mmlu,mmlu_continuation."
 )
 @click.option(
     "--tokens-per-step",
     multiple=True,
     metavar="[SERIES=]NUMBER",
-    help="Draw by tokens seen in place of steps, so that runs with other batches can be compared.",
+    help="Draw tokens in place of steps, so that runs with different batches can be compared.",
 )
 @click.option("--title", help="Heading; by default the name of the training run.")
 @click.option("--log-x", is_flag=True, help="Steps on a log axis.")
-@click.option("--json", "as_json", is_flag=True, help="Say what was written as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
     results: Path,
     output: Path,
@@ -82,10 +83,7 @@ def command(
     selection = Selection(tasks=task, metrics=metric, series=series, subjects=subjects)
     picked = select_rows(index, selection, gaps=kind != "picks")
     tasks = list(dict.fromkeys(row.task for row in picked))
-    from milepost.report.files import write_chart
-    from milepost.report.notes import left_out_notes
-
-    notices = left_out_notes(index.left_out, {(row.series, row.task) for row in picked})
+    notes = left_out_notes(index.left_out, {(row.series, row.task) for row in picked})
     if kind == "picks":
         from milepost.report.charts.pick_bars import pick_bars
 
@@ -97,21 +95,20 @@ def command(
             picked = together(picked)
         if tokens_per_step:
             picked = by_tokens(picked, _tokens(tokens_per_step))
-        chart, said = _drawn(picked, kind, title, log_x, "tokens" if tokens_per_step else "step")
-        notices += said
-    notices += write_chart(chart, output)
-    for notice in notices:
-        click.echo(f"note: {notice}", err=True)
+        chart, remarks = _draw(picked, kind, title, log_x, "tokens" if tokens_per_step else "step")
+        notes += remarks
+    notes += write_chart(chart, output)
+    tell_notes(notes)
     if as_json:
-        click.echo(json.dumps({"path": str(output), "tasks": tasks, "notes": notices}))
+        say_json({"path": str(output), "tasks": tasks, "notes": notes})
     else:
-        click.echo(f"wrote {output}")
+        say(f"wrote {output}")
 
 
-def _drawn(
+def _draw(
     picked: list[Row], kind: str, title: str | None, log_x: bool, x_title: str
 ) -> tuple[alt.TopLevelMixin, list[str]]:
-    """The picture, and what it does not or cannot show."""
+    """Return the chart, and lines on what it does not or cannot show."""
     from milepost.report.charts.curves import curve, gaps, remarks
     from milepost.report.charts.first_last import first_last
     from milepost.report.charts.heat_map import heat_map
@@ -122,7 +119,7 @@ def _drawn(
 
 
 def _tokens(given: tuple[str, ...]) -> dict[str, float]:
-    """`65536` for all series, `NAME=65536` for one."""
+    """Return tokens per step by series; `65536` is for all of them, `NAME=65536` for one."""
     found = {}
     for text in given:
         series, _, number = text.rpartition("=")

@@ -1,8 +1,7 @@
-"""`milepost run`."""
+"""`milepost run`: score every checkpoint, then print the table."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import click
 
 from milepost.cli.evaluation_options import evaluation_options, log_level, may_ask
 from milepost.cli.interrupts import stop_in_good_order
+from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.cli.selection import tell_versions
-from milepost.safe_text import printable
 
 if TYPE_CHECKING:
     from milepost.api.results import Results
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
     "--save-plan",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Only save the questions as token ids, to be asked where lm_eval is not installed.",
+    help="Only save the requests as token ids, to score them where lm_eval is not installed.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON instead of a table.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Score every checkpoint of each SOURCE, then print the table.
 
     A SOURCE is a folder of checkpoints or a Hub address (hf://org/name@step-*, hf://org/name/iter_*); several
-    make several curves. Whatever the results folder already has is not computed again.
+    make several curves. What the results folder already has is not computed again.
 
     \b
     milepost run runs/my-500m -t mmlu,arc_easy -f 5 -o results
@@ -61,7 +60,7 @@ def go_on_detached(output_path: Path, as_json: bool) -> int:
 def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     """Start this command line again without its terminal, with a log in `folder`; say how to follow it.
 
-    If it does not get far, what it said and its exit status are ours, and a folder that `is_new` goes again.
+    If it fails within seconds, print its output, return its exit status and remove the folder if it `is_new`.
     """
     from milepost.cli.detach import detach
     from milepost.store import ResultsFolder
@@ -75,13 +74,13 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
             inside.remove_folder(folder)  # another process may have begun to use it meanwhile
         return started.status
     if as_json:
-        click.echo(json.dumps({"pid": started.pid, "log": str(started.log)}))
+        say_json({"pid": started.pid, "log": str(started.log)})
         return 0
-    click.echo(f"process {started.pid} goes on without this terminal")
-    click.echo(f"follow it:    tail -f {started.log}")
+    say(f"process {started.pid} goes on without this terminal")
+    say(f"follow it:    tail -f {started.log}")
     for line in more:
-        click.echo(line)
-    click.echo(f"end it:       kill {started.pid}   (the same command goes on from there)")
+        say(line)
+    say(f"end it:       kill {started.pid}   (the same command goes on from there)")
     return 0
 
 
@@ -105,7 +104,7 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> in
     results = evaluate_config(EvalConfig.from_options(sources, **arguments), long_run)
     print_results(results, as_json)
     if results.full_job is not None:
-        _say_full_job(results.full_job)
+        _tell_full_job(results.full_job)
     return 1 if results.failures else 0
 
 
@@ -119,41 +118,35 @@ def _save_plan(sources: tuple[str, ...], folder: Path, options: dict[str, Any]) 
     arguments = as_arguments(given)
     arguments.pop("ask")
     save_plan(sources, arguments.pop("tasks"), folder, **arguments)
-    click.echo(
-        f"plan saved in {folder}; ask it with:  milepost run SOURCE --plan {folder} -o RESULTS", err=True
-    )
+    tell(f"plan saved in {folder}; score it with:  milepost run SOURCE --plan {folder} -o RESULTS")
     return 0
 
 
 def print_results(results: Results, as_json: bool) -> None:
-    """The figures on standard output; what failed, and how much was done, on standard error."""
+    """Print the metrics on standard output; failures and how much was done on standard error."""
     records = results.to_records()
     if as_json:
-        click.echo(json.dumps(records, ensure_ascii=False, indent=1))
+        say_json(records)
     elif records:
-        from rich.console import Console
-
-        Console(highlight=False).print(results.table(), crop=False)
+        say_blocks(results.table().blocks)
         tell_versions(results.index(), results.rows())
     for name, reason in results.failures.items():
-        click.echo(f"failed: {printable(name)}: {printable(reason)}", err=True)
+        tell_failure(name, reason)
     counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
-    said = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
-    click.echo(f"{said}; results in {results.path}", err=True)
+    done = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
+    tell(f"{done}; results in {results.path}")
     if results.without_metrics:
-        click.echo(
+        tell(
             f"{len(results.without_metrics)} have scores and no metrics yet; compute them where lm_eval is"
-            f" installed:  milepost metrics {printable(str(results.path))}",
-            err=True,
+            f" installed:  milepost metrics {results.path}"
         )
 
 
-def _say_full_job(job: FullJob) -> None:
+def _tell_full_job(job: FullJob) -> None:
     from milepost.run.timing import format_duration
 
-    click.echo(
+    tell(
         f"the full job, {job.n_checkpoints} checkpoints x {job.n_docs:,} docs: about"
-        f" {format_duration(job.seconds)}"
-        f" (measured here: {job.tokens_per_s:,.0f} tokens/s)\n  {printable(job.command)}",
-        err=True,
+        f" {format_duration(job.seconds)} (measured here: {job.tokens_per_s:,.0f} tokens/s)"
     )
+    tell(f"  {job.command}")

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from milepost.cli.output import tell, tell_notes
 from milepost.errors import ResultsError
-from milepost.safe_text import printable
+from milepost.report.notes import left_out_notes, version_notes
 from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
 from milepost.types import Measurement
@@ -42,20 +43,17 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """`a,b` and repeated options as one list; a callback of `click.option`."""
+    """Return `a,b` and repeated options as one list; a callback of `click.option`."""
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
 
 
 def tell_left_out(index: ResultsIndex, shown: Sequence[Measurement]) -> None:
-    """Say on standard error which checkpoints are not joined to what is shown, and why."""
-    from milepost.report.notes import left_out_notes
-
-    for note in left_out_notes(index.left_out, {(row.series, row.task) for row in shown}):
-        click.echo(f"note: {note}", err=True)
+    """Print which checkpoints are not joined to what is shown, and why."""
+    tell_notes(left_out_notes(index.left_out, {(row.series, row.task) for row in shown}))
 
 
 def tell_without_metrics(index: ResultsIndex) -> None:
-    """Say which checkpoints have scores and no metrics, and the command that computes them.
+    """Print how many checkpoints have scores and no metrics, and the command that computes them.
 
     Raises:
         ResultsError: no checkpoint has metrics.
@@ -69,16 +67,12 @@ def tell_without_metrics(index: ResultsIndex) -> None:
             f"`{command}` computes them where lm_eval is installed",
         )
     if waiting:
-        click.echo(
+        tell(
             f"note: {len(waiting)} more checkpoints have scores and no metrics yet; compute them where"
-            f" lm_eval is installed:  {printable(command)}",
-            err=True,
+            f" lm_eval is installed:  {command}"
         )
 
 
 def tell_versions(index: ResultsIndex, shown: Sequence[Measurement]) -> None:
-    """Say on standard error where the checkpoints of a series were scored with different versions."""
-    from milepost.report.versions import version_notes
-
-    for note in version_notes(index.checkpoints(), {row.series for row in shown}):
-        click.echo(f"note: {note}", err=True)
+    """Print where the checkpoints of a series were scored with different versions of a library."""
+    tell_notes(version_notes(index.checkpoints(), {row.series for row in shown}))

@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 
 from milepost.analysis.selection import overview
+from milepost.cli.output import say_blocks, say_json
 from milepost.cli.selection import patterns, results_argument, tell_left_out
+from milepost.report.signal import signal_records, signal_report
 from milepost.results import Selection
+from milepost.results.signal import rate_tasks
 from milepost.store import ResultsIndex
 
 SUBJECTS_SHOWN = 20
@@ -46,22 +49,11 @@ def command(
     beyond its noise. at chance: it is not above these. too noisy at this scale: what moves cannot be told
     from noise. Formulas and papers are in docs/signal.md.
     """
-    from milepost.results.signal import rate_tasks
-
     index = ResultsIndex.open(results)
-    signals, picked = rate_tasks(index, Selection(tasks=task, series=series), last)
-    tell_left_out(index, picked)
+    signals, rows = rate_tasks(index, Selection(tasks=task, series=series), last)
+    tell_left_out(index, rows)
     if as_json:
-        from milepost.report.signal import as_json as signal_json
-
-        click.echo(signal_json(signals))
+        say_json(signal_records(signals))
         return
-    from rich.console import Console
-
-    from milepost.report.signal import signal_tables
-
-    n_first = len({row.task for row in overview(picked)})
-    most = None if everything or task else n_first + SUBJECTS_SHOWN
-    console = Console(highlight=False)
-    for part in signal_tables(signals, most=most):
-        console.print(part, crop=False)
+    n_groups = len({row.task for row in overview(rows)})
+    say_blocks(signal_report(signals, most=None if everything or task else n_groups + SUBJECTS_SHOWN))

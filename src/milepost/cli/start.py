@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
+from milepost.cli.output import say_json
 from milepost.errors import MilepostError
 
 
@@ -18,13 +18,13 @@ def command(as_json: bool) -> None:
     Each choice prints the command line it stands for before it runs, so the next time needs no menu. Ctrl-D
     ends it, Ctrl-C as well, also in the middle of a run: the same command goes on from there.
     """
-    from milepost.cli.menu import Dialogue, EndOfInput, actions, choose_job, spelt, work
+    from milepost.cli.menu import Dialogue, EndOfInput, actions, choose_job, command_line, work
 
     dialogue = Dialogue()
     try:
         if as_json:
             offered = actions(choose_job(dialogue))
-            click.echo(json.dumps({name: spelt(words) for name, (_, words) in offered.items()}, indent=1))
+            say_json({name: command_line(words) for name, (_, words) in offered.items()})
         else:
             dialogue.say("Milepost measures every checkpoint of a training run. Enter takes what is in [ ].")
             work(dialogue, call)

@@ -1,61 +1,60 @@
-"""`milepost status`: what runs on a results folder, what is done and what is left."""
+"""`milepost status`: the processes at work on a results folder, and how far they are."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import results_argument
-from milepost.safe_text import printable
 from milepost.store import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
 
 
 @click.command("status")
 @results_argument
-@click.option("--json", "as_json", is_flag=True, help="An object with all of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as a JSON object.")
 def command(results: Path, as_json: bool) -> None:
     """Say which processes work on RESULTS, which checkpoints are done and which are left."""
     status = read_status(ResultsIndex.open(results))
     if as_json:
-        click.echo(json.dumps(_as_object(status), ensure_ascii=False, indent=1))
+        say_json(_record(status))
         return
     for worker in status.workers:
-        at = worker.record
-        where = f", at {at['series']} {at['checkpoint']}" if "checkpoint" in at else ""
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at["since"]))
+        record = worker.record
+        where = f", at {record['series']} {record['checkpoint']}" if "checkpoint" in record else ""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["since"]))
         state = "stopped" if worker.stopped else "running"
-        click.echo(printable(f"{state}: process {at['pid']} on {at['host']} since {since}{where}"))
+        say(f"{state}: process {record['pid']} on {record['host']} since {since}{where}")
     if not status.workers:
-        click.echo("nothing is running")
+        say("nothing is running")
     for series in status.series:
-        _say(series, running=bool(status.workers))
+        _say_series(series, running=bool(status.workers))
 
 
-def _say(series: SeriesStatus, *, running: bool) -> None:
-    n = len(series.checkpoints)
-    click.echo(printable(f"{series.series}: {series.n_done} of {n} checkpoints done"))
-    left = [one for one in series.checkpoints if not one.has_metrics]
-    for one in series.checkpoints:
-        if one.failure is not None:
-            click.echo(printable(f"  {one.checkpoint}: failed: {one.failure}"))
-        elif one in left:
-            click.echo(printable(f"  {one.checkpoint}: {_progress(one)}"))
-    if left and not running and series.command:
-        click.echo(f"go on with:  {printable(series.command)}", err=True)
+def _say_series(series: SeriesStatus, *, running: bool) -> None:
+    say(f"{series.series}: {series.n_done} of {len(series.checkpoints)} checkpoints done")
+    for checkpoint in series.checkpoints:
+        if checkpoint.failure is not None:
+            say(f"  {checkpoint.checkpoint}: failed: {checkpoint.failure}")
+        elif not checkpoint.has_metrics:
+            say(f"  {checkpoint.checkpoint}: {_progress(checkpoint)}")
+    all_done = all(checkpoint.has_metrics for checkpoint in series.checkpoints)
+    if not all_done and not running and series.command:
+        tell(f"go on with:  {series.command}")
 
 
-def _progress(one: CheckpointStatus) -> str:
-    if one.shards_done == one.shards:
-        return "all scored, figures to come"
-    return f"{one.shards_done} of {one.shards} shards" if one.shards_done else "not begun"
+def _progress(checkpoint: CheckpointStatus) -> str:
+    if checkpoint.shards_done == checkpoint.shards:
+        return "all scored, metrics to come"
+    done = checkpoint.shards_done
+    return f"{done} of {checkpoint.shards} shards" if done else "not begun"
 
 
-def _as_object(status: Status) -> dict[str, Any]:
+def _record(status: Status) -> dict[str, Any]:
     return {
         "results": str(status.results.path),
         "running": [dict(worker.record) for worker in status.workers],
@@ -67,13 +66,13 @@ def _as_object(status: Status) -> dict[str, Any]:
                 "done": series.n_done,
                 "checkpoints": [
                     {
-                        "checkpoint": one.checkpoint,
-                        "shards_done": one.shards_done,
-                        "shards": one.shards,
-                        "done": one.has_metrics,
-                        "failure": one.failure,
+                        "checkpoint": checkpoint.checkpoint,
+                        "shards_done": checkpoint.shards_done,
+                        "shards": checkpoint.shards,
+                        "done": checkpoint.has_metrics,
+                        "failure": checkpoint.failure,
                     }
-                    for one in series.checkpoints
+                    for checkpoint in series.checkpoints
                 ],
             }
             for series in status.series

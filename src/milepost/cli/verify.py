@@ -1,13 +1,13 @@
-"""`milepost verify`: is every record of a results folder what was written?"""
+"""`milepost verify`: check every record of a results folder against its checksum."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import results_argument
 from milepost.safe_text import printable
 from milepost.store.verify import Finding, Verification, repair, verify
@@ -15,40 +15,37 @@ from milepost.store.verify import Finding, Verification, repair, verify
 
 @click.command("verify")
 @results_argument
-@click.option("--repair", "mend", is_flag=True, help="Remove what is damaged; the next run makes it anew.")
-@click.option("--json", "as_json", is_flag=True, help="An object with every finding.")
-def command(results: Path, mend: bool, as_json: bool) -> int:
-    """Check every record of RESULTS against its checksum, and say what to redo.
+@click.option("--repair", "with_repair", is_flag=True, help="Remove damaged records, for a run to redo.")
+@click.option("--json", "as_json", is_flag=True, help="Print every finding as a JSON object.")
+def command(results: Path, with_repair: bool, as_json: bool) -> int:
+    """Check every record of RESULTS against its checksum, and say what to compute again.
 
-    Exit status 1 if a record is damaged or missing, also if --repair has removed it, as the run that makes it
-    anew is still to come. What a killed process left unfinished does no harm; the next run removes it.
+    Exit status 1 if a record is damaged or missing, also after --repair, since a run has to compute it again.
+    Unfinished files of a killed process do no harm; the next run removes them.
     """
     found = verify(results)
-    if mend:
+    if with_repair:
         repair(found)
     if as_json:
-        click.echo(json.dumps(_as_object(found, mend), ensure_ascii=False, indent=1))
+        say_json(_record(found, with_repair))
     else:
-        _say(found, mend)
+        _say_findings(found, with_repair)
     return 0 if found.is_sound else 1
 
 
-def _say(found: Verification, mended: bool) -> None:
-    removed = " (removed)" if mended else ""
+def _say_findings(found: Verification, repaired: bool) -> None:
     for finding in found.findings:
-        gone = "" if finding.kind == "missing" else removed
-        click.echo(f"{finding.kind}: {_where(found, finding)}: {printable(finding.reason)}{gone}")
-    wrong = sum(finding.kind != "left over" for finding in found.findings)
-    click.echo(f"{found.n_checked} records read, {wrong} damaged or missing")
-    if wrong == 0:
-        return
-    if not mended:
-        click.echo(f"remove what is damaged:  milepost verify {found.results.path} --repair", err=True)
-    for redo in dict.fromkeys(finding.redo for finding in found.findings if finding.kind != "left over"):
-        click.echo(f"make it anew:  {printable(redo or 'the command that made these results')}", err=True)
+        removed = " (removed)" if repaired and finding.kind != "missing" else ""
+        say(f"{finding.kind}: {_where(found, finding)}: {finding.reason}{removed}")
+    wrong = [finding for finding in found.findings if finding.kind != "left over"]
+    say(f"{found.n_checked} records read, {len(wrong)} damaged or missing")
+    if wrong and not repaired:
+        tell(f"remove what is damaged:  milepost verify {found.results.path} --repair")
+    for command in dict.fromkeys(finding.redo for finding in wrong):
+        tell(f"compute it again:  {command or 'the command that made these results'}")
 
 
-def _as_object(found: Verification, mended: bool) -> dict[str, Any]:
+def _record(found: Verification, repaired: bool) -> dict[str, Any]:
     return {
         "results": str(found.results.path),
         "checked": found.n_checked,
@@ -59,7 +56,7 @@ def _as_object(found: Verification, mended: bool) -> dict[str, Any]:
                 "path": _where(found, finding),
                 "reason": finding.reason,
                 "redo": finding.redo,
-                "removed": mended and finding.kind != "missing",
+                "removed": repaired and finding.kind != "missing",
             }
             for finding in found.findings
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import click
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
+from milepost.cli.output import say_json, tell
 
 AT_PLATEAU = 3
-"""Exit status of a watch that `--stop-when` ended."""
+"""The exit status of a watch that `--stop-when` ends."""
 
 
 @click.command("watch")
@@ -28,14 +28,14 @@ AT_PLATEAU = 3
     type=click.Choice(["oldest", "newest"]),
     default="oldest",
     show_default=True,
-    help="Which of several complete checkpoints comes first.",
+    help="The order of several complete checkpoints.",
 )
 @click.option(
     "--settle",
     metavar="TIME",
     default="5s",
     show_default=True,
-    help="A checkpoint is touched once nothing in it has changed for so long.",
+    help="Wait until nothing in a checkpoint has changed for so long.",
 )
 @click.option(
     "--exec",
@@ -56,13 +56,13 @@ AT_PLATEAU = 3
     help="Draw the curves again after each checkpoint: .png, .svg or .html.",
 )
 @evaluation_options("watch")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON instead of a table.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Evaluate the checkpoints of a training run as they become complete.
 
-    SOURCE is a folder, which need not be there yet, or a Hub address. A checkpoint is touched once it is
-    whole by its content and nobody writes to it any more. Stopped and started again, the watch goes on;
-    several share the work.
+    SOURCE is a folder, which need not exist yet, or a Hub address. A checkpoint is read once its files are
+    complete and nobody writes to them any more. A watch that is stopped and started again goes on; several
+    watches on one results folder share the work.
 
     \b
     milepost watch runs/my-500m -t mmlu,boolq,hellaswag --steps 2000:200000:2000 -o results
@@ -84,20 +84,18 @@ def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> 
         sources,
         every_s=None if every is None else parse_duration(every),
         settle_s=parse_duration(settle),
-        say=_say,
+        say=_tell_with_time,
         **run.as_arguments(options),
     )
     if watched.results is not None:
         run.print_results(watched.results, as_json)
     elif as_json:
-        click.echo(json.dumps([]))
+        say_json([])
     if watched.ended is EndReason.PLATEAU:
-        click.echo("no curve shows an improvement any more (--stop-when plateau)", err=True)
+        tell("no curve shows an improvement any more (--stop-when plateau)")
         return AT_PLATEAU
     return 1 if watched.results is not None and watched.results.failures else 0
 
 
-def _say(line: str) -> None:
-    from milepost.safe_text import printable
-
-    click.echo(f"{time.strftime('%H:%M:%S')} {printable(line)}", err=True)
+def _tell_with_time(line: str) -> None:
+    tell(f"{time.strftime('%H:%M:%S')} {line}")

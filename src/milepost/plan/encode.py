@@ -22,7 +22,7 @@ from milepost.types import Request, Sequences
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedTask:
-    """A task as token ids: R requests, N sequences.
+    """One task as token ids: R requests, N sequences.
 
     A long text scored whole has several sequences; a prompt to continue is a sequence without targets.
     """

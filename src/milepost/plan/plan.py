@@ -58,13 +58,13 @@ class Docs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPlan:
-    """The R requests of a task, and its docs."""
+    """One task's R requests and its docs."""
 
     name: str
     task_id: str
     """Hash of requests and docs, including how a model's own files say that its texts end."""
     asked_id: str
-    """Hash without what a model's own files say: tasks with equal ids are comparable."""
+    """The same hash without what a model's own files say: tasks with equal ids are comparable."""
     docs_id: str
     """Hash of the docs as they are stored, with prompts and choices, whatever their tokens."""
     encoded: EncodedTask

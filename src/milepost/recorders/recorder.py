@@ -18,7 +18,7 @@ class RecorderError(MilepostError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """A run of a recorder: one training series with one set of settings."""
+    """One run of a recorder: one training series with one set of settings."""
 
     project: str
     run_id: str
@@ -43,7 +43,7 @@ class Recorder(Protocol):
     """An open run. Steps may come in any order, and the same step more than once."""
 
     where: str
-    """A line for people: where the run is recorded and how to look at it."""
+    """One line for people: where the run is recorded and how to look at it."""
 
     def log(self, step: int | None, metrics: Mapping[str, float], tables: Sequence[RecordedTable]) -> None:
         """Write metrics and tables at a step; without a step, tables only.

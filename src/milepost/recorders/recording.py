@@ -32,7 +32,7 @@ logger = logging.getLogger("milepost.run")
 
 @dataclass(slots=True)
 class _SeriesRun:
-    """A recorded series; its recorder is opened when there is something to record."""
+    """One recorded series; its recorder is opened when there is something to record."""
 
     series: str
     described: RecordedRun

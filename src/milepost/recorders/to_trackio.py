@@ -21,7 +21,7 @@ SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class TrackioRecorder:
-    """A trackio run; see `recorder.Recorder`."""
+    """One trackio run; see `recorder.Recorder`."""
 
     def __init__(self, run: RecordedRun) -> None:
         import trackio

@@ -27,7 +27,7 @@ OFFLINE_HINT = "set WANDB_MODE=offline to record to disk and `wandb sync` later"
 
 
 class WandbRecorder:
-    """A wandb run; see `recorder.Recorder`."""
+    """One wandb run; see `recorder.Recorder`."""
 
     def __init__(self, run: RecordedRun) -> None:
         # wandb reads this on import; without it, wandb sends crash reports to its makers.

@@ -1,13 +1,13 @@
-"""Rows as data for other programs: one line per figure, as JSON, CSV or Parquet."""
+"""Rows as data for other programs: one line per metric and checkpoint, as JSON, CSV or Parquet."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 
 from milepost.analysis.row import RECORD_KEYS, Row, record
+from milepost.report.csv_text import csv_text
+from milepost.report.json_text import json_text
+from milepost.report.table import data_table
 
 _PARQUET_TYPES = {"step": "int64", "n": "int64"} | dict.fromkeys(
     ("value", "stderr", "ci_low", "ci_high", "chance"), "float64"
@@ -15,21 +15,17 @@ _PARQUET_TYPES = {"step": "int64", "n": "int64"} | dict.fromkeys(
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """An array of objects with the keys `RECORD_KEYS`; what is not known is null."""
-    return json.dumps([record(row) for row in rows], indent=1, allow_nan=False)
+    """Return an array of objects with the keys `RECORD_KEYS`; what is not known is null."""
+    return json_text([record(row) for row in rows])
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """A header of `RECORD_KEYS` and a line per row; what is not known is an empty field."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, RECORD_KEYS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(record(row) for row in rows)
-    return text.getvalue()
+    """Return a header of `RECORD_KEYS` and a line per row; what is not known is an empty field."""
+    return csv_text(data_table([record(row) for row in rows], RECORD_KEYS))
 
 
 def as_parquet(rows: Sequence[Row]) -> bytes:
-    """The columns `RECORD_KEYS`: step and n as int64, figures as float64, names as strings, gaps as null."""
+    """Return the columns `RECORD_KEYS`: step and n as int64, values as float64, names as strings."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

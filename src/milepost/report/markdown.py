@@ -1,49 +1,71 @@
-"""Tables as GitHub-flavoured Markdown."""
+"""Render blocks as GitHub-flavoured Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
-from milepost.analysis.row import Row
-from milepost.report.scores import Cell, Column, Grid, grids, legend
+from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Heading, Line, Note, Quote
+from milepost.report.table import Cell, Table
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """One table per series under its name, the best of each column in bold with a star."""
-    tables = grids(rows)
-    return "\n\n".join([*(_table(grid) for grid in tables), escaped(legend(tables))]).rstrip() + "\n"
+def markdown(blocks: Iterable[Block], *, title: str = "") -> str:
+    """Return the blocks with an empty line between them; a chart is left out."""
+    heading = [f"# {escaped(title)}"] if title else []
+    return "\n\n".join([*heading, *_parts(blocks)]) + "\n"
 
 
-def _table(grid: Grid) -> str:
+def table_markdown(table: Table) -> str:
+    """Return a table under its title, with its notes below."""
     lines = [
-        ["step", *(_heading(column) for column in grid.columns)],
-        ["---:"] * (len(grid.columns) + 1),
-        *([step, *(_marked(column.cells[i]) for column in grid.columns)] for i, step in _steps(grid)),
+        ["<br>".join(map(escaped, column.lines)) for column in table.columns],
+        [":---" if column.align == "left" else "---:" for column in table.columns],
+        *([_cell(cell) for cell in row] for row in (*table.rows, *table.footer)),
     ]
-    if grid.has_chance:
-        lines.append(["chance", *(column.chance for column in grid.columns)])
-    if grid.has_constant:
-        lines.append(["constant", *(column.constant for column in grid.columns)])
-    lines.append(["docs", *(column.docs for column in grid.columns)])
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{escaped(grid.series)}**\n\n{body}"
-
-
-def _steps(grid: Grid) -> list[tuple[int, str]]:
-    return [(i, escaped(step)) for i, step in enumerate(grid.steps)]
-
-
-def _heading(column: Column) -> str:
-    return f"{escaped(column.task)}<br>{escaped(column.metric)}"
-
-
-def _marked(cell: Cell) -> str:
-    return rf"**\* {cell.text}**" if cell.best else cell.text
+    title = [f"**{escaped(table.title)}**"] if table.title else []
+    return "\n\n".join([*title, body, *map(escaped, table.notes)])
 
 
 def escaped(text: str) -> str:
-    """The text so that Markdown and the HTML in it show it as it is."""
+    """Return the text with every character escaped that Markdown or the HTML in it would interpret."""
     return _SPECIAL.sub(r"\\\1", text)
+
+
+def _parts(blocks: Iterable[Block]) -> Iterator[str]:
+    for block in blocks:
+        if isinstance(block, Details):
+            yield f"<details><summary>{escaped(block.summary)}</summary>"
+            yield from _parts(block.blocks)
+            yield "</details>"
+        elif text := _block(block):
+            yield text
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Table):
+        return table_markdown(block)
+    if isinstance(block, Heading):
+        return f"{'#' * block.level} {escaped(block.text)}"
+    if isinstance(block, Bullets):
+        return "\n".join(f"- {_flat(item)}" for item in block.items)
+    if isinstance(block, Quote):
+        return "\n".join(f"> {escaped(line)}<br>" if line else ">" for line in block.text.split("\n"))
+    if isinstance(block, Facts):
+        return "<br>\n".join(f"{escaped(name)}: {_flat(value)}" for name, value in block.pairs)
+    if isinstance(block, Line):
+        return "".join(map(_cell, block.cells))
+    if isinstance(block, Note):
+        return escaped(block.text)
+    return "" if isinstance(block, Chart | Details) else escaped(block)
+
+
+def _cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    return f"**{text}**" if cell.tone not in ("", "problem", "faint") else text
+
+
+def _flat(text: str) -> str:
+    return escaped(" ".join(text.split()))

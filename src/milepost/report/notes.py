@@ -1,55 +1,80 @@
-"""What a table or chart does not join to its curves, in words."""
+"""Say in words what a table or a chart does not show, and what sets its checkpoints apart."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from milepost.report.formatting import metric_name
+from milepost.report.table import grouped
 from milepost.safe_text import printable
 from milepost.store.index import LeftOut
+from milepost.store.records import CheckpointRecord
 from milepost.types import Measurement
 
 NAMED = 3
-"""Names of one kind that are spelt out; of the rest there is a number."""
+"""Names of one kind that are written out; of the rest, the number is given."""
 MOST_REASONS = 5
-"""Lines of missing figures."""
+"""Lines about missing metrics."""
 
 
 def left_out_notes(left_out: Sequence[LeftOut], shown: Collection[tuple[str, str]]) -> list[str]:
-    """A line for each set of checkpoints that was measured with other settings than the newest run.
+    """Return a line for each set of checkpoints that was measured with other settings than the newest run.
 
     Args:
+        left_out: the checkpoints.
         shown: series and tasks that the reader sees.
     """
-    checkpoints: dict[tuple[str, str], list[str]] = {}
-    for each in left_out:
-        if (each.series, each.task) in shown:
-            checkpoints.setdefault((each.series, each.task), []).append(each.checkpoint)
-    tasks: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (series, task), names in checkpoints.items():
-        tasks.setdefault((series, tuple(names)), []).append(task)
+    of_task = grouped(
+        (each for each in left_out if (each.series, each.task) in shown),
+        lambda each: (each.series, each.task),
+    )
+    alike = grouped(
+        of_task, lambda key: (key[0], tuple(each.checkpoint for each in of_task[key]))
+    )  # series and checkpoints: the tasks
     return [
-        f"{listed(of)}: {listed(names)} of {printable(series)} not joined, measured with other settings "
-        "(limit, examples, prompts) than the newest run"
-        for (series, names), of in tasks.items()
+        f"{listed([task for _, task in tasks])}: {listed(names)} of {printable(series)} not joined, measured "
+        "with other settings (limit, examples, prompts) than the newest run"
+        for (series, names), tasks in alike.items()
     ]
 
 
 def reason_notes(rows: Sequence[Measurement]) -> list[str]:
-    """A line for each reason why figures among the rows are missing, with the figures it holds for."""
-    places: dict[tuple[str, str], dict[str, None]] = {}
-    for row in rows:
-        if row.value is None and row.reason:
-            figure = row.metric if row.filter in ("", "none") else f"{row.metric} ({row.filter})"
-            places.setdefault((row.reason, figure), {})[row.task] = None
+    """Return a line for each reason why metrics among the rows are missing, with the tasks that lack them."""
+    lacking = grouped(
+        (row for row in rows if row.value is None and row.reason),
+        lambda row: (row.reason or "", metric_name(row.metric, row.filter)),
+    )
     notes = [
-        f"no {printable(figure)} of {listed(list(tasks))}: {printable(reason)}"
-        for (reason, figure), tasks in places.items()
+        f"no {metric} of {listed(list(dict.fromkeys(row.task for row in without)))}: {printable(reason)}"
+        for (reason, metric), without in lacking.items()
     ]
     more = len(notes) - MOST_REASONS
-    return [*notes[:MOST_REASONS], f"{more} more figures are missing"] if more > 0 else notes
+    return [*notes[:MOST_REASONS], f"{more} more metrics are missing"] if more > 0 else notes
+
+
+def version_notes(checkpoints: Iterable[CheckpointRecord], shown: Collection[str]) -> list[str]:
+    """Return a line for each library and series whose checkpoints were not all scored with one version.
+
+    Args:
+        checkpoints: of the results folder.
+        shown: the series that the reader sees.
+    """
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for checkpoint in checkpoints:
+        if checkpoint.series in shown:
+            for library, version in checkpoint.versions.items():
+                versions = found.setdefault((checkpoint.series, library), {})
+                versions.setdefault(version, []).append(checkpoint.name)
+    return [
+        f"{printable(series)}: scored with different versions of {library} ("
+        + "; ".join(f"{printable(version)}: {listed(names)}" for version, names in versions.items())
+        + "), whose numbers may differ by more than rounding"
+        for (series, library), versions in found.items()
+        if len(versions) > 1
+    ]
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    said = ", ".join(map(printable, names[:NAMED]))
-    return said if len(names) <= NAMED else f"{said} and {len(names) - NAMED} more"
+    """Return the first few names, and how many more there are."""
+    text = ", ".join(map(printable, names[:NAMED]))
+    return text if len(names) <= NAMED else f"{text} and {len(names) - NAMED} more"

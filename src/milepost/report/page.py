@@ -1,26 +1,25 @@
-"""Reports as one HTML file: nothing is fetched when it is read, and all foreign text is escaped."""
+"""The report of a results folder as one HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from milepost.analysis.curves import checkpoints, with_gaps
 from milepost.analysis.row import Row
-from milepost.report.charts.theme import DARK, LIGHT
-from milepost.report.files import check_target, vegalite_version, write_file
-from milepost.report.provenance import AskedTask, Fact, asked_tasks, facts
-from milepost.report.scores import Grid, grids, legend
+from milepost.report.blocks import Block, Chart, Details, Facts, Heading, Note
+from milepost.report.files import check_target, write_file
+from milepost.report.html import page
+from milepost.report.provenance import settings_facts, tasks_table
+from milepost.report.scores import legend, score_tables
 from milepost.results.selection import select_all_rows, select_rows
 from milepost.safe_text import printable
 from milepost.store import ResultsIndex
-from milepost.version import __version__
+from milepost.store.index import NewestRun
 
 if TYPE_CHECKING:
     import altair as alt
-    from jinja2 import Template
 
 
 def write_report(results: Path, out: Path, *, title: str | None = None) -> list[str]:
@@ -32,97 +31,56 @@ def write_report(results: Path, out: Path, *, title: str | None = None) -> list[
         title: heading; by default the names of the series.
 
     Returns:
-        What the reader should know, one line each; see `chart.remarks`.
+        One line for each thing the reader should know; see `charts.curves.remarks`.
 
     Raises:
         ResultsError: no results folder, nothing measured yet, or the page cannot be written.
     """
+    from milepost.report.charts.curves import curve, remarks
+
     check_target(out, (".html",))
-    page, notices = _report(ResultsIndex.open(results), title)
-    write_file(out, page.encode())
-    return notices
+    index = ResultsIndex.open(results)
+    every, main = select_all_rows(index), select_rows(index)
+    title = title or ", ".join(dict.fromkeys(printable(row.series) for row in main))
+    blocks = [
+        Note(_summary(every)),
+        *_chart(curve(main), title),
+        *_tables(main, with_gaps(every, index.missing)),
+        *_how_it_was_measured(index.newest),
+    ]
+    write_file(out, page(title, blocks).encode())
+    return remarks(main)
 
 
 def chart_page(chart: alt.TopLevelMixin) -> str:
-    """An HTML page with one chart, at home on light and dark screens."""
+    """Return an HTML page with one chart, for light and for dark screens."""
+    title = "".join(chart.to_dict()["title"]["text"])
+    return page(title, list(_chart(chart, title)))
+
+
+def _chart(chart: alt.TopLevelMixin, title: str) -> Iterator[Block]:
     spec = chart.to_dict()
-    return _page(title="".join(spec["title"]["text"]), spec=spec)
+    yield from map(Note, spec["title"]["subtitle"])
+    yield Chart(spec, f"Learning curves of {printable(title)}; the same values are in the table")
 
 
-def _report(index: ResultsIndex, title: str | None) -> tuple[str, list[str]]:
-    from milepost.report.charts.curves import curve, remarks
-
-    every, summary = select_all_rows(index), select_rows(index, gaps=False)
-    main = with_gaps(summary, index.missing)
-    tables = grids(main)
-    page = _page(
-        title=title or ", ".join(grid.series for grid in tables),
-        spec=curve(main).to_dict(),
-        summary=_summary(every),
-        main_tables=tables,
-        all_tables=grids(with_gaps(every, index.missing)) if len(every) > len(summary) else [],
-        legend=legend(tables),
-        facts=facts(index.newest),
-        asked_tasks=asked_tasks(index.newest),
-    )
-    return page, remarks(main)
+def _tables(main: Sequence[Row], every: Sequence[Row]) -> Iterator[Block]:
+    tables = score_tables(main)
+    yield Heading("Table")
+    yield Note(f"{legend(tables)}. ↑ higher is better, ↓ lower is better.")
+    yield from tables
+    if len(every) > len(main):
+        yield Details("Every task and metric", tuple(score_tables(every)))
 
 
-def _page(
-    *,
-    title: str,
-    spec: dict[str, Any],
-    summary: str = "",
-    main_tables: Sequence[Grid] = (),
-    all_tables: Sequence[Grid] = (),
-    legend: str = "",
-    facts: Sequence[Fact] = (),
-    asked_tasks: Sequence[AskedTask] = (),
-) -> str:
-    return template("page.html.j2").render(
-        version=__version__,
-        title=printable(title),
-        summary=summary,
-        chart_label=f"Learning curves of {printable(title)}; the same figures are in the table",
-        main_tables=main_tables,
-        all_tables=all_tables,
-        legend=legend,
-        facts=facts,
-        asked_tasks=asked_tasks,
-        marks=spec["title"]["subtitle"],
-        **chart_parts(spec),
-    )
-
-
-def template(name: str) -> Template:
-    """One of the room's page templates; what is put into it is escaped."""
-    from jinja2 import Environment, PackageLoader
-
-    return Environment(
-        loader=PackageLoader("milepost.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template(name)
-
-
-def chart_parts(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What `draw.html.j2` needs to draw a Vega-Lite spec on light and on dark paper."""
-    from markupsafe import Markup
-
-    return {
-        # The page brings a heading and colours of its own; vega-embed would let those in the spec win.
-        "spec": {key: value for key, value in spec.items() if key not in ("config", "title")},
-        "light": {**LIGHT, "background": None},
-        "dark": DARK,
-        "script": Markup(_vega().replace("</script", "<\\/script")),
-    }
-
-
-@cache
-def _vega() -> str:
-    """Vega, Vega-Lite and vega-embed as one script of 0.9 MB, which takes 3 s to bundle."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vegalite_version())
-    return bundle
+def _how_it_was_measured(newest: NewestRun | None) -> Iterator[Block]:
+    if facts := settings_facts(newest):
+        yield Heading("How it was measured")
+        yield Facts(facts)
+    tasks = tasks_table(newest)
+    if tasks.rows:
+        several = "s" if len(tasks.rows) > 1 else ""
+        yield Details(f"{len(tasks.rows)} task{several}: versions and data", (tasks,))
 
 
 def _summary(every: Sequence[Row]) -> str:

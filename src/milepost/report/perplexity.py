@@ -1,19 +1,16 @@
-"""Perplexities of one text as tables, and each gap between conventions as factors. Knows no model."""
+"""The report of `milepost ppl`: a text's perplexities in every convention, and each gap as factors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-from milepost.report.formatting import model_name, plus_minus
+from milepost.report.blocks import Block, strong
+from milepost.report.formatting import model_name, plus_minus, step_label
+from milepost.report.table import Column, Table, cells, columns, grouped
 from milepost.safe_text import printable
 
 LABELS = {
@@ -26,136 +23,124 @@ LABELS = {
 }
 
 
-def as_records(found: Sequence[TextPerplexity]) -> list[dict[str, Any]]:
-    """Everything as plain mappings, for JSON; ratios and factors beside their logarithms."""
-    return [_record(one) for one in found]
+def perplexity_records(found: Sequence[TextPerplexity]) -> list[dict[str, Any]]:
+    """Return everything as plain mappings, for JSON; ratios and factors beside their logarithms."""
+    return [_record(text) for text in found]
 
 
-def view(found: Sequence[TextPerplexity]) -> RenderableType:
-    """The text, a table of the conventions, and each gap explained at the last checkpoint of a series."""
-    parts: list[RenderableType] = []
-    of_series: dict[str, list[TextPerplexity]] = {}
-    for one in found:
-        of_series.setdefault(one.series, []).append(one)
-    for own in of_series.values():
-        parts.append(Text(_heading(own[-1])))
-    parts.append(Text())
-    if len(found) <= 2 or len(of_series) == len(found):
-        parts += [_beside(found), Text()]
+def perplexity_report(found: Sequence[TextPerplexity]) -> Iterator[Block]:
+    """Yield the text, its conventions as a table, and the gaps between them at the last checkpoints."""
+    by_series = grouped(found, lambda text: text.series)
+    yield from (_heading(own[-1]) for own in by_series.values())
+    yield ""
+    if len(found) <= 2 or len(by_series) == len(found):
+        yield from (_models_table(found), "")
     else:
-        parts += [part for own in of_series.values() for part in (_through(own), Text())]
-    for own in of_series.values():
-        if own[-1].gaps:
-            parts += [_explanation(own[-1])]
-    return Group(*parts)
+        for own in by_series.values():
+            yield from (_steps_table(own), "")
+    for own in by_series.values():
+        yield from _explanation(own[-1])
 
 
-def _name(one: TextPerplexity) -> str:
-    return model_name(one.series, one.checkpoint)
+def _name(text: TextPerplexity) -> str:
+    return model_name(text.series, text.checkpoint)
 
 
-def _heading(one: TextPerplexity) -> str:
-    counts = [f"{one.n_words:,} words", f"{one.n_bytes:,} bytes"]
-    if one.n_tokens is not None:
-        counts.append(f"{one.n_tokens:,} tokens")
-    windows = f"{one.n_windows:,} windows of {one.seqlen:,}, stride {one.stride:,}, context {one.context:,}"
-    return f"{printable(one.text)} for {printable(one.series)}: {', '.join(counts)}; {windows}"
+def _heading(text: TextPerplexity) -> str:
+    counts = [f"{text.n_words:,} words", f"{text.n_bytes:,} bytes"]
+    if text.n_tokens is not None:
+        counts.append(f"{text.n_tokens:,} tokens")
+    windows = (
+        f"{text.n_windows:,} windows of {text.seqlen:,}, stride {text.stride:,}, context {text.context:,}"
+    )
+    return f"{printable(text.text)} for {printable(text.series)}: {', '.join(counts)}; {windows}"
 
 
-def _beside(found: Sequence[TextPerplexity]) -> Table:
-    """Conventions down, models across; two models with their ratio."""
-    made = _table()
-    made.add_column("convention", no_wrap=True)
-    made.add_column("per", no_wrap=True)
-    for one in found:
-        widest = max(len(_figure(convention)) for convention in one.conventions)
-        made.add_column(Text(_name(one), overflow="fold"), justify="right", min_width=widest)
-    if len(found) == 2:
-        made.add_column("ratio", justify="right", no_wrap=True, min_width=6)
+def _models_table(found: Sequence[TextPerplexity]) -> Table:
+    """Return conventions down, models across; two models with their ratio."""
+    with_ratio = len(found) == 2
+    rows = []
     for convention in found[0].conventions:
-        cells = [one.convention(convention.name) for one in found]
-        ratio = [f"{math.exp(cells[1].ln_value - cells[0].ln_value):.4f}"] if len(found) == 2 else []
-        made.add_row(LABELS[convention.name], convention.unit, *(_figure(cell) for cell in cells), *ratio)
-    return made
-
-
-def _through(own: Sequence[TextPerplexity]) -> Table:
-    """Checkpoints down, conventions across."""
-    made = _table(title=printable(own[0].series))
-    made.add_column("step", justify="right", no_wrap=True)
-    shown = [convention.name for convention in own[0].conventions if convention.name != "strided_guide"]
-    cells = [[_figure(one.convention(name), interval=False) for name in shown] for one in own]
-    for name, column in zip(shown, zip(*cells, strict=True), strict=True):
-        widest = max(len(cell) for cell in column)
-        made.add_column(LABELS[name].replace(" ", "\n", 1), justify="right", no_wrap=True, min_width=widest)
-    for one, row in zip(own, cells, strict=True):
-        made.add_row(printable(one.checkpoint) if one.step is None else str(one.step), *row)
-    return made
-
-
-def _explanation(one: TextPerplexity) -> RenderableType:
-    parts: list[RenderableType] = []
-    for gap in one.gaps:
-        start, end = one.convention(gap.start), one.convention(gap.end)
-        title = (
-            f"{_name(one)}: {LABELS[start.name]} {_figure(start, interval=False)}"
-            f" → {LABELS[end.name]} {_figure(end, interval=False)}"
-        )
-        parts.append(Text(title, style="bold"))
-        if end.name == "bits_per_byte":
-            parts.append(Text("the binary logarithm of byte_perplexity: log2(x) = ln(x) / ln(2)"))
-        else:
-            parts += [_factors(gap), Text(_by_kind(gap))]
-        parts.append(Text())
-    return Group(*parts)
-
-
-def _factors(gap: Gap) -> Table:
-    made = _table()
-    made.add_column("factor", justify="right", no_wrap=True)
-    made.add_column("nats", justify="right", no_wrap=True)
-    made.add_column("of", no_wrap=True)
-    made.add_column("what changes")
-    for factor in gap.factors:
-        nats = f"{factor.ln_factor:+.5f}"
-        made.add_row(f"× {_times(factor.ln_factor)}", nats, factor.kind, factor.change)
-    made.add_section()
-    ratio = f"the two figures' ratio is {_times(gap.ln_ratio)}"
-    made.add_row(f"= {_times(gap.ln_product)}", f"{gap.ln_product:+.5f}", "", ratio)
-    return made
-
-
-def _by_kind(gap: Gap) -> str:
-    return "together: " + ", ".join(f"{kind} × {_times(ln)}" for kind, ln in gap.by_kind().items())
-
-
-def _times(ln: float) -> str:
-    """A factor with enough digits to be multiplied by hand."""
-    return f"e^{ln:.5f}" if abs(ln) > 16 else f"{math.exp(ln):#.6g}"
-
-
-def _figure(convention: Convention, *, interval: bool = True) -> str:
-    if convention.value is None:
-        return f"e^{convention.ln_value:.2f}"
-    low, high = (convention.ci_low, convention.ci_high) if interval else (None, None)
-    return plus_minus(convention.value, low, high, convention.metric)
-
-
-def _table(title: str | None = None) -> Table:
+        same = [text.convention(convention.name) for text in found]
+        ratio = [f"{math.exp(same[1].ln_value - same[0].ln_value):.4f}"] if with_ratio else []
+        rows.append([LABELS[convention.name], convention.unit, *map(_value_and_interval, same), *ratio])
     return Table(
-        title=None if title is None else Text(title, style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
+        (
+            *columns("convention", "per", left=("convention", "per")),
+            *(Column(_name(text), _heading_of(text)) for text in found),
+            *columns(*["ratio"] * with_ratio),
+        ),
+        tuple(map(cells, rows)),
     )
 
 
-def _record(one: TextPerplexity) -> dict[str, Any]:
-    plain = asdict(one)
-    plain["conventions"] = {convention.pop("name"): convention for convention in plain["conventions"]}
-    plain["gaps"] = [_gap_record(gap) for gap in one.gaps]
-    return plain
+def _heading_of(text: TextPerplexity) -> str:
+    return "\n".join(dict.fromkeys(map(printable, (text.series, text.checkpoint))))
+
+
+def _steps_table(own: Sequence[TextPerplexity]) -> Table:
+    """Return checkpoints down, conventions across."""
+    shown = [convention.name for convention in own[0].conventions if convention.name != "strided_guide"]
+    headings = {name: LABELS[name].replace(" ", "\n", 1) for name in shown}
+    rows = [
+        [step_label(text.step, text.checkpoint), *(_value(text.convention(name)) for name in shown)]
+        for text in own
+    ]
+    return Table(
+        columns("step", *shown, headings=headings), tuple(map(cells, rows)), title=printable(own[0].series)
+    )
+
+
+def _explanation(text: TextPerplexity) -> Iterator[Block]:
+    for gap in text.gaps:
+        start, end = text.convention(gap.start), text.convention(gap.end)
+        yield strong(
+            f"{_name(text)}: {LABELS[start.name]} {_value(start)} → {LABELS[end.name]} {_value(end)}"
+        )
+        if end.name == "bits_per_byte":
+            yield "the binary logarithm of byte_perplexity: log2(x) = ln(x) / ln(2)"
+        else:
+            yield _factors_table(gap)
+            by_kind = (f"{kind} × {_factor(ln)}" for kind, ln in gap.by_kind().items())
+            yield f"together: {', '.join(by_kind)}"
+        yield ""
+
+
+def _factors_table(gap: Gap) -> Table:
+    rows = [
+        (f"× {_factor(factor.ln_factor)}", f"{factor.ln_factor:+.5f}", factor.kind, factor.change)
+        for factor in gap.factors
+    ]
+    ratio = f"the ratio of the two perplexities is {_factor(gap.ln_ratio)}"
+    return Table(
+        columns("factor", "nats", "of", "what changes", left=("of",), wraps=("what changes",)),
+        tuple(map(cells, rows)),
+        footer=(cells([f"= {_factor(gap.ln_product)}", f"{gap.ln_product:+.5f}", "", ratio]),),
+    )
+
+
+def _factor(ln: float) -> str:
+    """Return a factor with enough digits to be multiplied by hand."""
+    return f"e^{ln:.5f}" if abs(ln) > 16 else f"{math.exp(ln):#.6g}"
+
+
+def _value(convention: Convention) -> str:
+    if convention.value is None:
+        return f"e^{convention.ln_value:.2f}"
+    return plus_minus(convention.value, None, None, convention.metric)
+
+
+def _value_and_interval(convention: Convention) -> str:
+    if convention.value is None:
+        return _value(convention)
+    return plus_minus(convention.value, convention.ci_low, convention.ci_high, convention.metric)
+
+
+def _record(text: TextPerplexity) -> dict[str, Any]:
+    record = asdict(text)
+    record["conventions"] = {convention.pop("name"): convention for convention in record["conventions"]}
+    record["gaps"] = [_gap_record(gap) for gap in text.gaps]
+    return record
 
 
 def _gap_record(gap: Gap) -> dict[str, Any]:

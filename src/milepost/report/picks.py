@@ -1,17 +1,13 @@
-"""What each checkpoint picked, by position and by length, as tables and as data."""
+"""The table of `milepost show --picks`: what each checkpoint picked, by position and by length."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from milepost.analysis.pick_bias import PickBias, pick_bias, position_name
-from milepost.report.wide import Wide
+from milepost.report.blocks import Block, Note
+from milepost.report.formatting import step_label
+from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
 from milepost.types import Picks
 
@@ -23,69 +19,73 @@ LENGTHS = "s, ..., l: % of picks that are the shortest, ..., the longest choice 
 MOST_LENGTHS = 6
 
 
-def as_json(picks: Sequence[Picks]) -> str:
-    """An array of objects, one per series, checkpoint and task."""
-    return json.dumps([_record(each, pick_bias(each.counts)) for each in picks], indent=1, allow_nan=False)
+def pick_records(picks: Sequence[Picks]) -> list[dict[str, object]]:
+    """Return an object per series, checkpoint and task."""
+    return [_record(each, pick_bias(each.counts)) for each in picks]
 
 
-def _record(of: Picks, shares: PickBias) -> dict[str, object]:
+def _record(picks: Picks, bias: PickBias) -> dict[str, object]:
     return {
-        "series": of.series,
-        "checkpoint": of.checkpoint,
-        "step": of.step,
-        "task": of.task,
-        "n": of.counts.n,
-        "same_choices_in_every_doc": of.counts.fixed,
-        "picked": list(shares.picked),
-        "right": list(shares.right),
-        "constant_answer_accuracy": list(of.counts.constant),
-        "entropy_bits": shares.entropy_bits,
-        "bias": shares.excess,
-        "picked_by_length": list(shares.by_length),
-        "right_by_length": list(shares.right_by_length),
+        "series": picks.series,
+        "checkpoint": picks.checkpoint,
+        "step": picks.step,
+        "task": picks.task,
+        "n": picks.counts.n,
+        "same_choices_in_every_doc": picks.counts.fixed,
+        "picked": bias.picked,
+        "right": bias.right,
+        "constant_answer_accuracy": picks.counts.constant,
+        "entropy_bits": bias.entropy_bits,
+        "bias": bias.excess,
+        "picked_by_length": bias.by_length,
+        "right_by_length": bias.right_by_length,
     }
 
 
-def pick_tables(picks: Sequence[Picks]) -> Iterator[RenderableType]:
-    """One table per series and task: steps down, positions across, the right answers below; then a legend."""
-    of_task: dict[tuple[str, str], list[Picks]] = {}
-    for each in picks:
-        of_task.setdefault((each.series, each.task), []).append(each)
-    for (series, task), steps in of_task.items():
-        yield Wide(_table(f"{series}: {task}", steps))
-        yield Text()
-    lengths = any(pick_bias(each.counts).by_length for each in picks)
-    yield Text(f"{LEGEND}; {LENGTHS}" if lengths else LEGEND, style="dim")
+def pick_report(picks: Sequence[Picks]) -> Iterator[Block]:
+    """Yield a table per series and task: steps down, positions across, the right answers below; a legend."""
+    for (series, task), steps in grouped(picks, lambda each: (each.series, each.task)).items():
+        yield _table(f"{series}: {task}", steps)
+        yield ""
+    by_length = any(pick_bias(each.counts).by_length for each in picks)
+    yield Note(f"{LEGEND}; {LENGTHS}" if by_length else LEGEND)
 
 
 def _table(title: str, steps: Sequence[Picks]) -> Table:
-    shares = [pick_bias(each.counts) for each in steps]
-    positions = max(len(each.picked) for each in shares)
-    ranks = max(len(each.by_length) for each in shares)
-    made = Table(
-        title=Text(printable(title), style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
+    biases = [pick_bias(each.counts) for each in steps]
+    positions = max(len(bias.picked) for bias in biases)
+    lengths = max(len(bias.by_length) for bias in biases)
+    length_columns = ["s", *map(str, range(2, lengths)), "l"][:MOST_LENGTHS] if lengths else []
+    last = biases[-1]
+    return Table(
+        columns("step", *map(position_name, range(positions)), "bits", "bias", *length_columns),
+        tuple(
+            cells(
+                [
+                    step_label(each.step, each.checkpoint),
+                    *_percent(bias.picked, positions),
+                    f"{bias.entropy_bits:.2f}",
+                    f"{100 * bias.excess:.1f}",
+                    *_percent(bias.by_length, len(length_columns)),
+                ]
+            )
+            for each, bias in zip(steps, biases, strict=True)
+        ),
+        title=printable(title),
+        footer=(
+            cells(
+                [
+                    "right",
+                    *_percent(last.right, positions),
+                    "",
+                    "",
+                    *_percent(last.right_by_length, len(length_columns)),
+                ]
+            ),
+        ),
     )
-    for heading in ("step", *map(position_name, range(positions)), "bits", "bias", *_ranks(ranks)):
-        made.add_column(Text(heading), justify="right", no_wrap=True)
-    for each, of in zip(steps, shares, strict=True):
-        label = printable(each.checkpoint) if each.step is None else str(each.step)
-        numbers = (f"{of.entropy_bits:.2f}", f"{100 * of.excess:.1f}")
-        made.add_row(label, *_percent(of.picked), *numbers, *_percent(of.by_length[:MOST_LENGTHS]))
-    made.add_section()
-    last = shares[-1]
-    made.add_row(
-        "right", *_percent(last.right), "", "", *_percent(last.right_by_length[:MOST_LENGTHS]), style="dim"
-    )
-    return made
 
 
-def _ranks(n: int) -> list[str]:
-    return [] if not n else ["s", *map(str, range(2, n)), "l"][:MOST_LENGTHS]
-
-
-def _percent(shares: Sequence[float]) -> list[str]:
-    return [f"{100 * share:.1f}" for share in shares]
+def _percent(shares: Sequence[float], n: int) -> list[str]:
+    """Return the first `n` shares in percent; empty texts where there are fewer."""
+    return [f"{100 * share:.1f}" for share in shares[:n]] + [""] * (n - len(shares))

@@ -1,176 +1,167 @@
-"""What each curve shows, in a line: first to last, best with all that are as good, plateau, regression."""
+"""The table of what each curve shows: first to last, best and all that are as good, plateau, regression."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from milepost.analysis.row import Row
 from milepost.analysis.training import GroupExtremes, TrainedCurve
-from milepost.report.formatting import NOT_MEASURED, direction_arrow, number, plus_minus
-from milepost.report.scores import figure_name
-from milepost.report.wide import Wide
+from milepost.report.blocks import Block, Note
+from milepost.report.formatting import (
+    NOT_MEASURED,
+    direction_arrow,
+    metric_name,
+    number,
+    plus_minus,
+    step_label,
+)
+from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
 
 TOO_FEW = "too few docs to tell"
 NAMED = 4
-"""So many checkpoints are named; more are counted."""
+"""Checkpoints that are named; of the rest, the number is given."""
 LEGEND = (
-    "gain: last less first, with its 95 % interval over the same docs; as good: what the docs do not tell "
-    "from the best (paired tests, Holm)"
+    "gain: last minus first, with its 95 % interval over the same docs; as good: checkpoints that the docs "
+    "cannot tell from the best (paired tests, Holm)"
 )
+COLUMNS = columns("curve", "first", "last", "gain", "best", "as good", "worst", "mean", "remark",
+                  left=("curve", "as good", "remark"), headings={"curve": " ", "remark": " "})  # fmt: skip
 
 
-def training(trained: Sequence[TrainedCurve], ends: Sequence[GroupExtremes] = ()) -> Iterator[RenderableType]:
-    """A table per series, and the best and worst tasks of large groups."""
-    of_series: dict[str, list[TrainedCurve]] = {}
-    for one in trained:
-        if len(one.curve.measured) > 1:
-            of_series.setdefault(one.curve.series, []).append(one)
-    for series, curves in of_series.items():
-        yield Wide(_table(series, curves))
-        yield Text()
-    for group in ends:
-        yield _ends(group)
-    if of_series:
-        yield Text(LEGEND, style="dim")
-    for series in dict.fromkeys(one.curve.series for one in trained):
-        if series not in of_series:
-            yield Text(f"{printable(series)}: one checkpoint only, so there is no curve", style="dim")
-
-
-def as_json(trained: Sequence[TrainedCurve]) -> str:
-    """An array of objects, one per series and figure."""
-    return json.dumps([_record(one) for one in trained], indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _table(series: str, curves: Sequence[TrainedCurve]) -> Table:
-    made = Table(
-        title=Text(f"{printable(series)}: what the curves show", style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
+def progress_report(
+    trained: Sequence[TrainedCurve], extremes: Sequence[GroupExtremes] = ()
+) -> Iterator[Block]:
+    """Yield a table per series, then the best and worst tasks of large groups."""
+    through = grouped(
+        (curve for curve in trained if len(curve.curve.measured) > 1), lambda curve: curve.curve.series
     )
-    made.add_column("")
-    for heading in ("first", "last", "gain", "best", "as good", "worst", "mean", ""):
-        made.add_column(heading, justify="left" if heading in ("", "as good") else "right", no_wrap=True)
-    for one in curves:
-        made.add_row(*(Text(cell) for cell in _cells(one)))
-    return made
+    for series, its_curves in through.items():
+        rows = tuple(cells(_texts(curve)) for curve in its_curves)
+        yield Table(COLUMNS, rows, title=f"{printable(series)}: what the curves show")
+        yield ""
+    for group in extremes:
+        yield from _extremes_of_group(group)
+    if through:
+        yield Note(LEGEND)
+    for series in dict.fromkeys(curve.curve.series for curve in trained):
+        if series not in through:
+            yield Note(f"{printable(series)}: one checkpoint only, so there is no curve")
 
 
-def _cells(one: TrainedCurve) -> list[str]:
-    curve = one.curve
+def progress_records(trained: Sequence[TrainedCurve]) -> list[dict[str, Any]]:
+    """Return an object per series and metric."""
+    return [_record(curve) for curve in trained]
+
+
+def remark(trained: TrainedCurve) -> str:
+    """Return the most important of what a curve shows, in a few words."""
+    dtypes = dict.fromkeys(row.dtype for row in trained.curve.measured if row.dtype is not None)
+    text, last = _verdict(trained), trained.curve.rows[-1]
+    if last.is_without_number and trained.curve.measured:
+        text = "; ".join(filter(None, (text, f"no value at {_label(last)}")))
+    return f"{text}; computed in {' and '.join(dtypes)}" if len(dtypes) > 1 else text
+
+
+def _texts(trained: TrainedCurve) -> list[str]:
+    curve = trained.curve
     rows, metric = curve.measured, curve.metric
-    best, worst = _extremes(one)
-    values = [row.value for row in rows if row.value is not None]
-    name = f"{printable(curve.task)} {figure_name(metric, curve.filter)} "
+    best, worst = _extremes(trained)
+    name = f"{printable(curve.task)} {metric_name(metric, curve.filter)} "
     return [
         name + direction_arrow(rows[0].higher_is_better),
-        _at(rows[0]),
-        _at(rows[-1]),
-        _gain(one),
-        _at(best),
-        _as_good(one),
-        _at(worst),
-        number(sum(values) / len(values), metric),
-        remark(one),
+        _value_at(rows[0]),
+        _value_at(rows[-1]),
+        _gain(trained),
+        _value_at(best),
+        _as_good(trained),
+        _value_at(worst),
+        number(_mean(rows), metric),
+        remark(trained),
     ]
 
 
-def remark(one: TrainedCurve) -> str:
-    """The most important of what a curve shows, in a few words."""
-    dtypes = dict.fromkeys(row.dtype for row in one.curve.measured if row.dtype is not None)
-    said, last = _shown(one), one.curve.rows[-1]
-    if last.is_without_number and one.curve.measured:
-        said = "; ".join(filter(None, (said, f"no figure at {_label(last)}")))
-    return f"{said}; computed in {' and '.join(dtypes)}" if len(dtypes) > 1 else said
-
-
-def _shown(one: TrainedCurve) -> str:
-    shown = one.progress
-    if len(one.curve.measured) < 2:
+def _verdict(trained: TrainedCurve) -> str:
+    progress = trained.progress
+    if len(trained.curve.measured) < 2:
         return "one checkpoint only"
-    if shown is not None and shown.too_few_docs:
+    if progress is not None and progress.too_few_docs:
         return TOO_FEW
-    if one.curve.in_band:
+    if trained.curve.in_band:
         return "inside the constant-answer band, no improvement shown"
-    if shown is None:
+    if progress is None:
         return ""
-    if shown.plateau_since == 0 and not shown.improved:
+    if progress.plateau_since == 0 and not progress.improved:
         return "no improvement shown"
-    said = ["improved"] if shown.improved else []
-    if shown.regressed:
-        said.append("worse than its best")
-    if shown.plateau_since:  # 0: told by the test of last against first alone
-        said.append(f"no checkpoint since {_label(one.row(shown.plateau_since))} is better than it")
-    return ", ".join(said)
+    parts = ["improved"] if progress.improved else []
+    if progress.regressed:
+        parts.append("worse than its best")
+    if progress.plateau_since:  # 0: the test of last against first alone shows it
+        since = _label(trained.row(progress.plateau_since))
+        parts.append(f"no checkpoint since {since} is better than it")
+    return ", ".join(parts)
 
 
-def _extremes(one: TrainedCurve) -> tuple[Row, Row]:
-    if one.progress is not None:
-        return one.row(one.progress.best), one.row(one.progress.worst)
-    best = one.curve.best
-    assert best is not None  # `read_training` leaves out figures without a better and a worse
+def _extremes(trained: TrainedCurve) -> tuple[Row, Row]:
+    """Return the best and the worst row."""
+    if trained.progress is not None:
+        return trained.row(trained.progress.best), trained.row(trained.progress.worst)
+    best = trained.curve.best
+    assert best is not None  # `read_training` leaves out metrics without a better and a worse
     sign = 1 if best.higher_is_better else -1
-    return best, min(one.curve.measured, key=lambda row: sign * (row.value or 0.0))
+    return best, min(trained.curve.measured, key=lambda row: sign * (row.value or 0.0))
 
 
-def _gain(one: TrainedCurve) -> str:
-    if one.gain is None:
+def _gain(trained: TrainedCurve) -> str:
+    if trained.gain is None:
         return NOT_MEASURED
-    low, high = one.gain_interval
-    sign = "+" if one.gain >= 0 else ""
-    text = f"{sign}{number(one.gain, one.curve.metric)}"
-    if low is None or high is None:
-        return text
-    return f"{text} [{number(low, one.curve.metric)}, {number(high, one.curve.metric)}]"
+    metric = trained.curve.metric
+    low, high = trained.gain_interval
+    text = f"{'+' if trained.gain >= 0 else ''}{number(trained.gain, metric)}"
+    return text if low is None or high is None else f"{text} [{number(low, metric)}, {number(high, metric)}]"
 
 
-def _as_good(one: TrainedCurve) -> str:
-    if one.progress is None or one.progress.too_few_docs:
+def _as_good(trained: TrainedCurve) -> str:
+    progress = trained.progress
+    if progress is None or progress.too_few_docs:
         return NOT_MEASURED
-    others = [_label(one.row(place)) for place in one.progress.as_good if place != one.progress.best]
+    others = [_label(trained.row(place)) for place in progress.as_good if place != progress.best]
     if not others:
         return "none"
     more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
     return ", ".join(others[-NAMED:]) + more
 
 
-def _ends(of: GroupExtremes) -> Text:
-    metric = of.group.metric
-    lines = [f"{printable(of.group.task)} at {_label(of.group)}, {figure_name(metric, of.group.filter)}"]
-    for heading, rows in (("highest", of.top), ("lowest", of.bottom)):
-        if of.group.higher_is_better is False:
-            heading = {"highest": "best", "lowest": "worst"}[heading]
-        named = (
-            f"{printable(row.task)} {plus_minus(row.value or 0.0, row.ci_low, row.ci_high, metric)}"
+def _extremes_of_group(extremes: GroupExtremes) -> Iterator[str]:
+    group = extremes.group
+    yield f"{printable(group.task)} at {_label(group)}, {metric_name(group.metric, group.filter)}"
+    names = ("best", "worst") if group.higher_is_better is False else ("highest", "lowest")
+    for name, rows in zip(names, (extremes.top, extremes.bottom), strict=True):
+        texts = (
+            f"{printable(row.task)} {plus_minus(row.value or 0.0, row.ci_low, row.ci_high, group.metric)}"
             for row in rows
         )
-        lines.append(f"  {heading}: {'; '.join(named)}")
-    return Text("\n".join(lines) + "\n")
+        yield f"  {name}: {'; '.join(texts)}"
+    yield ""
 
 
-def _at(row: Row) -> str:
+def _value_at(row: Row) -> str:
     return f"{number(row.value or 0.0, row.metric)} at {_label(row)}"
 
 
 def _label(row: Row) -> str:
-    return printable(row.checkpoint) if row.step is None else str(row.step)
+    return step_label(row.step, row.checkpoint)
 
 
-def _record(one: TrainedCurve) -> dict[str, Any]:
-    curve, shown = one.curve, one.progress
-    best, worst = _extremes(one)
-    values = [row.value for row in curve.measured if row.value is not None]
-    low, high = one.gain_interval
+def _mean(rows: Sequence[Row]) -> float:
+    values = [row.value for row in rows if row.value is not None]
+    return sum(values) / len(values)
+
+
+def _record(trained: TrainedCurve) -> dict[str, Any]:
+    curve, progress = trained.curve, trained.progress
+    best, worst = _extremes(trained)
     return {
         "series": curve.series,
         "task": curve.task,
@@ -178,24 +169,24 @@ def _record(one: TrainedCurve) -> dict[str, Any]:
         "filter": curve.filter,
         "first": _point(curve.measured[0]),
         "last": _point(curve.measured[-1]),
-        "gain": one.gain,
-        "gain_ci_low": low,
-        "gain_ci_high": high,
-        "gain_p": None if shown is None else shown.gain_p,
-        "improved": None if shown is None else shown.improved,
+        "gain": trained.gain,
+        "gain_ci_low": trained.gain_interval[0],
+        "gain_ci_high": trained.gain_interval[1],
+        "gain_p": progress and progress.gain_p,
+        "improved": progress and progress.improved,
         "best": _point(best),
-        "too_few_docs": None if shown is None else shown.too_few_docs,
+        "too_few_docs": progress and progress.too_few_docs,
         "as_good_as_best": None
-        if shown is None or shown.too_few_docs
-        else [_point(one.row(place)) for place in shown.as_good],
+        if progress is None or progress.too_few_docs
+        else [_point(trained.row(place)) for place in progress.as_good],
         "worst": _point(worst),
-        "mean": sum(values) / len(values),
+        "mean": _mean(curve.measured),
         "plateau_since": None
-        if shown is None or shown.plateau_since is None
-        else _point(one.row(shown.plateau_since)),
-        "regressed": None if shown is None else shown.regressed,
+        if progress is None or progress.plateau_since is None
+        else _point(trained.row(progress.plateau_since)),
+        "regressed": progress and progress.regressed,
         "inside_constant_answer_band": curve.in_band,
-        "remark": remark(one),
+        "remark": remark(trained),
     }
 
 

@@ -1,60 +1,71 @@
-"""How a score came about, as lines for people: what was asked, of which data, with which software.
+"""Say how a score came about: what was asked, of which data, with which software, and where it was computed.
 
 A fact that an older results folder lacks is left out.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from milepost.report.formatting import utc_time
+from milepost.report.table import Table, cells, columns
 from milepost.safe_text import printable
 from milepost.store.index import NewestRun
+from milepost.store.provenance import Provenance
 from milepost.store.records import PlanRecord, RunRecord
 
 _LONGEST = 400
 
 
-class Fact(NamedTuple):
-    """A name and a value, ready to print."""
-
-    name: str
-    value: str
-
-
-class AskedTask(NamedTuple):
-    """What the harness says of one task: its version, examples in the prompt and data."""
-
-    name: str
-    version: str
-    num_fewshot: str
-    dataset: str
+def settings_facts(newest: NewestRun | None) -> tuple[tuple[str, str], ...]:
+    """Return names and values of the newest run's settings, without those that are not set."""
+    settings = () if newest is None else _settings(newest.run, newest.plan)
+    return tuple((name, _text(value)) for name, value in settings if value not in (None, "", {}, (), []))
 
 
-def facts(newest: NewestRun | None) -> list[Fact]:
-    """Return the settings of the newest run, without those left at "not set"."""
-    named = () if newest is None else _named(newest.run, newest.plan)
-    return [Fact(name, _text(value)) for name, value in named if value not in (None, "", {}, (), [])]
+def tasks_table(newest: NewestRun | None) -> Table:
+    """Return version, few-shot examples and data of each task of the newest run."""
+    names = ("task", "version", "examples in the prompt", "data")
+    return Table(
+        columns(*names, left=names, wraps=("data",)),
+        tuple(
+            cells(
+                [
+                    printable(name),
+                    _text(task.get("version", "")),
+                    _text(task.get("num_fewshot", "")),
+                    _text([part for part in task.get("dataset") or [] if part]),
+                ]
+            )
+            for name, task in ({} if newest is None else newest.plan.described).items()
+        ),
+    )
 
 
-def asked_tasks(newest: NewestRun | None) -> list[AskedTask]:
-    """Return the tasks of the newest run, in their order."""
-    tasks = {} if newest is None else newest.plan.described
-    return [
-        AskedTask(
-            printable(name),
-            _text(task.get("version", "")),
-            _text(task.get("num_fewshot", "")),
-            _text([part for part in task.get("dataset") or [] if part]),
-        )
-        for name, task in tasks.items()
-    ]
+def origin_lines(origins: Sequence[Provenance]) -> Iterator[str]:
+    """Yield a paragraph per checkpoint: where its weights lay, and by what its scores were computed."""
+    for origin in origins:
+        yield printable(f"{origin.series} {origin.checkpoint}")
+        yield from (printable(f"  {name:10} {value}") for name, value in _origin(origin) if value)
 
 
-def _named(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
+def _origin(origin: Provenance) -> Iterator[tuple[str, str]]:
+    yield "source", origin.source
+    yield "scored at", ", ".join(place for place in origin.scored_from if place != origin.source)
+    yield "model_id", origin.model_id
+    yield "numerics", origin.numerics
+    yield "plan_id", f"{origin.plan_id} ({origin.n_shards} shards)"
+    yield "engine", ", ".join(origin.engines)
+    yield "device", ", ".join(origin.devices)
+    yield "versions", " / ".join(origin.versions)
+    moments = (utc_time(seconds) for seconds in (origin.first_scored, origin.last_scored) if seconds)
+    yield "scored", " to ".join(dict.fromkeys(moments))
+
+
+def _settings(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
     asked = plan.asked
-    yield "measured", _moment(run.time)
+    yield "measured", None if run.time is None else utc_time(run.time, "%Y-%m-%d %H:%M UTC")
     yield "checkpoints of", run.sources
     yield "tasks asked for", asked.get("names")
     yield "examples in the prompt", asked.get("num_fewshot")
@@ -70,12 +81,6 @@ def _named(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
     yield "device", run.device
     yield "versions", run.versions
     yield "plan", run.plan_id
-
-
-def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _text(value: Any) -> str:

@@ -1,108 +1,109 @@
-"""Questions for people: what the model saw, and what each checkpoint picked, as a strip through training."""
+"""The report of `milepost questions`: what the model saw, and what each checkpoint picked."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
-from milepost.report.wide import Wide
+from milepost.report.blocks import Block, Line, strong
+from milepost.report.formatting import printable_lines, step_label
+from milepost.report.table import Cell, Table, Tone, cells, columns
 from milepost.result_types import PickHistory
 from milepost.safe_text import printable
 from milepost.store.pick_history import Question
 
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN_CHARACTERS = 600
-"""Of a prompt, its end: few-shot examples stand before the question."""
+"""Characters shown of a prompt, from its end: few-shot examples stand before the question."""
 LEGEND = (
     "picks: a letter per checkpoint, upper case where it is right; margin: log-likelihood of the right "
     "choice minus that of the best wrong one, in nats; * right, > what the last checkpoint picks"
 )
-
 ONE_CHECKPOINT = "one checkpoint only: nothing can have been learned or forgotten yet"
 
 
-def question(
+def question_report(
     history: PickHistory,
-    asked: Question,
+    doc: Question,
     *,
     tokens: Sequence[str] | None = None,
     whole: bool = False,
     name_series: bool = False,
-) -> Iterator[RenderableType]:
-    """One doc: prompt, choices, and the strips.
+) -> Iterator[Block]:
+    """Yield one doc: prompt, choices, and a strip of picks and margins.
 
     Args:
         tokens: the first choice's prompt as the model's tokens, to be shown as well.
-        whole: the whole prompt, few-shot examples and all.
+        whole: show the whole prompt, few-shot examples and all.
         name_series: say which training run it is.
     """
-    place = history.doc_id.tolist().index(asked.doc_id)
+    place = history.doc_id.tolist().index(doc.doc_id)
     series = f"{printable(history.series)}: " if name_series else ""
-    yield Text(f"{series}{printable(history.task)}, doc {asked.doc_id}", style="bold")
-    contexts = {context for context, _ in asked.requests}
+    yield strong(f"{series}{printable(history.task)}, doc {doc.doc_id}")
+    contexts = {context for context, _ in doc.requests}
     if len(contexts) == 1:
-        yield _prompt(asked.requests[0][0], whole)
+        yield from _prompt(doc.requests[0][0], whole)
     last_pick = int(history.pick[-1, place])
-    for position, (context, continuation) in enumerate(asked.requests):
+    for position, (context, continuation) in enumerate(doc.requests):
         text = continuation if len(contexts) == 1 else context + continuation
-        yield _choice(position, text, position in asked.right, position == last_pick)
+        marks = f"{'>' if position == last_pick else ' '}{'*' if position in doc.right else ' '}"
+        line = f"{marks} {position_name(position)}  {printable_lines(text).strip()}"
+        yield _line(line, "strong" if position in doc.right else "")
     yield from _strips(history, place)
     if tokens is not None:
-        yield Text(f"{len(tokens)} tokens: {'|'.join(map(printable, tokens))}")
-    yield Text()
+        yield _line(f"{len(tokens)} tokens: {'|'.join(map(printable, tokens))}")
+    yield ""
 
 
-def stats(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> Iterator[RenderableType]:
-    """Learned and forgotten at each step, and over the whole series."""
-    made = _table(f"{history.series}: {history.task}")
-    for heading in ("step", "right", "learned", "forgotten", "p"):
-        made.add_column(heading, justify="right", no_wrap=True)
-    for number, change in enumerate(changes):
-        label = printable(change.checkpoint) if change.step is None else str(change.step)
-        moved = (
-            [str(change.learned), str(change.forgotten), f"{change.p_value:.2g}"] if number else ["", "", ""]
-        )
-        made.add_row(label, str(change.right), *moved)
-    yield made
+def stats_report(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> Iterator[Block]:
+    """Yield what was learned and forgotten at each step, and over the whole series."""
+    rows = [
+        (step_label(change.step, change.checkpoint), str(change.right))
+        + ((str(change.learned), str(change.forgotten), f"{change.p_value:.2g}") if number else ("", "", ""))
+        for number, change in enumerate(changes)
+    ]
+    yield Table(
+        columns("step", "right", "learned", "forgotten", "p"),
+        tuple(map(cells, rows)),
+        title=printable(f"{history.series}: {history.task}"),
+    )
     if len(changes) == 1:
-        yield Text(ONE_CHECKPOINT)
+        yield ONE_CHECKPOINT
         return
-    yield Text(
+    yield (
         f"of {totals.docs:,} docs: always right {totals.always_right:,}, always wrong "
         f"{totals.always_wrong:,}, learned {totals.learned:,}, forgotten {totals.forgotten:,}; "
         f"first against last p = {totals.p_value:.2g}"
     )
-    yield Text()
+    yield ""
 
 
-def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -> Iterator[RenderableType]:
-    """Learned and forgotten over the whole series, a line per task."""
-    made = _table(f"{series}: by task")
-    made.add_column("task", no_wrap=True)
-    for heading in ("docs", "always right", "always wrong", "learned", "forgotten", "p Holm"):
-        made.add_column(heading, justify="right", no_wrap=True)
-    adjusted = holm([of.p_value for _, of in of_tasks])
-    for (history, of), p_value in zip(of_tasks, adjusted, strict=True):
-        counts = (of.docs, of.always_right, of.always_wrong, of.learned, of.forgotten)
-        made.add_row(Text(printable(history.task)), *map(str, counts), f"{p_value:.2g}")
-    yield Wide(made)
-    yield Text()
+def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -> Iterator[Block]:
+    """Yield what was learned and forgotten over the whole series, a row per task."""
+    adjusted = holm([totals.p_value for _, totals in of_tasks])
+    rows = [
+        (
+            printable(history.task),
+            *map(str, (of.docs, of.always_right, of.always_wrong, of.learned, of.forgotten)),
+            f"{p_value:.2g}",
+        )
+        for (history, of), p_value in zip(of_tasks, adjusted, strict=True)
+    ]
+    names = ("task", "docs", "always right", "always wrong", "learned", "forgotten", "p Holm")
+    yield Table(
+        columns(*names, left=("task",)), tuple(map(cells, rows)), title=printable(f"{series}: by task")
+    )
+    yield ""
 
 
-def as_json(history: PickHistory, asked: Question) -> dict[str, Any]:
-    """One doc as data."""
-    place = history.doc_id.tolist().index(asked.doc_id)
+def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
+    """Return one doc as data."""
+    place = history.doc_id.tolist().index(doc.doc_id)
     steps = zip(
         history.checkpoints,
         history.steps,
@@ -114,9 +115,9 @@ def as_json(history: PickHistory, asked: Question) -> dict[str, Any]:
     return {
         "series": history.series,
         "task": history.task,
-        "doc_id": asked.doc_id,
-        "requests": [{"context": context, "continuation": text} for context, text in asked.requests],
-        "right": list(asked.right),
+        "doc_id": doc.doc_id,
+        "requests": [{"context": context, "continuation": text} for context, text in doc.requests],
+        "right": list(doc.right),
         "checkpoints": [
             {
                 "checkpoint": checkpoint,
@@ -130,8 +131,8 @@ def as_json(history: PickHistory, asked: Question) -> dict[str, Any]:
     }
 
 
-def stats_as_json(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> dict[str, Any]:
-    """The figures of `stats` as data."""
+def stats_record(history: PickHistory, changes: Sequence[StepChange], totals: Totals) -> dict[str, Any]:
+    """Return the numbers of `stats_report` as data."""
     return {
         "series": history.series,
         "task": history.task,
@@ -140,43 +141,25 @@ def stats_as_json(history: PickHistory, changes: Sequence[StepChange], totals: T
     }
 
 
-def dumps(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(printable(title), style="bold"),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-
-
-def _prompt(context: str, whole: bool) -> Text:
+def _prompt(context: str, whole: bool) -> Iterator[Line]:
     shown = context if whole else context[-SHOWN_CHARACTERS:]
     if len(shown) < len(context):
         shown = shown[shown.find("\n") + 1 :]  # from the beginning of a line
-    cut = len(context) - len(shown)
-    text = Text(f"... {cut:,} characters before; --full shows them\n" if cut else "", style="dim")
-    return text.append(_lines(shown), style="none")
+        yield _line(f"... {len(context) - len(shown):,} characters before; --full shows them", "faint")
+    yield _line(printable_lines(shown))
 
 
-def _choice(position: int, text: str, right: bool, picked: bool) -> Text:
-    marks = f"{'>' if picked else ' '}{'*' if right else ' '}"
-    line = f"{marks} {position_name(position)}  {_lines(text).strip()}"
-    return Text(line, style="bold" if right else "none")
-
-
-def _strips(history: PickHistory, place: int) -> Iterator[Text]:
-    picks = Text("picks   ")
-    for pick, right in zip(history.pick[:, place].tolist(), history.right[:, place].tolist(), strict=True):
-        letter = position_name(pick)
-        picks.append(letter if right else letter.lower(), style="bold green" if right else "dim")
+def _strips(history: PickHistory, place: int) -> Iterator[Line]:
+    picks = zip(history.pick[:, place].tolist(), history.right[:, place].tolist(), strict=True)
+    letters = ((position_name(pick), right) for pick, right in picks)
+    yield Line(
+        (
+            Cell("picks   "),
+            *(Cell(letter, "right") if right else Cell(letter.lower(), "faint") for letter, right in letters),
+        )
+    )
     margins = history.margin[:, place].tolist()
     known = [margin for margin in margins if not math.isnan(margin)]
-    yield picks
     if not known:
         return
     most = max(abs(margin) for margin in known) or 1.0
@@ -184,13 +167,13 @@ def _strips(history: PickHistory, place: int) -> Iterator[Text]:
     ends = f"  {known[0]:+.2f} to {known[-1]:+.2f} nats" if len(known) > 1 else f"  {known[0]:+.2f} nats"
     steps = [step for step in history.steps if step is not None]
     reach = f", steps {steps[0]} to {steps[-1]}" if len(steps) > 1 else ""
-    yield Text(f"margin  {levels}{ends}{reach}")
+    yield _line(f"margin  {levels}{ends}{reach}")
 
 
 def _level(share: float) -> str:
-    """-1 the lowest, 0 between the two in the middle, 1 the highest."""
+    """Return the lowest bar for -1 and the highest for 1."""
     return LEVELS[min(len(LEVELS) - 1, int((share + 1) / 2 * len(LEVELS)))]
 
 
-def _lines(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))
+def _line(text: str, tone: Tone = "") -> Line:
+    return Line((Cell(text, tone),))

@@ -1,114 +1,138 @@
-"""Tables for the terminal, wrapped into several where one is wider than the window."""
+"""Render blocks for a terminal: a table that is wider than the window continues below, in parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from milepost.analysis.row import Row
-from milepost.report.notes import reason_notes
-from milepost.report.scores import Cell, Column, Grid, grids, legend
-from milepost.report.wide import BETWEEN_COLUMNS
+from milepost.report.blocks import Block, Bullets, Details, Facts, Heading, Line, Note, Quote
+from milepost.report.table import VERDICT_TONES, Cell, CellRow, Column, Table, Tone
 
-
-def table(rows: Sequence[Row], *, width: int = 120) -> list[Table]:
-    """The rows as Rich tables: per series one, or several side after side where `width` is too small.
-
-    A column is never cut: one that is wider than `width` gets a table of its own.
-
-    Args:
-        rows: what to show, every row of it; see `milepost.analysis.selection.summary_rows`.
-        width: cells per line.
-    """
-    return [part for grid in grids(rows) for part in _tables(grid, width)]
+BETWEEN_COLUMNS = 3
+"""Characters that SIMPLE_HEAD and its padding leave between two columns."""
+WRAPPED_WIDTH = 24
+"""Characters that a column that may wrap keeps at least, if its cells are that long."""
+_STYLES: dict[Tone, str] = {
+    "": "",
+    "best": "bold",
+    "strong": "bold",
+    "right": "bold green",
+    "faint": "dim",
+    "worse": "red",
+    "better": "green",
+    "different": "yellow",
+    "problem": "red",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class TableView:
-    """The tables of `table` at the width of whatever console prints them, and how to read them."""
+class Printed:
+    """The blocks of a report as Rich prints them, at the width of the console that prints them."""
 
-    rows: Sequence[Row]
+    blocks: Sequence[Block]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for part in table(self.rows, width=options.max_width):
-            # Rich would shorten what is wider than its console.
-            yield from console.render(part, options.update_width(max(options.max_width, _total_width(part))))
-            yield Text()
-        yield Text(legend(grids(self.rows)), style="dim")
-        for note in reason_notes(self.rows):
-            yield Text(f"note: {note}", style="dim")
+        """Yield the blocks; tables are cut into parts."""
+        for block in self.blocks:
+            if isinstance(block, Table):
+                yield from _parts(block, console, options)
+            else:
+                yield from _texts(block)
 
 
-def print_table(rows: Sequence[Row], console: Console) -> None:
-    """Print a `TableView`; a column that is wider than the console runs over its edge."""
-    console.print(TableView(rows), crop=False)
+def print_blocks(blocks: Iterable[Block], console: Console) -> None:
+    """Print the blocks; a column that is wider than the console runs over its edge."""
+    console.print(Printed(list(blocks)), crop=False)
 
 
-def _tables(grid: Grid, width: int) -> list[Table]:
-    parts = _fitting(grid, width)
-    return [
-        _table(grid, columns, f" ({i} of {len(parts)})" if len(parts) > 1 else "")
-        for i, columns in enumerate(parts, start=1)
-    ]
-
-
-def _fitting(grid: Grid, width: int) -> list[list[Column]]:
-    """Columns in their order, cut into runs that fit beside the steps."""
-    room = width - _width_of_steps(grid)
-    parts: list[list[Column]] = [[]]
-    left = room
-    for column in grid.columns:
-        needed = _width(column) + BETWEEN_COLUMNS
-        if parts[-1] and needed > left:
-            parts.append([])
-            left = room
-        parts[-1].append(column)
-        left -= needed
+def columns_in_parts(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the places of the columns that fit side by side, in order; each part begins with column 0."""
+    parts = [[0]]
+    for place in range(1, len(widths)):
+        used = sum(widths[other] + BETWEEN_COLUMNS for other in parts[-1])
+        if len(parts[-1]) > 1 and used + widths[place] > width:
+            parts.append([0])
+        parts[-1].append(place)
     return parts
 
 
-def _total_width(part: Table) -> int:
-    return sum((column.width or 0) + BETWEEN_COLUMNS for column in part.columns)
+def _texts(block: Block) -> Iterator[RenderableType]:
+    if isinstance(block, Note):
+        yield Text(block.text, style="dim")
+    elif isinstance(block, Line):
+        text = Text(no_wrap=True, overflow="ignore")
+        for cell in block.cells:
+            text.append(cell.text, _STYLES[cell.tone])
+        yield text
+    elif isinstance(block, Heading):
+        yield Text(block.text, style="bold")
+    elif isinstance(block, Bullets):
+        yield from (Text(f"- {item}") for item in block.items)
+    elif isinstance(block, Facts):
+        yield from (Text(f"{name}: {value}") for name, value in block.pairs)
+    elif isinstance(block, Details):
+        yield Text(block.summary, style="bold")
+        yield Printed(block.blocks)
+    elif isinstance(block, Quote | str):
+        yield Text(block if isinstance(block, str) else block.text)
 
 
-def _width_of_steps(grid: Grid) -> int:
-    return max(cell_len(label) for label in (*grid.steps, "chance", "constant" if grid.has_constant else ""))
+def _parts(table: Table, console: Console, options: ConsoleOptions) -> RenderResult:
+    widths = [_width(column, place, table) for place, column in enumerate(table.columns)]
+    parts = columns_in_parts(widths, options.max_width)
+    for number, places in enumerate(parts, start=1):
+        which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+        part = _rich_table(table.with_columns(places), [widths[place] for place in places], which)
+        needed = sum(widths[place] + BETWEEN_COLUMNS for place in places)
+        # Rich would shorten a table that is wider than its console.
+        yield from console.render(part, options.update_width(max(options.max_width, needed)))
+        if number < len(parts):
+            yield Text()
+    yield from (Text(note, style="dim") for note in table.notes)
 
 
-def _width(column: Column) -> int:
-    texts = (column.task, column.metric, column.chance, column.constant, column.docs)
-    return max(cell_len(text) for text in (*texts, *(_marked(cell).plain for cell in column.cells)))
+def _width(column: Column, place: int, table: Table) -> int:
+    texts = [row[place].text for row in (*table.rows, *table.footer)]
+    if column.wraps:
+        return min(WRAPPED_WIDTH, max(map(cell_len, texts), default=0))
+    return max(map(cell_len, (*column.lines, *texts)))
 
 
-def _table(grid: Grid, columns: list[Column], part: str) -> Table:
-    made = Table(
-        title=Text(grid.series + part, style="bold"),
+def _rich_table(table: Table, widths: Sequence[int], which: str) -> RichTable:
+    rich_table = RichTable(
+        title=Text(table.title + which, style="bold") if table.title else None,
         title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
     )
-    made.add_column("step", justify="right", no_wrap=True, width=_width_of_steps(grid))
-    for column in columns:
-        made.add_column(
-            Text(f"{column.task}\n{column.metric}"), justify="right", no_wrap=True, width=_width(column)
+    for column, width in zip(table.columns, widths, strict=True):
+        rich_table.add_column(
+            Text("\n".join(column.lines)),
+            justify=column.align,
+            no_wrap=not column.wraps,
+            overflow="fold",
+            min_width=width,
         )
-    for i, step in enumerate(grid.steps):
-        made.add_row(Text(step), *(_marked(column.cells[i]) for column in columns))
-    made.add_section()
-    if any(column.chance for column in columns):
-        made.add_row("chance", *(Text(column.chance) for column in columns), style="dim")
-    if any(column.constant for column in columns):
-        made.add_row("constant", *(Text(column.constant) for column in columns), style="dim")
-    made.add_row("docs", *(Text(column.docs) for column in columns), style="dim")
-    return made
+    for row in table.rows:
+        rich_table.add_row(*map(_text, row), style=_row_style(row))
+    if table.footer:
+        rich_table.add_section()
+    for row in table.footer:
+        rich_table.add_row(*map(_text, row), style="dim")
+    return rich_table
 
 
-def _marked(cell: Cell) -> Text:
-    return Text(f"* {cell.text}", style="bold") if cell.best else Text(cell.text)
+def _row_style(row: CellRow) -> str:
+    """Return the colour of a row: that of the verdict in it, as the verdict may stand in another part."""
+    return next((_STYLES[cell.tone] for cell in row if cell.tone in VERDICT_TONES), "")
+
+
+def _text(cell: Cell) -> Text:
+    return Text(cell.text, style=_STYLES[cell.tone])

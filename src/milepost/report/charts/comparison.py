@@ -11,8 +11,7 @@ from milepost.analysis.metric_kinds import is_proportion
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
 from milepost.report.comparison.study import Study
-from milepost.report.formatting import wrapped
-from milepost.report.scores import figure_name
+from milepost.report.formatting import metric_name, wrapped
 from milepost.safe_text import printable
 
 _COLORS = {
@@ -73,7 +72,7 @@ def _difference_panels(study: Study) -> list[alt.LayerChart]:
 def _record(variant: str, one: MetricDifference, unit: float) -> dict[str, Any]:
     low, high = one.interval
     return {
-        "task": printable(f"{one.task} {figure_name(one.metric, one.filter)}"),
+        "task": printable(f"{one.task} {metric_name(one.metric, one.filter)}"),
         "variant": variant,
         "difference": one.difference * unit,
         "low": None if low is None else low * unit,

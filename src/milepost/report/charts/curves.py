@@ -14,9 +14,8 @@ from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.report.charts.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
-from milepost.report.formatting import direction_arrow, plus_minus, wrapped
+from milepost.report.formatting import direction_arrow, metric_name, plus_minus, wrapped
 from milepost.report.notes import listed
-from milepost.report.scores import figure_name
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 from milepost.types import Picks
@@ -319,7 +318,7 @@ def _tooltip() -> list[alt.Tooltip]:
 def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:
     any_curve = of_panel[0]
     arrow = direction_arrow(any_curve.rows[0].higher_is_better)
-    what = f"{figure_name(any_curve.metric, any_curve.filter)} {arrow}".strip() + (" (log)" if log else "")
+    what = f"{metric_name(any_curve.metric, any_curve.filter)} {arrow}".strip() + (" (log)" if log else "")
     best = _best_line(any_curve) if len(of_panel) == 1 else ""
     return alt.TitleParams(
         text=wrapped(printable(any_curve.task), paper.size.width // 8),

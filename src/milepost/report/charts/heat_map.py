@@ -12,8 +12,7 @@ from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
 from milepost.report.charts.curves import figure_of, heading, name_of
 from milepost.report.charts.panels import stacked
-from milepost.report.formatting import direction_arrow
-from milepost.report.scores import figure_name
+from milepost.report.formatting import direction_arrow, metric_name
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 
@@ -50,7 +49,7 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
     first = of_map[0].rows[0]
     tasks = [printable(each.task) for each in sorted(of_map, key=_last_value, reverse=True)]
     places = [_label(row) for row in of_map[0].rows]
-    what = f"{figure_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
+    what = f"{metric_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
     legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
     return (
         alt.Chart(alt.NamedData(name=data))

@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost.analysis.changed_docs import ChangedDoc, changed_docs
 from milepost.analysis.verdicts import MetricDifference
-from milepost.report.formatting import number
+from milepost.report.formatting import number, printable_lines
 from milepost.result_types import ModelAnswers
 from milepost.safe_text import printable
 from milepost.store.doc_records import DocAnswer, read_doc_answers
@@ -108,8 +108,8 @@ def _example(doc: ChangedDoc, compared: MetricDifference, before: DocAnswer, aft
 def _question(answer: DocAnswer, *, is_text: bool) -> str:
     text = str(answer.arguments[0][0])
     if len(text) <= LONGEST_QUESTION:
-        return _lines(text)
-    return _lines(text[:LONGEST_QUESTION] + " …" if is_text else "… " + text[-LONGEST_QUESTION:])
+        return printable_lines(text)
+    return printable_lines(text[:LONGEST_QUESTION] + " …" if is_text else "… " + text[-LONGEST_QUESTION:])
 
 
 def _choices(answer: DocAnswer) -> tuple[str, ...]:
@@ -158,9 +158,4 @@ def _is_scored(arguments: Sequence[Any]) -> bool:
 
 
 def _cut(text: str) -> str:
-    return _lines(text if len(text) <= LONGEST_ANSWER else text[:LONGEST_ANSWER] + " …")
-
-
-def _lines(text: str) -> str:
-    """Foreign text with its lines kept and every other control character spelt out."""
-    return "\n".join(printable(line) for line in text.splitlines())
+    return printable_lines(text if len(text) <= LONGEST_ANSWER else text[:LONGEST_ANSWER] + " …")

@@ -1,0 +1,63 @@
+"""Print what a command has to say: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from milepost.report.json_text import json_text
+from milepost.safe_text import printable
+
+if TYPE_CHECKING:
+    from milepost.report.blocks import Block
+
+WIDTH_OF_A_PIPE = 1_000_000
+"""Characters per line where no terminal is: other programs get whole lines."""
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result; control characters in it are spelled out."""
+    click.echo(printable(text))
+
+
+def tell(text: str) -> None:
+    """Print a line beside the result; control characters in it are spelled out."""
+    click.echo(printable(text), err=True)
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Print lines that the reader of the result should know."""
+    for note in notes:
+        tell(f"note: {note}")
+
+
+def tell_failure(name: str, reason: str) -> None:
+    """Print what failed, and why."""
+    tell(f"failed: {name}: {reason}")
+
+
+def say_marked(mark: str, colour: str, text: str) -> None:
+    """Print a line of the result that begins with a mark in colour."""
+    click.echo(f"{click.style(mark, fg=colour)}{printable(text)}")
+
+
+def say_json(value: object) -> None:
+    """Print a value as JSON."""
+    click.echo(json_text(value))
+
+
+def say_text(text: str) -> None:
+    """Print a finished text of several lines: Markdown, CSV."""
+    click.echo(text.rstrip("\n"))
+
+
+def say_blocks(blocks: Iterable[Block]) -> None:
+    """Print tables and text; a terminal gets wide tables in parts, a pipe gets whole lines."""
+    from rich.console import Console
+
+    from milepost.report.terminal import print_blocks
+
+    console = Console(highlight=False)
+    print_blocks(blocks, console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_PIPE))

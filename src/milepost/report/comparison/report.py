@@ -1,0 +1,118 @@
+"""The report of a comparison: in short for the terminal, in full for Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Heading, Note, Quote, strong
+from milepost.report.comparison.examples import Example, Examples
+from milepost.report.comparison.study import Study, Variant
+from milepost.report.comparison.tables import (
+    HOW_TO_READ,
+    differences_table,
+    headline,
+    layers_table,
+    models_table,
+    overview_table,
+    uncounted,
+    variant_tables,
+)
+from milepost.report.html import page
+from milepost.report.markdown import markdown
+from milepost.report.provenance import settings_facts
+from milepost.safe_text import printable
+
+_ONLY_IN_FILES = ("metric", "relative", "p")
+"""Columns that only the files have: a terminal is narrow."""
+_MOST_NOT_COMPARED = 4
+"""Lines on a terminal; the files have them all."""
+
+
+def comparison_summary(study: Study) -> Iterator[Block]:
+    """Yield the models, then every variant's tasks with their verdicts, and a sentence each."""
+    yield from (models_table(study).without(("path", "not zero", "parameters")), "")
+    yield from map(Note, uncounted(study))
+    if (overview := overview_table(study)) is not None:
+        yield from (overview, "")
+    for variant in study.variants:
+        table = differences_table(study.label(variant.model), variant.comparison.tasks)
+        if table is not None:
+            yield from (table.without(_ONLY_IN_FILES), "")
+    for variant in study.variants:
+        yield headline(study, variant)
+        yield from (Note(f"  {printable(note)}") for note in variant.comparison.notes)
+        skipped = variant.comparison.uncompared
+        for what, reason in skipped[:_MOST_NOT_COMPARED]:
+            yield Note(f"  not compared: {printable(what)}: {printable(reason)}")
+        if len(skipped) > _MOST_NOT_COMPARED:
+            yield Note(f"  not compared: {len(skipped) - _MOST_NOT_COMPARED} more")
+
+
+def comparison_markdown(study: Study) -> str:
+    """Return the whole report as Markdown."""
+    return markdown(_report(study), title=_title(study))
+
+
+def comparison_page(study: Study) -> str:
+    """Return the whole report as one HTML page, with a chart."""
+    from milepost.report.charts.comparison import comparison_chart
+
+    chart = comparison_chart(study)
+    label = "Differences between the models; the same numbers are in the tables"
+    return page(_title(study), list(_report(study, chart and Chart(chart.to_dict(), label))))
+
+
+def _title(study: Study) -> str:
+    return f"What changed from {study.label(study.original)}"
+
+
+def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
+    yield Bullets(tuple(headline(study, variant) for variant in study.variants))
+    if chart is not None:
+        yield chart
+    yield models_table(study)
+    yield from map(Note, uncounted(study))
+    if (overview := overview_table(study)) is not None:
+        yield overview
+    for variant in study.variants:
+        yield from _variant(study, variant)
+    yield Heading("How to read it")
+    yield HOW_TO_READ.replace("`", "")
+    yield Heading("How it was measured")
+    for model in study.models:
+        facts = Facts(settings_facts(model.newest))
+        yield Details(study.label(model), (facts if facts.pairs else Note("no record of it"),))
+
+
+def _variant(study: Study, variant: Variant) -> Iterator[Block]:
+    yield Heading(study.label(variant.model))
+    comparison = variant.comparison
+    if comparison.notes:
+        yield Bullets(tuple(map(printable, comparison.notes)))
+    yield from variant_tables(variant)
+    if comparison.uncompared:
+        yield Heading("Not compared", 3)
+        yield Bullets(tuple(printable(f"{what}: {reason}") for what, reason in comparison.uncompared))
+    if (layers := layers_table(study, variant.model)) is not None:
+        yield Details(layers.title, (layers,))
+    shown = [examples for examples in variant.examples if examples.lost or examples.gained]
+    if shown:
+        yield Heading("Questions lost and gained", 3)
+    for examples in shown:
+        counts = f"{examples.n_lost:,} lost, {examples.n_gained:,} gained"
+        yield Details(f"{examples.task}: {counts}", tuple(_examples(examples)))
+
+
+def _examples(examples: Examples) -> Iterator[Block]:
+    for word, docs in (("lost", examples.lost), ("gained", examples.gained)):
+        for example in docs:
+            yield from _example(word, example)
+
+
+def _example(word: str, example: Example) -> Iterator[Block]:
+    yield strong(f"{word}: {example.task}, doc {example.doc_id}")
+    yield Quote(example.question)
+    if example.choices:
+        yield Bullets(example.choices)
+    target = (("right", example.target),) if example.target else ()
+    yield Facts((*target, ("original", example.original_answer), ("other", example.other_answer)))
