@@ -34,5 +34,5 @@ def test_csv_is_what_show_csv_prints(results: Path, tmp_path: Path) -> None:
 def test_a_name_that_does_not_say_the_format_asks_for_it(results: Path, tmp_path: Path) -> None:
     exported = milepost("export", results, "-o", tmp_path / "rows")
     assert exported.status == 2
-    assert "hint: pass --format lm_eval|csv|parquet" in exported.err
+    assert "hint: pass --format lm_eval|helm|csv|parquet" in exported.err
     assert list(tmp_path.iterdir()) == []
