@@ -115,7 +115,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "dtype": options.dtype,
         "device": options.device,
         "engine": each[0]["engine"] if each else None,
-        "fallback": each[0]["fallback"] if each else None,
+        "fallback": each[0].get("fallback") if each else None,
         "checkpoints": options.checkpoints,
         "checkpoints scored": len(scored),
         "whole job s": done["seconds"],

@@ -16,7 +16,7 @@ from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
 from milepost.store.layout import MARKER, Layout
 from milepost.store.processes import this_process
-from milepost.store.records import RunRecord
+from milepost.store.records import RunRecord, write_record
 from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table, table_bytes, write_table
 
@@ -142,7 +142,7 @@ class ResultsFolder(Layout):
         moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}"
         number = 1 + max(map(_number_of_run, self.run_paths()), default=0)
         name = f"{number:08d}-{moment}-{this_process()}"
-        write_json(self.runs_folder / f"{name}.json", replace(record, time=now).to_json())
+        write_record(self.runs_folder / f"{name}.json", replace(record, time=now))
 
 
 def _number_of_run(path: Path) -> int:

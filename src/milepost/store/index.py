@@ -19,7 +19,7 @@ from milepost.result_types import Visited
 from milepost.store.atomic_files import damaged
 from milepost.store.folder import ResultsFolder, open_folder
 from milepost.store.layout import model_of
-from milepost.store.metrics_record import MetricRow, MetricsRecord
+from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord
 from milepost.store.reading import place_in_series, read_plan, read_runs, read_visits
 from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord, read_record
 from milepost.types import Measurement, PickCounts, Picks
@@ -57,8 +57,18 @@ class TaskMetrics:
     task: str
     rows: tuple[MetricRow, ...]
     """lm_eval's metrics, then the choice metrics that were asked for."""
-    picks: PickCounts | None
-    """None where the task is no multiple choice, or the model gave NaN."""
+    choices: ChoiceMetrics | None
+    """Of all tasks of the record."""
+
+    @property
+    def has_picks(self) -> bool:
+        """Whether the task offers choices, and the model gave no NaN."""
+        return self.choices is not None and self.task in self.choices.picks
+
+    @property
+    def picks(self) -> PickCounts | None:
+        """Return what was picked; None unless `has_picks`. Raises: ResultsError if it is damaged."""
+        return None if self.choices is None else self.choices.counts(self.task)
 
     @property
     def series(self) -> str:
@@ -94,6 +104,8 @@ class ResultsIndex:
         self.folder = folder
         self._plans: dict[str, PlanRecord] = {}
         self._metrics: dict[Path, MetricsRecord] = {}
+        self._tasks: dict[tuple[str, ...], list[TaskMetrics]] = {}
+        self._measurements: dict[tuple[str, ...], list[Measurement]] = {}
         self._numerics: dict[str, dict[str, list[str]]] = {}
 
     @classmethod
@@ -160,16 +172,20 @@ class ResultsIndex:
             return list(self._by_series.get(series, ()))
         return [checkpoint for own in self._by_series.values() for checkpoint in own]
 
+    def visit(self, series: str, name: str) -> CheckpointRecord | None:
+        """Return the record of a checkpoint's last visit; None before the first."""
+        return self._visits.get((series, name))
+
     @cached_property
-    def _visits(self) -> tuple[CheckpointRecord, ...]:
-        return tuple(read_visits(self.folder))
+    def _visits(self) -> dict[tuple[str, str], CheckpointRecord]:
+        return {(visit.series, visit.name): visit for visit in read_visits(self.folder)}
 
     @cached_property
     def _by_series(self) -> dict[str, list[CheckpointRecord]]:
         found: dict[str, list[CheckpointRecord]] = {
             series: [] for run in reversed(self.runs) for series in run.series
         }
-        for checkpoint in self._visits:
+        for checkpoint in self._visits.values():
             if checkpoint.model_id:
                 found.setdefault(checkpoint.series, []).append(checkpoint)
         for checkpoints in found.values():
@@ -184,8 +200,8 @@ class ResultsIndex:
         """
         return [
             Visited(visit.series, visit.name, visit.step)
-            for visit in self._visits
-            if (visit.series, visit.name) not in self.scored
+            for place, visit in self._visits.items()
+            if place not in self.scored
         ]
 
     @cached_property
@@ -239,11 +255,17 @@ class ResultsIndex:
                 results they are most rows. Where a pattern matches none of them all are given, as it may be
                 mistyped.
         """
-        return [self._task(found, choice_metrics) for found in self._current[0]]
+        key = tuple(choice_metrics)
+        if key not in self._tasks:
+            self._tasks[key] = [self._task(found, key) for found in self._current[0]]
+        return self._tasks[key]
 
     def metrics(self, choice_metrics: Sequence[str] = EVERY) -> list[Measurement]:
         """Return the current metrics as single values. Argument and order as of `tasks`."""
-        return measurements_of(self.tasks(choice_metrics))
+        key = tuple(choice_metrics)
+        if key not in self._measurements:
+            self._measurements[key] = measurements_of(self.tasks(key))
+        return self._measurements[key]
 
     @property
     def left_out(self) -> list[LeftOut]:
@@ -293,30 +315,29 @@ class ResultsIndex:
         others = self._numerics[plan_id].get(checkpoint.model_id or "")
         return replace(checkpoint, numerics=others[-1]) if others else None
 
-    def _task(self, found: _Found, choice_metrics: Sequence[str]) -> TaskMetrics:
+    def _task(self, found: _Found, choice_metrics: tuple[str, ...]) -> TaskMetrics:
         checkpoint, plan_id, task, record = found
         rows, choices = record.of_task[task], record.choices
         if choices is None:
             return TaskMetrics(checkpoint, plan_id, task, rows, None)
         higher = choices.higher_is_better
-        wanted = _wanted(tuple(higher), tuple(choice_metrics))
-        if wanted:
-            plain = rows[0]._replace(filter="none", doc_range=None, reason=None)
-            try:
+        wanted = _wanted(tuple(higher), choice_metrics)
+        try:
+            if wanted:
+                plain = rows[0]._replace(filter="none", doc_range=None, reason=None)
                 rows += tuple(
                     plain._replace(metric=metric, higher_is_better=higher[metric], **estimate._asdict())
                     for metric, estimate in choices.estimates(task, wanted)
                 )
-            except ResultsError as error:
-                raise damaged(self.folder.metrics_path(plan_id, *checkpoint.model), error) from error
-        picks = choices.picks.get(task)
-        if picks is not None and picks.constant:
-            band, fixed = (min(picks.constant), max(picks.constant)), picks.fixed
+            band = choices.band(task)
+        except ResultsError as error:
+            raise damaged(self.folder.metrics_path(plan_id, *checkpoint.model), error) from error
+        if band is not None:
+            fixed = bool(choices.picks[task].get("fixed"))
             rows = tuple(
-                row._replace(constant=band, fixed_choices=fixed) if row.metric in RAISED_BY_A_HABIT else row
-                for row in rows
+                row.with_band(band, fixed=fixed) if row.metric in RAISED_BY_A_HABIT else row for row in rows
             )
-        return TaskMetrics(checkpoint, plan_id, task, rows, picks)
+        return TaskMetrics(checkpoint, plan_id, task, rows, choices)
 
 
 def measurements_of(tasks: Sequence[TaskMetrics]) -> list[Measurement]:
@@ -333,10 +354,10 @@ def picks_of(tasks: Sequence[TaskMetrics]) -> list[Picks]:
             step=task.checkpoint.step,
             task=task.task,
             kind=task.rows[0].kind,
-            counts=task.picks,
+            counts=picks,
         )
         for task in tasks
-        if task.picks is not None
+        if (picks := task.picks) is not None
     ]
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import NoneType
 from typing import Any, Literal, NamedTuple
 
 from milepost.errors import ResultsError
-from milepost.store.entries import Entries, Json
-from milepost.store.records import CheckpointRecord
+from milepost.store.json_codec import decode, stored_as_list
+from milepost.store.records import CheckpointRecord, Json
 from milepost.types import Estimate, Measurement, PickCounts
 
 
@@ -36,27 +35,9 @@ class MetricRow(NamedTuple):
     constant: tuple[float, float] | None = None
     fixed_choices: bool = False
 
-    @classmethod
-    def from_json(cls, value: Any) -> MetricRow:
-        """Check one row. Raises: ResultsError, which names the entry that is wrong."""
-        if not isinstance(value, dict):
-            raise ResultsError("an entry of `rows` is not an object")
-        row = cls._make(map(value.get, cls._fields))
-        for name, entry, kinds in zip(cls._fields, row, _ROW_KINDS, strict=True):
-            if type(entry) not in kinds:
-                raise ResultsError(f"`{name}` in one of its `rows` is missing or of another type")
-        return row._replace(
-            parents=tuple(row.parents or ()),
-            doc_range=_pair(row.doc_range),
-            constant=_pair(row.constant),
-            fixed_choices=bool(row.fixed_choices),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the row in the file."""
-        entries = self._asdict() | {"parents": list(self.parents)}
-        optional = self._field_defaults
-        return {name: value for name, value in entries.items() if value or name not in optional}
+    def with_band(self, band: tuple[float, float], *, fixed: bool) -> MetricRow:
+        """Return the row with the range of a constant answer's accuracies."""
+        return MetricRow._make((*self[:-2], band, fixed))
 
     def measurement(self, checkpoint: CheckpointRecord) -> Measurement:
         """Return the metric as that of a checkpoint."""
@@ -84,54 +65,31 @@ class MetricRow(NamedTuple):
         )
 
 
-_TEXT: set[type] = {str}
-_NUMBER: set[type] = {int, float, NoneType}
-_FLAG: set[type] = {bool, NoneType}
-_PAIR: set[type] = {list, tuple, NoneType}
-_COUNT: set[type] = {int, NoneType}
-_ROW_KINDS: tuple[set[type], ...] = (
-    *(_TEXT, _TEXT, _TEXT, _NUMBER, _NUMBER, _COUNT, _NUMBER, _FLAG, _TEXT, _TEXT),
-    *(_PAIR, _COUNT, _TEXT, _PAIR, _TEXT | _COUNT, _PAIR, _FLAG),
-)
-"""Types of the fields of `MetricRow`, in their order."""
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    if not value:
-        return None
-    if len(value) != 2 or not all(isinstance(end, int | float) for end in value):
-        raise ResultsError("a range in one of its `rows` is not two numbers")
-    return value[0], value[1]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceMetrics:
     """Metrics of multiple-choice tasks that lm_eval does not give, and what was picked."""
 
-    higher_is_better: Mapping[str, bool | None]
+    higher_is_better: Mapping[str, bool | None] = field(default_factory=dict)
     """By metric."""
-    figures: Mapping[str, Mapping[str, Any]]
-    """By task or group, then metric: the entries of an `Estimate`, which `estimate` checks."""
-    picks: Mapping[str, PickCounts]
-    """By task or group."""
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By task or group, then metric: the entries of an `Estimate`, which `estimates` checks."""
+    picks: Mapping[str, Json] = field(default_factory=dict)
+    """By task or group: the entries of a `PickCounts`, which `counts` checks."""
 
-    @classmethod
-    def from_entries(cls, entries: Entries) -> ChoiceMetrics:
-        picks = entries.get("picks", dict, default={})
-        figures = Entries(entries.get("figures", dict, default={}), "choices")
-        return cls(
-            higher_is_better=entries.get("higher_is_better", dict, default={}),
-            figures={task: figures.get(task, dict) for task in figures},
-            picks={task: _pick_counts(counts) for task, counts in picks.items()},
-        )
+    def counts(self, task: str) -> PickCounts | None:
+        """Return what was picked on a task or group; None where it offers no choices, or the model gave NaN.
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries in the file of metrics."""
-        return {
-            "higher_is_better": dict(self.higher_is_better),
-            "figures": {task: {m: list(of[m]) for m in of} for task, of in self.figures.items()},
-            "picks": {task: counts._asdict() for task, counts in self.picks.items()},
-        }
+        Raises:
+            ResultsError: an entry is of another type.
+        """
+        return decode(PickCounts, self.picks[task]) if task in self.picks else None
+
+    def band(self, task: str) -> tuple[float, float] | None:
+        """Return the range of a constant answer's accuracies. None and errors as of `counts`."""
+        constant = self.picks[task].get("constant") if task in self.picks else None
+        if constant and not (isinstance(constant, list) and {int, float}.issuperset(map(type, constant))):
+            raise ResultsError("`constant` in one of its `picks` is not a list of numbers")
+        return (min(constant), max(constant)) if constant else None
 
     def estimates(self, task: str, metrics: Collection[str]) -> list[tuple[str, Estimate]]:
         """Return those of the metrics that a task or group has, in the order of the record.
@@ -139,20 +97,21 @@ class ChoiceMetrics:
         Raises:
             ResultsError: one is not a value with its standard error, number of docs and chance level.
         """
-        found = []
-        for metric, entry in self.figures.get(task, {}).items():
-            if metric in metrics:
-                if len(entry) != len(Estimate._fields) or any(type(e) not in _NUMBER for e in entry):
-                    raise ResultsError(f"`{metric}` of {task} in its `choices` is not four numbers")
-                found.append((metric, Estimate(*entry)))
-        return found
+        return [
+            (metric, Estimate(*decode(_Stored, entry)))
+            for metric, entry in self.figures.get(task, {}).items()
+            if metric in metrics
+        ]
 
 
-def _pick_counts(value: Any) -> PickCounts:
-    try:
-        return PickCounts(**value)
-    except TypeError as error:
-        raise ResultsError("an entry of its `picks` is not counts of picks") from error
+@stored_as_list
+class _Stored(NamedTuple):
+    """An `Estimate` as it is stored."""
+
+    value: float | None
+    stderr: float | None
+    n: int
+    chance: float | None
 
 
 class MissingMetric(NamedTuple):
@@ -194,37 +153,3 @@ class MetricsRecord:
     def settings(self) -> dict[str, str]:
         """Task or group to the setting of its metrics."""
         return {task: rows[0].setting for task, rows in self.of_task.items()}
-
-    @classmethod
-    def from_json(cls, value: Any) -> MetricsRecord:
-        """Check a record. Raises: ResultsError, which names the entry that is wrong."""
-        entries = Entries(value)
-        choices = entries.get("choices", dict, NoneType, default=None)
-        return cls(
-            rows=tuple(map(MetricRow.from_json, entries.get("rows", list))),
-            choices=None if choices is None else ChoiceMetrics.from_entries(Entries(choices, "choices")),
-            missing=entries.get("missing", dict, default={}),
-            reasons=tuple(map(_missing_metric, entries.objects("reasons", default=[]))),
-            lm_eval=entries.get("lm_eval", dict, default={}),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the file."""
-        entries: dict[str, Any] = {"rows": [row.to_json() for row in self.rows]}
-        if self.choices is not None:
-            entries["choices"] = self.choices.to_json()
-        return entries | {
-            "missing": dict(self.missing),
-            "reasons": [reason._asdict() for reason in self.reasons],
-            "lm_eval": dict(self.lm_eval),
-        }
-
-
-def _missing_metric(entries: Entries) -> MissingMetric:
-    return MissingMetric(
-        task=entries.get("task", str),
-        metric=entries.get("metric", str, NoneType),
-        filter=entries.get("filter", str, NoneType),
-        reason=entries.get("reason", str),
-        kind=entries.get("kind", str),
-    )

@@ -54,7 +54,7 @@ def read_histories(
     for task in current:
         if any(_matches(name, tasks) for name in task.names) and _matches(task.series, series):
             wanted.setdefault((task.series, task.task), []).append(task)
-    answered = {key: [task for task in found if task.picks is not None] for key, found in wanted.items()}
+    answered = {key: [task for task in found if task.has_picks] for key, found in wanted.items()}
     if not any(answered.values()):
         raise ResultsError(
             f"{', '.join(sorted({task for _, task in wanted}))}: no multiple-choice task",

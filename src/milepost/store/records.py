@@ -1,7 +1,7 @@
 """Define the records of runs, plans and checkpoints as typed values, and read and write records.
 
-`from_json` checks the type of each entry once and names the entry that is wrong; `to_json` gives what the
-file holds. Records of earlier versions lack some entries.
+The fields of a class are the entries of its file: a new field needs a default, which records of earlier
+versions get.
 """
 
 from __future__ import annotations
@@ -10,41 +10,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import NoneType
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from milepost.errors import ResultsError
 from milepost.store.atomic_files import damaged, read_json, write_json
-from milepost.store.entries import Entries, Json
+from milepost.store.json_codec import decode, encode, stored_as_list
 from milepost.store.layout import counted_id
 
-
-class JsonRecord(Protocol):
-    """A value that is stored as one JSON file."""
-
-    @classmethod
-    def from_json(cls, value: Any) -> Any:
-        """Check the entries of a file. Raises: ResultsError, which names the entry that is wrong."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the file."""
-
-
-Record = TypeVar("Record", bound=JsonRecord)
+Json = Mapping[str, Any]
+"""An object of JSON whose entries are not known here."""
+Record = TypeVar("Record")
+"""A dataclass that is stored as one JSON file."""
 
 
 def read_record(kind: type[Record], path: Path) -> Record:
-    """Read and check the record at `path`.
+    """Read the record at `path` and check the types of its entries.
 
     Raises:
-        ResultsError: it is missing, damaged, or an entry is not what it should be.
+        ResultsError: it is missing or damaged, or an entry is missing or of another type.
     """
     value = read_json(path)
     try:
-        record: Record = kind.from_json(value)
+        return decode(kind, value)
     except ResultsError as error:
         raise damaged(path, error) from error
-    return record
 
 
 def read_if_intact(kind: type[Record], path: Path) -> Record | None:
@@ -55,13 +44,13 @@ def read_if_intact(kind: type[Record], path: Path) -> Record | None:
         return None
 
 
-def write_record(path: Path, record: JsonRecord) -> None:
+def write_record(path: Path, record: Any) -> None:
     """Write a record atomically.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    write_json(path, record.to_json())
+    write_json(path, encode(record))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,47 +73,8 @@ class RunRecord:
     time: float | None = None
     """Seconds since 1970."""
 
-    @classmethod
-    def from_json(cls, value: Any) -> RunRecord:
-        """Check a record. Raises: ResultsError, which names the entry that is wrong."""
-        entries = Entries(value)
-        asked = Entries(entries.get("checkpoints", dict, default={}), "checkpoints")
-        return cls(
-            plan_id=entries.get("plan_id", str),
-            series=entries.texts("series"),
-            checkpoints={series: asked.texts(series) for series in value.get("checkpoints", ())},
-            n_records=entries.get("n_records", int, default=1),
-            command=entries.get("command", str, NoneType, default=None),
-            config=entries.get("config", dict, NoneType, default=None),
-            sources=entries.texts("sources", default=[]),
-            dtype=entries.get("dtype", str, NoneType, default=None),
-            device=entries.get("device", str, NoneType, default=None),
-            versions=entries.get("versions", dict, default={}),
-            time=entries.get("time", float, NoneType, default=None),
-        )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the file; those that are not known are left out."""
-        known = {
-            "time": self.time,
-            "plan_id": self.plan_id,
-            "series": list(self.series),
-            "checkpoints": {series: list(names) for series, names in self.checkpoints.items()} or None,
-            "n_records": self.n_records,
-            "command": self.command,
-            "config": self.config,
-            "sources": list(self.sources),
-            "dtype": self.dtype,
-            "device": self.device,
-            "versions": dict(self.versions),
-        }
-        return {name: value for name, value in known.items() if value is not None}
-
-    def asks(self, series: str, checkpoint: str) -> bool:
-        """Return whether the command asked for this checkpoint."""
-        return series in self.series and checkpoint in self.checkpoints.get(series, (checkpoint,))
-
-
+@stored_as_list
 class ShardRecord(NamedTuple):
     """Requests `first` to `last` (exclusive) of a task, which are scored and stored together."""
 
@@ -139,7 +89,7 @@ class PlannedTask:
 
     name: str
     task_id: str
-    docs_id: str
+    docs_id: str = ""
     """Name of the record of its docs; in the first versions the `task_id`."""
     asked_id: str | None = None
     counting_id: str | None = None
@@ -150,47 +100,13 @@ class PlannedTask:
     n_tokens: int = 0
     shards: tuple[ShardRecord, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "docs_id", self.docs_id or self.task_id)
+
     @property
     def counted_id(self) -> str:
         """Name of the records of its metrics per doc: which docs, and how they are counted."""
         return counted_id(self.task_id, self.counting_id)
-
-    @classmethod
-    def from_entries(cls, entries: Entries) -> PlannedTask:
-        task_id = entries.get("task_id", str)
-        return cls(
-            name=entries.get("name", str),
-            task_id=task_id,
-            docs_id=entries.get("docs_id", str, default=task_id),
-            asked_id=entries.get("asked_id", str, NoneType, default=None),
-            counting_id=entries.get("counting_id", str, NoneType, default=None),
-            n_docs=entries.get("n_docs", int),
-            n_requests=entries.get("n_requests", int, default=0),
-            n_truncated=entries.get("n_truncated", int, default=0),
-            n_tokens=entries.get("n_tokens", int, default=0),
-            shards=tuple(_shard(shard) for shard in entries.get("shards", list, default=[])),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the task in the file of its plan."""
-        return {
-            "name": self.name,
-            "task_id": self.task_id,
-            "asked_id": self.asked_id,
-            "docs_id": self.docs_id,
-            "counting_id": self.counting_id,
-            "n_docs": self.n_docs,
-            "n_requests": self.n_requests,
-            "n_truncated": self.n_truncated,
-            "n_tokens": self.n_tokens,
-            "shards": [list(shard) for shard in self.shards],
-        }
-
-
-def _shard(value: Any) -> ShardRecord:
-    if not isinstance(value, list) or list(map(type, value)) != [str, int, int]:
-        raise ResultsError("an entry of `shards` is not a name and two whole numbers")
-    return ShardRecord(*value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,28 +121,6 @@ class PlanRecord:
     """`asked` (the options), `tasks` (what the harness says of each), `counting` (metrics, filters, groups),
     `versions` and more; see `run.planning`."""
     tasks: tuple[PlannedTask, ...]
-
-    @classmethod
-    def from_json(cls, value: Any) -> PlanRecord:
-        """Check a record. Raises: ResultsError, which names the entry that is wrong."""
-        entries = Entries(value)
-        return cls(
-            plan_id=entries.get("plan_id", str),
-            tokenizer_id=entries.get("tokenizer_id", str, default=""),
-            max_length=entries.get("max_length", int, default=0),
-            settings=entries.get("settings", dict),
-            tasks=tuple(PlannedTask.from_entries(task) for task in entries.objects("tasks")),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the file."""
-        return {
-            "plan_id": self.plan_id,
-            "tokenizer_id": self.tokenizer_id,
-            "max_length": self.max_length,
-            "settings": dict(self.settings),
-            "tasks": [task.to_json() for task in self.tasks],
-        }
 
     @cached_property
     def by_name(self) -> dict[str, PlannedTask]:
@@ -278,7 +172,7 @@ class CheckpointRecord:
     """The model that a checkpoint's name stood for at the last visit."""
 
     series: str
-    name: str
+    name: str = field(metadata={"json": "checkpoint"})
     step: int | None
     source: str | None = None
     """Address of the weights at that visit."""
@@ -295,44 +189,6 @@ class CheckpointRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     failure: str | None = None
     """Why the last visit failed."""
-
-    @classmethod
-    def from_json(cls, value: Any) -> CheckpointRecord:
-        """Check a record. Raises: ResultsError, which names the entry that is wrong."""
-        entries = Entries(value)
-        texts = ("source", "format", "model_id", "numerics", "engine", "fallback", "device", "failure")
-        return cls(
-            series=entries.get("series", str),
-            name=entries.get("checkpoint", str),
-            step=entries.get("step", int, NoneType),
-            n_parameters=entries.get("n_parameters", int, NoneType, default=None),
-            versions=entries.get("versions", dict, default={}),
-            **{name: entries.get(name, str, NoneType, default=None) for name in texts},
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the file."""
-        entries: dict[str, Any] = {
-            "series": self.series,
-            "checkpoint": self.name,
-            "step": self.step,
-            "source": self.source,
-            "format": self.format,
-            "model_id": self.model_id,
-        }
-        if self.numerics is not None:
-            entries["numerics"] = self.numerics
-        if self.engine is not None:
-            entries |= {
-                "engine": self.engine,
-                "fallback": self.fallback,
-                "n_parameters": self.n_parameters,
-                "device": self.device,
-                "versions": dict(self.versions),
-            }
-        if self.failure is not None:
-            entries["failure"] = self.failure
-        return entries
 
     @property
     def full_name(self) -> str:

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import create_json, is_intact
-from milepost.store.entries import Entries
 from milepost.store.folder import ResultsFolder
+from milepost.store.json_codec import encode
 from milepost.store.records import (
     CheckpointRecord,
     Record,
@@ -34,16 +33,6 @@ class SeriesRecord:
 
     series: str
     places: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, value: Any) -> SeriesRecord:
-        """Check a record. Raises: ResultsError, which names the entry that is wrong."""
-        entries = Entries(value)
-        return cls(series=entries.get("series", str), places=entries.texts("places"))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entries of the file."""
-        return {"series": self.series, "places": list(self.places)}
 
 
 def places_of_series(results: ResultsFolder) -> dict[str, tuple[str, ...]]:
@@ -89,7 +78,7 @@ def claim(results: ResultsFolder, series: str, place: str) -> bool:
         if place not in known:
             write_record(path, record)
         return True
-    return create_json(path, record.to_json()) or place in read_record(SeriesRecord, path).places
+    return create_json(path, encode(record)) or place in read_record(SeriesRecord, path).places
 
 
 def longer_name(name: str, place: str, taken: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
 from milepost.store.reading import newest_command
-from milepost.store.records import CheckpointRecord, RunRecord, read_record
+from milepost.store.records import CheckpointRecord, RunRecord
 from milepost.store.workers import WorkerRecord, live_workers
 
 
@@ -68,7 +68,7 @@ def without_metrics(index: ResultsIndex) -> list[str]:
     for series, runs in _newest_runs(index).items():
         for run in reversed(runs):
             for name in run.checkpoints.get(series, ()):
-                visit = _visit(index.folder, series, name)
+                visit = index.visit(series, name)
                 if visit is None or not visit.model_id or index.has_metrics(run.plan_id, visit):
                     continue
                 if all(path.exists() for path in _score_paths(index, run.plan_id, visit)):
@@ -97,17 +97,12 @@ def _series(index: ResultsIndex, series: str, runs: Sequence[RunRecord]) -> Seri
 
 
 def _checkpoint(index: ResultsIndex, series: str, name: str, plan_id: str) -> CheckpointStatus:
-    visit = _visit(index.folder, series, name)
+    visit = index.visit(series, name)
     failure = None if visit is None else visit.failure
     if visit is None or not visit.model_id:
         return CheckpointStatus(name, 0, len(index.plan(plan_id).shard_ids), False, failure)
     stored = [path.exists() for path in _score_paths(index, plan_id, visit)]
     return CheckpointStatus(name, sum(stored), len(stored), index.has_metrics(plan_id, visit), failure)
-
-
-def _visit(results: ResultsFolder, series: str, name: str) -> CheckpointRecord | None:
-    path = results.checkpoint_path(series, name)
-    return read_record(CheckpointRecord, path) if path.exists() else None
 
 
 def _score_paths(index: ResultsIndex, plan_id: str, visit: CheckpointRecord) -> list[Path]:

@@ -24,6 +24,7 @@ from milepost.results.selection import select_all_rows
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import atomic_file
+from milepost.store.json_codec import encode
 from milepost.store.layout import KINDS_WITH_PLACES, MARKER, RESULT_KINDS
 from milepost.store.records import PlanRecord
 from milepost.submission.additions import read_additions
@@ -145,7 +146,7 @@ def _series(index: ResultsIndex) -> dict[str, list[dict[str, Any]]]:
     """Return the model id of each checkpoint, by series."""
     names = dict.fromkeys(name for run in index.runs for name in run.series)
     keys = ("checkpoint", "step", "source", "format", "model_id", "numerics")
-    checkpoints = {name: [one.to_json() for one in index.checkpoints(name)] for name in sorted(names)}
+    checkpoints = {name: [encode(one) for one in index.checkpoints(name)] for name in sorted(names)}
     return {name: [{key: one.get(key) for key in keys} for one in own] for name, own in checkpoints.items()}
 
 
