@@ -33,8 +33,9 @@ from milepost.results.training import note_training
 from milepost.run.choice_metrics import ChoiceFigures
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
+from milepost.store.metrics_record import MetricsRecord, metric_row
 from milepost.store.picks import write_choices
-from milepost.store.records import RunRecord
+from milepost.store.records import RunRecord, write_record
 from milepost.types import Choices
 
 GROUPS = ("mmlu", "mmlu_continuation", "mmlu_five_shot")
@@ -235,15 +236,12 @@ def write_figures(
             "alias": name,
             "parents": parents.get(name, []),
             "num_fewshot": 0,
-            "setting": "made",
         }
         for name in (*groups, *(task.name for task in tasks))
     ]
     free.write_docs(results.picks_path(PLAN, model_id, NUMERICS))
-    write_json(
-        results.metrics_path(PLAN, model_id, NUMERICS),
-        {"rows": rows, "choices": free.as_json(rows), "missing": {}, "lm_eval": {}},
-    )
+    record = MetricsRecord(rows=tuple(metric_row(row, "made") for row in rows), choices=free.as_record(rows))
+    write_record(results.metrics_path(PLAN, model_id, NUMERICS), record)
 
 
 def write_scores(

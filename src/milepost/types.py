@@ -292,6 +292,26 @@ class Measurement:
     """Dtype of the computation, such as `float32`."""
 
 
+@dataclass(frozen=True, slots=True)
+class MissingMetric:
+    """A metric that could not be computed, and why."""
+
+    task: str
+    """Name of the task or group."""
+    metric: str | None
+    """None for all metrics."""
+    filter: str | None
+    """None for all filters."""
+    reason: str
+    kind: str = "raised"
+    """`raised`: an exception, so another try may succeed (a package is installed, a file is mended);
+    `number`: the result is NaN or too large; `expected`: not a fault, such as a mean over zero docs."""
+
+    def concerns(self, metric: str, filter: str) -> bool:
+        """Return whether this is the reason for a metric and filter of its task."""
+        return self.metric in (None, metric) and self.filter in (None, filter)
+
+
 class Estimate(NamedTuple):
     """A metric's value with its uncertainty, without task and checkpoint."""
 

@@ -13,7 +13,7 @@ from milepost.errors import ResultsError
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.json_codec import decode, encode
-from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord, MissingMetric
+from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord
 from milepost.store.reading import read_plan
 from milepost.store.records import (
     CheckpointRecord,
@@ -24,6 +24,7 @@ from milepost.store.records import (
     read_record,
     write_record,
 )
+from milepost.types import MissingMetric
 
 RUN = RunRecord(
     plan_id="p",

@@ -18,7 +18,6 @@ from milepost.tasks.question_source import (
     DocMetrics,
     DocRecord,
     Evaluation,
-    MissingMetric,
     ModelTraits,
     PlannedDocs,
     QuestionSet,
@@ -27,7 +26,7 @@ from milepost.tasks.question_source import (
     TaskRequests,
 )
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Estimate, PickCounts, Request
+from milepost.types import Estimate, MissingMetric, PickCounts, Request
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_tasks
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,10 @@ from milepost.run.planning import PlannedTasks
 from milepost.run.scoring import LOOK_AGAIN_S
 from milepost.run.target import RAISED, Target
 from milepost.store.atomic_files import is_intact, write_json
+from milepost.store.columns import doc_columns
 from milepost.store.leases import Leases
+from milepost.store.metrics_record import MetricsRecord, metric_row
+from milepost.store.records import write_record
 from milepost.store.tables import read_made
 from milepost.tasks.question_source import Evaluation, PlannedDocs, QuestionSet, Responses
 from milepost.tasks.registry import source_of
@@ -54,7 +56,13 @@ def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
     settings = _settings_of(target.plan)
     for task in target.plan.tasks:
         if task.name in evaluation.docs:
-            columns = _columns(evaluation.docs[task.name])
+            docs = evaluation.docs[task.name]
+            columns: dict[str, list[Any]] = {
+                "doc_id": docs.doc_id,
+                "filter": docs.filter,
+                "filtered": docs.filtered,
+            }
+            columns |= doc_columns(docs.metrics, docs.values)
             target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
     logs = {name: answers.loglikelihood for name, answers in responses.items()}
     choices = choice_figures(tasks.loaded().values(), target.plan.tasks, logs)
@@ -64,15 +72,15 @@ def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
     tables_path = target.results.lm_eval_tables_path(target.plan.plan_id)
     if not is_intact(tables_path):
         write_json(tables_path, {k: v for k, v in tables.items() if k not in PER_CHECKPOINT})
-    record = {
-        "rows": [{**row, "setting": settings[row["task"]]} for row in evaluation.rows],
-        "choices": choices.as_json(evaluation.rows),
-        "missing": evaluation.missing,
-        "reasons": [asdict(reason) for reason in evaluation.reasons],
-        "lm_eval": {key: tables[key] for key in PER_CHECKPOINT if key in tables},
-    }
-    write_json(target.metrics_path, record)
-    return describe_missing(record)
+    record = MetricsRecord(
+        rows=tuple(metric_row(row, settings[row["task"]]) for row in evaluation.rows),
+        choices=choices.as_record(evaluation.rows),
+        missing=evaluation.missing,
+        reasons=tuple(evaluation.reasons),
+        lm_eval={key: tables[key] for key in PER_CHECKPOINT if key in tables},
+    )
+    write_record(target.metrics_path, record)
+    return describe_missing(record.missing, record.reasons)
 
 
 def _evaluate(
@@ -136,23 +144,6 @@ def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:
         return None
     parts = (target.results.read_generated(target.score_path(shard)) for shard in task.shards)
     return [texts for part in parts for texts in part]
-
-
-def _columns(docs: Any) -> dict[str, list[Any]]:
-    """Per-doc metrics as columns; what is no number (a pair to be aggregated) as JSON."""
-    columns: dict[str, list[Any]] = {"doc_id": docs.doc_id, "filter": docs.filter, "filtered": docs.filtered}
-    for metric, values in docs.values.items():
-        columns[f"value:{metric}"] = values
-    for metric, values in docs.metrics.items():
-        if all(value is None or isinstance(value, int | float | np.number | np.bool_) for value in values):
-            columns[f"metric:{metric}"] = [None if value is None else float(value) for value in values]
-        else:
-            columns[f"json:{metric}"] = [json.dumps(value, default=_plain_number) for value in values]
-    return columns
-
-
-def _plain_number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _settings_of(plan: Plan) -> dict[str, str]:

@@ -14,6 +14,7 @@ from milepost.analysis.choice_values import DocMetrics, doc_metrics
 from milepost.analysis.constant_answer import count_picks
 from milepost.plan.offered_choices import requests_of_choices
 from milepost.plan.plan import TaskPlan
+from milepost.store.metrics_record import ChoiceMetrics
 from milepost.store.picks import PICK_COLUMNS, write_picks
 from milepost.types import Estimate, PickCounts
 
@@ -47,18 +48,17 @@ class ChoiceFigures:
         }
         write_picks(path, {task: docs.doc_id for task, docs in self.docs.items()}, columns)
 
-    def as_json(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """For the record of figures: those that `rows`, lm_eval's, do not have already."""
+    def as_record(self, rows: list[dict[str, Any]]) -> ChoiceMetrics:
+        """Return the part of the metrics record: the metrics that `rows`, lm_eval's, do not have already."""
         known = {(row["task"], row["metric"]) for row in rows}
-        figures = {
-            name: {metric: list(one) for metric, one in of.items() if (name, metric) not in known}
-            for name, of in self.figures.items()
-        }
-        return {
-            "higher_is_better": HIGHER_IS_BETTER,
-            "figures": figures,
-            "picks": {name: counts._asdict() for name, counts in self.picks.items()},
-        }
+        return ChoiceMetrics(
+            higher_is_better=HIGHER_IS_BETTER,
+            figures={
+                name: {metric: list(one) for metric, one in of.items() if (name, metric) not in known}
+                for name, of in self.figures.items()
+            },
+            picks={name: counts._asdict() for name, counts in self.picks.items()},
+        )
 
 
 def choice_figures(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from milepost.plan.plan import Plan
 from milepost.run.target import PlannedShard, StoredMetrics, Target, plan_shards
 from milepost.store import ResultsFolder
-from milepost.store.atomic_files import is_intact, read_json
+from milepost.store.records import CheckpointRecord, read_if_intact
 from milepost.types import Checkpoint
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ class CheckpointJob:
         The weights may have been overwritten since: `identified` says.
         """
         job = cls(checkpoint, results, plan, dtype, missing=plan_shards(plan))
-        path = results.checkpoint_path(checkpoint.series, checkpoint.name)
-        model_id = read_json(path).get("model_id") if is_intact(path) else None
-        return job if model_id is None else job._look_up(model_id, verify=False)
+        visit = read_if_intact(CheckpointRecord, results.checkpoint_path(checkpoint.series, checkpoint.name))
+        known = visit is not None and visit.model_id
+        return job._look_up(known, verify=False) if known else job
 
     def identified(self, model_id: str) -> CheckpointJob:
         """Return the job of the model that the checkpoint is now; unfinished scores are read and verified."""

@@ -13,8 +13,9 @@ from milepost.plan.shards import Shard
 from milepost.run.missing_metrics import describe_missing, may_be_retried
 from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
-from milepost.store.atomic_files import read_json
 from milepost.store.layout import counted_id
+from milepost.store.metrics_record import MetricsRecord
+from milepost.store.records import read_if_intact
 from milepost.store.tables import looks_whole, read_made
 
 if TYPE_CHECKING:
@@ -78,15 +79,12 @@ class Target:
 
         Metrics that an exception kept from being computed count as not stored: another try may succeed.
         """
-        try:
-            record = read_json(self.metrics_path)
-        except ResultsError:
+        record = read_if_intact(MetricsRecord, self.metrics_path)
+        if record is None or may_be_retried(record.reasons):
             return None
-        if may_be_retried(record):
-            return None
-        missing = record["missing"]
+        missing = record.missing
         with_choices = [task for task in self.plan.tasks if task.choices is not None]
-        if with_choices and "choices" not in record:
+        if with_choices and record.choices is None:
             return None  # written by a Milepost that did not compute them
         if any(task.name not in missing for task in with_choices) and not looks_whole(self.picks_path):
             return None
@@ -95,7 +93,7 @@ class Target:
             for task in self.plan.tasks
         ):
             return None
-        return StoredMetrics(describe_missing(record))
+        return StoredMetrics(describe_missing(missing, record.reasons))
 
     def _drop_if_damaged(self, task: TaskPlan, shard: Shard) -> bool:
         path = self.score_path(shard)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from milepost.errors import ResultsError
 from milepost.store.json_codec import decode, stored_as_list
 from milepost.store.records import CheckpointRecord, Json
-from milepost.types import Estimate, Measurement, PickCounts
+from milepost.types import Estimate, Measurement, MissingMetric, PickCounts
 
 
 class MetricRow(NamedTuple):
@@ -65,6 +65,11 @@ class MetricRow(NamedTuple):
         )
 
 
+def metric_row(entries: Json, setting: str) -> MetricRow:
+    """Return a row from what a source of questions computed; see `tasks.question_source.Evaluation.rows`."""
+    return MetricRow(**{**entries, "parents": tuple(entries["parents"]), "setting": setting})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceMetrics:
     """Metrics of multiple-choice tasks that lm_eval does not give, and what was picked."""
@@ -112,20 +117,6 @@ class _Stored(NamedTuple):
     stderr: float | None
     n: int
     chance: float | None
-
-
-class MissingMetric(NamedTuple):
-    """The reason why a metric could not be computed."""
-
-    task: str
-    """Task or group."""
-    metric: str | None
-    """None for all metrics."""
-    filter: str | None
-    """None for all filters."""
-    reason: str
-    kind: str
-    """`raised` (an exception: another try may succeed), `number` (NaN or too large) or `expected`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from milepost.types import Estimate, Generation, GenerationDefaults, Offer, PickCounts, Request
+from milepost.types import Estimate, Generation, GenerationDefaults, MissingMetric, Offer, PickCounts, Request
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -109,26 +109,6 @@ class DocMetrics:
     values: dict[str, list[float | None]]
     """For means over docs whose entries in `metrics` are not numbers: each doc's number, None for a doc that
     does not count."""
-
-
-@dataclass(frozen=True, slots=True)
-class MissingMetric:
-    """A metric that could not be computed, and why."""
-
-    task: str
-    """Name of the task or group."""
-    metric: str | None
-    """None for all metrics."""
-    filter: str | None
-    """None for all filters."""
-    reason: str
-    kind: str = "raised"
-    """`raised`: an exception, so another try may succeed (a package is installed, a file is mended);
-    `number`: the result is NaN or too large; `expected`: not a fault, such as a mean over zero docs."""
-
-    def concerns(self, metric: str, filter: str) -> bool:
-        """Return whether this is the reason for a metric and filter of its task."""
-        return self.metric in (None, metric) and self.filter in (None, filter)
 
 
 @dataclass(frozen=True, slots=True)

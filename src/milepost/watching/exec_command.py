@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from milepost.store.atomic_files import is_intact, read_json, write_json
+from milepost.store.records import CheckpointRecord, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,11 @@ class ExecCommand:
         self._results, self._leases = results, leases
 
     def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
-        visit = read_json(self._results.checkpoint_path(checkpoint.series, checkpoint.name))
-        executed = {"model_id": visit["model_id"], "plan_id": plan_id, "command": self.command}
+        path = self._results.checkpoint_path(checkpoint.series, checkpoint.name)
+        model_id = read_record(CheckpointRecord, path).model_id
+        executed = {"model_id": model_id, "plan_id": plan_id, "command": self.command}
         note = self._note(checkpoint)
-        with self._leases.hold(f"executed-{self._name}-{visit['model_id']}-{plan_id}") as is_ours:
+        with self._leases.hold(f"executed-{self._name}-{model_id}-{plan_id}") as is_ours:
             if not is_ours or (is_intact(note) and executed.items() <= read_json(note).items()):
                 return
             status = subprocess.run(self.command, shell=True, env=self._environment(checkpoint)).returncode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.metrics import compute_metrics
 from milepost.tasks.question_source import Evaluation, Responses
 from milepost.tasks.settings import TaskSettings
+from milepost.types import MissingMetric
 from tests.run.own_tasks import write_task
 
 DOCS: list[dict[str, Any]] = [
@@ -91,9 +92,8 @@ def test_a_perplexity_that_overflows_leaves_the_accuracy_beside_it(folder: Path)
     assert rows["perplexity"]["value"] is None
     assert "too large for a number" in rows["perplexity"]["reason"]
     assert rows["acc"]["value"] == 1.0
-    record = {"missing": found.missing, "reasons": [asdict(reason) for reason in found.reasons]}
-    assert "no perplexity of words: too large" in str(describe_missing(record))
-    assert not may_be_retried(record)
+    assert "no perplexity of words: too large" in str(describe_missing(found.missing, found.reasons))
+    assert not may_be_retried(found.reasons)
     assert found.tables["results"]["words"]["perplexity,none"] is None
 
 
@@ -113,7 +113,7 @@ def test_a_doc_whose_metric_raises_is_named_and_other_tasks_are_computed(folder:
     assert found.missing == {"raises": 0}
     assert "raises" not in found.docs
     assert of(found, "words")["acc"]["value"] == 1.0
-    assert may_be_retried({"reasons": [asdict(reason) for reason in found.reasons]})
+    assert may_be_retried(found.reasons)
 
 
 def test_a_process_results_without_a_result_is_named(folder: Path) -> None:
@@ -171,11 +171,11 @@ def test_a_group_with_a_task_without_metrics_has_no_value_and_names_the_task(fol
 
 
 def test_only_reasons_that_are_faults_are_shown() -> None:
-    expected = {"task": "t", "metric": "m", "filter": "none", "reason": "no docs", "kind": "expected"}
-    assert describe_missing({"missing": {}, "reasons": [expected]}) is None
-    assert describe_missing({"missing": {"t": 0}}) is None
-    many = [{**expected, "kind": "raised", "metric": f"m{i}"} for i in range(5)]
-    assert str(describe_missing({"missing": {"u": 2}, "reasons": many})).endswith("(and 3 more metrics)")
+    expected = MissingMetric("t", "m", "none", "no docs", "expected")
+    assert describe_missing({}, [expected]) is None
+    assert describe_missing({"t": 0}) is None
+    many = [replace(expected, kind="raised", metric=f"m{i}") for i in range(5)]
+    assert str(describe_missing({"u": 2}, many)).endswith("(and 3 more metrics)")
 
 
 def test_a_group_whose_tasks_lack_its_metric_names_their_metrics(folder: Path) -> None:
@@ -190,7 +190,4 @@ def test_a_group_whose_tasks_lack_its_metric_names_their_metrics(folder: Path) -
     for lacking in (("f1", "none"), ("acc", "strict")):
         assert rows[lacking]["value"] is None
         assert rows[lacking]["reason"] == "none of its tasks has this metric; they have perplexity, acc"
-    assert (
-        describe_missing({"missing": found.missing, "reasons": [asdict(reason) for reason in found.reasons]})
-        is None
-    )
+    assert describe_missing(found.missing, found.reasons) is None

@@ -20,11 +20,11 @@ from milepost.tasks.helm.stats import RunStats, compute_stats
 from milepost.tasks.question_source import (
     DocMetrics,
     Evaluation,
-    MissingMetric,
     ModelTraits,
     PlannedDocs,
     Responses,
 )
+from milepost.types import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
 
