@@ -191,7 +191,7 @@ def test_zeros_are_counted_of_results_whose_weights_are_in_the_cache(
     ).path
     for here, sparsity in ((True, pytest.approx(0, abs=1e-4)), (False, None)):
         if not here:
-            monkeypatch.setattr("milepost.api.compare.is_fetched", lambda checkpoint: False)
+            monkeypatch.setattr("milepost.api.named_models.is_fetched", lambda checkpoint: False)
         compare(results, out / "pruned", output_path=tmp_path / "report")
         model = json.loads((tmp_path / "report" / "original_model_results.json").read_text("utf-8"))
         assert model["sparsity"] == sparsity

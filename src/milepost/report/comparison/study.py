@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milepost.analysis.comparison import Comparison
-from milepost.report.comparison.examples import Examples
+from milepost.analysis.comparison import Comparison, compare_models
+from milepost.errors import ResultsError
+from milepost.report.comparison.examples import Examples, find_examples
 from milepost.report.formatting import model_name
 from milepost.result_types import ModelAnswers
 from milepost.store.index import NewestRun
@@ -58,3 +59,28 @@ class Study:
         """A name that no other model of the study has."""
         names = [one.name for one in self.models]
         return model.name if names.count(model.name) == 1 else f"{model.name} ({model.role})"
+
+
+def make_study(models: Sequence[ReportedModel], examples: int) -> Study | None:
+    """Compare the first model with each of the others; None unless there is an original and another.
+
+    Args:
+        examples: docs lost, and gained, to show of each task.
+
+    Raises:
+        ResultsError: two models have no doc in common.
+    """
+    if len(models) < 2 or models[0].role != "original":
+        return None
+    first, variants = models[0], []
+    for model in models[1:]:
+        comparison = compare_models(first.answers, model.answers)
+        if not (comparison.tasks or comparison.subjects or comparison.others):
+            reasons = "; ".join(f"{what}: {reason}" for what, reason in comparison.uncompared[:3])
+            raise ResultsError(
+                f"{first.role} and {model.role} have nothing in common to compare ({reasons})",
+                "run both on the same tasks, with limits that overlap",
+            )
+        shown = [find_examples(first.answers, model.answers, task, examples) for task in comparison.tasks]
+        variants.append(Variant(model=model, comparison=comparison, examples=shown))
+    return Study(original=first, variants=tuple(variants))
