@@ -44,7 +44,7 @@ windows, and as lm_eval has it."""
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What `compare` did."""
+    """Outcome of `compare`."""
 
     study: Study | None
     """None where the original, or every other model, could not be measured."""

@@ -26,14 +26,14 @@ logger = logging.getLogger("milepost.run")
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """One of the models as it was named."""
+    """A model as it was named."""
 
     role: str
     name: str
     results: Path | None = None
     """The results folder that it is in already; None where it is to be run."""
     checkpoint: str | None = None
-    """Which of the checkpoints there."""
+    """The checkpoint there; None for the last."""
     source: Checkpoint | None = None
 
     @property

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexities:
-    """What was measured, model by model."""
+    """Perplexities of all models."""
 
     results: Results
     found: tuple[TextPerplexity, ...]
-    """One per checkpoint that has figures, by series and step."""
+    """The perplexities of each checkpoint that has metrics, by series and step."""
     notes: tuple[str, ...]
-    """What keeps the models' figures from being compared, a sentence each."""
+    """Reasons why the models' perplexities cannot be compared, a sentence each."""
 
 
 def measure_perplexity(
@@ -72,6 +72,6 @@ def measure_perplexity(
 
 
 def _full(text: str) -> str:
-    """A file by its full path, so that it is the same wherever the command is given."""
+    """Return a file by its full path, so that it is the same text in every working folder."""
     path = Path(text)
     return str(path.resolve()) if path.is_file() and text not in ("wikitext2", "c4") else text

@@ -36,7 +36,7 @@ class Results:
     without_metrics: tuple[str, ...] = ()
     """`series/checkpoint` of those of both whose metrics are left for later."""
     full_job: FullJob | None = None
-    """Of a quick test: how long the whole job would take."""
+    """Estimate of the whole job, after a quick test."""
 
     @classmethod
     def open(cls, path: str | Path) -> Results:

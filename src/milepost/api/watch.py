@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What a watch did before it ended by itself."""
+    """Outcome of a watch that ended by itself."""
 
     results: Results | None
     """None where nothing was evaluated."""
@@ -114,7 +114,7 @@ def watch(
 
 
 def is_at_plateau(results: Path) -> bool:
-    """Whether of every curve that the table shows, no later checkpoint is better than some earlier one.
+    """Return whether every curve of the table has stopped rising: no later checkpoint is better.
 
     Curves of fewer checkpoints than make a plateau (`analysis.improvement.FEWEST_LATER`) are still rising.
 
@@ -144,4 +144,4 @@ class _Picture:
         Results(self._results.path).plot(self.path)
 
     def end(self) -> None:
-        """The picture is up to date."""
+        """Do nothing: the picture is up to date."""

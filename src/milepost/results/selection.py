@@ -15,7 +15,7 @@ from milepost.types import Measurement, Picks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which rows a reader wants to see, by names or glob patterns; without patterns all that fit."""
+    """The rows that a reader wants to see, by names or glob patterns; without patterns all that fit."""
 
     tasks: Sequence[str] = ()
     metrics: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all, even when the machine stops."""
+"""Write a file so that it is there whole or not at all, even when the machine stops."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from milepost.store.layout import KINDS_WITH_PLACES, STORE
 from milepost.store.processes import PROCESS_NAME, this_process
 
 TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
-"""Names of files under way, with the process that writes them."""
+"""Names of unfinished files, with the process that writes them."""
 
 CHECKSUM = "checksum"
 """The entry of a JSON record that holds its checksum."""
 WHOSE = frozenset({"series", "checkpoint", "checkpoints", "model_id", "plan_id", "numerics", "process"})
-"""Entries that say whose record it is, by which it is found again."""
+"""Entries by which a record is found again; they are written unchanged."""
 NAME = "record"
 """The entry that holds the record's own name."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Temporary file beside the target, fsync, rename, fsync of the folder.
+    """Write a temporary file beside the target, sync it, rename it, and sync the folder.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -41,10 +41,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path, *, sync_folder: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to, which becomes `path` when the block ends; nothing is left of it if that fails.
+    """Yield a file to write to, which becomes `path` when the block ends; a failure leaves nothing.
 
     Args:
-        sync_folder: whether its name is on the disk, too, when this returns.
+        sync_folder: also sync the folder, so that the name is on the disk when this returns.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -69,12 +69,12 @@ def atomic_file(path: Path, *, sync_folder: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_together(files: Sequence[tuple[Path, bytes]]) -> None:
-    """Several files, each whole or not there, as `write_atomically`; a folder is synced once for all of its.
+    """Write several files as `write_atomically` does; each folder is synced once.
 
-    They appear in their order.
+    The files appear in their order.
 
     Raises:
-        StorageError: the disk is full or a folder cannot be written; those before the file that failed stand.
+        StorageError: the disk is full or a folder cannot be written; the files before that one stay.
     """
     folders: dict[Path, None] = {}
     try:
@@ -91,7 +91,7 @@ def write_together(files: Sequence[tuple[Path, bytes]]) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """What to tell a person whose disk is full, or whose folder may not be written."""
+    """Return the error for a disk that is full, or a folder that may not be written."""
     return StorageError(
         f"cannot write {path}: {error.strerror or error}",
         "free space or choose another --output-path; what is complete is kept, the same command goes on",
@@ -99,14 +99,14 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """An object as JSON with its name and checksum, atomically; NaN is refused, as no reader accepts it."""
+    """Write an object as JSON with its name and checksum, atomically; NaN is refused."""
     write_atomically(path, _sealed(path, value))
 
 
 def create_json(path: Path, value: Mapping[str, Any]) -> bool:
-    """As `write_json`, but leave a record alone that is there already; returns whether ours was written.
+    """Write a record as `write_json` does, unless there is one; return whether it was written.
 
-    Of several processes that do this at once, one succeeds.
+    If several processes do this at once, one succeeds.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -128,13 +128,13 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
 
 def _sealed(path: Path, value: Mapping[str, Any]) -> bytes:
     if record_kind(path) in KINDS_WITH_PLACES:
-        value = {key: one if key in WHOSE else redacted(one) for key, one in value.items()}
+        value = {key: entry if key in WHOSE else redacted(entry) for key, entry in value.items()}
     sealed = {**value, NAME: record_name(path), CHECKSUM: OPEN.decode()}
     return seal(json.dumps(sealed, ensure_ascii=False, allow_nan=False, indent=1).encode())
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in `path`, without its checksum and name.
+    """Return the JSON in `path`, without its checksum and name.
 
     Raises:
         ResultsError: it cannot be read, is damaged, or is another record than its place says.
@@ -153,10 +153,10 @@ def read_json(path: Path) -> Any:
 
 
 def record_name(path: Path) -> str | None:
-    """A record's place below `store/`, such as `scores/<model_id>/<numerics>/<shard_id>`; None elsewhere.
+    """Return a record's place below `store/`, such as `scores/<model_id>/<numerics>/<shard_id>`; else None.
 
-    It says all that a record is of, and is kept inside the record too: what was moved or copied to the place
-    of another is found out, and one that is copied alone still tells what it is.
+    The name says everything that a record depends on, and is kept inside the record too: a record that was
+    moved to the place of another is refused, and one that is copied alone still says what it is.
     """
     folder = inside.confined_folder_of(path)
     store = None if folder is None else folder / STORE
@@ -167,16 +167,19 @@ def record_name(path: Path) -> str | None:
 
 
 def record_kind(path: Path) -> str | None:
-    """The folder below `store/` that a record lies in."""
+    """Return the folder below `store/` that a record lies in."""
     name = record_name(path)
     return name and name.partition("/")[0]
 
 
 def check_name(path: Path, said: str | None) -> None:
-    """Refuse the record at `path` if it says that it is another; `said` is None where it does not say.
+    """Refuse the record at `path` if its own name is another.
+
+    Args:
+        said: the name in the record; None where it has none.
 
     Raises:
-        ResultsError: it does.
+        ResultsError: the names differ.
     """
     here = record_name(path)
     if said is not None and here is not None and said not in (here, _name_of_first_versions(here)):
@@ -184,12 +187,12 @@ def check_name(path: Path, said: str | None) -> None:
 
 
 def _name_of_first_versions(name: str) -> str:
-    """What the first versions called a record: the part of its path after the last folder named `store`."""
+    """Return the first versions' name of a record: the part of its path after the last folder `store`."""
     return name.rpartition(f"{STORE}/")[2]
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a JSON record is there and is what was written."""
+    """Return whether a JSON record is there and undamaged."""
     try:
         read_json(path)
     except ResultsError:
@@ -198,7 +201,7 @@ def is_intact(path: Path) -> bool:
 
 
 def damaged(path: Path, error: Exception) -> ResultsError:
-    """What to tell a person about a record that cannot be used."""
+    """Return the error for a record that cannot be used."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ResultsError(
         f"cannot read {path}: {reason}",

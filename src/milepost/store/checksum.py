@@ -1,8 +1,7 @@
-"""A checksum inside the file it is of, so that a record copied alone still carries it.
+"""Put a checksum into the file that it protects, so that a record copied alone still has it.
 
-A record is written with a mark followed by 64 zeros; the SHA-256 of all its bytes then takes the place of
-the zeros. To check, they are put back. Any format will do that has room for a short text: an entry in JSON,
-a key in Parquet.
+A record is written with a mark followed by 64 zeros; then the SHA-256 of all its bytes replaces the zeros. A
+check puts them back. Every format with room for a short text will do: an entry in JSON, a key in Parquet.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from milepost.errors import ResultsError
 
 MARK = b"milepost-sha256:"
 OPEN = MARK + b"0" * 64
-"""What a record holds before it is sealed."""
+"""Placeholder in a record that is not sealed yet."""
 
 
 def seal(data: bytes) -> bytes:
-    """`data` with its checksum in place of the last `OPEN`; the length stays."""
+    """Return `data` with its checksum in place of the last `OPEN`; the length stays."""
     at = data.rindex(OPEN)
     digest = hashlib.sha256(data).hexdigest().encode()
     return data[:at] + MARK + digest + data[at + len(OPEN) :]
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether `data` carries a checksum at all.
+    """Return whether `data` has a checksum.
 
     Raises:
-        ResultsError: it does, and the checksum is of other bytes; the message says so without a name.
+        ResultsError: the checksum is of other bytes; the message does not name the file.
     """
     at = data.rfind(MARK)
     if at < 0:

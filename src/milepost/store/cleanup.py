@@ -1,6 +1,6 @@
-"""Clears what killed processes left in a results folder: temporary files, leases, their own records.
+"""Remove what killed processes left in a results folder: temporary files, leases, their files in `workers/`.
 
-Nothing here is a record, and nothing of a process that may still run is touched.
+No record is removed, and no file of a process that may still run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from milepost.store.processes import is_running, this_process
 from milepost.store.workers import is_alive, live_workers
 
 OLD_S = 3600.0
-"""What a process of another machine has not touched for so long is nobody's."""
+"""A file that a process of another machine has not touched for so long is left over."""
 
 
 def leftovers(results: ResultsFolder) -> Iterator[Path]:
-    """Temporary files whose process is gone."""
+    """Yield temporary files whose process is gone."""
     now = inside.clock(results.path)
     for path in inside.walk(results.path):
         written = TEMPORARY.fullmatch(path.name)
@@ -29,9 +29,9 @@ def leftovers(results: ResultsFolder) -> Iterator[Path]:
 
 
 def sweep(results: ResultsFolder) -> int:
-    """Remove what is left over; how many temporary files that were.
+    """Remove what is left over, and return how many temporary files there were.
 
-    Leases are removed only while nobody else is at work; else who needs one of a dead process takes it over.
+    Leases are removed only while no other process is at work; otherwise who needs one takes it over.
     """
     removed = 0
     for path in leftovers(results):

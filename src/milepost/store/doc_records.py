@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocAnswer:
-    """One doc and one model's answer to it, for people."""
+    """A doc and a model's answer to it, for people."""
 
     doc_id: int
     arguments: tuple[tuple[Any, ...], ...]

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-"""What a disk says that is full, read-only or broken."""
+"""Errors of a disk that is full, read-only or broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsFolder(Layout):
-    """One results folder; create it with `ResultsFolder.create`, open it with `open_folder`."""
+    """A results folder; create it with `ResultsFolder.create`, open it with `open_folder`."""
 
     def __post_init__(self) -> None:
         confine(self.path)
@@ -80,10 +80,11 @@ class ResultsFolder(Layout):
         *,
         generated: Sequence[Sequence[str] | None] | None = None,
     ) -> bytes:
-        """The file of one shard: a row per request, in the order of the plan; `made` says by what and when.
+        """Return the file of one shard: a row per request, in the order of the plan.
 
         Args:
-            generated: the texts of each request, None for one that was scored; None where none was asked for.
+            made: how the scores were computed, and when.
+            generated: the texts of each request, None for a request that was scored; None without texts.
         """
         import pyarrow as pa
 
@@ -93,7 +94,7 @@ class ResultsFolder(Layout):
         return table_bytes(path, pa.table(columns), made)
 
     def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Log-likelihood (nats) and greedy flag of each request of a shard; NaN where a text was asked for.
+        """Return log-likelihood (nats; NaN for a request for a text) and greedy flag of each request.
 
         Raises:
             ResultsError: the file is damaged.
@@ -102,7 +103,7 @@ class ResultsFolder(Layout):
         return table["loglikelihood"].to_numpy(), table["greedy"].to_numpy()
 
     def read_generated(self, path: Path) -> list[list[str] | None]:
-        """The texts of each request of a shard; None where it was scored, or the model gave no numbers.
+        """Return the texts of each request of a shard; None if it was scored, or the model gave no numbers.
 
         Raises:
             ResultsError: the file is damaged.
@@ -114,21 +115,21 @@ class ResultsFolder(Layout):
         return found
 
     def write_docs(self, docs_id: str, table: pa.Table) -> None:
-        """Docs and prompts of one task, once."""
+        """Write docs and prompts of one task."""
         write_table(self.docs_path(docs_id), table)
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-        """lm_eval's metrics of each doc of one task at one checkpoint."""
+        """Write the metrics of each doc of one task at one checkpoint; see `columns`."""
         import pyarrow as pa
 
         write_table(path, pa.table(dict(columns)))
 
     def run_paths(self) -> list[Path]:
-        """The records of what was asked, a file per run and plan, the oldest first.
+        """Return the records of runs, a file per run and plan, the oldest first.
 
-        They are ordered by the number that begins their names, whatever the clock said: it may have been set
-        back, or have been another machine's. Those of the first versions have no number and come first. Two
-        that were written at the same moment have one number; all readers order them alike.
+        The number at the start of their names decides, not the clock, which may have been set back or be
+        another machine's. Records of the first versions have no number and come first. Two that were written
+        at the same moment share a number; all readers order them alike.
 
         Raises:
             ResultsError: a link leads out of the folder.
@@ -137,7 +138,7 @@ class ResultsFolder(Layout):
         return sorted(found, key=lambda path: (_number_of_run(path), path.name))
 
     def write_run(self, record: RunRecord) -> None:
-        """Note what was asked and of which checkpoints; the newest run decides what `show` shows."""
+        """Write the record of a run, with the time; the newest run decides what `show` shows."""
         now = time.time()
         moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}"
         number = 1 + max(map(_number_of_run, self.run_paths()), default=0)
@@ -156,11 +157,10 @@ def is_results_folder(path: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Whether a results folder could be made at `path`, by making a folder and removing it again.
+    """Refuse a place where no results folder can be made, by making a folder and removing it again.
 
     Raises:
-        ResultsError: the command names a place where none can be: a file, a folder of other things, one
-            without the right to write.
+        ResultsError: the place is wrong: a file, a folder of other things, one that may not be written.
         StorageError: the command is right, but the disk is full or read-only, or results that are there
             already may not be written any more.
     """
@@ -186,17 +186,17 @@ def check_writable(path: Path) -> None:
 
 
 def _holds_other_things(path: Path) -> bool:
-    """Whether there are files of somebody else; another process may be making a results folder right now."""
+    """Return whether there are other files; another process may be making a results folder right now."""
     foreign = [entry for entry in path.iterdir() if not entry.name.startswith(".milepost")]
-    # The marker is the first of a results folder's files: what was seen before it is not of one.
+    # The marker is the first file of a results folder: files that were seen without it are others.
     return bool(foreign) and not (path / MARKER).exists()
 
 
 def open_folder(path: Path) -> ResultsFolder:
-    """An existing results folder.
+    """Open an existing results folder.
 
     Raises:
-        ResultsError: it does not exist, or is not one, or was written by a newer Milepost.
+        ResultsError: it does not exist, is not a results folder, or was written by a newer Milepost.
     """
     path = Path(path)
     marker = path / MARKER

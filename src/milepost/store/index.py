@@ -32,7 +32,7 @@ RAISED_BY_A_HABIT = frozenset({"acc", "acc_norm", "acc_tokens", "acc_bytes"})
 
 
 class NewestRun(NamedTuple):
-    """What was asked last, and with what."""
+    """The newest run and its plan: what was asked last, and with what."""
 
     run: RunRecord
     plan: PlanRecord
@@ -58,7 +58,7 @@ class TaskMetrics:
     rows: tuple[MetricRow, ...]
     """lm_eval's metrics, then the choice metrics that were asked for."""
     choices: ChoiceMetrics | None
-    """Of all tasks of the record."""
+    """Choice metrics of all tasks of the record."""
 
     @property
     def has_picks(self) -> bool:
@@ -269,7 +269,7 @@ class ResultsIndex:
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """What is not joined to the current metrics because it was asked otherwise (limit, examples)."""
+        """Tasks that are not joined to the current metrics as they were asked otherwise (limit, examples)."""
         return self._current[1]
 
     @cached_property

@@ -1,15 +1,14 @@
-"""Which process does which piece of work, so that several on one results folder never do the same.
+"""Share work between processes, so that several on one results folder never do the same.
 
     store/leases/<unit>.<generation>      holds the name of the process that has the unit
 
-A lease is created with O_EXCL, which exactly one process can do. The one with the highest generation counts.
-If its process is gone, the next generation is created, again by exactly one: nobody ever removes a lease to
-take it over, so two who notice at once cannot both win. A lease says who tries, not what is done: that is for
-the record itself to say, and whoever gets a lease looks for it once more before starting.
+A lease is created with O_EXCL, which exactly one process can do. The one with the highest generation counts. If
+its process is gone, exactly one other process creates the next generation. No process removes a lease to take
+it over, so two that notice at once cannot both win. A lease says who works on a unit, not that it is
+done: the record says that, and a process that gets a lease looks for the record before it starts.
 
-If a process is taken for dead wrongly (stopped with Ctrl-Z, or silent for more than a minute), a unit is done
-twice. Whoever is last finds the record there and leaves it, or writes the same over it: that costs time and
-nothing else.
+If a process is wrongly taken for dead (stopped with Ctrl-Z, or silent for more than a minute), a unit is done
+twice. The last process finds the record and leaves it, or writes the same again: that only costs time.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Leases:
         self._workers = results.workers_folder
         self._worker = worker
         self.watch = Watch()
-        """What is known of whether the others move."""
+        """What this process has seen of the others."""
         try:
             inside.make_folder(self._folder)
         except OSError as error:
@@ -42,7 +41,7 @@ class Leases:
 
     @contextmanager
     def hold(self, unit: str) -> Iterator[bool]:
-        """Whether the unit is ours while the block runs; it is given back at its end, however that comes.
+        """Yield whether this process has the unit while the block runs; its end gives the unit back.
 
         Raises:
             StorageError: the disk is full or the folder cannot be written.
@@ -55,12 +54,12 @@ class Leases:
                 self._give_back(unit, lease)
 
     def others_at(self, prefix: str) -> bool:
-        """Whether another process that runs holds a unit whose name begins with `prefix`."""
+        """Return whether another running process holds a unit whose name begins with `prefix`."""
         units = {name.rpartition(".")[0] for name in self._names() if name.startswith(prefix)}
         return any(self._holder(self._newest(unit)) not in (None, self._worker.process) for unit in units)
 
     def give_back_all(self) -> None:
-        """Those of this process, at its end: an interrupt can come between taking one and knowing of it."""
+        """Remove the leases that this process has left, as an interrupt can come just after taking one."""
         for name in self._names():
             lease = self._folder / name
             try:
@@ -90,12 +89,12 @@ class Leases:
         return lease
 
     def _give_back(self, unit: str, lease: Path) -> None:
-        """The newest last: as long as it is there, nobody can start the count anew."""
+        """Remove the newest generation last: while it is there, no process can start the count anew."""
         for generation in range(1, _generation(lease.name) + 1):
             inside.remove(self._folder / f"{unit}.{generation}")
 
     def _holder(self, lease: Path | None) -> str | None:
-        """The process that holds the lease and runs; None if it is gone, or gave the lease back."""
+        """Return the running process that holds the lease; None if it is gone, or gave the lease back."""
         if lease is None:
             return None
         try:

@@ -1,9 +1,9 @@
-"""Whether a process that holds something still moves, by what this process itself has watched.
+"""Watch whether a process that holds a lease is still alive.
 
-A process touches its file in `workers/` every few seconds. That the file changes is the sign of life; how old
-it is by anybody's clock proves nothing, as clocks of machines differ and are set back. So a process counts as
-gone when it has ended (which its own machine can tell), or when it was watched for a while and did not move:
-it was stopped (Ctrl-Z), its container paused, or its machine is gone.
+A process touches its file in `workers/` every few seconds. A change of the file is the sign of life; its age
+proves nothing, as clocks of machines differ and are set back. So a process counts as gone when it has ended
+(which its own machine can tell), or when it was watched for a while and its file did not change: it was
+stopped (Ctrl-Z), its container paused, or its machine is gone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from milepost.store.processes import PROCESS_NAME, is_running, is_stopped
 
 HEARTBEAT_S = 10.0
 STALE_S = 60.0
-"""Watched for so long without a sign of life, a process counts as gone."""
+"""A process that was watched for so long without a sign of life counts as gone."""
 STOPPED_S = 5.0
-"""Likewise one of this machine that is stopped: it cannot move before it is told to."""
+"""The same for a process of this machine that is stopped: it cannot go on by itself."""
 
 logger = logging.getLogger("milepost.store")
 
@@ -28,25 +28,25 @@ logger = logging.getLogger("milepost.store")
 @dataclass(slots=True)
 class _Seen:
     sign: tuple[int, int] | None
-    """When the file was touched last, by whatever clock, and its size; None where there is none."""
+    """When the file was touched last, by its own clock, and its size; None without a file."""
     since: float
-    """When it was first seen like this, by this process's own clock."""
+    """When it was first seen like this, by this process's clock."""
     told: bool = False
 
 
 class Watch:
-    """What one process has seen of the others."""
+    """Observations of the other processes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
 
     def moves(self, process: str, sign_of_life: Path, unit: str = "") -> bool:
-        """Whether a process works on, as far as can be told by now; one that does not is named, once.
+        """Return whether a process seems to work on; log a warning, once, about one that does not.
 
         Args:
             sign_of_life: a file that it touches.
-            unit: what it holds, for the message.
+            unit: the unit that it holds, for the message.
         """
         running = is_running(process)
         if running is False:

@@ -14,7 +14,7 @@ from milepost.types import Estimate, Measurement, MissingMetric, PickCounts
 
 
 class MetricRow(NamedTuple):
-    """One metric of a task or group; meanings as in `types.Measurement`."""
+    """A metric of a task or group; meanings as in `types.Measurement`."""
 
     task: str
     metric: str

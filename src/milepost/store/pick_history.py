@@ -26,7 +26,7 @@ _File = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One doc as the model saw it."""
+    """A doc as the model saw it."""
 
     doc_id: int
     requests: tuple[tuple[str, str], ...]

@@ -1,7 +1,7 @@
-"""What a multiple-choice task offers, and what each checkpoint picked, doc by doc.
+"""Write and read the choices of a multiple-choice task, and the picks of each checkpoint, doc by doc.
 
 `choices/<docs_id>.parquet` has a row per choice; `picks/<plan_id>/<model>.parquet` a row per doc of every
-task of the plan, task after task: one file per checkpoint, so that a series is read in a blink.
+task of the plan, task after task: one file per checkpoint, so that a series is read fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PICK_COLUMNS = {
 
 
 def write_choices(path: Path, choices: Choices) -> None:
-    """The choices of one task.
+    """Write the choices of one task.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -51,7 +51,7 @@ def write_choices(path: Path, choices: Choices) -> None:
 
 
 def read_choices(path: Path) -> Choices:
-    """What `write_choices` wrote.
+    """Read the choices of one task.
 
     Raises:
         ResultsError: it is missing or damaged.
@@ -66,7 +66,7 @@ def read_choices(path: Path) -> Choices:
 def write_picks(
     path: Path, doc_ids: Mapping[str, npt.NDArray[np.int64]], columns: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """The picks of one checkpoint.
+    """Write the picks of one checkpoint.
 
     Args:
         doc_ids: by task, in the order of the plan.
@@ -91,11 +91,11 @@ def write_picks(
 def read_picks(
     path: Path, columns: Sequence[str], tasks: Collection[str] | None = None
 ) -> dict[str, dict[str, npt.NDArray[Any]]]:
-    """By task, in the order of the plan: `doc_id` and the columns asked for, as arrays [D].
+    """Return by task, in the order of the plan, `doc_id` and other columns as arrays [D].
 
     Args:
         columns: names from `PICK_COLUMNS`.
-        tasks: which tasks; those that the file does not have are left out. None for all of them.
+        tasks: only these, as far as the file has them; None for all.
 
     Raises:
         ResultsError: it is missing or damaged.

@@ -1,7 +1,7 @@
-"""Which process wrote something, by a name that outlives it, and whether it still runs.
+"""Name processes so that the name stays unique after their end, and tell whether one still runs.
 
-The name holds the machine (since its start, and within its container), the process number and the moment the
-process began, so a number that was given out again is not taken for the process that had it before.
+The name holds the machine (since its start, and within its container), the process number and the moment when
+the process began, so a number that is used again is not taken for the earlier process.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _STATE, _START_TICKS = 0, 19
 
 
 def this_process() -> str:
-    """`<machine>-<pid>-<start>`, made of letters, digits and dashes."""
+    """Return the name of this process: `<machine>-<pid>-<start>`, letters, digits and dashes."""
     pid = os.getpid()
     found = _stat(pid)
     return f"{_machine()}-{pid}-{found[1] if found else 0}"
 
 
 def is_running(process: str) -> bool | None:
-    """Whether the process of that name runs; None where only its own machine could say."""
+    """Return whether the process of that name runs; None if only its own machine can say."""
     parsed = PROCESS_NAME.fullmatch(process)
     if parsed is None or not process.startswith(f"{_machine()}-"):
         return None
@@ -39,7 +39,7 @@ def is_running(process: str) -> bool | None:
 
 
 def is_stopped(process: str) -> bool:
-    """Whether a process of this machine is there and stopped (SIGSTOP, Ctrl-Z, a debugger)."""
+    """Return whether a process of this machine is stopped (SIGSTOP, Ctrl-Z, a debugger)."""
     parsed = PROCESS_NAME.fullmatch(process)
     if parsed is None or not process.startswith(f"{_machine()}-"):
         return False
@@ -60,7 +60,7 @@ def _answers(pid: int) -> bool | None:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State and start (clock ticks since boot); None where there is no such process or no /proc."""
+    """Return state and start (clock ticks since boot); None without such a process or /proc."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:

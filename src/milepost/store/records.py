@@ -55,7 +55,7 @@ def write_record(path: Path, record: Any) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One plan of one command: what was asked of which checkpoints, and with what."""
+    """A plan of a command: the questions, the checkpoints and the software of one run."""
 
     plan_id: str
     series: tuple[str, ...]
@@ -85,7 +85,7 @@ class ShardRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTask:
-    """One task of a plan."""
+    """A task of a plan."""
 
     name: str
     task_id: str
@@ -183,12 +183,12 @@ class CheckpointRecord:
     engine: str | None = None
     """The engine that scored it last; with it the next four."""
     fallback: str | None = None
-    """Why a slower engine was used than was wanted."""
+    """Reason for a slower engine than the wanted one."""
     n_parameters: int | None = None
     device: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     failure: str | None = None
-    """Why the last visit failed."""
+    """Reason why the last visit failed."""
 
     @property
     def full_name(self) -> str:

@@ -1,9 +1,9 @@
-"""The only way to files of a results folder: nothing is read, written or removed through a link out of it.
+"""Access files of a results folder; nothing is read, written or removed through a link out of it.
 
 A folder received from a stranger may hold links to anywhere on this machine, a FIFO in place of a file, and
-records whose entries are paths. Who opens a folder confines it (`confine`); from then on a path in it is
-resolved before it is used, and must still lie in it. The folder itself may be a link, or lie behind one: that
-is its owner's choice. A test forbids writing and removing by other means in the rooms that touch results.
+records whose entries are paths. A folder is confined when it is opened (`confine`); from then on every path
+in it is resolved before use, and must still lie in it. The folder itself may be a link, or lie behind one. A
+test forbids writing and removing by other means in the rooms that touch results.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ MOST_REMEMBERED = 10_000
 _confined: set[str] = set()
 """Absolute paths of the confined folders."""
 _looked_at: dict[Path, tuple[bool, float]] = {}
-"""Folder to whether it leads out, and when that was found."""
+"""Folder to whether it leads out, and the time of the check."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 def confine(folder: Path) -> None:
-    """From now on refuse paths below `folder` that lead out of it."""
+    """Refuse, from now on, paths below `folder` that lead out of it."""
     _confined.add(os.path.abspath(folder))
     _looked_at.clear()
 
 
 def confined_folder_of(path: Path) -> Path | None:
-    """The confined folder that `path` lies in, the innermost if there are several; None if there is none."""
+    """Return the innermost confined folder that `path` lies in; None if there is none."""
     absolute = Path(os.path.abspath(path))
     return next((one for one in (absolute, *absolute.parents) if str(one) in _confined), None)
 
 
 def leads_out(path: Path) -> bool:
-    """Whether `path` lies in a confined folder by its name, and out of it once its links are resolved."""
+    """Return whether `path` is in a confined folder by name, and outside once links are resolved."""
     if not path.is_symlink():
         return _folder_leads_out(path if str(path) in _confined else path.parent)
     folder = confined_folder_of(path)
@@ -58,7 +58,7 @@ def leads_out(path: Path) -> bool:
 
 
 def _folder_leads_out(folder: Path) -> bool:
-    """As `leads_out`; remembered for a moment, as a large results folder asks this of thousands of files."""
+    """Return `leads_out` of a folder; the answer is kept for a moment, as thousands of files need it."""
     now = time.monotonic()
     known = _looked_at.get(folder)
     if known is not None and now - known[1] < REMEMBERED_S:
@@ -89,7 +89,7 @@ def check(path: Path) -> None:
 
 
 def _first_link(path: Path) -> Path:
-    """The outermost part of the path that leads out."""
+    """Return the outermost part of the path that leads out."""
     return next((one for one in reversed((path, *path.parents)) if leads_out(one)), path)
 
 
@@ -199,7 +199,7 @@ def touch(path: Path) -> None:
 
 
 def clock(folder: Path) -> float:
-    """The time by the clock of the file system, in seconds since 1970; ours where nothing can be written.
+    """Return the time by the file system's clock, in seconds since 1970; ours if nothing can be written.
 
     Times of files are compared with this one: another machine's clock, or our own, may be wrong by days.
     """
@@ -214,11 +214,11 @@ def clock(folder: Path) -> float:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file.
+    """Return the content of a regular file.
 
     Raises:
-        ResultsError: it leads out, is a FIFO or another special file, which could be waited for forever, or
-            a file of holes, which would fill the memory with zeros.
+        ResultsError: it leads out, is a FIFO or another special file, on which a read could hang, or a file
+            of holes, which would fill the memory with zeros.
         OSError: it cannot be read; FileNotFoundError if it is not there.
     """
     check(path)
@@ -234,12 +234,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file is there that does not lead out."""
+    """Return whether there is a regular file that does not lead out."""
     return path.is_file() and not leads_out(path)
 
 
 def files(folder: Path, pattern: str = "*") -> list[Path]:
-    """The visible files of a folder whose names match, sorted; empty if there is no such folder.
+    """Return the visible files of a folder whose names match, sorted; empty without the folder.
 
     Raises:
         ResultsError: the folder or one of the files leads out.
@@ -248,7 +248,7 @@ def files(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def folders(folder: Path) -> list[Path]:
-    """The visible folders in a folder, sorted; empty if there is no such folder.
+    """Return the visible folders in a folder, sorted; empty without the folder.
 
     Raises:
         ResultsError: the folder or one of those in it leads out.
@@ -257,7 +257,7 @@ def folders(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
-    """The visible files in a folder and in those in it, sorted by path. Raises as `files`."""
+    """Return the visible files in a folder and its folders, sorted by path. Raises as `files`."""
     found = files(folder, pattern)
     for inner in folders(folder):
         found += files_below(inner, pattern)
@@ -277,7 +277,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every file in a folder and below, hidden ones too, and every link; no link is followed."""
+    """Yield every file in a folder and below, also hidden ones, and every link; links are not followed."""
     for name in sorted(os.listdir(folder)):
         path = folder / name
         if path.is_dir() and not path.is_symlink():

@@ -15,14 +15,14 @@ from milepost.store.workers import WorkerRecord, live_workers
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStatus:
-    """How far one checkpoint is with the newest plan of its series."""
+    """Progress of one checkpoint with the newest plan of its series."""
 
     checkpoint: str
     shards_done: int
     shards: int
     has_metrics: bool
     failure: str | None = None
-    """Why its last visit failed."""
+    """Reason why its last visit failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SeriesStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Who works on a results folder, and how far it is."""
+    """Processes at work on a results folder, and the progress of each series."""
 
     results: ResultsFolder
     workers: tuple[WorkerRecord, ...]
@@ -77,7 +77,7 @@ def without_metrics(index: ResultsIndex) -> list[str]:
 
 
 def _newest_runs(index: ResultsIndex) -> dict[str, list[RunRecord]]:
-    """By series, the records of the newest command that asked for it, the newest first."""
+    """Return, by series, the records of the newest command that asked for it, the newest first."""
     newest: dict[str, list[RunRecord]] = {}
     for i, run in enumerate(index.runs):
         for series in run.series:

@@ -1,4 +1,4 @@
-"""Parquet files with a checksum, their own name and a note of how they came about."""
+"""Write and read Parquet files with a checksum, their own name and a note of how they were made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_table(
     name: str | None = None,
     compression: str = "zstd",
 ) -> None:
-    """One Parquet file, atomically. Arguments as of `table_bytes`.
+    """Write a Parquet file atomically. Arguments as of `table_bytes`.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -47,11 +47,11 @@ def table_bytes(
     name: str | None = None,
     compression: str = "zstd",
 ) -> bytes:
-    """The sealed Parquet file that belongs at `path`; `made` is kept as JSON in its metadata.
+    """Return the sealed Parquet file that belongs at `path`; `made` is kept as JSON in its metadata.
 
     Args:
-        name: the record that it is; by default what its path says.
-        compression: `lz4` for numbers that are read of a whole series at once: half the time of `zstd`.
+        name: the name of the record; by default from its path.
+        compression: `lz4` for numbers that are read for a whole series at once: half the time of `zstd`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -70,10 +70,10 @@ def table_bytes(
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """One Parquet file, or some of its columns.
+    """Read a Parquet file, or some of its columns.
 
     Raises:
-        ResultsError: it is missing, damaged, or another than its place says.
+        ResultsError: it is missing, damaged, or the record of another place.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -92,10 +92,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def copy_table(path: Path, to: Path) -> bool:
-    """Put a file that `write_table` wrote in the place of the record it is, byte for byte.
+    """Copy a file that `write_table` wrote to the place of its record, byte for byte.
 
     Returns:
-        Whether that was done: not if it is missing, damaged, or another record.
+        False if the file is missing, damaged, or another record.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -116,7 +116,7 @@ def copy_table(path: Path, to: Path) -> bool:
 
 
 def read_made(path: Path) -> dict[str, Any]:
-    """How a table came about, as it was given to `write_table`; reads the file's footer only.
+    """Return the note that was given to `write_table` as `made`; only the file's footer is read.
 
     Raises:
         ResultsError: it is missing or damaged.
@@ -134,9 +134,9 @@ def read_made(path: Path) -> dict[str, Any]:
 
 
 def looks_whole(path: Path) -> bool:
-    """Whether a Parquet file is there and ends as one; what a lost end or lost blocks leave does not.
+    """Return whether a Parquet file is there and has its end, which one that was cut short lacks.
 
-    Its checksum is for `read_table`: this is cheap enough to ask of every file of a large folder.
+    `read_table` checks the checksum; this check is cheap enough for every file of a large folder.
     """
     if not inside.is_file(path):
         return False

@@ -23,7 +23,7 @@ SCORE_COLUMNS = (["loglikelihood", "greedy"], ["loglikelihood", "greedy", "gener
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong with one file."""
+    """A file with a fault."""
 
     kind: Literal["damaged", "missing", "left over"]
     path: Path
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a look at every record found."""
+    """Result of a check of every record."""
 
     results: ResultsFolder
     n_checked: int
@@ -42,15 +42,15 @@ class Verification:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no record is damaged or missing; what a killed process left behind does no harm."""
+        """Whether no record is damaged or missing; leftovers of a killed process do no harm."""
         return all(finding.kind == "left over" for finding in self.findings)
 
 
 def verify(path: Path) -> Verification:
-    """Read every record of the results folder at `path` and compare it with its checksum; changes nothing.
+    """Read every record of the results folder at `path` and compare it with its checksum.
 
     Raises:
-        ResultsError: it is no results folder.
+        ResultsError: it is not a results folder.
     """
     results = ResultsFolder(path) if is_results_folder(path) else open_folder(path)
     look = _Look(results)
@@ -76,7 +76,7 @@ def verify(path: Path) -> Verification:
 
 
 def repair(found: Verification) -> None:
-    """Remove what is damaged or left over, so that the next run makes it anew."""
+    """Remove damaged and left-over files, so that the next run makes them anew."""
     for finding in found.findings:
         if finding.kind != "missing":
             inside.remove(finding.path)
@@ -86,14 +86,14 @@ def repair(found: Verification) -> None:
 
 
 class _Look:
-    """One results folder, and what its intact plans and runs say of its other records."""
+    """A results folder, with the facts in its intact plans and runs about its other records."""
 
     def __init__(self, results: ResultsFolder) -> None:
         self._results = results
         self._store = results.store
 
     def records(self) -> Iterator[Path]:
-        """Every record, and what is in the place of one; nothing behind a link out of the folder."""
+        """Yield every file in the place of a record; nothing behind a link out of the folder."""
         yield self._results.path / MARKER
         for kind in RECORD_KINDS:
             if (self._store / kind).is_dir() and not inside.leads_out(self._store / kind):
@@ -103,13 +103,13 @@ class _Look:
                         yield path
 
     def links(self) -> Iterator[Path]:
-        """Links that lead out of the folder, wherever in it."""
+        """Yield links that lead out of the folder, wherever they are."""
         for path in inside.walk(self._results.path):
             if path.is_symlink() and inside.leads_out(path):
                 yield path
 
     def check(self, path: Path) -> None:
-        """Raises: ResultsError if the record is not what was written."""
+        """Check one record. Raises: ResultsError if it is not what was written."""
         if path.suffix == ".json":
             try:
                 read_json(path)
@@ -216,7 +216,7 @@ class _Look:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The JSON records in a folder; none where one of them leads out, which is found damaged already."""
+    """Return the JSON records in a folder; empty if one leads out, which is found damaged already."""
     try:
         return inside.files(folder, "*.json")
     except ResultsError:

@@ -1,9 +1,9 @@
-"""Who works on a results folder now: one small file per process, touched every few seconds.
+"""Record which processes work on a results folder: one small file per process, touched every few seconds.
 
-    store/workers/<process>.json      host, pid, command, which checkpoint it is at
+    store/workers/<process>.json      host, pid, command, which checkpoint it works on
 
-A process of this machine is asked whether it runs. One of another machine is judged by its file: whether that
-is touched (`liveness`), or for a list of who is at work, when it last was by the clock of the file system.
+Whether a process of this machine runs is asked of the system. A process of another machine is judged by its
+file: whether that changes (`liveness`), or, for a list, how long ago it changed by the file system's clock.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from milepost.store.processes import is_running, is_stopped, this_process
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A process at work, as its file says."""
+    """A process at work, by its file."""
 
     process: str
     record: Mapping[str, Any]
     stopped: bool = False
-    """Whether it is there and does not run: Ctrl-Z, SIGSTOP."""
+    """Whether the process exists and is stopped: Ctrl-Z, SIGSTOP."""
 
 
 class Worker:
@@ -62,7 +62,7 @@ class Worker:
         inside.remove(self.path)
 
     def at(self, **where: Any) -> None:
-        """Say what it is doing: replaces what was said before."""
+        """Note the current work of the process, in place of what was noted before."""
         write_json(self.path, {**self._record, **where})
 
     def _beat(self) -> None:
@@ -74,7 +74,7 @@ class Worker:
 
 
 def live_workers(results: ResultsFolder) -> list[WorkerRecord]:
-    """The processes at work on `results`, ours among them, oldest first."""
+    """Return the processes at work on `results`, this one too, the oldest first."""
     found = []
     now = inside.clock(results.workers_folder)
     for path in inside.files(results.workers_folder, "*.json"):
@@ -92,7 +92,7 @@ def _since(record: Mapping[str, Any]) -> float:
 
 
 def is_alive(process: str, sign_of_life: Path, now: float, stale_s: float = STALE_S) -> bool:
-    """Whether a process seems to be at work, at a single look; `liveness.Watch` knows better.
+    """Return whether a process seems to be at work, by one look; `liveness.Watch` is surer.
 
     Args:
         now: seconds, by the clock of the file system.

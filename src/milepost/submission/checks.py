@@ -114,7 +114,7 @@ def _layout(config: Mapping[str, Any]) -> Layout:
 def _with_examples(
     results: ResultsFolder, plan_id: str, plan: PlanRecord
 ) -> Iterator[tuple[PlannedTask, dict[str, Any]]]:
-    """The tasks of a plan that show examples, and lm_eval's config of each."""
+    """Yield the tasks of a plan that show examples, with lm_eval's config of each."""
     configs = read_json(results.lm_eval_tables_path(plan_id))["configs"]
     for task in plan.tasks:
         if plan.described[task.name]["num_fewshot"]:

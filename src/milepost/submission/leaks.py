@@ -47,7 +47,7 @@ def draws_from_what_it_scores(config: Mapping[str, Any]) -> bool:
 
 
 def find_leaks(docs: Iterable[Mapping[str, Any]], layout: Layout) -> list[Leak]:
-    """The docs of one task that its prompts show, each once, with the first prompt that shows it.
+    """Return the docs of a task that its prompts show, each once, with the first prompt that shows it.
 
     Args:
         docs: rows as the store keeps them: `doc_id`, `doc`, `target` and `arguments`.
@@ -104,7 +104,7 @@ def _right(requests: Sequence[Sequence[Any]], target: str, layout: Layout) -> li
 
 
 def _cut(context: str, fields: Sequence[str], layout: Layout) -> tuple[tuple[str, ...], str]:
-    """The parts of a prompt before its own question, and the question.
+    """Return the parts of a prompt before its own question, and the question.
 
     The question is what follows the last delimiter; a field of the doc that holds one belongs to it whole.
     """
@@ -129,7 +129,7 @@ def _runs(parts: Sequence[str], lengths: Iterable[int], delimiter: str) -> Itera
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The strings in a doc, however deep."""
+    """Yield the strings in a doc, at every depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -137,7 +137,7 @@ def _records(results: ResultsFolder) -> Iterable[Path]:
 
 
 def _plans(index: ResultsIndex) -> dict[str, PlanRecord]:
-    """The plans that there are figures of, by their ids."""
+    """Return the plans that have metrics, by their ids."""
     scored = [path.name for path in inside.folders(index.folder.folder_of("metrics"))]
     return {plan_id: index.plan(plan_id) for plan_id in scored}
 
