@@ -74,9 +74,9 @@ def test_a_source_is_run_and_options_of_run_are_understood(
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("{results}@checkpoint-11", "{results}"), "has no figures of a checkpoint checkpoint-11"),
+        (("{results}@checkpoint-11", "{results}"), "has no metrics of a checkpoint checkpoint-11"),
         (("{results}", "nowhere"), "on no task"),
-        (("{results}", "{results}", "-t", "mmlu"), "has no figures of mmlu"),
+        (("{results}", "{results}", "-t", "mmlu"), "has no metrics of mmlu"),
     ],
 )
 def test_bad_input_is_one_line_a_hint_and_status_2(

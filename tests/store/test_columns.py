@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from milepost.store.columns import DocMetrics, doc_columns, harness_metrics
+from milepost.store.columns import DocMetricsTable, doc_columns, harness_metrics
 
 
 def table(metrics: dict[str, list[Any]], values: dict[str, list[Any]] | None = None) -> pa.Table:
@@ -16,7 +16,7 @@ def table(metrics: dict[str, list[Any]], values: dict[str, list[Any]] | None = N
 
 
 def test_numbers_come_back_as_an_array_and_pairs_as_lists() -> None:
-    docs = DocMetrics(table({"acc": [np.float32(1), 0, True], "ppl": [(-1.5, 2), None, (-3.0, 4)]}))
+    docs = DocMetricsTable(table({"acc": [np.float32(1), 0, True], "ppl": [(-1.5, 2), None, (-3.0, 4)]}))
     assert docs.metrics == ["acc", "ppl"]
     acc = docs.values("acc", "none")
     assert isinstance(acc, np.ndarray)
@@ -25,12 +25,12 @@ def test_numbers_come_back_as_an_array_and_pairs_as_lists() -> None:
 
 
 def test_a_docs_own_number_is_preferred() -> None:
-    docs = DocMetrics(table({"f1": [("a", 1), ("b", 2), ("c", 3)]}, {"f1": [50.0, None, 100.0]}))
+    docs = DocMetricsTable(table({"f1": [("a", 1), ("b", 2), ("c", 3)]}, {"f1": [50.0, None, 100.0]}))
     assert docs.values("f1", "none") == [50.0, None, 100.0]
 
 
 def test_docs_are_given_in_the_order_asked_for() -> None:
-    docs = DocMetrics(table({"acc": [1, 2, 3]}))
+    docs = DocMetricsTable(table({"acc": [1, 2, 3]}))
     assert list(docs.values("acc", "none", [3, 0])) == [3.0, 1.0]
     assert docs.values("acc", "none", [3, 2]) == [3.0, None]
     assert docs.values("acc", "strict", [3]) is None

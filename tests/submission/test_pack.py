@@ -200,7 +200,7 @@ def test_a_folder_without_figures_is_refused(tmp_path: Path) -> None:
 
     empty = ResultsFolder.create(tmp_path / "empty").path
     output = tmp_path / "out.zip"
-    assert "has no figures yet" in refused(pack(empty, output), output)
+    assert "has no metrics yet" in refused(pack(empty, output), output)
     assert "is not a results folder" in refused(pack(tmp_path, output), output)
 
 

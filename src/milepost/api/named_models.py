@@ -129,7 +129,7 @@ def _only(answers: ModelAnswers, patterns: Sequence[str]) -> ModelAnswers:
     kept = {metric.task for metric in answers.measurements if wanted(metric.task, metric.parents)}
     if not kept:
         raise ResultsError(
-            f"{answers.results} has no figures of {', '.join(patterns)}", "`milepost show` lists what it has"
+            f"{answers.results} has no metrics of {', '.join(patterns)}", "`milepost show` lists what it has"
         )
     return replace(
         answers,

@@ -28,7 +28,7 @@ class Results:
 
     path: Path
     failures: Mapping[str, str] = field(default_factory=dict)
-    """`series/checkpoint` to the reason it has no figures; like the next two, of this object's run."""
+    """`series/checkpoint` to the reason why it has no metrics; like the next two, of this object's run."""
     scored: tuple[str, ...] = ()
     """`series/checkpoint` of what the run computed."""
     reused: tuple[str, ...] = ()

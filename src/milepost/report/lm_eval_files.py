@@ -43,7 +43,7 @@ def export_lm_eval(index: ResultsIndex, out: Path, only: set[tuple[str, str]] | 
             written.append(_export_one(index, out, plan_id, checkpoint, stamp))
     if not written:
         raise ResultsError(
-            f"{index.folder.path} has no figures yet", "run `milepost run` to the end of a checkpoint first"
+            f"{index.folder.path} has no metrics yet", "run `milepost run` to the end of a checkpoint first"
         )
     return written
 

@@ -35,7 +35,7 @@ def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]
         columns: those that the results have; the first of a task is what a bare number is taken for.
 
     Raises:
-        ResultsError: it cannot be read, is no YAML, or names a task, a metric or a figure that cannot be;
+        ResultsError: it cannot be read, is no YAML, or names a task, a metric or a value that cannot be;
             the line is named.
     """
     import yaml
@@ -76,12 +76,10 @@ class _Reader:
             columns = self.of_task.get(key.value)
             if columns is None:
                 raise self._unknown(key, f"the results have no task {key.value}", self.of_task)
-            scores |= self._figures(key.value, value, columns)
+            scores |= self._values(key.value, value, columns)
         return Baseline(name=name, source=source, scores=scores)
 
-    def _figures(
-        self, task: str, node: yaml.Node, columns: Sequence[BoardColumn]
-    ) -> dict[BoardColumn, float]:
+    def _values(self, task: str, node: yaml.Node, columns: Sequence[BoardColumn]) -> dict[BoardColumn, float]:
         import yaml
 
         if isinstance(node, yaml.ScalarNode):

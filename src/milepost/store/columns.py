@@ -49,7 +49,7 @@ def harness_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-class DocMetrics:
+class DocMetricsTable:
     """The metrics of the docs of one task at one checkpoint: a row per doc and filter."""
 
     def __init__(self, table: pa.Table) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from milepost.result_types import TaskDocs
-from milepost.store.columns import DocMetrics
+from milepost.store.columns import DocMetricsTable
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_table
@@ -83,4 +83,4 @@ class DocHistory:
         if planned is None:
             return None
         path = self._index.folder.doc_metrics_path(planned.counted_id, *place.checkpoint.model)
-        return DocMetrics(read_table(path)).values(metric, filter_name) if path.exists() else None
+        return DocMetricsTable(read_table(path)).values(metric, filter_name) if path.exists() else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
 from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
-from milepost.store.columns import DocMetrics
+from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
 from milepost.store.reading import newest_command
@@ -54,11 +54,11 @@ def read_answers(
     found = [(record, index.plans_with_metrics(record, among)) for record in index.checkpoints()]
     scored = [(record, plans) for record, plans in found if plans]
     if not scored:
-        raise ResultsError(f"{path} has no figures yet", "`milepost run` writes them")
+        raise ResultsError(f"{path} has no metrics yet", "`milepost run` writes them")
     chosen = [one for one in scored if checkpoint is None or checkpoint in _names(one[0])]
     if not chosen:
         names = ", ".join(record.name for record, _ in scored[:12])
-        raise ResultsError(f"{path} has no figures of a checkpoint {checkpoint}", f"there are: {names}")
+        raise ResultsError(f"{path} has no metrics of a checkpoint {checkpoint}", f"there are: {names}")
     return answers_of_plans(index, *chosen[-1])
 
 
@@ -154,7 +154,7 @@ def _task(
     doc_ids = docs["doc_id"].to_pylist()
     values: dict[tuple[str, str], Any] = {}
     if any(metric.value is not None for metric in metrics):
-        table = DocMetrics(read_table(results.doc_metrics_path(task.counted_id, *checkpoint.model)))
+        table = DocMetricsTable(read_table(results.doc_metrics_path(task.counted_id, *checkpoint.model)))
         keys = [(metric, name) for metric in table.metrics for name in table.filters]
         values = {key: table.values(*key, doc_ids) for key in keys}
     return TaskAnswers(

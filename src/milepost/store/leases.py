@@ -4,8 +4,8 @@
 
 A lease is created with O_EXCL, which exactly one process can do. The newest generation counts. If its process
 is gone, exactly one other process creates the next generation. No process removes a lease to take it over, so
-two that notice at once cannot both win. A lease says who works on a unit, not that it is done. The record says
-that, so a process that gets a lease looks for the record before it starts.
+two that notice at once cannot both win. A lease says who works on a unit, not that it is done. The record
+says that, and a process that gets a lease first looks for it.
 
 If a process is wrongly taken for dead (stopped with Ctrl-Z, or silent for more than a minute), a unit is done
 twice. The last process finds the record and leaves it, or writes the same again: that only costs time.

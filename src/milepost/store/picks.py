@@ -35,7 +35,7 @@ PICK_COLUMNS = {
     "entropy": "float32",
     "confidence": "float32",
 }
-"""Column to its type; meanings and units as in `analysis.choice_values.DocMetrics`, NaN for no figure."""
+"""Column to its type; meanings and units as in `analysis.choice_values.DocMetrics`, NaN for no value."""
 
 
 def write_choices(path: Path, choices: Choices) -> None:

@@ -135,7 +135,7 @@ class _Look:
                 if record is not None:  # else found damaged already
                     for source in self._sources(plan, path, record):
                         if not source.exists():
-                            reason = "there are figures that were computed from it"
+                            reason = "there are metrics that were computed from it"
                             yield Finding("missing", source, reason, self._commands.get(plan_id))
 
     def _sources(self, plan: PlanRecord, path: Path, record: MetricsRecord) -> Iterator[Path]:

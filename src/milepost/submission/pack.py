@@ -67,7 +67,7 @@ def pack(
     Args:
         task_files: YAML of own tasks, to go along.
         patches: unified diffs to go along.
-        partial: whether checkpoints may lack figures.
+        partial: whether checkpoints may lack metrics.
         allow_shared: whether scored docs may be examples because the benchmark has them in two splits.
         most_mb: largest size, in millions of bytes.
 
@@ -80,9 +80,9 @@ def pack(
     index = ResultsIndex.open(path)
     results = index.folder
     n_checked = refuse_unsound(results)
-    figures = select_all_rows(index) if index.scored else []
+    rows = select_all_rows(index) if index.scored else []
     lacking = gaps(index)
-    _refuse_unfinished(path, figures, lacking, partial)
+    _refuse_unfinished(path, rows, lacking, partial)
     _refuse_secrets(results)
     plans = _plans(index)
     examples = refuse_leaks(results, plans, allow_shared=allow_shared)
@@ -90,7 +90,7 @@ def pack(
     content: dict[str, Path | bytes] = {
         **{file.relative_to(results.path).as_posix(): file for file in sorted(_records(results))},
         **added,
-        FIGURES: as_csv(figures).encode(),
+        FIGURES: as_csv(rows).encode(),
     }
     _refuse_large(content, most_mb)
     manifest = {
@@ -99,7 +99,7 @@ def pack(
         "milepost": __version__,
         "series": _series(index),
         "plans": {plan_id: _described(plan) for plan_id, plan in plans.items()},
-        "figures": [record(row) for row in figures],
+        "figures": [record(row) for row in rows],
         "checks": {"records_verified": n_checked, "without_figures": lacking, **asdict(examples)},
         "files": [{"path": name, **_sum(content[name])} for name in sorted(content)],
     }
@@ -119,10 +119,10 @@ def pack(
     return Packed(output, len(content), len(data), hashlib.sha256(data).hexdigest(), notes)
 
 
-def _refuse_unfinished(path: Path, figures: Sequence[Row], lacking: Sequence[str], partial: bool) -> None:
-    if not figures:
+def _refuse_unfinished(path: Path, rows: Sequence[Row], lacking: Sequence[str], partial: bool) -> None:
+    if not rows:
         hint = "run `milepost run` to the end of a checkpoint first"
-        raise ResultsError(f"{path} has no figures yet", hint)
+        raise ResultsError(f"{path} has no metrics yet", hint)
     if lacking and not partial:
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         hint = "finish the run, or pass --partial to hand in what there is"
