@@ -16,6 +16,7 @@ Shapes: S models, D docs. Element [i, j] of a matrix is model j minus model i.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.intervals import NO_INTERVAL, Interval
@@ -261,5 +262,10 @@ def _uncorrected(corrected: float, skewness: float) -> float:
     """Return the t whose transformation is `corrected`."""
     if abs(skewness) < 1e-9:
         return corrected
-    cubed = 1 + skewness * (corrected - skewness / 6)
-    return 3 / skewness * (math.copysign(abs(cubed) ** (1 / 3), cubed) - 1)  # math.cbrt came with Python 3.11
+    return 3 / skewness * (_cube_root(1 + skewness * (corrected - skewness / 6)) - 1)
+
+
+def _cube_root(x: float) -> float:
+    if sys.version_info >= (3, 11):  # more exact than a power, by the last digits
+        return math.cbrt(x)
+    return math.copysign(abs(x) ** (1 / 3), x)
