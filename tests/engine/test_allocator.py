@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,19 @@ def test_a_layer_that_runs_again_gets_its_memory_back_without_page_faults() -> N
 def test_settings_of_the_user_are_left_alone(name: str) -> None:
     value = "glibc.malloc.tcache_count=7" if name == "GLIBC_TUNABLES" else "131072"
     assert said(FAULTS.format(keep=True), **{name: value})[0] == "False"
+
+
+@pytest.mark.parametrize(
+    "builds", ["build_engine('auto', model,", "build_generator('auto', model, Characters(),"]
+)
+def test_engines_and_generators_set_the_allocator(builds: str) -> None:
+    script = f"""
+from milepost.engine import build_engine, build_generator
+from milepost.engine.allocator import keep_freed_memory
+from tests.engine.models import VOCAB, tiny_model
+from tests.engine.texts import Characters
+model = tiny_model("llama")
+{builds} vocab_size=VOCAB)
+print(keep_freed_memory.cache_info().currsize)
+"""
+    assert said(script, PYTHONPATH=str(Path(__file__).parents[2])) == ["1"]

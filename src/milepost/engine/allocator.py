@@ -20,6 +20,15 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 """The largest that glibc accepts."""
 
 
+def tune_allocator(module: torch.nn.Module) -> None:
+    """Set the allocator of the device of a module, for the whole process, unless the user has set it."""
+    device = next(module.parameters()).device.type
+    if device == "cpu":
+        keep_freed_memory()
+    elif device == "cuda":
+        join_freed_memory()
+
+
 @functools.cache
 def join_freed_memory() -> bool:
     """Let CUDA's allocator map memory page by page (`expandable_segments`); return whether it does.

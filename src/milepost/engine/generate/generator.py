@@ -67,12 +67,14 @@ def build_generator(
         budget_tokens: tokens in one forward pass; None lets the generator choose.
         optimizations: of the batched generator; None for the defaults.
     """
+    from milepost.engine.allocator import tune_allocator
     from milepost.engine.failure_isolation import FailureIsolatingGenerator
     from milepost.engine.generate.length_groups import LengthGroupedGenerator
     from milepost.engine.generate.reference import ReferenceGenerator
     from milepost.engine.generate.selection import VerifiedGenerator
     from milepost.engine.positions import length_switch
 
+    tune_allocator(module)
     reference = ReferenceGenerator(module, codec, vocab_size=vocab_size)
     if name == "reference":
         return FailureIsolatingGenerator(reference, reference)

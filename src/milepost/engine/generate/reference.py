@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ReferenceGenerator(TokenGenerator):
-    """No batch, every stop string searched after every token; a cache only if texts depend on it."""
+    """Runs one prompt at a time and searches every stop string after every token."""
 
     name = "reference"
     fallback: str | None = None

@@ -16,8 +16,8 @@ from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.selection import VerifiedGenerator
 from milepost.engine.generate.step_graph import StepGraph
 from milepost.engine.optimizations import Optimizations
+from tests.engine.generate.test_generator import CODEC, FALLS_BACK, TASKS, by_reference
 from tests.engine.models import CONFIGS, VOCAB, tiny_model
-from tests.engine.test_generate import CODEC, FALLS_BACK, TASKS, by_reference
 from tests.engine.texts import asking, prompts
 
 pytestmark = pytest.mark.slow
