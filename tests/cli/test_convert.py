@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from milepost.weights import read_checkpoint
 from milepost.weights.save_folder import write_checkpoint
 from tests.cli.called import milepost
-from tests.weights.megatron_made import GPT2, LLAMA, logits, made_args, random_model, write_legacy
+from tests.weights.formats.megatron.made import GPT2, LLAMA, logits, made_args, random_model, write_legacy
 
 IDS = torch.arange(40).view(2, 20) % 60
 

@@ -14,8 +14,8 @@ import torch
 
 from tests.cli.called import milepost
 from tests.run.own_tasks import write_tasks
+from tests.weights.formats.megatron.made import GPT2, made_args, random_model, write_legacy, write_torch_dist
 from tests.weights.hostile import Command
-from tests.weights.megatron_made import GPT2, made_args, random_model, write_legacy, write_torch_dist
 
 ARGS = made_args(GPT2, padded_vocab_size=272, max_position_embeddings=256)
 """Tied embeddings, so that the last pipeline stage has a copy."""

@@ -11,7 +11,7 @@ import pytest
 from milepost.errors import SourceError
 from milepost.sources import discover
 from tests.sources.folders import model
-from tests.sources.test_hub import Server
+from tests.sources.hub.test_listing import Server
 
 STATE = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "training_args.bin")
 

@@ -16,7 +16,7 @@ from milepost.weights.checkpoint import read_checkpoint
 from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.module import load_module
 from milepost.weights.torch_tensors import open_archive
-from tests.weights.megatron_made import (
+from tests.weights.formats.megatron.made import (
     GPT2,
     LLAMA,
     Tensors,

@@ -12,7 +12,7 @@ import pytest
 
 from milepost.sources import discover
 from tests.sources.folders import model, safetensors, sharded
-from tests.sources.test_hub import Server
+from tests.sources.hub.test_listing import Server
 
 pytestmark = pytest.mark.hub
 

@@ -13,7 +13,7 @@ import sentencepiece
 from milepost.errors import TokenizerError
 from milepost.sources import discover
 from milepost.weights import load_tokenizer, tokenizer_folder
-from tests.weights.megatron_made import made_args, random_model, write_legacy, write_torch_dist
+from tests.weights.formats.megatron.made import made_args, random_model, write_legacy, write_torch_dist
 
 TEXT = "the cat sat on the mat"
 
