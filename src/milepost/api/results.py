@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars
 
     from milepost.report.terminal import Printed
-    from milepost.run.quick import FullJob
+    from milepost.run.outcome import FullJob
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from milepost.cli.selection import tell_versions
 
 if TYPE_CHECKING:
     from milepost.api.results import Results
-    from milepost.run.quick import FullJob
+    from milepost.run.outcome import FullJob
 
 
 @click.command("run")

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
@@ -21,6 +20,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from milepost.engine.attention_call import AttentionCall, UnsupportedAttentionError, check_layers
 from milepost.engine.attention_op import using_pack_attention
 from milepost.engine.body_and_head import forward_replaced
+from milepost.engine.gpu_values import Context, Output, RunnerSettings
 from milepost.engine.kernel_options import MIN_HEAD_SIZE
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import PackGraphs
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
     from milepost.engine.body_and_head import SplitModel
     from milepost.engine.gpu_packs import StagedPack
-    from milepost.engine.kernel_options import KernelOptions
     from milepost.engine.layer_shapes import LayerShape
 
 UNCHECKED = 128
@@ -39,9 +38,6 @@ UNCHECKED = 128
 MAX_GRAPHS = 64
 """Graphs of one function after which torch runs it uncompiled; far above the number of pack sizes."""
 
-Context = list[tuple[torch.Tensor, torch.Tensor]]
-"""Keys and values [1, N, C, D] of a pack's context, by layer."""
-
 
 class DenseAttentionError(Exception):
     """FlexAttention was about to run without a compiler, over a whole pack at once."""
@@ -49,29 +45,6 @@ class DenseAttentionError(Exception):
 
 class KernelError(Exception):
     """The attention kernel could not be built or run."""
-
-
-class Output(NamedTuple):
-    """Results of a pack's forward pass, on the device."""
-
-    hidden_MD: torch.Tensor
-    """Hidden states of the rows whose logits are needed."""
-    is_sound: torch.Tensor
-    """[1] whether all hidden states of the pack are finite."""
-    below: Context | None
-    """The context of the pack that starts where this one stops; None if that has no context."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerSettings:
-    """Sizes and kernels of a runner."""
-
-    n_tokens: int
-    n_context: int
-    options: KernelOptions
-    compiled_layers: bool
-    graphs: bool = False
-    """True if forward passes are recorded as CUDA graphs."""
 
 
 class FlexRunner:

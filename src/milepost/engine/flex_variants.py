@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from milepost.engine.attention_call import UnsupportedAttentionError
-from milepost.engine.attention_gpu import KernelError, RunnerSettings, round_up
+from milepost.engine.attention_gpu import KernelError, round_up
+from milepost.engine.gpu_values import RunnerSettings
 from milepost.engine.kernel_options import MIN_HEAD_SIZE, fitting_options, reason_without_kernel
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import GraphError

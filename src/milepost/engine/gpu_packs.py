@@ -15,7 +15,7 @@ from milepost.engine.tree_mask import MaskBlocks, Visibility, find_blocks
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
-    from milepost.engine.attention_gpu import RunnerSettings
+    from milepost.engine.gpu_values import RunnerSettings
     from milepost.plan.joined_shards import JoinedPack
     from milepost.types import Sequences
 

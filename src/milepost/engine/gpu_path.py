@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from milepost.engine.attention_gpu import FlexRunner, RunnerSettings
+from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.flex_variants import FlexVariants
 from milepost.engine.gpu_memory import MemoryModel, pack_cache_bytes, staging_bytes
 from milepost.engine.gpu_packs import PackCache
+from milepost.engine.gpu_values import RunnerSettings
 from milepost.engine.layer_shapes import layer_shapes
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.model_config import text_config
-from milepost.engine.pack_loop import PackLoop
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from milepost.engine.optimizations import Optimizations
     from milepost.engine.tree_cache import TreeCache
     from milepost.plan.joined_shards import JoinedPack
-    from milepost.types import Scores, Sequences
 
 
 @dataclass(slots=True)
@@ -114,19 +112,14 @@ class GpuPath:
                 self._runner = FlexRunner(self.model, self.accelerator, self._shapes, self.settings)
         return self._runner
 
-    def loop(self, shards: Iterator[Sequences], *, longest: int, max_tokens: int | None = None) -> PackLoop:
-        """Return the loop that scores a stream of shards.
-
-        Args:
-            longest: tokens of their longest sequence.
-            max_tokens: the most tokens of a pack, if fewer than fit.
-        """
+    def prepare(self, longest: int) -> None:
+        """Prepare for shards whose longest sequence has so many tokens."""
         self._variants.with_context(longest)
-        return PackLoop(self, shards, every_row=not self._optimizations.needed_head, max_tokens=max_tokens)
 
-    def score(self, sequences: Sequences, *, longest: int, max_tokens: int | None) -> Scores:
-        """Score one shard as a stream."""
-        return next(self.loop(iter([sequences]), longest=longest, max_tokens=max_tokens).scores())
+    @property
+    def computes_every_row(self) -> bool:
+        """True if packs compute the logits of rows without targets too."""
+        return not self._optimizations.needed_head
 
     def in_place(self) -> AbstractContextManager[None]:
         """Let the runner compute the model's layers while the context is open."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -18,17 +18,23 @@ from milepost.engine.attention_call import UnsupportedAttentionError
 from milepost.engine.body_and_head import forward_replaced
 
 if TYPE_CHECKING:
-    from milepost.engine.attention_cpu import TileAttention
+    import numpy as np
+    import numpy.typing as npt
 
 
 class KeysCollectedError(Exception):
     """The attention has taken the last layer's keys and values; the rest of the pass is not needed."""
 
 
+class RowAttention(Protocol):
+    """Attention that can stop after it has taken keys, and then compute some rows only."""
+
+    keys_only: bool
+    rows: npt.NDArray[np.int64] | None
+
+
 @contextmanager
-def restricted_to_rows(
-    rows: torch.Tensor, layer: torch.nn.Module, attention: TileAttention
-) -> Iterator[None]:
+def restricted_to_rows(rows: torch.Tensor, layer: torch.nn.Module, attention: RowAttention) -> Iterator[None]:
     """Let `layer` compute its hidden states [1, T, D] at `rows` [R] only, and return 0 elsewhere."""
     forward = layer.forward
 

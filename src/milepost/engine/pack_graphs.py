@@ -14,7 +14,7 @@ import torch
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator, RecordedWork
-    from milepost.engine.attention_gpu import Context
+    from milepost.engine.gpu_values import Context
 
 SETS = 3
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.engine.accelerator import Fetch
-    from milepost.engine.attention_gpu import Context, Output
     from milepost.engine.gpu_packs import StagedPack
     from milepost.engine.gpu_path import GpuPath
+    from milepost.engine.gpu_values import Context, Output
     from milepost.plan.joined_shards import JoinedPack
     from milepost.types import Scores, Sequences
 
@@ -73,12 +73,18 @@ class PackLoop:
     """Scores one stream of shards."""
 
     def __init__(
-        self, path: GpuPath, shards: Iterator[Sequences], *, every_row: bool, max_tokens: int | None
+        self, path: GpuPath, shards: Iterator[Sequences], *, longest: int, max_tokens: int | None = None
     ) -> None:
-        """`max_tokens` makes packs smaller than the runner's size, so that a trial has several."""
+        """Prepare the path.
+
+        Args:
+            longest: tokens of the shards' longest sequence.
+            max_tokens: makes packs smaller than the runner's size, so that a trial has several.
+        """
+        path.prepare(longest)
         self._path = path
         self._max_tokens = max_tokens
-        self._stream = ShardStream(shards, path.trees.tree_of, every_row=every_row)
+        self._stream = ShardStream(shards, path.trees.tree_of, every_row=path.computes_every_row)
         self._ahead: tuple[JoinedPack, StagedPack] | None = None
         self._is_exhausted = False
         """True if the stream has no pack after the last one that was taken."""

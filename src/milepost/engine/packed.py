@@ -28,6 +28,7 @@ from milepost.engine.memory import BatchLimit
 from milepost.engine.model_config import layer_count
 from milepost.engine.model_inputs import check_tokens, sum_targets
 from milepost.engine.optimizations import Optimizations
+from milepost.engine.pack_loop import PackLoop
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.positions import reset_positions
 from milepost.engine.tree_cache import TreeCache
@@ -114,7 +115,7 @@ class PackedEngine:
         rest = PeekableShards(shards)
         while self.joins_shards and (group := self._verified_group(rest)) is not None:
             assert self.gpu is not None
-            loop = self.gpu.loop(group, longest=self._trials.verified_length)
+            loop = PackLoop(self.gpu, group, longest=self._trials.verified_length)
             try:
                 yield from loop.scores()
             except FlexUnavailableError as error:
@@ -217,7 +218,10 @@ class PackedEngine:
         """Score a shard with FlexAttention or in tiles; `max_tokens` makes packs smaller than the budget."""
         if self.gpu is not None:
             try:
-                return self.gpu.score(sequences, longest=longest(sequences), max_tokens=max_tokens)
+                loop = PackLoop(
+                    self.gpu, iter([sequences]), longest=longest(sequences), max_tokens=max_tokens
+                )
+                return next(loop.scores())
             except FlexUnavailableError as error:
                 self._leave_flex(str(error))
         with upcast_matmuls(self.model.module, wanted=self.optimizations.upcast_matmuls):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from milepost.store import ResultsFolder
 from milepost.types import Checkpoint
-
-if TYPE_CHECKING:
-    from milepost.run.quick import FullJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +14,19 @@ class Failure:
 
     checkpoint: Checkpoint
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FullJob:
+    """The estimate for the full job."""
+
+    n_checkpoints: int
+    n_docs: int
+    """Docs of each checkpoint, over all tasks."""
+    seconds: float
+    tokens_per_s: float
+    command: str
+    """The command line of the full job."""
 
 
 @dataclass(slots=True)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from milepost.errors import MilepostError, TokenizerError
+from milepost.errors import MilepostError
 from milepost.plan.plan import Plan
 from milepost.plan.plan_files import load_plan, save_plan
 from milepost.run.plan_cache import write_docs
-from milepost.run.planning import PlannedTasks, as_json
-from milepost.run.series import PreparedSeries
-from milepost.run.software_versions import versions
+from milepost.run.planning import PlannedTasks
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.settings import TaskSettings
-
-logger = logging.getLogger("milepost.run")
-
-_TOKENIZES = ("transformers", "tokenizers")
-"""Libraries that decide how a tokenizer describes itself."""
 
 
 def read_saved_plan(folder: Path) -> PlannedTasks:
@@ -74,43 +66,3 @@ def write_saved_plan(plans: Iterable[Plan], folder: Path) -> Plan:
             f"cannot write {folder}: {error.strerror or error}", "choose another folder for --save-plan"
         ) from error
     return plan
-
-
-def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
-    """Refuse a saved plan whose token ids mean something else to the models of a series.
-
-    A tokenizer that is described otherwise by other versions of its library need not be another one: then it
-    is only warned of.
-
-    Raises:
-        MilepostError: the plan is for another context length, or asks for texts that end otherwise.
-        TokenizerError: it is for another tokenizer.
-    """
-    if series.max_length != plan.max_length:
-        raise MilepostError(
-            f"the saved plan is for a context of {plan.max_length:,} tokens, {series.name} has"
-            f" {series.max_length:,}",
-            "save a plan of this model",
-        )
-    made_for = plan.settings.get("generation_defaults")
-    if plan.generates_text and made_for is not None:
-        for checkpoint, own in series.generations.items():
-            if as_json(own) != made_for:
-                raise MilepostError(
-                    f"generation_config.json of {checkpoint.name} says otherwise than the saved plan was made"
-                    " with",
-                    "leave it out with --steps, and save a plan for it",
-                )
-    if series.tokenizer_id == plan.tokenizer_id:
-        return
-    made_with = plan.settings["versions"]
-    if all(made_with.get(name) == versions().get(name) for name in _TOKENIZES):
-        raise TokenizerError(
-            f"{series.name} has another tokenizer than the saved plan was made with",
-            "save a plan of this model",
-        )
-    logger.warning(
-        "%s: whether its tokenizer is the one of the saved plan cannot be told, as transformers or tokenizers"
-        " has another version here",
-        series.name,
-    )

@@ -14,7 +14,8 @@ from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.first_weights import FirstWeights, read_first
 from milepost.run.journal import Journal
-from milepost.run.plan_folder import check_plan_fits, read_saved_plan
+from milepost.run.plan_fit import check_plan_fits
+from milepost.run.plan_folder import read_saved_plan
 from milepost.run.planning import PlannedTasks, make_plan
 from milepost.run.series import PlanKey, PreparedSeries, prepare_series
 from milepost.run.series_cache import recall_series, remember_series

@@ -13,23 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from milepost.plan.plan import Plan
 from milepost.run.context import RunContext
 from milepost.run.jobs import CheckpointJob
+from milepost.run.outcome import FullJob
 from milepost.run.timing import Clock
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import is_intact, read_json, write_json
 from milepost.types import Checkpoint, Series
-
-
-@dataclass(frozen=True, slots=True)
-class FullJob:
-    """The estimate for the full job."""
-
-    n_checkpoints: int
-    n_docs: int
-    """Docs of each checkpoint, over all tasks."""
-    seconds: float
-    tokens_per_s: float
-    command: str
-    """The command line of the full job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from milepost.engine.generate.prompt_order import Row
-from milepost.engine.generate.row_batch import RowBatch
+from milepost.engine.generate.row_batch import BatchModel, RowBatch
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Fetch
-    from milepost.engine.generate.batched import BatchedGenerator
     from milepost.engine.generate.detokenize import AnswerTokens, GenerationJob
     from milepost.engine.generate.fixed_step import FixedDecoder
 
@@ -27,7 +26,7 @@ class FixedBatch(RowBatch):
 
     def __init__(
         self,
-        generator: BatchedGenerator,
+        generator: BatchModel,
         decoder: FixedDecoder,
         rows: Sequence[Row],
         job: GenerationJob,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -16,8 +16,29 @@ from milepost.engine.generate.prompt_order import MIN_SHARED, Row, common_length
 from milepost.engine.generate.sampler import Sampler
 
 if TYPE_CHECKING:
-    from milepost.engine.generate.batched import BatchedGenerator
+    from milepost.engine.body_and_head import SplitModel
     from milepost.engine.generate.detokenize import AnswerTokens, GenerationJob
+    from milepost.engine.optimizations import Optimizations
+
+
+class BatchModel(Protocol):
+    """The model and settings that batches of one generator share."""
+
+    model: SplitModel
+    optimizations: Optimizations
+    budget_tokens: int
+    n_steps: int
+    """Decode steps so far."""
+
+    def forward(
+        self, attention: PrefixPrefill | Prefill | Decode, tokens: list[int], places: list[int]
+    ) -> torch.Tensor:
+        """Return hidden states [T, D] of tokens at these positions."""
+        ...
+
+    def n_slots(self, n_rows: int, capacity: int) -> int:
+        """Return the number of KV cache slots for so many rows."""
+        ...
 
 
 class RowBatch(ABC):
@@ -28,7 +49,7 @@ class RowBatch(ABC):
 
     def __init__(
         self,
-        generator: BatchedGenerator,
+        generator: BatchModel,
         cache: KVCache,
         rows: Sequence[Row],
         job: GenerationJob,
@@ -139,7 +160,7 @@ class CompactBatch(RowBatch):
 
     def __init__(
         self,
-        generator: BatchedGenerator,
+        generator: BatchModel,
         rows: Sequence[Row],
         job: GenerationJob,
         answers: dict[int, AnswerTokens],

@@ -1,0 +1,56 @@
+"""Check that a saved plan fits the models of a series."""
+
+from __future__ import annotations
+
+import logging
+
+from milepost.errors import MilepostError, TokenizerError
+from milepost.plan.plan import Plan
+from milepost.run.planning import as_json
+from milepost.run.series import PreparedSeries
+from milepost.run.software_versions import versions
+
+logger = logging.getLogger("milepost.run")
+
+_TOKENIZES = ("transformers", "tokenizers")
+"""Libraries that decide how a tokenizer describes itself."""
+
+
+def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
+    """Refuse a saved plan whose token ids mean something else to the models of a series.
+
+    A tokenizer that is described otherwise by other versions of its library need not be another one: then it
+    is only warned of.
+
+    Raises:
+        MilepostError: the plan is for another context length, or asks for texts that end otherwise.
+        TokenizerError: it is for another tokenizer.
+    """
+    if series.max_length != plan.max_length:
+        raise MilepostError(
+            f"the saved plan is for a context of {plan.max_length:,} tokens, {series.name} has"
+            f" {series.max_length:,}",
+            "save a plan of this model",
+        )
+    made_for = plan.settings.get("generation_defaults")
+    if plan.generates_text and made_for is not None:
+        for checkpoint, own in series.generations.items():
+            if as_json(own) != made_for:
+                raise MilepostError(
+                    f"generation_config.json of {checkpoint.name} says otherwise than the saved plan was made"
+                    " with",
+                    "leave it out with --steps, and save a plan for it",
+                )
+    if series.tokenizer_id == plan.tokenizer_id:
+        return
+    made_with = plan.settings["versions"]
+    if all(made_with.get(name) == versions().get(name) for name in _TOKENIZES):
+        raise TokenizerError(
+            f"{series.name} has another tokenizer than the saved plan was made with",
+            "save a plan of this model",
+        )
+    logger.warning(
+        "%s: whether its tokenizer is the one of the saved plan cannot be told, as transformers or tokenizers"
+        " has another version here",
+        series.name,
+    )
