@@ -39,7 +39,7 @@ LATE_LIBRARIES = {
 }
 """Heavy or optional libraries, which may be imported inside functions; all others are imported at the top."""
 
-ROOMS_WITH_CIRCLES = {"engine", "report", "run"}
+ROOMS_WITH_CIRCLES = {"report"}
 """Rooms whose circles are still to be mended."""
 
 
