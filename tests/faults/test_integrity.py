@@ -220,7 +220,7 @@ def test_a_byte_flipped_in_the_data_never_passes_for_the_checkpoint_it_was(
 
     if times_kept:
         assert called.status == 1
-        assert f"{WEIGHTS} has another content than when it was last read" in called.err
+        assert f"{WEIGHTS} has other content than at the last reading" in called.err
         assert model_ids(tmp_path / "results") == models
     else:
         assert called.status == 0

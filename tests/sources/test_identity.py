@@ -85,7 +85,7 @@ def test_other_content_with_the_size_and_time_of_an_earlier_visit_is_refused_unt
     model(folder, values=b"\1\2\3\5")
     os.utime(weights, ns=(old.st_atime_ns, old.st_mtime_ns))
     for _ in range(2):  # the refused content is not remembered as the new truth
-        with pytest.raises(CheckpointError, match=r"model\.safetensors has another content") as refusal:
+        with pytest.raises(CheckpointError, match=r"model\.safetensors has other content") as refusal:
             identity(folder, cache)
         assert "touch" in refusal.value.hint
     model(folder)
@@ -139,7 +139,7 @@ def test_a_file_of_sums_that_says_nothing_or_two_things_is_named(tmp_path: Path,
     assert identity(folder, cache).model_id  # it promises nothing about our files
     own = folder / "model.safetensors.sha256"
     own.write_text("")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors\.sha256 holds no SHA-256"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.sha256 has no SHA-256"):
         identity(folder, cache)
     own.write_text("0" * 64)
     (folder / "SHA256SUMS").write_text("1" * 64 + "  model.safetensors")

@@ -130,7 +130,7 @@ def test_an_organisation_can_be_left_out(hub: Path) -> None:
         ("hf://tiny/nope", "no such repository", "HF_TOKEN"),
         ("hf://openai-community/gpt2", "no weights in the repository", "config.json"),
         ("hf://", "not an address", "hf://org/name"),
-        ("hf://a/b/../c", "no folder", "hf://org/name"),
+        ("hf://a/b/../c", "invalid folder", "hf://org/name"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(hub: Path, source: str, message: str, hint: str) -> None:

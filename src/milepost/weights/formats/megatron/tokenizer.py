@@ -162,11 +162,9 @@ def _named(settings: Settings, argument: str) -> str:
 def _find(settings: Settings, named: str) -> Path | None:
     """Return the file or folder of this name: at its path, beside the checkpoint, or above it."""
     path = Path(named)
-    candidates = [home / path.name for home in settings.path.parents[:3] if path.name]
+    beside = [folder / path.name for folder in settings.path.parents[:3] if path.name]
     try:
-        return next(
-            (place for place in (path, *(home / path.name for home in candidates)) if place.exists()), None
-        )
+        return next((place for place in (path, *beside) if place.exists()), None)
     except (OSError, ValueError) as error:
         raise TokenizerError(f"{shown(named)} is not a valid path: {error}", TOKENIZER_HINT) from error
 
