@@ -10,8 +10,9 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
+from milepost.report.chart_files import write_chart
 from milepost.report.charts.curves import curve
-from milepost.report.files import check_target, write_chart, write_file
+from milepost.report.files import check_target, write_file
 from tests.analysis.made import measurement
 
 

@@ -92,8 +92,8 @@ class Results:
 
         Arguments and errors as of `select`.
         """
+        from milepost.report.chart_files import write_chart
         from milepost.report.charts.curves import curve
-        from milepost.report.files import write_chart
 
         chart = curve(self.select(tasks=tasks, metrics=metrics))
         if path is not None:

@@ -10,7 +10,8 @@ import click
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
-from milepost.report.files import CHART_SUFFIXES, check_target, write_chart
+from milepost.report.chart_files import write_chart
+from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.report.notes import left_out_notes
 from milepost.report.transforms import by_tokens, together
 from milepost.results import Selection, select_rows

@@ -148,8 +148,8 @@ def _holds(path: Path, text: str) -> bool:
 
 def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
     from milepost.analysis.selection import summary_rows
+    from milepost.report.chart_files import write_chart
     from milepost.report.charts import curves
-    from milepost.report.files import write_chart
     from milepost.report.page import write_report
 
     rows = summary_rows(results.rows())

@@ -46,7 +46,12 @@ def _vega() -> str:
     import vl_convert
     from markupsafe import Markup
 
-    from milepost.report.files import vegalite_version
-
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vegalite_version())
     return Markup(bundle.replace("</script", "<\\/script"))
+
+
+def vegalite_version() -> str:
+    """Return the Vega-Lite version of altair, as vl-convert names it: `v6.4.1` is `6.4`."""
+    from altair import SCHEMA_VERSION
+
+    return ".".join(SCHEMA_VERSION.lstrip("v").split(".")[:2])

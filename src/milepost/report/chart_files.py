@@ -1,0 +1,60 @@
+"""Write a chart as PNG, SVG or HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milepost.report.charts.fonts import spell_missing
+from milepost.report.files import CHART_SUFFIXES, check_target, write_file
+from milepost.report.html import vegalite_version
+from milepost.report.page import chart_page
+
+if TYPE_CHECKING:
+    import altair as alt
+
+_PIXELS_PER_POINT = 2.0
+"""PNG at twice the size, sharp on the screens of today."""
+
+
+def write_chart(chart: alt.TopLevelMixin, path: Path) -> list[str]:
+    """Write a chart as PNG, SVG or one self-contained HTML page, by the ending of `path`.
+
+    Returns:
+        What the reader should know, one line each: characters that no font of this machine can draw, which
+        are then spelt out in a PNG. SVG and HTML are drawn where they are read, with the fonts there.
+
+    Raises:
+        ResultsError: unknown ending, or the file cannot be written.
+    """
+    check_target(path, CHART_SUFFIXES)
+    kind = path.suffix.lower()
+    if kind == ".html":
+        write_file(path, chart_page(chart).encode())
+        return []
+    if kind == ".svg":
+        write_file(path, _svg(chart.to_dict()).encode())
+        return []
+    data, notices = _png(chart)
+    write_file(path, data)
+    return notices
+
+
+def _svg(spec: dict[str, object]) -> str:
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(spec, vl_version=vegalite_version())
+    return svg
+
+
+def _png(chart: alt.TopLevelMixin) -> tuple[bytes, list[str]]:
+    import vl_convert
+
+    spec, missing = spell_missing(chart.to_dict())
+    data = vl_convert.vegalite_to_png(spec, vl_version=vegalite_version(), scale=_PIXELS_PER_POINT)
+    if not missing:
+        return data, []
+    which = " ".join(f"{char} (U+{ord(char):04X})" for char in sorted(missing)[:8])
+    return data, [
+        f"no font here draws {which}: spelt out in the picture; install a font, or write SVG or HTML"
+    ]
