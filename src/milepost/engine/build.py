@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from milepost.engine.allocator import join_freed_memory, keep_freed_memory
+from milepost.engine.allocator import tune_allocator
 from milepost.engine.engine import Engine, EngineName
 from milepost.engine.failure_isolation import FailureIsolatingEngine
 from milepost.engine.length_groups import LengthGroupedEngine, cut
@@ -41,11 +41,8 @@ def build_engine(
         trial: sequences as long as any to come. The engine is tried once on a few of them, the longest among
             them, before its first scores. Without them it is tried whenever longer sequences come.
     """
-    device = next(module.parameters()).device.type
-    if device == "cpu":
-        keep_freed_memory()
-    elif device == "cuda":
-        join_freed_memory()
+
+    tune_allocator(module)
     reference = ReferenceEngine(module, vocab_size=vocab_size)
     if name == "reference":
         return reference

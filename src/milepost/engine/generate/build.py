@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from milepost.engine.allocator import tune_allocator
 from milepost.engine.failure_isolation import FailureIsolatingGenerator
 from milepost.engine.generate.generator import Generator
 from milepost.engine.generate.length_groups import LengthGroupedGenerator
@@ -37,6 +38,8 @@ def build_generator(
         budget_tokens: tokens in one forward pass; None lets the generator choose.
         optimizations: of the batched generator; None for the defaults.
     """
+
+    tune_allocator(module)
     reference = ReferenceGenerator(module, codec, vocab_size=vocab_size)
     if name == "reference":
         return FailureIsolatingGenerator(reference, reference)
