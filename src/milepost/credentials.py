@@ -8,6 +8,7 @@ recorders and the stored command all use this module.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -76,9 +77,6 @@ def _is_host(text: str) -> bool:
 
 def without_secrets(text: str) -> str:
     """Return the text with `***` for passwords, keys and tokens."""
-    for name, value in os.environ.items():
-        if "@" in value and _ADDRESS.search(name):
-            remember(value)
     for secret in _known():
         text = text.replace(secret, HIDDEN)
     for parameter in sorted(_remembered_parameters, key=len, reverse=True):
@@ -104,9 +102,21 @@ def redacted(value: Any) -> Any:
 
 
 def _known() -> list[str]:
-    """Return the known secrets, the longest first."""
-    keys = {value for name, value in os.environ.items() if _ENVIRONMENT.search(name) and _is_key(value)}
+    """Return the known secrets, the longest first; those of addresses in the environment are remembered."""
+    keys = set()
+    for name, value in os.environ.items():
+        is_of_key, is_of_address = _named(name)
+        if is_of_key and _is_key(value):
+            keys.add(value)
+        if is_of_address and "@" in value:
+            remember(value)
     return sorted(keys | _remembered, key=len, reverse=True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _named(variable: str) -> tuple[bool, bool]:
+    """Return whether an environment variable has the name of a key, and of an address."""
+    return bool(_ENVIRONMENT.search(variable)), bool(_ADDRESS.search(variable))
 
 
 def _is_key(value: str) -> bool:
