@@ -35,8 +35,15 @@ def select_rows(index: ResultsIndex, selection: Selection = Selection(), *, gaps
     Raises:
         ResultsError: there is no metric yet, or a pattern matches none; the hint names what there is.
     """
-    picked = summary_metrics(index, selection)
-    found = rows(picked, index.metrics(selection.metrics))
+    every = index.metrics(selection.metrics)
+    picked = summary_rows(
+        every,
+        tasks=selection.tasks,
+        metrics=selection.metrics,
+        series=selection.series,
+        subjects=selection.subjects,
+    )
+    found = rows(picked, every)
     return with_gaps(found, index.missing) if gaps else found
 
 
@@ -45,17 +52,6 @@ def select_all_rows(index: ResultsIndex, selection: Selection = Selection()) -> 
     every = index.metrics(selection.metrics or EVERY)
     picked = select(every, tasks=selection.tasks, metrics=selection.metrics, series=selection.series)
     return rows(picked, every)
-
-
-def summary_metrics(index: ResultsIndex, selection: Selection) -> list[Measurement]:
-    """Return the metrics of `select_rows`, without intervals. Raises as `select_rows`."""
-    return summary_rows(
-        index.metrics(selection.metrics),
-        tasks=selection.tasks,
-        metrics=selection.metrics,
-        series=selection.series,
-        subjects=selection.subjects,
-    )
 
 
 def select_picks(index: ResultsIndex, shown: Sequence[Measurement]) -> list[Picks]:

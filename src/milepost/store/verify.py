@@ -81,7 +81,7 @@ def repair(found: Verification) -> None:
     for finding in found.findings:
         if finding.kind != "missing":
             inside.remove(finding.path)
-    marker = found.results.path / MARKER
+    marker = found.results.marker_path
     if not inside.is_file(marker):
         write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
 
@@ -95,7 +95,7 @@ class _Look:
 
     def records(self) -> Iterator[Path]:
         """Yield every file in the place of a record; nothing behind a link out of the folder."""
-        yield self._results.path / MARKER
+        yield self._results.marker_path
         for kind in RECORD_KINDS:
             if (self._store / kind).is_dir() and not inside.leads_out(self._store / kind):
                 for path in inside.walk(self._store / kind):

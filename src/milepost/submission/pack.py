@@ -25,7 +25,7 @@ from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import atomic_file
 from milepost.store.json_codec import encode
-from milepost.store.layout import KINDS_WITH_PLACES, MARKER, RESULT_KINDS
+from milepost.store.layout import KINDS_WITH_PLACES, RESULT_KINDS
 from milepost.store.records import PlanRecord
 from milepost.submission.additions import read_additions
 from milepost.submission.checks import gaps, refuse_leaks, refuse_unsound
@@ -130,7 +130,7 @@ def _refuse_unfinished(path: Path, rows: Sequence[Row], lacking: Sequence[str], 
 
 
 def _records(results: ResultsFolder) -> Iterable[Path]:
-    yield results.path / MARKER
+    yield results.marker_path
     for kind in RESULT_KINDS:
         for suffix in ("json", "parquet"):
             yield from inside.files_below(results.folder_of(kind), f"*.{suffix}")
