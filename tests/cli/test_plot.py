@@ -59,7 +59,7 @@ def test_a_checkpoint_that_could_not_be_used_is_a_gap_in_picture_and_table(tmp_p
     record = {"series": "run", "checkpoint": "step-50", "step": 50, "model_id": None, "failure": "no config"}
     write_json(results / "store" / "checkpoints" / "run" / "step-50.json", record)
     plotted = milepost("plot", results, "-o", tmp_path / "curve.svg")
-    assert plotted.err == "note: gap, no figures: step-50\n"
+    assert plotted.err == "note: gap, no metrics: step-50\n"
     lines = milepost("show", results, "--no-summary").out.splitlines()
     assert [line.split()[-1] for line in lines if line.split()[:1] == ["50"]] == ["–"]
     assert len(json.loads(milepost("show", results, "--json").out)) == 3

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from milepost.cli.main import milepost
 from milepost.demo import demonstration
-from milepost.demo.demonstration import Demonstration, demonstrate
+from milepost.demo.demonstration import Demonstration, demonstrate, only_demo_in
 from milepost.demo.training import Recipe
 from milepost.errors import MilepostError
 
@@ -132,3 +132,10 @@ def test_the_command_writes_json_and_nothing_else_to_stdout(
     assert Path(record["curve"]).is_file()
     assert Path(record["report"]).is_file()
     assert record["failures"] == {}
+
+
+def test_two_demos_in_one_folder_are_told_in_one_line(tmp_path: Path) -> None:
+    with only_demo_in(tmp_path), pytest.raises(MilepostError, match="another `milepost demo` is at work"):
+        demonstrate(tmp_path, lambda line: None)
+    with only_demo_in(tmp_path):
+        pass  # the first has ended, and a next one may begin

@@ -1,4 +1,4 @@
-"""Going on without the terminal: `milepost run --detach`."""
+"""Continue a run without its terminal: `milepost run --detach`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from milepost.store.atomic_files import cannot_write
 
 OPTION = "--detach"
 EARLY_S = 3.0
-"""So long we watch whether it goes on at all: a mistyped name is found in less."""
+"""Time in which a run that cannot start ends, such as one with a mistyped name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detached:
-    """A run of its own, in a session of its own: a closed terminal does not reach it."""
+    """A process in its own session, which a closed terminal does not end."""
 
     pid: int
     log: Path
     status: int | None
-    """Its exit status if it has ended already, else None."""
+    """The exit status if the process has ended already, else None."""
 
 
 def detach(folder: Path) -> Detached:

@@ -1,7 +1,7 @@
-"""Ending in good order when asked to: Ctrl-C, `kill`, a closed terminal.
+"""End in good order on Ctrl-C, `kill` or a closed terminal.
 
-Each becomes a KeyboardInterrupt in the main thread, so leases are given back and the person is told how to go
-on; the exit status is 128 + the signal's number, as shells have it.
+Each raises a KeyboardInterrupt in the main thread, so that leases are released and the user reads how to
+continue; the exit status is 128 + the signal's number, as in shells.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = ("SIGTERM", "SIGHUP")
-"""SIGINT is a KeyboardInterrupt without us."""
+"""Python itself turns SIGINT into a KeyboardInterrupt."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -26,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stop_in_good_order() -> Iterator[None]:
-    """While it lasts, SIGTERM and SIGHUP raise `Stopped`; one that is ignored (nohup) stays so."""
+    """Let SIGTERM and SIGHUP raise `Stopped` inside the block; a signal that is ignored (nohup) stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -13,6 +13,7 @@ import click
 
 from milepost.cli.interrupts import Stopped
 from milepost.cli.options import spell_with_dashes
+from milepost.cli.output import tell
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 from milepost.version import __version__
@@ -21,31 +22,31 @@ COMMANDS = {
     "start": "choose what to do from a menu",
     "run": "score every checkpoint of one or more training runs",
     "watch": "evaluate checkpoints as a training run writes them",
-    "list": "what checkpoints are there, and are they complete",
-    "ppl": "one text in every convention of perplexity, and why the figures differ",
+    "list": "the checkpoints of a source, and whether they are complete",
+    "ppl": "one text in every convention of perplexity, and why they differ",
     "show": "the table of a results folder",
-    "metrics": "the metrics of scores that were stored without them",
-    "status": "what runs on a results folder, what is done, what is left",
-    "verify": "is every record of a results folder what was written",
-    "plot": "the learning curve as PNG, SVG or HTML",
+    "metrics": "compute the metrics of scores that were stored without them",
+    "status": "processes at work on a results folder, and how far they are",
+    "verify": "check every record of a results folder against its checksum",
+    "plot": "learning curves as PNG, SVG or HTML",
     "questions": "single questions, and what each checkpoint picked",
-    "leaderboard": "several runs and published figures, ranked over all tasks",
+    "leaderboard": "several runs and published scores, ranked over all tasks",
     "signal": "which tasks are worth watching at this scale, and by which metric",
     "export": "results as lm_eval files, CSV or Parquet",
     "convert": "checkpoints of any format as Hugging Face folders",
-    "pack": "results, checked, as one file to hand in",
+    "pack": "check results and pack them into one file to hand in",
     "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
-    "compare": "what did pruning cost: two models, doc by doc",
-    "doctor": "what on this machine would keep a run from working",
+    "compare": "models against an original, doc by doc: what pruning cost",
+    "doctor": "look for problems of this machine before a run",
     "demo": "train a tiny model and evaluate it, offline, in a few minutes",
 }
 
 GARBAGE_THRESHOLD = 100_000
-"""More objects made than freed before Python looks for cycles among them; by default 700."""
+"""Objects allocated before Python looks for cycles among them; its own default is 700."""
 
 
 class Commands(click.Group):
-    """Finds a command's module by its name, so that `milepost --help` imports none of them."""
+    """The group of all commands; a command's module is imported when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -74,7 +75,7 @@ def milepost() -> None:
 
 
 def prepare_process() -> None:
-    """Settings of this process that must be there before the libraries are imported."""
+    """Change settings of this process that libraries read when they are imported."""
     # Threads that spin while they wait make matrix products ten times slower on a busy machine; and a
     # progress bar for each data file says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -88,25 +89,25 @@ def prepare_process() -> None:
 def _show_without_secrets(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """A bug's traceback; an address in it may hold a password."""
+    """Print the traceback of a bug without passwords that an address in it may hold."""
     click.echo(without_secrets("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
 
 
 def main() -> None:
-    """Entry point; turns errors that a person can mend into a line, a hint and an exit code."""
+    """Run the command line; an error that a person can solve becomes a line, a hint and an exit code."""
     prepare_process()
     try:
         status = milepost(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except MilepostError as error:
-        _tell(error.message, error.hint)
+        _tell_error(error.message, error.hint)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "milepost"
-        _tell(error.format_message(), f"`{where} --help` lists what it takes")
+        _tell_error(error.format_message(), f"`{where} --help` lists what it takes")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as interrupt:
         stopped = interrupt.__cause__  # click makes an Abort of every KeyboardInterrupt
@@ -117,10 +118,8 @@ def main() -> None:
         sys.exit(130)
 
 
-def _tell(message: str, hint: str | None) -> None:
-    """What is wrong in one line and what to do in another, whatever the names in them contain."""
-    from milepost.safe_text import printable
-
-    click.echo(f"error: {printable(message)}", err=True)
+def _tell_error(message: str, hint: str | None) -> None:
+    """Print an error and its hint, a line each; control characters in them are spelled out."""
+    tell(f"error: {message}")
     if hint:
-        click.echo(f"hint: {printable(hint)}", err=True)
+        tell(f"hint: {hint}")

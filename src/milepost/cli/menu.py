@@ -1,7 +1,7 @@
-"""What `milepost start` asks, and the command line that each answer stands for.
+"""The questions of `milepost start`, and the command line that each answer stands for.
 
 Questions go to standard error, so that standard output is that of the commands; answers are lines of standard
-input. It needs nothing of a terminal but lines.
+input, so it works in any terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OWN = "names of your own choice"
 
 
 class EndOfInput(Exception):
-    """Nobody answers any more: Ctrl-D, or the end of a file."""
+    """The input has ended: Ctrl-D, or the end of a file."""
 
 
 class Dialogue:
@@ -36,10 +36,10 @@ class Dialogue:
         click.echo(printable(line), err=True)
 
     def ask(self, question: str, default: str | None = None) -> str:
-        """The answer, stripped; `default` for an empty one, or asked again where there is none.
+        """Return the answer, stripped; `default` for an empty answer; without a default, ask again.
 
         Raises:
-            EndOfInput: there is none.
+            EndOfInput: the input has ended.
         """
         while True:
             click.echo(f"{question}{f' [{default}]' if default else ''}: ", err=True, nl=False)
@@ -52,7 +52,7 @@ class Dialogue:
                 return answer
 
     def choose(self, question: str, choices: Mapping[str, str], default: str) -> str:
-        """One of the keys of `choices`, by its number or as it is spelt. Raises as `ask`."""
+        """Return a key of `choices`, which the user gives by number or by name. Raises as `ask`."""
         keys = list(choices)
         width = max(map(len, keys))
         for number, (key, what) in enumerate(choices.items(), 1):
@@ -68,26 +68,26 @@ class Dialogue:
 
 @dataclass(slots=True)
 class Job:
-    """What has been chosen so far."""
+    """The choices so far."""
 
     source: str = ""
-    asked: list[str] = field(default_factory=list)
-    """The words that say which tasks: `--suite early`, or `--tasks arc_easy`."""
+    task_options: list[str] = field(default_factory=list)
+    """`--suite early`, or `--tasks arc_easy`."""
     results: str = DEFAULT_RESULTS
 
     def run(self, *more: str) -> list[str]:
-        return ["run", self.source, *self.asked, *more, "--output-path", self.results]
+        return ["run", self.source, *self.task_options, *more, "--output-path", self.results]
 
 
 def choose_job(dialogue: Dialogue) -> Job:
-    """Ask for source, tasks and results folder; what cannot be used is told and asked again.
+    """Ask for source, tasks and results folder, again where an answer cannot be used.
 
     Raises:
-        EndOfInput: nobody answers.
+        EndOfInput: the input has ended.
     """
     job = Job()
     job.source = _source(dialogue)
-    job.asked = _tasks(dialogue)
+    job.task_options = _tasks(dialogue)
     dialogue.say()
     job.results = dialogue.ask("Results folder, new or of an earlier run", DEFAULT_RESULTS)
     return job
@@ -140,7 +140,7 @@ def _own_tasks(dialogue: Dialogue) -> str:
 
 
 def actions(job: Job) -> dict[str, tuple[str, list[str]]]:
-    """What can be done with a job: by name, in a few words, and as the words after `milepost`."""
+    """Return what can be done with a job: name to a description and the words after `milepost`."""
     curve = str(Path(job.results).with_name(f"{Path(job.results).name}.png"))
     every = {
         "quick": (
@@ -156,15 +156,15 @@ def actions(job: Job) -> dict[str, tuple[str, list[str]]]:
 
 
 def command_line(words: Sequence[str]) -> str:
-    """The command line, quoted for a shell."""
+    """Return the command line, quoted for a shell."""
     return shlex.join(["milepost", *words])
 
 
 def work(dialogue: Dialogue, call: Callable[[list[str]], object]) -> None:
-    """Ask until the person ends it, running what is chosen through `call`.
+    """Ask what to do next and do it through `call`, until the user chooses to end.
 
     Raises:
-        EndOfInput: nobody answers.
+        EndOfInput: the input has ended.
     """
     job = choose_job(dialogue)
     default = "quick"

@@ -1,4 +1,4 @@
-"""How options are spelt, in every command."""
+"""Spell options the same way in every command."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def command(as_json: bool) -> None:
 
 
 def call(words: list[str]) -> object:
-    """Run a command in this process, with the errors of its own."""
+    """Run a command in this process; its errors are raised."""
     from milepost.cli.main import milepost
 
     return milepost(words, standalone_mode=False)

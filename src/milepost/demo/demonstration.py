@@ -6,11 +6,12 @@ What an earlier run in the same folder has finished is used again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,11 @@ from milepost.demo.tasks import TASKS, write_tasks
 from milepost.demo.world import make_world
 from milepost.errors import MilepostError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from milepost.api.compare import Compared
     from milepost.api.results import Results
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 RECIPE_FILE = "recipe.json"
+LOCK_FILE = ".demo.lock"
 LINES_OF_PROGRESS = 8
 
 
@@ -48,6 +55,30 @@ class Demonstration:
     evaluate_s: float
 
 
+@contextlib.contextmanager
+def only_demo_in(folder: Path) -> Iterator[None]:
+    """Keep other demos out of the folder; the system ends this even if the process is killed.
+
+    Raises:
+        MilepostError: another demo is at work in the folder, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK_FILE).open("w")
+    except OSError as error:
+        raise MilepostError(f"{error.filename}: {error.strerror}", "choose another folder with -o") from error
+    with lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MilepostError(
+                f"another `milepost demo` is at work in {folder}",
+                "wait for it, or choose another folder with -o",
+            ) from error
+        yield
+
+
 def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None = None) -> Demonstration:
     """Create everything in `folder`.
 
@@ -57,8 +88,14 @@ def demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None 
         recipe: another course of training than the demo's own.
 
     Raises:
-        MilepostError: the folder cannot be written, or holds a model of another recipe.
+        MilepostError: the folder cannot be written, holds a model of another recipe, or another demo is
+            at work in it.
     """
+    with only_demo_in(folder):
+        return _demonstrate(folder, say, recipe)
+
+
+def _demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None) -> Demonstration:
     from milepost.api.evaluate import evaluate
 
     tasks, model = folder / "tasks", folder / "tiny-llama"

@@ -84,7 +84,7 @@ def prepare_lessons(world: World, seed: int) -> Lessons:
 
 
 def question_text(question: str) -> str:
-    """A question as it stands on paper, up to where the answer goes."""
+    """Return a question as it stands in the text, up to the place of the answer."""
     return f"Question: {question}\nAnswer:"
 
 
@@ -105,7 +105,7 @@ def _ask(fact: Fact, wording: str, place: int, rng: random.Random) -> Question:
 
 
 def _choose_sums(sums: Sequence[Fact], rng: random.Random) -> list[Fact]:
-    """Sums that are asked and not told; of `2 + 3` and `3 + 2` both or neither."""
+    """Return the sums that are asked and never told; of `2 + 3` and `3 + 2` both or neither."""
     pairs = sorted({_unordered(fact) for fact in sums})
     chosen = set(rng.sample(pairs, round(ASKED_SHARE_OF_SUMS * len(pairs))))
     return [fact for fact in sums if _unordered(fact) in chosen]

@@ -47,7 +47,7 @@ def write_tasks(lessons: Lessons, folder: Path) -> None:
 
 
 def _write_group(group: str, alias: str, questions: Sequence[Question], text: str, folder: Path) -> None:
-    """A group with a task per subject."""
+    """Write a group with a task per subject."""
     metrics = ("acc", "acc_norm")
     for subject in SUBJECTS:
         docs = (_as_doc(question) for question in questions if question.subject == subject)

@@ -83,7 +83,7 @@ def train(
 
 
 def kept_steps(recipe: Recipe) -> tuple[int, ...]:
-    """The steps whose checkpoints are kept: evenly apart on a log scale, the last step among them."""
+    """Return the steps whose checkpoints are kept: evenly apart on a log scale, the last step among them."""
     ratio = recipe.steps / recipe.first_kept_step
     last = recipe.kept_checkpoints - 1
     return tuple(round(recipe.first_kept_step * ratio ** (i / last)) for i in range(last + 1))

@@ -43,7 +43,7 @@ def try_attention(device: torch.device) -> dict[str, float | str]:
 
 
 def _kernel(device: torch.device) -> tuple[torch.dtype, Any]:
-    """The dtype to try, half precision on a GPU, and the first tile that fits."""
+    """Return the dtype to try, half precision on a GPU, and the first tile that fits."""
     if device.type != "cuda":
         return torch.float32, None
     card = Card.of(device)

@@ -18,7 +18,7 @@ _FULL = 50e6
 
 
 def check_disk(results: Path) -> Iterator[Finding]:
-    """A finding for each place; those on one disk are told one by one, since each has its own remedy."""
+    """Yield a finding for each place, also for places on one disk, since each has its own remedy."""
     from huggingface_hub import constants
 
     places = {

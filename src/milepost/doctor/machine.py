@@ -120,7 +120,7 @@ def _n_cores() -> int:
 
 
 def _pinned(name: str) -> str | None:
-    """The version that our own package asks for."""
+    """Return the version that this package requires."""
     for requirement in metadata.requires("milepost") or ():
         if found := re.fullmatch(rf"{name}==([\w.]+)", requirement.replace(" ", "").replace("-", "_")):
             return found[1]

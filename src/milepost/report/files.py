@@ -1,4 +1,4 @@
-"""Reports as files: there whole or not at all, in the format that the name's ending asks for."""
+"""Write reports as files, complete or not at all, in the format of the name's ending."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _samples(
 def _responses(
     folder: ResultsFolder, task: PlannedTask, checkpoint: CheckpointRecord, docs: dict[int, dict[str, Any]]
 ) -> dict[int, list[Any]]:
-    """By doc: what the model answered to each request, [[[log-likelihood, greedy]], ...] as strings."""
+    """Return the answers by doc, one per request: [[[log-likelihood, greedy]], ...] as strings."""
     answers: list[Any] = []
     for shard in task.shards:
         path = folder.score_path(*checkpoint.model, shard.shard_id)

@@ -1,4 +1,4 @@
-"""Rows arranged for a chart: several tasks in one panel, tokens in place of steps, gaps where steps lack."""
+"""Transform rows for a chart: tasks in one panel, tokens in place of steps, gaps for missing steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from milepost.result_types import Visited
 
 
 def together(rows: Sequence[Row]) -> list[Row]:
-    """One panel for all tasks, a line for each: multiple choice against cloze (`mmlu`, `mmlu_continuation`).
+    """Return rows for one panel with a line per task: for `mmlu` beside `mmlu_continuation`, for example.
 
     The band of constant answers is that of the tasks that offer letters, if they have the same.
 
@@ -39,7 +39,7 @@ def together(rows: Sequence[Row]) -> list[Row]:
 
 
 def with_missing_steps(rows: Sequence[Row]) -> list[Row]:
-    """Rows without a value where an evenly spaced series has no checkpoint, so that no line runs over it."""
+    """Add rows without a value where an evenly spaced series lacks a checkpoint, to break the line there."""
     missing = [
         Visited(series, f"step {step}", step)
         for series, places in checkpoints(rows).items()
@@ -49,7 +49,7 @@ def with_missing_steps(rows: Sequence[Row]) -> list[Row]:
 
 
 def by_tokens(rows: Sequence[Row], tokens_per_step: Mapping[str, float]) -> list[Row]:
-    """Tokens seen in place of steps.
+    """Return the rows with tokens in place of steps.
 
     Args:
         tokens_per_step: by series; under "" for those that are not named.

@@ -80,7 +80,7 @@ def test_a_step_that_an_evenly_spaced_series_lacks_is_a_gap_and_said() -> None:
         (40, 0.3),
         (50, 0.3),
     ]
-    assert remarks(found) == ["gap, no figures: step 30"]
+    assert remarks(found) == ["gap, no metrics: step 30"]
 
 
 def test_series_differ_in_colour_and_shape_and_dash() -> None:

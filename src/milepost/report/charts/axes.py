@@ -1,4 +1,4 @@
-"""How far the axes of a chart reach. The y axis must not make noise look like progress."""
+"""Choose the range and ticks of a chart's axes; the y axis must not make noise look like progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class YAxis(NamedTuple):
 
 
 def y_axis(rows: Sequence[Row]) -> YAxis:
-    """The y axis of one panel: every value, the whole of every band, the chance line, some air.
+    """Return the y axis of one panel: it shows every value, band and chance line, with a margin.
 
     It spans at least `SMALLEST_SHARE`, and does not leave the metric's range. A perplexity whose values
     differ by more than a factor of 10 gets a log axis, on which equal ratios are equal distances.
@@ -48,7 +48,7 @@ def y_axis(rows: Sequence[Row]) -> YAxis:
 
 
 def linear_ticks(first: float, last: float) -> list[float]:
-    """Three to seven round numbers from `first` to `last`."""
+    """Return three to seven round numbers from `first` to `last`."""
     rough = (last - first) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(part * power for part in (1, 2, 5, 10) if part * power >= 0.75 * rough)
@@ -58,7 +58,7 @@ def linear_ticks(first: float, last: float) -> list[float]:
 
 
 def log_ticks(first: float, last: float) -> list[float]:
-    """At most eight ticks for a log axis: powers of ten, with the steps between them where there is room."""
+    """Return at most eight ticks for a log axis: powers of ten, with steps between them if there is room."""
     powers = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
     for parts in ((1, 2, 5), (1, 3), (1,)):
         ticks = [part * 10.0**power for power in powers for part in parts]

@@ -28,7 +28,7 @@ _LABEL = 230
 
 
 def comparison_chart(study: Study) -> alt.VConcatChart | None:
-    """Differences of all tasks, then the sparsity of each layer; None where there is nothing to draw."""
+    """Return differences of all tasks and the sparsity of each layer; None where there is nothing to draw."""
     panels = [*_difference_panels(study), *_sparsity_panel(study)]
     if not panels:
         return None
@@ -53,7 +53,7 @@ def comparison_chart(study: Study) -> alt.VConcatChart | None:
 
 
 def _difference_panels(study: Study) -> list[alt.LayerChart]:
-    """Shares in points; everything else as a share of the original, since its units differ."""
+    """Return a panel of shares, in points, and one of other metrics, in % of the original."""
     compared = [
         (study.label(variant.model), one) for variant in study.variants for one in variant.comparison.tasks
     ]
@@ -129,7 +129,7 @@ def _tooltip() -> list[alt.Tooltip]:
 
 
 def _sparsity_panel(study: Study) -> list[alt.Chart]:
-    """A point per linear layer, in the order of the files, of every model that has zeros."""
+    """Return a point per linear layer, in the order of the files, of every model that has zeros."""
     rows = [
         {
             "model": study.label(model),

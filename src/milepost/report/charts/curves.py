@@ -1,4 +1,4 @@
-"""Learning curves as Altair charts: one panel per figure, one line with its 95 % band per series.
+"""Learning curves as Altair charts: one panel per metric, one line with its 95 % band per series.
 
 Knows rows and Vega-Lite, not files. Importing it imports altair (0.5 s).
 """
@@ -25,7 +25,7 @@ NO_CURVE = "one checkpoint: no curve"
 
 _SI = "format(datum.value, '~s')"
 _PLAIN = "format(datum.value, '~r')"
-"""As label expressions, because an axis format would write 0 as `0k`."""
+"""Label expressions, because an axis format would write 0 as `0k`."""
 
 
 class Size(NamedTuple):
@@ -37,12 +37,12 @@ class Size(NamedTuple):
 
 
 class Paper(NamedTuple):
-    """What all panels of a chart have in common."""
+    """Settings that all panels of a chart share."""
 
     size: Size
     series: tuple[str, ...]
     by_name: bool
-    """No checkpoint has a step: they stand side by side under their names."""
+    """True where no checkpoint has a step: the x axis has names."""
     steps: tuple[int, ...]
     log_x: bool
     x_title: str
@@ -51,7 +51,7 @@ class Paper(NamedTuple):
 def curve(
     rows: Sequence[Row], *, title: str | None = None, log_x: bool = False, x_title: str = "step"
 ) -> alt.ConcatChart:
-    """One chart of the rows: a panel for each task, metric and filter, in the order of the rows.
+    """Return a chart of the rows: a panel for each task, metric and filter, in the order of the rows.
 
     Bands are 95 % intervals and break where a checkpoint has no value; a point without neighbours has an
     error bar. Every y axis follows `axes.y_axis`. What is not drawn is said in the subtitle; see `remarks`.
@@ -104,24 +104,24 @@ def curve(
 
 
 def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
-    """What a chart of the rows does not show or cannot show, one line each."""
+    """Return a line for each thing that a chart of the rows does not or cannot show."""
     steps = {(row.series, row.checkpoint): row.step for row in rows}
-    said = gaps(rows)
+    lines = gaps(rows)
     without = [name for (_, name), step in steps.items() if step is None]
     if without and len(without) < len(steps):
-        said.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
+        lines.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
     if log_x and 0 in steps.values() and _reaches_beyond_0(rows):
-        said.append("not drawn, a log axis has no place for it: step 0")
-    return said
+        lines.append("not drawn, a log axis has no place for it: step 0")
+    return lines
 
 
 def gaps(rows: Sequence[Row]) -> list[str]:
-    """What any picture of the rows lacks, one line each: a curve, or checkpoints of one."""
+    """Return a line if the rows make no curve, and a line that names checkpoints without values."""
     places = {(row.series, row.checkpoint): False for row in with_missing_steps(rows)}
     places |= {(row.series, row.checkpoint): True for row in rows if row.n}
     lacking = [name for (_, name), is_measured in places.items() if not is_measured]
-    said = [NO_CURVE] if list(places.values()).count(True) == 1 else []
-    return [*said, f"gap, no figures: {listed(lacking)}"] if lacking else said
+    lines = [NO_CURVE] if list(places.values()).count(True) == 1 else []
+    return [*lines, f"gap, no metrics: {listed(lacking)}"] if lacking else lines
 
 
 def _reaches_beyond_0(rows: Sequence[Row]) -> bool:
@@ -143,13 +143,13 @@ def _size(panels: int) -> Size:
 
 
 def name_of(rows: Sequence[Row | Picks], title: str | None = None) -> str:
-    """What a picture of the rows is called: its title, else the name of the series, or how many there are."""
+    """Return the title, or by default the name of the series or the number of series."""
     series = list(dict.fromkeys(printable(row.series) for row in rows))
     return title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
 
 
 def heading(text: str, width: int, below: Sequence[str] = ()) -> alt.TitleParams:
-    """The title of a picture `width` pixels wide, with lines below it."""
+    """Return the title of a chart that is `width` pixels wide, with lines below it."""
     return alt.TitleParams(
         text=wrapped(printable(text), width // 9),
         subtitle=list(below),
@@ -167,7 +167,7 @@ def _heading(text: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size
 
 
 def _marks(drawn: Iterable[Curve]) -> list[str]:
-    """What the marks that are in the chart mean."""
+    """Explain the marks that are in the chart."""
     longer = [each for each in drawn if len(each.measured) > 1]
     meanings = {
         "shaded: 95 % interval": any(row.ci_low is not None for each in longer for row in each.rows),
@@ -227,7 +227,7 @@ def _records(of: Curve) -> list[dict[str, Any]]:
             "value": row.value,
             "ci_low": row.ci_low,
             "ci_high": row.ci_high,
-            "figure": None if row.value is None else figure_of(row),
+            "value_text": None if row.value is None else value_text(row),
             "docs": row.n,
             "alone": row.ci_low is not None and before is None and after is None,
             "best": len(of.measured) > 1 and row is of.best,
@@ -236,14 +236,14 @@ def _records(of: Curve) -> list[dict[str, Any]]:
     ]
 
 
-def figure_of(row: Row) -> str:
-    """The row's value and interval as text; it has a value."""
+def value_text(row: Row) -> str:
+    """Return the value and interval of a row that has a value, as text."""
     assert row.value is not None
     return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
 
 
 def _constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
-    """The band in which a model lies that only changes its favourite position."""
+    """Return the band that a model stays in if it only changes its favourite position."""
     if of.constant is None:
         return []
     low, high = of.constant
@@ -255,7 +255,7 @@ def _constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
 
 
 def _chance_layers(of: Curve, paper: Paper, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
-    """The line, and its label in the right margin, where no curve can cross it."""
+    """Return the chance line, and its label in the right margin, where no curve can cross it."""
     if of.chance is None:
         return []
     label = ["chance", f"{of.chance:.3g}"]
@@ -310,7 +310,7 @@ def _tooltip() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("series:N"),
         alt.Tooltip("checkpoint:N"),
-        alt.Tooltip("figure:N", title="value"),
+        alt.Tooltip("value_text:N", title="value"),
         alt.Tooltip("docs:Q", format=","),
     ]
 
@@ -334,6 +334,6 @@ def _best_line(of: Curve) -> str:
         return "no value at any checkpoint"
     best = of.best if len(of.measured) > 1 else None
     if best is None:
-        return figure_of(of.measured[0]) if len(of.measured) == 1 else ""
+        return value_text(of.measured[0]) if len(of.measured) == 1 else ""
     where = f"step {best.step}" if best.step is not None else printable(best.checkpoint)
-    return f"best {figure_of(best)} at {where}"
+    return f"best {value_text(best)} at {where}"

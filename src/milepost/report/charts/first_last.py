@@ -10,21 +10,21 @@ import altair as alt
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.report.charts.axes import y_axis
-from milepost.report.charts.curves import figure_of, heading, name_of
+from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
 from milepost.report.formatting import direction_arrow, metric_name
 from milepost.safe_text import printable
 
 BAR_HEIGHT = 24
-"""Of a task: two bars and the air between tasks."""
+"""Pixels of a task: two bars and the space between tasks."""
 WIDTH = 520
 LABEL_PIXELS = 320
 COLOURS = ("#9ecae1", "#08519c")
-"""First light, last dark: they differ in grey as well."""
+"""Light for the first and dark for the last, which differ in grey as well."""
 
 
 def first_last(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatChart:
-    """A panel per series and metric; the task that gained most on top. With one checkpoint there is one bar.
+    """Return a panel per series and metric, with the task that gained most on top.
 
     Args:
         rows: what to draw; at least one.
@@ -45,7 +45,11 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
     base = alt.Chart(alt.NamedData(name=data)).encode(
         y=alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=LABEL_PIXELS, ticks=False)),
         yOffset=alt.YOffset("when:N", sort=when, scale=alt.Scale(domain=when, paddingInner=0.1)),
-        tooltip=[alt.Tooltip("task:N"), alt.Tooltip("checkpoint:N"), alt.Tooltip("figure:N")],
+        tooltip=[
+            alt.Tooltip("task:N"),
+            alt.Tooltip("checkpoint:N"),
+            alt.Tooltip("value_text:N", title="value"),
+        ],
     )
     bars = base.mark_bar().encode(
         x=alt.X("low:Q", scale=scale, title=None, axis=alt.Axis(tickCount=6)),
@@ -91,7 +95,7 @@ def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
             "ci_low": row.ci_low,
             "ci_high": row.ci_high,
             "chance": each.chance,
-            "figure": figure_of(row),
+            "value_text": value_text(row),
         }
         for each in of_panel
         for row in _ends(each)
@@ -99,7 +103,7 @@ def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
 
 
 def _foot(shown: Sequence[Row]) -> float:
-    """Where bars begin: at 0, so that their lengths compare, unless there are values below."""
+    """Return the value at which bars begin: 0, so that lengths compare, unless there are values below."""
     return min(0.0, y_axis(shown).low)
 
 

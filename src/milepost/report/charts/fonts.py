@@ -1,4 +1,4 @@
-"""Which characters the fonts of this machine can draw, so that a picture has no boxes without notice."""
+"""Find characters that no font of this machine can draw, so that no picture has boxes unnoticed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _EVERYWHERE = range(0x20, 0x17F)
 
 
 def missing_glyphs(texts: Iterable[str]) -> set[str]:
-    """The characters that vl-convert's renderer would draw as an empty box on this machine."""
+    """Return the characters that vl-convert's renderer would draw as an empty box on this machine."""
     return {char for char in set("".join(texts)) if ord(char) not in _EVERYWHERE and not _has_glyph(char)}
 
 
 def spell_missing(spec: Any) -> tuple[Any, set[str]]:
-    """A Vega-Lite spec with each character that has no glyph written as `[U+1F642]`, and the set of them."""
+    """Return a Vega-Lite spec with missing characters written as `[U+1F642]`, and the set of them."""
     missing = missing_glyphs(_strings(spec))
     return (_spelt(spec, missing) if missing else spec), missing
 

@@ -10,7 +10,7 @@ import altair as alt
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
-from milepost.report.charts.curves import figure_of, heading, name_of
+from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
 from milepost.report.formatting import direction_arrow, metric_name
 from milepost.report.transforms import with_missing_steps
@@ -20,11 +20,11 @@ CELL_HEIGHT = 15
 WIDTH = 640
 LABEL_PIXELS = 320
 SMALLEST_SPAN = 0.2
-"""Of a bounded metric's range, as on the axis of a curve: noise must not look like progress here either."""
+"""Least share of a bounded metric's range that the colours span: noise must not look like progress."""
 
 
 def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatChart:
-    """A map per series and metric; tasks from the highest at the last checkpoint to the lowest.
+    """Return a map per series and metric, with tasks from the best at the last checkpoint to the worst.
 
     Viridis runs from dark to light evenly, so that it reads in grey and by the colour-blind. A cell that was
     not measured stays empty.
@@ -71,7 +71,11 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
             color=alt.Color(
                 "value:Q", scale=alt.Scale(scheme="viridis", domain=_span(of_map), clamp=True), legend=legend
             ),
-            tooltip=[alt.Tooltip("task:N"), alt.Tooltip("checkpoint:N"), alt.Tooltip("figure:N")],
+            tooltip=[
+                alt.Tooltip("task:N"),
+                alt.Tooltip("checkpoint:N"),
+                alt.Tooltip("value_text:N", title="value"),
+            ],
         )
         .properties(
             width=WIDTH,
@@ -87,7 +91,7 @@ def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
             "task": printable(each.task),
             "checkpoint": _label(row),
             "value": row.value,
-            "figure": figure_of(row),
+            "value_text": value_text(row),
         }
         for each in of_map
         for row in each.measured
@@ -95,7 +99,7 @@ def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
 
 
 def _span(of_map: Sequence[Curve]) -> list[float]:
-    """Ends of the colours: the values, widened to what an axis would show at least."""
+    """Return the ends of the colour scale: the values, widened to the least span of an axis."""
     values = [row.value for each in of_map for row in each.measured if row.value is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     lowest, highest = value_range(of_map[0].metric)

@@ -1,4 +1,4 @@
-"""One panel for each series and metric, one below the other."""
+"""Stack one panel for each series and metric."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stacked(
     title: alt.TitleParams,
     **settings: Any,
 ) -> alt.VConcatChart:
-    """The panels of these curves, each with its own dataset beside the chart.
+    """Return the panels of these curves, each with its own dataset beside the chart.
 
     Args:
         records: what a panel draws.

@@ -1,4 +1,4 @@
-"""What each checkpoint picked, as bars through training: by position, and by length where lengths differ."""
+"""Bars of what each checkpoint picked: by position, and by length where lengths differ."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class _Panel(NamedTuple):
     by: str
     """`position` or `length`."""
     places: list[str]
-    """Of the bars, from left to right."""
+    """Names of the bars, from left to right."""
     kinds: list[str]
-    """Of the parts of a bar, from below."""
+    """Names of the parts of a bar, from below."""
     shares: list[list[float]]
-    """Per bar, of each of its parts."""
+    """The share of each part, per bar."""
 
 
 def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.ConcatChart:
-    """A panel per series and task, and a second one by length where its choices differ in length.
+    """Return a panel per series and task, and a second one by length where choices differ in length.
 
     Viridis runs from dark to light evenly, so that the parts are told apart in grey as well.
 

@@ -1,4 +1,4 @@
-"""Docs that a model lost or gained, as a reader wants to see them: question, choices, both answers."""
+"""Docs that a model lost or gained, for people to read: question, choices, both answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LONGEST_ANSWER = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One doc."""
+    """A doc with both answers."""
 
     task: str
     doc_id: int
     question: str
     choices: tuple[str, ...]
-    """What there was to choose from; empty where the model wrote freely, or a text was scored."""
+    """Empty where the model wrote freely, or a text was scored."""
     target: str
     """The right answer, as the task says it; empty where there is none."""
     original_answer: str
@@ -44,14 +44,14 @@ class Examples:
     lost: tuple[Example, ...]
     gained: tuple[Example, ...]
     lost_ids: dict[str, list[int]]
-    """By task, the docs lost: their places in the original's split."""
+    """Task to the docs lost, by their places in the original's split."""
     gained_ids: dict[str, list[int]]
 
 
 def find_examples(
     original: ModelAnswers, other: ModelAnswers, compared: MetricDifference, count: int
 ) -> Examples:
-    """The docs that changed most in a compared figure, at most `count` each way, with both models' answers.
+    """Return the docs that changed most in a compared metric, at most `count` each way, with both answers.
 
     Raises:
         ResultsError: a damaged record.
@@ -88,10 +88,9 @@ def _examples(
 
 def _example(doc: ChangedDoc, compared: MetricDifference, before: DocAnswer, after: DocAnswer) -> Example:
     choices = _choices(before)
-    figures = (doc.original, doc.other)
+    values = (doc.original, doc.other)
     answers = [
-        _answer(answer, compared.metric, figure)
-        for answer, figure in zip((before, after), figures, strict=True)
+        _answer(answer, compared.metric, value) for answer, value in zip((before, after), values, strict=True)
     ]
     is_text = len(before.arguments) == 1 and len(before.arguments[0]) == 1
     return Example(
@@ -113,12 +112,12 @@ def _question(answer: DocAnswer, *, is_text: bool) -> str:
 
 
 def _choices(answer: DocAnswer) -> tuple[str, ...]:
-    """The continuations; where they are the same, the contexts, which then differ (as in winogrande)."""
-    if len(answer.arguments) < 2 or not all(_is_scored(one) for one in answer.arguments):
+    """Return the continuations, or the contexts where all continuations are equal (as in winogrande)."""
+    if len(answer.arguments) < 2 or not all(_is_scored(request) for request in answer.arguments):
         return ()
-    texts = [str(one[1]) for one in answer.arguments]
+    texts = [str(request[1]) for request in answer.arguments]
     if len(set(texts)) == 1:
-        texts = [str(one[0]) for one in answer.arguments]
+        texts = [str(request[0]) for request in answer.arguments]
     return tuple(_cut(text.strip()) for text in texts)
 
 
@@ -128,7 +127,7 @@ def _target(target: str, choices: Sequence[str]) -> str:
     return _cut(target.strip())
 
 
-def _answer(answer: DocAnswer, metric: str, figure: float) -> str:
+def _answer(answer: DocAnswer, metric: str, value: float) -> str:
     choices = _choices(answer)
     if choices and len(answer.answers) == len(choices):
         return choices[_picked(answer, metric)]
@@ -137,14 +136,14 @@ def _answer(answer: DocAnswer, metric: str, figure: float) -> str:
         first = first[0]
     if isinstance(first, str):
         return _cut(first.strip()) or "(nothing)"
-    return f"{metric} {number(figure, metric)}"
+    return f"{metric} {number(value, metric)}"
 
 
 def _picked(answer: DocAnswer, metric: str) -> int:
-    """The choice with the largest log-likelihood; per character for `acc_norm`, as lm_eval normalises it."""
-    scores = [_loglikelihood(one) for one in answer.answers]
+    """Return the choice with the highest log-likelihood; for `acc_norm` per character, as in lm_eval."""
+    scores = [_loglikelihood(each) for each in answer.answers]
     if metric == "acc_norm":
-        lengths = [max(1, len(str(one[1]).strip())) for one in answer.arguments]
+        lengths = [max(1, len(str(request[1]).strip())) for request in answer.arguments]
         scores = [score / length for score, length in zip(scores, lengths, strict=True)]
     return scores.index(max(scores))
 

@@ -27,16 +27,16 @@ WIKITEXT_CONVENTIONS = {
     ("ppl_fixed", "token_perplexity"): "per token, disjoint windows, as the pruning papers (task ppl_fixed)",
     ("wikitext", "word_perplexity"): "per word, as lm_eval (task wikitext, word_perplexity)",
 }
-"""What `wikitext_ppl` is, the first that was measured."""
+"""The conventions of `wikitext_ppl`; the first that was measured is taken."""
 
 
 def model_record(model: ReportedModel) -> dict[str, Any]:
-    """One model: `model_path`, `sparsity` (share of zeros), `wikitext_ppl`, `tasks`, and where they are from.
+    """Return one model: `model_path`, `sparsity` (share of zeros), `wikitext_ppl`, `tasks` and provenance.
 
     `tasks` is `{task: {metric: value}}`, groups among them; a metric that comes through a filter is named
     `metric,filter`, as lm_eval names it. `wikitext_ppl_convention` says which perplexity `wikitext_ppl` is.
     """
-    answers, figures = model.answers, model.answers.measurements
+    answers, measured = model.answers, model.answers.measurements
     wikitext_ppl, convention = _wikitext(model)
     return {
         "model_path": answers.source,
@@ -45,11 +45,11 @@ def model_record(model: ReportedModel) -> dict[str, Any]:
         "sparsity": None if model.sparsity is None else model.sparsity.share,
         "wikitext_ppl": wikitext_ppl,
         "wikitext_ppl_convention": convention,
-        "tasks": _by_task(figures, "value"),
-        "stderr": _by_task(figures, "stderr"),
-        "docs": {one.task: one.n for one in figures},
+        "tasks": _by_task(measured, "value"),
+        "stderr": _by_task(measured, "stderr"),
+        "docs": {each.task: each.n for each in measured},
         "perplexities": {
-            f"{one.task} {one.metric}": one.value for one in figures if one.metric in PERPLEXITIES
+            f"{each.task} {each.metric}": each.value for each in measured if each.metric in PERPLEXITIES
         },
         "sparsity_details": _sparsity(model),
         "n_parameters": None if model.sparsity is None else model.sparsity.n_parameters,
@@ -68,24 +68,24 @@ def model_record(model: ReportedModel) -> dict[str, Any]:
 
 
 def _wikitext(model: ReportedModel) -> tuple[float | None, str | None]:
-    """The perplexity on wikitext-2, and by which convention; windows may be those of another text."""
+    """Return the perplexity on wikitext-2 and its convention; None where another text was scored."""
     asked = model.newest.plan.asked if model.newest else {}
     other_text = dict(asked.get("metadata") or {}).get("text", "wikitext2") != "wikitext2"
-    found = {(one.task, one.metric): one for one in model.answers.measurements}
+    found = {(each.task, each.metric): each for each in model.answers.measurements}
     for (task, metric), convention in WIKITEXT_CONVENTIONS.items():
-        figure = found.get((task, metric))
-        if figure is not None and figure.value is not None and not (task == "ppl_fixed" and other_text):
-            return figure.value, convention + _part(figure.n, asked.get("limit"))
+        measured = found.get((task, metric))
+        if measured is not None and measured.value is not None and not (task == "ppl_fixed" and other_text):
+            return measured.value, convention + _part(measured.n, asked.get("limit"))
     return None, None
 
 
 def _part(n: int, limit: float | None) -> str:
-    """What is to be said of a figure that a limit cut short."""
+    """Return words for a perplexity of only a part of the text."""
     return f"; only the first {n}, as --limit says" if limit is not None and (limit < 1 or n == limit) else ""
 
 
 def comparison_record(study: Study) -> dict[str, Any]:
-    """The whole study: the models in short, then each variant's figures, verdicts and changed docs."""
+    """Return the study: the models in short, then each variant's metrics, verdicts and changed docs."""
     return {
         "original": _short(study, study.original),
         "variants": [_variant(study, variant) for variant in study.variants],
@@ -108,46 +108,46 @@ def _variant(study: Study, variant: Variant) -> dict[str, Any]:
     comparison = variant.comparison
     return {
         **_short(study, variant.model),
-        "verdicts": {one.task: one.verdict for one in comparison.tasks},
-        "tasks": [_compared(one) for one in comparison.tasks],
-        "subjects": [_compared(one) for one in comparison.subjects],
-        "other_figures": [_compared(one) for one in comparison.others],
-        "subjects_hurt_most": [one.task for one in comparison.hurt_most()],
-        "examples": {one.task: _examples(one) for one in variant.examples},
-        "not_compared": [one._asdict() for one in comparison.uncompared],
+        "verdicts": {each.task: each.verdict for each in comparison.tasks},
+        "tasks": [_difference(each) for each in comparison.tasks],
+        "subjects": [_difference(each) for each in comparison.subjects],
+        "other_figures": [_difference(each) for each in comparison.others],
+        "subjects_hurt_most": [each.task for each in comparison.hurt_most()],
+        "examples": {each.task: _examples(each) for each in variant.examples},
+        "not_compared": [each._asdict() for each in comparison.uncompared],
         "same_tokenizer": comparison.same_tokenizer,
         "notes": list(comparison.notes),
     }
 
 
-def _compared(one: MetricDifference) -> dict[str, Any]:
+def _difference(difference: MetricDifference) -> dict[str, Any]:
     return {
-        "task": one.task,
-        "kind": one.kind,
-        "metric": one.metric,
-        "filter": one.filter,
-        "higher_is_better": one.higher_is_better,
-        "chance": one.chance,
-        "original": _finite(one.original),
-        "other": _finite(one.other),
-        "difference": _finite(one.difference),
-        "relative": None if one.relative is None else _finite(one.relative),
-        "ci_low": _finite(one.interval.low),
-        "ci_high": _finite(one.interval.high),
-        "test": one.test,
-        "p_value": one.p_value,
-        "p_holm": one.p_adjusted,
-        "verdict": one.verdict,
-        "smallest_difference": _finite(one.smallest),
-        "docs": one.docs._asdict(),
-        "flips": None if one.flips is None else one.flips._asdict(),
+        "task": difference.task,
+        "kind": difference.kind,
+        "metric": difference.metric,
+        "filter": difference.filter,
+        "higher_is_better": difference.higher_is_better,
+        "chance": difference.chance,
+        "original": _finite(difference.original),
+        "other": _finite(difference.other),
+        "difference": _finite(difference.difference),
+        "relative": None if difference.relative is None else _finite(difference.relative),
+        "ci_low": _finite(difference.interval.low),
+        "ci_high": _finite(difference.interval.high),
+        "test": difference.test,
+        "p_value": difference.p_value,
+        "p_holm": difference.p_adjusted,
+        "verdict": difference.verdict,
+        "smallest_difference": _finite(difference.smallest),
+        "docs": difference.docs._asdict(),
+        "flips": None if difference.flips is None else difference.flips._asdict(),
     }
 
 
 def _examples(examples: Examples) -> dict[str, Any]:
     return {
-        "lost": [asdict(one) for one in examples.lost],
-        "gained": [asdict(one) for one in examples.gained],
+        "lost": [asdict(each) for each in examples.lost],
+        "gained": [asdict(each) for each in examples.gained],
         "lost_docs": examples.lost_ids,
         "gained_docs": examples.gained_ids,
     }
@@ -176,11 +176,11 @@ def _sparsity(model: ReportedModel) -> dict[str, Any] | None:
     }
 
 
-def _by_task(figures: Sequence[Measurement], field: str) -> dict[str, dict[str, float | None]]:
+def _by_task(measured: Sequence[Measurement], field: str) -> dict[str, dict[str, float | None]]:
     found: dict[str, dict[str, float | None]] = {}
-    for one in figures:
-        name = one.metric if one.filter == "none" else f"{one.metric},{one.filter}"
-        found.setdefault(one.task, {})[name] = _finite(getattr(one, field))
+    for each in measured:
+        name = each.metric if each.filter == "none" else f"{each.metric},{each.filter}"
+        found.setdefault(each.task, {})[name] = _finite(getattr(each, field))
     return found
 
 

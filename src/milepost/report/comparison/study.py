@@ -1,4 +1,4 @@
-"""What a comparison report is made from: the models, what changed, and docs that show it."""
+"""The input of a comparison report: the models, what changed, and docs that show it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from milepost.types import Sparsity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedModel:
-    """One of the models."""
+    """A model and what is known of it."""
 
     role: str
     """`original`, `pruned`, `pruned_2`, ...: what its file is named after."""
     answers: ModelAnswers
     sparsity: Sparsity | None
-    """None where the weights could not be looked at."""
+    """None where the weights could not be read."""
     without_sparsity: str = ""
-    """Why they could not."""
+    """The reason why they could not be read."""
     newest: NewestRun | None = None
-    """What was asked, and with what."""
+    """The newest run and its plan."""
 
     @property
     def name(self) -> str:
-        """Series and checkpoint; one of them where they are the same."""
+        """Series and checkpoint, or one of them where they are equal."""
         return model_name(self.answers.series, self.answers.checkpoint)
 
 
@@ -56,8 +56,8 @@ class Study:
         return (self.original, *(variant.model for variant in self.variants))
 
     def label(self, model: ReportedModel) -> str:
-        """A name that no other model of the study has."""
-        names = [one.name for one in self.models]
+        """Return a name that no other model of the study has."""
+        names = [each.name for each in self.models]
         return model.name if names.count(model.name) == 1 else f"{model.name} ({model.role})"
 
 
