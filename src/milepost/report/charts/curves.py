@@ -14,7 +14,7 @@ from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.report.charts.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
-from milepost.report.formatting import direction_arrow, metric_name, plus_minus, wrapped
+from milepost.report.formatting import metric_heading, plus_minus, wrapped
 from milepost.report.notes import listed
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
@@ -317,8 +317,8 @@ def _tooltip() -> list[alt.Tooltip]:
 
 def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:
     any_curve = of_panel[0]
-    arrow = direction_arrow(any_curve.rows[0].higher_is_better)
-    what = f"{metric_name(any_curve.metric, any_curve.filter)} {arrow}".strip() + (" (log)" if log else "")
+    metric = metric_heading(any_curve.metric, any_curve.filter, any_curve.rows[0].higher_is_better)
+    what = f"{metric} (log)" if log else metric
     best = _best_line(any_curve) if len(of_panel) == 1 else ""
     return alt.TitleParams(
         text=wrapped(printable(any_curve.task), paper.size.width // 8),

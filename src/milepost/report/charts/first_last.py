@@ -12,7 +12,7 @@ from milepost.analysis.row import Row
 from milepost.report.charts.axes import y_axis
 from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
-from milepost.report.formatting import direction_arrow, metric_name
+from milepost.report.formatting import metric_heading
 from milepost.safe_text import printable
 
 BAR_HEIGHT = 24
@@ -65,7 +65,7 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
         base.mark_rule(strokeWidth=3.6, color="white").encode(**ends),  # so that it is seen on a dark bar
         base.mark_rule(strokeWidth=1.4, color="#333333").encode(**ends),
     ]
-    what = f"{metric_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
+    what = metric_heading(first.metric, first.filter, first.higher_is_better)
     layers: list[alt.Chart] = [bars, *intervals]
     if any(each.chance is not None for each in of_panel):
         # As high as its task's row: tasks with other numbers of choices have another chance.

@@ -12,7 +12,7 @@ from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
 from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
-from milepost.report.formatting import direction_arrow, metric_name
+from milepost.report.formatting import metric_heading, step_label
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 
@@ -48,8 +48,8 @@ def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatCha
 def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
     first = of_map[0].rows[0]
     tasks = [printable(each.task) for each in sorted(of_map, key=_last_value, reverse=True)]
-    places = [_label(row) for row in of_map[0].rows]
-    what = f"{metric_name(first.metric, first.filter)} {direction_arrow(first.higher_is_better)}".strip()
+    places = [step_label(row.step, row.checkpoint) for row in of_map[0].rows]
+    what = metric_heading(first.metric, first.filter, first.higher_is_better)
     legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
     return (
         alt.Chart(alt.NamedData(name=data))
@@ -89,7 +89,7 @@ def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
     return [
         {
             "task": printable(each.task),
-            "checkpoint": _label(row),
+            "checkpoint": step_label(row.step, row.checkpoint),
             "value": row.value,
             "value_text": value_text(row),
         }
@@ -112,7 +112,3 @@ def _last_value(of: Curve) -> float:
     value = of.last.value if of.last is not None else None
     sign = -1.0 if of.rows[0].higher_is_better is False else 1.0
     return float("-inf") if value is None else sign * value
-
-
-def _label(row: Row) -> str:
-    return printable(row.checkpoint) if row.step is None else str(row.step)

@@ -12,7 +12,7 @@ from milepost.report.charts.theme import LIGHT
 
 
 class Draw(Protocol):
-    """Draws one panel from the dataset of that name."""
+    """A function that draws one panel from the dataset of that name."""
 
     def __call__(self, of_panel: list[Curve], data: str, /, *, name_series: bool) -> alt.LayerChart:
         """`name_series` where the picture has several series."""

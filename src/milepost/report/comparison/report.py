@@ -77,7 +77,7 @@ def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
     for variant in study.variants:
         yield from _variant(study, variant)
     yield Heading("How to read it")
-    yield HOW_TO_READ.replace("`", "")
+    yield HOW_TO_READ
     yield Heading("How it was measured")
     for model in study.models:
         facts = Facts(settings_facts(model.newest))

@@ -23,11 +23,11 @@ HOW_TO_READ = (
     "Both models are compared on the same docs. The interval is that of the paired difference. "
     "The p-value is exact McNemar's where a doc is right or wrong, else that of the mean difference "
     "(Student's t, corrected for skewness). "
-    "`p Holm` is adjusted for the number of tests: of tasks, of subjects inside groups, or of other metrics. "
+    '"p Holm" is adjusted for the number of tests: of tasks, of subjects inside groups, or of other metrics. '
     "The verdict is worse or better where it is below 0.05, "
-    "and `too few docs to tell` where so few docs could show no difference at all. "
-    "`lost / gained`: docs that only the original, and only the other model, gets right. "
-    "`could show`: the smallest true difference that docs like these would reveal in four of five samples, "
+    'and "too few docs to tell" where so few docs could show no difference at all. '
+    '"lost / gained": docs that only the original, and only the other model, gets right. '
+    '"could show": the smallest true difference that docs like these would reveal in four of five samples, '
     "the number of tests taken into account; "
     "a smaller one may be there and not be seen."
 )
