@@ -29,6 +29,10 @@ def effective_options(generation: Generation) -> dict[str, float]:
     return {name: value for name, value in generation.options if value not in NEUTRAL.get(name, ())}
 
 
+TEXT_ONLY = ("hf-continuous", "openai")
+"""Engines that give no log-probability of a token."""
+
+
 def check_sampling_options(engine: str, generation: Generation, task: str = "a task") -> None:
     """Check that an engine can choose tokens as a task asks.
 
@@ -39,6 +43,11 @@ def check_sampling_options(engine: str, generation: Generation, task: str = "a t
         raise MilepostError(
             f"--engine {engine} is greedy only, and {task} draws its texts",
             "use --engine auto, or --gen-kwargs do_sample=false",
+        )
+    if generation.returns == "tokens" and engine in TEXT_ONLY:
+        raise MilepostError(
+            f"--engine {engine} gives texts without log-probabilities of their tokens, which {task} asks for",
+            "use --engine auto",
         )
     unknown = [name for name in effective_options(generation) if name not in OPTIONS.get(engine, NEUTRAL)]
     if unknown:
