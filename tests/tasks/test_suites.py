@@ -40,7 +40,7 @@ def test_groups_of_a_suite_set_zero_examples(name: str) -> None:
 @pytest.mark.parametrize("name", suite_names())
 def test_a_suite_file_has_only_known_keys(name: str) -> None:
     written = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    assert set(written) <= {"name", "about", "sources", "choice", "left_out", "tasks"}
+    assert set(written) <= {"name", "about", "sources", "choice", "left_out", "tasks", "helm"}
     assert all(set(entry) <= {"task", "num_fewshot"} for entry in written["tasks"])
 
 

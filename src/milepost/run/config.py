@@ -312,6 +312,7 @@ class EvalConfig:
         if task_fields.get("suite") is not None:
             suite = load_suite(task_fields["suite"])
             task_fields["names"] = (*suite.tasks, *task_fields.get("names", ()))
+            task_fields["helm"] = (*suite.helm, *task_fields.get("helm", ()))
             task_fields["shots"] = suite.shots
         if fields.get("quick"):
             if task_fields.get("limit") is not None or task_fields.get("samples") is not None:
@@ -347,12 +348,13 @@ class EvalConfig:
 
     def _differing(self) -> Iterator[tuple[str, Any]]:
         """Yield name and JSON form of every option that differs from its default."""
-        listed = load_suite(self.tasks.suite).tasks if self.tasks.suite else ()
+        suite = load_suite(self.tasks.suite) if self.tasks.suite else None
+        listed = {"tasks": suite.tasks, "helm": suite.helm} if suite else {}
         tasks = replace(self.tasks, limit=None) if self.quick else self.tasks
         for name, (declared, described) in OPTIONS.items():
             value = getattr(tasks if name in _TASK_OPTIONS else self, declared.name)
-            if name == "tasks":
-                value = tuple(task for task in value if task not in listed)
+            if name in listed:
+                value = tuple(task for task in value if task not in listed[name])
             if value != declared.default and value != ():
                 yield name, described.dump(value)
 

@@ -63,3 +63,21 @@ def test_data_that_cannot_be_downloaded_are_named_with_their_address_and_place(
     said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", "boolq")
     assert "https://" in said
     assert str(tmp_path / "nothing" / "scenarios" / "boolq") in said
+
+
+def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
+    run_folder: Path, helm_environment: object
+) -> None:
+    from transformers import AutoTokenizer
+
+    from milepost.tasks.helm.entries import read_entries
+    from milepost.tasks.helm.run_specs import Overrides, make_runs
+    from milepost.tasks.helm.stand_in import StandIn
+    from milepost.tasks.suites import load_suite
+
+    entries = load_suite("helm-lite").helm
+    tokenizer = AutoTokenizer.from_pretrained(run_folder / "step-400")
+    stand_in = StandIn.register(tokenizer, "0" * 32, 1024)
+    runs = make_runs(read_entries(entries), stand_in.name, Overrides(max_eval_instances=10))
+    assert len(runs) == len(entries)
+    assert {run.run_spec.adapter_spec.max_eval_instances for run in runs} == {10}

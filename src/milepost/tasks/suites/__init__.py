@@ -5,6 +5,7 @@ A list may set the few-shot examples of each task; `--num-fewshot` overrides the
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Suite:
     sources: tuple[str, ...]
     tasks: tuple[str, ...]
     """lm_eval's names, in the order of the run."""
+    helm: tuple[str, ...]
+    """HELM's run entries; empty where HELM is not installed."""
     shots: tuple[tuple[str, int], ...]
     """(task, examples in the prompt); tasks that are not listed keep their own number."""
 
@@ -47,6 +50,7 @@ def load_suite(name: str) -> Suite:
         about=written["about"].strip(),
         sources=tuple(written["sources"]),
         tasks=tuple(entry["task"] for entry in written["tasks"]),
+        helm=tuple(written.get("helm", ())) if importlib.util.find_spec("helm") else (),
         shots=tuple(
             (entry["task"], entry["num_fewshot"]) for entry in written["tasks"] if "num_fewshot" in entry
         ),
