@@ -42,9 +42,6 @@ def _address_in(checkpoint: Checkpoint) -> str:
 
     A path is looked up from the adapter's folder, its parent and the current folder. An adapter from the Hub
     may only name a repository, so that it cannot make us read folders of this machine.
-
-    Raises:
-        CheckpointError: the adapter's config cannot be read or downloaded.
     """
     config = read_config_file(fetch_config(checkpoint) / ADAPTER_CONFIG)
     named = str(config.get("base_model_name_or_path") or "")

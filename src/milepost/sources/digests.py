@@ -60,12 +60,12 @@ def sha256_of(
     """
     name = shown(path)
     try:
-        before = _signature(path)
+        before = signature_of(path)
         note = cache_dir / "sha256" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
         earlier = _remembered(note)
         if earlier is not None and earlier.signature == before:
             return earlier.sha256
-        digest, after = hash_file(path), _signature(path)
+        digest, after = hash_file(path), signature_of(path)
     except OSError as error:
         raise unreadable(path, error) from error
     if before != after:
@@ -114,7 +114,8 @@ def _read(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _signature(path: Path) -> list[int]:
+def signature_of(path: Path) -> list[int]:
+    """Return the values that change with a file: size, modification and change time, inode, device."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
 

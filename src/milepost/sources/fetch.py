@@ -56,11 +56,7 @@ def is_fetched(checkpoint: Checkpoint) -> bool:
 
 
 def _files_of(checkpoint: Checkpoint, location: HubLocation) -> dict[str, HubFile]:
-    """Return the weight files of the checkpoint and the files that describe it.
-
-    Raises:
-        CheckpointError: the checkpoint has changed since it was listed.
-    """
+    """Return the weight files of the checkpoint and the files that describe it."""
     layout = hub_layout(location, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         problem = layout.problem if layout else "no weights in it"

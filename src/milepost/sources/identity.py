@@ -23,7 +23,7 @@ from milepost.sources.formats import format_named
 from milepost.sources.formats.format import CONFIG
 from milepost.sources.formats.huggingface.layout import WEIGHT_NAMES
 from milepost.sources.formats.peft.layout import ADAPTER_CONFIG
-from milepost.sources.hub.files import list_files
+from milepost.sources.hub.files import files_in
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local import find_config, inspect_folder
@@ -134,9 +134,8 @@ def _weight_files(location: HubLocation, checkpoint: Checkpoint) -> dict[str, Hu
         raise CheckpointError(
             f"{shown(checkpoint.source)}: {layout.problem if layout else 'no weights in it'}"
         )
-    prefix = f"{location.subfolder}/" if location.subfolder else ""
-    listed = list_files(location.repo_id, location.commit)
-    return {name: listed[prefix + name] for name in layout.weight_files}
+    files = files_in(location)
+    return {name: files[name] for name in layout.weight_files}
 
 
 def _digests_in(

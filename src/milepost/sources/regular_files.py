@@ -28,10 +28,7 @@ _KINDS = (
 
 
 def open_regular(path: Path, *, buffering: int = -1) -> BinaryIO:
-    """Open a file for reading.
-
-    Args:
-        buffering: as in `open`.
+    """Open a file for reading; `buffering` as in `open`.
 
     Raises:
         OSError: the file cannot be opened, or is not a regular file; `strerror` says what it is.
@@ -61,11 +58,7 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def kind_of(mode: int) -> str | None:
-    """Return the name of a kind of file, such as `a named pipe`; None for regular files.
-
-    Args:
-        mode: `st_mode` of the file.
-    """
+    """Return the kind of a file by its `st_mode`, such as `a named pipe`; None for regular files."""
     if stat.S_ISREG(mode):
         return None
     return next((what for is_kind, what in _KINDS if is_kind(mode)), "something else")

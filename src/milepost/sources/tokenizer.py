@@ -11,7 +11,7 @@ from milepost.name_matching import is_pattern
 from milepost.sources.fetch import fetch_tokenizer_files
 from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.hub.address import HubAddress
-from milepost.sources.hub.files import commit_of, list_files
+from milepost.sources.hub.files import commit_of, files_in
 from milepost.sources.links import leads_out
 from milepost.sources.messages import shown
 from milepost.types import Checkpoint, HubLocation
@@ -111,9 +111,7 @@ def _main_of(location: HubLocation) -> HubLocation | None:
 
 
 def _lists_tokenizer(place: HubLocation) -> bool:
-    prefix = f"{place.subfolder}/" if place.subfolder else ""
-    paths = list_files(place.repo_id, place.commit)
-    return has_tokenizer([path[len(prefix) :] for path in paths if path.startswith(prefix)])
+    return has_tokenizer(files_in(place))
 
 
 def _download(place: HubLocation) -> Path:

@@ -46,8 +46,12 @@ class StoredTensor:
     """Offset of the first element, in bytes from the start of the file."""
 
     @property
+    def n_items(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def n_bytes(self) -> int:
-        return math.prod(self.shape) * BYTES_PER_ITEM[self.dtype]
+        return self.n_items * BYTES_PER_ITEM[self.dtype]
 
 
 @dataclass(frozen=True, slots=True)

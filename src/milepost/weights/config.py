@@ -156,9 +156,6 @@ def _check_counts(name: str, raw: Any, key: str = "") -> None:
     """Check that the config does not count more layers, experts or labels than any model has.
 
     transformers makes a module, or an entry of a list, for each of them.
-
-    Raises:
-        CheckpointError: a count is implausibly large.
     """
     if isinstance(raw, dict):
         for inner, value in raw.items():

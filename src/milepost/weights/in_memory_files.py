@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.digests import sha256_now
+from milepost.sources.digests import sha256_now, signature_of
 from milepost.sources.formats.huggingface.safetensors_header import Header, read_header
 from milepost.sources.messages import unreadable
 from milepost.sources.regular_files import open_regular
@@ -52,7 +52,7 @@ class HeldFiles:
             CheckpointError: the file cannot be read.
         """
         try:
-            before = _times(path)
+            before = signature_of(path)
             if path in self._seen and self._seen[path][0] == before:
                 return self._seen[path][1]
             file = read_file(path, pinned=self._pinned) if path.suffix == ".safetensors" else None
@@ -125,8 +125,3 @@ def _fill(buffer: memoryview, file: BinaryIO, digest: _Hash) -> None:
     finally:
         ends.put(None)
         hashing.join()
-
-
-def _times(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]

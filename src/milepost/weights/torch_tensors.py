@@ -6,7 +6,6 @@ the file (optimizer states) are never read.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,18 +25,17 @@ _MOST_BUFFERS = 512
 
 
 class OpenArchive:
-    """An open file from which tensors are read; several threads may read at once."""
+    """An open file from which tensors are read; several threads may read at once.
+
+    Its methods raise a CheckpointError if the file became shorter, or cannot be read.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
 
     def read(self, stored: StoredTensor) -> torch.Tensor:
-        """Read a tensor into new memory.
-
-        Raises:
-            CheckpointError: the file became shorter, or cannot be read.
-        """
+        """Read a tensor into new memory."""
         dtype: torch.dtype = getattr(torch, stored.dtype)
         if is_contiguous(stored):
             tensor = torch.empty(stored.shape, dtype=dtype)
@@ -45,16 +43,12 @@ class OpenArchive:
             return tensor
         spans = (n - 1 for n in stored.shape)
         n_items = 1 + sum(span * step for span, step in zip(spans, stored.stride, strict=True))
-        items = torch.empty(n_items if tensor_items(stored) else 0, dtype=dtype)
+        items = torch.empty(n_items if stored.n_items else 0, dtype=dtype)
         self._fill([items], stored.begin)
         return items.as_strided(stored.shape, stored.stride).contiguous()
 
     def read_columns(self, target: torch.Tensor, stored: StoredTensor) -> None:
-        """Fill a matrix with distant rows from a contiguous one of its shape, a block of rows at a time.
-
-        Raises:
-            CheckpointError: the file became shorter, or cannot be read.
-        """
+        """Fill a matrix with distant rows from a contiguous one of its shape, a block of rows at a time."""
         rows, columns = target.shape
         n_rows = max(1, _BLOCK_BYTES // max(1, columns * target.element_size()))
         block = torch.empty(min(n_rows, rows), columns, dtype=target.dtype)
@@ -64,11 +58,7 @@ class OpenArchive:
             target[first : first + len(part)].copy_(part)
 
     def holds(self, tensor: torch.Tensor, stored: StoredTensor) -> bool:
-        """Return True if a contiguous tensor equals the stored one byte for byte (NaN equals NaN).
-
-        Raises:
-            CheckpointError: the file became shorter, or cannot be read.
-        """
+        """Return True if a contiguous tensor equals the stored one byte for byte (NaN equals NaN)."""
         if tuple(tensor.shape) != stored.shape or tensor.dtype != getattr(torch, stored.dtype):
             return False
         if not is_contiguous(stored):
@@ -84,14 +74,7 @@ class OpenArchive:
         return True
 
     def read_into(self, targets: Sequence[torch.Tensor], stored: StoredTensor, first: int = 0) -> None:
-        """Fill contiguous tensors, one after the other, from a contiguous stored tensor.
-
-        Args:
-            first: index of the first element to read.
-
-        Raises:
-            CheckpointError: the file became shorter, or cannot be read.
-        """
+        """Fill contiguous tensors, one after the other, from element `first` of a contiguous stored one."""
         self._fill(targets, stored.begin + first * getattr(torch, stored.dtype).itemsize)
 
     def _fill(self, targets: Sequence[torch.Tensor], position: int) -> None:
@@ -118,11 +101,6 @@ def _after(buffers: list[memoryview], n_bytes: int) -> list[memoryview]:
 
 def _same_bytes(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
-
-
-def tensor_items(stored: StoredTensor) -> int:
-    """Return the number of elements."""
-    return math.prod(stored.shape)
 
 
 def is_contiguous(stored: StoredTensor) -> bool:

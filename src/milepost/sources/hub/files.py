@@ -12,6 +12,7 @@ from milepost.sources.hub.bounds import HINT, HubMisbehaves, bounded
 from milepost.sources.hub.listing_cache import HubFile, recall_listing, remember_listing
 from milepost.sources.hub.name_checks import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub.requests import ask_hub, is_offline
+from milepost.types import HubLocation
 
 _MOST_FILES = 200_000
 _SHA256_DIGITS = 64
@@ -70,6 +71,13 @@ def list_files(repo_id: str, commit: str) -> Mapping[str, HubFile]:
         files = _listed(repo_id, commit)
         remember_listing(repo_id, commit, files)
     return files
+
+
+def files_in(location: HubLocation) -> dict[str, HubFile]:
+    """Return the files below a location's folder, by path relative to it."""
+    prefix = f"{location.subfolder}/" if location.subfolder else ""
+    files = list_files(location.repo_id, location.commit)
+    return {path[len(prefix) :]: file for path, file in files.items() if path.startswith(prefix)}
 
 
 def _listed(repo_id: str, commit: str) -> dict[str, HubFile]:

@@ -6,7 +6,7 @@ of shards) are downloaded into the cache when a rule needs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from milepost.errors import MilepostError
@@ -15,8 +15,7 @@ from milepost.sources.formats import Contents, Layout, format_named
 from milepost.sources.formats.format import CONFIG, Unreadable
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.download import Download, make_local
-from milepost.sources.hub.files import list_files
-from milepost.sources.hub.listing_cache import HubFile
+from milepost.sources.hub.files import files_in, list_files
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.regular_files import read_regular
 from milepost.types import HubLocation
@@ -28,8 +27,7 @@ def hub_layout(location: HubLocation, overrides: Overrides = NO_OVERRIDES) -> La
     Raises:
         SourceError: the files of the revision cannot be listed.
     """
-    files = list_files(location.repo_id, location.commit)
-    contents = _contents(files, location)
+    contents = _contents(location)
     layout = recognise(contents)
     if layout is None or layout.problem or CONFIG in contents.files:
         return layout
@@ -37,16 +35,15 @@ def hub_layout(location: HubLocation, overrides: Overrides = NO_OVERRIDES) -> La
     above = PurePosixPath(folder).parent / CONFIG
     format = format_named(layout.format)
     needed = overrides.config is None and (format is None or format.needs_config)
-    if not needed or (folder and str(above) in files):
+    if not needed or (folder and str(above) in list_files(location.repo_id, location.commit)):
         return layout
     where = "in the folder and in the one above" if folder else "in the repository"
-    problem = f"{CONFIG} is missing, {where}; --config FILE gives one"
-    return Layout(layout.format, layout.weight_files, layout.size_bytes, problem)
+    return replace(layout, problem=f"{CONFIG} is missing, {where}; --config FILE gives one")
 
 
-def _contents(files: Mapping[str, HubFile], location: HubLocation) -> Contents:
+def _contents(location: HubLocation) -> Contents:
     prefix = f"{location.subfolder}/" if location.subfolder else ""
-    inside = {path[len(prefix) :]: file for path, file in files.items() if path.startswith(prefix)}
+    inside = files_in(location)
 
     def directly_in(name: str) -> dict[str, int]:
         below = f"{name}/" if name else ""

@@ -12,11 +12,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def check_path(path: str, where: str) -> str:
-    """Return a path in a repository unchanged.
-
-    Raises:
-        SourceError: the path is absolute, goes up, or would do so on some system.
-    """
+    """Return a path in a repository unchanged; raise a SourceError if it leaves the repository."""
     parts = path.split("/")
     if any(part in {"", ".", ".."} for part in parts) or set(path) & {"\\", "\0"} or ":" in parts[0]:
         raise SourceError(f"{where} lists a path that leaves its folder: {shown(path)}", _HINT)
@@ -24,22 +20,14 @@ def check_path(path: str, where: str) -> str:
 
 
 def check_revision(name: str, where: str) -> str:
-    """Return the name of a branch or tag unchanged.
-
-    Raises:
-        SourceError: git would not allow the name; as a path it leaves its folder.
-    """
+    """Return the name of a branch or tag unchanged; raise a SourceError if git would not allow it."""
     if name.startswith("/") or ".." in name or "//" in name or set(name) & {"\\", "\0"}:
         raise SourceError(f"{where} lists a branch with an invalid name: {shown(name)}", _HINT)
     return name
 
 
 def check_commit(commit: str | None, where: str) -> str:
-    """Return a full commit id unchanged.
-
-    Raises:
-        SourceError: it is not a commit id.
-    """
+    """Return a full commit id unchanged; raise a SourceError for anything else."""
     if commit is None or not _COMMIT.fullmatch(commit):
         raise SourceError(f"{where} names an invalid commit: {shown(commit)}", _HINT)
     return commit

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.sources.digests import signature_of
 from milepost.sources.dtypes import BYTES_PER_ITEM
 from milepost.sources.formats.format import is_plain
 from milepost.sources.messages import first_line, shown, some, unreadable
@@ -94,8 +95,7 @@ def read_dcp_metadata(folder: Path) -> DcpMetadata:
     """
     path = folder / METADATA
     try:
-        stat = path.stat()
-        return _read(path, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev))
+        return _read(path, tuple(signature_of(path)))
     except OSError as error:
         raise unreadable(path, error) from error
 

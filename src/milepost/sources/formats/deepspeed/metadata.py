@@ -83,11 +83,7 @@ def states_among(names: Iterable[str], ending: str) -> list[str]:
 
 
 def missing_files(states: ModelStates, names: Iterable[str]) -> str | None:
-    """Compare the files with the number of ranks in the module's state; return a problem or None.
-
-    Args:
-        names: names of the files in the folder.
-    """
+    """Compare a folder's files with the number of ranks in the module's state; return a problem or None."""
     names = list(names)
     tensor_ranks = {int(form[1]) for name in names if (form := _TENSOR_RANK.search(name))}
     if tensor_ranks - {0}:

@@ -23,7 +23,6 @@ from milepost.sources.formats.megatron.metadata import (
     read_rank_file,
 )
 from milepost.sources.integrity import check_zip, first_refusal
-from milepost.sources.messages import shown
 
 _LEGACY = "megatron"
 _TORCH_DIST = "megatron-dist"
@@ -76,11 +75,7 @@ def _recognise_torch_dist(contents: Contents) -> Layout | None:
 
 
 def _check_torch_dist(folder: Path, layout: Layout) -> str | None:
-    try:
-        read_common_file(folder / COMMON)
-    except CheckpointError as error:
-        return error.message.replace(shown(f"{folder}/"), "")
-    return check_pieces(folder, layout)
+    return first_refusal(folder, [COMMON], read_common_file) or check_pieces(folder, layout)
 
 
 MEGATRON = Format(

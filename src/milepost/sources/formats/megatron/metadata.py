@@ -143,11 +143,7 @@ def rank_files(n_tensor: int, n_pipeline: int) -> dict[Rank, str]:
 
 
 def missing_ranks(settings: Settings, files: Collection[str]) -> str | None:
-    """Return a problem if files of ranks are missing, by the parallel sizes in the args; else None.
-
-    Args:
-        files: paths relative to the checkpoint's folder.
-    """
+    """Return a problem if a file of a rank is missing (paths relative to the folder), by the args; else None."""
     sizes = [settings.args.get(f"{kind}_model_parallel_size", 1) for kind in ("tensor", "pipeline")]
     if any(type(size) is not int for size in sizes):
         return "its args give no parallel sizes"

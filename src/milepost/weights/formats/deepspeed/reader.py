@@ -28,7 +28,7 @@ from milepost.sources.formats.deepspeed.metadata import (
 )
 from milepost.sources.messages import shown
 from milepost.weights.reader import Reader, ReadRequest, ReadResult, check_tied
-from milepost.weights.torch_tensors import OpenArchive, open_archive, tensor_items
+from milepost.weights.torch_tensors import OpenArchive, open_archive
 
 _PRECISION = {torch.float32: 2.0**-22, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 """Largest relative difference between a master weight and the module's copy, by rounding."""
@@ -98,7 +98,7 @@ def _check_ranks(folder: Path, models: Sequence[ModelStates], optims: Sequence[O
 
 
 def _sizes(rank: OptimStates) -> list[int]:
-    return [tensor_items(partition) for partition in rank.partitions]
+    return [partition.n_items for partition in rank.partitions]
 
 
 def _steps(rank: OptimStates) -> list[float]:

@@ -72,11 +72,7 @@ def merged(weights: CheckpointWeights) -> CheckpointWeights:
 
 
 def _adapted(adapter: Adapter, tensors: dict[str, torch.Tensor]) -> PeftModel:
-    """Return peft's model: the base with the adapter beside its weights.
-
-    Raises:
-        CheckpointError: they do not fit each other.
-    """
+    """Return peft's model: the base with the adapter beside its weights."""
     from peft import PeftConfig, PeftModel, set_peft_model_state_dict
 
     settings = adapter.settings
@@ -196,11 +192,7 @@ def _without_ties(module: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def _check_rows(adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Check that an adapter that adds tokens to the vocabulary has their rows.
-
-    Raises:
-        CheckpointError: rows are missing.
-    """
+    """Check that an adapter that adds tokens to the vocabulary has their rows."""
     n_before = int(adapter.base.module.get_input_embeddings().weight.shape[0])
     own = {tuple(tensor.shape) for tensor in adapter.base.module.parameters()}
     for name, tensor in tensors.items():

@@ -54,11 +54,7 @@ def read_adapter(request: ReadRequest) -> ReadResult:
 
 
 def _checked(path: Path, raw: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Return the adapter's settings, without those that make peft import modules or search for files.
-
-    Raises:
-        CheckpointError: the settings cannot be merged.
-    """
+    """Return the adapter's settings, without those that make peft import modules or search for files."""
     name = shown(path)
     kind = raw.get("peft_type")
     if kind not in _MERGEABLE:
