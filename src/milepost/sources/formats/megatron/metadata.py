@@ -143,7 +143,7 @@ def rank_files(n_tensor: int, n_pipeline: int) -> dict[Rank, str]:
 
 
 def missing_ranks(settings: Settings, files: Collection[str]) -> str | None:
-    """Return a problem if a file of a rank is missing (paths relative to the folder), by the args; else None."""
+    """Return a problem if a file of a rank is missing (paths relative to the folder); None otherwise."""
     sizes = [settings.args.get(f"{kind}_model_parallel_size", 1) for kind in ("tensor", "pipeline")]
     if any(type(size) is not int for size in sizes):
         return "its args give no parallel sizes"
