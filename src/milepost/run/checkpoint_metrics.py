@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from milepost.plan.plan import KINDS, Plan, TaskPlan
-from milepost.run.choice_metrics import choice_figures
+from milepost.run.choice_metrics import compute_choice_metrics
 from milepost.run.missing_metrics import describe_missing
 from milepost.run.planning import PlannedTasks
 from milepost.run.scoring import LOOK_AGAIN_S
@@ -65,7 +65,7 @@ def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
             columns |= doc_columns(docs.metrics, docs.values)
             target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
     logs = {name: answers.loglikelihood for name, answers in responses.items()}
-    choices = choice_figures(tasks.loaded().values(), target.plan.tasks, logs)
+    choices = compute_choice_metrics(tasks.loaded().values(), target.plan.tasks, logs)
     if choices.docs:
         choices.write_docs(target.picks_path)
     tables = evaluation.tables
@@ -129,7 +129,7 @@ def _columns_of(task: TaskPlan) -> dict[str, list[Any]]:
 
 
 def _raised(target: Target, task: TaskPlan) -> str | None:
-    """On which of a task's requests the model raised an exception; None where on none."""
+    """Describe the requests of a task on which the model raised an exception; None if it raised none."""
     notes = [read_made(target.score_path(shard)).get(RAISED) for shard in task.shards]
     found = [note for note in notes if note is not None]
     if not found:
@@ -139,7 +139,7 @@ def _raised(target: Target, task: TaskPlan) -> str | None:
 
 
 def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:
-    """The texts of a task's requests, where it asks for any."""
+    """Return the generated texts of a task's requests; None where it generates none."""
     if not task.generations.settings:
         return None
     parts = (target.results.read_generated(target.score_path(shard)) for shard in task.shards)
@@ -147,7 +147,7 @@ def _generated(target: Target, task: TaskPlan) -> list[list[str] | None] | None:
 
 
 def _settings_of(plan: Plan) -> dict[str, str]:
-    """By task and group, a name for how it was asked and counted: figures with another are not comparable."""
+    """Return, by task and group, a hash of its settings: metrics with different ones are not comparable."""
     counting = plan.settings["counting"]
     tasks = {task.name: _digest(task.asked_id, counting["tasks"][task.name]) for task in plan.tasks}
     members = {

@@ -1,4 +1,4 @@
-"""The figures of multiple-choice tasks that come free with the log-likelihoods of one scored checkpoint."""
+"""Compute metrics of multiple-choice tasks beyond lm_eval's from the same log-likelihoods."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
     from milepost.tasks.question_source import QuestionSet
 
-NO_FIGURE = Estimate(None, None, 0, None)
+NO_METRIC = Estimate(None, None, 0, None)
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceFigures:
-    """What one checkpoint's log-likelihoods say beyond lm_eval's figures."""
+class ComputedChoices:
+    """The metrics of one checkpoint beyond lm_eval's."""
 
     docs: dict[str, DocMetrics]
     """By task, in the order of the plan."""
-    figures: dict[str, dict[str, Estimate]]
-    """By task or group, and metric."""
+    metrics: dict[str, dict[str, Estimate]]
+    """By task or group, and name of the metric."""
     picks: dict[str, PickCounts]
     """By task or group."""
 
     def write_docs(self, path: Path) -> None:
-        """The figures of each doc as one table.
+        """Write the metrics of each doc as one table.
 
         Raises:
             StorageError: the disk is full or the folder cannot be written.
@@ -49,44 +49,44 @@ class ChoiceFigures:
         write_picks(path, {task: docs.doc_id for task, docs in self.docs.items()}, columns)
 
     def as_record(self, rows: list[dict[str, Any]]) -> ChoiceMetrics:
-        """Return the part of the metrics record: the metrics that `rows`, lm_eval's, do not have already."""
+        """Return the part of the metrics record with the metrics that lm_eval's `rows` do not have."""
         known = {(row["task"], row["metric"]) for row in rows}
         return ChoiceMetrics(
             higher_is_better=HIGHER_IS_BETTER,
             figures={
-                name: {metric: list(one) for metric, one in of.items() if (name, metric) not in known}
-                for name, of in self.figures.items()
+                name: {metric: list(value) for metric, value in own.items() if (name, metric) not in known}
+                for name, own in self.metrics.items()
             },
             picks={name: counts._asdict() for name, counts in self.picks.items()},
         )
 
 
-def choice_figures(
+def compute_choice_metrics(
     sources: Iterable[QuestionSet],
     tasks: tuple[TaskPlan, ...],
     loglikelihood: Mapping[str, npt.NDArray[np.float64]],
-) -> ChoiceFigures:
-    """The figures of every multiple-choice task, and of the groups that are made of such tasks.
+) -> ComputedChoices:
+    """Compute the metrics of every multiple-choice task, and of the groups of such tasks.
 
     Args:
-        loglikelihood: by task, [R] nats; a task with a NaN gets no figures.
+        loglikelihood: by task, [R] nats; a task with a NaN gets no metrics.
     """
     docs: dict[str, DocMetrics] = {}
-    figures: dict[str, dict[str, Estimate]] = {}
+    metrics: dict[str, dict[str, Estimate]] = {}
     picks: dict[str, PickCounts] = {}
     for task in tasks:
         if task.choices is None:
             continue
         logs = loglikelihood[task.name][requests_of_choices(task.choices.doc_id, task.doc_ids)]
         if np.isnan(loglikelihood[task.name]).any():
-            figures[task.name] = dict.fromkeys(HIGHER_IS_BETTER, NO_FIGURE._replace(n=task.n_docs))
+            metrics[task.name] = dict.fromkeys(HIGHER_IS_BETTER, NO_METRIC._replace(n=task.n_docs))
             continue
         docs[task.name] = doc_metrics(task.choices, logs)
-        figures[task.name] = free_metrics(task.choices, docs[task.name])
+        metrics[task.name] = free_metrics(task.choices, docs[task.name])
         picks[task.name] = count_picks(task.choices, docs[task.name])
     for source in sources:
-        figures |= source.group_metrics(figures, {task.name: task.n_docs for task in tasks})
+        metrics |= source.group_metrics(metrics, {task.name: task.n_docs for task in tasks})
         picks |= source.group_picks(picks)
     for name, counts in picks.items():
-        figures[name] = figures.get(name, {}) | pick_metrics(counts)
-    return ChoiceFigures(docs, figures, picks)
+        metrics[name] = metrics.get(name, {}) | pick_metrics(counts)
+    return ComputedChoices(docs, metrics, picks)

@@ -1,4 +1,4 @@
-"""Metrics of scores that are there already, such as those of a run where lm_eval was not installed."""
+"""Compute metrics of stored scores, such as those of a run where lm_eval was not installed."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class LaterMetrics:
-    """What became of the checkpoints of a results folder that had scores and no metrics."""
+    """The result for the checkpoints of a folder that had scores and no metrics."""
 
     computed: list[str] = field(default_factory=list)
     """`series/checkpoint`"""
     lacking: dict[str, str] = field(default_factory=dict)
-    """Likewise, to what could not be computed and why."""
+    """By `series/checkpoint`, the metrics that could not be computed and why."""
     unscored: list[str] = field(default_factory=list)
-    """Those that lack scores, which only a run can compute."""
+    """Checkpoints without all scores, which only a run can compute."""
 
 
 def compute_later(
@@ -54,14 +54,14 @@ def compute_later(
     """Compute the metrics of every checkpoint in a results folder that has all scores and no metrics.
 
     Args:
-        say: told a line for each checkpoint.
-        include_path: where the user's own tasks are, if not where they were when the scores were made.
-        allow_task_code: let YAML of `include_path` run Python; the leave given to an earlier run does not
+        say: called with a line for each checkpoint.
+        include_path: folder of the user's own tasks, if it is not where it was when the scores were made.
+        allow_task_code: let YAML of `include_path` run Python; the permission of an earlier run does not
             count, since results may come from elsewhere.
 
     Raises:
-        MilepostError: lm_eval is missing here, it is no results folder, or the tasks, their data or lm_eval
-            are not those that were asked.
+        MilepostError: lm_eval is missing here, `path` is not a results folder, or the tasks, their data or
+            lm_eval are not those of the plan.
     """
     if not can_compute_metrics():
         raise MilepostError(
@@ -75,13 +75,13 @@ def compute_later(
         try:
             for plan, waiting in _waiting(results, report):
                 series = next(iter(waiting.values())).series
-                questions = _questions(results, plan, series, include_path, allow_task_code)
+                tasks = _load_tasks(results, plan, series, include_path, allow_task_code)
                 journal.say_collected()
                 for name, checkpoint in waiting.items():
                     _compute(
                         stored_target(results, plan, checkpoint),
                         checkpoint,
-                        questions,
+                        tasks,
                         leases,
                         journal,
                         report,
@@ -96,13 +96,17 @@ def compute_later(
 def _waiting(
     results: ResultsFolder, report: LaterMetrics
 ) -> Iterator[tuple[Plan, dict[str, CheckpointRecord]]]:
-    """Each plan with the checkpoints, by name, that have all of its scores and no metrics."""
+    """Yield each plan with the checkpoints, by name, that have all of its scores and no metrics."""
     index = ResultsIndex(results)
-    asked: dict[str, set[str]] = {}
+    series_of: dict[str, set[str]] = {}
     for run in index.runs:
-        asked.setdefault(run.plan_id, set()).update(run.series)
-    checkpoints = [one for one in index.checkpoints() if one.model[1].endswith(f"-v{SCORING_VERSION}")]
-    for plan_id, series in asked.items():
+        series_of.setdefault(run.plan_id, set()).update(run.series)
+    checkpoints = [
+        checkpoint
+        for checkpoint in index.checkpoints()
+        if checkpoint.model[1].endswith(f"-v{SCORING_VERSION}")
+    ]
+    for plan_id, series in series_of.items():
         plan = None
         found = {}
         for checkpoint in checkpoints:
@@ -133,17 +137,17 @@ def stored_target(results: ResultsFolder, plan: Plan, checkpoint: CheckpointReco
     return Target(results, plan, model_id, numerics.rpartition("-v")[0])
 
 
-def _questions(
+def _load_tasks(
     results: ResultsFolder, plan: Plan, series: str, include_path: Path | None, allow_task_code: bool
 ) -> PlannedTasks:
-    """The tasks as they are here, if they are the ones that were asked.
+    """Load the tasks of a plan.
 
     Raises:
-        TaskError: they are not.
+        TaskError: tasks, data or the source's version differ from those of the plan.
     """
-    asked = TaskSettings.from_json(plan.settings["asked"])
+    stored = TaskSettings.from_json(plan.settings["asked"])
     settings = replace(
-        asked, include_path=include_path or asked.include_path, allow_task_code=allow_task_code
+        stored, include_path=include_path or stored.include_path, allow_task_code=allow_task_code
     )
     models = ModelTraits(
         load_tokenizer=lambda: run_tokenizer(results.path, series)[0],
@@ -173,14 +177,14 @@ def _doc_hashes(results: ResultsFolder, docs_id: str) -> list[str]:
 
 
 def _is_cut(plan: Plan, task: str) -> bool:
-    """Whether a task's docs are windows of a text, which only a tokenizer can cut."""
+    """Return whether a task's docs are windows of a text, which only a tokenizer can cut."""
     return bool(plan.settings["tasks"].get(task, {}).get("output_type") == "loglikelihood_rolling")
 
 
 def _compute(
     target: Target,
     checkpoint: CheckpointRecord,
-    questions: PlannedTasks,
+    tasks: PlannedTasks,
     leases: Leases,
     journal: Journal,
     report: LaterMetrics,
@@ -188,7 +192,7 @@ def _compute(
     path = target.results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
     with journal.evaluation_log(path) as log:
         start = time.monotonic()
-        lacking = ensure_metrics(target, questions, leases)
+        lacking = ensure_metrics(target, tasks, leases)
         log.info("metrics computed in %.1f s", time.monotonic() - start)
     if lacking:
         report.lacking[checkpoint.full_name] = lacking

@@ -59,7 +59,7 @@ class Preparation:
         """
         grouped: dict[str, tuple[Plan, dict[str, list[str]]]] = {}
         for series in self.series:
-            for checkpoint in series.asked:
+            for checkpoint in series.every_checkpoint:
                 is_usable = checkpoint in series.generations
                 key = series.key_of(checkpoint) if is_usable else series.keys[0]
                 plan = self.tasks[key].plan

@@ -1,4 +1,4 @@
-"""One prompt as the tokens that the model sees, for people who look at single questions."""
+"""Show a prompt as the tokens that the model sees."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def prompt_tokens(results: Path, series: str, question: Question) -> list[str]:
-    """The text of each token of the doc's first request, cut from the left where the model's context cuts it.
+    """Return the text of each token of the doc's first request, truncated on the left as for the model.
 
-    A token that is a part of a character is given as the tokenizer's vocabulary writes it.
+    A token that is a part of a character is written as in the tokenizer's vocabulary.
 
     Raises:
-        SourceError: the checkpoints that the results are of are not there any more.
+        SourceError: the checkpoints of the results no longer exist.
         TokenizerError: they have no tokenizer.
     """
     tokenizer, max_length = run_tokenizer(results, series)
@@ -47,7 +47,7 @@ def run_tokenizer(results: Path, series: str) -> tuple[Any, int]:
     source = index.checkpoints(series)[-1].source or ""
     found = discover(source)
     if not found.checkpoints:
-        raise SourceError(f"{source} is not there any more", "prompts as tokens need its tokenizer")
+        raise SourceError(f"{source} no longer exists", "prompts as tokens need its tokenizer")
     return load_tokenizer(tokenizer_folder(found.checkpoints[-1], _tokenizer_option(run))), plan.max_length
 
 

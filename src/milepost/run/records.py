@@ -1,4 +1,4 @@
-"""What a run notes in the results folder: what was asked, which model a name stands for, what failed."""
+"""Write the records of a run: its config and plans, the model of each checkpoint name, and failures."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def write_records(
     config: EvalConfig,
     device: str | None,
 ) -> None:
-    """What is asked now, unless the folder's newest records say just that.
+    """Write a record per plan of this run, unless the folder's newest records say the same.
 
     Args:
         groups: plan id to the plan and, by series, the names of the checkpoints that it is for.
@@ -103,31 +103,30 @@ def write_records(
     for plan, _ in groups.values():
         write_plan_record(results, plan)
     newest = earlier[: len(records)]
-    if [_asked(run) for run in reversed(newest)] != [_asked(record) for record in records]:
+    if [_comparable(run) for run in reversed(newest)] != [_comparable(record) for record in records]:
         for record in records:
             results.write_run(record)
 
 
-def _asked(run: RunRecord) -> RunRecord:
-    """Return a run without its moment and without options, such as the log level, that change no result."""
+def _comparable(run: RunRecord) -> RunRecord:
+    """Return a run without its time and without options, such as the log level, that change no result."""
     return replace(run, time=None, config=None)
 
 
 def _drop_damaged(results: ResultsFolder) -> None:
-    """Remove records that the table is made of and that are not what was written.
+    """Remove damaged records, which would keep the table from being shown.
 
-    Those of the checkpoints that this run visits are made anew by it; the others are told of here, and
-    must not keep the table from being shown.
+    This run writes the records of its own checkpoints anew; a warning names the others.
     """
     lost = {
-        "runs": (results.run_paths(), "what it asked for has to be asked again"),
+        "runs": (results.run_paths(), "the same command has to be run again"),
         "checkpoints": (
             inside.files_below(results.folder_of("checkpoints"), "*.json"),
-            "a run over it shows it again",
+            "a run over it writes it again",
         ),
         "metrics": (
             inside.files_below(results.folder_of("metrics"), "*.json"),
-            "a run over its checkpoint makes it anew",
+            "a run over its checkpoint writes it again",
         ),
     }
     for paths, what_to_do in lost.values():
@@ -140,20 +139,20 @@ def _drop_damaged(results: ResultsFolder) -> None:
 def log_head(
     log: logging.Logger, checkpoint: Checkpoint, target: Target, config: EvalConfig, device: str
 ) -> None:
-    """Begin a checkpoint's `evaluation.log` with everything its figures depend on."""
+    """Begin a checkpoint's `evaluation.log` with everything that its metrics depend on."""
     log.info("checkpoint %s of %s: %s", checkpoint.name, checkpoint.series, checkpoint.source)
     log.info("model %s, plan %s, numerics %s", target.model_id, target.plan.plan_id, target.numerics)
     log.info("device %s, dtype %s, engine asked for %s", device, config.dtype, config.engine)
-    asked = target.plan.settings["asked"]
-    log.info("asked: %s", ", ".join(f"{key}={value}" for key, value in asked.items() if value is not None))
+    settings = target.plan.settings["asked"]
+    log.info("asked: %s", ", ".join(f"{key}={value}" for key, value in settings.items() if value is not None))
     log.info("versions: %s", ", ".join(f"{name} {version}" for name, version in versions().items()))
     log.info("python %s on %s", platform.python_version(), platform.platform())
 
 
 def note_failure(results: ResultsFolder, failure: Failure) -> None:
-    """Keep the reason where the checkpoint's other files are, and in its record for `milepost status`.
+    """Write the reason to the checkpoint's log, and to its record for `milepost status`.
 
-    Figures of an earlier visit stand only while the checkpoint is still the model it was then.
+    Metrics of an earlier visit stand only while the checkpoint is still the same model.
     """
     checkpoint, reason = failure.checkpoint, without_secrets(failure.reason)
     log_path = results.log_folder(checkpoint.series, checkpoint.name) / "evaluation.log"
@@ -180,7 +179,7 @@ def _model_now(checkpoint: Checkpoint) -> str | None:
 
 
 def write_plan_record(results: ResultsFolder, plan: Plan) -> None:
-    """What was asked, for people and for readers without lm_eval; once per plan."""
+    """Write the record of a plan, for people and for readers without lm_eval, unless it exists."""
     path = results.plan_path(plan.plan_id)
     lacking = [task for task in plan.tasks if not looks_whole(results.docs_path(task.docs_id))]
     for task in plan.tasks:

@@ -1,4 +1,4 @@
-"""What the checkpoints of one series share: tokenizer, context length, shape. Others are refused."""
+"""Read what the checkpoints of a series share: tokenizer, context length, shape. Others are refused."""
 
 from __future__ import annotations
 
@@ -50,45 +50,44 @@ SHAPE = (
 
 @dataclass(frozen=True, slots=True)
 class PreparedSeries:
-    """A series whose checkpoints can be asked the same questions by the same module."""
+    """A series whose checkpoints can be scored on the same tasks by the same module."""
 
     name: str
     checkpoints: tuple[Checkpoint, ...]
     refused: tuple[tuple[Checkpoint, str], ...]
     tokenizer_folder: Path
     load_tokenizer: Callable[[], Any]
-    """Gives the same object each time."""
+    """Return the tokenizer, the same object each time."""
     tokenizer_id: str
     max_length: int
     vocab_size: int
     generations: Mapping[Checkpoint, GenerationDefaults]
-    """What each checkpoint's own files say of generated texts: a final chat model may say more than those
-    before it."""
+    """Generation settings of each checkpoint's own files; those of a final chat model may differ."""
     dtypes: Mapping[Checkpoint, str]
-    """What `--dtype auto` means for each: the dtype its config names, else `auto` (that of its weights)."""
+    """The meaning of `--dtype auto` for each: the dtype of its config, else `auto` (that of its weights)."""
 
     def dtype_of(self, checkpoint: Checkpoint, asked: str) -> str:
-        """What a checkpoint is computed in, given `--dtype`."""
+        """Return the dtype to compute a checkpoint in, for the given `--dtype`."""
         return asked if asked != "auto" else self.dtypes[checkpoint]
 
     @property
     def tokenizer(self) -> Any:
-        """As transformers loads it, which takes seconds of imports where it was not needed so far."""
+        """The transformers tokenizer; the first use may take seconds of imports."""
         return self.load_tokenizer()
 
     @property
-    def asked(self) -> list[Checkpoint]:
+    def every_checkpoint(self) -> list[Checkpoint]:
         """Every checkpoint of the series, also those that cannot be used, in order."""
         every = [*self.checkpoints, *(checkpoint for checkpoint, _ in self.refused)]
-        return sorted(every, key=lambda one: step_order(one.step, one.name))
+        return sorted(every, key=lambda checkpoint: step_order(checkpoint.step, checkpoint.name))
 
     def key_of(self, checkpoint: Checkpoint) -> PlanKey:
-        """Checkpoints with the same key, of any series, are asked with the same token ids."""
+        """Return the key of the checkpoint's plan; equal keys, of any series, mean the same plan."""
         return self.tokenizer_id, self.max_length, self.generations[checkpoint]
 
     @property
     def keys(self) -> list[PlanKey]:
-        """Those of its checkpoints, in their order."""
+        """The keys of the checkpoints, in their order."""
         return list(dict.fromkeys(self.key_of(checkpoint) for checkpoint in self.checkpoints))
 
     def traits(self, key: PlanKey) -> ModelTraits:
@@ -103,9 +102,9 @@ class PreparedSeries:
 
 
 def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None) -> PreparedSeries:
-    """Read config and tokenizer of every checkpoint, no weights; set aside those that do not fit the others.
+    """Read config and tokenizer of every checkpoint, no weights, and refuse those that differ from most.
 
-    What most checkpoints have is what the series is; of equally many, what the earliest have.
+    Where two kinds are equally common, the one of the earliest checkpoint counts.
 
     Args:
         plan: a saved plan: a series without any tokenizer is taken to have the plan's.
@@ -187,7 +186,7 @@ def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
 def _nothing_to_evaluate(
     series: Series, refused: Mapping[Checkpoint, str], faults: Sequence[CheckpointError]
 ) -> SourceError:
-    """The error of a series without a usable checkpoint; its hint is that of the first one's fault."""
+    """Return the error of a series without a usable checkpoint, with the hint of its first fault."""
     first, reason = next(iter(refused.items()))
     more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     listed = len(refused) > len(faults)  # with a problem that `milepost list` shows
@@ -200,7 +199,7 @@ def _nothing_to_evaluate(
 def _generation_defaults(
     configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]
 ) -> dict[Checkpoint, GenerationDefaults]:
-    """Each checkpoint's own, as lm_eval asks it alone; one whose file cannot be read is refused.
+    """Read each checkpoint's own generation settings; one whose file cannot be read is refused.
 
     Raises:
         CheckpointError: no checkpoint is left.
@@ -208,16 +207,17 @@ def _generation_defaults(
     from milepost.weights import read_generation_defaults
 
     found: dict[Checkpoint, GenerationDefaults] = {}
-    for one, config in list(configs.items()):
+    for checkpoint, config in list(configs.items()):
         try:
-            found[one] = read_generation_defaults(fetch_config(one.base or one), config)
+            folder = fetch_config(checkpoint.base or checkpoint)
+            found[checkpoint] = read_generation_defaults(folder, config)
         except CheckpointError as error:
             if len(configs) == 1:
                 raise
-            refused[one] = error.message
-            del configs[one]
+            refused[checkpoint] = error.message
+            del configs[checkpoint]
     if len(set(found.values())) > 1:
-        logger.info("generation_config.json differs between the checkpoints; each is asked as its own says")
+        logger.info("generation_config.json differs between the checkpoints; each is evaluated with its own")
     return found
 
 
@@ -228,15 +228,15 @@ def _shape(config: PretrainedConfig) -> tuple[tuple[str, str], ...]:
 def _tokenizer(
     configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str], override: str | None
 ) -> tuple[Path, Any, str]:
-    """Where the series' tokenizer lies, itself and its id.
+    """Return the folder of the series' tokenizer, the tokenizer and its id.
 
-    Checkpoints with another are refused, those without use it.
+    Checkpoints with another tokenizer are refused, those without use this one.
     """
     from milepost.weights import files_id, load_tokenizer, tokenizer_folder, tokenizer_id
 
     found: dict[Path, tuple[Any, str]] = {}
     loaded: dict[str, tuple[Any, str]] = {}
-    """By their files: each checkpoint has a copy, and loading one takes half a second."""
+    """By the hash of their files: each checkpoint has a copy, and loading one takes half a second."""
     id_of: dict[Checkpoint, str] = {}
     problem: TokenizerError | None = None
     for checkpoint in list(configs):
