@@ -30,7 +30,7 @@ from milepost.analysis.choice_metrics import free_metrics, pick_metrics
 from milepost.analysis.choice_values import doc_metrics
 from milepost.analysis.constant_answer import count_picks
 from milepost.results.training import note_training
-from milepost.run.choice_metrics import ChoiceMetrics
+from milepost.run.choice_metrics import ComputedChoices
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.metrics_record import MetricsRecord, metric_row
@@ -222,7 +222,7 @@ def write_figures(
     figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
     picks |= group_picks(loaded, picks)
     figures = {name: of | pick_metrics(picks[name]) for name, of in figures.items()}
-    free = ChoiceMetrics(docs, figures, picks)
+    free = ComputedChoices(docs, figures, picks)
     parents = {task.name: list(task.parents) for task in tasks}
     parents |= {f"{group}_{family}": [group] for group in GROUPS for family in FAMILIES}
     rows = [

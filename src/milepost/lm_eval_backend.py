@@ -1,4 +1,4 @@
-"""Milepost's engine as a model of lm-evaluation-harness, for people who keep their scripts.
+"""Register Milepost's engine as a model of lm-evaluation-harness, for existing scripts.
 
     import milepost.lm_eval_backend  # registers the model name `milepost`
     lm_eval.simple_evaluate(model="milepost", model_args="pretrained=gpt2,dtype=float32", tasks=["arc_easy"])
@@ -29,7 +29,7 @@ from milepost.types import Generation, Sequences
 from milepost.weights import generation_defaults
 
 TokenPair = tuple[Any, list[int], list[int]]
-"""(what was asked, context ids, continuation ids), as lm_eval hands requests to a model."""
+"""(request, context ids, continuation ids), as lm_eval gives requests to a model."""
 
 
 @register_model("milepost")
@@ -37,7 +37,7 @@ class MilepostLM(HFLM):
     """lm_eval's Hugging Face model with Milepost's engines for log-likelihoods and `generate_until`.
 
     Takes the arguments of `hf`, and `engine` (auto, packed, padded, reference) and `batch_tokens` (tokens per
-    forward pass; by default what fits). Without `device` the best there is.
+    forward pass; by default what fits). Without `device` the best one is used.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class MilepostLM(HFLM):
         return [text or "" for text in found]
 
     def _answers(self, prompts: list[npt.NDArray[np.int32]], generation: Generation) -> list[str]:
-        """A text per prompt; lm_eval asks for several by repeating the prompt, so equal prompts draw on."""
+        """Return a text per prompt; equal prompts get different samples, as lm_eval repeats prompts."""
         if not generation.do_sample:
             answers = self._generator.generate(prompts, generation)
-            self._tell(self._generator.failed)
+            self._raise_if_failed(self._generator.failed)
             return [texts[0] if texts else "" for texts in answers]
         numbers_of: dict[bytes, list[int]] = {}
         for number, prompt in enumerate(prompts):
@@ -99,7 +99,7 @@ class MilepostLM(HFLM):
         most = max(len(numbers) for numbers in numbers_of.values())
         different = [prompts[numbers[0]] for numbers in numbers_of.values()]
         drawn = self._generator.generate(different, replace(generation, n_answers=most))
-        self._tell(self._generator.failed)
+        self._raise_if_failed(self._generator.failed)
         found = [""] * len(prompts)
         for numbers, texts in zip(numbers_of.values(), drawn, strict=True):
             for number, text in zip(numbers, texts or (), strict=False):
@@ -107,8 +107,8 @@ class MilepostLM(HFLM):
         return found
 
     @staticmethod
-    def _tell(failed: Mapping[int, str]) -> None:
-        """lm_eval cannot be told of single requests, and a number in their place would be wrong."""
+    def _raise_if_failed(failed: Mapping[int, str]) -> None:
+        """Raise if the model raised on a request: lm_eval has no place for single failures."""
         for number, why in failed.items():
             raise MilepostError(
                 f"the model raised an exception on {len(failed)} requests, first on number {number}: {why}",
@@ -165,7 +165,7 @@ class MilepostLM(HFLM):
                 n_targets=np.asarray([len(continuation) for _, _, continuation in requests], dtype=np.int32),
             )
         )
-        self._tell(scores.failed)
+        self._raise_if_failed(scores.failed)
         answers = list(zip(scores.loglikelihood.tolist(), scores.greedy.tolist(), strict=True))
         for (asked, _, _), answer in zip(requests, answers, strict=True):
             if asked is not None:

@@ -139,7 +139,7 @@ def test_a_saved_plan_is_refused_to_checkpoints_that_end_their_texts_otherwise(
     assert fits.status == 0, fits.err
     other = call("run", series / "checkpoint-20", "--plan", plan, "-o", tmp_path / "other")
     assert other.status == 2
-    assert "generation_config.json of checkpoint-20 says otherwise" in other.err
+    assert "generation_config.json of checkpoint-20 differs" in other.err
 
 
 def test_the_same_weights_under_two_names_keep_their_own_limits(

@@ -117,7 +117,7 @@ def test_a_plan_is_not_saved_over_other_files(tiny_run: Path, tasks: Path, tmp_p
 def test_what_a_plan_asks_is_not_changed_by_options(tiny_run: Path, plan: Path, tmp_path: Path) -> None:
     for options in (["-t", "where"], ["--limit", "2"], ["-f", "3"], ["--quick"]):
         called = call("run", tiny_run, "--plan", plan, "-o", tmp_path / "out", *options)
-        assert (called.status, "a saved plan says itself what is asked" in called.err) == (2, True)
+        assert (called.status, "a saved plan has its own tasks and settings" in called.err) == (2, True)
 
 
 def test_the_record_says_which_versions_scored(tiny_run: Path, plan: Path, tmp_path: Path) -> None:

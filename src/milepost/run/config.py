@@ -28,7 +28,7 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 EngineChoice = Literal["auto", "packed", "padded", "reference", "hf-continuous", "openai"]
 ENGINES: tuple[EngineChoice, ...] = ("auto", "packed", "padded", "reference", "hf-continuous", "openai")
 SERVED = "server"
-"""In place of a dtype, where only the server knows it."""
+"""In place of a dtype that only the server knows."""
 QUICK_DOCS = 100
 """Docs per task of a quick test."""
 
@@ -107,7 +107,7 @@ def _text(given: object) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
-    """What to evaluate, on what, how, and where the results go."""
+    """The options of an evaluation: sources, tasks, engine, results folder."""
 
     sources: tuple[str, ...]
     tasks: TaskSettings
@@ -127,7 +127,7 @@ class EvalConfig:
         parse=_path,
         dump=_text,
     )
-    """`tasks` are then those that the plan was made for."""
+    """`tasks` are then those of the plan."""
     scores_only: bool = option(
         False,
         is_flag=True,
@@ -231,7 +231,7 @@ class EvalConfig:
         shows_default=True,
         commands=RUN_AND_WATCH,
         changes_results=False,
-        help="Also record each checkpoint's figures there, one run per series; without a name, in trackio.",
+        help="Also record each checkpoint's metrics there, one run per series; without a name, in trackio.",
     )
     record_project: str = option(
         "milepost",
@@ -285,7 +285,7 @@ class EvalConfig:
 
         Raises:
             MilepostError: an argument is invalid; the hint says what would be valid.
-            TypeError: there is no such option.
+            TypeError: an option does not exist.
         """
         listed = [sources] if isinstance(sources, str | Path) else list(sources)
         return cls._parse([str(source) for source in listed], {"tasks": tasks, **options})
@@ -365,12 +365,12 @@ class EvalConfig:
 
     @property
     def asked_dtype(self) -> str:
-        """`--dtype`; nobody but the server knows what a server computes in."""
+        """The value of `--dtype`; `server` where only a server knows its dtype."""
         return SERVED if self.engine == "openai" else self.dtype
 
 
 def _saved_tasks(fields: Mapping[str, Any], task_fields: Mapping[str, Any]) -> TaskSettings:
-    """Return the settings that a saved plan was made with; no option may ask for others."""
+    """Return the settings that a saved plan was made with; no option may change them."""
     from milepost.run.plan_folder import read_saved_plan
 
     standard = {declared.name: declared.default for declared, _ in options_of(TaskSettings).values()}
@@ -381,7 +381,7 @@ def _saved_tasks(fields: Mapping[str, Any], task_fields: Mapping[str, Any]) -> T
         or fields.get("shard_tokens", DEFAULT_SHARD_TOKENS) != DEFAULT_SHARD_TOKENS
     ):
         raise MilepostError(
-            "a saved plan says itself what is asked",
+            "a saved plan has its own tasks and settings",
             "leave out --plan, or --tasks and what changes their prompts",
         )
     return read_saved_plan(fields["plan"]).settings
@@ -396,7 +396,7 @@ def check_options(command: str, options: Mapping[str, Any]) -> None:
     """Check that `command` has all of these options.
 
     Raises:
-        TypeError: it lacks one.
+        TypeError: it lacks an option.
     """
     for name in options:
         if name not in OPTIONS or command not in OPTIONS[name][1].commands:

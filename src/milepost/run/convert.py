@@ -1,4 +1,4 @@
-"""Checkpoints of any format that is read, written as Hugging Face folders for other programs."""
+"""Convert checkpoints of any readable format to Hugging Face folders for other programs."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """What became of one checkpoint."""
+    """The result for one checkpoint."""
 
     checkpoint: Checkpoint
     folder: Path | None
-    """Where it was written; None where it could not be read."""
+    """The new folder; None where the checkpoint could not be read."""
     n_bytes: int = 0
-    """Of its weights."""
+    """Bytes of weights."""
     tokenizer: bool = False
-    """Whether a tokenizer was written beside it."""
+    """Whether a tokenizer was written as well."""
     problem: str | None = None
 
 
 def convert(series: Series, output: Path, tokenizer: str | None = None) -> Iterator[Converted]:
     """Write each checkpoint as config, safetensors and (where it is known) tokenizer.
 
-    A single one becomes `output` itself, each of several a folder of its name in it. A folder is there whole
-    or not at all. A checkpoint that cannot be read is told of, and the others go on.
+    A single checkpoint becomes `output` itself, each of several a folder of its name in it. A folder is
+    complete or does not exist. A checkpoint that cannot be read is reported, and the others go on.
 
     Args:
         tokenizer: a folder or Hub address in place of the checkpoints' own.
 
     Raises:
-        ResultsError: `output` is there already and not empty, or cannot be written.
+        ResultsError: `output` is not empty, or cannot be written.
         TokenizerError: the given tokenizer does not exist.
     """
     from milepost.weights import Bases
@@ -63,10 +63,10 @@ def convert(series: Series, output: Path, tokenizer: str | None = None) -> Itera
 
 
 def check_empty(output: Path) -> None:
-    """Refuse a folder with something in it, before anything is read.
+    """Check that a folder is empty or does not exist, before anything is read.
 
     Raises:
-        ResultsError: it has, or it is a file.
+        ResultsError: the folder is not empty, or is a file.
     """
     try:
         if not output.exists() or (output.is_dir() and not any(output.iterdir())):
@@ -103,7 +103,7 @@ def _converted(checkpoint: Checkpoint, folder: Path, tokenizer: str | None, base
 
 
 def _tokenizer_files(checkpoint: Checkpoint, given: str | None) -> list[Path]:
-    """The files of the checkpoint's tokenizer; none where it has none and none was given."""
+    """Return the files of the checkpoint's tokenizer; an empty list where it has no tokenizer."""
     from milepost.weights import tokenizer_folder
 
     try:

@@ -1,7 +1,7 @@
-"""What a run says: to the terminal, and to one `evaluation.log` per checkpoint.
+"""Log a run: to the terminal, and to one `evaluation.log` per checkpoint.
 
-Libraries repeat themselves (one warning for each of 57 MMLU subjects). While `collected` lasts, warnings are
-counted by the line of code they come from and said once, with the count, at its end.
+Libraries repeat themselves (a warning for each of 57 MMLU subjects). Warnings are counted by the line of code
+that they come from, and shown once with the count.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ logger = logging.getLogger("milepost.run")
 
 
 def parse_level(name: str) -> int:
-    """A logging level by name, as `--verbosity` and LMEVAL_LOG_LEVEL give it.
+    """Return the logging level with a name, as `--verbosity` and LMEVAL_LOG_LEVEL give it.
 
     Raises:
-        MilepostError: no such level.
+        MilepostError: there is no such level.
     """
     level = logging.getLevelName(name.upper())
     if not isinstance(level, int):
@@ -41,18 +41,18 @@ def parse_level(name: str) -> int:
 
 
 class _Repeats(logging.Handler):
-    """Counts warnings that are alike; passes everything else on at once.
+    """Counts similar warnings; passes everything else on at once.
 
-    Alike are those of one line of a library's code, whatever it names in them (57 subjects); Python's own
-    warnings, which all come through one line of `logging`, and ours are alike when they are equal.
+    Warnings from the same line of a library's code are similar, whatever they name (57 subjects). Python's
+    warnings, which all come through one line of `logging`, and ours are similar when they are equal.
     """
 
     def __init__(self, say: logging.Handler, threads: Set[int]) -> None:
-        """`threads` are those whose warnings are counted and said apart."""
+        """Warnings of each of `threads` are counted separately."""
         super().__init__()
         self._say = say
         self._threads = threads
-        self._alike: dict[tuple[object, ...], list[logging.LogRecord]] = {}
+        self._similar: dict[tuple[object, ...], list[logging.LogRecord]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno != logging.WARNING:
@@ -60,23 +60,23 @@ class _Repeats(logging.Handler):
             return
         of = record.thread if record.thread in self._threads else None
         if record.name == "py.warnings" or record.name.startswith("milepost"):
-            self._alike.setdefault((of, record.getMessage()), []).append(record)
+            self._similar.setdefault((of, record.getMessage()), []).append(record)
         else:
-            self._alike.setdefault((of, record.pathname, record.lineno), []).append(record)
+            self._similar.setdefault((of, record.pathname, record.lineno), []).append(record)
 
     def say_counted(self, thread: int | None = None) -> list[str]:
-        """Pass on the warnings of one of the threads, or of all others, once each with its count."""
-        said = []
+        """Show the warnings of one thread, or of all others, once each with its count; returns them."""
+        messages = []
         with self.lock or nullcontext():
-            keys = [key for key in self._alike if key[0] == thread]
-            counted = [self._alike.pop(key) for key in keys]
+            keys = [key for key in self._similar if key[0] == thread]
+            counted = [self._similar.pop(key) for key in keys]
         for first, *others in counted:
             message = (first.getMessage().strip().splitlines() or [""])[0]
             if others:
                 message = f"{message} (and {len(others)} more like it)"
-            said.append(message)
+            messages.append(message)
             self._pass_on(warning_record(message, first.name))
-        return said
+        return messages
 
     def _pass_on(self, record: logging.LogRecord) -> None:
         if record.levelno >= self._say.level:
@@ -89,7 +89,7 @@ def warning_record(message: str, name: str = logger.name) -> logging.LogRecord:
 
 @dataclass(slots=True)
 class _TakenOver:
-    """A library's logger as it was before."""
+    """The earlier state of a library's logger."""
 
     library: logging.Logger
     level: int
@@ -98,19 +98,19 @@ class _TakenOver:
 
 
 class Journal:
-    """The log of one run. Use as a context manager; it takes over the libraries' loggers while it lasts."""
+    """The log of a run; as a context manager, it takes over the loggers of libraries for its time."""
 
     def __init__(self, level: int = logging.WARNING) -> None:
-        asked = os.environ.get("LMEVAL_LOG_LEVEL")
-        self._level = parse_level(asked) if asked else level
-        # `-v` asks what Milepost does; what libraries do at each step is for -vv and LMEVAL_LOG_LEVEL.
-        quiet = not asked and self._level > logging.DEBUG
+        name = os.environ.get("LMEVAL_LOG_LEVEL")
+        self._level = parse_level(name) if name else level
+        # `-v` shows the steps of Milepost; those of libraries are for -vv and LMEVAL_LOG_LEVEL.
+        quiet = not name and self._level > logging.DEBUG
         self._library_level = max(self._level, logging.WARNING) if quiet else self._level
         self._screen = logging.StreamHandler(sys.stderr)
         self._screen.setFormatter(_ScreenFormatter())
         self._screen.setLevel(self._level)
         self._aside: set[int] = set()
-        """Threads that write a log of their own."""
+        """Threads with a log of their own."""
         self._repeats = _Repeats(self._screen, self._aside)
         self._taken: list[_TakenOver] = []
         self._python_warnings = warnings.catch_warnings()
@@ -140,7 +140,7 @@ class Journal:
         self._python_warnings.__exit__(None, None, None)
 
     def _take_over(self) -> None:
-        """Make ours the only handler; a library imported since the last time has added one of its own."""
+        """Make ours the only handler; a library that was just imported has added another."""
         for taken in self._taken:
             library = taken.library
             taken.handlers += [h for h in library.handlers if h not in (self._repeats, *taken.handlers)]
@@ -150,14 +150,14 @@ class Journal:
             library.handlers = [self._repeats]
 
     def say_collected(self) -> list[str]:
-        """Say what the preparation (tasks, data, tokenizer) warned of, once each; every log gets it, too."""
-        said = self._repeats.say_counted()
-        self._prepared += said
-        return said
+        """Show each warning of the preparation (tasks, data, tokenizer) once; every log gets them as well."""
+        messages = self._repeats.say_counted()
+        self._prepared += messages
+        return messages
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Say (`-v`) how long a stage of the preparation took."""
+        """Log (`-v`) the time of a stage of the preparation."""
         start, start_cpu = time.monotonic(), time.process_time()
         yield
         self._take_over()
@@ -166,13 +166,13 @@ class Journal:
 
     @contextmanager
     def evaluation_log(self, path: Path, *, aside: bool = False) -> Iterator[logging.Logger]:
-        """A logger that writes one checkpoint's `evaluation.log`.
+        """Open a logger that writes one checkpoint's `evaluation.log`.
 
         Warnings come at its end, once each, with those of the preparation.
 
         Args:
-            aside: the block goes on with an earlier checkpoint on a thread of its own: what this thread says,
-                and nothing else, is added to that checkpoint's log.
+            aside: the block works on an earlier checkpoint in another thread: only the messages of this
+                thread are added to that checkpoint's log.
         """
         thread = threading.get_ident() if aside else None
         if thread is not None:
@@ -200,21 +200,21 @@ class Journal:
 
 
 class _DiscreetRecord(logging.LogRecord):
-    """Libraries log the addresses they ask, credentials and all, some through handlers of their own."""
+    """A record without secrets: libraries log URLs with credentials, some through their own handlers."""
 
     def getMessage(self) -> str:
         return without_secrets(super().getMessage())
 
 
 class _FileFormatter(logging.Formatter):
-    """A traceback may hold an address with a password, which `_DiscreetRecord` does not see."""
+    """Hides secrets in a traceback, which `_DiscreetRecord` does not see."""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
 
 
 class _ScreenFormatter(logging.Formatter):
-    """Plain sentences for people; control characters from libraries or data never reach the terminal."""
+    """Shows the message alone; control characters from libraries or data never reach the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = "".join(c if c.isprintable() or c == "\t" else " " for c in record.getMessage())

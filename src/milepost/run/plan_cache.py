@@ -32,7 +32,7 @@ class PlanCache:
     """The plans that were made of the same inputs."""
 
     def __init__(self, *inputs: Any) -> None:
-        """`inputs` are JSON values."""
+        """Find the plans of these inputs, which are JSON values."""
         self._inputs = inputs
         self._folder = cache_folder() / "plans"
 

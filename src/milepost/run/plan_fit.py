@@ -13,14 +13,14 @@ from milepost.run.software_versions import versions
 logger = logging.getLogger("milepost.run")
 
 _TOKENIZES = ("transformers", "tokenizers")
-"""Libraries that decide how a tokenizer describes itself."""
+"""Libraries that decide how a tokenizer is described."""
 
 
 def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
-    """Refuse a saved plan whose token ids mean something else to the models of a series.
+    """Check that the token ids of a saved plan mean the same to the models of a series.
 
-    A tokenizer that is described otherwise by other versions of its library need not be another one: then it
-    is only warned of.
+    Other versions of the tokenizer's library may describe the same tokenizer in another way: then only a
+    warning is given.
 
     Raises:
         MilepostError: the plan is for another context length, or asks for texts that end otherwise.
@@ -37,8 +37,8 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
         for checkpoint, own in series.generations.items():
             if as_json(own) != made_for:
                 raise MilepostError(
-                    f"generation_config.json of {checkpoint.name} says otherwise than the saved plan was made"
-                    " with",
+                    f"generation_config.json of {checkpoint.name} differs from the one that the saved plan"
+                    " was made with",
                     "leave it out with --steps, and save a plan for it",
                 )
     if series.tokenizer_id == plan.tokenizer_id:
@@ -50,7 +50,7 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
             "save a plan of this model",
         )
     logger.warning(
-        "%s: whether its tokenizer is the one of the saved plan cannot be told, as transformers or tokenizers"
-        " has another version here",
+        "%s: its tokenizer may differ from that of the saved plan, as transformers or tokenizers has another"
+        " version here",
         series.name,
     )

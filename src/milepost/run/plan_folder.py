@@ -1,4 +1,4 @@
-"""A plan in a folder of its own: made where lm_eval is, scored where only torch and transformers are."""
+"""Save and read a plan in a folder: made where lm_eval is, scored where only torch and transformers are."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from milepost.tasks.settings import TaskSettings
 
 
 def read_saved_plan(folder: Path) -> PlannedTasks:
-    """The plan that `write_saved_plan`, or the cache of an earlier run, keeps in `folder`.
+    """Read the plan that `write_saved_plan`, or the cache of an earlier run, keeps in `folder`.
 
     Raises:
-        MilepostError: there is none, or it cannot be read.
+        MilepostError: there is no plan, or it cannot be read.
     """
     try:
         plan = load_plan(folder)

@@ -1,4 +1,4 @@
-"""A plan from the records of a results folder: without token ids, enough to compute metrics from scores."""
+"""Read a plan from the records of a results folder: no token ids, but enough to compute metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEXT = KINDS.index("generate_until")
 
 
 def write_requests(results: ResultsFolder, plan: Plan) -> None:
-    """Store what each request of a plan is, less its tokens; once per plan.
+    """Store the requests of a plan without their tokens, unless they are stored.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
@@ -46,7 +46,7 @@ def write_requests(results: ResultsFolder, plan: Plan) -> None:
 
 
 def read_stored_plan(results: ResultsFolder, plan_id: str) -> Plan:
-    """The plan of that name, to count answers by; its sequences have targets and no tokens.
+    """Return a stored plan, to compute metrics with; its sequences have targets and no tokens.
 
     Raises:
         ResultsError: a record is missing or damaged, or of a Milepost that kept too little.

@@ -1,8 +1,8 @@
-"""`python -m milepost.run.score_plan PLAN WEIGHTS OUT`: a saved plan and a folder of weights in, scores out.
+"""Score a saved plan: `python -m milepost.run.score_plan PLAN WEIGHTS OUT`.
 
-Needs torch, transformers, safetensors, numpy and pyarrow, neither lm_eval nor the command line's libraries.
-PLAN is what `milepost run ... --save-plan PLAN` wrote, WEIGHTS one checkpoint or a folder of them, OUT a
-results folder. `milepost metrics OUT` computes the metrics where lm_eval is installed.
+The module needs torch, transformers, safetensors, numpy and pyarrow, but not lm_eval or the libraries of the
+command line. PLAN is what `milepost run ... --save-plan PLAN` wrote, WEIGHTS a checkpoint or a folder of
+checkpoints, OUT a results folder. `milepost metrics OUT` computes the metrics where lm_eval is installed.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def score_plan(
     tokenizer: str | None = None,
     verbosity: int = logging.WARNING,
 ) -> Outcome:
-    """Score a saved plan with every checkpoint of `weights`; what `out` has is not scored again.
+    """Score every checkpoint of `weights` on a saved plan; what `out` has is not scored again.
 
     Args:
         plan: a folder that `--save-plan` wrote.
         weights: checkpoints, or folders of them.
         out: the results folder, new or of an earlier run.
-        device, dtype, engine, batch_tokens, tokenizer: as of `EvalConfig`.
+        device, dtype, engine, batch_tokens, tokenizer: see `EvalConfig`.
         verbosity: a logging level.
 
     Raises:
-        MilepostError: something the caller can mend; nothing has been written then.
+        MilepostError: an error that the caller can correct; nothing has been written then.
     """
     config = EvalConfig(
-        sources=tuple(str(one) for one in weights),
+        sources=tuple(str(source) for source in weights),
         tasks=read_saved_plan(plan).settings,
         plan=plan,
         output_path=out,
@@ -62,14 +62,16 @@ def score_plan(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0, 1 where a checkpoint failed, 2 for what the caller can mend, 130 for an interrupt."""
+    """Return the exit status: 0, 1 if a checkpoint failed, 2 for an error of the caller, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m milepost.run.score_plan", description=__doc__)
     parser.add_argument("plan", type=Path)
     parser.add_argument("weights", nargs="+")
     parser.add_argument("out", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto", choices=DTYPES)
-    parser.add_argument("--engine", default="auto", choices=[one for one in ENGINES if one != "openai"])
+    parser.add_argument(
+        "--engine", default="auto", choices=[engine for engine in ENGINES if engine != "openai"]
+    )
     parser.add_argument("--batch-tokens", type=int)
     parser.add_argument("--tokenizer")
     parser.add_argument("-v", "--verbose", action="store_true")

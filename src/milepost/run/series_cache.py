@@ -1,8 +1,8 @@
-"""What an earlier run read of a series, remembered while the files it was read from are what they were.
+"""Remember what a run read of a series, for as long as the files that it was read from are unchanged.
 
-To understand a config or a tokenizer as transformers does takes transformers and torch, seconds of imports.
-A run that finds everything scored needs neither. Remembered are series of Hugging Face folders in which every
-complete checkpoint fitted the others; any other series is read each time.
+Reading a config or a tokenizer as transformers does takes transformers and torch, seconds of imports. A run
+that finds everything scored needs neither. Remembered are series of Hugging Face folders in which every
+complete checkpoint fits the others; any other series is read each time.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from milepost.version import __version__
 _FORM = 2
 _READERS = ("transformers", "tokenizers")
 _DESCRIBES = (".json", ".jinja", ".model", ".tiktoken", ".txt")
-"""Ends of the names of files that a tokenizer or a config is read from; weights have others."""
+"""Endings of the names of files that a tokenizer or a config is read from, and no weights."""
 
 
 def recall_series(series: Series, config: EvalConfig) -> PreparedSeries | None:
-    """What `remember_series` was given for these very files; None where it was given nothing."""
+    """Return what an earlier run read of exactly these files; None where no run did."""
     note = _note(series, config)
     if note is None:
         return None
@@ -47,27 +47,31 @@ def recall_series(series: Series, config: EvalConfig) -> PreparedSeries | None:
         return PreparedSeries(
             name=series.name,
             checkpoints=usable,
-            refused=tuple((one, one.problem) for one in series.checkpoints if one.problem is not None),
+            refused=tuple(
+                (checkpoint, checkpoint.problem)
+                for checkpoint in series.checkpoints
+                if checkpoint.problem is not None
+            ),
             tokenizer_folder=folder,
             load_tokenizer=_loader(folder, config.tasks.apply_chat_template),
             tokenizer_id=known["tokenizer_id"],
             max_length=known["max_length"],
             vocab_size=known["vocab_size"],
             generations={
-                one: GenerationDefaults(
-                    stop_tokens=tuple(said["stop_tokens"]),
-                    options=tuple((name, value) for name, value in said["options"]),
+                checkpoint: GenerationDefaults(
+                    stop_tokens=tuple(stored["stop_tokens"]),
+                    options=tuple((name, value) for name, value in stored["options"]),
                 )
-                for one, said in zip(usable, known["generations"], strict=True)
+                for checkpoint, stored in zip(usable, known["generations"], strict=True)
             },
             dtypes=dict(zip(usable, known["dtypes"], strict=True)),
         )
     except (OSError, ValueError, KeyError):
-        return None  # never seen, or cut short
+        return None  # never read, or cut short
 
 
 def remember_series(series: Series, config: EvalConfig, read: PreparedSeries) -> None:
-    """Keep what was read of a series for `recall_series`."""
+    """Keep what was read of a series, for `recall_series`."""
     if read.checkpoints != _usable(series) or (note := _note(series, config)) is None:
         return
     known = {
@@ -75,8 +79,8 @@ def remember_series(series: Series, config: EvalConfig, read: PreparedSeries) ->
         "tokenizer_id": read.tokenizer_id,
         "max_length": read.max_length,
         "vocab_size": read.vocab_size,
-        "generations": [asdict(read.generations[one]) for one in read.checkpoints],
-        "dtypes": [read.dtypes[one] for one in read.checkpoints],
+        "generations": [asdict(read.generations[checkpoint]) for checkpoint in read.checkpoints],
+        "dtypes": [read.dtypes[checkpoint] for checkpoint in read.checkpoints],
     }
     write_cache_file(note, json.dumps(known).encode())
 
@@ -94,27 +98,27 @@ def _loader(folder: Path, chat_template: bool | str) -> Callable[[], Any]:
 
 
 def _usable(series: Series) -> tuple[Checkpoint, ...]:
-    return tuple(one for one in series.checkpoints if one.problem is None)
+    return tuple(checkpoint for checkpoint in series.checkpoints if checkpoint.problem is None)
 
 
 def _note(series: Series, config: EvalConfig) -> Path | None:
-    """Where it is kept: named by the content of every file that was read, and by who reads it."""
-    told: list[Any] = [_FORM, [__version__, *(installed_version(name) for name in _READERS)]]
-    told.append(config.tasks.apply_chat_template)
+    """Return the file of a series, named by the content of every file that is read and by their readers."""
+    inputs: list[Any] = [_FORM, [__version__, *(installed_version(name) for name in _READERS)]]
+    inputs.append(config.tasks.apply_chat_template)
     plain = {SAFETENSORS.name, BIN.name}
     try:
         for checkpoint in _usable(series):
             if checkpoint.base is not None or checkpoint.format not in plain:
                 return None
-            told.append([checkpoint.name, *_files_of(checkpoint, config.tokenizer)])
+            inputs.append([checkpoint.name, *_files_of(checkpoint, config.tokenizer)])
     except (MilepostError, OSError):
-        return None  # whoever reads it for good says what is wrong
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return None  # reading the series raises the error again
+    digest = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
     return cache_folder() / "series" / f"{digest[:32]}.json"
 
 
 def _files_of(checkpoint: Checkpoint, override: str | None) -> Iterator[list[str]]:
-    """Name and SHA-256 of what a checkpoint's config and tokenizer are read from."""
+    """Yield name and SHA-256 of the files of a checkpoint's config and tokenizer."""
     folder = fetch_config(checkpoint)
     config = checkpoint.config or find_config(folder)
     if config is not None:

@@ -1,9 +1,8 @@
-"""The name that each series has in a results folder: the same source always has the same one.
+"""Name each series in a results folder: the same source always has the same name.
 
-Two training runs whose folders are called alike are two series; the second gets a longer name. A run is known
-again by its place. Where that has changed (it was moved, or is mounted elsewhere on another machine), it is
-known by its checkpoints, if its earlier places are gone: those that have the names of stored ones must have
-their weights.
+Two training runs in folders of the same name are two series; the second gets a longer name. A run is
+recognised by its place. If it was moved, or is mounted elsewhere on another machine, and the earlier places
+are gone, it is recognised by its checkpoints: those with the names of stored ones must have their weights.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from milepost.types import Series
 logger = logging.getLogger("milepost.run")
 
 MOST_COMPARED = 3
-"""Checkpoints whose weights are read to know a run again."""
+"""Checkpoints whose weights are read to recognise a run, at most."""
 
 
 def name_by_source(folder: Path, found: Sequence[Series]) -> list[Series]:
-    """The series under the names that they have in the results folder; nothing is written.
+    """Return the series under the names that they have in the results folder; nothing is written.
 
     Raises:
         ResultsError: a link leads out of the results folder.
@@ -41,28 +40,28 @@ def name_by_source(folder: Path, found: Sequence[Series]) -> list[Series]:
     places = {name: tuple(map(_resolved, own)) for name, own in places_of_series(results).items()}
     named: list[Series] = []
     for series in found:
-        taken = {one.name for one in named}
+        taken = {earlier.name for earlier in named}
         name = _name_of(results, series, places, taken)
         if name != series.name:
             logger.info("%s is the series %s of %s", series.source, name, folder)
-        checkpoints = tuple(replace(one, series=name) for one in series.checkpoints)
+        checkpoints = tuple(replace(checkpoint, series=name) for checkpoint in series.checkpoints)
         named.append(replace(series, name=name, checkpoints=checkpoints))
     return named
 
 
 def claim_names(results: ResultsFolder, found: Sequence[Series], named: Sequence[Series]) -> bool:
-    """Record which sources the names stand for; False if another process has taken one for another source.
+    """Record the source of each name; False if another process has taken a name for another source.
 
     Args:
-        named: what `name_by_source` made of `found`.
+        named: the result of `name_by_source` for `found`.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
     now = name_by_source(results.path, found)
-    if [one.name for one in now] != [one.name for one in named]:
+    if [series.name for series in now] != [series.name for series in named]:
         return False
-    return all(claim(results, one.name, _resolved(one.root)) for one in named if one.root)
+    return all(claim(results, series.name, _resolved(series.root)) for series in named if series.root)
 
 
 def _name_of(
@@ -86,8 +85,8 @@ def _resolved(place: str) -> str:
 
 
 def _has_moved(results: ResultsFolder, series: Series, places: Sequence[str]) -> bool:
-    """Whether this is the stored series of its name, whose earlier places are gone."""
-    if series.root.startswith(HUB) or any(one.startswith(HUB) or os.path.exists(one) for one in places):
+    """Return whether this is the stored series of its name, whose earlier places are gone."""
+    if series.root.startswith(HUB) or any(place.startswith(HUB) or os.path.exists(place) for place in places):
         return False
     stored = {record.name: record.model_id for record in read_checkpoints(results, series.name)}
     both = [one for one in series.checkpoints if one.name in stored and one.problem is None]
