@@ -51,7 +51,7 @@ def evaluate_run(
     callback: RunCallback | None = None,
     policy: LongRunPolicy | None = None,
 ) -> Outcome:
-    """Evaluate every checkpoint of the sources; `callback` is told of each that has metrics.
+    """Evaluate every checkpoint of the sources; `callback` is called for each that has metrics.
 
     Raises:
         MilepostError: the command is wrong or no checkpoint is usable; nothing has been written then.

@@ -71,7 +71,7 @@ def show_progress(n_checkpoints: int, clock: Clock) -> Iterator[Progress]:
 
 
 class _Lines:
-    """One line per checkpoint: a log file wants no thousand lines."""
+    """Shows one line per checkpoint, which suits a log file."""
 
     def __init__(self, n_checkpoints: int, clock: Clock) -> None:
         self._n = n_checkpoints

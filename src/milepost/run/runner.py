@@ -57,16 +57,16 @@ class Runner:
         self._slot = ModelSlot(context.config)
         self._metrics = MetricsWorker(context.journal, leases)
         self._unfinished: deque[_Scored] = deque()
-        """Checkpoints in the order in which their results are said."""
+        """Checkpoints in the order in which their results are shown."""
         self._has_estimate = False
         self._fallback: str | None = None
-        """The reason last said; known only once the engine has met real requests."""
+        """The reason shown last; it is known only once the engine has met real requests."""
 
     def run(self, jobs: Sequence[CheckpointJob]) -> None:
         """Do every job; a checkpoint that cannot be used is noted in the outcome, and the others go on.
 
         Checkpoints that other processes work on come last, shard by shard. Metrics of one checkpoint are
-        computed while the next is scored; results are said in order, from this thread.
+        computed while the next is scored; results are shown in order, from this thread.
 
         Raises:
             ResultsError: the results folder cannot be read or written.

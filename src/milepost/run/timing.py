@@ -59,7 +59,7 @@ class Clock:
         self._s_per_token: float | None = None
         """Before the speed is measured: estimated from the first docs."""
         self.has_announced = False
-        """Whether the time of the whole run was said."""
+        """Whether the time of the whole run was shown."""
 
     def start(self, checkpoint: Checkpoint) -> int:
         """Begin with a checkpoint; returns the tokens that it has left."""
