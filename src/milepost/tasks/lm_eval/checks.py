@@ -184,13 +184,14 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
             _check_member_task(item, inside, trusted)
             if named not in catalog:
                 check_name(named, "task", where)
-                if not any(key in keys for key in _DATA_KEYS[:2] for keys in (own, changes[0])):
-                    raise TaskError(
-                        f"{inside} is not a task, group or tag, and has no dataset_path",
-                        suggest(named, catalog),
-                    )
+                _check_has_data([own, changes[0]], inside, suggest(named, catalog))
     if not trusted:
         _refuse_feeding_code(where, changes, listed, catalog, read)
+
+
+def _check_has_data(settings: list[dict[str, Any]], inside: str, hint: str | None) -> None:
+    if not any(key in keys for key in _DATA_KEYS[:2] for keys in settings):
+        raise TaskError(f"{inside} is not a task, group or tag, and has no dataset_path", hint)
 
 
 def _check_member_task(item: dict[str, Any], inside: str, trusted: bool) -> None:
