@@ -4,9 +4,9 @@ from __future__ import annotations
 
 NOT_NEEDED = (
     "accelerate", "altair", "click", "datasets", "duckdb", "evaluate", "lm_eval", "orjson", "pandas", "peft",
-    "polars", "rich", "scipy", "vl_convert", "watchfiles",
+    "polars", "rich", "scipy", "sklearn", "vl_convert", "watchfiles",
 )  # fmt: skip
-"""Libraries that a machine which only scores may lack."""
+"""Libraries that a machine which only scores may lack, and sklearn, which needs scipy."""
 
 WITHOUT = f"""
 import importlib.machinery, importlib.metadata, sys
