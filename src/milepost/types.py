@@ -128,7 +128,9 @@ class GenerationDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """How to cut the tokens of one text into windows, which are scored separately; see `plan.windows`."""
+    """A rule for cutting the tokens of one text into windows, which are scored separately; see
+    `plan.windows`.
+    """
 
     kind: Literal["fixed", "sliding", "rolling"]
     size: int | None = None
@@ -325,7 +327,7 @@ class Estimate(NamedTuple):
 
 
 class PickCounts(NamedTuple):
-    """Which choices a model picked, by position and by length, and where the right ones are.
+    """The choices that a model picked, by position and by length, and the places of the right ones.
 
     Lengths are in bytes. The lists by length leave out docs whose choices all have one length, and docs with
     another number of choices than most; equal lengths share ranks.

@@ -57,7 +57,7 @@ class MetricDifference:
 
     @property
     def loss(self) -> float:
-        """How much worse the other model is, in the metric's unit; negative if it is better."""
+        """Difference towards worse, in the metric's unit; negative if the other model is better."""
         return self.difference if self.higher_is_better is False else -self.difference
 
 

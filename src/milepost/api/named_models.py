@@ -38,7 +38,7 @@ class NamedModel:
 
     @property
     def is_to_run(self) -> bool:
-        """Whether the model has no results yet."""
+        """Return whether the model has no results yet."""
         return self.results is None
 
 

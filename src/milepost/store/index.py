@@ -62,7 +62,7 @@ class TaskMetrics:
 
     @property
     def has_picks(self) -> bool:
-        """Whether the task offers choices, and the model gave no NaN."""
+        """Return whether the task offers choices and the model gave no NaN."""
         return self.choices is not None and self.task in self.choices.picks
 
     @property

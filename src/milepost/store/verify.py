@@ -42,7 +42,7 @@ class Verification:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no record is damaged or missing; leftovers of a killed process do no harm."""
+        """Return whether no record is damaged or missing; leftovers of a killed process do no harm."""
         return all(finding.kind == "left over" for finding in self.findings)
 
 

@@ -27,7 +27,7 @@ ChatTemplate = Callable[..., str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTraits:
-    """What the requests may depend on: everything about the models but their weights."""
+    """The traits of the models that requests may depend on: everything except the weights."""
 
     load_tokenizer: Callable[[], Any]
     """Return the transformers tokenizer; slow at the first call."""

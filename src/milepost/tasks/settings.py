@@ -258,7 +258,7 @@ class TaskSettings:
 
     @property
     def trusts_task_files(self) -> bool:
-        """Whether all task files may run Python; those of `include_path` need the user's permission."""
+        """Return whether all task files may run Python; those of `include_path` need a permission."""
         return self.include_path is None or self.allow_task_code
 
     def num_fewshot_of(self, task: str) -> int | None:

@@ -19,7 +19,7 @@ ORDERS: tuple[Order, ...] = ("oldest", "newest")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchConfig:
-    """How to follow a training run; `run` says how to evaluate each checkpoint."""
+    """Options for following a training run; `run` says how to evaluate each checkpoint."""
 
     run: EvalConfig
     long_run: LongRunPolicy = LongRunPolicy()

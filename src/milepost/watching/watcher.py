@@ -40,7 +40,7 @@ class EndReason(enum.Enum):
 
 @dataclass(slots=True)
 class WatchReport:
-    """What became of the checkpoints of a watch."""
+    """Result for the checkpoints of a watch."""
 
     ended: EndReason | None = None
     scored: list[Checkpoint] = field(default_factory=list)

@@ -27,7 +27,7 @@ CHOOSES = (ADAPT_MULTIPLE_CHOICE_JOINT, *ADAPT_MULTIPLE_CHOICE_SEPARATE_METHODS)
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a run's rows are called."""
+    """The names of a run's rows."""
 
     task: str
     run_spec: RunSpec
@@ -115,7 +115,7 @@ def _standard_error(values: Sequence[float]) -> float | None:
 
 
 def _values_of_instances(found: RunStats) -> dict[MetricName, list[float]]:
-    """By statistic, the mean over trials of each instance that has it."""
+    """Return, by statistic, the mean over trials of each instance that has it."""
     by_instance: dict[MetricName, dict[tuple[str, Any], list[float]]] = {}
     for of in found.per_instance:
         for stat in of.stats:

@@ -25,7 +25,7 @@ from milepost.tasks.helm.stand_in import StandIn
 
 @dataclass(frozen=True, slots=True)
 class RunStats:
-    """What HELM computes of one run."""
+    """The statistics that HELM computes for one run."""
 
     state: ScenarioState
     """With results and annotations."""
