@@ -25,15 +25,3 @@ def test_a_docstring_says_what_the_code_does() -> None:
         f"{where}: {text.splitlines()[0]}" for where, text in _docstrings() if text.split()[0] in RIDDLES
     ]
     assert found == []
-
-
-def test_no_file_name_means_three_things() -> None:
-    """A command's file may have its name in every room, and a format's files theirs in every format."""
-    shared = {"__init__", "layout", "metadata", "reader"} | {
-        path.stem for path in (PACKAGE / "cli").glob("*.py")
-    }
-    places: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        if path.stem not in shared:
-            places.setdefault(path.stem, set()).add(str(path.parent.relative_to(PACKAGE)))
-    assert {name: sorted(found) for name, found in places.items() if len(found) > 2} == {}

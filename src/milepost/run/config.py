@@ -360,7 +360,7 @@ class EvalConfig:
 
     @property
     def leaves_metrics(self) -> bool:
-        """Whether this run stores scores and computes no metrics from them."""
+        """Return whether this run stores scores and computes no metrics."""
         return self.scores_only or not can_compute_metrics()
 
     @property

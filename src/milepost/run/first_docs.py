@@ -104,7 +104,7 @@ class _Sample(Protocol):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the sample has no more docs to add."""
+        """Return whether the sample has no more docs to add."""
         ...
 
     @property

@@ -112,7 +112,7 @@ class Inference:
 
     @property
     def joins_shards(self) -> bool:
-        """Whether `answer_joined` is faster than `answer` for each shard."""
+        """Return whether `answer_joined` is faster than one `answer` per shard."""
         return self.engine.joins_shards
 
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class JobState(enum.Enum):
-    """How far a checkpoint is."""
+    """The progress of a checkpoint."""
 
     UNSCORED = "unscored"
     """Scores are missing."""
@@ -71,7 +71,7 @@ class CheckpointJob:
 
     @cached_property
     def target(self) -> Target:
-        """Where the model's scores and metrics are stored."""
+        """Return the place of the model's scores and metrics in the store."""
         assert self.model_id is not None, "the checkpoint was identified"
         return Target(self.results, self.plan, self.model_id, self.dtype)
 

@@ -16,7 +16,7 @@ MEASURED_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class LongRunPolicy:
-    """What the caller wants of a run that takes long."""
+    """The caller's wishes for long runs."""
 
     ask: bool = False
     """Whether to ask a person at the terminal before the run begins."""
