@@ -195,7 +195,7 @@ def test_a_model_that_is_no_causal_language_model_is_refused(
     (bert / "config.json").write_text(
         json.dumps({"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 300})
     )
-    assert "not a causal language model" in refusal(run(source=bert))
+    assert "not for a causal language model" in refusal(run(source=bert))
     assert not (tmp_path / "out").exists()
 
 
