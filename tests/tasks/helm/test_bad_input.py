@@ -75,7 +75,8 @@ def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
     from milepost.tasks.helm.stand_in import StandIn
     from milepost.tasks.suites import load_suite
 
-    entries = load_suite("helm-lite").helm
+    # HELM downloads the prompts of legalbench while it makes the run spec, and tests have no network.
+    entries = [entry for entry in load_suite("helm-lite").helm if not entry.startswith("legalbench")]
     tokenizer = AutoTokenizer.from_pretrained(run_folder / "step-400")
     stand_in = StandIn.register(tokenizer, "0" * 32, 1024)
     runs = make_runs(read_entries(entries), stand_in.name, Overrides(max_eval_instances=10))
