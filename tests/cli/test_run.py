@@ -251,7 +251,6 @@ def test_the_run_ends_with_the_table_and_a_summary(run: Run, tiny_run: Path) -> 
     assert [step in called.out for step in ("10", "20", "30")] == [True] * 3
     lines = called.err.splitlines()
     assert [line[:5] for line in lines[:3]] == ["[1/3]", "[2/3]", "[3/3]"]
-    assert "left" in lines[0]
     assert lines[-1].startswith("3 scored; results in ")
     again = run(source=tiny_run)
     assert again.out == called.out
