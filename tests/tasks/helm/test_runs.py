@@ -134,6 +134,7 @@ def test_statistics_of_instances_compare_two_checkpoints_doc_by_doc(
         str(run_folder / STEPS[1]),
     ]
     command += ["--helm", "narrative_qa", "--max-eval-instances", "12", "--helm-data", str(helm_data)]
+    command += ["--no-perplexity", "--yes"]
     done = subprocess.run([*command, "-o", str(tmp_path / "compared")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "f1_score" in done.stdout
