@@ -144,6 +144,5 @@ def test_requests_that_are_the_same_are_asked_once(run_folder: Path, helm_data: 
     entry = "commonsense:dataset=hellaswag,method=multiple_choice_separate_calibrated"
     options: dict[str, Any] = {"max_eval_instances": 6, "num_train_trials": 2, "helm_data": helm_data}
     milepost.save_plan(run_folder, (), tmp_path / "plan", helm=entry, **options)
-    assert (
-        load_plan(tmp_path / "plan").n_requests == 6 * 4 * 3
-    )  # two trials of each choice; what calibrates it has no examples and is the same
+    # The entry shows no examples, so both trials ask the same: each choice, and what calibrates it.
+    assert load_plan(tmp_path / "plan").n_requests == 6 * 4 * 2
