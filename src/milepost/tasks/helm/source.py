@@ -84,8 +84,8 @@ class HelmTasks:
         return {}
 
     def needs_main_thread(self) -> bool:
-        """Return False: HELM's metrics run in any thread."""
-        return False
+        """Return True: HELM's metrics set a signal handler when they are imported (code_metrics_helper.py)."""
+        return True
 
     def find_difference(
         self, counting: Mapping[str, Any], doc_hashes: Mapping[str, Callable[[], list[str]]]
