@@ -84,7 +84,7 @@ class HelmTasks:
         return {}
 
     def needs_main_thread(self) -> bool:
-        """Return True: HELM's metrics set a signal handler when they are imported (code_metrics_helper.py)."""
+        """Return True: importing HELM's metrics sets a signal handler (code_metrics_helper.py)."""
         return True
 
     def find_difference(
