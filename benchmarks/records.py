@@ -213,13 +213,13 @@ def write_figures(
     logs: dict[str, npt.NDArray[np.float64]],
 ) -> None:
     """Write the records of `run.checkpoint_metrics.write_metrics`, with rows as lm_eval would give them."""
-    from milepost.tasks.lm_eval.groups import group_figures, group_picks
+    from milepost.tasks.lm_eval.groups import group_metrics, group_picks
 
     loaded: Any = SimpleNamespace(groups=groups)
     docs = {task.name: doc_metrics(task.choices, logs[task.name]) for task in tasks}
     figures = {task.name: free_metrics(task.choices, docs[task.name]) for task in tasks}
     picks = {task.name: count_picks(task.choices, docs[task.name]) for task in tasks}
-    figures |= group_figures(loaded, figures, {task.name: task.n_docs for task in tasks})
+    figures |= group_metrics(loaded, figures, {task.name: task.n_docs for task in tasks})
     picks |= group_picks(loaded, picks)
     figures = {name: of | pick_metrics(picks[name]) for name, of in figures.items()}
     free = ComputedChoices(docs, figures, picks)
