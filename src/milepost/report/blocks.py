@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from milepost.report.table import Cell, Table
 
@@ -54,10 +54,143 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A Vega-Lite spec, and the words for readers who do not see it."""
+    """A Vega-Lite spec with the words and the table for readers who do not see it."""
 
     spec: dict[str, Any]
     label: str
+    """What a screen reader says: the subject of the chart, not its values."""
+    caption: str = ""
+    """Metric, interval and number of docs."""
+    table: Table | None = None
+    """The values that are drawn."""
+
+
+Mood = Literal["", "good", "bad", "waiting", "still"]
+"""Whether a verdict is good news, bad news, no news yet, or that nothing moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement in a few words; its mood has a sign and a colour."""
+
+    text: str
+    mood: Mood = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sparkline:
+    """A curve in the size of a line of text, without axes; a value that is None breaks it."""
+
+    label: str
+    values: tuple[float | None, ...]
+    lows: tuple[float | None, ...] = ()
+    highs: tuple[float | None, ...] = ()
+    """Ends of the intervals; empty without intervals."""
+    places: tuple[float, ...] = ()
+    """Where the values stand from left to right; empty for even distances."""
+    level: float | None = None
+    """A line across: chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One thing at a glance: its name, one large figure, a curve, a verdict and a few facts."""
+
+    title: str
+    figure: str
+    about: str = ""
+    """Beside the title: a metric, a unit."""
+    beside: str = ""
+    """After the figure and smaller: its interval."""
+    sparkline: Sparkline | None = None
+    verdict: Verdict | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    href: str = ""
+    """Where more of it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Blocks side by side, as many as the width has room for."""
+
+    blocks: tuple[Block, ...]
+    size: Literal["small", "medium", "large"] = "medium"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a work is done."""
+
+    label: str
+    done: int
+    total: int
+    note: str = ""
+    """Time left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the choices of a question."""
+
+    name: str
+    """A, B, ..."""
+    text: str
+    is_right: bool = False
+    note: str = ""
+    """A probability, who picked it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A doc as people read it: what was asked, the choices, and what became of it."""
+
+    title: str
+    prompt: str
+    choices: tuple[Choice, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    blocks: tuple[Block, ...] = ()
+    """More of it, such as the picks of each checkpoint."""
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A value that a reader can choose, and its name."""
+
+    value: str
+    text: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing that the reader of a served page can choose; its value stands in the address."""
+
+    name: str
+    label: str
+    kind: Literal["one", "several", "switch", "text", "hidden"]
+    """`one` and `switch` choose one of the options (a list, buttons), `several` any number of them."""
+    options: tuple[Option, ...] = ()
+    chosen: tuple[str, ...] = ()
+    """Values of the options; for a `text`, the text itself."""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What the reader of a served page can choose; left out where nobody serves it."""
+
+    fields: tuple[Field, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Links side by side, such as the pages before and after; the chosen one has no address."""
+
+    items: tuple[tuple[str, str], ...]
+    """Texts with addresses."""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +201,37 @@ class Details:
     blocks: tuple[Block, ...]
 
 
-Block = Table | Heading | Note | Line | Bullets | Quote | Facts | Chart | Details | str
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a page that a link can name."""
+
+    name: str
+    """Letters, digits and dashes."""
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = (
+    Table
+    | Heading
+    | Note
+    | Line
+    | Bullets
+    | Quote
+    | Facts
+    | Chart
+    | Verdict
+    | Sparkline
+    | Card
+    | Grid
+    | Progress
+    | Question
+    | Controls
+    | Links
+    | Details
+    | Section
+    | str
+)
 """A part of a report; a text is a paragraph, an empty one an empty line."""
 
 
@@ -77,12 +240,10 @@ def strong(text: str) -> Line:
     return Line((Cell(text, "strong"),))
 
 
-def charts_in(blocks: Iterable[Block]) -> list[Chart]:
-    """Return the charts among the blocks, also those inside details, in their order."""
-    found: list[Chart] = []
-    for block in blocks:
-        if isinstance(block, Chart):
-            found.append(block)
-        elif isinstance(block, Details):
-            found += charts_in(block.blocks)
-    return found
+def has_charts(blocks: Iterable[Block]) -> bool:
+    """Return whether there is a chart among the blocks, or among the blocks that they hold."""
+    return any(
+        isinstance(block, Chart)
+        or (isinstance(block, Details | Section | Grid | Question) and has_charts(block.blocks))
+        for block in blocks
+    )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from milepost.report.charts.fonts import spell_missing
 from milepost.report.files import CHART_SUFFIXES, check_target, write_file
-from milepost.report.html import vegalite_version
 from milepost.report.page import chart_page
+from milepost.report.vega import vegalite_version
 
 if TYPE_CHECKING:
     import altair as alt

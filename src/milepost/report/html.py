@@ -1,57 +1,155 @@
-"""Render blocks as one HTML page: nothing is fetched when it is read, and all foreign text is escaped."""
+"""Render blocks as one HTML page: nothing is fetched from elsewhere, and all foreign text is escaped.
+
+Each kind of block has a template of its name in `templates/blocks`, the page around them is
+`templates/page.html.j2`. Style and script are in `static`: a page that is one file holds them, a served page
+links to them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from milepost.report.blocks import Block, charts_in
+from milepost.report.blocks import Block, Chart, has_charts
 from milepost.report.charts.theme import DARK, LIGHT
+from milepost.report.sparkline import paths
+from milepost.report.vega import vega_script
 from milepost.safe_text import printable
 from milepost.version import __version__
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+STATIC = Path(__file__).with_name("static")
+"""Style, script and icon of every page."""
 
 
-def page(title: str, blocks: Sequence[Block]) -> str:
+@dataclass(frozen=True, slots=True)
+class PageLink:
+    """A link in the head of a page."""
+
+    text: str
+    href: str
+    current: bool = False
+    lang: str = ""
+
+
+def as_is(text: str) -> str:
+    """Return the text: the words of a page in English."""
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around the blocks of a page. By default the page is one file that needs nothing else."""
+
+    pages: tuple[PageLink, ...] = ()
+    languages: tuple[PageLink, ...] = ()
+    lang: str = "en"
+    word: Callable[[str], str] = as_is
+    """Translates the frame's own words."""
+    about: str = ""
+    """Words at the foot of the page."""
+    served: bool = False
+    """Whether a server gives the page, its style and its script, and answers to `Controls`."""
+    asset_address: str = "/static/"
+    query: str = ""
+    """What every address must carry, such as `?token=...`."""
+    events: str = ""
+    """Address of the server-sent events that say when there is something new."""
+    records: int = 0
+    """The number of what the page shows; an event with another number has the page asked for again."""
+    progress: tuple[Block, ...] = ()
+    """How far a run is: shown on every page, and part of each event (`fragment`)."""
+
+    def asset(self, name: str) -> str:
+        """Return the address of a file in `STATIC`, or of `vega.js`; a new version has a new address."""
+        mark = f"{'&' if self.query else '?'}v={_version(name)}"
+        return f"{self.asset_address}{name}{self.query}{mark}"
+
+
+def page(title: str, blocks: Sequence[Block], frame: Frame = Frame()) -> str:
     """Return a page with a heading and the blocks; its charts are drawn for light and for dark screens."""
-    charts = charts_in(blocks)
-    return _template("page.html.j2").render(
-        version=__version__,
-        title=printable(title),
-        blocks=blocks,
-        charts=charts,
-        # The page has its own heading and colours; vega-embed would prefer those in the spec.
-        specs=[
-            {key: chart.spec[key] for key in chart.spec if key not in ("config", "title")} for chart in charts
-        ],
-        paper={"light": {**LIGHT, "background": None}, "dark": DARK},
-        script=_vega() if charts else "",
+    charts = has_charts(blocks)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            **_names(frame),
+            version=__version__,
+            title=printable(title),
+            blocks=blocks,
+            charts=charts,
+            asset=_asset,
+            paper={"light": {**LIGHT, "background": None}, "dark": DARK},
+            script=_inline(vega_script()) if charts and not frame.served else "",
+        )
     )
 
 
-def _template(name: str) -> Template:
+def fragment(blocks: Sequence[Block], frame: Frame = Frame()) -> str:
+    """Return blocks without a page around them."""
+    return str(_names(frame)["render"](blocks))
+
+
+def _names(frame: Frame) -> dict[str, Any]:
+    """Return what every template can use."""
+    from markupsafe import Markup
+
+    names: dict[str, Any] = {"frame": frame, "word": frame.word, "spec": _spec, "paths": paths}
+
+    def render_one(block: Block) -> Markup:
+        template = _environment().get_template(f"blocks/{type(block).__name__}.html.j2")
+        return Markup(template.render(names, block=block))
+
+    def render(blocks: Iterable[Block]) -> Markup:
+        return Markup("\n").join(_marked(render_one(block)) for block in blocks)
+
+    names |= {"render": render, "render_one": render_one}
+    return names
+
+
+def _marked(html: Markup) -> Markup:
+    """Return a block with a checksum, by which the script of a live page tells what has changed."""
+    from markupsafe import Markup
+
+    if not html.strip():
+        return html
+    return Markup('<div class="block" data-v="{}">{}</div>').format(zlib.crc32(html.encode()), html)
+
+
+def _spec(chart: Chart) -> dict[str, Any]:
+    """Return the chart's spec without what the page has itself: vega-embed would prefer the spec's."""
+    return {key: value for key, value in chart.spec.items() if key not in ("config", "title", "$schema")}
+
+
+@cache
+def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader
 
     return Environment(
         loader=PackageLoader("milepost.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template(name)
+    )
 
 
 @cache
-def _vega() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script of 0.9 MB, which takes 3 s to bundle."""
-    import vl_convert
+def _asset(name: str) -> Markup:
+    return _inline((STATIC / name).read_text("utf-8"))
+
+
+def _inline(script: str) -> Markup:
+    """Return our own style or script as it stands; `</script` in it would end its element."""
     from markupsafe import Markup
 
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vegalite_version())
-    return Markup(bundle.replace("</script", "<\\/script"))
+    return Markup(script.replace("</script", "<\\/script"))
 
 
-def vegalite_version() -> str:
-    """Return the Vega-Lite version of altair, as vl-convert names it: `v6.4.1` is `6.4`."""
-    from altair import SCHEMA_VERSION
-
-    return ".".join(SCHEMA_VERSION.lstrip("v").split(".")[:2])
+@cache
+def _version(name: str) -> str:
+    path = STATIC / name
+    return f"{zlib.crc32(path.read_bytes()):08x}" if path.is_file() else __version__

@@ -5,14 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Heading, Line, Note, Quote
+from milepost.report.blocks import (
+    Block,
+    Bullets,
+    Details,
+    Facts,
+    Grid,
+    Heading,
+    Line,
+    Note,
+    Progress,
+    Question,
+    Quote,
+    Section,
+    Verdict,
+    strong,
+)
 from milepost.report.table import Cell, Table
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 
 
 def markdown(blocks: Iterable[Block], *, title: str = "") -> str:
-    """Return the blocks with an empty line between them; a chart is left out."""
+    """Return the blocks with an empty line between them; charts, cards and controls are left out."""
     heading = [f"# {escaped(title)}"] if title else []
     return "\n\n".join([*heading, *_parts(blocks)]) + "\n"
 
@@ -40,6 +55,12 @@ def _parts(blocks: Iterable[Block]) -> Iterator[str]:
             yield f"<details><summary>{escaped(block.summary)}</summary>"
             yield from _parts(block.blocks)
             yield "</details>"
+        elif isinstance(block, Section):
+            yield from _parts((Heading(block.title), *block.blocks))
+        elif isinstance(block, Grid):
+            yield from _parts(block.blocks)
+        elif isinstance(block, Question):
+            yield from _parts(_question(block))
         elif text := _block(block):
             yield text
 
@@ -57,9 +78,26 @@ def _block(block: Block) -> str:
         return "<br>\n".join(f"{escaped(name)}: {_flat(value)}" for name, value in block.pairs)
     if isinstance(block, Line):
         return "".join(map(_cell, block.cells))
-    if isinstance(block, Note):
+    if isinstance(block, Note | Verdict):
         return escaped(block.text)
-    return "" if isinstance(block, Chart | Details) else escaped(block)
+    if isinstance(block, Progress):
+        return escaped(f"{block.label}: {block.done} of {block.total} {block.note}".rstrip())
+    return escaped(block) if isinstance(block, str) else ""
+
+
+def _question(block: Question) -> Iterator[Block]:
+    yield strong(f"{block.verdict.text}: {block.title}" if block.verdict else block.title)
+    yield Quote(block.prompt)
+    if block.choices:
+        yield Bullets(
+            tuple(
+                f"{choice.name} {choice.text}{' (right)' if choice.is_right else ''} {choice.note}".strip()
+                for choice in block.choices
+            )
+        )
+    if block.facts:
+        yield Facts(block.facts)
+    yield from block.blocks
 
 
 def _cell(cell: Cell) -> str:

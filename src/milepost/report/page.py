@@ -60,8 +60,8 @@ def chart_page(chart: alt.TopLevelMixin) -> str:
 
 def _chart(chart: alt.TopLevelMixin, title: str) -> Iterator[Block]:
     spec = chart.to_dict()
-    yield from map(Note, spec["title"]["subtitle"])
-    yield Chart(spec, f"Learning curves of {printable(title)}; the same values are in the table")
+    lines = " · ".join(spec["title"]["subtitle"])
+    yield Chart(spec, f"Learning curves of {printable(title)}; the same values are in the table", lines)
 
 
 def _tables(main: Sequence[Row], every: Sequence[Row]) -> Iterator[Block]:

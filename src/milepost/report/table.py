@@ -42,6 +42,8 @@ class Cell:
 
     text: str
     tone: Tone = ""
+    href: str = ""
+    """Where a page leads from it."""
 
 
 CellRow = tuple[Cell, ...]

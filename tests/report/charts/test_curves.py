@@ -11,7 +11,7 @@ import vl_convert
 from milepost.analysis import rows
 from milepost.report.charts.curves import curve, remarks
 from milepost.report.charts.theme import DASHES, PALETTE, SHAPES
-from milepost.report.html import vegalite_version
+from milepost.report.vega import vegalite_version
 from tests.analysis.made import accuracy, measurement, mmlu, perplexity
 
 

@@ -27,14 +27,18 @@ class YAxis(NamedTuple):
     ticks: list[float]
 
 
-def y_axis(rows: Sequence[Row]) -> YAxis:
+def y_axis(rows: Sequence[Row], *, also: Sequence[float] = ()) -> YAxis:
     """Return the y axis of one panel: it shows every value, band and chance line, with a margin.
 
     It spans at least `SMALLEST_SHARE`, and does not leave the metric's range. A perplexity whose values
     differ by more than a factor of 10 gets a log axis, on which equal ratios are equal distances.
+
+    Args:
+        rows: of one metric; at least one.
+        also: more values that it shows.
     """
     lowest, highest = value_range(rows[0].metric)
-    shown = list(_shown(rows)) or [max(lowest, 0.0)]
+    shown = [*_shown(rows), *also] or [max(lowest, 0.0)]
     low, high = min(shown), max(shown)
     if is_ratio_scale(rows[0].metric) and low > 0 and high / low > _LOG_FROM_RATIO:
         air = (high / low) ** _PADDING

@@ -23,9 +23,11 @@ from milepost.types import Picks
 NO_CURVE = "one checkpoint: no curve"
 
 
-_SI = "format(datum.value, '~s')"
-_PLAIN = "format(datum.value, '~r')"
+SI = "format(datum.value, '~s')"
+PLAIN = "format(datum.value, '~r')"
 """Label expressions, because an axis format would write 0 as `0k`."""
+TOKENS = f"replace({SI}, 'G', 'B')"
+"""Tokens are counted in billions, not in giga."""
 
 
 class Size(NamedTuple):
@@ -63,8 +65,8 @@ def curve(
         x_title: what is counted along the x axis.
     """
     rows = with_missing_steps(rows)
-    log_x = log_x and _reaches_beyond_0(rows)
-    drawn = _drawable(rows, log_x=log_x)
+    log_x = log_x and reaches_beyond_0(rows)
+    drawn = drawable(rows, log_x=log_x)
     panels: dict[tuple[str, str, str], list[Curve]] = {}
     for each in curves(drawn):
         panels.setdefault((each.task, each.metric, each.filter), []).append(each)
@@ -97,7 +99,7 @@ def curve(
     )
     # Named data, set last: altair deep-copies whatever lies in a panel for each of its layers.
     chart.datasets = {
-        f"panel-{i}": [record for each in of_panel for record in _records(each)]
+        f"panel-{i}": [record for each in of_panel for record in records_of(each)]
         for i, of_panel in enumerate(panels.values())
     }
     return chart
@@ -110,7 +112,7 @@ def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
     without = [name for (_, name), step in steps.items() if step is None]
     if without and len(without) < len(steps):
         lines.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
-    if log_x and 0 in steps.values() and _reaches_beyond_0(rows):
+    if log_x and 0 in steps.values() and reaches_beyond_0(rows):
         lines.append("not drawn, a log axis has no place for it: step 0")
     return lines
 
@@ -124,11 +126,13 @@ def gaps(rows: Sequence[Row]) -> list[str]:
     return [*lines, f"gap, no metrics: {listed(lacking)}"] if lacking else lines
 
 
-def _reaches_beyond_0(rows: Sequence[Row]) -> bool:
+def reaches_beyond_0(rows: Sequence[Row]) -> bool:
+    """Return whether there is a step that a log axis has a place for."""
     return any(row.step for row in rows)
 
 
-def _drawable(rows: Sequence[Row], *, log_x: bool) -> list[Row]:
+def drawable(rows: Sequence[Row], *, log_x: bool) -> list[Row]:
+    """Return the rows that have a place on the x axis."""
     if all(row.step is None for row in rows):
         return list(rows)
     return [row for row in rows if row.step is not None and (row.step > 0 or not log_x)]
@@ -163,11 +167,11 @@ def heading(text: str, width: int, below: Sequence[str] = ()) -> alt.TitleParams
 def _heading(text: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
     width = size.columns * size.width
     lines = [line for note in notes for line in wrapped(note, width // 6)]
-    return heading(text, width, [" · ".join(_marks(drawn)), *lines])
+    return heading(text, width, [" · ".join(marks(drawn)), *lines])
 
 
-def _marks(drawn: Iterable[Curve]) -> list[str]:
-    """Explain the marks that are in the chart."""
+def marks(drawn: Iterable[Curve]) -> list[str]:
+    """Return what the marks of these curves mean, those that are there."""
     longer = [each for each in drawn if len(each.measured) > 1]
     meanings = {
         "shaded: 95 % interval": any(row.ci_low is not None for each in longer for row in each.rows),
@@ -187,7 +191,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     scale = alt.Scale(
         domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False, zero=False
     )
-    labels = alt.Axis(title=None, values=axis.ticks, labelExpr=_SI if axis.high >= 1000 else _PLAIN)
+    labels = alt.Axis(title=None, values=axis.ticks, labelExpr=SI if axis.high >= 1000 else PLAIN)
     color, shape, dash = _looks(paper)
 
     def y(field: str) -> alt.Y:
@@ -197,14 +201,14 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     opacity = 0.2 if len(of_panel) <= 2 else 0.12
     layers = [
         base.mark_area(opacity=opacity).encode(y=y("ci_low"), y2="ci_high", color=color),
-        *_constant_layers(of_panel[0], y),
+        *constant_layers(of_panel[0], y),
         *_chance_layers(of_panel[0], paper, y),
         base.transform_filter("datum.alone")
         .mark_rule(strokeWidth=1.6)
         .encode(y=y("ci_low"), y2="ci_high", color=color),
         base.mark_line(strokeWidth=1.8).encode(y=y("value"), color=color, strokeDash=dash),
         base.mark_point(filled=True, size=42, opacity=1).encode(
-            y=y("value"), color=color, shape=shape, tooltip=_tooltip()
+            y=y("value"), color=color, shape=shape, tooltip=tooltip()
         ),
         base.transform_filter("datum.best").mark_point(style="best", shape="circle").encode(y=y("value")),
     ]
@@ -216,7 +220,8 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     )
 
 
-def _records(of: Curve) -> list[dict[str, Any]]:
+def records_of(of: Curve) -> list[dict[str, Any]]:
+    """Return what is drawn of a curve: a record per checkpoint."""
     values = [row.value for row in of.rows]
     around = zip([None, *values], [*values[1:], None], strict=False)
     return [
@@ -242,7 +247,7 @@ def value_text(row: Row) -> str:
     return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
 
 
-def _constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
+def constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
     """Return the band that a model stays in if it only changes its favourite position."""
     if of.constant is None:
         return []
@@ -278,8 +283,7 @@ def _x(paper: Paper, *, with_title: bool) -> alt.X:
         air = (last - first) * 0.025 or max(1.0, first * 0.1)
         ticks = linear_ticks(first, last) if last > first else [first]
         scale = alt.Scale(domain=[first - air, last + air], nice=False)
-    # Tokens are counted in billions, not in giga.
-    label = _SI if paper.x_title == "step" else f"replace({_SI}, 'G', 'B')"
+    label = SI if paper.x_title == "step" else TOKENS
     title = paper.x_title if with_title else None
     axis = alt.Axis(title=title, grid=False, values=ticks, labelExpr=label, labelOverlap=True)
     return alt.X("step:Q", scale=scale, axis=axis)
@@ -296,8 +300,14 @@ def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
             title=None, orient="top", direction="horizontal", columns=min(fitting, len(names)), symbolSize=110
         )
 
+    return looks_of(names, legend)
+
+
+def looks_of(names: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
+    """Return colour, shape and dash of the series of these names."""
+
     def scale(looks: Sequence[Any]) -> alt.Scale:
-        return alt.Scale(domain=names, range=[looks[i % len(looks)] for i in range(len(names))])
+        return alt.Scale(domain=list(names), range=[looks[i % len(looks)] for i in range(len(names))])
 
     return (
         alt.Color("series:N", scale=scale(PALETTE), legend=legend),
@@ -306,7 +316,8 @@ def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
     )
 
 
-def _tooltip() -> list[alt.Tooltip]:
+def tooltip() -> list[alt.Tooltip]:
+    """Return what a point says under the pointer."""
     return [
         alt.Tooltip("series:N"),
         alt.Tooltip("checkpoint:N"),

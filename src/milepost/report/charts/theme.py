@@ -57,6 +57,7 @@ def _config(ink: str, soft: str, faint: str, paper: str | None) -> dict[str, Any
             "constant": {"color": soft, "opacity": 0.16, "strokeWidth": 0},
             "chance": {"color": soft, "strokeDash": [5, 4], "strokeWidth": 1.2},
             "chance-label": {"color": soft, "fontSize": 10, "align": "left", "baseline": "middle"},
+            "pin": {"color": ink, "strokeWidth": 1.2, "opacity": 0.7},
             "best": {"color": ink, "strokeWidth": 1.3, "filled": False, "size": 150, "opacity": 1},
         },
     }

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Heading, Note, Quote, strong
+from milepost.analysis.pick_bias import position_name
+from milepost.report.blocks import (
+    Block,
+    Bullets,
+    Chart,
+    Choice,
+    Details,
+    Facts,
+    Heading,
+    Note,
+    Question,
+    Verdict,
+)
 from milepost.report.comparison.examples import Example, Examples
 from milepost.report.comparison.study import Study, Variant
 from milepost.report.comparison.tables import (
@@ -104,15 +116,27 @@ def _variant(study: Study, variant: Variant) -> Iterator[Block]:
 
 
 def _examples(examples: Examples) -> Iterator[Block]:
-    for word, docs in (("lost", examples.lost), ("gained", examples.gained)):
+    for verdict, docs in (
+        (Verdict("lost", "bad"), examples.lost),
+        (Verdict("gained", "good"), examples.gained),
+    ):
         for example in docs:
-            yield from _example(word, example)
+            yield _example(verdict, example)
 
 
-def _example(word: str, example: Example) -> Iterator[Block]:
-    yield strong(f"{word}: {example.task}, doc {example.doc_id}")
-    yield Quote(example.question)
-    if example.choices:
-        yield Bullets(example.choices)
-    target = (("right", example.target),) if example.target else ()
-    yield Facts((*target, ("original", example.original_answer), ("other", example.other_answer)))
+def _example(verdict: Verdict, example: Example) -> Question:
+    marked = example.target in example.choices
+    return Question(
+        f"{example.task}, doc {example.doc_id}",
+        example.question,
+        tuple(
+            Choice(position_name(place), text, is_right=text == example.target)
+            for place, text in enumerate(example.choices)
+        ),
+        (
+            *((("right", example.target),) if example.target and not marked else ()),
+            ("original", example.original_answer),
+            ("other", example.other_answer),
+        ),
+        verdict=verdict,
+    )
