@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-helm soak fuzz check format docs clean
+.PHONY: demo test test-slow test-helm soak fuzz check messages format docs clean
 
 # Train a tiny model on an invented world and measure it: about three minutes on two cores, no network.
 demo: $(READY)
@@ -50,6 +50,10 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Bring the catalogues of translations up to the texts of the code; says how many lack a translation.
+messages: $(READY)
+	$(BIN)/python -m translations.catalogue
 
 format: $(READY)
 	$(BIN)/ruff format .

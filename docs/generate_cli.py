@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from milepost.cli.main import COMMANDS, milepost
+from milepost.language import ENGLISH, speaking
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100
@@ -12,6 +13,11 @@ WIDTH = 100
 
 def help_text(name: str | None = None) -> str:
     """What `milepost --help`, or `milepost NAME --help`, prints at a fixed width."""
+    with speaking(ENGLISH):
+        return _help_text(name)
+
+
+def _help_text(name: str | None) -> str:
     wide = {"terminal_width": WIDTH, "max_content_width": WIDTH, "color": False}
     root = milepost.make_context("milepost", [], resilient_parsing=True, **wide)
     if name is None:

@@ -54,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         MILEPOST_CACHE=str(caches / "milepost"),
         HF_HUB_DISABLE_TELEMETRY="1",
         TOKENIZERS_PARALLELISM="false",
+        MILEPOST_LANG="en",
         OMP_NUM_THREADS="1",  # tiny models gain nothing from more, and lose much on a busy machine
         NO_PROXY="127.0.0.1",
         no_proxy="127.0.0.1",

@@ -2,12 +2,14 @@
 
 A wrong path, an unknown task or a mirror that is down raises a `MilepostError`: one line that says what is
 wrong and, where it helps, a hint that says what to do. The command line prints both without a traceback and
-exits with the error's code. Any other exception is a bug and keeps its traceback.
+exits with the error's code. Any other exception is a bug and keeps its traceback. `message` and `hint` are
+English, as records and logs keep them; `for_reader` returns both in the language of whoever reads them.
 """
 
 from __future__ import annotations
 
 from milepost.credentials import without_secrets
+from milepost.language import translated
 
 
 class MilepostError(Exception):
@@ -23,7 +25,13 @@ class MilepostError(Exception):
     def __init__(self, message: str, hint: str | None = None) -> None:
         self.message = without_secrets(message)
         self.hint = hint and without_secrets(hint)
+        self._as_given = message, hint
         super().__init__(self.message)
+
+    def for_reader(self) -> tuple[str, str | None]:
+        """Return message and hint in the reader's language."""
+        message, hint = self._as_given
+        return without_secrets(translated(message)), hint and without_secrets(translated(hint))
 
     @property
     def one_line(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 
 KEY = "option"
 """Key of an `Option` in a field's metadata."""
@@ -106,9 +107,11 @@ def json_object(flag: str, example: str) -> Callable[[Any], dict[str, Any] | Non
         try:
             parsed = json.loads(text)
         except ValueError as error:
-            raise MilepostError(f"{flag} is not valid JSON: {error}", example) from error
+            raise MilepostError(
+                Phrase("{flag} is not valid JSON: {error}", flag=flag, error=error), example
+            ) from error
         if not isinstance(parsed, dict):
-            raise MilepostError(f"{flag} is not a JSON object", example)
+            raise MilepostError(Phrase("{flag} is not a JSON object", flag=flag), example)
         return parsed
 
     return parse

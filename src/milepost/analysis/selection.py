@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.name_matching import close_names, matches
 from milepost.types import Measurement
 
@@ -73,7 +74,10 @@ def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> 
     for pattern in patterns:
         found = [name for name in names if matches(name, [pattern])]
         if not found:
-            raise ResultsError(f"no {field} matches `{pattern}`", _existing_names(pattern, names))
+            raise ResultsError(
+                Phrase("no {field} matches `{pattern}`", field=field, pattern=pattern),
+                _existing_names(pattern, names),
+            )
         wanted.update(found)
     return [row for row in rows if getattr(row, field) in wanted]
 

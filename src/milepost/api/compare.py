@@ -23,6 +23,7 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
+from milepost.language import Phrase
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 from milepost.sources import Overrides
@@ -139,7 +140,7 @@ def _check_folder(folder: Path) -> None:
 def _check_engine(engine: str | None, to_run: int) -> None:
     if engine == "openai" and to_run > 1:
         raise MilepostError(
-            f"a server holds one model, and {to_run} are to be run",
+            Phrase("a server holds one model, and {to_run} are to be run", to_run=to_run),
             "run each with `milepost run --engine openai` and a server of its own, then compare the RESULTS",
         )
 

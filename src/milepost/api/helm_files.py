@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.run.checkpoint_metrics import planned_docs, responses_of
 from milepost.run.later_metrics import stored_target
@@ -45,7 +46,8 @@ def export_helm(
             written += _export_one(index, out / "runs" / suite, plan_id, checkpoint)
     if not written:
         raise ResultsError(
-            f"{index.folder.path} has no statistics of HELM's", "milepost run SOURCE --helm ENTRY writes them"
+            Phrase("{path} has no statistics of HELM's", path=index.folder.path),
+            "milepost run SOURCE --helm ENTRY writes them",
         )
     return written
 

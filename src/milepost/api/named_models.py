@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError
+from milepost.language import Phrase
 from milepost.name_matching import matches
 from milepost.result_types import ModelAnswers
 from milepost.sources import Overrides, discover, fetch, identify, is_fetched
@@ -62,7 +63,10 @@ def name_models(names: Sequence[str], overrides: Overrides, *, has_tasks: bool) 
             found.append(NamedModel(role, name, results=results, checkpoint=checkpoint))
             continue
         if not has_tasks:
-            raise MilepostError(f"{name} is to be run, but on no task", "pass -t TASK,... or --suite pruning")
+            raise MilepostError(
+                Phrase("{name} is to be run, but on no task", name=name),
+                "pass -t TASK,... or --suite pruning",
+            )
         found.append(NamedModel(role, name, source=_last_checkpoint(name, overrides)))
     return found
 
@@ -129,7 +133,8 @@ def _only(answers: ModelAnswers, patterns: Sequence[str]) -> ModelAnswers:
     kept = {metric.task for metric in answers.measurements if wanted(metric.task, metric.parents)}
     if not kept:
         raise ResultsError(
-            f"{answers.results} has no metrics of {', '.join(patterns)}", "`milepost show` lists what it has"
+            Phrase("{results} has no metrics of {names}", results=answers.results, names=", ".join(patterns)),
+            "`milepost show` lists what it has",
         )
     return replace(
         answers,

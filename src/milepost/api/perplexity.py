@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from milepost.analysis.perplexity import TextPerplexity, comparability, tasks_of
 from milepost.api.evaluate import evaluate_config
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.results.perplexity import read_perplexities
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
@@ -67,7 +68,9 @@ def measure_perplexity(
     only = {*results.scored, *results.reused}
     found = read_perplexities(results.index(), only=only)
     if not found and not results.failures:
-        raise MilepostError(f"{results.path} has no perplexities", "run the same command again")
+        raise MilepostError(
+            Phrase("{path} has no perplexities", path=results.path), "run the same command again"
+        )
     return Perplexities(results=results, found=tuple(found), notes=tuple(comparability(found)))
 
 

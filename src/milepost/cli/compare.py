@@ -11,6 +11,7 @@ from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_blocks, say_json, tell, tell_failure
+from milepost.language import _
 
 
 @click.command("compare")
@@ -73,7 +74,7 @@ def _compare(
 
         say_blocks(comparison_summary(compared.study))
     for path in compared.files:
-        tell(f"wrote {path}")
+        tell(_("wrote {path}", path=path))
     for role, reason in compared.failures.items():
         tell_failure(role, reason)
     return 1 if compared.failures else 0

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from milepost.cli.output import say, say_json, tell
+from milepost.language import _
 from milepost.run.convert import Converted, convert
 from milepost.sources import Overrides, Steps, discover
 
@@ -48,13 +49,13 @@ def command(
     """
     overrides = Overrides(config=Path(config).expanduser() if config is not None else None, base=base)
     series = discover(source, Steps.parse(steps) if steps is not None else None, overrides)
-    done = []
+    done, lacking = [], _(" (it has no tokenizer)")
     for converted in convert(series, output_path, tokenizer):
         done.append(converted)
         if converted.folder is None:
-            tell(f"error: {converted.checkpoint.name}: {converted.problem or ''}")
+            tell(_("error: {name}: {reason}", name=converted.checkpoint.name, reason=converted.problem or ""))
         elif not as_json:
-            say(f"wrote {converted.folder}{'' if converted.tokenizer else ' (it has no tokenizer)'}")
+            say(_("wrote {path}", path=converted.folder) + ("" if converted.tokenizer else lacking))
     if as_json:
         say_json([_record(converted) for converted in done])
     return 1 if any(converted.folder is None for converted in done) else 0

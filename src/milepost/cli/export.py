@@ -9,6 +9,7 @@ import click
 from milepost.cli.output import say, say_json
 from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
+from milepost.language import Phrase, _
 from milepost.report.files import check_target, write_file
 from milepost.report.long_table import as_csv, as_parquet
 from milepost.results.selection import select_all_rows
@@ -60,7 +61,7 @@ def command(results: Path, kind: str | None, output: Path | None, as_json: bool)
         say_json({"format": kind, "files": [str(path) for path in written]})
     else:
         for path in written:
-            say(f"wrote {path}")
+            say(_("wrote {path}", path=path))
 
 
 def _kind_of(output: Path | None) -> str:
@@ -68,5 +69,8 @@ def _kind_of(output: Path | None) -> str:
         return "lm_eval"
     suffix = output.suffix.lower().lstrip(".")
     if suffix not in ("csv", "parquet"):
-        raise ResultsError(f"the name {output} does not say the format", f"pass --format {'|'.join(FORMATS)}")
+        raise ResultsError(
+            Phrase("the name {output} does not say the format", output=output),
+            Phrase("pass --format {names}", names="|".join(FORMATS)),
+        )
     return suffix

@@ -10,6 +10,7 @@ from milepost.analysis.leaderboard import At
 from milepost.cli.output import say, say_blocks, say_text, tell
 from milepost.cli.selection import patterns
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.report import leaderboard as report
 from milepost.report.files import check_target, write_file
 from milepost.results.leaderboard import read_leaderboard
@@ -99,4 +100,6 @@ def _at(text: str) -> At:
         return "last"
     if text.isdecimal():
         return int(text)
-    raise MilepostError(f"--at {text!r} is not a checkpoint", "pass best, last or a step such as 2000")
+    raise MilepostError(
+        Phrase("--at {text!r} is not a checkpoint", text=text), "pass best, last or a step such as 2000"
+    )

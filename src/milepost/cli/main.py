@@ -11,34 +11,36 @@ from types import TracebackType
 
 import click
 
+from milepost.cli.help_language import in_readers_language, prepare_click
 from milepost.cli.interrupts import Stopped
 from milepost.cli.options import spell_with_dashes
 from milepost.cli.output import tell
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
+from milepost.language import Phrase, _, translated
 from milepost.version import __version__
 
 COMMANDS = {
-    "start": "choose what to do from a menu",
-    "run": "score every checkpoint of one or more training runs",
-    "watch": "evaluate checkpoints as a training run writes them",
-    "list": "the checkpoints of a source, and whether they are complete",
-    "ppl": "one text in every convention of perplexity, and why they differ",
-    "show": "the table of a results folder",
-    "metrics": "compute the metrics of scores that were stored without them",
-    "status": "processes at work on a results folder, and how far they are",
-    "verify": "check every record of a results folder against its checksum",
-    "plot": "learning curves as PNG, SVG or HTML",
-    "questions": "single questions, and what each checkpoint picked",
-    "leaderboard": "several runs and published scores, ranked over all tasks",
-    "signal": "which tasks are worth watching at this scale, and by which metric",
-    "export": "results as lm_eval files, CSV or Parquet",
-    "convert": "checkpoints of any format as Hugging Face folders",
-    "pack": "check results and pack them into one file to hand in",
-    "lm-eval": "lm_eval's own command line, with the model `milepost` in it",
-    "compare": "models against an original, doc by doc: what pruning cost",
-    "doctor": "look for problems of this machine before a run",
-    "demo": "train a tiny model and evaluate it, offline, in a few minutes",
+    "start": Phrase("choose what to do from a menu"),
+    "run": Phrase("score every checkpoint of one or more training runs"),
+    "watch": Phrase("evaluate checkpoints as a training run writes them"),
+    "list": Phrase("the checkpoints of a source, and whether they are complete"),
+    "ppl": Phrase("one text in every convention of perplexity, and why they differ"),
+    "show": Phrase("the table of a results folder"),
+    "metrics": Phrase("compute the metrics of scores that were stored without them"),
+    "status": Phrase("processes at work on a results folder, and how far they are"),
+    "verify": Phrase("check every record of a results folder against its checksum"),
+    "plot": Phrase("learning curves as PNG, SVG or HTML"),
+    "questions": Phrase("single questions, and what each checkpoint picked"),
+    "leaderboard": Phrase("several runs and published scores, ranked over all tasks"),
+    "signal": Phrase("which tasks are worth watching at this scale, and by which metric"),
+    "export": Phrase("results as lm_eval files, CSV or Parquet"),
+    "convert": Phrase("checkpoints of any format as Hugging Face folders"),
+    "pack": Phrase("check results and pack them into one file to hand in"),
+    "lm-eval": Phrase("lm_eval's own command line, with the model `milepost` in it"),
+    "compare": Phrase("models against an original, doc by doc: what pruning cost"),
+    "doctor": Phrase("look for problems of this machine before a run"),
+    "demo": Phrase("train a tiny model and evaluate it, offline, in a few minutes"),
 }
 
 GARBAGE_THRESHOLD = 100_000
@@ -55,11 +57,14 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"milepost.cli.{cmd_name.replace('-', '_')}").command
-        return command
+        return in_readers_language(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, translated(what)) for name, what in COMMANDS.items()])
+
+    def get_help(self, ctx: click.Context) -> str:
+        return click.Group.get_help(in_readers_language(self), ctx)
 
 
 @click.group(
@@ -96,30 +101,31 @@ def _show_without_secrets(
 def main() -> None:
     """Run the command line; an error that a person can solve becomes a line, a hint and an exit code."""
     prepare_process()
+    prepare_click()
     try:
         status = milepost(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except MilepostError as error:
-        _tell_error(error.message, error.hint)
+        _tell_error(*error.for_reader())
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "milepost"
-        _tell_error(error.format_message(), f"`{where} --help` lists what it takes")
+        _tell_error(error.format_message(), _("`{command} --help` lists what it takes", command=where))
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as interrupt:
         stopped = interrupt.__cause__  # click makes an Abort of every KeyboardInterrupt
         if isinstance(stopped, Stopped):
-            click.echo(f"ended by {stopped}", err=True)
+            tell(_("ended by {signal}", signal=stopped))
             sys.exit(stopped.exit_code)
-        click.echo("interrupted", err=True)
+        tell(_("interrupted"))
         sys.exit(130)
 
 
 def _tell_error(message: str, hint: str | None) -> None:
     """Print an error and its hint, a line each; control characters in them are spelled out."""
-    tell(f"error: {message}")
+    tell(_("error: {message}", message=message))
     if hint:
-        tell(f"hint: {hint}")
+        tell(_("hint: {hint}", hint=hint))

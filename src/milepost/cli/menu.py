@@ -16,10 +16,11 @@ import click
 
 from milepost.cli.main import COMMANDS
 from milepost.errors import MilepostError
+from milepost.language import Phrase, _, ngettext, translated
 from milepost.safe_text import printable
 
 DEFAULT_RESULTS = "milepost-results"
-OWN = "names of your own choice"
+OWN = Phrase("names of your own choice")
 
 
 class EndOfInput(Exception):
@@ -63,7 +64,7 @@ class Dialogue:
                 return answer
             if answer.isdecimal() and 1 <= int(answer) <= len(keys):
                 return keys[int(answer) - 1]
-            self.say(f"a number from 1 to {len(keys)}, please")
+            self.say(_("a number from 1 to {n}, please", n=len(keys)))
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def choose_job(dialogue: Dialogue) -> Job:
     job.source = _source(dialogue)
     job.task_options = _tasks(dialogue)
     dialogue.say()
-    job.results = dialogue.ask("Results folder, new or of an earlier run", DEFAULT_RESULTS)
+    job.results = dialogue.ask(_("Results folder, new or of an earlier run"), DEFAULT_RESULTS)
     return job
 
 
@@ -98,7 +99,7 @@ def _source(dialogue: Dialogue) -> str:
 
     while True:
         dialogue.say()
-        source = dialogue.ask("Checkpoints: a folder, or hf://org/name@step-*")
+        source = dialogue.ask(_("Checkpoints: a folder, or hf://org/name@step-*"))
         try:
             found = discover_all([source])
         except MilepostError as error:
@@ -107,8 +108,16 @@ def _source(dialogue: Dialogue) -> str:
         for series in found:
             names = [checkpoint.name for checkpoint in series.checkpoints]
             broken = sum(checkpoint.problem is not None for checkpoint in series.checkpoints)
-            incomplete = f", {broken} of them not complete" if broken else ""
-            dialogue.say(f"{series.name}: {len(names)} checkpoints, {names[0]} to {names[-1]}{incomplete}")
+            incomplete = _(", {n} of them not complete", n=broken) if broken else ""
+            found_here = ngettext(
+                "{name}: {n} checkpoint, {first}",
+                "{name}: {n} checkpoints, {first} to {last}",
+                len(names),
+                name=series.name,
+                first=names[0],
+                last=names[-1],
+            )
+            dialogue.say(found_here + incomplete)
         return source
 
 
@@ -116,10 +125,13 @@ def _tasks(dialogue: Dialogue) -> list[str]:
     from milepost.tasks.suites import load_suite, suite_names
 
     suites = {name: load_suite(name) for name in suite_names()}
-    choices = {name: f"{len(suite.tasks)} tasks. {suite.about}" for name, suite in suites.items()}
+    choices = {
+        name: ngettext("{n} task.", "{n} tasks.", len(suite.tasks)) + " " + translated(suite.about)
+        for name, suite in suites.items()
+    }
     dialogue.say()
-    dialogue.say("Tasks:")
-    chosen = dialogue.choose("Which", {**choices, "others": OWN}, "early")
+    dialogue.say(_("Tasks:"))
+    chosen = dialogue.choose(_("Which"), {**choices, "others": translated(OWN)}, "early")
     return ["--suite", chosen] if chosen in suites else ["--tasks", _own_tasks(dialogue)]
 
 
@@ -128,7 +140,7 @@ def _own_tasks(dialogue: Dialogue) -> str:
     from milepost.tasks.settings import TaskSettings
 
     while True:
-        names = dialogue.ask("lm_eval task, group or tag names, with commas between them", "arc_easy,piqa")
+        names = dialogue.ask(_("lm_eval task, group or tag names, with commas between them"), "arc_easy,piqa")
         try:
             check_settings(
                 TaskSettings(names=tuple(name.strip() for name in names.split(",") if name.strip()))
@@ -144,13 +156,13 @@ def actions(job: Job) -> dict[str, tuple[str, list[str]]]:
     curve = str(Path(job.results).with_name(f"{Path(job.results).name}.png"))
     every = {
         "quick": (
-            "first, middle and last checkpoint, 100 docs per task; says how long it all takes",
+            _("first, middle and last checkpoint, 100 docs per task; says how long it all takes"),
             job.run("--quick"),
         ),
-        "run": ("every checkpoint, every doc; what is stored is not computed again", job.run()),
-        "show": (COMMANDS["show"], ["show", job.results]),
-        "plot": (COMMANDS["plot"], ["plot", job.results, "--output", curve]),
-        "questions": (COMMANDS["questions"], ["questions", job.results]),
+        "run": (_("every checkpoint, every doc; what is stored is not computed again"), job.run()),
+        "show": (translated(COMMANDS["show"]), ["show", job.results]),
+        "plot": (translated(COMMANDS["plot"]), ["plot", job.results, "--output", curve]),
+        "questions": (translated(COMMANDS["questions"]), ["questions", job.results]),
     }
     return every
 
@@ -171,9 +183,10 @@ def work(dialogue: Dialogue, call: Callable[[list[str]], object]) -> None:
     while True:
         offered = actions(job)
         dialogue.say()
-        dialogue.say("What now?")
-        choices = {name: what for name, (what, _) in offered.items()}
-        chosen = dialogue.choose("Choice", {**choices, "again": "choose anew", "end": "leave"}, default)
+        dialogue.say(_("What now?"))
+        choices = {name: what for name, (what, words) in offered.items()}
+        others = {"again": _("choose anew"), "end": _("leave")}
+        chosen = dialogue.choose(_("Choice"), {**choices, **others}, default)
         if chosen == "end":
             return
         if chosen == "again":
@@ -192,6 +205,7 @@ def work(dialogue: Dialogue, call: Callable[[list[str]], object]) -> None:
 
 
 def _tell(dialogue: Dialogue, error: MilepostError) -> None:
-    dialogue.say(error.message)
-    if error.hint:
-        dialogue.say(f"({error.hint})")
+    message, hint = error.for_reader()
+    dialogue.say(message)
+    if hint:
+        dialogue.say(f"({hint})")

@@ -10,6 +10,7 @@ from milepost.cli.evaluation_options import log_level
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_blocks, say_json, tell
 from milepost.cli.selection import results_argument
+from milepost.language import _
 
 
 @click.command("metrics")
@@ -49,7 +50,12 @@ def command(
     elif records:
         say_blocks(Results.open(results).table().blocks)
     if report.unscored:
-        tell(f"{len(report.unscored)} checkpoints lack scores: repeat the command that began them")
+        tell(
+            _(
+                "{n_unscored} checkpoints lack scores: repeat the command that began them",
+                n_unscored=len(report.unscored),
+            )
+        )
     if not (report.computed or report.lacking or report.unscored):
-        tell("every checkpoint with scores has its metrics")
+        tell(_("every checkpoint with scores has its metrics"))
     return 1 if report.lacking else 0

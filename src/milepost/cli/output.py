@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from milepost.language import _
 from milepost.report.json_text import json_text
 from milepost.safe_text import printable
 
@@ -35,7 +36,7 @@ def tell_notes(notes: Iterable[str]) -> None:
 
 def tell_failure(name: str, reason: str) -> None:
     """Print what failed, and why."""
-    tell(f"failed: {name}: {reason}")
+    tell(_("failed: {name}: {reason}", name=name, reason=reason))
 
 
 def say_marked(mark: str, colour: str, text: str) -> None:

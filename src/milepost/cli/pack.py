@@ -8,6 +8,7 @@ import click
 
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument
+from milepost.language import _
 
 
 @click.command("pack")
@@ -74,5 +75,12 @@ def command(
         written = {"path": str(packed.path), "files": packed.n_files, "bytes": packed.n_bytes}
         say_json({**written, "sha256": packed.sha256, "notes": packed.notes})
     else:
-        say(f"wrote {packed.path}: {packed.n_files} files, {packed.n_bytes:,} bytes")
-        say(f"sha256 {packed.sha256}")
+        say(
+            _(
+                "wrote {path}: {n_files} files, {n_bytes:,} bytes",
+                path=packed.path,
+                n_files=packed.n_files,
+                n_bytes=packed.n_bytes,
+            )
+        )
+        say(_("sha256 {sha256}", sha256=packed.sha256))

@@ -10,6 +10,7 @@ import click
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
+from milepost.language import Phrase, _
 from milepost.report.chart_files import write_chart
 from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.report.notes import left_out_notes
@@ -103,7 +104,7 @@ def command(
     if as_json:
         say_json({"path": str(output), "tasks": tasks, "notes": notes})
     else:
-        say(f"wrote {output}")
+        say(_("wrote {path}", path=output))
 
 
 def _draw(
@@ -130,6 +131,7 @@ def _tokens(given: tuple[str, ...]) -> dict[str, float]:
             found[series] = 0.0
         if not 0 < found[series] < float("inf"):
             raise ResultsError(
-                f"--tokens-per-step {text!r} is not a number of tokens", "65536, or SERIES=65536"
+                Phrase("--tokens-per-step {text!r} is not a number of tokens", text=text),
+                "65536, or SERIES=65536",
             )
     return found

@@ -11,6 +11,7 @@ from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
+from milepost.language import _
 from milepost.report.files import CHART_SUFFIXES, check_target
 
 
@@ -82,6 +83,6 @@ def _measure(sources: tuple[str, ...], *, plot: Path | None, as_json: bool, **op
         # The conventions that are reported, not the steps between them.
         tasks = list(dict.fromkeys(convention.task for convention in measured.found[0].conventions))
         measured.results.plot(plot, tasks=tasks)
-        tell(f"wrote {plot}")
-    tell(f"results in {measured.results.path}")
+        tell(_("wrote {path}", path=plot))
+    tell(_("results in {path}", path=measured.results.path))
     return 1 if measured.results.failures else 0

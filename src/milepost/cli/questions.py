@@ -10,6 +10,7 @@ from milepost.analysis.questions import Kind, join_histories, select_docs, step_
 from milepost.cli.output import say, say_blocks, say_json
 from milepost.cli.selection import patterns, results_argument
 from milepost.errors import ResultsError
+from milepost.language import Phrase, _
 from milepost.report.blocks import Note
 from milepost.report.questions import (
     LEGEND,
@@ -80,7 +81,7 @@ def command(
         say_blocks([Note(LEGEND)])
     else:
         several = any(len(history.checkpoints) > 1 for history in histories)
-        say("no such question" if several else ONE_CHECKPOINT)
+        say(_("no such question") if several else ONE_CHECKPOINT)
 
 
 def _find(
@@ -102,8 +103,13 @@ def _refuse_unknown(histories: list[PickHistory], lacking: set[int]) -> None:
     if lacking:
         first = histories[0]
         raise ResultsError(
-            f"none of these tasks has a doc {', '.join(map(str, sorted(lacking)))}",
-            f"{first.task} has docs {first.doc_id.min()} to {first.doc_id.max()}",
+            Phrase("none of these tasks has a doc {names}", names=", ".join(map(str, sorted(lacking)))),
+            Phrase(
+                "{task} has docs {min} to {max}",
+                task=first.task,
+                min=first.doc_id.min(),
+                max=first.doc_id.max(),
+            ),
         )
 
 

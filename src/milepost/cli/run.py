@@ -11,6 +11,7 @@ from milepost.cli.evaluation_options import evaluation_options, log_level, may_a
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.cli.selection import tell_versions
+from milepost.language import _
 
 if TYPE_CHECKING:
     from milepost.api.results import Results
@@ -53,7 +54,7 @@ def go_on_detached(output_path: Path, as_json: bool) -> int:
 
     is_new = not output_path.exists()
     ResultsFolder.create(output_path)
-    more = f"how far:      milepost status {output_path}"
+    more = _("how far:      milepost status {path}", path=output_path)
     return detached(output_path, as_json, more, is_new=is_new)
 
 
@@ -76,11 +77,11 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     if as_json:
         say_json({"pid": started.pid, "log": str(started.log)})
         return 0
-    say(f"process {started.pid} goes on without this terminal")
-    say(f"follow it:    tail -f {started.log}")
+    say(_("process {pid} goes on without this terminal", pid=started.pid))
+    say(_("follow it:    tail -f {log}", log=started.log))
     for line in more:
         say(line)
-    say(f"end it:       kill {started.pid}   (the same command goes on from there)")
+    say(_("end it:       kill {pid}   (the same command goes on from there)", pid=started.pid))
     return 0
 
 
@@ -118,7 +119,12 @@ def _save_plan(sources: tuple[str, ...], folder: Path, options: dict[str, Any]) 
     arguments = as_arguments(given)
     arguments.pop("ask")
     save_plan(sources, arguments.pop("tasks"), folder, **arguments)
-    tell(f"plan saved in {folder}; score it with:  milepost run SOURCE --plan {folder} -o RESULTS")
+    tell(
+        _(
+            "plan saved in {folder}; score it with:  milepost run SOURCE --plan {folder} -o RESULTS",
+            folder=folder,
+        )
+    )
     return 0
 
 
@@ -132,13 +138,21 @@ def print_results(results: Results, as_json: bool) -> None:
         tell_versions(results.index(), results.rows())
     for name, reason in results.failures.items():
         tell_failure(name, reason)
-    counts = {"scored": results.scored, "already scored": results.reused, "failed": results.failures}
-    done = ", ".join(f"{len(names)} {what}" for what, names in counts.items() if names)
-    tell(f"{done}; results in {results.path}")
+    counts = {
+        _("{n} scored", n=len(results.scored)): results.scored,
+        _("{n} already scored", n=len(results.reused)): results.reused,
+        _("{n} failed", n=len(results.failures)): results.failures,
+    }
+    done = ", ".join(what for what, names in counts.items() if names)
+    tell(_("{done}; results in {path}", done=done, path=results.path))
     if results.without_metrics:
         tell(
-            f"{len(results.without_metrics)} have scores and no metrics yet; compute them where lm_eval is"
-            f" installed:  milepost metrics {results.path}"
+            _(
+                "{n} have scores and no metrics yet; compute them where lm_eval is"
+                " installed:  milepost metrics {path}",
+                n=len(results.without_metrics),
+                path=results.path,
+            )
         )
 
 
@@ -146,7 +160,13 @@ def _tell_full_job(job: FullJob) -> None:
     from milepost.run.timing import format_duration
 
     tell(
-        f"the full job, {job.n_checkpoints} checkpoints x {job.n_docs:,} docs: about"
-        f" {format_duration(job.seconds)} (measured here: {job.tokens_per_s:,.0f} tokens/s)"
+        _(
+            "the full job, {n_checkpoints} checkpoints x {n_docs:,} docs: about"
+            " {duration} (measured here: {tokens_per_s:,.0f} tokens/s)",
+            n_checkpoints=job.n_checkpoints,
+            n_docs=job.n_docs,
+            duration=format_duration(job.seconds),
+            tokens_per_s=job.tokens_per_s,
+        )
     )
     tell(f"  {job.command}")

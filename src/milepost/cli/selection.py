@@ -11,6 +11,7 @@ import click
 
 from milepost.cli.output import tell, tell_notes
 from milepost.errors import ResultsError
+from milepost.language import Phrase, _
 from milepost.report.notes import left_out_notes, version_notes
 from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
@@ -63,13 +64,21 @@ def tell_without_metrics(index: ResultsIndex) -> None:
     command = f"milepost metrics {shlex.quote(str(results))}"
     if waiting and not index.scored:
         raise ResultsError(
-            f"{results}: {len(waiting)} checkpoints have scores and no metrics yet",
-            f"`{command}` computes them where lm_eval is installed",
+            Phrase(
+                "{results}: {n_waiting} checkpoints have scores and no metrics yet",
+                results=results,
+                n_waiting=len(waiting),
+            ),
+            Phrase("`{command}` computes them where lm_eval is installed", command=command),
         )
     if waiting:
         tell(
-            f"note: {len(waiting)} more checkpoints have scores and no metrics yet; compute them where"
-            f" lm_eval is installed:  {command}"
+            _(
+                "note: {n_waiting} more checkpoints have scores and no metrics yet; compute them where"
+                " lm_eval is installed:  {command}",
+                n_waiting=len(waiting),
+                command=command,
+            )
         )
 
 

@@ -8,6 +8,7 @@ import click
 
 from milepost.cli.output import say_json
 from milepost.errors import MilepostError
+from milepost.language import _
 
 
 @click.command("start")
@@ -26,7 +27,9 @@ def command(as_json: bool) -> None:
             offered = actions(choose_job(dialogue))
             say_json({name: command_line(words) for name, (_, words) in offered.items()})
         else:
-            dialogue.say("Milepost measures every checkpoint of a training run. Enter takes what is in [ ].")
+            dialogue.say(
+                _("Milepost measures every checkpoint of a training run. Enter takes what is in [ ].")
+            )
             work(dialogue, call)
     except EndOfInput:
         if as_json or (dialogue.n_answers == 0 and not sys.stdin.isatty()):

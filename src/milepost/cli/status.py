@@ -10,6 +10,7 @@ import click
 
 from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import results_argument
+from milepost.language import _
 from milepost.store import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
 
@@ -25,33 +26,56 @@ def command(results: Path, as_json: bool) -> None:
         return
     for worker in status.workers:
         record = worker.record
-        where = f", at {record['series']} {record['checkpoint']}" if "checkpoint" in record else ""
+        at = {name: record.get(name) for name in ("series", "checkpoint")}
+        where = _(", at {series} {checkpoint}", **at) if at["checkpoint"] else ""
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record["since"]))
-        state = "stopped" if worker.stopped else "running"
-        say(f"{state}: process {record['pid']} on {record['host']} since {since}{where}")
+        state = _("stopped") if worker.stopped else _("running")
+        say(
+            _(
+                "{state}: process {pid} on {host} since {since}{where}",
+                state=state,
+                pid=record["pid"],
+                host=record["host"],
+                since=since,
+                where=where,
+            )
+        )
     if not status.workers:
-        say("nothing is running")
+        say(_("nothing is running"))
     for series in status.series:
         _say_series(series, running=bool(status.workers))
 
 
 def _say_series(series: SeriesStatus, *, running: bool) -> None:
-    say(f"{series.series}: {series.n_done} of {len(series.checkpoints)} checkpoints done")
+    say(
+        _(
+            "{series}: {n_done} of {n_checkpoints} checkpoints done",
+            series=series.series,
+            n_done=series.n_done,
+            n_checkpoints=len(series.checkpoints),
+        )
+    )
     for checkpoint in series.checkpoints:
         if checkpoint.failure is not None:
-            say(f"  {checkpoint.checkpoint}: failed: {checkpoint.failure}")
+            say(
+                _(
+                    "  {checkpoint}: failed: {failure}",
+                    checkpoint=checkpoint.checkpoint,
+                    failure=checkpoint.failure,
+                )
+            )
         elif not checkpoint.has_metrics:
             say(f"  {checkpoint.checkpoint}: {_progress(checkpoint)}")
     all_done = all(checkpoint.has_metrics for checkpoint in series.checkpoints)
     if not all_done and not running and series.command:
-        tell(f"go on with:  {series.command}")
+        tell(_("go on with:  {command}", command=series.command))
 
 
 def _progress(checkpoint: CheckpointStatus) -> str:
     if checkpoint.shards_done == checkpoint.shards:
-        return "all scored, metrics to come"
+        return _("all scored, metrics to come")
     done = checkpoint.shards_done
-    return f"{done} of {checkpoint.shards} shards" if done else "not begun"
+    return _("{done} of {n} shards", done=done, n=checkpoint.shards) if done else _("not begun")
 
 
 def _record(status: Status) -> dict[str, Any]:

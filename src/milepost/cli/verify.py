@@ -9,6 +9,7 @@ import click
 
 from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import results_argument
+from milepost.language import _
 from milepost.safe_text import printable
 from milepost.store.verify import Finding, Verification, repair, verify
 
@@ -35,14 +36,20 @@ def command(results: Path, with_repair: bool, as_json: bool) -> int:
 
 def _say_findings(found: Verification, repaired: bool) -> None:
     for finding in found.findings:
-        removed = " (removed)" if repaired and finding.kind != "missing" else ""
+        removed = _(" (removed)") if repaired and finding.kind != "missing" else ""
         say(f"{finding.kind}: {_where(found, finding)}: {finding.reason}{removed}")
     wrong = [finding for finding in found.findings if finding.kind != "left over"]
-    say(f"{found.n_checked} records read, {len(wrong)} damaged or missing")
+    say(
+        _(
+            "{n_checked} records read, {n_wrong} damaged or missing",
+            n_checked=found.n_checked,
+            n_wrong=len(wrong),
+        )
+    )
     if wrong and not repaired:
-        tell(f"remove what is damaged:  milepost verify {found.results.path} --repair")
+        tell(_("remove what is damaged:  milepost verify {path} --repair", path=found.results.path))
     for command in dict.fromkeys(finding.redo for finding in wrong):
-        tell(f"compute it again:  {command or 'the command that made these results'}")
+        tell(_("compute it again:  {command}", command=command or _("the command that made these results")))
 
 
 def _record(found: Verification, repaired: bool) -> dict[str, Any]:

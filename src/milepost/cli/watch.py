@@ -12,6 +12,7 @@ from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_json, tell
+from milepost.language import _
 
 AT_PLATEAU = 3
 """The exit status of a watch that `--stop-when` ends."""
@@ -92,7 +93,7 @@ def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> 
     elif as_json:
         say_json([])
     if watched.ended is EndReason.PLATEAU:
-        tell("no curve shows an improvement any more (--stop-when plateau)")
+        tell(_("no curve shows an improvement any more (--stop-when plateau)"))
         return AT_PLATEAU
     return 1 if watched.results is not None and watched.results.failures else 0
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.plan.string_encoder import Key, StringEncoder
 from milepost.plan.windows import rolling
 from milepost.types import Request, Sequences
@@ -158,9 +159,17 @@ def _room(task: str, request: Request, max_length: int) -> int:
     n_new = request.generation.max_new_tokens
     if n_new >= max_length:
         raise TaskError(
-            f"{task}: max_gen_toks is {n_new}, but the model's context has {max_length} tokens"
-            " for prompt and text together",
-            f"pass --gen-kwargs max_gen_toks=N with N below {max_length}, or leave this task out",
+            Phrase(
+                "{task}: max_gen_toks is {n_new}, but the model's context has {max_length} tokens"
+                " for prompt and text together",
+                task=task,
+                n_new=n_new,
+                max_length=max_length,
+            ),
+            Phrase(
+                "pass --gen-kwargs max_gen_toks=N with N below {max_length}, or leave this task out",
+                max_length=max_length,
+            ),
         )
     return max_length - n_new
 

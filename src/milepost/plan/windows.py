@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.types import Windows, usual_stride
 
 USUAL_SIZE = 2048
@@ -41,7 +42,12 @@ def window_size(task: str, windows: Windows, max_length: int) -> int:
         return min(USUAL_SIZE, max_length)
     if windows.size > max_length:
         raise TaskError(
-            f"{task}: windows of {windows.size} tokens, but the model's context is {max_length}",
+            Phrase(
+                "{task}: windows of {size} tokens, but the model's context is {max_length}",
+                task=task,
+                size=windows.size,
+                max_length=max_length,
+            ),
             _smaller(max_length),
         )
     return windows.size
@@ -59,7 +65,12 @@ def cut(task: str, windows: Windows, n_tokens: int, max_length: int) -> list[Win
     else:
         if n_tokens < size:
             raise TaskError(
-                f"{task}: the text has {n_tokens} tokens, fewer than one window of {size}",
+                Phrase(
+                    "{task}: the text has {n_tokens} tokens, fewer than one window of {size}",
+                    task=task,
+                    n_tokens=n_tokens,
+                    size=size,
+                ),
                 _smaller(n_tokens) if n_tokens > 1 else "give a longer text",
             )
         if windows.kind == "fixed":
@@ -68,7 +79,10 @@ def cut(task: str, windows: Windows, n_tokens: int, max_length: int) -> list[Win
             found = sliding(n_tokens, size, _stride(task, windows, size))
     if not found:
         raise TaskError(
-            f"{task}: the text has {n_tokens} tokens, too few to predict any", "give a longer text"
+            Phrase(
+                "{task}: the text has {n_tokens} tokens, too few to predict any", task=task, n_tokens=n_tokens
+            ),
+            "give a longer text",
         )
     return found
 
@@ -111,8 +125,16 @@ def _stride(task: str, windows: Windows, size: int) -> int:
     stride = usual_stride(size) if windows.stride is None else windows.stride
     if stride > size:
         raise TaskError(
-            f"{task}: a stride of {stride} tokens skips tokens between windows of {size}",
-            f"pass --stride {size} or less (`milepost run`: --metadata '{{\"stride\": {size}}}')",
+            Phrase(
+                "{task}: a stride of {stride} tokens skips tokens between windows of {size}",
+                task=task,
+                stride=stride,
+                size=size,
+            ),
+            Phrase(
+                "pass --stride {size} or less (`milepost run`: --metadata '{{\"stride\": {size}}}')",
+                size=size,
+            ),
         )
     return stride
 

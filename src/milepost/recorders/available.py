@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
 from milepost.recorders.recording import Recording
 
@@ -21,9 +22,15 @@ def check_recorder(name: str) -> None:
         RecorderError: not installed; the hint is the pip command.
     """
     if name not in RECORDERS:
-        raise MilepostError(f"there is no recorder {name!r}", f"use one of {', '.join(RECORDERS)}")
+        raise MilepostError(
+            Phrase("there is no recorder {name!r}", name=name),
+            Phrase("use one of {names}", names=", ".join(RECORDERS)),
+        )
     if name != "none" and not is_installed(name):
-        raise RecorderError(f"the recorder {name} is not installed", f"pip install 'milepost[{name}]'")
+        raise RecorderError(
+            Phrase("the recorder {name} is not installed", name=name),
+            Phrase("pip install 'milepost[{name}]'", name=name),
+        )
 
 
 def open_recording(name: str, project: str = DEFAULT_PROJECT) -> Recording | None:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from milepost.language import Phrase
 from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 
 SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
@@ -51,7 +52,9 @@ class TrackioRecorder:
                     auto_log_cpu=False,
                 )
             except (OSError, ValueError) as error:
-                raise RecorderError(f"trackio: {error}", "check the variables TRACKIO_*") from error
+                raise RecorderError(
+                    Phrase("trackio: {error}", error=error), "check the variables TRACKIO_*"
+                ) from error
             run.log(dict(entries), step=step)
             run.finish()
 

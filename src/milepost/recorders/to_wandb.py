@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from milepost.language import Phrase
 from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 from milepost.store import safe_paths as inside
 
@@ -40,7 +41,7 @@ class WandbRecorder:
         try:
             self._run = _open(wandb, run, mode)
         except (wandb.errors.Error, OSError) as error:
-            raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
+            raise RecorderError(Phrase("wandb: {error}", error=_short(error)), OFFLINE_HINT) from error
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
         self.where = f"wandb: {self._place(mode, reason)}"
@@ -57,7 +58,7 @@ class WandbRecorder:
         try:
             self._run.log({**at, **metrics, **wandb_tables})
         except (self._wandb.errors.Error, OSError) as error:
-            raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
+            raise RecorderError(Phrase("wandb: {error}", error=_short(error)), OFFLINE_HINT) from error
 
         self._wait_for_file(size)
 
@@ -65,7 +66,7 @@ class WandbRecorder:
         try:
             self._run.finish()
         except (self._wandb.errors.Error, OSError) as error:
-            raise RecorderError(f"wandb: {_short(error)}", OFFLINE_HINT) from error
+            raise RecorderError(Phrase("wandb: {error}", error=_short(error)), OFFLINE_HINT) from error
 
     def _file_size(self) -> int:
         path = Path(self._run.dir).parent / f"run-{self._run.id}.wandb"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from milepost.analysis.leaderboard.entries import Baseline, BoardColumn
 from milepost.analysis.metric_kinds import value_range
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.name_matching import close_or_first
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]
     try:
         root = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ResultsError(f"--baselines {path}: {getattr(error, 'strerror', None) or 'no text'}") from error
+        raise ResultsError(
+            Phrase(
+                "--baselines {path}: {value}", path=path, value=getattr(error, "strerror", None) or "no text"
+            )
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
@@ -60,10 +65,14 @@ class _Reader:
 
     def models(self, root: yaml.Node | None) -> list[Baseline]:
         if root is None:
-            raise ResultsError(f"{self.path} is empty", "MODEL: {TASK: FIGURE}, one model after the other")
+            raise ResultsError(
+                Phrase("{path} is empty", path=self.path), "MODEL: {TASK: FIGURE}, one model after the other"
+            )
         found = [self._model(key.value, node) for key, node in self._entries(root, "models")]
         if not found:
-            raise ResultsError(f"{self.path} names no model", "MODEL: {TASK: FIGURE}, one after the other")
+            raise ResultsError(
+                Phrase("{path} names no model", path=self.path), "MODEL: {TASK: FIGURE}, one after the other"
+            )
         return found
 
     def _model(self, name: str, node: yaml.Node) -> Baseline:
@@ -110,19 +119,23 @@ class _Reader:
         import yaml
 
         if not isinstance(node, yaml.MappingNode):
-            raise ResultsError(f"{self._at(node)}: {what} must be `name: value` pairs")
+            raise ResultsError(
+                Phrase("{at}: {what} must be `name: value` pairs", at=self._at(node), what=what)
+            )
         seen: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise ResultsError(f"{self._at(key)}: a name must be plain text")
+                raise ResultsError(Phrase("{at}: a name must be plain text", at=self._at(key)))
             if key.value in seen:
-                raise ResultsError(f"{self._at(key)}: {key.value} stands there twice")
+                raise ResultsError(
+                    Phrase("{at}: {value} stands there twice", at=self._at(key), value=key.value)
+                )
             seen.add(key.value)
             yield key, value
 
     def _unknown(self, node: yaml.ScalarNode, what: str, there: Iterable[str]) -> ResultsError:
         near = close_or_first(node.value, there, n=3)
-        return ResultsError(f"{self._at(node)}: {what}", f"there is: {', '.join(near)}")
+        return ResultsError(f"{self._at(node)}: {what}", Phrase("there is: {names}", names=", ".join(near)))
 
     def _at(self, node: yaml.Node) -> str:
         return f"{self.path} line {node.start_mark.line + 1}"

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from milepost.errors import TokenizerError
+from milepost.language import Phrase
 from milepost.run.time_limit import time_limit
 
 MOST_SECONDS = 10.0
@@ -43,7 +44,7 @@ def choose_chat_template(tokenizer: Any, chosen: bool | str) -> None:
     name = chosen if isinstance(chosen, str) else "default"
     if name not in templates:
         raise TokenizerError(
-            f"--apply-chat-template: the tokenizer has no chat template {name!r}",
+            Phrase("--apply-chat-template: the tokenizer has no chat template {name!r}", name=name),
             "it has " + ", ".join(sorted(templates)),
         )
     tokenizer.chat_template = templates[name]
@@ -78,6 +79,9 @@ def render_chat(tokenizer: Any, messages: list[dict[str, str]], add_generation_p
 
 def _endless_template() -> TokenizerError:
     return TokenizerError(
-        f"the model's chat template takes more than {MOST_SECONDS:.0f} s for one prompt",
+        Phrase(
+            "the model's chat template takes more than {MOST_SECONDS:.0f} s for one prompt",
+            MOST_SECONDS=MOST_SECONDS,
+        ),
         "leave out --apply-chat-template, or pass --tokenizer PATH with a sound one",
     )

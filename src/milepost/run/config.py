@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from milepost.credentials import remember, without_secrets
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.options import option, options_of, words_of
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.run.software_versions import can_compute_metrics
@@ -93,7 +94,8 @@ def _batch_tokens(given: str | int) -> int | None:
         return int(given)
     except ValueError as error:
         raise MilepostError(
-            f"--batch-size {given!r} is not a number", "pass auto, or tokens per forward pass such as 8192"
+            Phrase("--batch-size {given!r} is not a number", given=given),
+            "pass auto, or tokens per forward pass such as 8192",
         ) from error
 
 
@@ -256,9 +258,13 @@ class EvalConfig:
         if not self.sources:
             raise MilepostError("no SOURCE given", "name a folder of checkpoints or hf://org/name@step-*")
         if self.dtype not in DTYPES:
-            raise MilepostError(f"unknown dtype {self.dtype!r}", "one of " + ", ".join(DTYPES))
+            raise MilepostError(
+                Phrase("unknown dtype {dtype!r}", dtype=self.dtype), "one of " + ", ".join(DTYPES)
+            )
         if self.engine not in ENGINES:
-            raise MilepostError(f"unknown engine {self.engine!r}", "one of " + ", ".join(ENGINES))
+            raise MilepostError(
+                Phrase("unknown engine {engine!r}", engine=self.engine), "one of " + ", ".join(ENGINES)
+            )
         if (self.engine == "openai") != (self.base_url is not None):
             raise MilepostError(
                 "--engine openai and --base-url go together",
@@ -266,12 +272,16 @@ class EvalConfig:
             )
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise MilepostError(
-                f"--batch-size {self.batch_tokens} is not positive", "pass auto or a token count"
+                Phrase("--batch-size {batch_tokens} is not positive", batch_tokens=self.batch_tokens),
+                "pass auto or a token count",
             )
         if self.shard_tokens < 1:
             raise MilepostError(
-                f"--shard-tokens {self.shard_tokens} is not positive",
-                f"omit it to use the default ({DEFAULT_SHARD_TOKENS:,})",
+                Phrase("--shard-tokens {shard_tokens} is not positive", shard_tokens=self.shard_tokens),
+                Phrase(
+                    "omit it to use the default ({DEFAULT_SHARD_TOKENS:,})",
+                    DEFAULT_SHARD_TOKENS=DEFAULT_SHARD_TOKENS,
+                ),
             )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 
 
 def resolve_device(device: str) -> str:
@@ -23,4 +24,6 @@ def resolve_device(device: str) -> str:
     devices = ["cpu", *(["mps"] if has_mps else []), *(["cuda"] if gpus else []), *gpus]
     if device in devices:
         return device
-    raise MilepostError(f"there is no device {device!r} here", "auto, or one of " + ", ".join(devices))
+    raise MilepostError(
+        Phrase("there is no device {device!r} here", device=device), "auto, or one of " + ", ".join(devices)
+    )

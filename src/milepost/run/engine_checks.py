@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from milepost.engine.generate.sampling_support import check_sampling_options
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.inference import Inference
@@ -30,7 +31,10 @@ def check_engine(config: EvalConfig, checkpoints: Sequence[Checkpoint], plans: I
 def _check_served(config: EvalConfig, checkpoints: Sequence[Checkpoint]) -> None:
     if len(checkpoints) != 1:
         raise MilepostError(
-            f"a server holds one model, and SOURCE stands for {len(checkpoints)} checkpoints",
+            Phrase(
+                "a server holds one model, and SOURCE stands for {n_checkpoints} checkpoints",
+                n_checkpoints=len(checkpoints),
+            ),
             "name the one that is served, for example with --steps 1000:1000",
         )
     connect(config)

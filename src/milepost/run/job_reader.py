@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
+from milepost.language import Phrase
 from milepost.run.context import RunContext
 from milepost.run.jobs import CheckpointJob
 from milepost.sources import fetch, identify
@@ -73,7 +74,9 @@ class JobReader:
                 held=held,
             )
             if identify(checkpoint, cache_folder(), hash_file) != identity:
-                raise CheckpointError(f"{checkpoint.source} changed while it was being read")
+                raise CheckpointError(
+                    Phrase("{source} changed while it was being read", source=checkpoint.source)
+                )
         except (CheckpointError, SourceError) as error:
             return ReadJob(job, problem=error)
         return ReadJob(job, weights)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.store import safe_paths as inside
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
@@ -36,7 +37,9 @@ def parse_level(name: str) -> int:
     """
     level = logging.getLevelName(name.upper())
     if not isinstance(level, int):
-        raise MilepostError(f"unknown log level {name!r}", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
+        raise MilepostError(
+            Phrase("unknown log level {name!r}", name=name), "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+        )
     return level
 
 

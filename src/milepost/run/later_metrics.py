@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import MilepostError, TaskError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
 from milepost.run.checkpoint_metrics import ensure_metrics
@@ -165,8 +166,11 @@ def _load_tasks(
         own = {task: how for task, how in counting["tasks"].items() if source_of(how) == name}
         if (what := tasks.find_difference({**counting, "tasks": own}, hashes)) is not None:
             raise TaskError(
-                f"{name} has other {what} here than when the scores were made",
-                f"compute the metrics with the {name}, data and task files that the plan was made with",
+                Phrase("{name} has other {what} here than when the scores were made", name=name, what=what),
+                Phrase(
+                    "compute the metrics with the {name}, data and task files that the plan was made with",
+                    name=name,
+                ),
             )
     return PlannedTasks(plan, settings, models, loaded)
 

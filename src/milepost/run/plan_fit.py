@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from milepost.errors import MilepostError, TokenizerError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.planning import as_json
 from milepost.run.series import PreparedSeries
@@ -28,8 +29,12 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
     """
     if series.max_length != plan.max_length:
         raise MilepostError(
-            f"the saved plan is for a context of {plan.max_length:,} tokens, {series.name} has"
-            f" {series.max_length:,}",
+            Phrase(
+                "the saved plan is for a context of {max_length:,} tokens, {name} has {own:,}",
+                max_length=plan.max_length,
+                name=series.name,
+                own=series.max_length,
+            ),
             "save a plan of this model",
         )
     made_for = plan.settings.get("generation_defaults")
@@ -37,8 +42,11 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
         for checkpoint, own in series.generations.items():
             if as_json(own) != made_for:
                 raise MilepostError(
-                    f"generation_config.json of {checkpoint.name} differs from the one that the saved plan"
-                    " was made with",
+                    Phrase(
+                        "generation_config.json of {name} differs from the one that the saved plan"
+                        " was made with",
+                        name=checkpoint.name,
+                    ),
                     "leave it out with --steps, and save a plan for it",
                 )
     if series.tokenizer_id == plan.tokenizer_id:
@@ -46,7 +54,7 @@ def check_plan_fits(plan: Plan, series: PreparedSeries) -> None:
     made_with = plan.settings["versions"]
     if all(made_with.get(name) == versions().get(name) for name in _TOKENIZES):
         raise TokenizerError(
-            f"{series.name} has another tokenizer than the saved plan was made with",
+            Phrase("{name} has another tokenizer than the saved plan was made with", name=series.name),
             "save a plan of this model",
         )
     logger.warning(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.plan.plan_files import load_plan, save_plan
 from milepost.run.plan_cache import write_docs
@@ -26,7 +27,7 @@ def read_saved_plan(folder: Path) -> PlannedTasks:
         settings = TaskSettings.from_json(plan.settings["asked"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MilepostError(
-            f"{folder} holds no saved plan that can be read",
+            Phrase("{folder} holds no saved plan that can be read", folder=folder),
             "`milepost run ... --save-plan FOLDER` writes one",
         ) from error
     return PlannedTasks(
@@ -58,11 +59,15 @@ def write_saved_plan(plans: Iterable[Plan], folder: Path) -> Plan:
         and not (folder / "plan.json").is_file()
         and (folder.is_file() or any(folder.iterdir()))
     ):
-        raise MilepostError(f"{folder} holds something else than a saved plan", "choose a new folder for it")
+        raise MilepostError(
+            Phrase("{folder} holds something else than a saved plan", folder=folder),
+            "choose a new folder for it",
+        )
     try:
         save_plan(plan, folder, write_docs)
     except OSError as error:
         raise MilepostError(
-            f"cannot write {folder}: {error.strerror or error}", "choose another folder for --save-plan"
+            Phrase("cannot write {folder}: {value}", folder=folder, value=error.strerror or error),
+            "choose another folder for --save-plan",
         ) from error
     return plan

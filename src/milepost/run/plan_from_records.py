@@ -9,6 +9,7 @@ import numpy as np
 
 from milepost.arrow import as_array, as_column
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import KINDS, Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
@@ -68,7 +69,11 @@ def read_stored_plan(results: ResultsFolder, plan_id: str) -> Plan:
     )
     if plan.plan_id != plan_id:
         raise ResultsError(
-            f"the plan {plan_id} in {results.path} is of another version of Milepost",
+            Phrase(
+                "the plan {plan_id} in {path} is of another version of Milepost",
+                plan_id=plan_id,
+                path=results.path,
+            ),
             "the command that made the scores computes their metrics",
         )
     return plan

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.plan.encode import encode
 from milepost.plan.long_text import cut_text
 from milepost.plan.plan import Plan, TaskPlan
@@ -169,7 +170,11 @@ def _warn_of_unscorable(tasks: list[TaskPlan]) -> None:
     if faults and len(faults) == len(tasks):
         first = next(iter(faults.values()))
         raise TaskError(
-            f"{first[0]} ({len(first)} such requests; lm_eval stops at the first)",
+            Phrase(
+                "{value} ({n_first} such requests; lm_eval stops at the first)",
+                value=first[0],
+                n_first=len(first),
+            ),
             "check the task's doc_to_target or doc_to_choice, or leave it out",
         )
     for name, lines in faults.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from milepost.errors import TokenizerError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.first_weights import FirstWeights, read_first
@@ -153,7 +154,12 @@ def _check_vocabulary(series: PreparedSeries, plan: Plan) -> None:
     largest = max((int(task.encoded.sequences.tokens.max(initial=0)) for task in plan.tasks), default=0)
     if largest >= series.vocab_size:
         raise TokenizerError(
-            f"{series.name}: the tokenizer gives token id {largest}, the model has {series.vocab_size} rows",
+            Phrase(
+                "{name}: the tokenizer gives token id {largest}, the model has {vocab_size} rows",
+                name=series.name,
+                largest=largest,
+                vocab_size=series.vocab_size,
+            ),
             "if tokens were added in training, save the model after resize_token_embeddings (an adapter with "
             "save_embedding_layers=True); else pass its own tokenizer: --tokenizer PATH",
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.plan.encode import encode
 from milepost.plan.string_encoder import StringEncoder
 from milepost.sources import discover
@@ -47,7 +48,9 @@ def run_tokenizer(results: Path, series: str) -> tuple[Any, int]:
     source = index.checkpoints(series)[-1].source or ""
     found = discover(source)
     if not found.checkpoints:
-        raise SourceError(f"{source} no longer exists", "prompts as tokens need its tokenizer")
+        raise SourceError(
+            Phrase("{source} no longer exists", source=source), "prompts as tokens need its tokenizer"
+        )
     return load_tokenizer(tokenizer_folder(found.checkpoints[-1], _tokenizer_option(run))), plan.max_length
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError, StorageError
+from milepost.language import Phrase
 from milepost.run.context import RunContext
 from milepost.run.engine_checks import connect
 from milepost.run.first_docs import check_run_time
@@ -187,7 +188,9 @@ class Runner:
     def _load(self, read: ReadJob, job: CheckpointJob, log: logging.Logger) -> tuple[Inference, int]:
         name = job.checkpoint.name
         if read.weights is None:
-            raise CheckpointError(f"{name}: its scores were removed while the run was under way")
+            raise CheckpointError(
+                Phrase("{name}: its scores were removed while the run was under way", name=name)
+            )
         from milepost.weights import merged
 
         start = time.monotonic()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from milepost.errors import CheckpointError, SourceError, TokenizerError
+from milepost.language import Phrase
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.sources import fetch, fetch_config
@@ -193,7 +194,16 @@ def _nothing_to_evaluate(
     hint = "`milepost list` shows what is wrong with each" if listed and len(refused) > 1 else None
     if first.problem is None:
         reason, hint = faults[0].message, faults[0].hint or hint
-    return SourceError(f"{series.source}: no checkpoint can be evaluated; {first.name}: {reason}{more}", hint)
+    return SourceError(
+        Phrase(
+            "{source}: no checkpoint can be evaluated; {name}: {reason}{more}",
+            source=series.source,
+            name=first.name,
+            reason=reason,
+            more=more,
+        ),
+        hint,
+    )
 
 
 def _generation_defaults(

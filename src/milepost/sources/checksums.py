@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
 
@@ -29,11 +30,16 @@ def promised_sha256(file: Path) -> str | None:
     own = file.with_name(file.name + _OWN_SUM)
     promised = _sums_in(own).get(file.name) if own.exists() else None
     if own.exists() and promised is None:
-        raise CheckpointError(f"{shown(own)} has no SHA-256 of {shown(file.name)}", "write it again")
+        raise CheckpointError(
+            Phrase("{own} has no SHA-256 of {name}", own=shown(own), name=shown(file.name)), "write it again"
+        )
     every = file.with_name(ALL_SUMS)
     listed = _sums_in(every).get(file.name) if every.exists() else None
     if promised and listed and promised != listed:
-        raise CheckpointError(f"{shown(own)} and {ALL_SUMS} contradict each other", "write both again")
+        raise CheckpointError(
+            Phrase("{own} and {ALL_SUMS} contradict each other", own=shown(own), ALL_SUMS=ALL_SUMS),
+            "write both again",
+        )
     return promised or listed
 
 
@@ -46,7 +52,7 @@ def check_promise(file: Path, sha256: str) -> None:
     promised = promised_sha256(file)
     if promised is not None and promised != sha256:
         raise CheckpointError(
-            f"{shown(file)} is damaged: its SHA-256 is not the one written beside it",
+            Phrase("{file} is damaged: its SHA-256 is not the one written beside it", file=shown(file)),
             "copy the file again, or update its checksum if the change is intended",
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
 
@@ -27,11 +28,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{name} does not parse: {error}") from error
+        raise CheckpointError(Phrase("{name} does not parse: {error}", name=name, error=error)) from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{name} is not a JSON object")
+        raise CheckpointError(Phrase("{name} is not a JSON object", name=name))
     if _is_deeper(config, _MAX_DEPTH):
-        raise CheckpointError(f"{name} is nested more than {_MAX_DEPTH} levels deep")
+        raise CheckpointError(
+            Phrase("{name} is nested more than {MAX_DEPTH} levels deep", name=name, MAX_DEPTH=_MAX_DEPTH)
+        )
     return config
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from milepost.cache import write_cache_file
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
 
@@ -69,10 +70,14 @@ def sha256_of(
     except OSError as error:
         raise unreadable(path, error) from error
     if before != after:
-        raise CheckpointError(f"{name} is being written to", "evaluate it once the training run has saved it")
+        raise CheckpointError(
+            Phrase("{name} is being written to", name=name), "evaluate it once the training run has saved it"
+        )
     if earlier and not has_trusted_hash and earlier.has_times_of(after) and earlier.sha256 != digest:
         raise CheckpointError(
-            f"{name} has other content than at the last reading, but the same size and time",
+            Phrase(
+                "{name} has other content than at the last reading, but the same size and time", name=name
+            ),
             "restore it if it is damaged; `touch` it if the change is intended",
         )
     if _is_settled(after):
@@ -101,7 +106,10 @@ def check_read(path: Path, found: str, expected: str) -> None:
     """
     if found != expected:
         raise CheckpointError(
-            f"{shown(path)} is damaged or was overwritten: it is not the file that was identified",
+            Phrase(
+                "{path} is damaged or was overwritten: it is not the file that was identified",
+                path=shown(path),
+            ),
             "run again; if it is refused again, `touch` it (its hash is then computed again) or restore it",
         )
 

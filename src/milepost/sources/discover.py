@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from milepost.errors import CheckpointError, SourceError
+from milepost.language import Phrase
 from milepost.sources.adapter_base import HUB_SCHEME, with_base
 from milepost.sources.config_file import read_config_file
 from milepost.sources.hub.listing import find_on_hub
@@ -33,7 +34,15 @@ def discover(source: str, steps: Steps | None = None, overrides: Overrides = NO_
     found = discover_all([source], steps, overrides)
     if len(found) > 1:
         names = listed(series.name for series in found)
-        raise SourceError(f"{shown(source)} stands for {len(found)} runs: {names}", "give one of them")
+        raise SourceError(
+            Phrase(
+                "{source} stands for {n_found} runs: {names}",
+                source=shown(source),
+                n_found=len(found),
+                names=names,
+            ),
+            "give one of them",
+        )
     return found[0]
 
 
@@ -103,13 +112,17 @@ def _check_config(path: Path) -> None:
     try:
         read_config_file(path)
     except CheckpointError as error:
-        raise SourceError(f"--config: {error.message}", "give a file such as config.json") from error
+        raise SourceError(
+            Phrase("--config: {message}", message=error.message), "give a file such as config.json"
+        ) from error
 
 
 def _find_base(address: str) -> Checkpoint:
     found = [checkpoint for raw in _find(address, NO_OVERRIDES) for checkpoint in raw.checkpoints]
     if len(found) != 1:
-        raise SourceError(f"{shown(address)} has {len(found)} checkpoints, not one")
+        raise SourceError(
+            Phrase("{address} has {n_found} checkpoints, not one", address=shown(address), n_found=len(found))
+        )
     return found[0]
 
 

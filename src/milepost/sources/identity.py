@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.checksums import check_promise, promised_sha256
 from milepost.sources.config_file import read_config_file
 from milepost.sources.digests import sha256_now, sha256_of
@@ -124,7 +125,9 @@ def _description(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
         return {"config": _canonical_config(path)}
     format = format_named(checkpoint.format)
     if format is None or format.needs_config:
-        raise CheckpointError(f"{shown(checkpoint.source)}: {CONFIG} is missing")
+        raise CheckpointError(
+            Phrase("{source}: {CONFIG} is missing", source=shown(checkpoint.source), CONFIG=CONFIG)
+        )
     return {}
 
 

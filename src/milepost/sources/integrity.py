@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
 
@@ -39,4 +40,6 @@ def check_zip(path: Path) -> None:
     except OSError as error:
         raise unreadable(path, error) from error
     if cut_short:
-        raise CheckpointError(f"{shown(path)} is cut short", "copy or download the file again")
+        raise CheckpointError(
+            Phrase("{path} is cut short", path=shown(path)), "copy or download the file again"
+        )

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.name_matching import is_pattern
 from milepost.sources.folder_inspection import is_read, looks_unfinished, recognise
 from milepost.sources.formats import Contents, Layout, format_named
@@ -48,12 +49,23 @@ def find_local(source: str, overrides: Overrides = NO_OVERRIDES) -> tuple[RawSer
     if path.is_dir():
         return (_run_in(path, source, overrides),)
     if path.exists():
-        raise SourceError(f"{shown(source)} is a file", f"give the folder it lies in: {shown(path.parent)}")
+        raise SourceError(
+            Phrase("{source} is a file", source=shown(source)),
+            Phrase("give the folder it lies in: {parent}", parent=shown(path.parent)),
+        )
     if is_pattern(source):
         return _runs_matching(path, source, overrides)
     if is_dangling(path):
-        raise SourceError(f"{shown(source)} is a link to {shown(os.readlink(path))}, which is not there")
-    raise SourceError(f"{shown(source)} does not exist", _hint_for_missing(path, source))
+        raise SourceError(
+            Phrase(
+                "{source} is a link to {readlink}, which is not there",
+                source=shown(source),
+                readlink=shown(os.readlink(path)),
+            )
+        )
+    raise SourceError(
+        Phrase("{source} does not exist", source=shown(source)), _hint_for_missing(path, source)
+    )
 
 
 def inspect_folder(folder: Path, overrides: Overrides = NO_OVERRIDES) -> Layout | None:
@@ -136,8 +148,13 @@ def _run_in(folder: Path, source: str, overrides: Overrides) -> RawSeries:
         if inner.is_dir() and _checkpoints_in(inner, source, overrides):
             return _run_in(inner, source, overrides)
     if reason := _why_no_weights(folder):
-        raise SourceError(f"there is no checkpoint in {shown(source)}: {reason}", _hint_for_empty(folder))
-    raise SourceError(f"there is no checkpoint in {shown(source)}", _hint_for_empty(folder))
+        raise SourceError(
+            Phrase("there is no checkpoint in {source}: {reason}", source=shown(source), reason=reason),
+            _hint_for_empty(folder),
+        )
+    raise SourceError(
+        Phrase("there is no checkpoint in {source}", source=shown(source)), _hint_for_empty(folder)
+    )
 
 
 def _name_of(run: Path) -> str:
@@ -159,7 +176,9 @@ def _runs_matching(pattern: Path, source: str, overrides: Overrides) -> tuple[Ra
     matches = map(Path, sorted(glob.glob(str(pattern))))
     folders = [match for match in matches if match.is_dir() or is_dangling(match)]
     if not folders:
-        raise SourceError(f"{shown(source)} matches no folder", _hint_for_missing(pattern, source))
+        raise SourceError(
+            Phrase("{source} matches no folder", source=shown(source)), _hint_for_missing(pattern, source)
+        )
     runs: list[RawSeries] = []
     members: dict[Path, list[Checkpoint]] = {}
     for folder in folders:
@@ -175,8 +194,8 @@ def _runs_matching(pattern: Path, source: str, overrides: Overrides) -> tuple[Ra
             runs.append(RawSeries(str(home), _name_of(home), source, ordered(_without_aliases(checkpoints))))
     if not runs:
         raise SourceError(
-            f"no folder that {shown(source)} matches has a checkpoint",
-            f"it matches {listed(folder.name for folder in folders[:5])}",
+            Phrase("no folder that {source} matches has a checkpoint", source=shown(source)),
+            Phrase("it matches {names}", names=listed(folder.name for folder in folders[:5])),
         )
     return tuple(runs)
 
@@ -189,7 +208,9 @@ def _checkpoints_in(folder: Path, source: str, overrides: Overrides = NO_OVERRID
             if (entry.is_dir() or is_dangling(folder / entry.name)) and entry.name[0] != "."
         )
     except OSError as error:
-        raise SourceError(f"{shown(source)} cannot be read: {error.strerror}") from error
+        raise SourceError(
+            Phrase("{source} cannot be read: {strerror}", source=shown(source), strerror=error.strerror)
+        ) from error
     found = [_member(folder / name, folder.name, overrides) for name in names]
     missing = _tracked_but_gone(folder, names)
     known = [checkpoint for checkpoint in (*found, missing) if checkpoint is not None]
@@ -310,9 +331,14 @@ def _as_path(source: str) -> Path:
     except FileNotFoundError:
         return path
     except ValueError as error:
-        raise SourceError(f"{shown(source)!r} is not a valid path: {error}", None) from error
+        raise SourceError(
+            Phrase("{source!r} is not a valid path: {error}", source=shown(source), error=error), None
+        ) from error
     except OSError as error:
-        raise SourceError(f"{shown(source)} cannot be opened: {error.strerror}", None) from error
+        raise SourceError(
+            Phrase("{source} cannot be opened: {strerror}", source=shown(source), strerror=error.strerror),
+            None,
+        ) from error
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from milepost.credentials import without_secrets
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.safe_text import fully_printable
 
 
@@ -43,4 +44,6 @@ def first_line(error: Exception | str) -> str:
 
 def unreadable(path: Path, error: OSError) -> CheckpointError:
     """Return the error for a file of a checkpoint that the system cannot read."""
-    return CheckpointError(f"{shown(path)} cannot be read: {error.strerror or error}")
+    return CheckpointError(
+        Phrase("{path} cannot be read: {value}", path=shown(path), value=error.strerror or error)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.sources.messages import listed, shown
 from milepost.sources.steps import Steps
 from milepost.types import Checkpoint, step_order
@@ -39,8 +40,10 @@ def select(raw: RawSeries, steps: Steps | None) -> RawSeries:
     if not kept:
         known = [str(checkpoint.step) for checkpoint in raw.checkpoints if checkpoint.step is not None]
         raise SourceError(
-            f"{shown(raw.source)} has no checkpoint at steps {steps}",
-            f"its steps are {_abridged(known)}" if known else "the names of its checkpoints have no step",
+            Phrase("{source} has no checkpoint at steps {steps}", source=shown(raw.source), steps=steps),
+            Phrase("its steps are {known}", known=_abridged(known))
+            if known
+            else "the names of its checkpoints have no step",
         )
     return replace(raw, checkpoints=kept)
 

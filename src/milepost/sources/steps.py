@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.sources.messages import shown
 
 _FORM = re.compile(r"([0-9]{0,18})(?:(:)([0-9]{0,18})(?::([0-9]{0,18}))?)?")
@@ -30,15 +31,15 @@ class Steps:
         """
         form = _FORM.fullmatch(text.strip())
         if form is None or not text.strip():
-            raise SourceError(f"--steps {shown(text)!r} is not a selection of steps", _HINT)
+            raise SourceError(Phrase("--steps {text!r} is not a selection of steps", text=shown(text)), _HINT)
         begin, colon, end, stride = form.groups()
         if not colon:
             return cls(int(begin), int(begin))
         steps = cls(_number(begin), _number(end), int(stride or 1))
         if steps.stride == 0:
-            raise SourceError(f"--steps {shown(text)!r} has a stride of 0", _HINT)
+            raise SourceError(Phrase("--steps {text!r} has a stride of 0", text=shown(text)), _HINT)
         if steps.begin is not None and steps.end is not None and steps.begin > steps.end:
-            raise SourceError(f"--steps {shown(text)!r} begins after it ends", _HINT)
+            raise SourceError(Phrase("--steps {text!r} begins after it ends", text=shown(text)), _HINT)
         return steps
 
     def __contains__(self, step: object) -> bool:

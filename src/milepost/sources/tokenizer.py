@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from milepost.errors import SourceError, TokenizerError
+from milepost.language import Phrase
 from milepost.name_matching import is_pattern
 from milepost.sources.fetch import fetch_tokenizer_files
 from milepost.sources.folder_inspection import has_tokenizer, is_read
@@ -36,7 +37,9 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
     if found is None and checkpoint.base is not None:
         return tokenizer_location(checkpoint.base)
     if found is None:
-        raise TokenizerError(f"{shown(checkpoint.source)} has no tokenizer", TOKENIZER_HINT)
+        raise TokenizerError(
+            Phrase("{source} has no tokenizer", source=shown(checkpoint.source)), TOKENIZER_HINT
+        )
     return found
 
 
@@ -49,24 +52,39 @@ def _overriding(override: str) -> Path:
             path = path.parent
         if path.is_dir():
             if not _has_tokenizer(path):
-                raise TokenizerError(f"there is no tokenizer in {shown(override)}", TOKENIZER_HINT)
+                raise TokenizerError(
+                    Phrase("there is no tokenizer in {override}", override=shown(override)), TOKENIZER_HINT
+                )
             return path.resolve()
     except (ValueError, OSError) as error:
         raise TokenizerError(
-            f"--tokenizer {shown(override)!r} is not a valid path: {error}", TOKENIZER_HINT
+            Phrase(
+                "--tokenizer {override!r} is not a valid path: {error}", override=shown(override), error=error
+            ),
+            TOKENIZER_HINT,
         ) from error
     text = override.removeprefix("hf://")
     if override == text and not _REPO_ID.fullmatch(override):
-        raise TokenizerError(f"--tokenizer {shown(override)} does not exist", TOKENIZER_HINT)
+        raise TokenizerError(
+            Phrase("--tokenizer {override} does not exist", override=shown(override)), TOKENIZER_HINT
+        )
     try:
         found = _at_address(HubAddress.parse(f"hf://{text}"))
     except SourceError as error:
         here = "there is no such folder, and " if override == text else ""
         raise TokenizerError(
-            f"--tokenizer {shown(override)}: {here}{error.message}", error.hint or TOKENIZER_HINT
+            Phrase(
+                "--tokenizer {override}: {here}{message}",
+                override=shown(override),
+                here=here,
+                message=error.message,
+            ),
+            error.hint or TOKENIZER_HINT,
         ) from error
     if found is None:
-        raise TokenizerError(f"there is no tokenizer in {shown(override)}", TOKENIZER_HINT)
+        raise TokenizerError(
+            Phrase("there is no tokenizer in {override}", override=shown(override)), TOKENIZER_HINT
+        )
     return found
 
 
@@ -74,7 +92,11 @@ def _at_address(address: HubAddress) -> Path | None:
     revision = address.revision or "main"
     commit = None if is_pattern(str(address)) else commit_of(address.repo_id, revision)
     if commit is None:
-        raise SourceError(f"hf://{address.repo_id} has no revision {shown(revision)}")
+        raise SourceError(
+            Phrase(
+                "hf://{repo_id} has no revision {revision}", repo_id=address.repo_id, revision=shown(revision)
+            )
+        )
     return _on_hub(
         HubLocation(repo_id=address.repo_id, revision=revision, commit=commit, subfolder=address.subfolder)
     )
@@ -84,7 +106,9 @@ def _beside(folder: Path) -> Path | None:
     place = next((place for place in (folder, folder.parent) if _has_tokenizer(place)), None)
     for path in place.iterdir() if place else ():
         if is_read(path.name) and leads_out(path):
-            raise TokenizerError(f"{shown(path)} is a link out of its folder", TOKENIZER_HINT)
+            raise TokenizerError(
+                Phrase("{path} is a link out of its folder", path=shown(path)), TOKENIZER_HINT
+            )
     return place
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.dtypes import BYTES_PER_ITEM, PLAIN
 from milepost.sources.messages import first_line, shown, unreadable
 from milepost.sources.regular_files import open_regular
@@ -85,15 +86,20 @@ def read_archive(path: Path, allowed: Collection[str] = ()) -> Any:
         raise unreadable(path, error) from error
     except ForbiddenName as refusal:
         raise CheckpointError(
-            f"{name} asks to run code ({shown(refusal)}), and was not loaded",
+            Phrase(
+                "{name} asks to run code ({refusal}), and was not loaded", name=name, refusal=shown(refusal)
+            ),
             "only tensors, plain values and the trainer's own settings are read",
         ) from refusal
     except zipfile.BadZipFile as error:
         raise CheckpointError(
-            f"{name} is cut short, or not written by torch 1.6 or newer", "copy or download the file again"
+            Phrase("{name} is cut short, or not written by torch 1.6 or newer", name=name),
+            "copy or download the file again",
         ) from error
     except Exception as error:  # the unpickler raises almost anything on bytes that are not a pickle
-        raise CheckpointError(f"{name} is damaged: {first_line(error)}") from error
+        raise CheckpointError(
+            Phrase("{name} is damaged: {error}", name=name, error=first_line(error))
+        ) from error
 
 
 class _Damaged(Exception):

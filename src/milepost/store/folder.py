@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
 from milepost.store.layout import MARKER, Layout
@@ -165,10 +166,13 @@ def check_writable(path: Path) -> None:
             already may not be written any more.
     """
     if path.exists() and not path.is_dir():
-        raise ResultsError(f"{path} is a file", "choose a folder for --output-path")
+        raise ResultsError(Phrase("{path} is a file", path=path), "choose a folder for --output-path")
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not there.is_dir():
-        raise ResultsError(f"cannot write to {path}: {there} is a file", "choose another --output-path")
+        raise ResultsError(
+            Phrase("cannot write to {path}: {there} is a file", path=path, there=there),
+            "choose another --output-path",
+        )
     has_results = (path / MARKER).exists()
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".milepost-", dir=there))
@@ -176,12 +180,18 @@ def check_writable(path: Path) -> None:
         if has_results or error.errno in STORAGE_ERRORS:
             raise cannot_write(path, error) from error
         raise ResultsError(
-            f"cannot write to {path}: {there} is not writable ({error.strerror})",
+            Phrase(
+                "cannot write to {path}: {there} is not writable ({strerror})",
+                path=path,
+                there=there,
+                strerror=error.strerror,
+            ),
             "choose another --output-path",
         ) from error
     if path.is_dir() and not has_results and _holds_other_things(path):
         raise ResultsError(
-            f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
+            Phrase("{path} is not empty and not a results folder", path=path),
+            "choose a new folder for --output-path",
         )
 
 
@@ -206,5 +216,8 @@ def open_folder(path: Path) -> ResultsFolder:
         raise ResultsError(f"{path} {what}", "RESULTS is the --output-path of an earlier `milepost run`")
     version = read_json(marker).get("version")
     if version != FORMAT_VERSION:
-        raise ResultsError(f"{path} is of results format {version}", "update milepost to read it")
+        raise ResultsError(
+            Phrase("{path} is of results format {version}", path=path, version=version),
+            "update milepost to read it",
+        )
     return ResultsFolder(path)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.yaml_file import parse_yaml
 
 MOST_BYTES = 1_000_000
@@ -27,7 +28,9 @@ def read_additions(task_files: Sequence[Path], patches: Sequence[Path]) -> dict[
         for path in paths:
             place = f"{folder}/{path.name}"
             if place in found:
-                raise ResultsError(f"two files to be added are called {path.name}", "rename one of them")
+                raise ResultsError(
+                    Phrase("two files to be added are called {name}", name=path.name), "rename one of them"
+                )
             found[place] = _task_file(path) if folder == "tasks" else _patch(path)
     return found
 
@@ -42,11 +45,14 @@ def _patch(path: Path) -> bytes:
     data = _text(path)
     changed = [name for name in CHANGED_FILE.findall(data.decode()) if name != "/dev/null"]
     if not changed:
-        raise ResultsError(f"{path} is not a patch: it changes no file", "make it with `git diff`")
+        raise ResultsError(
+            Phrase("{path} is not a patch: it changes no file", path=path), "make it with `git diff`"
+        )
     for name in changed:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ResultsError(
-                f"{path} changes {name}, outside of the tree it is for", "make it with `git diff`"
+                Phrase("{path} changes {name}, outside of the tree it is for", path=path, name=name),
+                "make it with `git diff`",
             )
     return data
 
@@ -55,13 +61,23 @@ def _text(path: Path) -> bytes:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ResultsError(
-                f"{path} has {path.stat().st_size:,} bytes, more than {MOST_BYTES:,}",
+                Phrase(
+                    "{path} has {st_size:,} bytes, more than {MOST_BYTES:,}",
+                    path=path,
+                    st_size=path.stat().st_size,
+                    MOST_BYTES=MOST_BYTES,
+                ),
                 "add text only, no data",
             )
         data = path.read_bytes()
         data.decode("utf-8")
     except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}", "name a file that is there") from error
+        raise ResultsError(
+            Phrase("cannot read {path}: {strerror}", path=path, strerror=error.strerror),
+            "name a file that is there",
+        ) from error
     except UnicodeDecodeError as error:
-        raise ResultsError(f"{path} is not text in UTF-8", "add task YAML or a patch") from error
+        raise ResultsError(
+            Phrase("{path} is not text in UTF-8", path=path), "add task YAML or a patch"
+        ) from error
     return data

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json
 from milepost.store.records import PlannedTask, PlanRecord
@@ -28,7 +29,7 @@ def refuse_unsound(results: ResultsFolder) -> int:
     workers = live_workers(results)
     if workers:
         raise ResultsError(
-            f"process {workers[0].process} is at work on {results.path}",
+            Phrase("process {process} is at work on {path}", process=workers[0].process, path=results.path),
             "pack it when the run is over; `milepost status` says how far it is",
         )
     found = verify(results.path)
@@ -38,7 +39,7 @@ def refuse_unsound(results: ResultsFolder) -> int:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ResultsError(
             f"{first.path.relative_to(results.path)} is {first.kind}: {first.reason}{more}",
-            f"`milepost verify {results.path}` lists all, with what to do",
+            Phrase("`milepost verify {path}` lists all, with what to do", path=results.path),
         )
     return found.n_checked
 
@@ -96,7 +97,13 @@ def _leaked(task: str, leaks: Sequence[Leak], config: Mapping[str, Any]) -> Resu
     shown, where = leaks[0].shown_doc, leaks[0].in_prompt_of
     same = draws_from_what_it_scores(config)
     return ResultsError(
-        f"{task}: the prompt of doc {where} shows doc {shown}, which is scored, with its answer{more}",
+        Phrase(
+            "{task}: the prompt of doc {where} shows doc {shown}, which is scored, with its answer{more}",
+            task=task,
+            where=where,
+            shown=shown,
+            more=more,
+        ),
         "take examples from another split than the scored one (fewshot_split), or ask 0-shot"
         if same
         else "the data has it in both splits: --allow-shared packs it and lists these docs; or ask 0-shot",

@@ -18,6 +18,7 @@ from typing import Any
 from milepost.analysis import Row, record
 from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
+from milepost.language import Phrase
 from milepost.report.files import check_target
 from milepost.report.long_table import as_csv
 from milepost.results.selection import select_all_rows
@@ -122,7 +123,7 @@ def pack(
 def _refuse_unfinished(path: Path, rows: Sequence[Row], lacking: Sequence[str], partial: bool) -> None:
     if not rows:
         hint = "run `milepost run` to the end of a checkpoint first"
-        raise ResultsError(f"{path} has no metrics yet", hint)
+        raise ResultsError(Phrase("{path} has no metrics yet", path=path), hint)
     if lacking and not partial:
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         hint = "finish the run, or pass --partial to hand in what there is"
@@ -185,7 +186,7 @@ def _refuse_secrets(results: ResultsFolder) -> None:
             text = inside.read_bytes(path).decode("utf-8", "replace")
             if without_secrets(text) != text:
                 raise ResultsError(
-                    f"{path} holds a password or a token",
+                    Phrase("{path} holds a password or a token", path=path),
                     "an earlier version stored it; score the checkpoint into a new results folder",
                 )
 
@@ -196,8 +197,14 @@ def _refuse_large(content: Mapping[str, Path | bytes], most_mb: float) -> None:
     if total > most_mb * 1e6:
         largest = max(sizes, key=lambda name: sizes[name])
         raise ResultsError(
-            f"the submission would have {total / 1e6:,.1f} MB, more than {most_mb:g} MB;"
-            f" the largest file is {largest} ({sizes[largest] / 1e6:,.1f} MB)",
+            Phrase(
+                "the submission would have {total:,.1f} MB, more than {most_mb:g} MB;"
+                " the largest file is {largest} ({size:,.1f} MB)",
+                total=total / 1e6,
+                most_mb=most_mb,
+                largest=largest,
+                size=sizes[largest] / 1e6,
+            ),
             "pass a larger --max-mb, or pack a results folder with fewer checkpoints",
         )
 

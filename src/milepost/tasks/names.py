@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 
 LONGEST = 128
 """Characters; below the 255 bytes of a file name, with room for what is added to it."""
@@ -33,7 +34,10 @@ def check_name(name: Any, kind: str, where: str) -> str:
     )
     if not isinstance(name, str):
         raise TaskError(
-            f"{where}: the {kind} is named {name!r}, which is not text", f'put it in "quotes"; {hint}'
+            Phrase(
+                "{where}: the {kind} is named {name!r}, which is not text", where=where, kind=kind, name=name
+            ),
+            Phrase('put it in "quotes"; {hint}', hint=hint),
         )
     shown = repr(name) if len(name) <= LONGEST else f"{name[:40]!r}..."
     fault = _fault(name)
@@ -73,8 +77,13 @@ def check_distinct(own: Iterable[str], others: Iterable[str], where: str) -> Non
         other = known.setdefault(_folded(name), name)
         if other != name:
             raise TaskError(
-                f"{where}: {name!r} and {other!r} differ only in upper and lower case or in how an accent is"
-                " written, and would share files on many disks",
+                Phrase(
+                    "{where}: {name!r} and {other!r} differ only in upper and lower case or in how an accent"
+                    " is written, and would share files on many disks",
+                    where=where,
+                    name=name,
+                    other=other,
+                ),
                 "rename one of them",
             )
 

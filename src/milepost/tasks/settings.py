@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.options import json_object, option
 
 
@@ -40,7 +41,7 @@ class Seeds:
             values *= 4
         if len(values) != 4:
             raise MilepostError(
-                f"--seed {text!r} is neither one integer nor four",
+                Phrase("--seed {text!r} is neither one integer nor four", text=text),
                 "for example --seed 42 or --seed 0,1234,1234,1234",
             )
         return cls(*values)
@@ -202,28 +203,41 @@ class TaskSettings:
         self._check_helm()
         if self.limit is not None and not (self.limit > 0):
             raise MilepostError(
-                f"--limit {self.limit:g} selects no docs", "pass a count of 1 or more, or a share such as 0.1"
+                Phrase("--limit {limit:g} selects no docs", limit=self.limit),
+                "pass a count of 1 or more, or a share such as 0.1",
             )
         if self.limit is not None and self.limit >= 1 and not float(self.limit).is_integer():
             raise MilepostError(
-                f"--limit {self.limit:g} is not a whole number of docs", "pass 10, or a share such as 0.1"
+                Phrase("--limit {limit:g} is not a whole number of docs", limit=self.limit),
+                "pass 10, or a share such as 0.1",
             )
         if self.limit is not None and self.samples is not None:
             raise MilepostError("--limit and --samples exclude each other", "pass one of them")
         if self.num_fewshot is not None and self.num_fewshot < 0:
-            raise MilepostError(f"--num-fewshot {self.num_fewshot} is negative", "pass 0 or more")
+            raise MilepostError(
+                Phrase("--num-fewshot {num_fewshot} is negative", num_fewshot=self.num_fewshot),
+                "pass 0 or more",
+            )
 
     def _check_helm(self) -> None:
         for name in HELM_COUNTS:
             given, least = getattr(self, name), 0 if name == "max_train_instances" else 1
             flag = "--" + name.replace("_", "-")
             if given is not None and not self.helm:
-                raise MilepostError(f"{flag} is for HELM's entries", "name some with --helm, or leave it out")
+                raise MilepostError(
+                    Phrase("{flag} is for HELM's entries", flag=flag),
+                    "name some with --helm, or leave it out",
+                )
             if given is not None and given < least:
-                raise MilepostError(f"{flag} {given} is too small", f"pass {least} or more")
+                raise MilepostError(
+                    Phrase("{flag} {given} is too small", flag=flag, given=given),
+                    Phrase("pass {least} or more", least=least),
+                )
         if self.helm and self.max_eval_instances is None and self.limit is not None and self.limit < 1:
             raise MilepostError(
-                f"--limit {self.limit:g} is a share, and HELM takes a number of instances",
+                Phrase(
+                    "--limit {limit:g} is a share, and HELM takes a number of instances", limit=self.limit
+                ),
                 "pass --max-eval-instances N as well",
             )
 

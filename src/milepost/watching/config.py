@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.timing import LongRunPolicy
 
@@ -34,9 +35,13 @@ class WatchConfig:
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
-            raise MilepostError(f"unknown --order {self.order!r}", "one of " + ", ".join(ORDERS))
+            raise MilepostError(
+                Phrase("unknown --order {order!r}", order=self.order), "one of " + ", ".join(ORDERS)
+            )
         if self.until is not None and self.until < 0:
-            raise MilepostError(f"--until {self.until} is not a step", "a number such as 200000")
+            raise MilepostError(
+                Phrase("--until {until} is not a step", until=self.until), "a number such as 200000"
+            )
 
     @property
     def last_step(self) -> int | None:
@@ -56,5 +61,7 @@ def parse_duration(text: str) -> float:
     parts = _DURATION.findall(given)
     seconds = sum(float(number) * UNITS_S[unit or "s"] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != given or seconds < 1:
-        raise MilepostError(f"{text!r} is not a duration of a second or more", "write 30m, 90s, 1h30m or 1d")
+        raise MilepostError(
+            Phrase("{text!r} is not a duration of a second or more", text=text), "write 30m, 90s, 1h30m or 1d"
+        )
     return seconds

@@ -16,6 +16,7 @@ from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.name_matching import close_or_first, matches
 from milepost.types import step_order
 
@@ -145,7 +146,8 @@ def _entry(folder: Path, name: str, rows: Sequence[Row], columns: Sequence[Board
             by_checkpoint.setdefault(row.checkpoint, {})[_column(row)] = row
     if not by_checkpoint:
         raise ResultsError(
-            f"{name} has none of the compared metrics", "`milepost show --all` lists what it has"
+            Phrase("{name} has none of the compared metrics", name=name),
+            "`milepost show --all` lists what it has",
         )
     chosen = _choose(name, by_checkpoint, columns, at)
     some_row = next(iter(by_checkpoint[chosen].values()))
@@ -173,7 +175,8 @@ def _choose(
         known = sorted(step for step in steps.values() if step is not None)
         near = sorted(known, key=lambda step: abs(step - at))[:5]
         raise ResultsError(
-            f"{name} has no metrics at step {at}", f"nearest: {', '.join(map(str, sorted(near))) or 'none'}"
+            Phrase("{name} has no metrics at step {at}", name=name, at=at),
+            Phrase("nearest: {value}", value=", ".join(map(str, sorted(near))) or "none"),
         )
     return at_step[0]
 
@@ -232,6 +235,6 @@ def _words(columns: Sequence[BoardColumn]) -> list[str]:
 def _check_matches(pattern: str, option: str, names: Sequence[str]) -> None:
     if not any(matches(name, [pattern]) for name in names):
         raise ResultsError(
-            f"{option} {pattern} matches nothing",
-            f"there are: {', '.join(close_or_first(pattern, names))}",
+            Phrase("{option} {pattern} matches nothing", option=option, pattern=pattern),
+            Phrase("there are: {names}", names=", ".join(close_or_first(pattern, names))),
         )

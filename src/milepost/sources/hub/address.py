@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.sources.messages import shown
 
 _FORM = re.compile(
@@ -35,14 +36,14 @@ class HubAddress:
         """
         form = _FORM.fullmatch(text.rstrip("/"))
         if form is None or not _is_repo_id(form["repo"]):
-            raise SourceError(f"{shown(text)} is not an address on the Hub", _HINT)
+            raise SourceError(Phrase("{text} is not an address on the Hub", text=shown(text)), _HINT)
         revision = form["revision"] and unquote(form["revision"])
         subfolder = form["subfolder"] or ""
         parts = subfolder.split("/") if subfolder else []
         if not all(part.isprintable() and part not in {"", ".", ".."} for part in parts):
-            raise SourceError(f"{shown(text)} has an invalid folder", _HINT)
+            raise SourceError(Phrase("{text} has an invalid folder", text=shown(text)), _HINT)
         if revision is not None and (not revision.isprintable() or ".." in revision):
-            raise SourceError(f"{shown(text)} has an invalid revision", _HINT)
+            raise SourceError(Phrase("{text} has an invalid revision", text=shown(text)), _HINT)
         return cls(form["repo"], revision, subfolder)
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.sources.hub.bounds import HINT, HubMisbehaves, bounded
 from milepost.sources.hub.listing_cache import HubFile, recall_listing, remember_listing
 from milepost.sources.hub.name_checks import check_commit, check_path, check_revision, is_commit
@@ -128,7 +129,9 @@ def _cached_revisions(repo_id: str) -> dict[str, str]:
     folder = cache_folder_of(repo_id)
     if not folder.is_dir():
         raise SourceError(
-            f"hf://{repo_id} is not in the local cache {folder.parent}",
+            Phrase(
+                "hf://{repo_id} is not in the local cache {parent}", repo_id=repo_id, parent=folder.parent
+            ),
             "unset HF_HUB_OFFLINE to fetch it from the Hub",
         )
     refs = folder / "refs"

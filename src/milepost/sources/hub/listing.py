@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 from milepost.environment_urls import check_hub_settings
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.name_matching import is_pattern
 from milepost.sources.formats import Layout
 from milepost.sources.hub.address import HubAddress
@@ -152,8 +153,13 @@ def _no_revision(address: HubAddress, wanted: str, known: Mapping[str, str]) -> 
     where = "in the local cache" if is_offline() else "among its branches and tags"
     alike = nearest(wanted, known)
     return SourceError(
-        f"hf://{address.repo_id} has no revision {shown(wanted)} {where}",
-        f"there is {listed(alike)}" if alike else None,
+        Phrase(
+            "hf://{repo_id} has no revision {wanted} {where}",
+            repo_id=address.repo_id,
+            wanted=shown(wanted),
+            where=where,
+        ),
+        Phrase("there is {alike}", alike=listed(alike)) if alike else None,
     )
 
 
@@ -163,13 +169,15 @@ def _nothing_found(address: HubAddress, source: str, listings: list[Mapping[str,
     if is_pattern(address.subfolder):
         alike = nearest(address.subfolder, folders)
         hint = f"{where} the folders {listed(alike)}" if alike else f"{where} no folders"
-        return SourceError(f"{shown(source)} matches no folder with weights", hint)
+        return SourceError(Phrase("{source} matches no folder with weights", source=shown(source)), hint)
     inside = address.subfolder or "the repository"
     alike = nearest(address.subfolder, folders) if folders else []
     hint = (
         f"{where} the folders {listed(alike)}" if alike else f"{where} only files such as {_some(listings)}"
     )
-    return SourceError(f"{shown(source)}: no weights in {shown(inside)}", hint)
+    return SourceError(
+        Phrase("{source}: no weights in {inside}", source=shown(source), inside=shown(inside)), hint
+    )
 
 
 def _some(listings: list[Mapping[str, HubFile]]) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.name_matching import close_names, is_pattern
 from milepost.tasks.lm_eval.includes import read_config
 from milepost.tasks.lm_eval.yaml_file import parse_yaml
@@ -65,7 +66,7 @@ def load_catalog(include_path: Path | None = None) -> Catalog:
     if include_path is not None:
         if not include_path.is_dir():
             raise TaskError(
-                f"--include-path {include_path} is not a folder",
+                Phrase("--include-path {include_path} is not a folder", include_path=include_path),
                 "pass the folder that holds your task YAML files",
             )
         own = _scan(include_path, _strict_head, is_own=True)
@@ -87,7 +88,9 @@ def resolve_names(patterns: list[str], catalog: Catalog) -> list[str]:
         else:
             matches = [name] if name in catalog else []
         if not matches:
-            raise TaskError(f"there is no task, group or tag named {name!r}", suggest(name, catalog))
+            raise TaskError(
+                Phrase("there is no task, group or tag named {name!r}", name=name), suggest(name, catalog)
+            )
         names.update(dict.fromkeys(matches))
     return list(names)
 

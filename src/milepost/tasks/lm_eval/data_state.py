@@ -13,6 +13,7 @@ from typing import Any
 
 from milepost.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
 
 PAUSES_S = (0.5, 2.0)
@@ -129,20 +130,30 @@ def cannot_get(task: str, error: BaseException) -> TaskError:
     )
     if isinstance(error, FileNotFoundError) and "hf://" not in reason:
         return TaskError(
-            f"task {task}: its data does not exist: {reason}", "look at dataset_path and dataset_kwargs"
+            Phrase("task {task}: its data does not exist: {reason}", task=task, reason=reason),
+            "look at dataset_path and dataset_kwargs",
         )
     if "BuilderConfig" in reason:
         if "doesn't have a" in reason:
             reason = reason.partition(" doesn't have a ")[2].partition(" key")[0]
         return TaskError(
-            f"task {task}: datasets cannot load its data in this way: {reason[:300]}",
+            Phrase(
+                "task {task}: datasets cannot load its data in this way: {value}",
+                task=task,
+                value=reason[:300],
+            ),
             "compare dataset_name and dataset_kwargs with what the data set has",
         )
     if is_offline() and not _found_down:
         hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
     else:
         hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
-    return TaskError(f"task {task}: cannot get its data from {where}: {reason}", hint)
+    return TaskError(
+        Phrase(
+            "task {task}: cannot get its data from {where}: {reason}", task=task, where=where, reason=reason
+        ),
+        hint,
+    )
 
 
 def is_offline() -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.yaml_file import BAD_YAML, CodeTag, TaskFile, read_task_file
 
 MOST_INCLUDES = 100
@@ -49,9 +50,19 @@ def read_config(path: Path) -> Config:
 def _merged(path: Path, files: list[TaskFile]) -> dict[str, Any]:
     file = read_task_file(path)
     if any(file.path == other.path for other in files):
-        raise TaskError(f"{files[0].path}: includes {file.path} twice", "remove one of the two `include`s")
+        raise TaskError(
+            Phrase("{path}: includes {path2} twice", path=files[0].path, path2=file.path),
+            "remove one of the two `include`s",
+        )
     if len(files) >= MOST_INCLUDES:
-        raise TaskError(f"{files[0].path}: includes more than {MOST_INCLUDES} files", BAD_YAML)
+        raise TaskError(
+            Phrase(
+                "{path}: includes more than {MOST_INCLUDES} files",
+                path=files[0].path,
+                MOST_INCLUDES=MOST_INCLUDES,
+            ),
+            BAD_YAML,
+        )
     files.append(file)
     own = dict(file.content)
     merged: dict[str, Any] = {}
@@ -59,10 +70,15 @@ def _merged(path: Path, files: list[TaskFile]) -> dict[str, Any]:
         included = own.pop("include")
         for name in included if isinstance(included, list) else [included]:
             if not isinstance(name, str) or not name:
-                raise TaskError(f"{path}: `include` is {name!r}, which is not a file name", BAD_YAML)
+                raise TaskError(
+                    Phrase("{path}: `include` is {name!r}, which is not a file name", path=path, name=name),
+                    BAD_YAML,
+                )
             target = file.path.parent / name
             if not os.path.lexists(target):
-                raise TaskError(f"{path}: includes {name}, which does not exist", BAD_YAML)
+                raise TaskError(
+                    Phrase("{path}: includes {name}, which does not exist", path=path, name=name), BAD_YAML
+                )
             inherited = _merged(target, files)
             inherited.pop("task_list", None)
             merged.update(inherited)

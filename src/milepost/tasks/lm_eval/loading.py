@@ -25,6 +25,7 @@ from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.catalog import Catalog
 from milepost.tasks.lm_eval.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
 from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down
@@ -84,7 +85,7 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     for name, task in tasks.items():
         if getattr(task, "UNSAFE_CODE", False) and not settings.allow_task_code:
             raise TaskError(
-                f"task {name} runs the code that the model writes on this machine",
+                Phrase("task {name} runs the code that the model writes on this machine", name=name),
                 "leave it out, or pass --allow-task-code on a machine where that does no harm",
             )
         if task.OUTPUT_TYPE not in SUPPORTED:
@@ -218,10 +219,13 @@ def _check_samples(settings: TaskSettings, tasks: dict[str, lm_eval.api.task.Tas
     for name, ids in settings.samples or ():
         if name not in tasks:
             raise TaskError(
-                f"--samples names {name}, which is not among the tasks",
+                Phrase("--samples names {name}, which is not among the tasks", name=name),
                 "name tasks, not groups: " + ", ".join(list(tasks)[:5]),
             )
         n = len(tasks[name].eval_docs)
         if not ids or any(not 0 <= i < n for i in ids):
             fault = "selects no docs" if not ids else f"has no doc {next(i for i in ids if not 0 <= i < n)}"
-            raise TaskError(f"--samples: {name} {fault}", f"its doc ids go from 0 to {n - 1}")
+            raise TaskError(
+                Phrase("--samples: {name} {fault}", name=name, fault=fault),
+                Phrase("its doc ids go from 0 to {value}", value=n - 1),
+            )

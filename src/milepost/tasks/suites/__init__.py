@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 
 FOLDER = Path(__file__).parent
 
@@ -41,7 +42,7 @@ def load_suite(name: str) -> Suite:
         TaskError: there is no such suite; the hint lists all.
     """
     if name not in suite_names():
-        raise TaskError(f"there is no suite {name!r}", "one of " + ", ".join(suite_names()))
+        raise TaskError(Phrase("there is no suite {name!r}", name=name), "one of " + ", ".join(suite_names()))
     import yaml
 
     written = yaml.safe_load((FOLDER / f"{name}.yaml").read_text("utf-8"))

@@ -1,0 +1,161 @@
+"""Texts in the reader's language, and a catalogue that lacks none."""
+
+from __future__ import annotations
+
+import ast
+import string
+from pathlib import Path
+
+import pytest
+
+from milepost import language
+from milepost.errors import MilepostError
+from milepost.language import Phrase, _, ngettext, speaking, translated
+from milepost.run.config import EvalConfig
+from tests.analysis.made import mmlu, write_results
+from tests.cli.called import milepost
+from translations import catalogue
+
+CHINESE = "zh_CN.UTF-8"
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILEPOST_LANG", CHINESE)
+
+
+@pytest.mark.parametrize("po", list(catalogue.catalogues()), ids=lambda path: path.parent.parent.name)
+class TestEachCatalogue:
+    def test_has_every_text_of_the_code_and_no_other(self, po: Path) -> None:
+        """`make messages` brings it up to date; what it then lists as missing is to be translated."""
+        known = {message.id for message in catalogue.read(po) if message.id}
+        wanted = {message.id for message in catalogue.extracted() if message.id}
+        assert known == wanted
+
+    def test_has_a_translation_for_every_text(self, po: Path) -> None:
+        assert catalogue.untranslated(catalogue.read(po)) == []
+
+    def test_keeps_the_values_in_a_text(self, po: Path) -> None:
+        """A placeholder may lose its format (`{n:,}`), but none may be missing or new."""
+        wrong = [
+            message.id
+            for message in catalogue.read(po)
+            if message.id and not message.fuzzy
+            for form in ([message.string] if isinstance(message.string, str) else message.string)
+            if _placeholders(form)
+            != _placeholders(message.id if isinstance(message.id, str) else message.id[1])
+        ]
+        assert wrong == []
+
+    def test_is_the_one_that_the_package_reads(self, po: Path) -> None:
+        assert po.with_suffix(".mo").read_bytes() == catalogue.as_mo(catalogue.read(po))
+
+
+def _placeholders(text: str) -> set[str]:
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+    except ValueError:  # a text without values may have single braces: JSON, YAML
+        return set()
+
+
+def test_an_error_is_told_in_chinese_and_stored_in_english(chinese: None) -> None:
+    with pytest.raises(MilepostError) as raised:
+        EvalConfig.from_options("runs", ["arc_easy"], output_path="out", dtype="float8")
+    assert raised.value.message == "unknown dtype 'float8'"
+    assert raised.value.for_reader()[0] == "未知的数据类型 'float8'"
+
+
+def test_help_and_usage_follow_the_language_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    english = milepost("run", "--help").out
+    monkeypatch.setenv("MILEPOST_LANG", CHINESE)
+    chinese = milepost("run", "--help").out
+    monkeypatch.delenv("MILEPOST_LANG")
+    assert milepost("run", "--help").out == english
+    assert "Score every checkpoint" in english
+    assert "评测每个 SOURCE 的每个检查点" in chinese
+    assert "用法" in chinese
+
+
+def test_an_unknown_option_gets_a_chinese_hint(chinese: None) -> None:
+    called = milepost("show", "--nonsense")
+    assert called.status == 2
+    assert called.err.startswith("错误：没有选项")
+    assert "提示：" in called.err
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh_CN"),
+        ({"LANG": "zh_CN.GBK"}, "zh_CN"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "en_US.UTF-8"}, "en"),
+        ({"LANG": "zh_CN.UTF-8", "MILEPOST_LANG": "en"}, "en"),
+        ({"LANG": "en_US.UTF-8", "MILEPOST_LANG": "zh"}, "zh_CN"),
+    ],
+)
+def test_the_environment_chooses_the_language(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name in language.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert language.language() == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh_CN"),
+        ("en-GB,en;q=0.9,zh;q=0.1", "en"),
+        ("fr,zh;q=0.5,en;q=0.4", "zh_CN"),
+        ("fr;q=x,*", "en"),
+        ("", "en"),
+    ],
+)
+def test_a_web_request_chooses_its_own_language(wanted: str, expected: str) -> None:
+    with speaking(wanted):
+        assert language.language() == expected
+        assert (_("Commands") == "命令") == (expected == "zh_CN")
+
+
+def test_values_are_put_into_the_translation(chinese: None) -> None:
+    assert ngettext("{n} task.", "{n} tasks.", 3) == "3 个任务。"
+    told = Phrase("error: {message}", message=Phrase("unknown dtype {dtype!r}", dtype="x"))
+    assert told == "error: unknown dtype 'x'"
+    assert translated(told) == "错误：未知的数据类型 'x'"
+
+
+def test_names_of_the_user_are_not_translated(chinese: None) -> None:
+    assert _("error: {message}", message="Commands") == "错误：Commands"
+
+
+@pytest.mark.parametrize(
+    "command", [["show", "--json"], ["show", "--csv"], ["status", "--json"], ["signal", "--json"]]
+)
+def test_what_programs_read_is_the_same_in_every_language(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
+) -> None:
+    write_results(tmp_path, mmlu([1000, 2000, 3000], subjects=3))
+    english = milepost(command[0], tmp_path, *command[1:])
+    monkeypatch.setenv("MILEPOST_LANG", CHINESE)
+    assert milepost(command[0], tmp_path, *command[1:]).out == english.out
+    assert english.out
+
+
+def test_no_record_and_no_json_passes_through_the_catalogue() -> None:
+    """The rooms that store and compute do not translate: an error's text is English until it is printed."""
+    package = Path(language.__file__).parent
+    wrong = [
+        f"{path.relative_to(package)}: {name.name}"
+        for room in ("store", "analysis", "plan", "engine", "weights", "recorders")
+        for path in (package / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "milepost.language"
+        for name in node.names
+        if name.name != "Phrase"
+    ]
+    assert wrong == []

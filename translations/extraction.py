@@ -1,0 +1,55 @@
+"""Find the texts to translate: those that are marked, and help, docstrings of commands and errors' constants.
+
+Babel calls `extract_python` and `extract_suites`; they yield line, function, text and comments of each text.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from typing import IO, Any
+
+import yaml
+from babel.messages import extract
+
+Found = tuple[int, str | None, Any, list[str]]
+
+ERRORS = {"MilepostError", "SourceError", "CheckpointError", "TaskError", "TokenizerError", "ResultsError"}
+ERRORS |= {"StorageError", "RecorderError"}
+
+
+def extract_python(
+    file: IO[bytes], keywords: Mapping[str, Any], tags: Collection[str], options: Mapping[str, Any]
+) -> Iterator[Found]:
+    """Yield the texts in calls of the keywords, and those that Milepost looks up without a mark."""
+    yield from extract.extract_python(file, keywords, tags, options)
+    file.seek(0)
+    for node in ast.walk(ast.parse(file.read())):
+        for line, text in _unmarked(node):
+            yield line, None, text, []
+
+
+def extract_suites(
+    file: IO[bytes], keywords: Mapping[str, Any], tags: Collection[str], options: Mapping[str, Any]
+) -> Iterator[Found]:
+    """Yield what a suite says about itself."""
+    yield 1, None, yaml.safe_load(file)["about"], []
+
+
+def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
+    if isinstance(node, ast.Call):
+        values = [keyword.value for keyword in node.keywords if keyword.arg in ("help", "hint")]
+        if isinstance(node.func, ast.Name) and node.func.id in ERRORS:
+            values += node.args[:2]
+        for value in values:
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.lineno, value.value
+    if isinstance(node, ast.FunctionDef) and any(map(_makes_a_command, node.decorator_list)):
+        text = ast.get_docstring(node)
+        if text is not None:
+            yield node.lineno, inspect.cleandoc(text)
+
+
+def _makes_a_command(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func) in ("click.command", "click.group")
