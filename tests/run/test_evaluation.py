@@ -214,7 +214,7 @@ def test_auto_is_each_checkpoints_own_dtype(evaluate: Evaluate, own_run: Path) -
 def test_two_checkpoints_at_most_and_one_module_are_in_memory(
     evaluate: Evaluate, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import milepost.run.runner as streaming
+    import milepost.run.streaming as streaming
     from milepost.weights import CheckpointWeights, LiveModel
 
     for step in (40, 50, 60):

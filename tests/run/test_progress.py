@@ -34,7 +34,7 @@ def test_a_line_per_checkpoint_with_the_time_it_took_and_the_time_left(
         for step in (1, 2, 3):
             shown.start(checkpoint(step))
             time.now += 10
-            shown.advance(1000)
+            shown.advance(checkpoint(step), 1000)
             shown.finish(checkpoint(step), "scored")
     out, err = capsys.readouterr()
     assert out == ""
@@ -54,6 +54,6 @@ def test_on_a_terminal_names_are_shown_as_they_are_and_not_as_markup(
     monkeypatch.setenv("TERM", "xterm")
     with show_progress(1, Clock({checkpoint(1): 10})) as shown:
         shown.start(checkpoint(1))
-        shown.advance(4)
+        shown.advance(checkpoint(1), 4)
         shown.finish(checkpoint(1), "scored [bold]loud[/bold]")
     assert "[bold]loud[/bold]" in capsys.readouterr().err

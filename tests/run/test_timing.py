@@ -26,11 +26,11 @@ class Time:
 
 
 def score(clock: Clock, time: Time, seconds: list[float], n_tokens: int) -> list[str]:
-    """Score a shard of so many tokens in each of the times; returns the announcements."""
+    """Score a shard of the first checkpoint in each of the times; returns the announcements."""
     lines = []
     for one in seconds:
         time.now += one
-        clock.advance(n_tokens)
+        clock.advance(checkpoint(1), n_tokens)
         lines.append(clock.announcement())
     return [line for line in lines if line]
 
@@ -77,11 +77,26 @@ def test_what_other_processes_score_is_not_left(monkeypatch: pytest.MonkeyPatch)
     time, clock = Time(monkeypatch), Clock({checkpoint(1): 70, checkpoint(2): 70})
     clock.start(checkpoint(1))
     score(clock, time, [2], 50)
-    assert clock.leave() == 20
+    assert clock.leave(checkpoint(1)) == 20
     assert clock.tokens_left == 70
     clock.start(checkpoint(2))
-    assert clock.leave() == 70
+    assert clock.leave(checkpoint(2)) == 70
     assert [(lap.seconds, lap.n_tokens) for lap in clock.laps.values()] == [(2, 50), (0, 0)]
+
+
+def test_checkpoints_that_several_workers_score_at_a_time_make_one_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    time, clock = Time(monkeypatch), Clock({checkpoint(1): 100, checkpoint(2): 100})
+    clock.start(checkpoint(1))
+    time.now += 1
+    clock.start(checkpoint(2))
+    for step in (1, 2, 1, 2):
+        time.now += 1
+        clock.advance(checkpoint(step), 25)
+    assert clock.left_s == pytest.approx(5)
+    assert (clock.leave(checkpoint(2)), clock.leave(checkpoint(1))) == (50, 50)
+    assert [lap.seconds for lap in clock.laps.values()] == [5, 4]
 
 
 @pytest.mark.parametrize(

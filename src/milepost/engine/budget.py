@@ -39,6 +39,11 @@ def fitting_budget(module: torch.nn.Module) -> int:
     return budget
 
 
+def halved_budget(budget_tokens: int, halvings: int) -> int:
+    """Return the budget after so many halvings; never less than MIN_TOKENS by halving."""
+    return max(min(budget_tokens, MIN_TOKENS), budget_tokens >> halvings)
+
+
 def free_bytes(device: torch.device) -> int:
     """Return the free memory of a device; half of all memory if the system does not tell."""
     if device.type == "cuda":

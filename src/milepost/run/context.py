@@ -17,23 +17,29 @@ from milepost.store import ResultsFolder
 
 
 @dataclass(frozen=True)
-class RunContext:
-    """A run over some series into one results folder."""
+class ScoringContext:
+    """The values that scoring needs, in the process of the command or in a worker."""
 
     config: EvalConfig
     preparation: Preparation
     results: ResultsFolder
     journal: Journal
-    callback: RunCallback
-    policy: LongRunPolicy
-    clock: Clock
-    outcome: Outcome
-    """Filled while the run goes on."""
 
     @cached_property
     def device(self) -> str:
         """The device to compute on; resolving it may import torch."""
         return resolve_device(self.config.device)
+
+
+@dataclass(frozen=True)
+class RunContext(ScoringContext):
+    """A run over some series into one results folder."""
+
+    callback: RunCallback
+    policy: LongRunPolicy
+    clock: Clock
+    outcome: Outcome
+    """Filled while the run goes on."""
 
     def is_finished(self, job: CheckpointJob) -> bool:
         """Return whether this run has nothing to compute for a job."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
 from milepost.language import Phrase
-from milepost.run.context import RunContext
+from milepost.run.context import ScoringContext
 from milepost.run.jobs import CheckpointJob
 from milepost.sources import fetch, identify
 from milepost.sources.digests import sha256_now
@@ -35,7 +35,7 @@ class ReadJob:
 class JobReader:
     """Reads jobs one after the other."""
 
-    def __init__(self, context: RunContext, leases: Leases) -> None:
+    def __init__(self, context: ScoringContext, leases: Leases) -> None:
         self._context = context
         self._leases = leases
         self._first_weights = context.preparation.first_weights

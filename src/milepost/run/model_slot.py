@@ -20,8 +20,14 @@ class ModelSlot:
     `offer` may be called from the thread that reads; the other methods are for the main thread.
     """
 
-    def __init__(self, config: EvalConfig) -> None:
+    def __init__(self, config: EvalConfig, halvings: int = 0) -> None:
+        """Make an empty slot.
+
+        Args:
+            halvings: how often the tokens of a forward pass are halved.
+        """
         self._config = config
+        self._halvings = halvings
         self._model: LiveModel | None = None
         self._inference: Inference | None = None
         self._built_for: tuple[str, str] | None = None
@@ -75,8 +81,11 @@ class ModelSlot:
 
     def _build_inference(self, model: LiveModel, series: PreparedSeries, plan: Plan) -> Inference:
         from milepost.engine import build_engine, build_generator
+        from milepost.engine.budget import fitting_budget, halved_budget
 
         name, budget_tokens = self._config.engine, self._config.batch_tokens
+        if self._halvings:
+            budget_tokens = halved_budget(budget_tokens or fitting_budget(model.module), self._halvings)
         assert name != "openai", "a server has its weights itself"
         engine = build_engine(
             name,

@@ -17,10 +17,10 @@ class Display(Protocol):
 
     def start(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
-    def advance(self, n_tokens: int) -> None: ...
+    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
-    def leave(self, n_tokens: int) -> None:
-        """End with the scores of a checkpoint, of which `n_tokens` were not scored by this process."""
+    def leave(self, checkpoint: Checkpoint, n_tokens: int) -> None:
+        """End with the scores of a checkpoint, of which `n_tokens` were not scored by this run."""
         ...
 
     def finish(self, checkpoint: Checkpoint, result: str) -> None: ...
@@ -42,21 +42,21 @@ class Progress:
         """Begin with a checkpoint."""
         self._display.start(checkpoint, self.clock.start(checkpoint))
 
-    def advance(self, n_tokens: int) -> None:
+    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None:
         """Count the tokens of a shard that is scored; say once how long the run takes if that is long."""
-        self.clock.advance(n_tokens)
-        self._display.advance(n_tokens)
+        self.clock.advance(checkpoint, n_tokens)
+        self._display.advance(checkpoint, n_tokens)
         if line := self.clock.announcement():
             print(line, file=sys.stderr, flush=True)
 
-    def leave(self) -> None:
-        """End with the scores of the checkpoint; its metrics may come later."""
-        self._display.leave(self.clock.leave())
+    def leave(self, checkpoint: Checkpoint) -> None:
+        """End with the scores of a checkpoint; its metrics may come later."""
+        if self.clock.is_at(checkpoint):
+            self._display.leave(checkpoint, self.clock.leave(checkpoint))
 
     def finish(self, checkpoint: Checkpoint, result: str) -> None:
         """Say in a few words what became of a checkpoint, perhaps after others were started."""
-        if self.clock.at == checkpoint:
-            self.leave()
+        self.leave(checkpoint)
         self._display.finish(checkpoint, result)
 
 
@@ -80,9 +80,9 @@ class _Lines:
 
     def start(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
-    def advance(self, n_tokens: int) -> None: ...
+    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
-    def leave(self, n_tokens: int) -> None: ...
+    def leave(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
 
     def pause(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -106,6 +106,7 @@ def _bars(clock: Clock) -> Iterator[Display]:
         BarColumn,
         ProgressColumn,
         Task,
+        TaskID,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
@@ -128,18 +129,18 @@ def _bars(clock: Clock) -> Iterator[Display]:
         transient=True,
     )
     every = display.add_task("all checkpoints", total=clock.tokens_left)
-    current = display.add_task("", total=None, visible=False)
+    current: dict[Checkpoint, TaskID] = {}
 
     class Bars:
         def start(self, checkpoint: Checkpoint, n_tokens: int) -> None:
-            name = f"{checkpoint.series} {checkpoint.name}"
-            display.reset(current, description=name, total=n_tokens, visible=True)
+            current[checkpoint] = display.add_task(f"{checkpoint.series} {checkpoint.name}", total=n_tokens)
 
-        def advance(self, n_tokens: int) -> None:
-            display.update(current, advance=n_tokens)
+        def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None:
+            display.update(current[checkpoint], advance=n_tokens)
             display.update(every, advance=n_tokens)
 
-        def leave(self, n_tokens: int) -> None:
+        def leave(self, checkpoint: Checkpoint, n_tokens: int) -> None:
+            display.remove_task(current.pop(checkpoint))
             display.update(every, advance=n_tokens)
 
         def finish(self, checkpoint: Checkpoint, result: str) -> None:

@@ -30,7 +30,7 @@ def score_shards(
     inference: Inference,
     leases: Leases,
     made: Mapping[str, Any],
-    advance: Callable[[int], None],
+    stored: Callable[[PlannedShard], None],
     share: bool = False,
 ) -> int:
     """Score and store the missing shards of a job; returns the number that this process scored.
@@ -41,10 +41,10 @@ def score_shards(
 
     Args:
         made: kept with each shard, to say how it came about.
-        advance: called with the tokens of each shard that is scored.
+        stored: called with each shard that this process scored; its record follows at once.
         share: take one shard at a time, so that other processes can take others.
     """
-    scorer = _Scorer(job, inference, leases, made, advance)
+    scorer = _Scorer(job, inference, leases, made, stored)
     n_scored = 0
     missing = job.missing
     while missing:
@@ -62,7 +62,7 @@ class _Scorer:
     inference: Inference
     leases: Leases
     made: Mapping[str, Any]
-    advance: Callable[[int], None]
+    stored: Callable[[PlannedShard], None]
 
     def score(self, missing: Sequence[PlannedShard], *, share: bool) -> tuple[int, list[PlannedShard]]:
         """Score the shards that are free; returns their number and those that other processes have."""
@@ -92,7 +92,7 @@ class _Scorer:
             target.results.write_scores(
                 path, answers.loglikelihood, answers.greedy, note, generated=answers.generated
             )
-            self.advance(task.tokens_of(shard.first, shard.last))
+            self.stored(planned)
         return 1, True
 
     def _score_joined(self, missing: Sequence[PlannedShard]) -> tuple[int, list[PlannedShard]]:
@@ -117,7 +117,7 @@ class _Scorer:
             for (planned, lease), answers in zip(ours, stream, strict=True):
                 task, shard = planned
                 path, note = target.score_path(shard), self._note(planned, answers)
-                self.advance(task.tokens_of(shard.first, shard.last))
+                self.stored(planned)
                 if looks_whole(path):
                     lease.close()  # another process took over while this one was stopped
                     continue

@@ -38,58 +38,72 @@ class Lap:
     """Tokens that this process scored."""
 
 
+@dataclass(slots=True)
+class _Turn:
+    """A checkpoint that is being scored."""
+
+    began: float
+    n_left: int
+    """Tokens that are not scored yet."""
+
+
 class Clock:
     """Measures the speed of a run and estimates the time left; every estimate that is shown comes from it.
 
-    The unit of work is a token before sharing.
+    The unit of work is a token before sharing. Several workers may score several checkpoints at a time.
     """
 
     def __init__(self, n_tokens: Mapping[Checkpoint, int]) -> None:
         """Make a clock for checkpoints with so many tokens to score each."""
         self.tokens_left = sum(n_tokens.values())
         self.laps: dict[Checkpoint, Lap] = {}
-        self.at: Checkpoint | None = None
-        """The checkpoint that is being scored."""
         self._n_tokens = n_tokens
-        self._left_of_this = 0
+        self._turns: dict[Checkpoint, _Turn] = {}
         self.skips_first = False
         """Whether the first shard takes longer than others, as on a GPU that compiles: it is not measured."""
-        self._turn = self._began = self._last = 0.0
+        self._began = self._last = 0.0
         self._measured = 0
         self._s_per_token: float | None = None
         """Before the speed is measured: estimated from the first docs."""
         self.has_announced = False
         """Whether the time of the whole run was shown."""
 
+    def lap(self, checkpoint: Checkpoint) -> Lap:
+        """Return the times of a checkpoint."""
+        return self.laps.setdefault(checkpoint, Lap())
+
     def start(self, checkpoint: Checkpoint) -> int:
         """Begin with a checkpoint; returns the tokens that it has left."""
-        self._turn = time.monotonic()
-        if not self._measured:
-            self._began = self._turn
-        self.at, self._left_of_this = checkpoint, self._n_tokens[checkpoint]
-        self.laps.setdefault(checkpoint, Lap())
-        return self._left_of_this
+        now = time.monotonic()
+        if not self._measured and not self._turns:
+            self._began = now
+        self._turns[checkpoint] = _Turn(now, self._n_tokens[checkpoint])
+        self.lap(checkpoint)
+        return self._n_tokens[checkpoint]
 
-    def advance(self, n_tokens: int) -> None:
+    def is_at(self, checkpoint: Checkpoint) -> bool:
+        """Return whether a checkpoint was started and is not left yet."""
+        return checkpoint in self._turns
+
+    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None:
         """Count the tokens of a shard that is scored."""
-        assert self.at is not None, "a checkpoint was started"
         self._last = time.monotonic()
-        self._left_of_this -= n_tokens
+        self._turns[checkpoint].n_left -= n_tokens
         self.tokens_left -= n_tokens
-        self.laps[self.at].n_tokens += n_tokens
+        self.laps[checkpoint].n_tokens += n_tokens
         if self.skips_first:
             self.skips_first, self._began = False, self._last
         else:
             self._measured += n_tokens
 
-    def leave(self) -> int:
-        """End with the checkpoint; returns those of its tokens that this process did not score."""
-        if self.at is None:
+    def leave(self, checkpoint: Checkpoint) -> int:
+        """End with a checkpoint; returns those of its tokens that this run did not score."""
+        turn = self._turns.pop(checkpoint, None)
+        if turn is None:
             return 0
-        self.laps[self.at].seconds = time.monotonic() - self._turn
-        rest, self.at, self._left_of_this = self._left_of_this, None, 0
-        self.tokens_left -= rest
-        return rest
+        self.laps[checkpoint].seconds = time.monotonic() - turn.began
+        self.tokens_left -= turn.n_left
+        return turn.n_left
 
     def expect(self, s_per_token: float) -> None:
         """Estimate by this speed until one is measured."""
