@@ -148,9 +148,9 @@ def test_a_shard_that_a_worker_died_on_comes_last_and_alone() -> None:
     schedule.scored(0, 0, 1.0)
     assert schedule.lost(0, stored={0}).struck == 1
     rest = []
-    while (unit := schedule.next_unit(1)) is not None:
-        rest.append(unit.shards)
-        score_all(schedule, 1, unit)
+    while (others := schedule.next_unit(1)) is not None:
+        rest.append(others.shards)
+        score_all(schedule, 1, others)
     assert rest[-1] == (1,)
     assert sorted(shard for shards in rest for shard in shards) == [1, 2, 3, 4, 5]
 
