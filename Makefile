@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-helm soak fuzz check messages format docs clean
+.PHONY: demo test test-slow test-web test-helm soak fuzz check messages format docs clean
 
 # Train a tiny model on an invented world and measure it: about three minutes on two cores, no network.
 demo: $(READY)
@@ -15,11 +15,19 @@ demo: $(READY)
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: $(READY)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not browser"
 
 # Real trainers, kills and full disks, every architecture, the emulated GPU path: as long again.
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not browser"
+
+# The dashboard in Chromium (from the system's packages), driven by Playwright; axe-core, from npm, looks for what
+# keeps people out. Where a browser or npm is missing, the tests that need it skip and say so.
+AXE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost-tests/axe.min.js
+
+test-web: $(READY)
+	tests/web/browser/get_axe.sh $(AXE)
+	MILEPOST_AXE=$(AXE) $(BIN)/python -m pytest -m browser
 
 # HELM's scenarios beside HELM's own runs, in an environment of its own: crfm-helm holds datasets below 4. It is kept in
 # the cache from one run, and one clone, to the next. Where it cannot be installed, the reason is printed.

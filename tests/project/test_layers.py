@@ -63,6 +63,7 @@ MAY_IMPORT = {
     "watching": GROUND | {"sources", "store", "run"},
     "analysis": GROUND,
     "report": GROUND | {"store", "analysis", "results"},
+    "web": GROUND | {"store", "analysis", "results", "report"},
     "recorders": GROUND | {"store", "analysis"},
     "submission": GROUND | {"store", "analysis", "results", "report", "tasks"},
     "lm_eval_backend": GROUND | {"engine", "run", "tasks", "weights"},
@@ -77,6 +78,7 @@ MAY_IMPORT = {
         "analysis",
         "results",
         "report",
+        "web",
         "api",
         "demo",
     }

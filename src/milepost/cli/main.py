@@ -30,6 +30,7 @@ COMMANDS = {
     "metrics": Phrase("compute the metrics of scores that were stored without them"),
     "status": Phrase("processes at work on a results folder, and how far they are"),
     "verify": Phrase("check every record of a results folder against its checksum"),
+    "serve": Phrase("a results folder as live pages in a browser"),
     "plot": Phrase("learning curves as PNG, SVG or HTML"),
     "questions": Phrase("single questions, and what each checkpoint picked"),
     "leaderboard": Phrase("several runs and published scores, ranked over all tasks"),

@@ -7,7 +7,7 @@ are not mixed in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,8 +20,8 @@ from milepost.store.atomic_files import damaged
 from milepost.store.folder import ResultsFolder, open_folder
 from milepost.store.layout import model_of
 from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord
-from milepost.store.reading import place_in_series, read_plan, read_runs, read_visits
-from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord, read_record
+from milepost.store.reading import place_in_series, visit_paths
+from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
 from milepost.types import Measurement, PickCounts, Picks
 
 EVERY = ("*",)
@@ -84,7 +84,7 @@ class TaskMetrics:
         return self.task, *self.rows[0].parents
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A task in the metrics record in which it is current."""
 
     checkpoint: CheckpointRecord
@@ -113,12 +113,20 @@ class ResultsIndex:
         """Open the results folder at `path`. Raises: ResultsError if it is not one."""
         return cls(open_folder(Path(path)))
 
+    def _read(self, kind: type[Record], path: Path) -> Record:
+        """Return one record."""
+        return read_record(kind, path)
+
+    def _read_all(self, kind: type[Record], paths: Iterable[Path]) -> list[Record]:
+        """Return the records at some places, in their order."""
+        return [self._read(kind, path) for path in paths]
+
     # ---- runs and plans -------------------------------------------------------------------------------
 
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
         """All runs, the newest first."""
-        return tuple(read_runs(self.folder))
+        return tuple(self._read_all(RunRecord, reversed(self.folder.run_paths())))
 
     @cached_property
     def newest(self) -> NewestRun | None:
@@ -133,7 +141,7 @@ class ResultsIndex:
     def plan(self, plan_id: str) -> PlanRecord:
         """Return one plan."""
         if plan_id not in self._plans:
-            self._plans[plan_id] = read_plan(self.folder, plan_id)
+            self._plans[plan_id] = self._read(PlanRecord, self.folder.plan_path(plan_id))
         return self._plans[plan_id]
 
     def is_asked(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
@@ -178,7 +186,8 @@ class ResultsIndex:
 
     @cached_property
     def _visits(self) -> dict[tuple[str, str], CheckpointRecord]:
-        return {(visit.series, visit.name): visit for visit in read_visits(self.folder)}
+        visits = self._read_all(CheckpointRecord, visit_paths(self.folder))
+        return {(visit.series, visit.name): visit for visit in visits}
 
     @cached_property
     def _by_series(self) -> dict[str, list[CheckpointRecord]]:
@@ -219,7 +228,7 @@ class ResultsIndex:
         """Return the metrics of a checkpoint under a plan."""
         path = self.folder.metrics_path(plan_id, *checkpoint.model)
         if path not in self._metrics:
-            self._metrics[path] = read_record(MetricsRecord, path)
+            self._metrics[path] = self._read(MetricsRecord, path)
         return self._metrics[path]
 
     def newest_plans(self) -> list[tuple[str, CheckpointRecord]]:
@@ -273,12 +282,12 @@ class ResultsIndex:
         return self._current[1]
 
     @cached_property
-    def _current(self) -> tuple[list[_Found], list[LeftOut]]:
-        current: list[_Found] = []
+    def _current(self) -> tuple[list[Found], list[LeftOut]]:
+        current: list[Found] = []
         left_out: list[LeftOut] = []
         for checkpoints in self._by_series.values():
             setting_of: dict[str, str] = {}
-            found: dict[tuple[str, str], _Found] = {}
+            found: dict[tuple[str, str], Found] = {}
             others: dict[tuple[str, str], LeftOut] = {}
             for plan_id in self.plan_ids:
                 for visited in checkpoints:
@@ -289,7 +298,7 @@ class ResultsIndex:
                     for task, setting in record.settings.items():
                         place = checkpoint.name, task
                         if setting_of.setdefault(task, setting) == setting:
-                            found.setdefault(place, _Found(checkpoint, plan_id, task, record))
+                            found.setdefault(place, Found(checkpoint, plan_id, task, record))
                         else:
                             others.setdefault(place, LeftOut(checkpoint.series, *place))
             left_out += [other for place, other in others.items() if place not in found]
@@ -315,7 +324,7 @@ class ResultsIndex:
         others = self._numerics[plan_id].get(checkpoint.model_id or "")
         return replace(checkpoint, numerics=others[-1]) if others else None
 
-    def _task(self, found: _Found, choice_metrics: tuple[str, ...]) -> TaskMetrics:
+    def _task(self, found: Found, choice_metrics: tuple[str, ...]) -> TaskMetrics:
         checkpoint, plan_id, task, record = found
         rows, choices = record.of_task[task], record.choices
         if choices is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from milepost.store import safe_paths as inside
 from milepost.store.folder import ResultsFolder
@@ -35,14 +36,13 @@ def read_plan(results: ResultsFolder, plan_id: str) -> PlanRecord:
     return read_record(PlanRecord, results.plan_path(plan_id))
 
 
-def read_visits(results: ResultsFolder) -> Iterator[CheckpointRecord]:
-    """Yield the record of each checkpoint's last visit, also of checkpoints that could not be used.
+def visit_paths(results: ResultsFolder) -> list[Path]:
+    """Return the records of each checkpoint's last visit, also of checkpoints that could not be used.
 
     Raises:
-        ResultsError: one is damaged.
+        ResultsError: a link leads out of the folder.
     """
-    for path in inside.files_below(results.folder_of("checkpoints"), "*.json"):
-        yield read_record(CheckpointRecord, path)
+    return inside.files_below(results.folder_of("checkpoints"), "*.json")
 
 
 def read_checkpoints(results: ResultsFolder, series: str) -> list[CheckpointRecord]:

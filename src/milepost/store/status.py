@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from milepost.store import safe_paths as inside
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
 from milepost.store.reading import newest_command
@@ -18,6 +19,7 @@ class CheckpointStatus:
     """Progress of one checkpoint with the newest plan of its series."""
 
     checkpoint: str
+    plan_id: str
     shards_done: int
     shards: int
     has_metrics: bool
@@ -48,14 +50,17 @@ class Status:
     series: tuple[SeriesStatus, ...]
 
 
-def read_status(index: ResultsIndex) -> Status:
+def read_status(index: ResultsIndex, *, now: float | None = None) -> Status:
     """Return the state of a results folder.
+
+    Args:
+        now: as of `live_workers`.
 
     Raises:
         ResultsError: a damaged record.
     """
     series = tuple(_series(index, series, runs) for series, runs in _newest_runs(index).items())
-    return Status(index.folder, tuple(live_workers(index.folder)), series)
+    return Status(index.folder, tuple(live_workers(index.folder, now)), series)
 
 
 def without_metrics(index: ResultsIndex) -> list[str]:
@@ -71,7 +76,7 @@ def without_metrics(index: ResultsIndex) -> list[str]:
                 visit = index.visit(series, name)
                 if visit is None or not visit.model_id or index.has_metrics(run.plan_id, visit):
                     continue
-                if all(path.exists() for path in _score_paths(index, run.plan_id, visit)):
+                if set(index.plan(run.plan_id).shard_ids) <= stored_shards(index.folder, visit):
                     found.append(visit.full_name)
     return found
 
@@ -100,10 +105,23 @@ def _checkpoint(index: ResultsIndex, series: str, name: str, plan_id: str) -> Ch
     visit = index.visit(series, name)
     failure = None if visit is None else visit.failure
     if visit is None or not visit.model_id:
-        return CheckpointStatus(name, 0, len(index.plan(plan_id).shard_ids), False, failure)
-    stored = [path.exists() for path in _score_paths(index, plan_id, visit)]
-    return CheckpointStatus(name, sum(stored), len(stored), index.has_metrics(plan_id, visit), failure)
+        return CheckpointStatus(name, plan_id, 0, len(index.plan(plan_id).shard_ids), False, failure)
+    shards = index.plan(plan_id).shard_ids
+    stored = stored_shards(index.folder, visit).intersection(shards)
+    return CheckpointStatus(
+        name, plan_id, len(stored), len(shards), index.has_metrics(plan_id, visit), failure
+    )
 
 
-def _score_paths(index: ResultsIndex, plan_id: str, visit: CheckpointRecord) -> list[Path]:
-    return [index.folder.score_path(*visit.model, shard) for shard in index.plan(plan_id).shard_ids]
+def stored_shards(results: ResultsFolder, visit: CheckpointRecord) -> set[str]:
+    """Return the shards of which a checkpoint has scores, of any plan.
+
+    The folder is listed, as a network file system may deny for half a minute that a new file exists.
+    """
+    folder = results.score_path(*visit.model, "").parent
+    inside.check(folder)
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}

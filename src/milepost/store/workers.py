@@ -34,6 +34,12 @@ class WorkerRecord:
     stopped: bool = False
     """Whether the process exists and is stopped: Ctrl-Z, SIGSTOP."""
 
+    @property
+    def since(self) -> float:
+        """When it began, in seconds since 1970; 0 where its file does not say."""
+        since = self.record.get("since", 0)
+        return float(since) if isinstance(since, int | float) else 0.0
+
 
 class Worker:
     """This process at work on a results folder; use as a context manager."""
@@ -73,22 +79,22 @@ class Worker:
                 continue  # a missed beat costs at most a shard done twice; the run itself meets the error
 
 
-def live_workers(results: ResultsFolder) -> list[WorkerRecord]:
-    """Return the processes at work on `results`, this one too, the oldest first."""
+def live_workers(results: ResultsFolder, now: float | None = None) -> list[WorkerRecord]:
+    """Return the processes at work on `results`, this one too, the oldest first.
+
+    Args:
+        now: seconds since 1970; None for the file system's clock, to ask which a file is written.
+    """
     found = []
-    now = inside.clock(results.workers_folder)
+    if now is None:
+        now = inside.clock(results.workers_folder)
     for path in inside.files(results.workers_folder, "*.json"):
         if is_alive(path.stem, path, now):
             try:
                 found.append(WorkerRecord(path.stem, read_json(path), is_stopped(path.stem)))
             except ResultsError:
                 continue  # it ended between the two looks
-    return sorted(found, key=lambda worker: _since(worker.record))
-
-
-def _since(record: Mapping[str, Any]) -> float:
-    since = record.get("since", 0)
-    return float(since) if isinstance(since, int | float) else 0.0
+    return sorted(found, key=lambda worker: worker.since)
 
 
 def is_alive(process: str, sign_of_life: Path, now: float, stale_s: float = STALE_S) -> bool:

@@ -1,0 +1,141 @@
+"""An index of a results folder that others write to: looked at again and again, it reads only what is new.
+
+Damaged records are left out and named in `damaged`, so that a reader sees the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from milepost.errors import ResultsError
+from milepost.store import safe_paths as inside
+from milepost.store.curve_cache import RECORDS
+from milepost.store.folder import ResultsFolder, open_folder
+from milepost.store.index import Found, ResultsIndex, TaskMetrics
+from milepost.store.metrics_record import MetricsRecord
+from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
+
+State = tuple[int, int, int]
+"""Time of the last change, size and number of a file: another state is another content."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Records that were read before, with the states of their files."""
+
+    known: dict[Path, tuple[State | None, Any]] = field(default_factory=dict)
+
+    def read(self, kind: type[Record], path: Path) -> Record:
+        """Return a record. Raises: ResultsError where it is missing or damaged, each time anew."""
+        state = _state(path)
+        if path not in self.known or state is None or self.known[path][0] != state:
+            try:
+                found: Any = read_record(kind, path)
+            except ResultsError as error:
+                found = error
+            self.known[path] = state, found
+        found = self.known[path][1]
+        if isinstance(found, ResultsError):
+            raise found
+        record: Record = found
+        return record
+
+
+class LiveIndex(ResultsIndex):
+    """An index that leaves out damaged records, and of which `refreshed` gives the next."""
+
+    def __init__(self, folder: ResultsFolder, *, before: LiveIndex | None = None) -> None:
+        super().__init__(folder)
+        self._reader: _Reader = _Reader() if before is None else before._reader
+        self._states = record_states(folder)
+        self._damaged: dict[Path, str] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> LiveIndex:
+        """Open the results folder at `path`. Raises: ResultsError if it is not one."""
+        return cls(open_folder(Path(path)))
+
+    def refreshed(self) -> LiveIndex:
+        """Return the index of the folder as it is now: this one if no record has changed.
+
+        Raises:
+            ResultsError: it is no results folder any more.
+        """
+        folder = open_folder(self.folder.path)
+        return self if record_states(folder) == self._states else LiveIndex(folder, before=self)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """Damaged records, by their places in the folder, with the reasons."""
+        self.tasks(())
+        return {str(path.relative_to(self.folder.path)): why for path, why in sorted(self._damaged.items())}
+
+    def _read(self, kind: type[Record], path: Path) -> Record:
+        try:
+            return self._reader.read(kind, path)
+        except ResultsError as error:
+            self._damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
+            raise
+
+    def _read_all(self, kind: type[Record], paths: Iterable[Path]) -> list[Record]:
+        found = []
+        for path in paths:
+            try:
+                found.append(self._read(kind, path))
+            except ResultsError:
+                continue
+        return found
+
+    def _is_readable(self, kind: type[Any], path: Path) -> bool:
+        return bool(self._read_all(kind, [path]))
+
+    @cached_property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """The runs whose records and plans are intact, the newest first."""
+        found = self._read_all(RunRecord, reversed(self.folder.run_paths()))
+        plans = {run.plan_id: self.folder.plan_path(run.plan_id) for run in found}
+        intact = {plan_id for plan_id, path in plans.items() if self._is_readable(PlanRecord, path)}
+        return tuple(run for run in found if run.plan_id in intact)
+
+    def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
+        path = self.folder.metrics_path(plan_id, *checkpoint.model)
+        return super().has_metrics(plan_id, checkpoint) and self._is_readable(MetricsRecord, path)
+
+    def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> CheckpointRecord | None:
+        found = super()._with_metrics(plan_id, checkpoint)
+        return found if found is not None and self.has_metrics(plan_id, found) else None
+
+    def _task(self, found: Found, choice_metrics: tuple[str, ...]) -> TaskMetrics:
+        try:
+            return super()._task(found, choice_metrics)
+        except ResultsError as error:
+            path = self.folder.metrics_path(found.plan_id, *found.checkpoint.model)
+            self._damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
+            rows = found.record.of_task[found.task]
+            return TaskMetrics(found.checkpoint, found.plan_id, found.task, rows, None)
+
+
+def record_states(folder: ResultsFolder) -> dict[Path, State | None]:
+    """Return the states of the files that decide which metrics there are.
+
+    Raises:
+        ResultsError: a link leads out of the folder.
+    """
+    return {
+        path: _state(path)
+        for kind in RECORDS
+        for path in inside.files_below(folder.folder_of(kind), "*.json")
+    }
+
+
+def _state(path: Path) -> State | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,43 @@
+"""A dashboard to ask: results made up for the tests, served to a client in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from milepost.web.app import make_app
+from tests.analysis.made import mmlu, perplexity, rising, write_results
+
+STEPS = [1000, 2000, 3000, 4000]
+HOST = "http://127.0.0.1:8730"
+
+
+def client_of(results: Path, **options: object) -> TestClient:
+    """A client of a dashboard; an exception in the server is an answer 500, as for readers."""
+    app = make_app(results, **options)  # type: ignore[arg-type]
+    return TestClient(app, base_url=HOST, raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="session")
+def made_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two series: `run` with a group of subjects, and `other` with one task and a perplexity."""
+    figures = mmlu(STEPS, subjects=12)
+    figures += rising("arc_easy", STEPS, low=0.25, high=0.6, n=500, series="other")
+    figures += [perplexity(value=90 - step / 100, step=step, series="other") for step in STEPS]
+    return write_results(tmp_path_factory.mktemp("web") / "results", figures)
+
+
+@pytest.fixture(scope="session")
+def dashboard(made_results: Path) -> Iterator[TestClient]:
+    """A client of a dashboard of `made_results`."""
+    with client_of(made_results) as client:
+        yield client
+
+
+@pytest.fixture
+def client_for() -> Callable[..., TestClient]:
+    """Make a client of a dashboard of any folder."""
+    return client_of
