@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -19,18 +18,20 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase, best_match, language, speaking
+from milepost.report.html import STATIC
 from milepost.report.json_text import json_text
+from milepost.report.vega import vega_script
 from milepost.web.bodies import Body, BodyCache
-from milepost.web.errors import error_response
+from milepost.web.errors import error_response, wanted_language
 from milepost.web.live import Events, LiveFolder, Moment
 from milepost.web.openapi import openapi
 from milepost.web.page import PageKind
 from milepost.web.pages import PAGES
 from milepost.web.progress import progress_data
 from milepost.web.query import BadQuery, Query
-from milepost.web.rendering import page_html, progress_html
+from milepost.web.rendering import Place, page_html, progress_html
 from milepost.web.safety import LOCAL, Guard, Rules
-from milepost.web.vega import vega_script
 
 logger = logging.getLogger("milepost.web")
 
@@ -39,8 +40,10 @@ MOST_CACHED = 48_000_000
 PAGES_AT_ONCE = 2
 """Pages that are made at the same time: more would only wait for each other, and the events for them."""
 
-STATIC = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-"""Media types of the files of `static/`."""
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Media types of the files that pages link to."""
+
+VEGA = "vega.js"
 
 Form = Literal["html", "json"]
 
@@ -65,10 +68,9 @@ class Dashboard:
         self._folder = LiveFolder(results, baselines)
         self._bodies = BodyCache(MOST_CACHED)
         self._limit: CapacityLimiter | None = None
-        self._events = Events(self._folder, lambda moment, language: progress_html(moment.view.progress))
-        self._static = {
-            path.name: path for path in resources.files("milepost.web").joinpath("static").iterdir()
-        }
+        self._events = Events(self._folder, _progress_html)
+        self._results = str(results)
+        self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
 
     def app(self, rules: Rules) -> Starlette:
         """Return the application."""
@@ -98,14 +100,30 @@ class Dashboard:
         query = _query(request)
         if form is None:
             form = "json" if "application/json" in request.headers.get("accept", "") else "html"
-        body = await self._in_thread(lambda: self._made(kind, form, query))
+        wanted = wanted_language(request)
+        body = await self._in_thread(lambda: self._made(kind, form, query, wanted))
         return body.response(request.headers)
 
-    def _made(self, kind: PageKind, form: Form, query: Query) -> Body:
-        moment = self._folder.now()
-        number = moment.shards if kind.is_live or form == "html" else moment.records
-        key = kind.name, form, number, tuple((name, tuple(values)) for name, values in query.given.items())
-        return self._bodies.get(key, lambda: _make(kind, form, query, moment))
+    def _made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:
+        with speaking(wanted):
+            moment = self._folder.now()
+            number = moment.shards if kind.is_live or form == "html" else moment.records
+            key = kind.name, form, number, language(), query.key
+            return self._bodies.get(key, lambda: self._make(kind, form, query, moment))
+
+    def _make(self, kind: PageKind, form: Form, query: Query, moment: Moment) -> Body:
+        page = kind.make(moment.view, query)
+        if form == "json":
+            return _json(page.data)
+        place = Place(
+            results=self._results,
+            kind=kind,
+            menu=PAGES,
+            query=query,
+            records=moment.records,
+            progress=moment.view.progress,
+        )
+        return Body(page_html(page, place).encode("utf-8", "backslashreplace"), "text/html")
 
     async def _progress(self, request: Request) -> Response:
         body = await self._in_thread(lambda: _json(progress_data(self._folder.now().view.progress)))
@@ -115,22 +133,22 @@ class Dashboard:
         return _json(openapi(PAGES)).response(request.headers)
 
     async def _stream(self, request: Request) -> Response:
+        stream = self._events.stream(best_match(wanted_language(request)))
         return StreamingResponse(
-            self._events.stream("en"), media_type="text/event-stream", headers={"cache-control": "no-store"}
+            stream, media_type="text/event-stream", headers={"cache-control": "no-store"}
         )
 
     async def _file(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name == "vega.js":
-            script = await run_sync(
-                lambda: self._bodies.get(name, lambda: Body(vega_script(), "text/javascript"))
-            )
-            return script.response(request.headers)
-        if name not in self._static:
+        if name not in self._files and name != VEGA:
             raise HTTPException(404)
-        path = self._static[name]
-        media_type = STATIC[Path(name).suffix]
-        return Body(path.read_bytes(), media_type).response(request.headers)
+        body = await run_sync(lambda: self._bodies.get(name, lambda: self._read(name)))
+        return body.response(request.headers)
+
+    def _read(self, name: str) -> Body:
+        if name == VEGA:
+            return Body(vega_script().encode(), "text/javascript")
+        return Body(self._files[name].read_bytes(), MEDIA_TYPES[self._files[name].suffix])
 
     async def _in_thread(self, make: Callable[[], Body]) -> Body:
         if self._limit is None:
@@ -138,12 +156,9 @@ class Dashboard:
         return await run_sync(make, limiter=self._limit)
 
 
-def _make(kind: PageKind, form: Form, query: Query, moment: Moment) -> Body:
-    page = kind.make(moment.view, query)
-    if form == "json":
-        return _json(page.data)
-    html = page_html(page, kind, PAGES, query, progress=moment.view.progress, records=moment.records)
-    return Body(html.encode("utf-8", "backslashreplace"), "text/html")
+def _progress_html(moment: Moment, wanted: str) -> str:
+    with speaking(wanted):
+        return progress_html(moment.view.progress)
 
 
 def _json(data: object) -> Body:
@@ -160,17 +175,17 @@ def _query(request: Request) -> Query:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = "there is no such page" if error.status_code == 404 else error.detail
-    return error_response(error.status_code, message, headers=request.headers)
+    missing = error.status_code == 404
+    return error_response(
+        request, error.status_code, Phrase("there is no such page") if missing else error.detail
+    )
 
 
 def _milepost_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, MilepostError)
     status = 400 if isinstance(error, BadQuery) else 404
-    return error_response(status, error.message, error.hint, headers=request.headers)
+    return error_response(request, status, error)
 
 
 def _bug(request: Request, error: Exception) -> Response:
-    return error_response(
-        500, "this is a bug of Milepost; the terminal of the server has it", headers=request.headers
-    )
+    return error_response(request, 500, Phrase("this is a bug of Milepost; the server's terminal says more"))

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-from html import escape
 
-from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from milepost.errors import MilepostError
+from milepost.language import ENGLISH, _, speaking
+from milepost.report.html import Frame, page
 from milepost.safe_text import printable
 
 
-def error_response(status: int, message: str, hint: str | None = None, *, headers: Headers) -> Response:
-    """Return an error in the form that the request asks for.
-
-    Args:
-        headers: of the request.
-    """
-    if not wants_html(headers):
-        found = {"error": {"status": status, "message": message, "hint": hint}}
-        return Response(json.dumps(found, ensure_ascii=True), status, media_type="application/json")
-    text = "".join(f"<p>{escape(printable(line))}</p>" for line in (message, hint) if line)
-    page = (
-        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{status}</title>'
-        f'<link rel="stylesheet" href="/static/style.css"><main><h1>{status}</h1>{text}</main></html>'
-    )
-    return Response(page, status, media_type="text/html")
+def error_response(request: HTTPConnection, status: int, error: MilepostError | str) -> Response:
+    """Return an error in the form and the language that the request asks for; JSON is English."""
+    if not isinstance(error, MilepostError):
+        error = MilepostError(error)
+    if "text/html" not in request.headers.get("accept", ""):
+        found = {"error": {"status": status, "message": error.message, "hint": error.hint}}
+        return Response(json.dumps(found), status, media_type="application/json")
+    with speaking(wanted_language(request)):
+        lines = [printable(line) for line in error.for_reader() if line]
+        return Response(page(str(status), lines, Frame(served=True, word=_)), status, media_type="text/html")
 
 
-def wants_html(headers: Headers) -> bool:
-    """Return whether a request comes from a browser that shows pages; programs get JSON."""
-    return "text/html" in headers.get("accept", "")
+def wanted_language(request: HTTPConnection) -> str:
+    """Return the language in the address, else the header that lists those of the browser."""
+    return request.query_params.get("lang") or request.headers.get("accept-language") or ENGLISH

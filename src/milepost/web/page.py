@@ -11,7 +11,6 @@ from milepost.errors import MilepostError
 from milepost.report.blocks import Block
 from milepost.results.progress import Progress
 from milepost.store.live_index import LiveIndex
-from milepost.web.controls import Control, Pages
 from milepost.web.query import Query
 
 
@@ -37,10 +36,6 @@ class Page:
     blocks: tuple[Block, ...]
     data: Mapping[str, Any]
     """The page's JSON twin; plain values without NaN."""
-    controls: tuple[Control, ...] = ()
-    """What a reader can choose, above the blocks."""
-    pages: Pages | None = None
-    """Where the page is one of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

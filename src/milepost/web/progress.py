@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypedDict
 
-from milepost.report.blocks import Block, Line
-from milepost.report.table import Cell
+from milepost.language import _, ngettext
+from milepost.report.blocks import Block
+from milepost.report.blocks import Progress as ProgressBar
 from milepost.results.progress import Progress
 from milepost.safe_text import printable
-
-MINUTE_S = 60
 
 
 class ProgressData(TypedDict):
@@ -42,35 +41,38 @@ def progress_data(progress: Progress) -> ProgressData:
 
 
 def progress_blocks(progress: Progress) -> tuple[Block, ...]:
-    """Return one line: running or not, how far, how long still; nothing where all is done."""
-    return tuple(_lines(progress))
+    """Return how far the newest runs are, how long still, and what failed; nothing where all is done."""
+    return tuple(_blocks(progress))
 
 
-def _lines(progress: Progress) -> Iterator[Block]:
+def _blocks(progress: Progress) -> Iterator[Block]:
     data = progress_data(progress)
-    if not data["running"] and data["checkpoints_done"] == data["checkpoints"]:
+    left = data["checkpoints"] - data["checkpoints_done"] - data["failed"]
+    if not data["running"] and left <= 0:
         return
-    stopped = [worker for worker in progress.workers if worker.stopped]
-    state = "running" if len(stopped) < data["running"] else "stopped"
-    at = [worker.record for worker in progress.workers if "checkpoint" in worker.record]
-    parts = [
-        f"{data['checkpoints_done']} of {data['checkpoints']} checkpoints",
-        f"{data['shards_done']:,} of {data['shards']:,} shards",
-        f"{data['share']:.1%}",
+    notes = [
+        f"{progress.share:.1%}",
+        _("{done} of {all} checkpoints", done=data["checkpoints_done"], all=data["checkpoints"]),
     ]
     if data["seconds_left"] is not None:
-        parts.append(f"{time_left(data['seconds_left'])} left")
-    parts += [f"at {printable(str(each.get('series')))} {printable(str(each['checkpoint']))}" for each in at]
+        notes.append(_("{time} left", time=time_left(data["seconds_left"])))
+    places = [worker.record for worker in progress.workers if "checkpoint" in worker.record]
+    for place in dict.fromkeys(f"{each.get('series')} {each['checkpoint']}" for each in places):
+        notes.append(_("at {place}", place=printable(place)))
     if data["failed"]:
-        parts.append(f"{data['failed']} failed")
-    yield Line(
-        (Cell(state if progress.workers else "not running", "strong"), Cell(" · " + " · ".join(parts)))
-    )
+        notes.append(ngettext("{n} failed", "{n} failed", data["failed"]))
+    yield ProgressBar(_state(progress), data["shards_done"], data["shards"], " · ".join(notes))
+
+
+def _state(progress: Progress) -> str:
+    if not progress.workers:
+        return _("not running")
+    return _("stopped") if all(worker.stopped for worker in progress.workers) else _("running")
 
 
 def time_left(seconds: float) -> str:
     """Return `40 s`, `12 min` or `3.4 h`."""
-    if seconds < 2 * MINUTE_S:
-        return f"{seconds:.0f} s"
-    minutes = seconds / MINUTE_S
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    minutes = seconds / 60
+    if minutes < 2:
+        return _("{n} s", n=round(seconds))
+    return _("{n} min", n=round(minutes)) if minutes < 100 else _("{n} h", n=round(minutes / 60, 1))

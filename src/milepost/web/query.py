@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 
 LONGEST = 2000
 """Characters of one parameter."""
@@ -25,7 +26,12 @@ class Query:
     def __post_init__(self) -> None:
         for name, values in self.given.items():
             if any(len(value) > LONGEST for value in values):
-                raise BadQuery(f"{name[:40]} is longer than {LONGEST:,} characters")
+                raise BadQuery(Phrase("{name} is longer than {n} characters", name=name[:40], n=LONGEST))
+
+    @property
+    def key(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The same as a value that is equal for equal queries."""
+        return tuple((name, tuple(values)) for name, values in self.given.items())
 
     def text(self, name: str, default: str = "") -> str:
         """Return the last value of a name."""
@@ -47,7 +53,7 @@ class Query:
             return True
         if value in ("", "0", "false", "no", "off"):
             return False
-        raise BadQuery(f"{name} must be 1 or 0")
+        raise BadQuery(Phrase("{name} must be 1 or 0", name=name))
 
     def number(self, name: str, default: int, *, low: int, high: int) -> int:
         """Return a whole number.
@@ -59,7 +65,9 @@ class Query:
         if not value:
             return default
         if not (value.isascii() and value.removeprefix("-").isdecimal()) or not low <= int(value) <= high:
-            raise BadQuery(f"{name} must be a whole number from {low} to {high}")
+            raise BadQuery(
+                Phrase("{name} must be a whole number from {low} to {high}", name=name, low=low, high=high)
+            )
         return int(value)
 
     def choice(self, name: str, values: Sequence[str], default: str) -> str:
@@ -70,7 +78,10 @@ class Query:
         """
         value = self.text(name) or default
         if value not in values:
-            raise BadQuery(f"{name} cannot be {value[:40]!r}", f"one of: {', '.join(values)}")
+            raise BadQuery(
+                Phrase("{name} cannot be {value}", name=name, value=repr(value[:40])),
+                Phrase("one of: {names}", names=", ".join(values)),
+            )
         return value
 
     def having(self, **changes: object) -> str:

@@ -1,75 +1,66 @@
-"""Make HTML of a page: the frame with menu, controls and progress around its blocks."""
+"""Make HTML of a page: the frame of every served page around its blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
-from milepost.report.blocks import Block, charts_in
-from milepost.report.charts.theme import DARK, LIGHT
+from milepost.language import _, language
+from milepost.report.html import Frame, PageLink, fragment, page
 from milepost.results.progress import Progress
 from milepost.safe_text import printable
-from milepost.version import __version__
 from milepost.web.page import Page, PageKind
 from milepost.web.progress import progress_blocks
 from milepost.web.query import Query
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+LANGUAGES = {"en": "English", "zh_CN": "中文"}
 
 
-def page_html(
-    page: Page, kind: PageKind, menu: Sequence[PageKind], query: Query, *, progress: Progress, records: int
-) -> str:
-    """Return a page as HTML without inline scripts and styles.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A served page's place: what stands around it."""
 
-    Args:
-        records: the number of the records, which an open page compares with that of events.
-    """
-    charts = charts_in(page.blocks)
-    template = _environment().get_template("frame.html.j2")
-    return template.render(
-        version=__version__,
-        title=printable(page.title),
-        page=page,
-        kind=kind,
-        menu=menu,
-        query=query,
-        blocks=page.blocks,
-        charts=charts,
-        data=charts_data([chart.spec for chart in charts]),
-        progress=progress_html(progress),
-        records=records,
-    )
+    results: str
+    """The folder, for people."""
+    kind: PageKind | None
+    """None for an error."""
+    menu: Sequence[PageKind]
+    query: Query
+    records: int
+    """The number of the records, which an open page compares with that of events."""
+    progress: Progress
+
+
+def page_html(shown: Page, place: Place) -> str:
+    """Return a page as HTML without inline scripts and styles."""
+    return page(shown.title, shown.blocks, _frame(place))
 
 
 def progress_html(progress: Progress) -> str:
     """Return the strip that says how far the run is."""
-    return blocks_html(progress_blocks(progress))
+    return fragment(progress_blocks(progress), Frame(word=_, served=True))
 
 
-def blocks_html(blocks: Sequence[Block]) -> str:
-    """Return blocks without charts as HTML, without a frame."""
-    from markupsafe import Markup
-
-    return Markup(_environment().get_template("fragment.html.j2").render(blocks=blocks, charts=()))
-
-
-def charts_data(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the page's script needs to draw charts: their specs, and the colours of both papers."""
-    # The page has its own heading and colours; vega-embed would prefer those in the spec.
-    bare = [{key: spec[key] for key in spec if key not in ("config", "title")} for spec in specs]
-    return {"specs": bare, "paper": {"light": {**LIGHT, "background": None}, "dark": DARK}}
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import ChoiceLoader, Environment, PackageLoader
-
-    return Environment(
-        loader=ChoiceLoader([PackageLoader("milepost.web"), PackageLoader("milepost.report")]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _frame(place: Place) -> Frame:
+    chosen = place.query.text("lang")
+    kept = urlencode({"lang": chosen}) if chosen else ""
+    return Frame(
+        pages=tuple(
+            PageLink(_(each.label), f"/{each.name}{kept and f'?{kept}'}", current=each is place.kind)
+            for each in place.menu
+            if each.label
+        ),
+        languages=tuple(
+            PageLink(name, place.query.having(lang=tag), lang=tag.replace("_", "-"))
+            for tag, name in LANGUAGES.items()
+            if tag != language()
+        ),
+        lang=language().replace("_", "-"),
+        word=_,
+        about=printable(place.results),
+        served=True,
+        events=f"/events{kept and f'?{kept}'}",
+        records=place.records,
+        progress=progress_blocks(place.progress),
     )

@@ -18,8 +18,11 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.web.errors import error_response
 
 METHODS = ("GET", "HEAD")
@@ -93,7 +96,12 @@ class Guard:
         if refused is None and self._rules.token is not None:
             sets_cookie = _is(self._rules.token, _token_in_query(scope))
             if not sets_cookie and not _is(self._rules.token, _token_in_headers(headers, _cookie_of(scope))):
-                refused = 401, "a token is needed", "open the address that `milepost serve` printed"
+                refused = (
+                    401,
+                    MilepostError(
+                        Phrase("a token is needed"), Phrase("open the address that `milepost serve` printed")
+                    ),
+                )
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -106,32 +114,38 @@ class Guard:
             await send(message)
 
         if refused is not None:
-            response = error_response(*refused, headers=headers)
+            response = error_response(HTTPConnection(scope), *refused)
             await response(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str, str | None] | None:
-        """Return status, message and hint for a request that is not answered."""
+    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, MilepostError] | None:
+        """Return status and error for a request that is not answered."""
         if scope["method"] not in METHODS:
-            return 405, f"{scope['method']} is not answered: nothing can be changed here", None
+            return 405, MilepostError(Phrase("only GET is answered: nothing can be changed here"))
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(_name_in(f"//{hosts[0]}")):
-            hint = "reach it as 127.0.0.1 or localhost, or start it with `milepost serve --host NAME`"
-            return 403, "this server has another name", hint
+            hint = Phrase("reach it as 127.0.0.1 or localhost, or start it with `milepost serve --host NAME`")
+            return 403, MilepostError(Phrase("this server has another name"), hint)
         origin = headers.get("origin")
-        if origin is not None and _place_in(origin) != _place_in(f"//{hosts[0]}"):
-            return 403, "pages of other sites get no answer", None
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and (
-            headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest") != "document"
-        ):
-            return 403, "pages of other sites get no answer", None
+        other_origin = origin is not None and _place_in(origin) != _place_in(f"//{hosts[0]}")
+        if other_origin or (_is_from_elsewhere(headers) and not _is_a_link(headers)):
+            return 403, MilepostError(Phrase("pages of other sites get no answer"))
         return None
 
     def _is_ours(self, name: str | None) -> bool:
         return name is not None and (
             name in self._rules.hosts or (self._rules.any_address and _is_address(name))
         )
+
+
+def _is_from_elsewhere(headers: Headers) -> bool:
+    return headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+
+def _is_a_link(headers: Headers) -> bool:
+    """Return whether a reader follows a link; a frame or a picture of another site's page is none."""
+    return (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
 
 
 def _is_address(name: str) -> bool:

@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.web.app import make_app
 from milepost.web.port_holder import holder_of
 from milepost.web.safety import is_loopback, new_token, rules_for
@@ -120,15 +121,21 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            hint = "`--port 0` takes the next free one"
-            raise _Taken(f"port {port} is taken{_by(port)}", hint) from error
+            hint = Phrase("`--port 0` takes the next free one")
+            raise _Taken(_taken(port), hint) from error
         if error.errno == errno.EACCES:
-            raise MilepostError(f"port {port} may not be used", "choose one above 1023") from error
-        hint = "leave it out, or name one of this machine"
+            raise MilepostError(
+                Phrase("port {port} may not be used", port=port), Phrase("choose one above 1023")
+            ) from error
+        hint = Phrase("leave it out, or name one of this machine")
         raise MilepostError(f"--host {host}: {error.strerror}", hint) from error
     return listening
 
 
-def _by(port: int) -> str:
+def _taken(port: int) -> Phrase:
     holder = holder_of(port)
-    return f" by process {holder.pid} ({holder.command})" if holder is not None else " by another process"
+    if holder is None:
+        return Phrase("port {port} is taken by another process", port=port)
+    return Phrase(
+        "port {port} is taken by process {pid} ({command})", port=port, pid=holder.pid, command=holder.command
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,14 @@ class Watched:
 
 
 @pytest.fixture
-def browse(chromium: Browser) -> Iterator[Callable[..., Watched]]:
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Serve a results folder by a process of its own, until the test ends; returns the address."""
+    with ExitStack() as servers:
+        yield lambda results: servers.enter_context(served(results))[1]
+
+
+@pytest.fixture
+def browse(chromium: Browser, serve: object) -> Iterator[Callable[..., Watched]]:
     """Open pages of a server, as in `browse(url, color_scheme="dark")`; at the end none may have faults."""
     contexts: list[BrowserContext] = []
     opened: list[Watched] = []
