@@ -2,8 +2,8 @@
 
 A secret is recognised by its place (before the `@` of an address, after `api_key=`), by its form (`hf_...`,
 `sk-...`), or by its value: credentials given to `remember`, environment variables with the names of keys, and
-passwords in those with the names of addresses (`HF_ENDPOINT`, `HTTPS_PROXY`). Records, logs, error messages,
-recorders and the stored command all use this module.
+passwords and keys in those with the names of addresses (`HF_ENDPOINT`, `HTTPS_PROXY`). Records, logs, error
+messages, recorders and the stored command all use this module.
 """
 
 from __future__ import annotations
@@ -110,7 +110,15 @@ def _known() -> list[str]:
             keys.add(value)
         if is_of_address and "@" in value:
             remember(value)
+        if is_of_address:
+            keys.update(part for part in _path_parts(value) if _is_key(part))
     return sorted(keys | _remembered, key=len, reverse=True)
+
+
+def _path_parts(address: str) -> list[str]:
+    """Return the folders in the path of an address; a mirror may have a key there."""
+    path = re.match(r"https?://[^/?#]*([^?#]*)", address, re.IGNORECASE)
+    return path[1].split("/") if path else []
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from urllib.parse import urlsplit, urlunsplit
 
+from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -80,11 +81,16 @@ def check_hub_settings(error: type[MilepostError] = MilepostError) -> None:
 
 
 def hub_endpoint() -> str:
-    """Return the Hub's address without credentials."""
+    """Return the Hub's address as huggingface_hub uses it, without name and password."""
     from huggingface_hub import constants
 
     parts = urlsplit(constants.ENDPOINT)
     return str(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
+
+
+def shown_endpoint() -> str:
+    """Return the Hub's address for messages, without a key in its path."""
+    return without_secrets(hub_endpoint())
 
 
 def hub_transport_error() -> type[Exception]:

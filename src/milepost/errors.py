@@ -53,6 +53,14 @@ class TaskError(MilepostError):
     """A task is unknown, its YAML file does not parse, or its data cannot be loaded."""
 
 
+class MissingDataError(TaskError):
+    """The data of one task is not there; the other tasks can do without it."""
+
+    def __init__(self, task: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.task = task
+
+
 class TokenizerError(MilepostError):
     """A tokenizer is missing or does not fit the model."""
 

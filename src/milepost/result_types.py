@@ -121,6 +121,8 @@ class PickHistory:
     """[S, D] True if that choice is right."""
     margin: npt.NDArray[np.float32]
     """[S, D] log-likelihood of the best right choice minus the best wrong one, nats."""
+    scores: tuple[tuple[Path, ...], ...] = ()
+    """[S] files with the log-likelihoods of all requests, in order."""
 
 
 class Visited(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ def test_a_doc_is_shown_as_the_model_saw_it_with_each_checkpoints_pick(results: 
     assert [one["step"] for one in doc["checkpoints"]] == [10, 20, 30]
     for one in doc["checkpoints"]:
         assert one["is_right"] == (one["pick"] == 2) == (one["margin"] > 0)
+        nats = one["loglikelihoods"]
+        assert int(np.argmax(nats)) == one["pick"]
+        assert nats[2] - max(nats[:2] + nats[3:]) == pytest.approx(one["margin"], abs=1e-4)
 
 
 def test_shares_of_right_picks_are_the_accuracies(results: Path) -> None:
@@ -52,6 +56,7 @@ def test_people_get_prompt_choices_and_strips(results: Path) -> None:
     assert "where, doc 0" in text
     assert f"the {ANIMALS[0]} sat on the" in text
     assert "steps 10 to 30" in text
+    assert len(re.findall(r"\(−\d+\.\d\d → −\d+\.\d\d\)", text)) == len(PLACES)
     assert any(line.startswith("picks ") and len(line.split()[1]) == 3 for line in text.splitlines())
 
 

@@ -149,3 +149,9 @@ def test_nothing_that_is_written_holds_the_password(tmp_path: Path) -> None:
 def test_no_message_holds_the_password() -> None:
     error = MilepostError(f"nobody at {URL}", f"correct {URL}")
     assert "S3CRET" not in json.dumps([str(error), error.message, error.hint])
+
+
+def test_a_key_in_the_path_of_a_mirrors_address_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/huggingface-mirror/S3CRET9f8e7d6c/hub")
+    told = without_secrets("cannot reach https://mirror.example/huggingface-mirror/S3CRET9f8e7d6c/hub/api")
+    assert told == "cannot reach https://mirror.example/huggingface-mirror/***/hub/api"

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "errors": {"credentials", "language"},
     "credentials": set(),
     "language": set(),
-    "environment_urls": {"errors", "language"},
+    "environment_urls": {"credentials", "errors", "language"},
     "version": set(),
     "byte_sizes": set(),
     "name_matching": set(),
@@ -79,6 +79,7 @@ MAY_IMPORT = {
         "results",
         "report",
         "web",
+        "recorders",
         "api",
         "demo",
     }

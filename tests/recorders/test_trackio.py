@@ -12,6 +12,7 @@ import pytest
 
 from milepost.recorders import open_recording
 from tests.analysis.made import rising, write_results
+from tests.cli.called import milepost
 from tests.recorders.kept import record
 from tests.recorders.test_recording import hide, reveal
 
@@ -94,3 +95,18 @@ def test_a_server_that_its_settings_name_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TRACKIO_SERVER_URL", "http://127.0.0.1:9/?write_token=secret")
     run = RecordedRun(project="p", run_id="1", name="n", folder=tmp_path, config={})
     assert TrackioRecorder(run).where.endswith("http://127.0.0.1:9/, as TRACKIO_SERVER_URL says")
+
+
+def test_a_leaderboard_is_recorded_with_its_published_models(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", RISING)
+    published = tmp_path / "published.yaml"
+    published.write_text("Perfect:\n  source: a paper\n  arc_easy: 0.9\n")
+    into = ("--record", "--record-project", "board")
+    called = milepost("leaderboard", results, "--baselines", published, *into)
+    assert called.status == 0
+    assert "trackio show --project board" in called.err
+    found = _stored("board")
+    assert [row["step"] for row in found if row["name"].startswith("Perfect")] == [400]
+    assert {row["arc_easy/acc"] for row in found if row["name"].startswith("Perfect")} == {0.9}
+    (table,) = (row["leaderboard"] for row in found if "leaderboard" in row)
+    assert [line["model"] for line in table["_value"]] == ["Perfect", "run"]

@@ -162,3 +162,12 @@ def test_a_limit_stays_what_it_was(limit: float) -> None:
         sources=("x",), tasks=TaskSettings(names=("a",), limit=limit), output_path=Path("o")
     )
     assert parsed(settings)["limit"] == limit
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [("auto", None), ("auto:4", None), ("4", 4 * 2048), ("127", 127 * 2048), ("128", 128), ("8192", 8192)],
+)
+def test_a_small_batch_size_counts_sequences_as_lm_eval_does(given: str, tokens: int | None) -> None:
+    config = EvalConfig.from_options("mine", "a", output_path="out", batch_size=given)
+    assert config.budget_tokens(2048) == tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import milepost
 from milepost.errors import SourceError, TaskError
 from milepost.run.callbacks import NoCallback, RunCallback
 from milepost.run.config import EvalConfig
@@ -232,3 +234,15 @@ def test_the_users_command_runs_once_for_each_checkpoint(
     watch(run, questions, ExecCommand(command), until=20)
     watch(run, questions, ExecCommand(command), until=30)
     assert log.read_text().splitlines() == [f"run checkpoint-{step} {step}" for step in (10, 20, 30)]
+
+
+def test_metrics_are_said_as_they_come(tiny_run: Path, questions: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    milepost.watch(
+        tiny_run, "where", include_path=questions, output_path=tmp_path / "out", until=30, settle_s=0.1,
+        engine="padded", say=said.append,
+    )  # fmt: skip
+    told = [line for line in said if "where acc" in line]
+    assert [line.split(":")[0] for line in told] == [f"tiny-run checkpoint-{step}" for step in (10, 20, 30)]
+    assert re.search(r"where acc \d\.\d{4} (± \d\.\d{4}|−\d\.\d{4} \+\d\.\d{4})", told[0])
+    assert said.index(told[0]) < said.index("checkpoint-30: scored")

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from milepost.analysis import Row, rows
+from milepost.analysis.selection import main_metrics, overview
 from milepost.analysis.training import TrainedCurve
 from milepost.api.results import Results
+from milepost.report.formatting import metric_name, model_name, plus_minus
 from milepost.results.training import note_training, read_summary_training
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
+from milepost.safe_text import printable
 from milepost.store import ResultsIndex
+from milepost.store.reading import read_checkpoints, read_metrics
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -85,7 +90,7 @@ def watch(
         until=until,
         order=order,
     )
-    listeners: list[RunCallback] = []
+    listeners: list[RunCallback] = [_Figures(say)]
     recording = open_recording(config.record, config.record_project)
     if recording is not None:
         listeners.append(recording)
@@ -128,6 +133,32 @@ def is_at_plateau(results: Path) -> bool:
 
 def _has_stopped(curve: TrainedCurve) -> bool:
     return curve.progress is not None and curve.progress.plateau_since is not None
+
+
+class _Figures:
+    """A `run.callbacks.RunCallback` that says the metrics of each checkpoint as they come."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._results: ResultsFolder
+
+    def begin(self, results: ResultsFolder, leases: Leases) -> None:
+        self._results = results
+
+    def metrics_stored(self, plan_id: str, checkpoint: Checkpoint) -> None:
+        for visit in read_checkpoints(self._results, checkpoint.series):
+            if visit.name == checkpoint.name and (metrics := read_metrics(self._results, plan_id, visit)):
+                measured = rows(row.measurement(visit) for row in metrics.rows)
+                figures = [_figure(row) for row in main_metrics(overview(measured)) if row.value is not None]
+                self._say(f"{model_name(checkpoint.series, checkpoint.name)}: {'; '.join(figures)}")
+
+    def end(self) -> None:
+        """Do nothing: all is said."""
+
+
+def _figure(row: Row) -> str:
+    name = f"{printable(row.task)} {metric_name(row.metric, row.filter)}"
+    return f"{name} {plus_minus(row.value or 0.0, row.ci_low, row.ci_high, row.metric)}"
 
 
 class _Picture:

@@ -10,7 +10,8 @@ from milepost.analysis.leaderboard import At
 from milepost.cli.output import say, say_blocks, say_text, tell
 from milepost.cli.selection import patterns
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.language import Phrase, _
+from milepost.recorders import check_recorder, opener, record_board
 from milepost.report import leaderboard as report
 from milepost.report.files import check_target, write_file
 from milepost.results.leaderboard import read_leaderboard
@@ -53,6 +54,14 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
     metavar="FILE",
     help="Write the table to a file; its name says the format: .md, .csv, .html or .json.",
 )
+@click.option(
+    "--record",
+    is_flag=False,
+    flag_value="trackio",
+    type=click.Choice(["trackio", "wandb"]),
+    help="Also record the table there, and each published model as a run with its metrics.",
+)
+@click.option("--record-project", default="milepost", show_default=True, help="The recorder's project.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--markdown", "form", flag_value="md", help="Print Markdown.")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
@@ -64,6 +73,8 @@ def command(
     exclude: tuple[str, ...],
     at: str,
     output: Path | None,
+    record: str | None,
+    record_project: str,
     form: str | None,
 ) -> None:
     """Rank the training runs of one or more RESULTS, and published scores, over all tasks at once.
@@ -75,6 +86,8 @@ def command(
     """
     if output is not None:
         check_target(output, SUFFIXES)
+    if record is not None:
+        check_recorder(record)
     board = read_leaderboard(
         list(dict.fromkeys(results)),
         baselines=baselines,
@@ -86,11 +99,13 @@ def command(
     render = {"md": report.as_markdown, "csv": report.as_csv, "json": report.as_json, "html": report.as_html}
     if output is not None:
         write_file(output, render[output.suffix.lower()[1:]](board).encode())
-        (say if form is None else tell)(f"wrote {output}")
+        (say if form is None else tell)(_("wrote {path}", path=output))
     if form is not None:
         say_text(render[form](board))
     elif output is None:
         say_blocks(report.leaderboard_report(board))
+    if record is not None:
+        tell(record_board(board, opener(record), record_project, results[0]))
 
 
 def _at(text: str) -> At:

@@ -9,14 +9,16 @@ from typing import Any
 import click
 
 from milepost.byte_sizes import format_bytes
-from milepost.cli.output import say_blocks, say_json
+from milepost.cli.output import say_blocks, say_json, tell_notes
+from milepost.language import _
 from milepost.report.formatting import NOT_MEASURED
 from milepost.report.table import Cell, Table, cells, columns
 from milepost.safe_text import printable
-from milepost.sources import Overrides, Steps, discover_all
+from milepost.sources import Overrides, Steps, discover_all, other_branches
 from milepost.store import ResultsIndex
 from milepost.types import Checkpoint, Series
 
+MOST_BRANCHES = 12
 COLUMNS = columns(
     "checkpoint", "step", "size", "format", "complete?", "scored?",
     left=("format", "scored?"), wraps=("checkpoint", "complete?"),
@@ -66,6 +68,7 @@ def command(
         return
     for series in found:
         say_blocks([_table(series, scored), ""])
+    tell_notes(note for series in found if (note := _branches(series)))
 
 
 def _record(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> dict[str, Any]:
@@ -80,6 +83,20 @@ def _record(checkpoint: Checkpoint, scored: Set[tuple[str, str]] | None) -> dict
         "problem": checkpoint.problem,
         "scored": None if scored is None else (checkpoint.series, checkpoint.name) in scored,
     }
+
+
+def _branches(series: Series) -> str | None:
+    """Return a note on the branches of a repository that were not asked for; None without any."""
+    if not (branches := other_branches(series)):
+        return None
+    named = ", ".join(map(printable, branches[:MOST_BRANCHES]))
+    more = _(" and {n} more", n=len(branches) - MOST_BRANCHES) if len(branches) > MOST_BRANCHES else ""
+    return _(
+        "{repository} has other branches: {names}{more}; a pattern names several: {repository}@*",
+        repository=series.root,
+        names=named,
+        more=more,
+    )
 
 
 def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:

@@ -18,6 +18,7 @@ from milepost.cli.output import tell
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 from milepost.language import Phrase, _, translated
+from milepost.safe_text import encode_safely
 from milepost.version import __version__
 
 COMMANDS = {
@@ -103,6 +104,8 @@ def main() -> None:
     """Run the command line; an error that a person can solve becomes a line, a hint and an exit code."""
     prepare_process()
     prepare_click()
+    for stream in (sys.stdout, sys.stderr):
+        encode_safely(stream)
     try:
         status = milepost(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from milepost.byte_sizes import format_bytes
 from milepost.doctor.finding import Finding
-from milepost.environment_urls import hub_endpoint
+from milepost.environment_urls import hub_endpoint, shown_endpoint
 from milepost.sources.hub.requests import is_offline
 from milepost.sources.messages import first_line
 
@@ -43,7 +43,7 @@ def check_mirror() -> Iterator[Finding]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         yield Finding(
-            "mirror", "broken", f"{hub_endpoint()} does not answer: {first_line(str(reason))}",
+            "mirror", "broken", f"{shown_endpoint()} does not answer: {first_line(str(reason))}",
             "set HF_ENDPOINT to a mirror you can reach, or HF_HUB_OFFLINE=1 to use only what is cached",
         )  # fmt: skip
         return
@@ -79,8 +79,8 @@ def _skew(date: str | None) -> float | None:
 
 def _speed(answer: _Answer) -> Finding:
     if answer.bytes_per_s is None:
-        return Finding("mirror", "ok", f"{hub_endpoint()} answers; speed not measured")
-    told = f"{hub_endpoint()} answers, {format_bytes(answer.bytes_per_s)}/s"
+        return Finding("mirror", "ok", f"{shown_endpoint()} answers; speed not measured")
+    told = f"{shown_endpoint()} answers, {format_bytes(answer.bytes_per_s)}/s"
     if answer.bytes_per_s < _SLOW:
         return Finding("mirror", "warning", told, "try a nearer mirror (HF_ENDPOINT); downloads are resumed")
     return Finding("mirror", "ok", told)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from milepost.engine.memory import is_out_of_memory
 from milepost.safe_text import blanked
 
+OUT_OF_MEMORY_PAGE = "docs/out-of-memory.md"
+
 
 def one_line(error: BaseException, max_length: int = 200, text: str | None = None) -> str:
     """Return an exception's type and message (or `text`) as one printable line."""
@@ -18,7 +20,7 @@ def one_line(error: BaseException, max_length: int = 200, text: str | None = Non
 def failure_reason(error: Exception) -> str:
     """Return in one line why the model failed on a single request."""
     if is_out_of_memory(error):
-        return "out of memory, although the request was alone in its forward pass"
+        return f"out of memory, although the request was alone in its forward pass; see {OUT_OF_MEMORY_PAGE}"
     return one_line(error, 300)
 
 

@@ -36,14 +36,15 @@ def check_recorder(name: str) -> None:
 def open_recording(name: str, project: str = DEFAULT_PROJECT) -> Recording | None:
     """Return a recording for the callbacks of a run; None for `none`. Raises as `check_recorder`."""
     check_recorder(name)
-    return None if name == "none" else Recording(name, _opener(name), project)
+    return None if name == "none" else Recording(name, opener(name), project)
 
 
 def is_installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def _opener(name: str) -> Callable[[RecordedRun], Recorder]:
+def opener(name: str) -> Callable[[RecordedRun], Recorder]:
+    """Return the function that opens a run of a recorder that is installed."""
     if name == "wandb":
         from milepost.recorders.to_wandb import WandbRecorder
 

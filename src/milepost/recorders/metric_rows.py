@@ -22,11 +22,15 @@ def curves_of(rows: Sequence[Row], tasks: set[str]) -> dict[str, float]:
     for row in overview(rows):
         if row.task not in tasks or row.value is None:
             continue
-        suffix = "" if row.filter == NO_FILTER else f",{row.filter}"
-        found[f"{row.task}/{row.metric}{suffix}"] = row.value
+        found[curve_name(row.task, row.metric, row.filter)] = row.value
         if row.stderr is not None:
-            found[f"{row.task}/{row.metric}_stderr{suffix}"] = row.stderr
+            found[curve_name(row.task, f"{row.metric}_stderr", row.filter)] = row.stderr
     return found
+
+
+def curve_name(task: str, metric: str, filter_name: str) -> str:
+    """Return the name of a curve: `arc_easy/acc`, `gsm8k/exact_match,strict-match`."""
+    return f"{task}/{metric}" + ("" if filter_name == NO_FILTER else f",{filter_name}")
 
 
 def subjects_table(rows: Sequence[Row]) -> RecordedTable:

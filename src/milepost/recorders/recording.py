@@ -17,6 +17,7 @@ from typing import Any
 
 from milepost.analysis import Row, rows
 from milepost.credentials import redacted
+from milepost.language import _
 from milepost.recorders.leaderboard import final_table
 from milepost.recorders.ledger import Ledger, run_settings
 from milepost.recorders.metric_rows import curves_of, subjects_table
@@ -89,6 +90,10 @@ class Recording:
                         self._record_tables(run)
                     if run.recorder is not None:
                         run.recorder.close()
+                        print(run.recorder.where, file=sys.stderr, flush=True)
+                    elif not self._failed:
+                        done = _("{name}: all of {run} is recorded already", name=self._name, run=run.series)
+                        print(done, file=sys.stderr, flush=True)
                 except RecorderError as error:
                     self._give_up(error)
         self._runs.clear()
@@ -124,7 +129,6 @@ class Recording:
     def _recorder(self, run: _SeriesRun) -> Recorder:
         if run.recorder is None:
             run.recorder = self._open_run(run.described)
-            print(run.recorder.where, file=sys.stderr, flush=True)
         return run.recorder
 
     def _record(self, run: _SeriesRun, plan_id: str, only: str | None = None) -> None:

@@ -11,7 +11,7 @@ from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
 from milepost.report.blocks import Block, Line, strong
-from milepost.report.formatting import printable_lines, step_label
+from milepost.report.formatting import decimals, printable_lines, step_label
 from milepost.report.table import Cell, Table, Tone, cells, columns
 from milepost.result_types import PickHistory
 from milepost.safe_text import printable
@@ -22,7 +22,8 @@ SHOWN_CHARACTERS = 600
 """Characters shown of a prompt, from its end: few-shot examples stand before the question."""
 LEGEND = (
     "picks: a letter per checkpoint, upper case where it is right; margin: log-likelihood of the right "
-    "choice minus that of the best wrong one, in nats; * right, > what the last checkpoint picks"
+    "choice minus that of the best wrong one, in nats; * right, > what the last checkpoint picks; in "
+    "parentheses: the choice's log-likelihood at the first and the last checkpoint, in nats"
 )
 ONE_CHECKPOINT = "one checkpoint only: nothing can have been learned or forgotten yet"
 
@@ -53,6 +54,7 @@ def question_report(
         text = continuation if len(contexts) == 1 else context + continuation
         marks = f"{'>' if position == last_pick else ' '}{'*' if position in doc.right else ' '}"
         line = f"{marks} {position_name(position)}  {printable_lines(text).strip()}"
+        line += _loglikelihoods([of_checkpoint[position] for of_checkpoint in doc.loglikelihoods])
         yield _line(line, "strong" if position in doc.right else "")
     yield from _strips(history, place)
     if tokens is not None:
@@ -104,9 +106,11 @@ def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -
 def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
     """Return one doc as data."""
     place = history.doc_id.tolist().index(doc.doc_id)
+    loglikelihoods = doc.loglikelihoods or [()] * len(history.checkpoints)
     steps = zip(
         history.checkpoints,
         history.steps,
+        loglikelihoods,
         history.pick[:, place].tolist(),
         history.right[:, place].tolist(),
         history.margin[:, place].tolist(),
@@ -125,8 +129,9 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
                 "pick": pick,
                 "is_right": right,
                 "margin": None if math.isnan(margin) else margin,
+                "loglikelihoods": [None if math.isnan(nats) else nats for nats in of_choices],
             }
-            for checkpoint, step, pick, right, margin in steps
+            for checkpoint, step, of_choices, pick, right, margin in steps
         ],
     }
 
@@ -147,6 +152,12 @@ def _prompt(context: str, whole: bool) -> Iterator[Line]:
         shown = shown[shown.find("\n") + 1 :]  # from the beginning of a line
         yield _line(f"... {len(context) - len(shown):,} characters before; --full shows them", "faint")
     yield _line(printable_lines(shown))
+
+
+def _loglikelihoods(nats: Sequence[float]) -> str:
+    """Return a choice's log-likelihood at the first and the last checkpoint: `  (−14.20 → −3.11)`."""
+    ends = [nats[0], nats[-1]] if len(nats) > 1 else nats
+    return f"  ({' → '.join(decimals(one, 2).replace('-', '−') for one in ends)})" if ends else ""
 
 
 def _strips(history: PickHistory, place: int) -> Iterator[Line]:

@@ -30,6 +30,8 @@ EngineChoice = Literal["auto", "packed", "padded", "reference", "hf-continuous",
 ENGINES: tuple[EngineChoice, ...] = ("auto", "packed", "padded", "reference", "hf-continuous", "openai")
 SERVED = "server"
 """In place of a dtype that only the server knows."""
+FEWEST_BATCH_TOKENS = 128
+"""A smaller `--batch-size` is a number of sequences, as in lm_eval: no prompt fits into so few tokens."""
 QUICK_DOCS = 100
 """Docs per task of a quick test."""
 
@@ -54,6 +56,7 @@ class ModelOptions(TypedDict, total=False):
     include_path: str | Path | None
     metadata: Mapping[str, Any] | str | None
     allow_task_code: bool
+    skip_missing_data: bool
     helm: str | Sequence[str]
     max_eval_instances: int | None
     max_train_instances: int | None
@@ -88,7 +91,7 @@ class EvalOptions(ModelOptions):
 
 
 def _batch_tokens(given: str | int) -> int | None:
-    if given == "auto":
+    if str(given).partition(":")[0] == "auto":  # lm_eval's auto:N measures N times; here once is enough
         return None
     try:
         return int(given)
@@ -199,7 +202,7 @@ class EvalConfig:
         shows_default=True,
         commands=MODELS,
         changes_results=False,
-        help="Tokens per forward pass.",
+        help="Tokens per forward pass; a number below 128 counts sequences, as in lm_eval.",
         parse=_batch_tokens,
         dump=lambda tokens: "auto" if tokens is None else tokens,
     )
@@ -272,7 +275,7 @@ class EvalConfig:
             )
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise MilepostError(
-                Phrase("--batch-size {batch_tokens} is not positive", batch_tokens=self.batch_tokens),
+                Phrase("--batch-size {given} is not positive", given=self.batch_tokens),
                 "pass auto or a token count",
             )
         if self.shard_tokens < 1:
@@ -372,6 +375,12 @@ class EvalConfig:
     def leaves_metrics(self) -> bool:
         """Return whether this run stores scores and computes no metrics."""
         return self.scores_only or not can_compute_metrics()
+
+    def budget_tokens(self, max_length: int) -> int | None:
+        """Return the tokens per forward pass of a model with this context length; None for the engine's."""
+        if self.batch_tokens is None or self.batch_tokens >= FEWEST_BATCH_TOKENS:
+            return self.batch_tokens
+        return self.batch_tokens * max_length
 
     @property
     def asked_dtype(self) -> str:

@@ -83,7 +83,7 @@ class ModelSlot:
         from milepost.engine import build_engine, build_generator
         from milepost.engine.budget import fitting_budget, halved_budget
 
-        name, budget_tokens = self._config.engine, self._config.batch_tokens
+        name, budget_tokens = self._config.engine, self._config.budget_tokens(series.max_length)
         if self._halvings:
             budget_tokens = halved_budget(budget_tokens or fitting_budget(model.module), self._halvings)
         assert name != "openai", "a server has its weights itself"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
@@ -16,7 +18,8 @@ from milepost.store.picks import read_picks
 from milepost.store.tables import read_table
 
 if TYPE_CHECKING:
-    pass
+    import numpy as np
+    import numpy.typing as npt
 
 COLUMNS = ("pick", "right", "margin")
 
@@ -33,6 +36,8 @@ class Question:
     """Context and continuation of each choice."""
     right: tuple[int, ...]
     """Positions of the right choices."""
+    loglikelihoods: tuple[tuple[float, ...], ...] = ()
+    """Of each choice at each checkpoint of the series, in nats; NaN where the model gave no number."""
 
 
 def read_histories(
@@ -77,24 +82,45 @@ def read_questions(results: ResultsFolder, wanted: Sequence[tuple[PickHistory, i
     for history, doc in wanted:
         docs_of.setdefault(history.docs_id, []).append(doc)
     found = {docs_id: _read_docs(results, docs_id, docs) for docs_id, docs in docs_of.items()}
-    return [found[history.docs_id][doc] for history, doc in wanted]
+    of_history: dict[tuple[str, str], list[npt.NDArray[np.float64]]] = {}
+    questions = []
+    for history, doc in wanted:
+        name = history.series, history.task
+        if name not in of_history:
+            of_history[name] = [_read_loglikelihoods(results, files) for files in history.scores]
+        scores = of_history[name]
+        first, question = found[history.docs_id][doc]
+        n_choices = len(question.requests)
+        asked = tuple(tuple(one[first : first + n_choices].tolist()) for one in scores)
+        questions.append(replace(question, loglikelihoods=asked))
+    return questions
 
 
-def _read_docs(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dict[int, Question]:
+def _read_loglikelihoods(results: ResultsFolder, files: Sequence[Path]) -> npt.NDArray[np.float64]:
+    import numpy as np
+
+    return np.concatenate([results.read_scores(file)[0] for file in files])
+
+
+def _read_docs(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dict[int, tuple[int, Question]]:
+    """Return docs with the places of their first requests among those of the task."""
     choices = read_table(results.choices_path(docs_id))
     table = read_table(results.docs_path(docs_id))
     row_of = {doc: row for row, doc in enumerate(table["doc_id"].to_pylist())}
     rights: dict[int, list[bool]] = {}
     for doc, right in zip(choices["doc_id"].to_pylist(), choices["right"].to_pylist(), strict=True):
         rights.setdefault(doc, []).append(right)
+    asked = [json.loads(arguments) for arguments in table["arguments"].to_pylist()]
+    first = [0, *accumulate(map(len, asked))]
     found = {}
     for doc in docs:
-        given = json.loads(table["arguments"][row_of[doc]].as_py())
-        found[doc] = Question(
+        given = asked[row_of[doc]]
+        question = Question(
             doc_id=doc,
             requests=tuple((one[0], one[1]) for one in given[: len(rights[doc])]),
             right=tuple(position for position, right in enumerate(rights[doc]) if right),
         )
+        found[doc] = first[row_of[doc]], question
     return found
 
 
@@ -125,10 +151,16 @@ def _read(index: ResultsIndex, answered: dict[tuple[str, str], list[TaskMetrics]
                 checkpoints=tuple(place.checkpoint.name for place in found),
                 steps=tuple(place.checkpoint.step for place in found),
                 doc_id=own[0]["doc_id"],
+                scores=tuple(_score_files(index, place, task) for place in found),
                 **{name: np.stack([picks[name] for picks in own]) for name in COLUMNS},
             )
         )
     return histories
+
+
+def _score_files(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[Path, ...]:
+    shards = index.plan(place.plan_id).task(task).shards
+    return tuple(index.folder.score_path(*place.checkpoint.model, shard.shard_id) for shard in shards)
 
 
 def _file(place: TaskMetrics) -> _File:

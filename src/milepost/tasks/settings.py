@@ -168,6 +168,9 @@ class TaskSettings:
     allow_task_code: bool = option(
         False, is_flag=True, help="Let YAML of --include-path run Python (`!function`)."
     )
+    skip_missing_data: bool = option(
+        False, is_flag=True, help="Leave out tasks whose data cannot be had, and go on with the others."
+    )
     helm: tuple[str, ...] = option(
         (),
         metavar="ENTRY|FILE.conf",

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milepost.errors import CheckpointError, SourceError, TokenizerError
-from milepost.sources import discover, discover_all, fetch, identify, tokenizer_location
+from milepost.sources import discover, discover_all, fetch, identify, other_branches, tokenizer_location
 from milepost.sources.hub.address import HubAddress
+from tests.cli.called import milepost
 from tests.sources.folders import model, refusal_of
 
 pytestmark = pytest.mark.hub
@@ -202,6 +203,29 @@ def test_subfolders_are_checkpoints_and_share_the_config_and_tokenizer_above_the
     look_again = LOOK.replace("sys.argv[1:] or", "['hf://own/run@main/iter_*'] or")
     offline = subfolders.python(look_again, endpoint="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert offline.stdout.splitlines() == ["[('iter_0000040', 40, None)]", "True True", identity]
+
+
+def test_a_sub_folder_written_as_a_branch_is_answered_with_its_address(server: Any, shared: Path) -> None:
+    for step in (25, 400):
+        own = server.models / "own" / "nested" / "main" / f"iter_{step:07}"
+        shutil.copytree(shared / "hub" / "models" / "tiny" / "english-4m" / f"step-{step}", own)
+    endpoint = server.start()
+    for wrong, right in (("iter_0000025", "iter_0000025"), ("iter_*", "iter_*")):
+        said = server.python(
+            f"attempt(lambda: discover('hf://own/nested@{wrong}'))", endpoint=endpoint
+        ).stdout
+        assert f"hf://own/nested has no branch or tag {wrong}, but sub-folders of that name" in said
+        assert f"hint: write hf://own/nested/{right}" in said
+
+
+def test_a_listed_repository_names_its_other_branches(hub: Path) -> None:
+    (whole,) = discover_all([RUN])
+    assert other_branches(whole) == [f"step-{step}" for step in STEPS]
+    (asked,) = discover_all([f"{RUN}@step-*"])
+    assert other_branches(asked) == []
+    called = milepost("list", RUN)
+    assert "note: hf://tiny/english-4m has other branches: step-25, step-100" in called.err
+    assert "hf://tiny/english-4m@*" in called.err
 
 
 def test_branches_and_tags_that_were_fetched_are_found_offline_by_their_names(server: Any) -> None:

@@ -88,3 +88,11 @@ def test_functions_are_read_as_text_and_do_not_run(tmp_path: Path) -> None:
     path = tmp_path / "code.yaml"
     path.write_text("task: x\ndoc_to_text: !function nowhere.nothing\n")
     assert parse_yaml(path)["doc_to_text"] == "nowhere.nothing"
+
+
+def test_a_task_file_as_include_path_is_answered_with_its_folder(tmp_path: Path) -> None:
+    file = write_tasks(tmp_path / "own") / "where.yaml"
+    with pytest.raises(TaskError) as refusal:
+        load_catalog(file)
+    assert refusal.value.message == f"--include-path {file} is a file"
+    assert refusal.value.hint == f"pass the folder it lies in: --include-path {file.parent}"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from milepost.errors import TaskError
+from milepost.errors import MissingDataError, TaskError
 from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.metrics import compute_metrics
 from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.question_source import Responses, TaskRequests
 from milepost.tasks.settings import Seeds, TaskSettings
-from tests.run.own_tasks import write_tasks
+from tests.run.own_tasks import write_task, write_tasks
+
+EMPTY = {"output_type": "multiple_choice", "doc_to_text": "{{a}}", "doc_to_choice": "{{b}}"}
 
 
 @pytest.fixture
@@ -98,3 +101,23 @@ def test_a_group_weighs_its_members_by_their_docs(own: Path) -> None:
     assert rows["farm", "acc"]["value"] == pytest.approx((2 * 0.0 + 8 * 0.25) / 10)
     assert rows["farm", "acc"]["n"] == 10
     assert rows["farm", "acc"]["chance"] == pytest.approx(0.25)
+
+
+def test_a_task_without_data_is_named_and_can_be_left_out(
+    own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_task(own, "lost", [], EMPTY)
+    settings = TaskSettings(names=("where", "lost", "prose"), include_path=own)
+    with pytest.raises(MissingDataError) as refusal:
+        load_tasks(settings)
+    assert refusal.value.task == "lost"
+    with caplog.at_level("WARNING", logger="milepost.tasks"):
+        loaded = load_tasks(replace(settings, skip_missing_data=True))
+    assert list(loaded.tasks) == ["where", "prose"]
+    assert "left out: lost (task lost: its data cannot be read" in caplog.text
+
+
+def test_where_no_task_has_data_nothing_is_left_to_score(own: Path) -> None:
+    write_task(own, "lost", [], EMPTY)
+    with pytest.raises(MissingDataError):
+        load_tasks(TaskSettings(names=("lost",), include_path=own, skip_missing_data=True))

@@ -22,12 +22,12 @@ from milepost.sources.hub.files import commit_of, list_files, list_revisions
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.requests import is_offline
-from milepost.sources.messages import listed, shown
+from milepost.sources.messages import listed, shown, some
 from milepost.sources.names import names_a_step, nearest, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
-from milepost.types import Checkpoint, HubLocation
+from milepost.types import Checkpoint, HubLocation, Series
 
 _LISTING_THREADS = 8
 
@@ -151,6 +151,15 @@ def _matches(folder: str, pattern: str) -> bool:
 
 def _no_revision(address: HubAddress, wanted: str, known: Mapping[str, str]) -> SourceError:
     where = "in the local cache" if is_offline() else "among its branches and tags"
+    if (inside := _folders_like(address, wanted)) is not None:
+        return SourceError(
+            Phrase(
+                "hf://{repo_id} has no branch or tag {wanted}, but sub-folders of that name",
+                repo_id=address.repo_id,
+                wanted=shown(wanted),
+            ),
+            Phrase("write {address}", address=shown(inside)),
+        )
     alike = nearest(wanted, known)
     return SourceError(
         Phrase(
@@ -160,6 +169,32 @@ def _no_revision(address: HubAddress, wanted: str, known: Mapping[str, str]) -> 
             where=where,
         ),
         Phrase("there is {alike}", alike=listed(alike)) if alike else None,
+    )
+
+
+def _folders_like(address: HubAddress, wanted: str) -> str | None:
+    """Return the address of the sub-folders of `main` that `wanted` names; None where there are none."""
+    commit = commit_of(address.repo_id, "main")
+    files = {} if commit is None else list_files(address.repo_id, commit)
+    inside = f"{wanted}/{address.subfolder}".rstrip("/")
+    if any(_matches(folder, inside) for folder in _all_folders(files)):
+        return str(HubAddress(address.repo_id, None, inside))
+    return None
+
+
+def other_branches(series: Series) -> list[str]:
+    """Return the branches and tags of a repository whose address names none of them.
+
+    Raises:
+        SourceError: no connection.
+    """
+    if not series.root.startswith("hf://"):
+        return []
+    address = HubAddress.parse(series.source)
+    if address.revision is not None:
+        return []
+    return sorted(
+        set(list_revisions(address.repo_id)) - {"main"}, key=lambda name: (step_in(name) or 0, name)
     )
 
 
@@ -175,6 +210,8 @@ def _nothing_found(address: HubAddress, source: str, listings: list[Mapping[str,
     hint = (
         f"{where} the folders {listed(alike)}" if alike else f"{where} only files such as {_some(listings)}"
     )
+    if not address.subfolder and (branches := sorted(set(list_revisions(address.repo_id)) - {"main"})):
+        hint = f"its other branches are {some(branches, 6)}: hf://{address.repo_id}@{branches[0]}"
     return SourceError(
         Phrase("{source}: no weights in {inside}", source=shown(source), inside=shown(inside)), hint
     )

@@ -65,6 +65,11 @@ def load_catalog(include_path: Path | None = None) -> Catalog:
     catalog = {**_builtin_catalog(), **_scan(OWN_TASKS, _PlainHead())}
     if include_path is not None:
         if not include_path.is_dir():
+            if include_path.is_file():
+                raise TaskError(
+                    Phrase("--include-path {path} is a file", path=include_path),
+                    Phrase("pass the folder it lies in: --include-path {folder}", folder=include_path.parent),
+                )
             raise TaskError(
                 Phrase("--include-path {include_path} is not a folder", include_path=include_path),
                 "pass the folder that holds your task YAML files",

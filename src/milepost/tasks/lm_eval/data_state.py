@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from milepost.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
-from milepost.errors import TaskError
+from milepost.environment_urls import check_hub_settings, hub_transport_error, shown_endpoint
+from milepost.errors import MissingDataError, TaskError
 from milepost.language import Phrase
 from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
 
@@ -122,21 +122,23 @@ def hub_errors() -> tuple[type[Exception], ...]:
     return (hub_transport_error(), errors.HfHubHTTPError, OSError)
 
 
-def cannot_get(task: str, error: BaseException) -> TaskError:
+def cannot_get(task: str, error: BaseException) -> MissingDataError:
     """Return the error for missing data, from an error of datasets or huggingface_hub."""
-    where = hub_endpoint()
+    where = shown_endpoint()
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(
         " (OfflineModeIsEnabled)"
     )
     if isinstance(error, FileNotFoundError) and "hf://" not in reason:
-        return TaskError(
+        return MissingDataError(
+            task,
             Phrase("task {task}: its data does not exist: {reason}", task=task, reason=reason),
             "look at dataset_path and dataset_kwargs",
         )
     if "BuilderConfig" in reason:
         if "doesn't have a" in reason:
             reason = reason.partition(" doesn't have a ")[2].partition(" key")[0]
-        return TaskError(
+        return MissingDataError(
+            task,
             Phrase(
                 "task {task}: datasets cannot load its data in this way: {value}",
                 task=task,
@@ -145,10 +147,18 @@ def cannot_get(task: str, error: BaseException) -> TaskError:
             "compare dataset_name and dataset_kwargs with what the data set has",
         )
     if is_offline() and not _found_down:
-        hint = "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data"
+        hint: str = Phrase(
+            "offline mode is on (HF_HUB_OFFLINE); run once online, or set HF_HOME to a cache with the data;"
+            " --skip-missing-data leaves the task out"
+        )
     else:
-        hint = f"check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache"
-    return TaskError(
+        hint = Phrase(
+            "check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache;"
+            " --skip-missing-data leaves the task out",
+            where=where,
+        )
+    return MissingDataError(
+        task,
         Phrase(
             "task {task}: cannot get its data from {where}: {reason}", task=task, where=where, reason=reason
         ),

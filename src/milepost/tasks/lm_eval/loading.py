@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from lm_eval.tasks._factory import _ctor_accepts_config
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from milepost.errors import TaskError
+from milepost.errors import MissingDataError, TaskError
 from milepost.language import Phrase
 from milepost.tasks.lm_eval.catalog import Catalog
 from milepost.tasks.lm_eval.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
@@ -68,11 +68,25 @@ class LoadedTasks:
 def load_tasks(settings: TaskSettings) -> LoadedTasks:
     """Build the task objects that `settings` names; downloads data that is not cached.
 
+    Tasks without data are left out where `settings` say so, with a warning.
+
     Raises:
         TaskError: an unknown name, YAML that does not parse or would run code that the user does not allow, a
             task type that cannot be scored yet, missing data.
     """
     checked = check_tasks(settings)
+    try:
+        return _load_checked(checked, settings)
+    except MissingDataError as error:
+        without = checked.names_without(error.task)
+        if not settings.skip_missing_data or not without:
+            raise
+        left_out = ", ".join(name for name in checked.names if name not in without)
+        logger.warning("left out: %s (%s)", left_out, error.message)
+        return load_tasks(replace(settings, names=without))
+
+
+def _load_checked(checked: CheckedTasks, settings: TaskSettings) -> LoadedTasks:
     check_registered(checked, settings)
     check_shadows(checked)
     _refuse_unscorable_classes(checked)

@@ -17,7 +17,7 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry
 
-from milepost.errors import TaskError
+from milepost.errors import MissingDataError, TaskError
 from milepost.tasks.lm_eval.checks import CheckedTasks
 from milepost.tasks.lm_eval.data_state import cannot_get, data_ref, data_state, hub_errors, local_data_files
 from milepost.tasks.lm_eval.faults import blaming_the_task
@@ -134,7 +134,8 @@ def blaming_the_data(name: str) -> Iterator[None]:
         yield
     except (DatasetGenerationError, StopIteration) as error:
         reason = " ".join(str(error.__cause__ or error).split()) or "it is empty"
-        raise TaskError(
+        raise MissingDataError(
+            name,
             f"task {name}: its data cannot be read: {reason[:300]}",
             "look at the files that its dataset_path and dataset_kwargs name",
         ) from error
@@ -143,7 +144,8 @@ def blaming_the_data(name: str) -> Iterator[None]:
     except RuntimeError as error:
         if "Dataset scripts" not in str(error):
             raise
-        raise TaskError(
+        raise MissingDataError(
+            name,
             f"task {name}: its dataset_path holds a script that loads the data, and datasets does not run"
             " scripts any more",
             "name the data files themselves: `dataset_path: json` and, in dataset_kwargs, `data_files`",
