@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from typing import NamedTuple
 from unittest import mock
@@ -20,6 +21,7 @@ class Called(NamedTuple):
 def milepost(*arguments: object) -> Called:
     """Exit status, standard output and standard error of `milepost ARGUMENTS`."""
     out, err, status = io.StringIO(), io.StringIO(), 0
+    language = os.environ.get("LANGUAGE")
     with (
         mock.patch.object(sys, "argv", ["milepost", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
@@ -29,4 +31,9 @@ def milepost(*arguments: object) -> Called:
             main()
         except SystemExit as exit_:
             status = int(exit_.code or 0)
+        finally:  # click's texts follow this variable, which `main` sets
+            if language is None:
+                os.environ.pop("LANGUAGE", None)
+            else:
+                os.environ["LANGUAGE"] = language
     return Called(status, out.getvalue(), err.getvalue())
