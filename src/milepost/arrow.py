@@ -23,6 +23,26 @@ def read_parquet(path: Path) -> pa.Table:
     return table
 
 
+def write_mappable(table: pa.Table, path: Path) -> None:
+    """Write a table for `read_mapped`: uncompressed, so that processes can share its pages."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_mapped(path: Path) -> pa.Table:
+    """Return a table whose columns lie in the file, mapped into memory.
+
+    Raises:
+        OSError, pa.ArrowException: the file is missing or damaged.
+    """
+    import pyarrow as pa
+
+    with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+        return file.read_all()
+
+
 def as_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[Any]:
     """Return a column of numbers or bools without nulls as an array.
 

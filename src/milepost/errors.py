@@ -73,3 +73,8 @@ class StorageError(ResultsError):
     """Results cannot be written (full disk, no permission); what was written before is intact."""
 
     exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None, *, is_full: bool = False) -> None:
+        """Make the error; `is_full`: the disk is full or the quota used up, which may pass."""
+        super().__init__(message, hint)
+        self.is_full = is_full

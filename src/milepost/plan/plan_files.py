@@ -1,4 +1,7 @@
-"""Save a plan as a folder of JSON and Parquet files, and load it again."""
+"""Save a plan as a folder of JSON and Parquet files, and load it again.
+
+Workers of one machine share a plan whose token ids are uncompressed Arrow files instead, mapped into memory.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,28 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milepost.arrow import as_array, read_parquet
+from milepost.arrow import as_array, read_mapped, read_parquet, write_mappable
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
 from milepost.types import CHOICE_COLUMNS, Choices, Generation, Sequences
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], None]) -> None:
+_PACKED, _MAPPED = ".parquet", ".arrow"
+
+
+def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], None] | None) -> None:
     """Write a plan into `folder`, which appears whole or not at all.
 
     Args:
-        write_docs: function that writes a task's docs as a Parquet file.
+        write_docs: function that writes a task's docs as a Parquet file; None for a plan that workers of this
+            machine share, without docs.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -49,8 +58,12 @@ def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], N
         if task.choices is not None:
             tables["choices"] = pa.table({name: getattr(task.choices, name) for name in CHOICE_COLUMNS})
         for name, table in tables.items():
-            pq.write_table(table, temporary / f"{number}.{name}.parquet", compression="zstd")
-        write_docs(task, temporary / f"{number}.docs.parquet")
+            if write_docs is None:
+                write_mappable(table, temporary / f"{number}.{name}{_MAPPED}")
+            else:
+                pq.write_table(table, temporary / f"{number}.{name}{_PACKED}", compression="zstd")
+        if write_docs is not None:
+            write_docs(task, temporary / f"{number}.docs{_PACKED}")
         entries.append(
             {
                 "name": task.name,
@@ -87,10 +100,7 @@ def load_plan(folder: Path) -> Plan:
     head = json.loads((folder / "plan.json").read_text("utf-8"))
     tasks = []
     for number, entry in enumerate(head["tasks"]):
-        tables = {
-            name: read_parquet(folder / f"{number}.{name}.parquet")
-            for name in ("tokens", "sequences", "requests")
-        }
+        tables = {name: _table(folder, f"{number}.{name}") for name in ("tokens", "sequences", "requests")}
         lengths = as_array(tables["sequences"]["length"])
         tasks.append(
             TaskPlan(
@@ -115,9 +125,9 @@ def load_plan(folder: Path) -> Plan:
                     as_array(tables["requests"]["generation"]),
                 ),
                 n_docs=entry["n_docs"],
-                docs=Docs(path=folder / f"{number}.docs.parquet"),
+                docs=Docs(path=folder / f"{number}.docs{_PACKED}"),
                 shards=tuple(Shard(*shard) for shard in entry["shards"]),
-                choices=_load_choices(folder / f"{number}.choices.parquet", entry["fixed_choices"]),
+                choices=_load_choices(folder, f"{number}.choices", entry["fixed_choices"]),
             )
         )
     return Plan(
@@ -128,6 +138,11 @@ def load_plan(folder: Path) -> Plan:
     )
 
 
+def _table(folder: Path, name: str) -> pa.Table:
+    mapped = folder / f"{name}{_MAPPED}"
+    return read_mapped(mapped) if mapped.exists() else read_parquet(folder / f"{name}{_PACKED}")
+
+
 def _generation(entry: dict[str, Any]) -> Generation:
     """Read what `Generation.as_json` returned."""
     lists: dict[str, Any] = {name: tuple(entry[name]) for name in ("until", "stop_tokens")}
@@ -136,8 +151,8 @@ def _generation(entry: dict[str, Any]) -> Generation:
     return Generation(**{**entry, **lists})
 
 
-def _load_choices(path: Path, fixed: bool | None) -> Choices | None:
+def _load_choices(folder: Path, name: str, fixed: bool | None) -> Choices | None:
     if fixed is None:
         return None
-    table = read_parquet(path)
+    table = _table(folder, name)
     return Choices(**{name: as_array(table[name]) for name in CHOICE_COLUMNS}, fixed=fixed)

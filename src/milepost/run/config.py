@@ -70,6 +70,8 @@ class ModelOptions(TypedDict, total=False):
     config: str | Path | None
     base: str | None
     device: str
+    workers: int | str | None
+    devices: str | Sequence[int]
     dtype: str
     engine: EngineChoice
     base_url: str | None
@@ -100,6 +102,37 @@ def _batch_tokens(given: str | int) -> int | None:
             Phrase("--batch-size {given!r} is not a number", given=given),
             "pass auto, or tokens per forward pass such as 8192",
         ) from error
+
+
+def _workers(given: str | int | None) -> int | Literal["auto"] | None:
+    if given is None:
+        return None
+    if given == "auto":
+        return "auto"
+    try:
+        number = int(given)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise MilepostError(
+            Phrase("--workers {given!r} is not a number of workers", given=given),
+            "pass auto or a number from 1",
+        )
+    return number
+
+
+def _devices(given: str | Sequence[int] | None) -> tuple[int, ...]:
+    words = [word.strip() for word in given.split(",")] if isinstance(given, str) else list(given or ())
+    try:
+        numbers = tuple(int(word) for word in words if word != "")
+    except ValueError:
+        numbers = (-1,)
+    if any(number < 0 for number in numbers) or len(set(numbers)) < len(numbers):
+        raise MilepostError(
+            Phrase("--devices {given!r} is not a list of GPUs", given=given),
+            "numbers such as 0,1,2, each once",
+        )
+    return numbers
 
 
 def _path(given: str | Path | None) -> Path | None:
@@ -177,6 +210,24 @@ class EvalConfig:
         commands=MODELS,
         changes_results=False,
         help="auto, cpu, cuda, cuda:N or mps.",
+    )
+    workers: int | Literal["auto"] | None = option(
+        None,
+        metavar="auto|N",
+        commands=RUN,
+        changes_results=False,
+        help="Processes that share the work: one per GPU, or on a CPU one per share of its cores. Without it,"
+        " one per GPU where there are several.",
+        parse=_workers,
+    )
+    devices: tuple[int, ...] = option(
+        (),
+        metavar="0,1,...",
+        commands=RUN,
+        changes_results=False,
+        help="The GPUs to use, one worker each.",
+        parse=_devices,
+        dump=lambda numbers: ",".join(map(str, numbers)),
     )
     dtype: str = option(
         "auto", shows_default=True, commands=MODELS, help="auto, float32, float16 or bfloat16."

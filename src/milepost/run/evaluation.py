@@ -21,6 +21,8 @@ from milepost.run.context import RunContext
 from milepost.run.device import resolve_device
 from milepost.run.disk_estimate import announce_work
 from milepost.run.engine_checks import check_engine
+from milepost.run.executors.choice import choose_executor
+from milepost.run.executors.this_process import ThisProcess
 from milepost.run.jobs import CheckpointJob, make_jobs
 from milepost.run.journal import Journal
 from milepost.run.outcome import Failure, Outcome
@@ -29,7 +31,6 @@ from milepost.run.preparation import Preparation, import_weights, prepare
 from milepost.run.progress import show_progress
 from milepost.run.quick import estimate_full_job, first_middle_last
 from milepost.run.records import note_failure, write_records
-from milepost.run.runner import Runner
 from milepost.run.series_names import claim_names, name_by_source
 from milepost.run.software_versions import can_compute_metrics
 from milepost.run.timing import Clock, LongRunPolicy
@@ -117,7 +118,8 @@ def _run_jobs(jobs: Sequence[CheckpointJob], context: RunContext) -> None:
             with begun(context.callback, results, leases):
                 announce_work(left, results.path)
                 with show_progress(len(jobs), context.clock) as progress:
-                    Runner(context, worker, leases, progress).run(jobs)
+                    executor = choose_executor(config) if left else ThisProcess()
+                    executor.run(jobs, context, worker, leases, progress)
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
@@ -163,6 +165,8 @@ def find_series(
 def _check_device(config: EvalConfig) -> None:
     if config.device != "auto":
         resolve_device(config.device)
+    if config.workers is not None or config.devices:
+        choose_executor(config)
 
 
 def _refused(preparation: Preparation) -> list[Failure]:

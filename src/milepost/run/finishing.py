@@ -30,6 +30,8 @@ class _Scored:
     """Count it in the outcome, call the callback, and return the result in a few words."""
     is_ready: Callable[[], bool] = lambda: True
     """Whether `finish` need not wait for the metrics."""
+    add_again: Callable[[], None] | None = None
+    """Compute its metrics once more, after they could not be stored."""
 
 
 class Finisher:
@@ -69,9 +71,9 @@ class Finisher:
         elif self._context.config.leaves_metrics:
             self._add(checkpoint, lambda: self._leave_metrics(checkpoint, n_shards))
         else:
-            tasks = self._context.preparation.tasks_of(checkpoint)
-            pending = self._metrics.compute(job.target, tasks, log_path)
-            self._add(checkpoint, lambda: self._finish_computed(job, pending, n_shards), pending.is_ready)
+            self._progress.leave(checkpoint)
+            self._compute(job, n_shards, log_path)
+            self.finish_ready()
 
     def add_refused(self, checkpoint: Checkpoint, error: MilepostError) -> None:
         """Add a checkpoint that cannot be used."""
@@ -81,18 +83,36 @@ class Finisher:
         """Finish with the checkpoints whose metrics are stored, in order; with all of them if `wait`.
 
         Raises:
-            StorageError: the results folder cannot be written.
+            StorageError: the results folder cannot be written; a later call tries again.
         """
         while self._unfinished and (wait or self._unfinished[0].is_ready()):
-            scored = self._unfinished.popleft()
-            self._progress.finish(scored.checkpoint, scored.finish())
+            scored = self._unfinished[0]
+            try:
+                result = scored.finish()
+            except StorageError:
+                if scored.add_again is not None:
+                    self._unfinished.popleft()
+                    scored.add_again()
+                raise
+            self._unfinished.popleft()
+            self._progress.finish(scored.checkpoint, result)
 
-    def _add(
-        self, checkpoint: Checkpoint, finish: Callable[[], str], is_ready: Callable[[], bool] = lambda: True
-    ) -> None:
+    def _add(self, checkpoint: Checkpoint, finish: Callable[[], str]) -> None:
         self._progress.leave(checkpoint)
-        self._unfinished.append(_Scored(checkpoint, finish, is_ready))
+        self._unfinished.append(_Scored(checkpoint, finish))
         self.finish_ready()
+
+    def _compute(self, job: CheckpointJob, n_shards: int, log_path: Path) -> None:
+        """Begin with the metrics of a checkpoint, and put it at the end of the queue."""
+        tasks = self._context.preparation.tasks_of(job.checkpoint)
+        pending = self._metrics.compute(job.target, tasks, log_path)
+        scored = _Scored(
+            job.checkpoint,
+            lambda: self._finish_computed(job, pending, n_shards),
+            pending.is_ready,
+            lambda: self._compute(job, n_shards, log_path),
+        )
+        self._unfinished.append(scored)
 
     def _finish_computed(self, job: CheckpointJob, pending: PendingMetrics, n_shards: int) -> str:
         """Finish with a checkpoint whose metrics were computed by this run."""

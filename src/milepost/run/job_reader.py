@@ -41,11 +41,12 @@ class JobReader:
         self._first_weights = context.preparation.first_weights
         self._bases: Bases | None = None
 
-    def read(self, job: CheckpointJob, *, share: bool) -> ReadJob:
+    def read(self, job: CheckpointJob, *, share: bool, verify: bool = True) -> ReadJob:
         """Identify the model, and read its weights where scores are missing.
 
         Args:
             share: read the weights even where another process works on the model.
+            verify: see `CheckpointJob.identified`.
 
         Raises:
             CheckpointError: the checkpoint cannot be identified.
@@ -53,7 +54,7 @@ class JobReader:
         held = self._files_to_hold(job)
         hash_file = sha256_now if held is None else held.sha256
         identity = identify(job.checkpoint, cache_folder(), hash_file)
-        job = job.identified(identity.model_id)
+        job = job.identified(identity.model_id, verify=verify)
         if not job.missing:
             return ReadJob(job)
         if not share and self._leases.others_at(job.target.unit):

@@ -44,6 +44,8 @@ class CheckpointJob:
     """None until the weights are hashed, unless an earlier visit did."""
     missing: tuple[PlannedShard, ...] = ()
     metrics: StoredMetrics | None = None
+    part: tuple[PlannedShard, ...] | None = None
+    """The shards that a worker was given; None for all of the plan."""
 
     @classmethod
     def expect(cls, checkpoint: Checkpoint, results: ResultsFolder, plan: Plan, dtype: str) -> CheckpointJob:
@@ -56,11 +58,15 @@ class CheckpointJob:
         known = visit is not None and visit.model_id
         return job._look_up(known, verify=False) if known else job
 
-    def identified(self, model_id: str) -> CheckpointJob:
-        """Return the job of the model that the checkpoint is now; unfinished scores are read and verified."""
+    def identified(self, model_id: str, *, verify: bool = True) -> CheckpointJob:
+        """Return the job of the model that the checkpoint is now.
+
+        Args:
+            verify: whether to read and verify unfinished scores.
+        """
         if model_id == self.model_id and self.state is JobState.DONE:
             return self
-        return self._look_up(model_id, verify=True)
+        return self._look_up(model_id, verify=verify)
 
     def refreshed(self) -> CheckpointJob:
         """Return the job without the shards that were stored since it was made."""
@@ -89,7 +95,7 @@ class CheckpointJob:
     def _look_up(self, model_id: str, *, verify: bool) -> CheckpointJob:
         target = Target(self.results, self.plan, model_id, self.dtype)
         metrics = target.stored_metrics()
-        missing = target.missing_shards(verify=verify and metrics is None)
+        missing = target.missing_shards(self.part, verify=verify and metrics is None)
         return replace(self, model_id=model_id, missing=missing, metrics=metrics)
 
 

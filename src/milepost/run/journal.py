@@ -103,13 +103,18 @@ class _TakenOver:
 class Journal:
     """The log of a run; as a context manager, it takes over the loggers of libraries for its time."""
 
-    def __init__(self, level: int = logging.WARNING) -> None:
+    def __init__(self, level: int = logging.WARNING, screen: logging.Handler | None = None) -> None:
+        """Make a journal.
+
+        Args:
+            screen: shows messages to the person; standard error if None.
+        """
         name = os.environ.get("LMEVAL_LOG_LEVEL")
         self._level = parse_level(name) if name else level
         # `-v` shows the steps of Milepost; those of libraries are for -vv and LMEVAL_LOG_LEVEL.
         quiet = not name and self._level > logging.DEBUG
         self._library_level = max(self._level, logging.WARNING) if quiet else self._level
-        self._screen = logging.StreamHandler(sys.stderr)
+        self._screen = screen or logging.StreamHandler(sys.stderr)
         self._screen.setFormatter(_ScreenFormatter())
         self._screen.setLevel(self._level)
         self._aside: set[int] = set()

@@ -23,16 +23,23 @@ def read_saved_plan(folder: Path) -> PlannedTasks:
         MilepostError: there is no plan, or it cannot be read.
     """
     try:
-        plan = load_plan(folder)
-        settings = TaskSettings.from_json(plan.settings["asked"])
+        return planned_from(load_plan(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MilepostError(
             Phrase("{folder} holds no saved plan that can be read", folder=folder),
             "`milepost run ... --save-plan FOLDER` writes one",
         ) from error
+
+
+def planned_from(plan: Plan) -> PlannedTasks:
+    """Return a plan that was loaded, with the settings that it was made with and no tokenizer.
+
+    Raises:
+        ValueError, KeyError, TypeError: it holds no settings that can be read.
+    """
     return PlannedTasks(
         plan,
-        settings,
+        TaskSettings.from_json(plan.settings["asked"]),
         ModelTraits(load_tokenizer=_no_tokenizer, tokenizer_id=plan.tokenizer_id, max_length=plan.max_length),
     )
 

@@ -17,17 +17,17 @@ def read_ahead(items: Sequence[Item], read: Callable[[Item], Value]) -> Iterator
     At most two results exist at a time: the one handed out and the next. The threads are daemons, so an
     interrupt need not wait for a download.
     """
-    waiting = _start(read, items[0]) if items else None
+    waiting = start_reading(read, items[0]) if items else None
     for number, item in enumerate(items):
         ready = waiting
         assert ready is not None
         ready.exception()  # waits; the caller sees it through result()
-        waiting = _start(read, items[number + 1]) if number + 1 < len(items) else None
+        waiting = start_reading(read, items[number + 1]) if number + 1 < len(items) else None
         yield item, ready
         del ready
 
 
-def _start(read: Callable[[Item], Value], item: Item) -> Future[Value]:
+def start_reading(read: Callable[[Item], Value], item: Item) -> Future[Value]:
     future: Future[Value] = Future()
 
     def work() -> None:

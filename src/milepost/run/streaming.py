@@ -57,9 +57,9 @@ class Stream:
         self._fallback: str | None = None
         """The reason shown last; it is known only once the engine has met real requests."""
 
-    def read(self, job: CheckpointJob, *, share: bool) -> ReadJob:
+    def read(self, job: CheckpointJob, *, share: bool, verify: bool = True) -> ReadJob:
         """Read a job in the background. Arguments and errors as of `JobReader.read`."""
-        read = self._reader.read(job, share=share)
+        read = self._reader.read(job, share=share, verify=verify)
         if read.weights is not None:
             self._slot.offer(read.weights)
         return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from milepost.store.processes import PROCESS_NAME, this_process
 TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
 """Names of unfinished files, with the process that writes them."""
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk that may have room again later."""
 CHECKSUM = "checksum"
 """The entry of a JSON record that holds its checksum."""
 WHOSE = frozenset({"series", "checkpoint", "checkpoints", "model_id", "plan_id", "numerics", "process"})
@@ -95,6 +98,7 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"cannot write {path}: {error.strerror or error}",
         "free space or choose another --output-path; what is complete is kept, the same command goes on",
+        is_full=error.errno in FULL,
     )
 
 

@@ -136,7 +136,7 @@ def test_units_are_sized_by_the_measured_speed_and_get_smaller_at_the_end() -> N
     assert sizes[0] == 1
     assert max(sizes) == 60
     assert sizes[-10:] == sorted(sizes[-10:], reverse=True)
-    assert sizes[-1] == 1
+    assert sizes[-1] <= 2
 
 
 def test_a_shard_that_a_worker_died_on_comes_last_and_alone() -> None:

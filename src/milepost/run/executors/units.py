@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 TARGET_S = 180.0
 """Seconds of scoring in a unit: messages and a lost unit cost little beside it."""
+LEAST_S = 2.0
+"""Seconds below which a unit is not worth its messages."""
 FIRST_TOKENS = 524_288
 """Tokens of the units before a speed is measured: two shards of the default size."""
 UNITS_LEFT_PER_WORKER = 2
@@ -319,7 +321,8 @@ class Schedule:
         one = self._checkpoints[checkpoint]
         left = [self.pace.seconds(ShardCost(kind, tokens)) for kind, tokens in self._left.items()]
         left_s = sum(seconds for seconds in left if seconds is not None)
-        limit_s = min(self._target_s, left_s / (UNITS_LEFT_PER_WORKER * len(self._workers)))
+        share_s = left_s / (UNITS_LEFT_PER_WORKER * len(self._workers))
+        limit_s = min(self._target_s, max(LEAST_S, share_s))
         taken: list[int] = []
         seconds, tokens = 0.0, 0
         while one.pending:

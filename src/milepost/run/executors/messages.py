@@ -1,0 +1,129 @@
+"""Everything that the driver of a run and its workers tell each other: plain values that pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from milepost.errors import MilepostError
+from milepost.types import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A unit to score."""
+
+    checkpoint: Checkpoint
+    dtype: str
+    plan_id: str
+    shards: tuple[int, ...]
+    """Places in `target.plan_shards` of the plan."""
+    model_id: str | None = None
+    """The model that the checkpoint was at an earlier unit; None if it is not known."""
+    upcoming: Order | None = None
+    """What the worker will probably do next, so that it can read the weights meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A worker is ready for its first unit."""
+
+    host: str
+    process: str
+    """Name of its process, see `store.processes`."""
+    pid: int
+    versions: tuple[tuple[str, str], ...] = ()
+    sees_results: bool = True
+    """Whether it finds the probe file in the results folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The checkpoint of the unit was read, and is this model."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The weights are in place."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShardScored:
+    """A shard is scored, and its record written or about to be."""
+
+    shard: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Files of the results folder, from a worker that does not see it."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """Path in the folder, and content."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitStored:
+    """Every shard of the unit is stored."""
+
+    noted: dict[str, Any]
+    """Fields of the checkpoint's record, such as the engine; empty if nothing was left to score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The checkpoint cannot be used."""
+
+    error: MilepostError
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """The disk of the results folder is full."""
+
+    error: MilepostError
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The run cannot go on: an error of the user, or the traceback of a bug."""
+
+    error: MilepostError | None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message for the person."""
+
+    name: str
+    level: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The worker is gone."""
+
+    how: str
+    """`process 4711 was killed by SIGKILL`"""
+
+
+Event = (
+    Joined
+    | Identified
+    | Loaded
+    | ShardScored
+    | Records
+    | UnitStored
+    | Refused
+    | NoRoom
+    | Broken
+    | Said
+    | Died
+)
