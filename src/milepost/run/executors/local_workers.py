@@ -38,7 +38,7 @@ PRELOADED = "milepost.run.executors.preloaded"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker computes."""
+    """The device and the threads of a worker."""
 
     device: str
     threads: int

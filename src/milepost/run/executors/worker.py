@@ -1,4 +1,4 @@
-"""What a worker does with a unit, whichever executor started it."""
+"""Score units: the work of every worker, whichever executor started it."""
 
 from __future__ import annotations
 
