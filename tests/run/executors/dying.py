@@ -22,7 +22,7 @@ def die_of_a_shard(*arguments: Any) -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         return answer(inference, task, shard)
 
-    Inference.answer = answer_or_die
+    Inference.answer = answer_or_die  # type: ignore[method-assign, assignment]
     work(*arguments)
 
 
@@ -39,7 +39,7 @@ def die_once(*arguments: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer(inference, task, shard)
 
-    Inference.answer = answer_or_die
+    Inference.answer = answer_or_die  # type: ignore[method-assign, assignment]
     work(*arguments)
 
 
