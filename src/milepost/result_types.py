@@ -27,6 +27,7 @@ class TaskAnswers:
     """Name of the record of its docs."""
     counted_id: str
     """Name of the record of its docs' values."""
+    numerics: str
     version: str
     num_fewshot: int | None
     measurements: tuple[Measurement, ...]
@@ -54,8 +55,8 @@ class GroupAnswers:
     tasks: tuple[str, ...]
     by_size: Mapping[str, bool]
     """Metric to True if tasks are weighted by their docs; else all tasks count the same."""
-    earlier_tasks: Mapping[str, TaskAnswers] = field(default_factory=dict)
-    """Tasks that were evaluated again since, in other ways: their answers behind the group's metrics."""
+    members: Mapping[str, TaskAnswers] = field(default_factory=dict)
+    """By the names of its tasks: their answers behind the group's metrics."""
 
     def weighs_by_size(self, metric: str) -> bool:
         """Return whether tasks are weighted by their number of docs; else all tasks count the same."""
@@ -76,13 +77,9 @@ class ModelAnswers:
     numerics: str
     tokenizer_ids: frozenset[str]
     tasks: Mapping[str, TaskAnswers]
+    """By the task as it was asked; see `Measurement.label`."""
     groups: Mapping[str, GroupAnswers]
-
-    def members(self, group: str) -> dict[str, TaskAnswers]:
-        """Return the tasks behind a group's metrics, with the docs of those metrics."""
-        of = self.groups[group]
-        tasks = {name: of.earlier_tasks.get(name) or self.tasks.get(name) for name in of.tasks}
-        return {name: task for name, task in tasks.items() if task is not None}
+    """By the group as it was asked."""
 
     @property
     def measurements(self) -> list[Measurement]:
@@ -107,6 +104,7 @@ class PickHistory:
 
     series: str
     task: str
+    """As it was asked: the name, with the variant where there are several."""
     docs_id: str
     """Name of the records of its docs and choices."""
     checkpoints: tuple[str, ...]

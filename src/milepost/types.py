@@ -257,6 +257,25 @@ class Scores:
 # ---- store and analysis: stored metrics ------------------------------------------------------------------
 
 
+class Asked(NamedTuple):
+    """The settings of a task that the user chose; metrics of different ones stand side by side."""
+
+    num_fewshot: int | None = None
+    limit: float | None = None
+    """`--limit`: a number of docs, or a share below 1."""
+    dtype: str | None = None
+    """None unless a checkpoint was measured on the same prompts in several dtypes."""
+    others: str = ""
+    """Every other option that is not at its default: `apply_chat_template=true gen_kwargs=temperature=0`."""
+    edition: int = 0
+    """0 for the newest prompts and metrics under these settings; 1, 2, ... for earlier ones, such as those
+    from before a task file was edited."""
+
+
+AS_USUAL = Asked()
+"""Nothing was chosen, or it is not known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The value of one metric of a task (or group) at one checkpoint, as lm_eval computes it."""
@@ -292,6 +311,15 @@ class Measurement:
     """Lowest and highest value of the docs, if the metric is their mean; else None."""
     dtype: str | None = None
     """Dtype of the computation, such as `float32`."""
+    asked: Asked = AS_USUAL
+    """The settings that the user chose."""
+    variant: str = ""
+    """What sets it apart from the same task in other settings (`5-shot`); empty where there are none."""
+
+    @property
+    def label(self) -> str:
+        """The task as it was asked: its name, with the variant where it was asked in several settings."""
+        return f"{self.task} {self.variant}" if self.variant else self.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +384,7 @@ class Picks:
     checkpoint: str
     step: int | None
     task: str
+    """As it was asked; see `Measurement.label`."""
     kind: Literal["task", "group"]
     counts: PickCounts
 

@@ -29,6 +29,7 @@ def task(
     generation: Mapping[str, Any] | None = None,
     parents: tuple[str, ...] = (),
     version: str = "1.0",
+    numerics: str = "float32-v1",
     num_fewshot: int = 0,
     **changes: Any,
 ) -> TaskAnswers:
@@ -41,6 +42,7 @@ def task(
         task_id=name,
         docs_id=name,
         counted_id=name,
+        numerics=numerics,
         version=version,
         num_fewshot=num_fewshot,
         measurements=(own,),
@@ -70,7 +72,11 @@ def group(name: str, tasks: Sequence[TaskAnswers], *, by_size: bool = True) -> G
     sizes = [len(part.doc_hashes) if by_size else 1 for part in tasks]
     own = measurement(task=name, value=float(np.average(values, weights=sizes)), kind="group", n=sum(sizes))
     return GroupAnswers(
-        name=name, measurements=(own,), tasks=tuple(part.name for part in tasks), by_size={"acc": by_size}
+        name=name,
+        measurements=(own,),
+        tasks=tuple(part.name for part in tasks),
+        by_size={"acc": by_size},
+        members={part.name: part for part in tasks},
     )
 
 

@@ -27,4 +27,5 @@ def test_the_record_has_the_published_keys_in_order() -> None:
     assert (
         " ".join(record(row))
         == "series checkpoint step task metric filter value stderr ci_low ci_high n chance"
+        " num_fewshot limit dtype settings reason"
     )

@@ -17,6 +17,7 @@ from tests.cli.called import milepost
 
 KEYS = ["series", "checkpoint", "step", "task", "metric", "filter"]
 KEYS += ["value", "stderr", "ci_low", "ci_high", "n", "chance"]
+KEYS += ["num_fewshot", "limit", "dtype", "settings", "reason"]
 HEAVY = "torch lm_eval transformers numpy pandas pyarrow duckdb altair jinja2 huggingface_hub"
 
 

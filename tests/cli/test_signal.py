@@ -94,14 +94,26 @@ def test_checkpoints_on_another_number_of_docs_are_not_joined_and_gaps_are_told(
     ]
 
 
-def test_tasks_at_different_limits_are_not_joined_and_every_reader_says_so(tmp_path: Path) -> None:
+def test_a_task_in_two_settings_is_shown_in_both_by_every_reader(tmp_path: Path) -> None:
     path = write_results(tmp_path / "limits", rising("task", STEPS[:6], low=0.25, high=0.5, n=1000))
     (newest,) = sorted((path / "store" / "metrics").glob("*/*.json"))[-1:]
     record = read_json(newest)
-    write_json(newest, {**record, "rows": [{**row, "setting": "limit 1000"} for row in record["rows"]]})
-    for command in ("show", "signal", "plot"):
-        options = ["-o", tmp_path / "curve.svg"] if command == "plot" else []
-        assert "of run not joined, measured with other settings" in milepost(command, path, *options).err
+    write_json(
+        newest, {**record, "rows": [{**row, "num_fewshot": 5, "setting": "5"} for row in record["rows"]]}
+    )
+    assert {one["variant"] for one in json.loads(milepost("signal", path, "--json").out)} == {
+        "0-shot",
+        "5-shot",
+    }
+    for command in ("show", "signal"):
+        shown = milepost(command, path).out
+        assert "task 0-shot" in shown
+        assert "task 5-shot" in shown
+    drawn = tmp_path / "curve.svg"
+    assert json.loads(milepost("plot", path, "-o", drawn, "--json").out)["tasks"] == [
+        "task 0-shot",
+        "task 5-shot",
+    ]
 
 
 def test_a_task_that_does_not_exist_is_named_with_its_neighbours(results: Path) -> None:

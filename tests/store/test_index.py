@@ -1,4 +1,4 @@
-"""Only what is current is shown: the weights a name stands for now, the settings of the newest run."""
+"""Only the weights that a name stands for now are shown, and every setting of a task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
-from milepost.store.index import LeftOut
 from milepost.store.records import RunRecord
 
 
@@ -69,11 +68,45 @@ def test_an_overwritten_checkpoint_shows_no_old_figures(results: ResultsFolder) 
     assert ResultsIndex(results).scored == {("run", "step-2")}
 
 
-def test_figures_of_other_settings_are_not_mixed_in(results: ResultsFolder) -> None:
+def labels(results: ResultsFolder) -> dict[tuple[str, str], float | None]:
+    return {(m.checkpoint, m.label): m.value for m in ResultsIndex.open(results.path).metrics()}
+
+
+def test_two_settings_of_a_task_stand_side_by_side(results: ResultsFolder) -> None:
     results.write_run(RunRecord(plan_id="p2", series=("run",)))
-    write(results, "p2", "m10", [figure("t", 0.9, "5-shot")])
-    assert values(results) == {("step-10", "t"): 0.9}
-    assert ResultsIndex(results).left_out == [LeftOut("run", "step-2", "t")]
+    write(results, "p2", "m10", [{**figure("t", 0.9, "other"), "num_fewshot": 5}])
+    assert labels(results) == {
+        ("step-2", "t 0-shot"): 0.2,
+        ("step-10", "t 0-shot"): 0.3,
+        ("step-10", "t 5-shot"): 0.9,
+    }
+
+
+def test_prompts_from_before_a_task_was_edited_stand_beside_the_new_ones(results: ResultsFolder) -> None:
+    results.write_run(RunRecord(plan_id="p2", series=("run",)))
+    write(results, "p2", "m10", [figure("t", 0.9, "edited")])
+    assert labels(results) == {
+        ("step-2", "t earlier prompts"): 0.2,
+        ("step-10", "t earlier prompts"): 0.3,
+        ("step-10", "t"): 0.9,
+    }
+
+
+def test_two_dtypes_of_a_checkpoint_stand_side_by_side(results: ResultsFolder) -> None:
+    content = {"rows": [figure("t", 0.31, "0-shot")], "missing": {}, "lm_eval": {}}
+    write_json(results.metrics_path("p1", "m10", "bfloat16-v1"), content)
+    assert labels(results) == {
+        ("step-2", "t float32"): 0.2,
+        ("step-10", "t float32"): 0.3,
+        ("step-10", "t bfloat16"): 0.31,
+    }
+
+
+def test_dtypes_of_different_checkpoints_make_one_curve(results: ResultsFolder) -> None:
+    record = read_json(results.metrics_path("p1", "m10", "float32-v1"))
+    results.metrics_path("p1", "m10", "float32-v1").unlink()
+    write_json(results.metrics_path("p1", "m10", "bfloat16-v1"), record)
+    assert labels(results) == {("step-2", "t"): 0.2, ("step-10", "t"): 0.3}
 
 
 def test_a_task_added_later_stands_beside_the_first(results: ResultsFolder) -> None:
@@ -90,15 +123,15 @@ def test_a_folder_that_holds_no_results_is_an_error_with_a_hint(tmp_path: Path) 
         ResultsIndex.open(tmp_path / "nowhere")
 
 
-def test_the_newest_run_decides_whatever_the_clock_says(
+def test_the_newest_prompts_are_those_of_the_newest_run_whatever_the_clock_says(
     results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(results, "p2", "m2", [figure("t", 0.8, "5-shot")])
+    write(results, "p2", "m2", [figure("t", 0.8, "edited")])
     now = time.time()
     for days, plan, value in ((0, "p2", 0.8), (-400, "p1", 0.2), (3000, "p2", 0.8), (0, "p1", 0.2)):
         monkeypatch.setattr("milepost.store.folder.time.time", lambda days=days: now + 86400 * days)
         results.write_run(RunRecord(plan_id=plan, series=("run",)))
-        assert values(results)["step-2", "t"] == value
+        assert labels(results)["step-2", "t"] == value
 
 
 def test_runs_of_the_first_versions_are_older_than_numbered_ones(results: ResultsFolder) -> None:
@@ -107,10 +140,10 @@ def test_runs_of_the_first_versions_are_older_than_numbered_ones(results: Result
         path.unlink()
     for moment, plan in (("20250101T000000.000000", "p1"), ("20290101T000000.000000", "p2")):
         write_json(runs / f"{moment}-0badcafe-1-1.json", {"time": 0, "plan_id": plan, "series": ["run"]})
-    write(results, "p2", "m2", [figure("t", 0.8, "5-shot")])
-    assert values(results)["step-2", "t"] == 0.8
+    write(results, "p2", "m2", [figure("t", 0.8, "edited")])
+    assert labels(results)["step-2", "t"] == 0.8
     results.write_run(RunRecord(plan_id="p1", series=("run",)))
-    assert values(results)["step-2", "t"] == 0.2
+    assert labels(results)["step-2", "t"] == 0.2
 
 
 def test_two_runs_that_were_noted_at_the_same_moment_are_in_one_order(results: ResultsFolder) -> None:

@@ -32,7 +32,7 @@ class ChangedDocs(NamedTuple):
 
 def changed_docs(original: ModelAnswers, other: ModelAnswers, difference: MetricDifference) -> ChangedDocs:
     """Return all docs with different values of a compared metric; for a group, the docs of its tasks."""
-    tasks, other_tasks = (_tasks_of(model, difference) for model in (original, other))
+    tasks, other_tasks = (tasks_behind(model, difference) for model in (original, other))
     changed = [
         doc
         for name, task in tasks.items()
@@ -47,11 +47,11 @@ def changed_docs(original: ModelAnswers, other: ModelAnswers, difference: Metric
     return ChangedDocs(lost, gained)
 
 
-def _tasks_of(model: ModelAnswers, difference: MetricDifference) -> dict[str, TaskAnswers]:
+def tasks_behind(model: ModelAnswers, difference: MetricDifference) -> dict[str, TaskAnswers]:
     """Return the tasks behind a compared metric, with the docs of that metric."""
     if difference.kind == "group" and difference.task in model.groups:
-        return model.members(difference.task)
-    return {name: task for name, task in model.tasks.items() if name == difference.task}
+        return dict(model.groups[difference.task].members)
+    return {task.name: task for label, task in model.tasks.items() if label == difference.task}
 
 
 def _changed_docs_of_task(

@@ -9,7 +9,7 @@ group (the basis of the verdict), the first metric of each task inside a group, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from milepost.analysis.comparison_notes import comparison_notes
@@ -59,6 +59,7 @@ def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
     families: dict[str, list[tuple[Measurement, DocPair]]] = {"tasks": [], "subjects": [], "others": []}
     uncompared = list(_only_in_one(original, other))
     shared = {name for name in (*original.tasks, *original.groups) if matched.has(name)}
+    groups = {group.name for label, group in original.groups.items() if label in shared}
     for name, measurements in _measurements(original).items():
         if name not in shared:
             continue
@@ -68,7 +69,7 @@ def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
             if same_tokenizer or measured.metric not in PER_WORD_OR_TOKEN
         ]
         for place, measured in enumerate(comparable):
-            inside = not shared.isdisjoint(measured.parents)
+            inside = not groups.isdisjoint(measured.parents)
             if inside and place:
                 continue
             pair = matched.pair(measured)
@@ -86,8 +87,8 @@ def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
 
 
 def _measurements(model: ModelAnswers) -> dict[str, tuple[Measurement, ...]]:
-    parts: list[GroupAnswers | TaskAnswers] = [*model.groups.values(), *model.tasks.values()]
-    return {part.name: part.measurements for part in parts}
+    parts: Mapping[str, GroupAnswers | TaskAnswers] = {**model.groups, **model.tasks}
+    return {label: part.measurements for label, part in parts.items()}
 
 
 def _only_in_one(original: ModelAnswers, other: ModelAnswers) -> Iterator[Uncompared]:

@@ -21,9 +21,11 @@ def comparison_notes(
         )
     if original.model_id == other.model_id:
         yield "both are the same weights"
-    dtypes = [model.numerics.split("-")[0] for model in (original, other)]
-    if dtypes[0] != dtypes[1]:
-        yield f"computed in {dtypes[0]} and in {dtypes[1]}"
+    dtypes = {
+        (original.tasks[name].numerics.split("-")[0], other.tasks[name].numerics.split("-")[0])
+        for name in matched.docs
+    }
+    yield from (f"computed in {one} and in {another}" for one, another in sorted(dtypes) if one != another)
     for name, common in matched.docs.items():
         for difference in _task_differences(original.tasks[name], other.tasks[name], common):
             yield f"{name}: {difference}"

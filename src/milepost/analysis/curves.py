@@ -21,6 +21,7 @@ class Curve:
 
     series: str
     task: str
+    """The task as it was asked; see `Measurement.label`."""
     metric: str
     filter: str
     rows: tuple[Row, ...]
@@ -87,7 +88,7 @@ def curves(rows: Sequence[Row]) -> list[Curve]:
     of_series = checkpoints(rows)
     found: dict[tuple[str, str, str, str], dict[str, Row]] = {}
     for row in rows:
-        found.setdefault((row.series, row.task, row.metric, row.filter), {})[row.checkpoint] = row
+        found.setdefault((row.series, row.label, row.metric, row.filter), {})[row.checkpoint] = row
     return [
         Curve(series=s, task=t, metric=m, filter=f, rows=_with_gaps(have, of_series[s]))
         for (s, t, m, f), have in found.items()
@@ -98,7 +99,7 @@ def with_gaps(shown: Sequence[Row], gaps: Iterable[Visited]) -> list[Row]:
     """Return the rows, and for each of their curves a row without a value at every gap of its series."""
     of_curve: dict[tuple[str, str, str, str], Row] = {}
     for row in shown:
-        of_curve.setdefault((row.series, row.task, row.metric, row.filter), row)
+        of_curve.setdefault((row.series, row.label, row.metric, row.filter), row)
     places = list(gaps)
     empty = (_gap(like, gap) for like in of_curve.values() for gap in places if gap.series == like.series)
     return [*shown, *empty]

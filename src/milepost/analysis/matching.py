@@ -83,14 +83,14 @@ class MatchedModels:
     def pair(self, measured: Measurement) -> DocPair | Uncompared:
         """Align the docs' values of a metric of the original, or return why that is impossible."""
         if measured.kind == "task":
-            tasks = self._original.tasks[measured.task], self._other.tasks[measured.task]
+            tasks = self._original.tasks[measured.label], self._other.tasks[measured.label]
             return self._of_task(*tasks, measured.metric, measured.filter)
-        return self._of_group(self._original.groups[measured.task], measured)
+        return self._of_group(self._original.groups[measured.label], measured)
 
     def _common(self, original: TaskAnswers, other: TaskAnswers) -> CommonDocs:
-        name = original.name
-        if original is self._original.tasks.get(name) and other is self._other.tasks.get(name):
-            return self.docs[name]
+        label = original.measurements[0].label
+        if original is self._original.tasks.get(label) and other is self._other.tasks.get(label):
+            return self.docs[label]
         return common_docs(original.doc_hashes, other.doc_hashes)
 
     def _of_task(
@@ -98,7 +98,7 @@ class MatchedModels:
     ) -> DocPair | Uncompared:
         import numpy as np
 
-        name = original.name
+        name = original.measurements[0].label
         label = _label(name, metric, filter)
         common = self._common(original, other)
         count = DocCount(len(common.original), len(original.doc_hashes), len(other.doc_hashes))
@@ -126,11 +126,11 @@ class MatchedModels:
     def _of_group(self, group: GroupAnswers, measured: Measurement) -> DocPair | Uncompared:
         import numpy as np
 
-        label = _label(measured.task, measured.metric, measured.filter)
-        others = self._other.members(measured.task)
+        label = _label(measured.label, measured.metric, measured.filter)
+        others = self._other.groups[measured.label].members
         members = [
             self._of_task(task, others[name], measured.metric, measured.filter)
-            for name, task in self._original.members(measured.task).items()
+            for name, task in group.members.items()
             if name in others
         ]
         parts = [part for part in members if isinstance(part, DocPair)]

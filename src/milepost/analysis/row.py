@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from milepost.analysis.intervals import Member, group_interval, interval
-from milepost.types import Measurement
+from milepost.types import Asked, Measurement
+from milepost.variants import other_settings
 
 RECORD_KEYS = (
     "series",
@@ -23,6 +24,11 @@ RECORD_KEYS = (
     "ci_high",
     "n",
     "chance",
+    "num_fewshot",
+    "limit",
+    "dtype",
+    "settings",
+    "reason",
 )
 """Keys of an exported row, in order; part of the public format."""
 
@@ -57,8 +63,17 @@ def rows(measurements: Iterable[Measurement], among: Iterable[Measurement] | Non
 
 
 def record(row: Row) -> dict[str, str | int | float | None]:
-    """Return the row as the mapping that `show --json` and exports write, with the keys `RECORD_KEYS`."""
-    return {key: getattr(row, key) for key in RECORD_KEYS}
+    """Return the row as the mapping that `show --json` and exports write, with the keys `RECORD_KEYS`.
+
+    `settings` are the options without a key of their own, such as a chat template; `reason` says why a value
+    is missing.
+    """
+    limit = row.asked.limit
+    settings = {
+        "limit": int(limit) if limit is not None and limit == int(limit) else limit,
+        "settings": other_settings(row.asked) or None,
+    }
+    return {key: settings[key] if key in settings else getattr(row, key) for key in RECORD_KEYS}
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Measurement))
@@ -89,7 +104,7 @@ class _Tasks:
 
     def __init__(self, measurements: Iterable[Measurement]) -> None:
         self._measurements = measurements
-        self._found: dict[tuple[str, str, str, str], list[Measurement]] | None = None
+        self._found: dict[_GroupKey, list[Measurement]] | None = None
 
     def of(self, group: Measurement) -> list[Member]:
         """Return the tasks of a group's metric with their weights; empty if their mean is not its value."""
@@ -98,7 +113,7 @@ class _Tasks:
             for measurement in self._measurements:
                 if measurement.kind == "task":
                     self._found.setdefault(_group_key(measurement), []).append(measurement)
-        tasks = [task for task in self._found.get(_group_key(group), ()) if group.task in task.parents]
+        tasks = members_of(group, self._found.get(_group_key(group), ()))
         values = [_finite(task.value) for task in tasks]
         known = [value for value in values if value is not None]
         if not known or len(known) < len(values) or sum(task.n for task in tasks) != group.n:
@@ -115,8 +130,26 @@ class _Tasks:
         return []
 
 
-def _group_key(measurement: Measurement) -> tuple[str, str, str, str]:
-    return measurement.series, measurement.checkpoint, measurement.metric, measurement.filter
+def members_of(group: Measurement, measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Return the tasks of a group's metric at its checkpoint, asked with its settings."""
+    key = _group_key(group)
+    return [
+        task
+        for task in measurements
+        if task.kind == "task"
+        and group.task in task.parents
+        and _group_key(task) == key
+        and group.num_fewshot in (None, task.num_fewshot)
+    ]
+
+
+_GroupKey = tuple[str, str, str, str, Asked]
+
+
+def _group_key(measurement: Measurement) -> _GroupKey:
+    """Return what a group has in common with its tasks; their numbers of examples may differ."""
+    asked = measurement.asked._replace(num_fewshot=None, edition=0)
+    return measurement.series, measurement.checkpoint, measurement.metric, measurement.filter, asked
 
 
 def _finite(number: float | None) -> float | None:

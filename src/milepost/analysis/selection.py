@@ -23,6 +23,8 @@ def select(
 ) -> list[Measured]:
     """Return the rows whose task, metric and series match the patterns (`mmlu_*`); no pattern matches all.
 
+    A task is known by its name and, where it was asked in several settings, by its label (`arc_easy 5-shot`).
+
     Raises:
         ResultsError: there are no rows, or a pattern matches nothing; the hint lists existing names.
     """
@@ -69,7 +71,8 @@ def summary_rows(
 def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> list[Measured]:
     if not patterns:
         return list(rows)
-    names = list(dict.fromkeys(getattr(row, field) for row in rows))
+    fields = ("task", "label") if field == "task" else (field,)
+    names = list(dict.fromkeys(getattr(row, of) for row in rows for of in fields))
     wanted: set[str] = set()
     for pattern in patterns:
         found = [name for name in names if matches(name, [pattern])]
@@ -79,7 +82,7 @@ def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> 
                 _existing_names(pattern, names),
             )
         wanted.update(found)
-    return [row for row in rows if getattr(row, field) in wanted]
+    return [row for row in rows if any(getattr(row, of) in wanted for of in fields)]
 
 
 def _existing_names(pattern: str, names: list[str]) -> str:

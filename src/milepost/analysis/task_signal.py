@@ -13,7 +13,7 @@ from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.types import Measurement, PickCounts, Picks
 
 CurveKey = tuple[str, str, str, str]
-"""Series, task, metric and filter."""
+"""Series, task as it was asked, metric and filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,9 @@ class TaskSignal:
 
     series: str
     task: str
+    """As it was asked; see `Measurement.label`."""
+    measured: Measurement
+    """The last value of the main metric."""
     kind: str
     parents: tuple[str, ...]
     n: int
@@ -71,8 +74,8 @@ def task_signals(
     for measured in measurements:
         checkpoints.setdefault(measured.series, {})[measured.checkpoint] = None
         if measured.higher_is_better is not None:
-            metrics = metrics_of.setdefault((measured.series, measured.task), {})
-            key = measured.series, measured.task, measured.metric, measured.filter
+            metrics = metrics_of.setdefault((measured.series, measured.label), {})
+            key = measured.series, measured.label, measured.metric, measured.filter
             curve = metrics.setdefault((measured.metric, measured.filter), _Curve(is_ratio=key in ratios))
             curve.add(measured)
     curves_of = {
@@ -144,7 +147,8 @@ def _task_signal(
     latest = curves[0].joined[-1]
     return TaskSignal(
         series=latest.series,
-        task=latest.task,
+        task=latest.label,
+        measured=latest,
         kind=latest.kind,
         parents=latest.parents,
         n=latest.n,

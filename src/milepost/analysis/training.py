@@ -10,7 +10,7 @@ from milepost.analysis.curves import Curve
 from milepost.analysis.doc_values import DocValues, as_numbers, identity, is_mean_better_higher, read_curve
 from milepost.analysis.improvement import CurveProgress, compare_all, curve_progress, weighted
 from milepost.analysis.intervals import NO_INTERVAL, Interval
-from milepost.analysis.row import Row, rows
+from milepost.analysis.row import Row, members_of, rows
 from milepost.result_types import TaskDocs
 from milepost.types import Measurement
 
@@ -86,18 +86,10 @@ def group_extremes(measured: Sequence[Measurement], shown: Iterable[Row]) -> lis
     last: dict[tuple[str, str, str, str], Row] = {}
     for row in shown:
         if row.kind == "group" and not row.parents and row.value is not None:
-            last[row.series, row.task, row.metric, row.filter] = row
+            last[row.series, row.label, row.metric, row.filter] = row
     found = []
     for group in last.values():
-        key = (group.series, group.checkpoint, group.metric, group.filter)
-        tasks = rows(
-            task
-            for task in measured
-            if task.kind == "task"
-            and (task.series, task.checkpoint, task.metric, task.filter) == key
-            and group.task in task.parents
-            and task.value is not None
-        )
+        tasks = rows(task for task in members_of(group, measured) if task.value is not None)
         if len(tasks) > MANY:
             best_first = group.higher_is_better is not False
             ordered = sorted(tasks, key=lambda row: row.value or 0.0, reverse=best_first)

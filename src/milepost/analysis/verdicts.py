@@ -25,6 +25,7 @@ class MetricDifference:
     """One metric of two models over their common docs."""
 
     task: str
+    """As it was asked; see `Measurement.label`."""
     alias: str
     kind: Literal["task", "group"]
     parents: tuple[str, ...]
@@ -72,7 +73,7 @@ def compare_family(pairs: Sequence[tuple[Measurement, DocPair]]) -> Iterator[Met
 def _compare(measured: Measurement, pair: DocPair, alpha: float) -> MetricDifference:
     test, paired, changed = _test(pair, alpha)
     return MetricDifference(
-        task=measured.task,
+        task=measured.label,
         alias=measured.alias,
         kind=measured.kind,
         parents=measured.parents,

@@ -116,7 +116,7 @@ def _write_sample_files(outcome: Outcome, config: EvalConfig) -> None:
     }
     lacking = {(failure.checkpoint.series, failure.checkpoint.name) for failure in outcome.failed}
     if lacking:  # a checkpoint that lacks one metric has the others
-        wanted |= lacking & {(c.series, c.name) for _, c in index.newest_plans()}
+        wanted |= lacking & {(c.series, c.name) for _, c in index.current_plans()}
     if wanted:
         export_lm_eval(index, index.folder.path, only=wanted)
         if config.tasks.helm:

@@ -41,7 +41,7 @@ def export_helm(
     helm_version()
     confine(out)
     written: list[Path] = []
-    for plan_id, checkpoint in index.newest_plans():
+    for plan_id, checkpoint in index.current_plans():
         if only is None or (checkpoint.series, checkpoint.name) in only:
             written += _export_one(index, out / "runs" / suite, plan_id, checkpoint)
     if not written:

@@ -41,6 +41,7 @@ from milepost.language import _
     is_flag=True,
     help="Pack even if a scored doc is also a few-shot example; the pack lists such docs.",
 )
+@click.option("--lm-eval", is_flag=True, help="Add lm_eval's files, results_*.json and samples_*.jsonl.")
 @click.option("--max-mb", type=float, default=1000, show_default=True, help="Refuse to write a larger file.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
@@ -50,6 +51,7 @@ def command(
     patches: tuple[Path, ...],
     partial: bool,
     allow_shared: bool,
+    lm_eval: bool,
     max_mb: float,
     as_json: bool,
 ) -> None:
@@ -68,6 +70,7 @@ def command(
         patches=patches,
         partial=partial,
         allow_shared=allow_shared,
+        lm_eval=lm_eval,
         most_mb=max_mb,
     )
     tell_notes(packed.notes)

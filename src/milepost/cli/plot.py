@@ -13,7 +13,6 @@ from milepost.errors import ResultsError
 from milepost.language import Phrase, _
 from milepost.report.chart_files import write_chart
 from milepost.report.files import CHART_SUFFIXES, check_target
-from milepost.report.notes import left_out_notes
 from milepost.report.transforms import by_tokens, together
 from milepost.results import Selection, select_rows
 from milepost.results.selection import select_picks
@@ -84,8 +83,8 @@ def command(
     index = ResultsIndex.open(results)
     selection = Selection(tasks=task, metrics=metric, series=series, subjects=subjects)
     picked = select_rows(index, selection, gaps=kind != "picks")
-    tasks = list(dict.fromkeys(row.task for row in picked))
-    notes = left_out_notes(index.left_out, {(row.series, row.task) for row in picked})
+    tasks = list(dict.fromkeys(row.label for row in picked))
+    notes: list[str] = []
     if kind == "picks":
         from milepost.report.charts.pick_bars import pick_bars
 

@@ -12,7 +12,7 @@ import click
 from milepost.cli.output import tell, tell_notes
 from milepost.errors import ResultsError
 from milepost.language import Phrase, _
-from milepost.report.notes import left_out_notes, version_notes
+from milepost.report.notes import version_notes
 from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
 from milepost.types import Measurement
@@ -46,11 +46,6 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     """Return `a,b` and repeated options as one list; a callback of `click.option`."""
     return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
-
-
-def tell_left_out(index: ResultsIndex, shown: Sequence[Measurement]) -> None:
-    """Print which checkpoints are not joined to what is shown, and why."""
-    tell_notes(left_out_notes(index.left_out, {(row.series, row.task) for row in shown}))
 
 
 def tell_without_metrics(index: ResultsIndex) -> None:

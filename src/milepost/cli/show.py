@@ -12,7 +12,6 @@ from milepost.cli.output import say, say_blocks, say_json, say_text
 from milepost.cli.selection import (
     results_argument,
     selection_options,
-    tell_left_out,
     tell_versions,
     tell_without_metrics,
 )
@@ -83,7 +82,6 @@ def command(
 
 def _show_scores(index: ResultsIndex, selection: Selection, *, as_markdown: bool, summary: bool) -> None:
     rows = select_rows(index, selection)
-    tell_left_out(index, rows)
     tell_versions(index, rows)
     if as_markdown:
         say_text(markdown(score_report(rows)))

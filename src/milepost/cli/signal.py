@@ -8,7 +8,7 @@ import click
 
 from milepost.analysis.selection import overview
 from milepost.cli.output import say_blocks, say_json
-from milepost.cli.selection import patterns, results_argument, tell_left_out
+from milepost.cli.selection import patterns, results_argument
 from milepost.report.signal import signal_records, signal_report
 from milepost.results import Selection
 from milepost.results.signal import rate_tasks
@@ -51,9 +51,8 @@ def command(
     """
     index = ResultsIndex.open(results)
     signals, rows = rate_tasks(index, Selection(tasks=task, series=series), last)
-    tell_left_out(index, rows)
     if as_json:
         say_json(signal_records(signals))
         return
-    n_groups = len({row.task for row in overview(rows)})
+    n_groups = len({row.label for row in overview(rows)})
     say_blocks(signal_report(signals, most=None if everything or task else n_groups + SUBJECTS_SHOWN))

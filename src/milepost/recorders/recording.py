@@ -23,9 +23,11 @@ from milepost.recorders.ledger import Ledger, run_settings
 from milepost.recorders.metric_rows import curves_of, subjects_table
 from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
 from milepost.store import ResultsFolder
+from milepost.store.asked import asked_of
 from milepost.store.leases import Leases
+from milepost.store.metrics_record import MetricRow
 from milepost.store.reading import read_checkpoints, read_metrics, read_plan
-from milepost.store.records import CheckpointRecord
+from milepost.store.records import CheckpointRecord, PlanRecord
 from milepost.types import Checkpoint, Measurement
 
 logger = logging.getLogger("milepost.run")
@@ -145,7 +147,7 @@ class Recording:
         new = run.ledger.missing_tasks(name, model, settings)
         if not new:
             return
-        every = rows(row.measurement(checkpoint) for row in metrics.rows)
+        every = rows(_measurements(read_plan(self._results, plan_id), metrics.rows, checkpoint))
         step = checkpoint.step
         if step is None:
             logger.warning(
@@ -172,8 +174,9 @@ class Recording:
         for checkpoint in read_checkpoints(self._results, run.series):
             for plan_id in run.plans:
                 metrics = read_metrics(self._results, plan_id, checkpoint)
-                for task, measured in ({} if metrics is None else metrics.of_task).items():
-                    found[checkpoint.name, task] = [row.measurement(checkpoint) for row in measured]
+                plan = read_plan(self._results, plan_id)
+                for task, own in ({} if metrics is None else metrics.of_task).items():
+                    found[checkpoint.name, task] = _measurements(plan, own, checkpoint)
         return rows(measurement for measured in found.values() for measurement in measured)
 
     def _give_up(self, error: RecorderError) -> None:
@@ -182,6 +185,12 @@ class Recording:
             "recording has stopped (%s); all metrics are in the results folder, the same command resumes it",
             error.message,
         )
+
+
+def _measurements(
+    plan: PlanRecord, metric_rows: Sequence[MetricRow], checkpoint: CheckpointRecord
+) -> list[Measurement]:
+    return [row.measurement(checkpoint, asked_of(plan, row.num_fewshot)) for row in metric_rows]
 
 
 def _digest(value: object) -> str:

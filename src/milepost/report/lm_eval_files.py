@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
+from pathlib import Path, PurePath
 from typing import Any
 
 from milepost.errors import ResultsError
@@ -36,11 +35,11 @@ def export_lm_eval(index: ResultsIndex, out: Path, only: set[tuple[str, str]] | 
         ResultsError: there is nothing to export, or a damaged record.
     """
     confine(out)
-    stamp = datetime.now().isoformat().replace(":", "-")
     written = []
-    for plan_id, checkpoint in index.newest_plans():
-        if only is None or (checkpoint.series, checkpoint.name) in only:
-            written.append(_export_one(index, out, plan_id, checkpoint, stamp))
+    for name, data in lm_eval_files(index, only):
+        write_atomically(out / name, data)
+        if name.name.startswith("results_"):
+            written.append(out / name)
     if not written:
         raise ResultsError(
             f"{index.folder.path} has no metrics yet", "run `milepost run` to the end of a checkpoint first"
@@ -48,12 +47,32 @@ def export_lm_eval(index: ResultsIndex, out: Path, only: set[tuple[str, str]] | 
     return written
 
 
-def _export_one(
-    index: ResultsIndex, out: Path, plan_id: str, checkpoint: CheckpointRecord, stamp: str
-) -> Path:
+def lm_eval_files(
+    index: ResultsIndex, only: set[tuple[str, str]] | None = None
+) -> Iterator[tuple[PurePath, bytes]]:
+    """Yield lm_eval's files: names below an output folder, and contents; the same for the same records.
+
+    A checkpoint has a results file for each plan (a command with other tasks or settings) and dtype; the time
+    in its name is when that was first asked. Arguments and errors as of `export_lm_eval`.
+    """
+    used: set[tuple[PurePath, datetime]] = set()
+    for plan_id, checkpoint in index.current_plans():
+        if only is not None and (checkpoint.series, checkpoint.name) not in only:
+            continue
+        place = index.folder.log_folder(checkpoint.series, checkpoint.name).relative_to(index.folder.path)
+        moment = datetime.fromtimestamp(index.asked_since(plan_id), timezone.utc)
+        while (place, moment) in used:
+            moment += timedelta(microseconds=1)
+        used.add((place, moment))
+        yield from _files_of_plan(index, place, plan_id, checkpoint, moment)
+
+
+def _files_of_plan(
+    index: ResultsIndex, place: PurePath, plan_id: str, checkpoint: CheckpointRecord, moment: datetime
+) -> Iterator[tuple[PurePath, bytes]]:
     folder, plan = index.folder, index.plan(plan_id)
     metrics = index.metrics_record(plan_id, checkpoint)
-    place = out / folder.log_folder(checkpoint.series, checkpoint.name).relative_to(folder.path)
+    stamp = moment.replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
     hashes = {}
     for task in plan.tasks:
         if task.name in metrics.missing or "source" in plan.settings["tasks"][task.name]:
@@ -62,18 +81,16 @@ def _export_one(
         joined = "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
         hashes[task.name] = hashlib.sha256(joined.encode()).hexdigest()
         lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
-        write_atomically(place / f"samples_{file_part(task.name)}_{stamp}.jsonl", lines.encode())
+        yield place / f"samples_{file_part(task.name)}_{stamp}.jsonl", lines.encode()
     content = {
         **metrics.lm_eval,
         **read_json(folder.lm_eval_tables_path(plan_id)),
         "config": _config(plan, checkpoint),
-        **_environment(plan),
+        **_environment(plan, moment),
         "task_hashes": hashes,
         **_experiment(plan, checkpoint),
     }
-    path = place / f"results_{stamp}.json"
-    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=2).encode())
-    return path
+    yield place / f"results_{stamp}.json", json.dumps(content, ensure_ascii=False, indent=2).encode()
 
 
 def _samples(
@@ -156,12 +173,12 @@ def _config(plan: PlanRecord, checkpoint: CheckpointRecord) -> dict[str, Any]:
     }
 
 
-def _environment(plan: PlanRecord) -> dict[str, Any]:
+def _environment(plan: PlanRecord, moment: datetime) -> dict[str, Any]:
     versions, tokens = plan.settings["versions"], plan.settings["tokenizer"]
     return {
         "git_hash": None,
-        "date": datetime.now().timestamp(),
-        "pretty_env_info": "\n".join([platform.platform(), *(f"{k}: {v}" for k, v in versions.items())]),
+        "date": moment.timestamp(),
+        "pretty_env_info": "\n".join(f"{name}: {version}" for name, version in versions.items()),
         "transformers_version": versions["transformers"],
         "lm_eval_version": versions["lm_eval"],
         "upper_git_hash": None,

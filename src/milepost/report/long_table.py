@@ -9,8 +9,8 @@ from milepost.report.csv_text import csv_text
 from milepost.report.json_text import json_text
 from milepost.report.table import data_table
 
-_PARQUET_TYPES = {"step": "int64", "n": "int64"} | dict.fromkeys(
-    ("value", "stderr", "ci_low", "ci_high", "chance"), "float64"
+_PARQUET_TYPES = {"step": "int64", "n": "int64", "num_fewshot": "int64"} | dict.fromkeys(
+    ("value", "stderr", "ci_low", "ci_high", "chance", "limit"), "float64"
 )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from milepost.report.formatting import metric_name
 from milepost.report.table import grouped
 from milepost.safe_text import printable
-from milepost.store.index import LeftOut
 from milepost.store.records import CheckpointRecord
 from milepost.types import Measurement
 
@@ -17,27 +16,6 @@ MOST_REASONS = 5
 """Lines about missing metrics."""
 
 
-def left_out_notes(left_out: Sequence[LeftOut], shown: Collection[tuple[str, str]]) -> list[str]:
-    """Return a line for each set of checkpoints that was measured with other settings than the newest run.
-
-    Args:
-        left_out: the checkpoints.
-        shown: series and tasks that the reader sees.
-    """
-    of_task = grouped(
-        (each for each in left_out if (each.series, each.task) in shown),
-        lambda each: (each.series, each.task),
-    )
-    alike = grouped(
-        of_task, lambda key: (key[0], tuple(each.checkpoint for each in of_task[key]))
-    )  # series and checkpoints: the tasks
-    return [
-        f"{listed([task for _, task in tasks])}: {listed(names)} of {printable(series)} not joined, measured "
-        "with other settings (limit, examples, prompts) than the newest run"
-        for (series, names), tasks in alike.items()
-    ]
-
-
 def reason_notes(rows: Sequence[Measurement]) -> list[str]:
     """Return a line for each reason why metrics among the rows are missing, with the tasks that lack them."""
     lacking = grouped(
@@ -45,7 +23,7 @@ def reason_notes(rows: Sequence[Measurement]) -> list[str]:
         lambda row: (row.reason or "", metric_name(row.metric, row.filter)),
     )
     notes = [
-        f"no {metric} of {listed(list(dict.fromkeys(row.task for row in without)))}: {printable(reason)}"
+        f"no {metric} of {listed(list(dict.fromkeys(row.label for row in without)))}: {printable(reason)}"
         for (reason, metric), without in lacking.items()
     ]
     more = len(notes) - MOST_REASONS

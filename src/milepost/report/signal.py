@@ -119,7 +119,8 @@ def _notes(own: Sequence[TaskSignal]) -> list[str]:
 def _record(signal: TaskSignal) -> dict[str, Any]:
     return {
         "series": signal.series,
-        "task": signal.task,
+        "task": signal.measured.task,
+        "variant": signal.measured.variant,
         "kind": signal.kind,
         "n": signal.n,
         "chance": signal.chance,

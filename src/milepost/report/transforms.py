@@ -19,7 +19,7 @@ def together(rows: Sequence[Row]) -> list[Row]:
     Raises:
         ResultsError: the tasks are measured by different metrics, or there is only one.
     """
-    tasks = list(dict.fromkeys(row.task for row in rows))
+    tasks = list(dict.fromkeys(row.label for row in rows))
     metrics = list(dict.fromkeys((row.metric, row.filter) for row in rows))
     if len(tasks) < 2:
         raise ResultsError(f"{tasks[0]} alone cannot be drawn together", "name two tasks or more with --task")
@@ -32,7 +32,11 @@ def together(rows: Sequence[Row]) -> list[Row]:
     band = bands.pop() if len(bands) == 1 else None
     return [
         dataclasses.replace(
-            row, task=panel, series=f"{row.series}: {row.task}" if several else row.task, constant=band
+            row,
+            task=panel,
+            variant="",
+            series=f"{row.series}: {row.label}" if several else row.label,
+            constant=band,
         )
         for row in rows
     ]

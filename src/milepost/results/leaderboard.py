@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from milepost.analysis import Row
+from milepost.analysis.common_labels import CommonLabels, with_labels
 from milepost.analysis.leaderboard import At, Leaderboard, make_leaderboard
 from milepost.analysis.leaderboard.entries import find_entries
 from milepost.results.baselines import read_baselines
@@ -35,9 +37,16 @@ def read_leaderboard(
     """
     indexes = {folder: ResultsIndex.open(folder) for folder in folders}
     rows_of = {folder: select_all_rows(index) for folder, index in indexes.items()}
+    runs: dict[tuple[Path, str], list[Row]] = {}
+    for folder, rows in rows_of.items():
+        for row in rows:
+            runs.setdefault((folder, row.series), []).append(row)
+    labels = CommonLabels(runs.values())
+    rows_of = {folder: list(map(labels.labelled, rows)) for folder, rows in rows_of.items()}
     found = find_entries(rows_of, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
     published = read_baselines(baselines, found.all_columns) if baselines else []
     answers = [
-        read_answers(indexes[entry.results], f"{entry.series}/{entry.checkpoint}") for entry in found.entries
+        with_labels(read_answers(indexes[entry.results], f"{entry.series}/{entry.checkpoint}"), labels)
+        for entry in found.entries
     ]
     return make_leaderboard(found, answers, published, at=at)

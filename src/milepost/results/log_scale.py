@@ -25,19 +25,22 @@ def on_log_scale(tasks: Sequence[TaskMetrics], history: DocHistory) -> set[Curve
     Raises:
         ResultsError: a damaged record.
     """
-    last: dict[tuple[str, str], TaskMetrics] = {(task.series, task.task): task for task in tasks}
+    last: dict[tuple[str, str], TaskMetrics] = {(task.series, task.label): task for task in tasks}
     found: set[CurveKey] = set()
     for (series, name), task in last.items():
         for row in task.rows:
             if is_ratio_scale(row.metric) or (row.kind == "task" and _is_exponential(history, task, row)):
                 found.add((series, name, row.metric, row.filter))
-                found |= {(series, group, row.metric, row.filter) for group in row.parents}
+                groups = (
+                    label for (own, label), each in last.items() if own == series and each.task in row.parents
+                )
+                found |= {(series, group, row.metric, row.filter) for group in groups}
     return found
 
 
 def _is_exponential(history: DocHistory, task: TaskMetrics, row: MetricRow) -> bool:
     if row.metric in FREE or is_proportion(row.metric) or not isinstance(row.value, float):
         return False
-    parts = history.parts(task.series, task.task, row.metric, row.filter, {task.checkpoint.name})
+    parts = history.parts(task.series, task.label, row.metric, row.filter, {task.checkpoint.name})
     read = read_curve(parts[0].values, [row.value]) if parts else None
     return read is not None and read[0].transform in EXPONENTIAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from milepost.analysis.perplexity import FIXED, TextPerplexity, tasks_of, text_perplexity
-from milepost.store.doc_records import answers_of_plans
+from milepost.store.doc_records import answers_of_plan
 from milepost.store.index import ResultsIndex
 from milepost.store.records import PlanRecord
 
@@ -30,7 +30,7 @@ def read_perplexities(
             continue
         for plan_id in index.plans_with_metrics(checkpoint, fitting)[:1]:
             plan = index.plan(plan_id)
-            answers = answers_of_plans(index, checkpoint, [plan_id])
+            answers = answers_of_plan(index, checkpoint, plan_id)
             parameters = plan.described[FIXED]["parameters"]
             if all(answers.tasks[task].values for task in _needed_tasks(plan)):
                 found.append(

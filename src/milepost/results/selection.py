@@ -60,7 +60,7 @@ def select_picks(index: ResultsIndex, shown: Sequence[Measurement]) -> list[Pick
     Raises:
         ResultsError: none of them offers choices.
     """
-    wanted = {(row.series, row.task) for row in shown}
+    wanted = {(row.series, row.label) for row in shown}
     found = [picks for picks in picks_of(index.tasks(())) if (picks.series, picks.task) in wanted]
     if not found:
         raise ResultsError(

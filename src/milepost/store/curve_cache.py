@@ -17,7 +17,7 @@ from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 
-_FORM = 2
+_FORM = 3
 """Raised whenever the same docs are summed up otherwise."""
 
 RECORDS = ("runs", "checkpoints", "metrics")

@@ -36,7 +36,7 @@ class DocHistory:
         self._columns = tuple(column for metric, column in PICKED.items() if metric in metrics)
         self._tasks: dict[tuple[str, str], list[TaskMetrics]] = {}
         for task in index.tasks(()):
-            self._tasks.setdefault((task.series, task.task), []).append(task)
+            self._tasks.setdefault((task.series, task.label), []).append(task)
         self._picks: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
 
     def parts(
@@ -45,6 +45,7 @@ class DocHistory:
         """Return the tasks that a metric is made of; None where a checkpoint lacks the docs' values.
 
         Args:
+            task: as it was asked: `TaskMetrics.label`.
             checkpoints: names of those that are wanted, such as all that have the metric.
 
         Raises:
@@ -52,12 +53,13 @@ class DocHistory:
         """
         places = [place for place in self._tasks[series, task] if place.checkpoint.name in checkpoints]
         if not places[0].is_group:
-            values = [self._values(place, task, metric, filter_name) for place in places]
+            values = [self._values(place, place.task, metric, filter_name) for place in places]
             return None if any(own is None for own in values) else [TaskDocs(values, 1.0)]
         plan = self._index.plan(places[-1].plan_id)
-        by_size = plan.weighs_by_size(task, metric)
+        group = places[-1].task
+        by_size = plan.weighs_by_size(group, metric)
         parts = []
-        for member in plan.members(task):
+        for member in plan.members(group):
             values = [self._values(place, member, metric, filter_name) for place in places]
             if any(own is None for own in values):
                 return None

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
 from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
-from milepost.store.index import ResultsIndex
+from milepost.store.index import ResultsIndex, TaskMetrics, measurements_of
 from milepost.store.reading import newest_command
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_table
@@ -40,7 +41,7 @@ class DocAnswer:
 def read_answers(
     index: ResultsIndex, checkpoint: str | None = None, *, newest_run: bool = False
 ) -> ModelAnswers:
-    """Return the newest answers of one checkpoint.
+    """Return the current answers of one checkpoint, in every setting in which a task was asked.
 
     Args:
         checkpoint: its name, `series/name` or its step; None for the last one that has metrics.
@@ -51,58 +52,70 @@ def read_answers(
     """
     path = index.folder.path
     among = {run.plan_id for run in newest_command(index.runs)} if newest_run else None
-    found = [(record, index.plans_with_metrics(record, among)) for record in index.checkpoints()]
-    scored = [(record, plans) for record, plans in found if plans]
+    scored: dict[tuple[str, str], list[TaskMetrics]] = {}
+    for task in index.tasks(()):
+        visit = index.visit(task.series, task.checkpoint.name)
+        if among is None or (task.plan_id in among and task.checkpoint == visit):
+            scored.setdefault((task.series, task.checkpoint.name), []).append(task)
     if not scored:
         raise ResultsError(f"{path} has no metrics yet", "`milepost run` writes them")
-    chosen = [one for one in scored if checkpoint is None or checkpoint in _names(one[0])]
+    chosen = [own for own in scored.values() if checkpoint is None or checkpoint in _names(own[0].checkpoint)]
     if not chosen:
-        names = ", ".join(record.name for record, _ in scored[:12])
+        names = ", ".join([name for _, name in scored][:12])
         raise ResultsError(f"{path} has no metrics of a checkpoint {checkpoint}", f"there are: {names}")
-    return answers_of_plans(index, *chosen[-1])
+    return _answers(index, chosen[-1])
 
 
-def answers_of_plans(
-    index: ResultsIndex, checkpoint: CheckpointRecord, plan_ids: Sequence[str]
-) -> ModelAnswers:
-    """Return one checkpoint's answers, each task and group as the first of the plans has it that asked it.
-
-    Args:
-        plan_ids: plans that it has metrics of, the newest first.
+def answers_of_plan(index: ResultsIndex, checkpoint: CheckpointRecord, plan_id: str) -> ModelAnswers:
+    """Return one checkpoint's answers to the tasks of one plan, of which it has metrics.
 
     Raises:
         ResultsError: a damaged record.
     """
-    tasks: dict[str, TaskAnswers] = {}
-    groups: dict[str, GroupAnswers] = {}
-    tokenizers = set()
-    for plan_id in plan_ids:
-        plan = index.plan(plan_id)
-        rows = index.metrics_record(plan_id, checkpoint).of_task
-        metrics = {name: [row.measurement(checkpoint) for row in own] for name, own in rows.items()}
-        of_plan: dict[str, TaskAnswers] = {}
-        new_groups = [name for name in plan.groups if name in metrics and name not in groups]
-        for task in plan.tasks:
-            name = task.name
-            is_new = name not in tasks
-            if name in metrics and (
-                is_new or not set(new_groups).isdisjoint(plan.described[name]["parents"])
-            ):
-                of_plan[name] = _task(index.folder, checkpoint, plan, task, metrics[name])
-                if is_new:
-                    tasks[name] = of_plan[name]
-                    tokenizers.add(plan.tokenizer_id)
-        for name in new_groups:
-            members = plan.members(name)
-            groups[name] = GroupAnswers(
-                name=name,
-                measurements=tuple(metrics[name]),
-                tasks=members,
-                by_size={one.metric: plan.weighs_by_size(name, one.metric) for one in metrics[name]},
-                earlier_tasks={
-                    task: own for task, own in of_plan.items() if tasks[task] is not own and task in members
+    record = index.metrics_record(plan_id, checkpoint)
+    return _answers(
+        index,
+        [
+            TaskMetrics(
+                checkpoint, plan_id, task, rows, None, asked_of(index.plan(plan_id), rows[0].num_fewshot), ""
+            )
+            for task, rows in record.of_task.items()
+        ],
+    )
+
+
+def _answers(index: ResultsIndex, current: Sequence[TaskMetrics]) -> ModelAnswers:
+    """Return the answers behind the metrics of one checkpoint."""
+    read: dict[tuple[str, str], TaskAnswers] = {}
+    """By the name of the docs' values and the numerics: a task and a member of a group may be the same."""
+
+    def answers_to(task: str, of: TaskMetrics, measured: Sequence[Measurement]) -> TaskAnswers:
+        planned = index.plan(of.plan_id).task(task)
+        key = planned.counted_id, of.checkpoint.numerics or ""
+        if key not in read:
+            read[key] = _task(index.folder, of.checkpoint, index.plan(of.plan_id), planned, measured)
+        return read[key]
+
+    tasks, groups = {}, {}
+    for own in current:
+        if not own.is_group:
+            tasks[own.label] = answers_to(own.task, own, measurements_of([own]))
+    for own in current:
+        if own.is_group:
+            plan = index.plan(own.plan_id)
+            rows = index.metrics_record(own.plan_id, own.checkpoint).of_task
+            groups[own.label] = GroupAnswers(
+                name=own.task,
+                measurements=tuple(measurements_of([own])),
+                tasks=plan.members(own.task),
+                by_size={row.metric: plan.weighs_by_size(own.task, row.metric) for row in own.rows},
+                members={
+                    name: answers_to(name, own, [row.measurement(own.checkpoint) for row in rows[name]])
+                    for name in plan.members(own.task)
+                    if name in rows
                 },
             )
+    checkpoint = current[0].checkpoint
     return ModelAnswers(
         results=index.folder.path,
         series=checkpoint.series,
@@ -111,21 +124,23 @@ def answers_of_plans(
         source=checkpoint.source or "",
         model_id=checkpoint.model_id or "",
         numerics=checkpoint.numerics or "",
-        tokenizer_ids=frozenset(tokenizers),
+        tokenizer_ids=frozenset(index.plan(own.plan_id).tokenizer_id for own in current),
         tasks=tasks,
         groups=groups,
     )
 
 
-def read_doc_answers(model: ModelAnswers, task: str, filter: str, doc_ids: Sequence[int]) -> list[DocAnswer]:
+def read_doc_answers(
+    model: ModelAnswers, answers: TaskAnswers, filter: str, doc_ids: Sequence[int]
+) -> list[DocAnswer]:
     """Return docs of a task with the model's answers, in the order of `doc_ids`.
 
     Raises:
         ResultsError: a damaged record.
     """
-    results, answers = ResultsFolder(model.results), model.tasks[task]
+    results = ResultsFolder(model.results)
     docs = _by_doc(read_table(results.docs_path(answers.docs_id)), doc_ids)
-    table = read_table(results.doc_metrics_path(answers.counted_id, model.model_id, model.numerics))
+    table = read_table(results.doc_metrics_path(answers.counted_id, model.model_id, answers.numerics))
     filtered = _by_doc(table.filter([name == filter for name in table["filter"].to_pylist()]), doc_ids)
     return [
         DocAnswer(
@@ -162,6 +177,7 @@ def _task(
         task_id=task.task_id,
         docs_id=task.docs_id,
         counted_id=task.counted_id,
+        numerics=checkpoint.numerics or "",
         version=str(described.get("version", "")),
         num_fewshot=described.get("num_fewshot"),
         measurements=tuple(metrics),

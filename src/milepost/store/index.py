@@ -1,12 +1,13 @@
 """Find what is current in a results folder: its runs, plans, checkpoints and metrics, each record read once.
 
-A checkpoint's name stands for the model that it held at its last visit; a task's settings (few-shot, limit,
-prompts) are those of the newest run that asked for it. Metrics of other models or settings stay on disk and
-are not mixed in.
+A checkpoint's name stands for the model that it held at its last visit; metrics of other models stay on disk
+and are not mixed in. A task that was asked in several settings (few-shot, limit, dtype, prompts) has metrics
+of each, side by side, told apart by the variant in their labels.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -16,13 +17,15 @@ from typing import NamedTuple
 from milepost.errors import ResultsError
 from milepost.name_matching import matches
 from milepost.result_types import Visited
+from milepost.store.asked import asked_of
 from milepost.store.atomic_files import damaged
 from milepost.store.folder import ResultsFolder, open_folder
 from milepost.store.layout import model_of
 from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord
 from milepost.store.reading import place_in_series, visit_paths
 from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
-from milepost.types import Measurement, PickCounts, Picks
+from milepost.types import Asked, Measurement, PickCounts, Picks
+from milepost.variants import variant_labels
 
 EVERY = ("*",)
 """The pattern of all metrics."""
@@ -38,14 +41,6 @@ class NewestRun(NamedTuple):
     plan: PlanRecord
 
 
-class LeftOut(NamedTuple):
-    """A task of a checkpoint that only has metrics of other settings than the newest run's."""
-
-    series: str
-    checkpoint: str
-    task: str
-
-
 @dataclass(frozen=True, slots=True)
 class TaskMetrics:
     """The current metrics of one task or group at one checkpoint."""
@@ -59,6 +54,14 @@ class TaskMetrics:
     """lm_eval's metrics, then the choice metrics that were asked for."""
     choices: ChoiceMetrics | None
     """Choice metrics of all tasks of the record."""
+    asked: Asked
+    variant: str
+    """As of `Measurement`."""
+
+    @property
+    def label(self) -> str:
+        """The task as it was asked; see `Measurement.label`."""
+        return f"{self.task} {self.variant}" if self.variant else self.task
 
     @property
     def has_picks(self) -> bool:
@@ -85,12 +88,25 @@ class TaskMetrics:
 
 
 class Found(NamedTuple):
-    """A task in the metrics record in which it is current."""
+    """A task in a metrics record that is current."""
 
     checkpoint: CheckpointRecord
     plan_id: str
     task: str
     record: MetricsRecord
+
+
+class Current(NamedTuple):
+    """What was found of a task, and how it was asked."""
+
+    found: Found
+    asked: Asked
+    variant: str
+    """As of `Measurement`."""
+
+
+_Place = tuple[str, str, str | None]
+"""Series, checkpoint and dtype."""
 
 
 class ResultsIndex:
@@ -203,10 +219,7 @@ class ResultsIndex:
 
     @cached_property
     def missing(self) -> list[Visited]:
-        """Checkpoints that were visited and have no current metrics: gaps in their series.
-
-        They could not be used, or were asked otherwise than the newest run.
-        """
+        """Checkpoints that were visited and have no current metrics: gaps in their series."""
         return [
             Visited(visit.series, visit.name, visit.step)
             for place, visit in self._visits.items()
@@ -216,7 +229,7 @@ class ResultsIndex:
     @cached_property
     def scored(self) -> set[tuple[str, str]]:
         """(series, checkpoint) of every checkpoint that has current metrics."""
-        return {(found.checkpoint.series, found.checkpoint.name) for found in self._current[0]}
+        return {(found.checkpoint.series, found.checkpoint.name) for found, _, _ in self._current}
 
     # ---- metrics --------------------------------------------------------------------------------------
 
@@ -231,14 +244,30 @@ class ResultsIndex:
             self._metrics[path] = self._read(MetricsRecord, path)
         return self._metrics[path]
 
-    def newest_plans(self) -> list[tuple[str, CheckpointRecord]]:
-        """Return each checkpoint that has metrics with the newest plan that it has them of."""
-        found = []
-        for checkpoint in self.checkpoints():
-            own = self.plans_with_metrics(checkpoint)
-            if own:
-                found.append((own[0], checkpoint))
-        return found
+    def current_plans(self) -> list[tuple[str, CheckpointRecord]]:
+        """Return each checkpoint with every plan, and every dtype, of which it has current metrics.
+
+        By series and step, then by plan, the oldest first.
+        """
+        found = {
+            (one.checkpoint.series, one.checkpoint.name, one.plan_id, one.checkpoint.numerics): one
+            for one, _, _ in self._current
+        }
+        places = {(one.series, one.name): place for place, one in enumerate(self.checkpoints())}
+        newest_last = {plan_id: -place for place, plan_id in enumerate(self.plan_ids)}
+        ordered = sorted(
+            found.values(),
+            key=lambda one: (
+                places[one.checkpoint.series, one.checkpoint.name],
+                newest_last[one.plan_id],
+                one.checkpoint.numerics or "",
+            ),
+        )
+        return [(one.plan_id, one.checkpoint) for one in ordered]
+
+    def asked_since(self, plan_id: str) -> float:
+        """Return when a plan was first asked, in seconds since 1970; 0 where no record says."""
+        return next((run.time for run in reversed(self.runs) if run.plan_id == plan_id and run.time), 0.0)
 
     def plans_with_metrics(
         self, checkpoint: CheckpointRecord, among: Collection[str] | None = None
@@ -266,7 +295,7 @@ class ResultsIndex:
         """
         key = tuple(choice_metrics)
         if key not in self._tasks:
-            self._tasks[key] = [self._task(found, key) for found in self._current[0]]
+            self._tasks[key] = [self._task(found, key) for found in self._current]
         return self._tasks[key]
 
     def metrics(self, choice_metrics: Sequence[str] = EVERY) -> list[Measurement]:
@@ -276,59 +305,81 @@ class ResultsIndex:
             self._measurements[key] = measurements_of(self.tasks(key))
         return self._measurements[key]
 
-    @property
-    def left_out(self) -> list[LeftOut]:
-        """Tasks that are not joined to the current metrics as they were asked otherwise (limit, examples)."""
-        return self._current[1]
-
     @cached_property
-    def _current(self) -> tuple[list[Found], list[LeftOut]]:
-        current: list[Found] = []
-        left_out: list[LeftOut] = []
-        for checkpoints in self._by_series.values():
-            setting_of: dict[str, str] = {}
-            found: dict[tuple[str, str], Found] = {}
-            others: dict[tuple[str, str], LeftOut] = {}
-            for plan_id in self.plan_ids:
-                for visited in checkpoints:
-                    checkpoint = self._with_metrics(plan_id, visited)
-                    if checkpoint is None:
-                        continue
+    def _current(self) -> list[Current]:
+        """Tasks with settings and variant, by series, step, then in the order that they were asked in."""
+        found: dict[str, dict[str, dict[_Place, Found]]] = {}
+        """By task, then setting; of each setting the newest plan's."""
+        for plan_id in self.plan_ids:
+            for visited in self.checkpoints():
+                for checkpoint in self._with_metrics(plan_id, visited):
                     record = self.metrics_record(plan_id, checkpoint)
+                    place = checkpoint.series, checkpoint.name, checkpoint.dtype
                     for task, setting in record.settings.items():
-                        place = checkpoint.name, task
-                        if setting_of.setdefault(task, setting) == setting:
-                            found.setdefault(place, Found(checkpoint, plan_id, task, record))
-                        else:
-                            others.setdefault(place, LeftOut(checkpoint.series, *place))
-            left_out += [other for place, other in others.items() if place not in found]
-            places = ((checkpoint.name, task) for checkpoint in checkpoints for task in setting_of)
-            current += [found[place] for place in places if place in found]
-        return current, left_out
+                        of_setting = found.setdefault(task, {}).setdefault(setting, {})
+                        of_setting.setdefault(place, Found(checkpoint, plan_id, task, record))
+        ordered = [current for of_task in found.values() for current in self._variants(of_task)]
+        place_of = {
+            (checkpoint.series, checkpoint.name): place for place, checkpoint in enumerate(self.checkpoints())
+        }
+        ordered.sort(key=lambda one: place_of[one.found.checkpoint.series, one.found.checkpoint.name])
+        return ordered
 
-    def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> CheckpointRecord | None:
-        """Return the checkpoint with the numerics of its metrics under a plan; None where it has none.
+    def _variants(self, of_task: dict[str, dict[_Place, Found]]) -> list[Current]:
+        """Return what was found of one task, by its settings, with settings and variant.
 
-        A later run of another task in another dtype does not hide them; those of the last visit come first.
+        Args:
+            of_task: by setting, the newest first.
+        """
+        several_dtypes = any(
+            len(places) > len({(series, name) for series, name, _ in places}) for places in of_task.values()
+        )
+        found: dict[Asked, list[Found]] = {}
+        editions: Counter[Asked] = Counter()
+        for places in of_task.values():
+            asked = self._asked_with(next(iter(places.values())))
+            edition = editions[asked]
+            editions[asked] += 1
+            for (_, _, dtype), one in places.items():
+                own_dtype = dtype if several_dtypes else None
+                found.setdefault(asked._replace(dtype=own_dtype, edition=edition), []).append(one)
+        labels = variant_labels([found])
+        return [
+            Current(one, asked, labels[asked]) for asked in sorted(found, key=_order) for one in found[asked]
+        ]
+
+    def _asked_with(self, found: Found) -> Asked:
+        num_fewshot = found.record.of_task[found.task][0].num_fewshot
+        if not self.folder.plan_path(found.plan_id).exists():  # `milepost verify` tells of it
+            return Asked(num_fewshot=num_fewshot)
+        return asked_of(self.plan(found.plan_id), num_fewshot)
+
+    def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> list[CheckpointRecord]:
+        """Return the checkpoint with the numerics of its metrics under a plan, once for each dtype.
+
+        Of one dtype, the numerics of the last visit come first, then the newest.
         """
         if not self.is_asked(plan_id, checkpoint):
-            return None
-        if self.has_metrics(plan_id, checkpoint):
-            return checkpoint
+            return []
         if plan_id not in self._numerics:
             found: dict[str, list[str]] = {}
-            for path in sorted(self.folder.metrics_folder(plan_id).glob("*.json")):
+            for path in sorted(self.folder.metrics_folder(plan_id).glob("*.json"), reverse=True):
                 model_id, numerics = model_of(path)
                 found.setdefault(model_id, []).append(numerics)
             self._numerics[plan_id] = found
-        others = self._numerics[plan_id].get(checkpoint.model_id or "")
-        return replace(checkpoint, numerics=others[-1]) if others else None
+        stored = self._numerics[plan_id].get(checkpoint.model_id or "", [])
+        last = [numerics for numerics in stored if numerics == checkpoint.numerics]
+        by_dtype: dict[str | None, CheckpointRecord] = {}
+        for numerics in (*last, *stored):
+            record = checkpoint if numerics == checkpoint.numerics else replace(checkpoint, numerics=numerics)
+            by_dtype.setdefault(record.dtype, record)
+        return list(by_dtype.values())
 
-    def _task(self, found: Found, choice_metrics: tuple[str, ...]) -> TaskMetrics:
-        checkpoint, plan_id, task, record = found
+    def _task(self, current: Current, choice_metrics: tuple[str, ...]) -> TaskMetrics:
+        (checkpoint, plan_id, task, record), asked, variant = current
         rows, choices = record.of_task[task], record.choices
         if choices is None:
-            return TaskMetrics(checkpoint, plan_id, task, rows, None)
+            return TaskMetrics(checkpoint, plan_id, task, rows, None, asked, variant)
         higher = choices.higher_is_better
         wanted = _wanted(tuple(higher), choice_metrics)
         try:
@@ -346,12 +397,12 @@ class ResultsIndex:
             rows = tuple(
                 row.with_band(band, fixed=fixed) if row.metric in RAISED_BY_A_HABIT else row for row in rows
             )
-        return TaskMetrics(checkpoint, plan_id, task, rows, choices)
+        return TaskMetrics(checkpoint, plan_id, task, rows, choices, asked, variant)
 
 
 def measurements_of(tasks: Sequence[TaskMetrics]) -> list[Measurement]:
     """Return the metrics of tasks as single values."""
-    return [row.measurement(task.checkpoint) for task in tasks for row in task.rows]
+    return [row.measurement(task.checkpoint, task.asked, task.variant) for task in tasks for row in task.rows]
 
 
 def picks_of(tasks: Sequence[TaskMetrics]) -> list[Picks]:
@@ -361,13 +412,21 @@ def picks_of(tasks: Sequence[TaskMetrics]) -> list[Picks]:
             series=task.series,
             checkpoint=task.checkpoint.name,
             step=task.checkpoint.step,
-            task=task.task,
+            task=task.label,
             kind=task.rows[0].kind,
             counts=picks,
         )
         for task in tasks
         if (picks := task.picks) is not None
     ]
+
+
+def _order(asked: Asked) -> tuple[tuple[bool, object], ...]:
+    """Sort key of the variants of a task: fewest examples first, all docs after a limit."""
+    return tuple(
+        (value is None, value or 0 if field in ("num_fewshot", "limit") else str(value))
+        for field, value in asked._asdict().items()
+    )
 
 
 @lru_cache(maxsize=64)

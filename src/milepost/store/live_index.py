@@ -16,7 +16,7 @@ from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
 from milepost.store.curve_cache import RECORDS
 from milepost.store.folder import ResultsFolder, open_folder
-from milepost.store.index import Found, ResultsIndex, TaskMetrics
+from milepost.store.index import Current, ResultsIndex, TaskMetrics
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
 
@@ -106,18 +106,19 @@ class LiveIndex(ResultsIndex):
         path = self.folder.metrics_path(plan_id, *checkpoint.model)
         return super().has_metrics(plan_id, checkpoint) and self._is_readable(MetricsRecord, path)
 
-    def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> CheckpointRecord | None:
+    def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> list[CheckpointRecord]:
         found = super()._with_metrics(plan_id, checkpoint)
-        return found if found is not None and self.has_metrics(plan_id, found) else None
+        return [record for record in found if self.has_metrics(plan_id, record)]
 
-    def _task(self, found: Found, choice_metrics: tuple[str, ...]) -> TaskMetrics:
+    def _task(self, current: Current, choice_metrics: tuple[str, ...]) -> TaskMetrics:
         try:
-            return super()._task(found, choice_metrics)
+            return super()._task(current, choice_metrics)
         except ResultsError as error:
+            found, asked, variant = current
             path = self.folder.metrics_path(found.plan_id, *found.checkpoint.model)
             self._damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
             rows = found.record.of_task[found.task]
-            return TaskMetrics(found.checkpoint, found.plan_id, found.task, rows, None)
+            return TaskMetrics(found.checkpoint, found.plan_id, found.task, rows, None, asked, variant)
 
 
 def record_states(folder: ResultsFolder) -> dict[Path, State | None]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from milepost.errors import ResultsError
 from milepost.store.json_codec import decode, stored_as_list
 from milepost.store.records import CheckpointRecord, Json
-from milepost.types import Estimate, Measurement, MissingMetric, PickCounts
+from milepost.types import AS_USUAL, Asked, Estimate, Measurement, MissingMetric, PickCounts
 
 
 class MetricRow(NamedTuple):
@@ -39,8 +39,10 @@ class MetricRow(NamedTuple):
         """Return the row with the range of a constant answer's accuracies."""
         return MetricRow._make((*self[:-2], band, fixed))
 
-    def measurement(self, checkpoint: CheckpointRecord) -> Measurement:
-        """Return the metric as that of a checkpoint."""
+    def measurement(
+        self, checkpoint: CheckpointRecord, asked: Asked = AS_USUAL, variant: str = ""
+    ) -> Measurement:
+        """Return the metric as that of a checkpoint, asked with these settings."""
         return Measurement(
             series=checkpoint.series,
             checkpoint=checkpoint.name,
@@ -61,7 +63,9 @@ class MetricRow(NamedTuple):
             fixed_choices=self.fixed_choices,
             reason=self.reason,
             doc_range=self.doc_range,
-            dtype=(checkpoint.numerics or "").partition("-")[0] or None,
+            dtype=checkpoint.dtype,
+            asked=asked,
+            variant=variant,
         )
 
 

@@ -54,11 +54,12 @@ def read_histories(
     """
     current = [task for task in index.tasks(()) if not task.is_group]
     _check_some(current, "series", {task.series for task in current}, series)
-    _check_some(current, "task", {name for task in current for name in task.names}, tasks)
+    _check_some(current, "task", {name for task in current for name in (*task.names, task.label)}, tasks)
     wanted: dict[tuple[str, str], list[TaskMetrics]] = {}
     for task in current:
-        if any(_matches(name, tasks) for name in task.names) and _matches(task.series, series):
-            wanted.setdefault((task.series, task.task), []).append(task)
+        names = *task.names, task.label
+        if any(_matches(name, tasks) for name in names) and _matches(task.series, series):
+            wanted.setdefault((task.series, task.label), []).append(task)
     answered = {key: [task for task in found if task.has_picks] for key, found in wanted.items()}
     if not any(answered.values()):
         raise ResultsError(
@@ -129,13 +130,14 @@ def _read(index: ResultsIndex, answered: dict[tuple[str, str], list[TaskMetrics]
     import numpy as np
 
     tasks_of: dict[_File, set[str]] = {}
-    for (_, task), found in answered.items():
+    for found in answered.values():
         for place in found:
-            tasks_of.setdefault(_file(place), set()).add(task)
+            tasks_of.setdefault(_file(place), set()).add(place.task)
     results = index.folder
     arrays = {file: read_picks(results.picks_path(*file), COLUMNS, tasks) for file, tasks in tasks_of.items()}
     histories = []
-    for (series, task), found in answered.items():
+    for (series, label), found in answered.items():
+        task = found[-1].task
         lacking = [place for place in found if task not in arrays[_file(place)]]
         if lacking:
             raise ResultsError(
@@ -146,7 +148,7 @@ def _read(index: ResultsIndex, answered: dict[tuple[str, str], list[TaskMetrics]
         histories.append(
             PickHistory(
                 series=series,
-                task=task,
+                task=label,
                 docs_id=index.plan(found[-1].plan_id).task(task).docs_id,
                 checkpoints=tuple(place.checkpoint.name for place in found),
                 steps=tuple(place.checkpoint.step for place in found),

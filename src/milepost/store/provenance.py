@@ -35,14 +35,14 @@ class Provenance:
 
 
 def read_provenance(index: ResultsIndex) -> list[Provenance]:
-    """Return the origin of each checkpoint's newest metrics, ordered as they are shown.
+    """Return the origin of each checkpoint's current metrics, plan after plan.
 
     Raises:
         ResultsError: a damaged record.
     """
     return [
         _provenance(index.folder, plan_id, checkpoint, index.plan(plan_id).shard_ids)
-        for plan_id, checkpoint in index.newest_plans()
+        for plan_id, checkpoint in index.current_plans()
     ]
 
 

@@ -196,6 +196,11 @@ class CheckpointRecord:
         return f"{self.series}/{self.name}"
 
     @property
+    def dtype(self) -> str | None:
+        """The dtype of its numerics: `float32` of `float32-v1`."""
+        return (self.numerics or "").partition("-")[0] or None
+
+    @property
     def model(self) -> tuple[str, str]:
         """Model id and numerics, which name the records of its answers; empty where it stands for none."""
         return self.model_id or "", self.numerics or ""

@@ -1,22 +1,22 @@
-"""Report how far the newest run of each series is, from the stored records and the processes at work."""
+"""Report how far each checkpoint is with what it was last asked, and which processes are at work."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 
 from milepost.store import safe_paths as inside
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
-from milepost.store.reading import newest_command
 from milepost.store.records import CheckpointRecord, RunRecord
 from milepost.store.workers import WorkerRecord, live_workers
+from milepost.types import step_order
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointStatus:
-    """Progress of one checkpoint with the newest plan of its series."""
+    """Progress of one checkpoint with the newest plan that it was asked."""
 
     checkpoint: str
     plan_id: str
@@ -29,10 +29,11 @@ class CheckpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class SeriesStatus:
-    """The checkpoints that the newest run of a series was asked for."""
+    """The checkpoints that any run of a series was asked for: a watch makes a run of each that appears."""
 
     series: str
     plan_id: str
+    """Of the newest run."""
     command: str | None
     checkpoints: tuple[CheckpointStatus, ...]
 
@@ -59,8 +60,23 @@ def read_status(index: ResultsIndex, *, now: float | None = None) -> Status:
     Raises:
         ResultsError: a damaged record.
     """
-    series = tuple(_series(index, series, runs) for series, runs in _newest_runs(index).items())
-    return Status(index.folder, tuple(live_workers(index.folder, now)), series)
+    newest: dict[str, RunRecord] = {}
+    for run in index.runs:
+        for series in run.series:
+            newest.setdefault(series, run)
+    found = tuple(
+        SeriesStatus(
+            series,
+            run.plan_id,
+            run.command,
+            tuple(
+                _checkpoint(index, series, name, plan_id)
+                for name, plan_id in _last_asked(index, series).items()
+            ),
+        )
+        for series, run in newest.items()
+    )
+    return Status(index.folder, tuple(live_workers(index.folder, now)), found)
 
 
 def without_metrics(index: ResultsIndex) -> list[str]:
@@ -70,35 +86,28 @@ def without_metrics(index: ResultsIndex) -> list[str]:
         ResultsError: a damaged record.
     """
     found = []
-    for series, runs in _newest_runs(index).items():
-        for run in reversed(runs):
-            for name in run.checkpoints.get(series, ()):
-                visit = index.visit(series, name)
-                if visit is None or not visit.model_id or index.has_metrics(run.plan_id, visit):
-                    continue
-                if set(index.plan(run.plan_id).shard_ids) <= stored_shards(index.folder, visit):
-                    found.append(visit.full_name)
+    for series in dict.fromkeys(series for run in index.runs for series in run.series):
+        for name, plan_id in _last_asked(index, series).items():
+            visit = index.visit(series, name)
+            if visit is None or not visit.model_id or index.has_metrics(plan_id, visit):
+                continue
+            if set(index.plan(plan_id).shard_ids) <= stored_shards(index.folder, visit):
+                found.append(visit.full_name)
     return found
 
 
-def _newest_runs(index: ResultsIndex) -> dict[str, list[RunRecord]]:
-    """Return, by series, the records of the newest command that asked for it, the newest first."""
-    newest: dict[str, list[RunRecord]] = {}
-    for i, run in enumerate(index.runs):
-        for series in run.series:
-            if series not in newest:
-                newest[series] = [one for one in newest_command(index.runs[i:]) if series in one.series]
-    return newest
+def _last_asked(index: ResultsIndex, series: str) -> dict[str, str]:
+    """Return the newest plan of each checkpoint that any run of a series was asked for, by step."""
+    found: dict[str, str] = {}
+    for run in index.runs:
+        for name in run.checkpoints.get(series, ()):
+            found.setdefault(name, run.plan_id)
 
+    def place(name: str) -> tuple[bool, int, str]:
+        numbers = re.findall(r"\d+", name)  # a checkpoint that is not visited yet has no record of its step
+        return step_order(int(numbers[-1]) if numbers else None, name)
 
-def _series(index: ResultsIndex, series: str, runs: Sequence[RunRecord]) -> SeriesStatus:
-    """Return the state of a series by the records of one command that name it, the newest first."""
-    checkpoints = [
-        _checkpoint(index, series, name, run.plan_id)
-        for run in reversed(runs)
-        for name in run.checkpoints.get(series, ())
-    ]
-    return SeriesStatus(series, runs[0].plan_id, runs[0].command, tuple(checkpoints))
+    return {name: found[name] for name in sorted(found, key=place)}
 
 
 def _checkpoint(index: ResultsIndex, series: str, name: str, plan_id: str) -> CheckpointStatus:

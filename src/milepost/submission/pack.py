@@ -20,6 +20,7 @@ from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
 from milepost.language import Phrase
 from milepost.report.files import check_target
+from milepost.report.lm_eval_files import lm_eval_files
 from milepost.report.long_table import as_csv
 from milepost.results.selection import select_all_rows
 from milepost.store import ResultsFolder, ResultsIndex
@@ -61,6 +62,7 @@ def pack(
     patches: Sequence[Path] = (),
     partial: bool = False,
     allow_shared: bool = False,
+    lm_eval: bool = False,
     most_mb: float = DEFAULT_MOST_MB,
 ) -> Packed:
     """Check the results folder at `path` and write it to the zip `output`.
@@ -70,6 +72,7 @@ def pack(
         patches: unified diffs to go along.
         partial: whether checkpoints may lack metrics.
         allow_shared: whether scored docs may be examples because the benchmark has them in two splits.
+        lm_eval: whether lm_eval's own files, `results_*.json` and `samples_*.jsonl`, go along.
         most_mb: largest size, in millions of bytes.
 
     Raises:
@@ -91,6 +94,7 @@ def pack(
     content: dict[str, Path | bytes] = {
         **{file.relative_to(results.path).as_posix(): file for file in sorted(_records(results))},
         **added,
+        **({name.as_posix(): data for name, data in lm_eval_files(index)} if lm_eval else {}),
         FIGURES: as_csv(rows).encode(),
     }
     _refuse_large(content, most_mb)

@@ -61,7 +61,7 @@ _Leaf = tuple[int, BoardColumn, str]
 def _tasks_of(model: ModelAnswers, column: BoardColumn) -> dict[str, TaskAnswers]:
     """Return the tasks behind a column, with the docs of the model's metric."""
     if column.task in model.groups:
-        return model.members(column.task)
+        return dict(model.groups[column.task].members)
     return {column.task: model.tasks[column.task]} if column.task in model.tasks else {}
 
 

@@ -29,6 +29,7 @@ class BoardColumn:
     """A metric by which models are compared."""
 
     task: str
+    """As it was asked; see `Measurement.label`."""
     metric: str
     filter: str
 
@@ -221,7 +222,7 @@ def _checkpoints(measured: Sequence[tuple[Path, Row]], names: dict[tuple[Path, s
 
 
 def _column(row: Row) -> BoardColumn:
-    return BoardColumn(row.task, row.metric, row.filter)
+    return BoardColumn(row.label, row.metric, row.filter)
 
 
 def _word(column: BoardColumn) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from milepost.analysis.changed_docs import ChangedDoc, changed_docs
+from milepost.analysis.changed_docs import ChangedDoc, changed_docs, tasks_behind
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number, printable_lines
 from milepost.result_types import ModelAnswers
@@ -79,9 +79,10 @@ def _examples(
     original: ModelAnswers, other: ModelAnswers, compared: MetricDifference, docs: Sequence[ChangedDoc]
 ) -> tuple[Example, ...]:
     shown = []
+    of_original, of_other = (tasks_behind(model, compared) for model in (original, other))
     for doc in docs:
-        (before,) = read_doc_answers(original, doc.task, compared.filter, [doc.original_doc_id])
-        (after,) = read_doc_answers(other, doc.task, compared.filter, [doc.other_doc_id])
+        (before,) = read_doc_answers(original, of_original[doc.task], compared.filter, [doc.original_doc_id])
+        (after,) = read_doc_answers(other, of_other[doc.task], compared.filter, [doc.other_doc_id])
         shown.append(_example(doc, compared, before, after))
     return tuple(shown)
 

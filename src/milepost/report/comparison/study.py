@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from milepost.analysis.common_labels import with_common_labels
 from milepost.analysis.comparison import Comparison, compare_models
 from milepost.errors import ResultsError
 from milepost.report.comparison.examples import Examples, find_examples
@@ -72,6 +73,8 @@ def make_study(models: Sequence[ReportedModel], examples: int) -> Study | None:
     """
     if len(models) < 2 or models[0].role != "original":
         return None
+    answers = with_common_labels([model.answers for model in models])
+    models = [replace(model, answers=own) for model, own in zip(models, answers, strict=True)]
     first, variants = models[0], []
     for model in models[1:]:
         comparison = compare_models(first.answers, model.answers)

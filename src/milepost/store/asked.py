@@ -1,0 +1,34 @@
+"""Read from a plan with which of the user's settings a task was asked."""
+
+from __future__ import annotations
+
+from milepost.store.records import PlanRecord
+from milepost.types import Asked
+from milepost.variants import other_options
+
+_DEFAULT_SEEDS = {"python": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
+OTHERS = (
+    "samples",
+    "apply_chat_template",
+    "fewshot_as_multiturn",
+    "system_instruction",
+    "gen_kwargs",
+    "metadata",
+    "max_eval_instances",
+    "max_train_instances",
+    "num_train_trials",
+)
+"""Options of `tasks.settings.TaskSettings` that change prompts or answers and have no column of their own."""
+
+
+def asked_of(plan: PlanRecord, num_fewshot: int | None) -> Asked:
+    """Return the settings of a task of a plan.
+
+    Args:
+        num_fewshot: examples in the task's prompts; None for a group whose tasks differ.
+    """
+    asked = plan.asked
+    given = {name: asked.get(name) for name in OTHERS}
+    if asked.get("seeds") not in (None, _DEFAULT_SEEDS):
+        given["seed"] = list(asked["seeds"].values())
+    return Asked(num_fewshot=num_fewshot, limit=asked.get("limit"), others=other_options(given))
