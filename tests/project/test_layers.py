@@ -33,6 +33,7 @@ GROUND = {
     "name_matching",
     "safe_text",
     "token_answers",
+    "variants",
 }
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "name_matching": set(),
     "safe_text": set(),
     "token_answers": set(),
+    "variants": {"types"},
     "cache": {"errors", "language"},
     "arrow": set(),
     "fastjson": set(),
