@@ -187,3 +187,20 @@ def save_tiny_llama(folder: Path, *, seed: int) -> None:
         model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of whole words, for the 131 tokens of the shared Megatron runs."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    known = "the a times and say : sat on cat dog rat hen cow pig fox owl mat log hill roof"
+    vocabulary = {word: number for number, word in enumerate(["<unk>", "<eos>", *known.split()])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = tmp_path_factory.mktemp("words")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>").save_pretrained(
+        folder
+    )
+    return folder

@@ -16,6 +16,7 @@ import pytest
 
 import milepost
 from tests.cli.called import milepost as milepost_cli
+from tests.faults.slow_copy import SLOW_COPY
 from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
@@ -42,41 +43,6 @@ Trainer(
     callbacks=[Pause()],
 ).train()
 """
-SLOW_COPY = """
-import sys, time
-from pathlib import Path
-
-source, out = map(Path, sys.argv[1:])
-for folder in sorted(source.glob("iter_*")):
-    for file in sorted(folder.rglob("*.pt")):
-        target = out / file.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        data = file.read_bytes()
-        with target.open("wb", buffering=0) as stream:
-            for start in range(0, len(data), len(data) // 4):
-                stream.write(data[start : start + len(data) // 4])
-                time.sleep(0.15)
-        time.sleep(1.3)
-    (out / "latest_checkpointed_iteration.txt").write_text(str(int(folder.name.split("_")[1])))
-"""
-"""As Megatron-LM saves: file by file, the tracker last; between files it rests longer than --settle."""
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of whole words, for the 131 tokens of the shared Megatron runs."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    known = "the a times and say : sat on cat dog rat hen cow pig fox owl mat log hill roof"
-    vocabulary = {word: number for number, word in enumerate(["<unk>", "<eos>", *known.split()])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    folder = tmp_path_factory.mktemp("words")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<eos>").save_pretrained(
-        folder
-    )
-    return folder
 
 
 def watch_through_two_kills(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import milepost
+from milepost.errors import MilepostError
 from milepost.tasks import registry
 from milepost.tasks.question_source import (
     Description,
@@ -28,7 +29,7 @@ from milepost.tasks.question_source import (
 from milepost.tasks.settings import TaskSettings
 from milepost.types import Estimate, MissingMetric, PickCounts, Request
 from tests.cli.called import milepost as call
-from tests.run.own_tasks import write_tasks
+from tests.run.own_tasks import write_task, write_tasks
 
 WORDS = ("mat", "door", "tower")
 
@@ -137,6 +138,17 @@ def test_tasks_of_a_new_source_run_beside_those_of_lm_eval(
     assert again.scored == ()
     shown = call("show", output)
     assert (shown.status, "words" in shown.out) == (0, True)
+
+
+def test_two_sources_with_one_task_name_are_refused(
+    words_source: None, tiny_run: Path, tmp_path: Path
+) -> None:
+    docs = [{"text": "the", "places": ["mat", "door"]}]
+    config = {"output_type": "multiple_choice", "doc_to_choice": "{{places}}", "doc_to_target": 0}
+    write_task(tmp_path / "tasks", "words", docs, config | {"doc_to_text": "{{text}}"})
+    with pytest.raises(MilepostError, match="two question sources have a task named 'words'"):
+        milepost.evaluate(tiny_run, "words", include_path=tmp_path / "tasks", output_path=tmp_path / "out")
+    assert not (tmp_path / "out" / "store").exists()
 
 
 def test_metrics_of_a_new_source_are_computed_later(

@@ -72,7 +72,8 @@ class MetricsWorker:
     ) -> ComputedMetrics | None:
         with self._journal.evaluation_log(log_path, aside=in_thread) as log:
             start = time.monotonic()
-            if in_thread and tasks.needs_main_thread():
+            # Whether a source needs the main thread is known only once its tasks are loaded.
+            if in_thread and target.stored_metrics() is None and tasks.needs_main_thread():
                 return None
             problem = ensure_metrics(target, tasks, self._leases)
             seconds = time.monotonic() - start

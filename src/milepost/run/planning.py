@@ -157,7 +157,20 @@ def _data_used(loaded: Mapping[str, QuestionSet]) -> list[dict[str, Any]] | None
 
 
 def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: value for part in parts for name, value in part.items()}
+    """Return what several sources say of their tasks, by task.
+
+    Raises:
+        TaskError: two sources have a task of one name.
+    """
+    joined: dict[str, Any] = {}
+    for part in parts:
+        if twice := joined.keys() & part.keys():
+            raise TaskError(
+                f"two question sources have a task named {min(twice)!r}",
+                "give your own task another name, or leave one of them out",
+            )
+        joined |= part
+    return joined
 
 
 def _warn_of_unscorable(tasks: list[TaskPlan]) -> None:

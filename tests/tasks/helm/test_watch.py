@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
 
-from tests.faults.test_watch import SLOW_COPY, words  # noqa: F401
+from tests.faults.slow_copy import SLOW_COPY
 
 HELM = "mmlu:subject=anatomy"
 
@@ -19,7 +19,7 @@ HELM = "mmlu:subject=anatomy"
 def test_a_megatron_run_is_watched_with_helms_entries_and_lm_evals_tasks_up_to_a_leaderboard(
     hub: str,
     shared: Path,
-    words: Path,  # noqa: F811
+    words: Path,
     helm_data: Path,
     helm_environment: dict[str, str],
     tmp_path: Path,

@@ -58,10 +58,11 @@ def _perturbation(perturbation: PerturbationDescription) -> list[str]:
 def rows_of(named: Named, found: RunStats) -> list[dict[str, Any]]:
     """Return a row for each statistic, the headline first, then those that have a better direction."""
     values = _values_of_instances(found)
+    chance = _chance(named, found)
     rows: dict[MetricName, dict[str, Any]] = {}
     for stat in found.stats:
         if stat.count and stat.name not in rows:
-            rows[stat.name] = _row(named, stat, values.get(stat.name, []), _chance(named, found))
+            rows[stat.name] = _row(named, stat, values.get(stat.name, []), chance)
     ordered = sorted(rows, key=lambda name: _rank(named, name))
     return [rows[name] for name in ordered]
 

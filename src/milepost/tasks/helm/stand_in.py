@@ -7,7 +7,8 @@ tokenizer in memory. Source: helm/benchmark/huggingface_registration.py (0.5.16)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 from typing import Any
 
 from helm.benchmark.metrics.metric_service import MetricService
@@ -30,13 +31,15 @@ from helm.common.tokenization_request import (
     DecodeRequestResult,
     TokenizationRequest,
     TokenizationRequestResult,
+    TokenizationToken,
 )
 from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer, WrappedPreTrainedTokenizer
 
 from milepost.errors import MilepostError, TokenizerError
 
-MOST_KEPT = 100_000
-"""Texts whose tokens are kept in memory, as each metric of HELM counts them again."""
+MOST_KEPT_TOKENS = 10_000_000
+"""Tokens of texts that are kept in memory: adapters count a prompt's tokens, and so do the metrics of every
+checkpoint."""
 LONGEST_KNOWN = 1_000_000
 """A tokenizer that says a larger model_max_length does not know it."""
 
@@ -92,7 +95,7 @@ class StandIn:
                     prefix_token=tokenizer.bos_token or "",
                 )
             )
-        return cls(name, tokenizer, length, LocalService(name), end_of_text)
+        return cls(name, tokenizer, length, _service_of(name), end_of_text)
 
 
 def _check_usable(tokenizer: Any) -> None:
@@ -118,20 +121,31 @@ def _check_usable(tokenizer: Any) -> None:
         )
 
 
+@functools.cache
+def _service_of(tokenizer_name: str) -> LocalService:
+    """Return the one service of a registered tokenizer, with the tokens that it has counted so far."""
+    return LocalService(tokenizer_name)
+
+
 class LocalService(MetricService):
     """HELM's tokenizer service and metric service without a network: it tokenizes and nothing else."""
 
     def __init__(self, tokenizer_name: str) -> None:
         self._tokenizer = HuggingFaceTokenizer(BlackHoleCacheConfig(), tokenizer_name)
         self._kept: dict[TokenizationRequest, TokenizationRequestResult] = {}
+        self._n_kept_tokens = 0
+        self._token: dict[str | int, TokenizationToken] = {}
+        """One object for each token, so that a text costs a pointer per token."""
 
     def tokenize(self, request: TokenizationRequest) -> TokenizationRequestResult:
         """See `TokenizerService.tokenize`."""
         result = self._kept.get(request)
         if result is None:
             result = self._tokenizer.tokenize(request)
-            if len(self._kept) < MOST_KEPT:
-                self._kept[request] = result
+            if self._n_kept_tokens < MOST_KEPT_TOKENS:
+                tokens = [self._token.setdefault(token.value, token) for token in result.tokens]
+                self._kept[request] = replace(result, tokens=tokens)
+                self._n_kept_tokens += len(tokens)
         return result
 
     def decode(self, request: DecodeRequest) -> DecodeRequestResult:
