@@ -7,6 +7,7 @@ they are imported. No test can reach the real Hub: `HF_ENDPOINT` is the offline 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from tests.buckets.server import S3Server
     from tests.faults.zygote import Zygote
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -204,3 +206,37 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server on loopback; `bucket` gives a test an empty bucket of it."""
+    from tests.buckets.server import serve
+
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The server, as this process's environment names it."""
+    import s3fs
+
+    from milepost.buckets import bucket_of
+    from milepost.store import bucket_files
+
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    s3_server.door.requests.clear()
+    s3_server.door.refused.clear()
+    yield s3_server
+    s3_server.door.busy = 0
+    bucket_of.cache_clear()
+    bucket_files._of_buckets.clear()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """The address of an empty bucket."""
+    return s3.make_bucket(f"bucket-{secrets.token_hex(4)}")

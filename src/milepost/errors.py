@@ -49,6 +49,10 @@ class CheckpointError(MilepostError):
     exit_code = 1
 
 
+class BucketError(MilepostError):
+    """An object store refuses a request or does not answer; what it holds is intact."""
+
+
 class TaskError(MilepostError):
     """A task is unknown, its YAML file does not parse, or its data cannot be loaded."""
 

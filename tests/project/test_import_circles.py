@@ -27,6 +27,7 @@ LATE_LIBRARIES = {
     "peft",
     "polars",
     "pyarrow",
+    "fsspec",
     "pyhocon",
     "pyparsing",
     "rich",

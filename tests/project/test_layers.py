@@ -34,6 +34,7 @@ GROUND = {
     "safe_text",
     "token_answers",
     "variants",
+    "buckets",
 }
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "language": set(),
     "environment_urls": {"credentials", "errors", "language"},
     "version": set(),
+    "buckets": {"errors", "credentials"},
     "byte_sizes": set(),
     "name_matching": set(),
     "safe_text": set(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.api.evaluate import evaluate_config
 from milepost.api.named_models import NamedModel, name_models, report_model
+from milepost.buckets import as_path, in_bucket
 from milepost.errors import (
     CheckpointError,
     MilepostError,
@@ -27,6 +28,7 @@ from milepost.language import Phrase
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 from milepost.sources import Overrides
+from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
 from milepost.store.folder import is_results_folder
 
@@ -90,7 +92,7 @@ def compare(
     from milepost.report.comparison.study import make_study
 
     check_options("compare", options)
-    folder = Path(output_path)
+    folder = as_path(output_path)
     named = [original, *([others] if isinstance(others, str | Path) else others)]
     names = _task_names(tasks)
     config = options.get("config")
@@ -132,7 +134,8 @@ def _task_names(tasks: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_folder(folder: Path) -> None:
-    what = "a file" if folder.is_file() else "a results folder" if is_results_folder(folder) else None
+    is_file = not in_bucket(folder) and folder.is_file()
+    what = "a file" if is_file else "a results folder" if is_results_folder(folder) else None
     if what is not None:
         raise ResultsError(f"{folder} is {what}", "choose another folder for --output-path")
 
@@ -192,7 +195,7 @@ def _write(folder: Path, *files: tuple[str, str]) -> list[Path]:
     from milepost.report.files import write_file
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        inside.make_folder(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
     for name, text in files:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from milepost.buckets import as_path
+
 if TYPE_CHECKING:
     from milepost.run.later_metrics import LaterMetrics
 
@@ -37,7 +39,7 @@ def compute_metrics(
 
     with Journal(parse_level(verbosity)) as journal:
         return compute_later(
-            Path(results),
+            as_path(results),
             journal,
             say,
             include_path=None if include_path is None else Path(include_path),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from milepost.buckets import as_path
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError
 from milepost.language import Phrase
@@ -73,11 +74,11 @@ def name_models(names: Sequence[str], overrides: Overrides, *, has_tasks: bool) 
 
 def _as_results(name: str) -> tuple[Path | None, str | None]:
     """Return folder and checkpoint of RESULTS or RESULTS@CHECKPOINT; (None, None) for a SOURCE."""
-    if is_results_folder(Path(name)):
-        return Path(name), None
+    if is_results_folder(as_path(name)):
+        return as_path(name), None
     before, at, after = name.rpartition("@")
-    if at and is_results_folder(Path(before)):
-        return Path(before), after
+    if at and is_results_folder(as_path(before)):
+        return as_path(before), after
     return None, None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.analysis import Row, record
+from milepost.buckets import as_path
 from milepost.errors import MilepostError
 from milepost.results.selection import Selection, select_all_rows, select_rows
 from milepost.store import ResultsIndex, open_folder
@@ -45,7 +46,7 @@ class Results:
         Raises:
             ResultsError: it is not a results folder.
         """
-        return cls(open_folder(Path(path)).path)
+        return cls(open_folder(as_path(path)).path)
 
     def index(self) -> ResultsIndex:
         """Return the records of the folder as they are now, each read once and when it is first needed."""

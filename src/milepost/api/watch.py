@@ -17,6 +17,7 @@ from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 from milepost.safe_text import printable
 from milepost.store import ResultsIndex
+from milepost.store.folder import is_results_folder
 from milepost.store.reading import read_checkpoints, read_metrics
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def watch(
         scored=tuple(f"{one.series}/{one.name}" for one in report.scored),
         reused=tuple(f"{one.series}/{one.name}" for one in report.reused),
     )
-    return Watched(results=results if folder.is_dir() else None, ended=report.ended)
+    return Watched(results=results if is_results_folder(folder) else None, ended=report.ended)
 
 
 def is_at_plateau(results: Path) -> bool:

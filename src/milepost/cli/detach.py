@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.buckets import in_bucket
+from milepost.errors import MilepostError
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
 
@@ -30,8 +32,14 @@ def detach(folder: Path) -> Detached:
     """Start this very command line again, without `--detach`, with its output in a file of `folder`.
 
     Raises:
+        MilepostError: the folder is in a bucket.
         StorageError: the folder cannot be written.
     """
+    if in_bucket(folder):
+        raise MilepostError(
+            f"{OPTION} keeps its log in the results folder, and {folder} is in a bucket",
+            "start the command without it, under nohup or in tmux",
+        )
     log = folder / time.strftime("run-%Y%m%dT%H%M%S.log")
     words = [word for word in sys.argv[1:] if word != OPTION]
     try:

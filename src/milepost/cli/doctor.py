@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from milepost.cli.options import Place
 from milepost.cli.output import say, say_json, say_marked
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _WIDTH = len("warning") + 1
 
 
 @click.command("doctor")
-@click.argument("results", required=False, type=click.Path(path_type=Path))
+@click.argument("results", required=False, type=Place())
 @click.option("--deep", is_flag=True, help="Hash every file of the Hub cache (about 1 s per GB).")
 @click.option("--json", "as_json", is_flag=True, help="An array of objects, one per finding.")
 def command(results: Path | None, deep: bool, as_json: bool) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from milepost.analysis.leaderboard import At
+from milepost.cli.options import Place
 from milepost.cli.output import say, say_blocks, say_text, tell
 from milepost.cli.selection import patterns
 from milepost.errors import MilepostError
@@ -20,7 +21,7 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS...")
+@click.argument("results", nargs=-1, required=True, type=Place(), metavar="RESULTS...")
 @click.option(
     "--baselines",
     type=click.Path(path_type=Path),

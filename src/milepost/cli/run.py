@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from milepost.buckets import as_path
 from milepost.cli.evaluation_options import evaluation_options, log_level, may_ask
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
@@ -43,7 +44,7 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     if plan_folder is not None:
         return _save_plan(sources, plan_folder, options)
     if options.pop("apart"):
-        return go_on_detached(Path(options["output_path"]), as_json)
+        return go_on_detached(as_path(options["output_path"]), as_json)
     with stop_in_good_order():
         return _run(sources, options, as_json)
 
@@ -51,8 +52,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 def go_on_detached(output_path: Path, as_json: bool) -> int:
     """Start this command line again without its terminal, with a log in the results folder."""
     from milepost.store import ResultsFolder
+    from milepost.store import safe_paths as inside
 
-    is_new = not output_path.exists()
+    is_new = not inside.folder_exists(output_path)
     ResultsFolder.create(output_path)
     more = _("how far:      milepost status {path}", path=output_path)
     return detached(output_path, as_json, more, is_new=is_new)

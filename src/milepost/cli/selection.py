@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
+from milepost.cli.options import Place
 from milepost.cli.output import tell, tell_notes
 from milepost.errors import ResultsError
 from milepost.language import Phrase, _
@@ -17,7 +17,7 @@ from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
 from milepost.types import Measurement
 
-results_argument = click.argument("results", type=click.Path(path_type=Path))
+results_argument = click.argument("results", type=Place())
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:

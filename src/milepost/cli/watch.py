@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from milepost.buckets import as_path
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
@@ -71,7 +72,7 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     """
     as_json = options.pop("as_json")
     if options.pop("apart"):
-        return run.go_on_detached(Path(options["output_path"]), as_json)
+        return run.go_on_detached(as_path(options["output_path"]), as_json)
     with stop_in_good_order():
         return _watch(sources, options, as_json)
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from milepost.buckets import in_bucket
 from milepost.byte_sizes import format_bytes
 from milepost.cache import cache_folder
 from milepost.doctor.finding import Finding
@@ -27,6 +28,8 @@ def check_disk(results: Path) -> Iterator[Finding]:
         "Hub cache": (Path(constants.HF_HUB_CACHE), "HF_HOME=a folder on a larger disk, or hf cache prune"),
     }
     for name, (folder, remedy) in places.items():
+        if in_bucket(folder):
+            continue  # `milepost run` tries to write there before it begins
         yield _check(name, folder.expanduser().absolute(), remedy)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
 from milepost.store.atomic_files import write_atomically
 
@@ -19,6 +20,8 @@ def check_target(path: Path, suffixes: tuple[str, ...] = ()) -> None:
     if suffixes and path.suffix.lower() not in suffixes:
         ending = f"ends in `{path.suffix}`" if path.suffix else "has no ending"
         raise ResultsError(f"{path} {ending}", f"the name says the format: {', '.join(suffixes)}")
+    if in_bucket(path):
+        return
     if path.is_dir():
         raise ResultsError(f"{path} is a folder", "name a file in it")
     if not path.parent.is_dir():

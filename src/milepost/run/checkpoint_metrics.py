@@ -17,6 +17,7 @@ from milepost.run.missing_metrics import describe_missing
 from milepost.run.planning import PlannedTasks
 from milepost.run.scoring import LOOK_AGAIN_S
 from milepost.run.target import RAISED, Target
+from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import is_intact, write_json
 from milepost.store.columns import doc_columns
 from milepost.store.leases import Leases
@@ -51,6 +52,7 @@ def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str |
 
 def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
     """Compute and store lm_eval's metrics of a scored checkpoint. Returns and raises as `ensure_metrics`."""
+    inside.bring(target.score_path(shard) for task in target.plan.tasks for shard in task.shards)
     responses = {task.name: responses_of(target, task) for task in target.plan.tasks}
     evaluation = _evaluate(target.plan, tasks.loaded(), responses)
     settings = _settings_of(target.plan)

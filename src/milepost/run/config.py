@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from milepost.buckets import as_path
 from milepost.credentials import remember, without_secrets
 from milepost.errors import MilepostError
 from milepost.language import Phrase
@@ -179,7 +180,7 @@ class EvalConfig:
         shows_default=True,
         commands=MODELS - {"compare"},
         help="Results folder, new or of an earlier run.",
-        parse=Path,
+        parse=as_path,
         dump=str,
     )
     steps: Steps | None = option(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from milepost.buckets import in_bucket
 from milepost.byte_sizes import format_bytes
 from milepost.plan.plan import Plan
 from milepost.run.jobs import CheckpointJob
@@ -34,9 +35,9 @@ def disk_needed(plan: Plan) -> int:
 def announce_work(jobs: Sequence[CheckpointJob], folder: Path) -> None:
     """Say how much work these unfinished jobs are, if it is much or the disk is too small."""
     needed = sum(disk_needed(job.plan) for job in jobs)
-    free = shutil.disk_usage(folder).free
+    free = None if in_bucket(folder) else shutil.disk_usage(folder).free
     n_tokens = sum(job.n_tokens for job in jobs)
-    if needed > free:
+    if free is not None and needed > free:
         line = (
             f"warning: the results may need {format_bytes(needed)},"
             f" and {folder} has {format_bytes(free)} free"
@@ -44,7 +45,8 @@ def announce_work(jobs: Sequence[CheckpointJob], folder: Path) -> None:
     elif n_tokens >= LONG_TOKENS:
         line = (
             f"{len(jobs)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
-            f" results about {format_bytes(needed)}, {format_bytes(free)} free"
+            f" results about {format_bytes(needed)}"
+            f"{'' if free is None else f', {format_bytes(free)} free'}"
         )
     else:
         return

@@ -131,7 +131,7 @@ def _drop_damaged(results: ResultsFolder) -> None:
     }
     for paths, what_to_do in lost.values():
         for path in paths:
-            if path.exists() and not is_intact(path):
+            if inside.exists(path) and not is_intact(path):
                 logger.warning("%s is damaged and removed; %s", path, what_to_do)
                 inside.remove(path)
 

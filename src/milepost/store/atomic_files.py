@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from milepost import fastjson
+from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError, StorageError
 from milepost.store import safe_paths as inside
@@ -35,6 +37,8 @@ NAME = "record"
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a temporary file beside the target, sync it, rename it, and sync the folder.
 
+    In a bucket an object is written at once.
+
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
@@ -52,6 +56,11 @@ def atomic_file(path: Path, *, sync_folder: bool = True) -> Iterator[BinaryIO]:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
+    if in_bucket(path):
+        content = BytesIO()
+        yield content
+        inside.write(path, content.getvalue())
+        return
     temporary = path.with_name(f".{path.name}.{this_process()}.tmp")
     try:
         inside.make_folder(path.parent)
@@ -115,6 +124,8 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
+    if in_bucket(path):
+        return _create(path, _sealed(path, value))
     new = path.with_name(f".{path.name}.{this_process()}.new.{this_process()}.tmp")
     write_atomically(new, _sealed(path, value))
     try:
@@ -127,6 +138,14 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
         raise cannot_write(path, error) from error
     finally:
         _remove_if_possible(new)
+    return True
+
+
+def _create(path: Path, data: bytes) -> bool:
+    try:
+        inside.create_with(path, data)
+    except FileExistsError:
+        return False
     return True
 
 
@@ -164,7 +183,7 @@ def record_name(path: Path) -> str | None:
     """
     folder = inside.confined_folder_of(path)
     store = None if folder is None else folder / STORE
-    absolute = Path(os.path.abspath(path)).with_suffix("")
+    absolute = inside.absolute(path).with_suffix("")
     if store is None or not absolute.is_relative_to(store):
         return None
     return absolute.relative_to(store).as_posix()

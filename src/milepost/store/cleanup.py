@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from milepost.buckets import in_bucket
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import TEMPORARY
 from milepost.store.folder import ResultsFolder
@@ -20,7 +21,9 @@ OLD_S = 3600.0
 
 
 def leftovers(results: ResultsFolder) -> Iterator[Path]:
-    """Yield temporary files whose process is gone."""
+    """Yield temporary files whose process is gone; in a bucket there are none, as objects appear whole."""
+    if in_bucket(results.path):
+        return
     now = inside.clock(results.path)
     for path in inside.walk(results.path):
         written = TEMPORARY.fullmatch(path.name)
@@ -61,6 +64,6 @@ def _may_be_in_use(path: Path, written: re.Match[str], now: float) -> bool:
     if running is not None:
         return running
     try:
-        return now - path.stat().st_mtime < OLD_S
+        return now - inside.state_of(path).modified < OLD_S
     except FileNotFoundError:
         return True  # finished and renamed meanwhile

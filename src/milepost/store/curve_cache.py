@@ -36,7 +36,7 @@ def write_cached_curves(results: ResultsFolder, curves: Sequence[dict[str, Any]]
 def read_cached_curves(results: ResultsFolder) -> list[dict[str, Any]]:
     """Return the cached curves; empty where there are none, or a record has changed since."""
     path = results.curve_cache_path
-    if not path.exists():
+    if not inside.exists(path):
         return []
     try:
         note = read_json(path)
@@ -54,7 +54,7 @@ def _state(results: ResultsFolder) -> str:
     for folder in RECORDS:
         for path in inside.files_below(results.folder_of(folder), "*.json"):
             # A metric that is tried again is written in the place of the one before.
-            digest.update(f"{path.relative_to(results.store)} {path.stat().st_size}\0".encode())
+            digest.update(f"{path.relative_to(results.store)} {inside.size_of(path)}\0".encode())
             if folder == "checkpoints":
                 digest.update(inside.read_bytes(path))
     return digest.hexdigest()

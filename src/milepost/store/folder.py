@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
 from milepost.language import Phrase
 from milepost.store import safe_paths as inside
@@ -36,6 +37,7 @@ class ResultsFolder(Layout):
     """A results folder; create it with `ResultsFolder.create`, open it with `open_folder`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", as_path(self.path))
         confine(self.path)
 
     @classmethod
@@ -45,12 +47,13 @@ class ResultsFolder(Layout):
         Raises:
             ResultsError: it cannot be written, or holds something else.
         """
+        path = as_path(path)
         check_writable(path)
         marker = path / MARKER
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            inside.make_folder(path)
             confine(path)
-            if not marker.exists():
+            if not inside.exists(marker):
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
             raise cannot_write(path, error) from error
@@ -154,7 +157,8 @@ def _number_of_run(path: Path) -> int:
 
 def is_results_folder(path: Path) -> bool:
     """Return whether there is a results folder at `path`."""
-    return (path / MARKER).is_file()
+    path = as_path(path)
+    return inside.exists(path / MARKER) if in_bucket(path) else (path / MARKER).is_file()
 
 
 def check_writable(path: Path) -> None:
@@ -165,6 +169,9 @@ def check_writable(path: Path) -> None:
         StorageError: the command is right, but the disk is full or read-only, or results that are there
             already may not be written any more.
     """
+    if in_bucket(path):
+        _check_bucket(as_path(path))
+        return
     if path.exists() and not path.is_dir():
         raise ResultsError(Phrase("{path} is a file", path=path), "choose a folder for --output-path")
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
@@ -195,6 +202,33 @@ def check_writable(path: Path) -> None:
         )
 
 
+def _check_bucket(path: Path) -> None:
+    """Refuse a place in a bucket as `check_writable` does, by writing an object there and removing it again.
+
+    The probe is put twice on the condition that there is none. A store that takes the second one too ignores
+    the condition, and processes could not share work there.
+    """
+    there = [folder.name for folder in inside.folders(path)]
+    there += inside.names(path)  # asked second: the marker is the first object of a results folder
+    if MARKER not in there and not all(name.startswith(".milepost") for name in there):
+        raise ResultsError(
+            f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
+        )
+    probe = path / f".milepost-{this_process()}"
+    inside.remove(probe)
+    try:
+        inside.create_with(probe, b"1")
+        inside.create_with(probe, b"2")
+    except FileExistsError:
+        return
+    finally:
+        inside.remove(probe)
+    raise ResultsError(
+        f"{path}: this store ignores the condition of a put (If-None-Match)",
+        "processes cannot share work there; choose another store, or a local folder, for --output-path",
+    )
+
+
 def _holds_other_things(path: Path) -> bool:
     """Return whether there are other files; another process may be making a results folder right now."""
     foreign = [entry for entry in path.iterdir() if not entry.name.startswith(".milepost")]
@@ -208,11 +242,13 @@ def open_folder(path: Path) -> ResultsFolder:
     Raises:
         ResultsError: it does not exist, is not a results folder, or was written by a newer Milepost.
     """
-    path = Path(path)
+    path = as_path(path)
     marker = path / MARKER
     confine(path)
-    if not marker.is_file():
-        what = "does not exist" if not path.exists() else "is not a results folder (no milepost.json in it)"
+    inside.look_again()
+    if not is_results_folder(path):
+        there = inside.folder_exists(path) if in_bucket(path) else path.exists()
+        what = "does not exist" if not there else "is not a results folder (no milepost.json in it)"
         raise ResultsError(f"{path} {what}", "RESULTS is the --output-path of an earlier `milepost run`")
     version = read_json(marker).get("version")
     if version != FORMAT_VERSION:

@@ -14,9 +14,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from milepost.buckets import as_path
 from milepost.errors import ResultsError
 from milepost.name_matching import matches
 from milepost.result_types import Visited
+from milepost.store import safe_paths as inside
 from milepost.store.asked import asked_of
 from milepost.store.atomic_files import damaged
 from milepost.store.folder import ResultsFolder, open_folder
@@ -127,7 +129,7 @@ class ResultsIndex:
     @classmethod
     def open(cls, path: str | Path) -> ResultsIndex:
         """Open the results folder at `path`. Raises: ResultsError if it is not one."""
-        return cls(open_folder(Path(path)))
+        return cls(open_folder(as_path(path)))
 
     def _read(self, kind: type[Record], path: Path) -> Record:
         """Return one record."""
@@ -135,6 +137,8 @@ class ResultsIndex:
 
     def _read_all(self, kind: type[Record], paths: Iterable[Path]) -> list[Record]:
         """Return the records at some places, in their order."""
+        paths = list(paths)
+        inside.bring(paths)
         return [self._read(kind, path) for path in paths]
 
     # ---- runs and plans -------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ class ResultsIndex:
 
     def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
         """Return whether a checkpoint has metrics under a plan, in the numerics of its last visit."""
-        return self.folder.metrics_path(plan_id, *checkpoint.model).exists()
+        return inside.exists(self.folder.metrics_path(plan_id, *checkpoint.model))
 
     def metrics_record(self, plan_id: str, checkpoint: CheckpointRecord) -> MetricsRecord:
         """Return the metrics of a checkpoint under a plan."""
@@ -311,6 +315,11 @@ class ResultsIndex:
         found: dict[str, dict[str, dict[_Place, Found]]] = {}
         """By task, then setting; of each setting the newest plan's."""
         for plan_id in self.plan_ids:
+            inside.bring(
+                self.folder.metrics_path(plan_id, *visited.model)
+                for visited in self.checkpoints()
+                if self.is_asked(plan_id, visited)
+            )
             for visited in self.checkpoints():
                 for checkpoint in self._with_metrics(plan_id, visited):
                     record = self.metrics_record(plan_id, checkpoint)
@@ -350,7 +359,7 @@ class ResultsIndex:
 
     def _asked_with(self, found: Found) -> Asked:
         num_fewshot = found.record.of_task[found.task][0].num_fewshot
-        if not self.folder.plan_path(found.plan_id).exists():  # `milepost verify` tells of it
+        if not inside.exists(self.folder.plan_path(found.plan_id)):  # `milepost verify` tells of it
             return Asked(num_fewshot=num_fewshot)
         return asked_of(self.plan(found.plan_id), num_fewshot)
 
@@ -363,7 +372,7 @@ class ResultsIndex:
             return []
         if plan_id not in self._numerics:
             found: dict[str, list[str]] = {}
-            for path in sorted(self.folder.metrics_folder(plan_id).glob("*.json"), reverse=True):
+            for path in reversed(inside.files(self.folder.metrics_folder(plan_id), "*.json")):
                 model_id, numerics = model_of(path)
                 found.setdefault(model_id, []).append(numerics)
             self._numerics[plan_id] = found

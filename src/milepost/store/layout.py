@@ -70,6 +70,8 @@ _KINDS = (
 )
 RECORD_KINDS = tuple(kind.name for kind in _KINDS if kind.is_lasting)
 """Kinds of records that `milepost verify` checks."""
+FLEETING_KINDS = tuple(kind.name for kind in _KINDS if not kind.is_lasting)
+"""Kinds of records that exist only while a process works."""
 RESULT_KINDS = tuple(kind.name for kind in _KINDS if kind.is_result)
 """Kinds of records that `milepost pack` hands in."""
 KINDS_WITH_PLACES = frozenset(kind.name for kind in _KINDS if kind.names_places)

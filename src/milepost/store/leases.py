@@ -2,10 +2,10 @@
 
     store/leases/<unit>.<generation>      holds the name of the process that has the unit
 
-A lease is created with O_EXCL, which exactly one process can do. The newest generation counts. If its process
-is gone, exactly one other process creates the next generation. No process removes a lease to take it over, so
-two that notice at once cannot both win. A lease says who works on a unit, not that it is done. The record
-says that, and a process that gets a lease first looks for it.
+A lease is created with O_EXCL, in a bucket by a conditional put: exactly one process can do that. The newest
+generation counts. If its process is gone, exactly one other process creates the next generation. No process
+removes a lease to take it over, so two that notice at once cannot both win. A lease says who works on a unit,
+not that it is done. The record says that, and a process that gets a lease first looks for it.
 
 If a process is wrongly taken for dead (stopped with Ctrl-Z, or silent for more than a minute), a unit is done
 twice. The last process finds the record and leaves it, or writes the same again: that only costs time.
@@ -13,7 +13,6 @@ twice. The last process finds the record and leaves it, or writes the same again
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +47,7 @@ class Leases:
         """
         lease = self._take(unit)
         try:
+            inside.look_again()  # the process that had the unit before may have done it
             yield lease is not None
         finally:
             if lease is not None:
@@ -74,18 +74,11 @@ class Leases:
             return None
         lease = self._folder / f"{unit}.{_generation(newest.name) + 1 if newest else 1}"
         try:
-            handle = inside.create(lease)
+            inside.create_with(lease, self._worker.process.encode())
         except FileExistsError:
             return None
         except OSError as error:
             raise cannot_write(lease, error) from error
-        try:
-            os.write(handle, self._worker.process.encode())
-        except OSError as error:
-            inside.remove(lease)
-            raise cannot_write(lease, error) from error
-        finally:
-            os.close(handle)
         return lease
 
     def _give_back(self, unit: str, lease: Path) -> None:
@@ -113,7 +106,7 @@ class Leases:
         return self._folder / f"{unit}.{max(generations)}" if generations else None
 
     def _names(self) -> list[str]:
-        return os.listdir(self._folder)
+        return inside.names(self._folder)
 
 
 def _process_of(lease: Path) -> str:

@@ -5,13 +5,13 @@ Damaged records are left out and named in `damaged`, so that a reader sees the r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from milepost.buckets import as_path
 from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
 from milepost.store.curve_cache import RECORDS
@@ -20,15 +20,12 @@ from milepost.store.index import Current, ResultsIndex, TaskMetrics
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
 
-State = tuple[int, int, int]
-"""Time of the last change, size and number of a file: another state is another content."""
-
 
 @dataclass(slots=True)
 class _Reader:
     """Records that were read before, with the states of their files."""
 
-    known: dict[Path, tuple[State | None, Any]] = field(default_factory=dict)
+    known: dict[Path, tuple[inside.Version | None, Any]] = field(default_factory=dict)
 
     def read(self, kind: type[Record], path: Path) -> Record:
         """Return a record. Raises: ResultsError where it is missing or damaged, each time anew."""
@@ -58,7 +55,7 @@ class LiveIndex(ResultsIndex):
     @classmethod
     def open(cls, path: str | Path) -> LiveIndex:
         """Open the results folder at `path`. Raises: ResultsError if it is not one."""
-        return cls(open_folder(Path(path)))
+        return cls(open_folder(as_path(path)))
 
     def refreshed(self) -> LiveIndex:
         """Return the index of the folder as it is now: this one if no record has changed.
@@ -84,6 +81,8 @@ class LiveIndex(ResultsIndex):
 
     def _read_all(self, kind: type[Record], paths: Iterable[Path]) -> list[Record]:
         found = []
+        paths = list(paths)
+        inside.bring(paths)
         for path in paths:
             try:
                 found.append(self._read(kind, path))
@@ -121,7 +120,7 @@ class LiveIndex(ResultsIndex):
             return TaskMetrics(found.checkpoint, found.plan_id, found.task, rows, None, asked, variant)
 
 
-def record_states(folder: ResultsFolder) -> dict[Path, State | None]:
+def record_states(folder: ResultsFolder) -> dict[Path, inside.Version | None]:
     """Return the states of the files that decide which metrics there are.
 
     Raises:
@@ -134,9 +133,8 @@ def record_states(folder: ResultsFolder) -> dict[Path, State | None]:
     }
 
 
-def _state(path: Path) -> State | None:
+def _state(path: Path) -> inside.Version | None:
     try:
-        found = os.stat(path)
+        return inside.version_of(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

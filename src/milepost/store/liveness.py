@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.store import safe_paths as inside
 from milepost.store.processes import PROCESS_NAME, is_running, is_stopped
 
 HEARTBEAT_S = 10.0
@@ -27,7 +28,7 @@ logger = logging.getLogger("milepost.store")
 
 @dataclass(slots=True)
 class _Seen:
-    sign: tuple[int, int] | None
+    sign: inside.FileState | None
     """When the file was touched last, by its own clock, and its size; None without a file."""
     since: float
     """When it was first seen like this, by this process's clock."""
@@ -68,9 +69,8 @@ class Watch:
         return False
 
 
-def _sign(path: Path) -> tuple[int, int] | None:
+def _sign(path: Path) -> inside.FileState | None:
     try:
-        found = path.stat()
+        return inside.state_of(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size

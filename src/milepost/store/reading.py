@@ -18,7 +18,9 @@ def read_runs(results: ResultsFolder) -> list[RunRecord]:
     Raises:
         ResultsError: one is damaged.
     """
-    return [read_record(RunRecord, path) for path in reversed(results.run_paths())]
+    paths = results.run_paths()
+    inside.bring(paths)
+    return [read_record(RunRecord, path) for path in reversed(paths)]
 
 
 def newest_command(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -63,7 +65,7 @@ def read_metrics(results: ResultsFolder, plan_id: str, checkpoint: CheckpointRec
         ResultsError: the record is damaged.
     """
     path = results.metrics_path(plan_id, *checkpoint.model)
-    return read_record(MetricsRecord, path) if path.exists() else None
+    return read_record(MetricsRecord, path) if inside.exists(path) else None
 
 
 def place_in_series(checkpoint: CheckpointRecord) -> tuple[bool, int, str]:

@@ -72,9 +72,9 @@ def claim(results: ResultsFolder, series: str, place: str) -> bool:
     path = results.series_path(series)
     known = places_of_series(results).get(series, ())
     record = SeriesRecord(series, tuple(dict.fromkeys([*known, place])))
-    if path.exists() and not is_intact(path):
+    if inside.exists(path) and not is_intact(path):
         inside.remove(path)
-    if path.exists():
+    if inside.exists(path):
         if place not in known:
             write_record(path, record)
         return True

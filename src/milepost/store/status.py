@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
@@ -128,9 +127,8 @@ def stored_shards(results: ResultsFolder, visit: CheckpointRecord) -> set[str]:
     The folder is listed, as a network file system may deny for half a minute that a new file exists.
     """
     folder = results.score_path(*visit.model, "").parent
-    inside.check(folder)
     try:
-        names = os.listdir(folder)
+        names = inside.names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
@@ -104,7 +105,7 @@ def copy_table(path: Path, to: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        data = path.read_bytes()
+        data = inside.read_bytes(path)
         metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
         name = metadata.get(NAME_KEY.encode(), b"").decode()
         if not is_sealed(data) or name != record_name(to):
@@ -126,7 +127,8 @@ def read_made(path: Path) -> dict[str, Any]:
 
     try:
         inside.check(path)
-        metadata = pq.read_metadata(path).metadata or {}
+        source = pa.BufferReader(inside.read_bytes(path)) if in_bucket(path) else path
+        metadata = pq.read_metadata(source).metadata or {}
     except (OSError, pa.ArrowException, ResultsError) as error:
         raise damaged(path, error) from error
     made: dict[str, Any] = json.loads(metadata.get(MADE_KEY.encode(), b"{}"))
@@ -140,6 +142,8 @@ def looks_whole(path: Path) -> bool:
     """
     if not inside.is_file(path):
         return False
+    if in_bucket(path):
+        return True  # an object is there whole or not at all
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
@@ -97,7 +98,7 @@ class _Look:
         """Yield every file in the place of a record; nothing behind a link out of the folder."""
         yield self._results.marker_path
         for kind in RECORD_KINDS:
-            if (self._store / kind).is_dir() and not inside.leads_out(self._store / kind):
+            if inside.folder_exists(self._store / kind) and not inside.leads_out(self._store / kind):
                 for path in inside.walk(self._store / kind):
                     is_record = path.suffix in (".json", ".parquet") and not path.name.startswith(".")
                     if is_record and not inside.leads_out(path):
@@ -106,7 +107,7 @@ class _Look:
     def links(self) -> Iterator[Path]:
         """Yield links that lead out of the folder, wherever they are."""
         for path in inside.walk(self._results.path):
-            if path.is_symlink() and inside.leads_out(path):
+            if not in_bucket(path) and path.is_symlink() and inside.leads_out(path):
                 yield path
 
     def check(self, path: Path) -> None:
@@ -129,7 +130,7 @@ class _Look:
                 record = read_if_intact(MetricsRecord, path)
                 if record is not None:  # else found damaged already
                     for source in self._sources(plan, path, record):
-                        if not source.exists():
+                        if not inside.exists(source):
                             reason = "there are metrics that were computed from it"
                             yield Finding("missing", source, reason, self._commands.get(plan_id))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.errors import ResultsError
+from milepost.errors import BucketError, ResultsError
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
@@ -75,7 +75,7 @@ class Worker:
         while not self._ended.wait(HEARTBEAT_S):
             try:
                 inside.touch(self.path)
-            except (OSError, ResultsError):
+            except (OSError, ResultsError, BucketError):
                 continue  # a missed beat costs at most a shard done twice; the run itself meets the error
 
 
@@ -108,6 +108,6 @@ def is_alive(process: str, sign_of_life: Path, now: float, stale_s: float = STAL
     if running is not None:
         return running
     try:
-        return now - sign_of_life.stat().st_mtime < stale_s
+        return now - inside.state_of(sign_of_life).modified < stale_s
     except FileNotFoundError:
         return False

@@ -196,7 +196,9 @@ def _refuse_secrets(results: ResultsFolder) -> None:
 
 
 def _refuse_large(content: Mapping[str, Path | bytes], most_mb: float) -> None:
-    sizes = {name: one.stat().st_size if isinstance(one, Path) else len(one) for name, one in content.items()}
+    sizes = {
+        name: inside.size_of(one) if isinstance(one, Path) else len(one) for name, one in content.items()
+    }
     total = sum(sizes.values())
     if total > most_mb * 1e6:
         largest = max(sizes, key=lambda name: sizes[name])
