@@ -317,6 +317,16 @@ def version_of(path: Path) -> Version:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def time_of(path: Path) -> float:
+    """Return when a record was written, in seconds since 1970. Raises: OSError if it is not there."""
+    if in_bucket(path):
+        files, key = files_of(path)
+        if (found := files.find(key)) is None:
+            raise FileNotFoundError(str(path))
+        return found.modified
+    return path.stat().st_mtime
+
+
 def size_of(path: Path) -> int:
     """Return the bytes of a file. Raises: FileNotFoundError if it is not there."""
     if in_bucket(path):
