@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,18 @@ def checkpoint(step: int) -> Checkpoint:
     )
 
 
+class Task:
+    """A task of one shard."""
+
+    name = "farm"
+
+    def work_of(self, shard: object) -> int:
+        return 1000
+
+
+FARM: Any = (Task(), None)
+
+
 class Time:
     now = 0.0
 
@@ -30,11 +43,12 @@ def test_a_line_per_checkpoint_with_the_time_it_took_and_the_time_left(
 ) -> None:
     time = Time()
     monkeypatch.setattr(timing, "time", time)
-    with show_progress(3, Clock({checkpoint(step): 1000 for step in (1, 2, 3)})) as shown:
+    with show_progress(3, Clock({checkpoint(step): {"farm": 1000} for step in (1, 2, 3)})) as shown:
         for step in (1, 2, 3):
             shown.start(checkpoint(step))
             time.now += 10
-            shown.advance(checkpoint(step), 1000)
+            shown.advance(checkpoint(step), FARM)
+            shown.clock.lap(checkpoint(step)).scoring_s = 10
             shown.finish(checkpoint(step), "scored")
     out, err = capsys.readouterr()
     assert out == ""
@@ -52,8 +66,8 @@ def test_on_a_terminal_names_are_shown_as_they_are_and_not_as_markup(
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    with show_progress(1, Clock({checkpoint(1): 10})) as shown:
+    with show_progress(1, Clock({checkpoint(1): {"farm": 2000}})) as shown:
         shown.start(checkpoint(1))
-        shown.advance(checkpoint(1), 4)
+        shown.advance(checkpoint(1), FARM)
         shown.finish(checkpoint(1), "scored [bold]loud[/bold]")
     assert "[bold]loud[/bold]" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import click
 from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import results_argument
 from milepost.language import _
+from milepost.run.timing import time_left
 from milepost.store import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
 
@@ -39,9 +40,12 @@ def command(results: Path, as_json: bool) -> None:
                 since=since,
                 where=where,
             )
+            + (_(", {left}", left=time_left(worker.left_s)) if worker.left_s is not None else "")
         )
     if not status.workers:
         say(_("nothing is running"))
+    if len(status.workers) > 1 and status.left_s is not None:
+        say(_("together: {left}", left=time_left(status.left_s)))
     for series in status.series:
         _say_series(series, running=bool(status.workers))
 
@@ -82,6 +86,7 @@ def _record(status: Status) -> dict[str, Any]:
     return {
         "results": str(status.results.path),
         "running": [dict(worker.record) for worker in status.workers],
+        "left_s": status.left_s,
         "series": [
             {
                 "series": series.series,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from milepost.plan.shards import (
     Shard,
     cut_into_shards,
     shard_sequences,
+    shard_work,
     without_tokenizer,
 )
 from milepost.types import Choices, Generation, Offer, Request, Sequences
@@ -79,6 +80,7 @@ class TaskPlan:
     choices: Choices | None
     """The choices of each doc; None unless the task is multiple choice."""
     _sequences: dict[str, Sequences] = field(default_factory=dict, repr=False, compare=False)
+    _work: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def sequences_of(self, shard: Shard) -> Sequences:
         """Return the sequences to score; the same object each time, so that engines can cache by it."""
@@ -88,6 +90,25 @@ class TaskPlan:
                 sequences = take(sequences, np.flatnonzero(sequences.n_targets))
             self._sequences[shard.shard_id] = sequences
         return self._sequences[shard.shard_id]
+
+    def work_of(self, shard: Shard) -> int:
+        """Return what a shard costs, in tokens that a forward pass computes; see `shards.shard_work`."""
+        if shard.shard_id not in self._work:
+            self._work[shard.shard_id] = shard_work(self.encoded, shard, self.generations)
+        return self._work[shard.shard_id]
+
+    @property
+    def whole(self) -> Shard:
+        """Return all requests as one shard, which is never stored."""
+        return Shard("whole", 0, self.encoded.n_requests, 0, len(self.encoded.request_of))
+
+    def first_docs(self, shard: Shard, n_docs: int) -> Shard:
+        """Return the beginning of a shard, as a shard that is never stored."""
+        docs = self.doc_ids[shard.first : shard.last]
+        starts = np.flatnonzero(np.diff(docs, prepend=docs[0] - 1))
+        last = shard.last if len(starts) <= n_docs else shard.first + int(starts[n_docs])
+        last_sequence = int(np.searchsorted(self.encoded.request_of, last))
+        return replace(shard, shard_id=f"{shard.shard_id}-{n_docs}", last=last, last_sequence=last_sequence)
 
     def generates_text(self, shard: Shard) -> bool:
         """Return whether a request of the shard is a prompt to continue."""

@@ -124,6 +124,12 @@ def requests_of(encoded: EncodedTask, shard: Shard) -> npt.NDArray[np.int64]:
     return (encoded.request_of[shard.first_sequence : shard.last_sequence] - shard.first).astype(np.int64)
 
 
+def shard_work(encoded: EncodedTask, shard: Shard, generations: Generations) -> int:
+    """Return the work of a shard in tokens: shared prefixes count once, generated tokens several times."""
+    generated = int(generations.n_tokens()[shard.first : shard.last].sum())
+    return int(_new_tokens(shard_sequences(encoded, shard)).sum()) + GENERATED_TOKEN_COST * generated
+
+
 def _new_tokens(sequences: Sequences) -> npt.NDArray[np.int64]:
     """Return [N] tokens of each sequence after the prefix that it shares with the sequence before it."""
     bounds = sequences.starts.tolist()

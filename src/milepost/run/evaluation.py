@@ -33,6 +33,7 @@ from milepost.run.quick import estimate_full_job, first_middle_last
 from milepost.run.records import note_failure, write_records
 from milepost.run.series_names import claim_names, name_by_source
 from milepost.run.software_versions import can_compute_metrics
+from milepost.run.target import plan_shards, work_by_task
 from milepost.run.timing import Clock, LongRunPolicy
 from milepost.sources import Overrides, discover_all
 from milepost.store import ResultsFolder
@@ -89,7 +90,7 @@ def evaluate_series(
         journal=journal,
         callback=callback or NoCallback(),
         policy=policy or LongRunPolicy(),
-        clock=Clock({job.checkpoint: job.n_tokens for job in jobs}),
+        clock=_clock(jobs, policy or LongRunPolicy()),
         outcome=outcome,
     )
     if any(not context.is_finished(job) for job in jobs):
@@ -102,6 +103,14 @@ def evaluate_series(
     if config.quick:
         outcome.full_job = estimate_full_job(jobs, context, preparation_s, named)
     return outcome
+
+
+def _clock(jobs: Sequence[CheckpointJob], policy: LongRunPolicy) -> Clock:
+    whole = work_by_task(plan_shards(jobs[0].plan))
+    later = (
+        {task: work * policy.models_after for task, work in whole.items()} if policy.models_after else None
+    )
+    return Clock({job.checkpoint: job.work for job in jobs}, later)
 
 
 def _run_jobs(jobs: Sequence[CheckpointJob], context: RunContext) -> None:
@@ -117,7 +126,7 @@ def _run_jobs(jobs: Sequence[CheckpointJob], context: RunContext) -> None:
             leases = Leases(results, worker)
             with begun(context.callback, results, leases):
                 announce_work(left, results.path)
-                with show_progress(len(jobs), context.clock) as progress:
+                with show_progress(len(jobs), context.clock, worker.note_left) as progress:
                     executor = choose_executor(config) if left else ThisProcess()
                     executor.run(jobs, context, worker, leases, progress)
     except KeyboardInterrupt:

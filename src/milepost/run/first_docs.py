@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,15 +18,13 @@ from milepost.errors import MilepostError
 from milepost.run.timing import LONG_S, format_duration, time_left
 
 if TYPE_CHECKING:
-    from milepost.plan.plan import TaskPlan
-    from milepost.plan.shards import Shard
     from milepost.run.inference import Inference
     from milepost.run.progress import Progress
     from milepost.run.target import PlannedShard
-    from milepost.run.timing import LongRunPolicy
+    from milepost.run.timing import Clock, LongRunPolicy
 
-FEW_TOKENS = 200_000
-"""Skip the estimate below this many tokens."""
+FEW_WORK = 100_000
+"""Skip the estimate below so much work."""
 MOST_TASKS = 4
 """Time the tasks with most tokens; the others are taken to be as fast."""
 DOCS = (1, 8, 32)
@@ -37,14 +34,6 @@ JOINED_TOKENS = 262_144
 ENOUGH_S = 2.0
 ASK_S = 600.0
 """A person is asked before a run of this length."""
-
-
-class DocsTime(NamedTuple):
-    """The time that the first docs took."""
-
-    s_per_token: float
-    basis: str
-    """`8 docs of arc_easy took 2.1 s`"""
 
 
 def check_run_time(
@@ -58,46 +47,52 @@ def check_run_time(
     Raises:
         MilepostError: the answer was no.
     """
-    n_tokens = progress.clock.tokens_left * (1 + policy.models_after)
-    measured = time_first_docs(inference, missing, n_tokens) if n_tokens >= FEW_TOKENS else None
-    if measured is None:
+    clock = progress.clock
+    if clock.all_work < FEW_WORK:
         return
-    progress.clock.expect(measured.s_per_token)
-    progress.clock.has_announced = True
-    left_s = measured.s_per_token * n_tokens
+    basis = time_first_docs(inference, missing, clock)
+    left_s = clock.left_s
+    if basis is None or left_s is None:
+        return
+    clock.has_announced = True
     with progress.pause():
-        print(time_left(left_s, measured.basis), file=sys.stderr, flush=True)
+        print(time_left(left_s, basis), file=sys.stderr, flush=True)
         if policy.ask and left_s >= ASK_S:
             _confirm()
 
 
-def time_first_docs(inference: Inference, missing: Sequence[PlannedShard], n_tokens: int) -> DocsTime | None:
-    """Time the first docs of the largest tasks; None where `n_tokens` take less than a minute."""
+def time_first_docs(inference: Inference, missing: Sequence[PlannedShard], clock: Clock) -> str | None:
+    """Time the first docs of the largest tasks and tell the clock what speeds to expect.
+
+    Returns:
+        The basis of the estimate (`8 docs of arc_easy took 2.1 s`); None where the run takes under a minute.
+    """
     samples = _samples(inference, missing)
     for sample in samples:
         # A model is tried out once for log-likelihoods, but for texts on each task's prompts.
         if sample is samples[0] or sample.generates_text:
             sample.answer(DOCS[0])
-    n_sampled = sum(sample.n_tokens for sample in samples)
-    s_per_token = 0.0
     for n_docs in DOCS:
         for sample in samples:
             sample.answer(n_docs)
-        s_per_token = sum(sample.seconds_of_all for sample in samples) / n_sampled
-        if s_per_token * n_tokens < LONG_S:
-            return None  # more docs share more, so the whole takes less than that
+        clock.speeds.expected = {task: sample.s_per_work for sample in samples for task in sample.tasks}
+        if (clock.left_s or 0.0) < LONG_S:
+            return None  # more docs take less time each, so the whole takes less than that
         if sum(sample.seconds for sample in samples) > ENOUGH_S or all(sample.is_whole for sample in samples):
             break
-    return DocsTime(s_per_token, ", ".join(str(sample) for sample in samples))
+    return ", ".join(str(sample) for sample in samples)
 
 
 class _Sample(Protocol):
     """A few docs that stand for many."""
 
-    n_tokens: int
-    """Tokens in all shards that the sample represents."""
     seconds: float
     """Time of the last answer."""
+
+    @property
+    def tasks(self) -> Collection[str]:
+        """Return the names of the tasks that the sample represents."""
+        ...
 
     @property
     def generates_text(self) -> bool: ...
@@ -108,8 +103,8 @@ class _Sample(Protocol):
         ...
 
     @property
-    def seconds_of_all(self) -> float:
-        """Estimated time of all shards that the sample represents."""
+    def s_per_work(self) -> float:
+        """Return the seconds per work; see `TaskPlan.work_of`."""
         ...
 
     def answer(self, n_docs: int) -> None:
@@ -134,8 +129,8 @@ class _JoinedShards:
 
     def __init__(self, inference: Inference, shards: Sequence[PlannedShard]) -> None:
         self._inference = inference
-        sizes = np.cumsum([task.tokens_of(shard.first, shard.last) for task, shard in shards])
-        self.n_tokens = int(sizes[-1])
+        sizes = np.cumsum([task.work_of(shard) for task, shard in shards])
+        self.tasks = {task.name for task, _ in shards}
         n_shards = min(int(np.searchsorted(sizes, JOINED_TOKENS)) + 1, len(shards))
         self._few, self._few_tokens = shards[:n_shards], int(sizes[n_shards - 1])
         self.seconds = 0.0
@@ -148,8 +143,8 @@ class _JoinedShards:
         self.seconds = time.monotonic() - start
 
     @property
-    def seconds_of_all(self) -> float:
-        return self.seconds / self._few_tokens * self.n_tokens
+    def s_per_work(self) -> float:
+        return self.seconds / self._few_tokens
 
     def __str__(self) -> str:
         return f"{self._few_tokens:,} tokens took {format_duration(self.seconds)} once compiled"
@@ -161,7 +156,7 @@ class _FirstDocs:
     def __init__(self, inference: Inference, shards: Sequence[PlannedShard]) -> None:
         self._inference = inference
         self._task, self._shard = shards[0]
-        self.n_tokens = _n_tokens(shards)
+        self.tasks = (self._task.name,)
         self._few = self._shard
         self.seconds = 0.0
 
@@ -170,7 +165,7 @@ class _FirstDocs:
         return bool(self._task.generations.settings)
 
     def answer(self, n_docs: int) -> None:
-        self._few = _first_docs(self._task, self._shard, n_docs)
+        self._few = self._task.first_docs(self._shard, n_docs)
         start = time.monotonic()
         self._inference.answer(self._task, self._few)
         self.seconds = time.monotonic() - start
@@ -180,8 +175,8 @@ class _FirstDocs:
         return self._few.last == self._shard.last
 
     @property
-    def seconds_of_all(self) -> float:
-        return self.seconds / self._task.tokens_of(self._few.first, self._few.last) * self.n_tokens
+    def s_per_work(self) -> float:
+        return self.seconds / self._task.work_of(self._few)
 
     def __str__(self) -> str:
         n_docs = len(np.unique(self._task.doc_ids[self._few.first : self._few.last]))
@@ -194,21 +189,12 @@ def _largest_tasks(missing: Sequence[PlannedShard]) -> list[Sequence[PlannedShar
     of_task: dict[str, list[PlannedShard]] = {}
     for task, shard in missing:
         of_task.setdefault(task.name, []).append((task, shard))
-    largest = sorted(of_task, key=lambda name: _n_tokens(of_task[name]))[-MOST_TASKS:]
+    largest = sorted(of_task, key=lambda name: _work(of_task[name]))[-MOST_TASKS:]
     return [shards for name, shards in of_task.items() if name in largest]
 
 
-def _n_tokens(shards: Sequence[PlannedShard]) -> int:
-    return sum(task.tokens_of(shard.first, shard.last) for task, shard in shards)
-
-
-def _first_docs(task: TaskPlan, shard: Shard, n_docs: int) -> Shard:
-    """Return the beginning of a shard, as a shard that is never stored."""
-    docs = task.doc_ids[shard.first : shard.last]
-    starts = np.flatnonzero(np.diff(docs, prepend=docs[0] - 1))
-    last = shard.last if len(starts) <= n_docs else shard.first + int(starts[n_docs])
-    last_sequence = int(np.searchsorted(task.encoded.request_of, last))
-    return replace(shard, shard_id=f"{shard.shard_id}-{n_docs}", last=last, last_sequence=last_sequence)
+def _work(shards: Sequence[PlannedShard]) -> int:
+    return sum(task.work_of(shard) for task, shard in shards)
 
 
 def _confirm() -> None:

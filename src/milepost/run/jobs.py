@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from milepost.plan.plan import Plan
-from milepost.run.target import PlannedShard, StoredMetrics, Target, plan_shards
+from milepost.run.target import PlannedShard, StoredMetrics, Target, plan_shards, work_by_task
 from milepost.store import ResultsFolder
 from milepost.store.records import CheckpointRecord, read_if_intact
 from milepost.types import Checkpoint
@@ -91,6 +91,11 @@ class CheckpointJob:
     def n_tokens(self) -> int:
         """Tokens of the missing shards, before sharing."""
         return sum(task.tokens_of(shard.first, shard.last) for task, shard in self.missing)
+
+    @property
+    def work(self) -> dict[str, int]:
+        """Work of the missing shards, by task."""
+        return work_by_task(self.missing)
 
     def _look_up(self, model_id: str, *, verify: bool) -> CheckpointJob:
         target = Target(self.results, self.plan, model_id, self.dtype)

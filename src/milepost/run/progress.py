@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
+from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock, format_duration, time_left
 from milepost.types import Checkpoint
 
@@ -15,12 +16,12 @@ from milepost.types import Checkpoint
 class Display(Protocol):
     """Something that shows progress to a person."""
 
-    def start(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
+    def start(self, checkpoint: Checkpoint, work: int) -> None: ...
 
-    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
+    def advance(self, checkpoint: Checkpoint, work: int) -> None: ...
 
-    def leave(self, checkpoint: Checkpoint, n_tokens: int) -> None:
-        """End with the scores of a checkpoint, of which `n_tokens` were not scored by this run."""
+    def leave(self, checkpoint: Checkpoint, work: int) -> None:
+        """End with the scores of a checkpoint, of which `work` were not scored by this run."""
         ...
 
     def finish(self, checkpoint: Checkpoint, result: str) -> None: ...
@@ -31,21 +32,31 @@ class Display(Protocol):
 
 
 class Progress:
-    """Keeps a run's clock and its display in step; units are tokens before sharing."""
+    """Keeps a run's clock and its display in step."""
 
-    def __init__(self, clock: Clock, display: Display) -> None:
+    def __init__(self, clock: Clock, display: Display, note_left: Callable[[float], None]) -> None:
+        """Make it.
+
+        Args:
+            note_left: called with the seconds left after each shard, for other processes to read.
+        """
         self.clock = clock
         self._display = display
+        self._note_left = note_left
         self.pause = display.pause
 
     def start(self, checkpoint: Checkpoint) -> None:
         """Begin with a checkpoint."""
         self._display.start(checkpoint, self.clock.start(checkpoint))
 
-    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None:
-        """Count the tokens of a shard that is scored; say once how long the run takes if that is long."""
-        self.clock.advance(checkpoint, n_tokens)
-        self._display.advance(checkpoint, n_tokens)
+    def advance(self, checkpoint: Checkpoint, scored: PlannedShard) -> None:
+        """Count a shard that is scored; say once how long the run takes if that is long."""
+        task, shard = scored
+        work = task.work_of(shard)
+        self.clock.advance(checkpoint, task.name, work)
+        self._display.advance(checkpoint, work)
+        if (left_s := self.clock.left_s) is not None:
+            self._note_left(left_s)
         if line := self.clock.announcement():
             print(line, file=sys.stderr, flush=True)
 
@@ -61,13 +72,15 @@ class Progress:
 
 
 @contextmanager
-def show_progress(n_checkpoints: int, clock: Clock) -> Iterator[Progress]:
-    """Show progress in the display that fits where standard error goes."""
+def show_progress(
+    n_checkpoints: int, clock: Clock, note_left: Callable[[float], None] = lambda seconds: None
+) -> Iterator[Progress]:
+    """Show progress in the display that fits where standard error goes; arguments as of `Progress`."""
     if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
         with _bars(clock) as display:
-            yield Progress(clock, display)
+            yield Progress(clock, display, note_left)
     else:
-        yield Progress(clock, _Lines(n_checkpoints, clock))
+        yield Progress(clock, _Lines(n_checkpoints, clock), note_left)
 
 
 class _Lines:
@@ -78,18 +91,18 @@ class _Lines:
         self._clock = clock
         self._n_finished = 0
 
-    def start(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
+    def start(self, checkpoint: Checkpoint, work: int) -> None: ...
 
-    def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
+    def advance(self, checkpoint: Checkpoint, work: int) -> None: ...
 
-    def leave(self, checkpoint: Checkpoint, n_tokens: int) -> None: ...
+    def leave(self, checkpoint: Checkpoint, work: int) -> None: ...
 
     def pause(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def finish(self, checkpoint: Checkpoint, result: str) -> None:
         self._n_finished += 1
-        left_s = self._clock.left_s if self._clock.tokens_left > 0 else None
+        left_s = self._clock.left_s if self._clock.work_left > 0 else None
         print(
             f"[{self._n_finished}/{self._n}] {checkpoint.series} {checkpoint.name}: {result},"
             f" {format_duration(self._clock.laps[checkpoint].seconds)}"
@@ -128,20 +141,20 @@ def _bars(clock: Clock) -> Iterator[Display]:
         console=Console(stderr=True),
         transient=True,
     )
-    every = display.add_task("all checkpoints", total=clock.tokens_left)
+    every = display.add_task("all checkpoints", total=clock.work_left)
     current: dict[Checkpoint, TaskID] = {}
 
     class Bars:
-        def start(self, checkpoint: Checkpoint, n_tokens: int) -> None:
-            current[checkpoint] = display.add_task(f"{checkpoint.series} {checkpoint.name}", total=n_tokens)
+        def start(self, checkpoint: Checkpoint, work: int) -> None:
+            current[checkpoint] = display.add_task(f"{checkpoint.series} {checkpoint.name}", total=work)
 
-        def advance(self, checkpoint: Checkpoint, n_tokens: int) -> None:
-            display.update(current[checkpoint], advance=n_tokens)
-            display.update(every, advance=n_tokens)
+        def advance(self, checkpoint: Checkpoint, work: int) -> None:
+            display.update(current[checkpoint], advance=work)
+            display.update(every, advance=work)
 
-        def leave(self, checkpoint: Checkpoint, n_tokens: int) -> None:
+        def leave(self, checkpoint: Checkpoint, work: int) -> None:
             display.remove_task(current.pop(checkpoint))
-            display.update(every, advance=n_tokens)
+            display.update(every, advance=work)
 
         def finish(self, checkpoint: Checkpoint, result: str) -> None:
             display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {result}"))

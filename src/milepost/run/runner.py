@@ -51,7 +51,7 @@ class Runner:
     def _pass(self, jobs: Sequence[CheckpointJob], *, share: bool) -> list[CheckpointJob]:
         """Do each job; unless `share`, the jobs that other processes work on are returned instead."""
         left = []
-        for job, reading in read_ahead(jobs, functools.partial(self._stream.read, share=share)):
+        for job, reading in read_ahead(jobs, functools.partial(self._read, share=share)):
             self._progress.start(job.checkpoint)
             try:
                 if not self._evaluate(reading.result(), share=share):
@@ -61,6 +61,14 @@ class Runner:
             finally:
                 self._stream.free(reading)
         return left
+
+    def _read(self, job: CheckpointJob, *, share: bool) -> ReadJob:
+        """Read a job in the background, and keep the time."""
+        start = time.monotonic()
+        read = self._stream.read(job, share=share)
+        if read.weights is not None:
+            self._progress.clock.read_s = time.monotonic() - start
+        return read
 
     def _evaluate(self, read: ReadJob, *, share: bool) -> bool:
         """Score a checkpoint and begin with its metrics; False where another process does, unless `share`."""
@@ -90,12 +98,12 @@ class Runner:
         if not self._has_estimate:
             self._has_estimate = True
             check_run_time(model.inference, job.missing, self._progress, self._context.policy)
+        self._progress.clock.begin_scoring()
         start = time.monotonic()
 
         def stored(planned: PlannedShard) -> None:
             """Count a scored shard, and use the moment for checkpoints before."""
-            task, shard = planned
-            self._progress.advance(job.checkpoint, task.tokens_of(shard.first, shard.last))
+            self._progress.advance(job.checkpoint, planned)
             self._finisher.finish_ready()
 
         n_shards, noted = self._stream.score(job, model, log, stored, share=share)

@@ -125,6 +125,14 @@ class Target:
         return self.results.picks_path(self.plan.plan_id, self.model_id, self.numerics)
 
 
+def work_by_task(shards: Iterable[PlannedShard]) -> dict[str, int]:
+    """Return the work of some shards by task; see `TaskPlan.work_of`."""
+    work: dict[str, int] = {}
+    for task, shard in shards:
+        work[task.name] = work.get(task.name, 0) + task.work_of(shard)
+    return work
+
+
 def plan_shards(plan: Plan) -> tuple[PlannedShard, ...]:
     """Return every shard of a plan with its task, in order."""
     return tuple((task, shard) for task in plan.tasks for shard in task.shards)

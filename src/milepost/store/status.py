@@ -49,6 +49,14 @@ class Status:
     workers: tuple[WorkerRecord, ...]
     series: tuple[SeriesStatus, ...]
 
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until all is done, by the estimates of the processes that share the work; None without."""
+        known = [worker.left_s for worker in self.workers if worker.left_s is not None]
+        if not known:
+            return None
+        return 0.0 if min(known) <= 0 else 1 / sum(1 / left_s for left_s in known)
+
 
 def read_status(index: ResultsIndex, *, now: float | None = None) -> Status:
     """Return the state of a results folder.

@@ -24,6 +24,9 @@ from milepost.store.folder import ResultsFolder
 from milepost.store.liveness import HEARTBEAT_S, STALE_S
 from milepost.store.processes import is_running, is_stopped, this_process
 
+LEFT_EVERY_S = 1.0
+"""Seconds between two writes of the time left."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
@@ -33,6 +36,14 @@ class WorkerRecord:
     record: Mapping[str, Any]
     stopped: bool = False
     """Whether the process exists and is stopped: Ctrl-Z, SIGSTOP."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the process is done, by its own estimate; None before it has one."""
+        left, at = self.record.get("left_s"), self.record.get("left_at")
+        if not isinstance(left, int | float) or not isinstance(at, int | float):
+            return None
+        return max(0.0, left - (time.time() - at))
 
     @property
     def since(self) -> float:
@@ -54,6 +65,9 @@ class Worker:
             "since": time.time(),
             **asked,
         }
+        self._where: dict[str, Any] = {}
+        self._left: dict[str, float] = {}
+        self._written = 0.0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="milepost-heartbeat", daemon=True)
 
@@ -69,7 +83,19 @@ class Worker:
 
     def at(self, **where: Any) -> None:
         """Note the current work of the process, in place of what was noted before."""
-        write_json(self.path, {**self._record, **where})
+        self._where = where
+        self._write()
+
+    def note_left(self, seconds: float) -> None:
+        """Note how long the process needs until it is done; at most once a second is it written."""
+        now = time.time()
+        self._left = {"left_s": round(seconds, 1), "left_at": now}
+        if now - self._written >= LEFT_EVERY_S:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.time()
+        write_json(self.path, {**self._record, **self._where, **self._left})
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):

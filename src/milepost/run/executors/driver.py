@@ -132,8 +132,7 @@ class Driver:
         """Return the sizes of the shards of a job's plan."""
         if id(job.plan) not in self._costs_of:
             self._costs_of[id(job.plan)] = [
-                ShardCost(task.name, task.tokens_of(shard.first, shard.last))
-                for task, shard in plan_shards(job.plan)
+                ShardCost(task.name, task.work_of(shard)) for task, shard in plan_shards(job.plan)
             ]
         return self._costs_of[id(job.plan)]
 
@@ -232,7 +231,7 @@ class Driver:
             if number not in self._open:
                 return  # refused meanwhile
             self._context.clock.lap(checkpoint).scoring_s += event.seconds
-            self._progress.advance(checkpoint, self._costs(self._jobs[number])[event.shard].tokens)
+            self._progress.advance(checkpoint, plan_shards(self._jobs[number].plan)[event.shard])
         elif isinstance(event, Records):
             for path, content in event.files:
                 write = functools.partial(write_atomically, self._context.results.path / path, content)

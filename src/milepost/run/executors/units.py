@@ -32,6 +32,7 @@ class ShardCost:
     kind: str
     """Shards of a kind, such as those of a task, take the same time per token."""
     tokens: int
+    """Tokens that forward passes compute, see `TaskPlan.work_of`."""
 
 
 @dataclass(frozen=True, slots=True)
