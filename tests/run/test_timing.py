@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from milepost.run import timing
 from milepost.run.timing import Clock, format_duration
+from milepost.store import ResultsFolder, ResultsIndex
+from milepost.store.status import read_status
+from milepost.store.workers import Worker
 from milepost.types import Checkpoint
+from tests.analysis.made import rising, write_results
+from tests.cli.called import milepost
 
 
 def checkpoint(step: int) -> Checkpoint:
@@ -163,3 +169,17 @@ def test_checkpoints_that_several_workers_score_at_a_time_make_one_speed(
 )
 def test_durations_are_written_in_the_unit_that_fits(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_the_time_left_is_noted_for_status_and_processes_that_share_the_work_take_less(
+    tmp_path: Path,
+) -> None:
+    folder = write_results(tmp_path, rising("arc_easy", [100, 200], low=0.3, high=0.5, n=400))
+    with Worker(ResultsFolder(folder), {"command": "milepost run"}) as worker:
+        worker.note_left(600)
+        status = read_status(ResultsIndex.open(folder))
+        assert status.left_s == pytest.approx(600, abs=30)
+        twins = replace(status, workers=status.workers * 2)
+        assert twins.left_s == pytest.approx(300, abs=15)
+        assert "about 10 min left" in milepost("status", folder).out
+    assert read_status(ResultsIndex.open(folder)).left_s is None
