@@ -109,23 +109,37 @@ class _Curve:
     @property
     def joined(self) -> list[Measurement]:
         """The measurements with as many docs as the last; others are not points of the same curve."""
-        n = self.known[-1].n
-        return [measured for measured in self.known if measured.n == n]
+        return _alike(self.known)
 
     def points(self) -> Points:
-        joined = self.joined
-        first = joined[0]
-        return Points(
-            steps=tuple(i if point.step is None else point.step for i, point in enumerate(joined)),
-            values=tuple(point.value for point in joined if point.value is not None),
-            n=first.n,
-            stderr=tuple(point.stderr for point in joined),
-            is_accuracy=is_proportion(first.metric),
-            higher_is_better=bool(first.higher_is_better),
-            is_ratio=self.is_ratio or is_ratio_scale(first.metric),
-            chance=first.chance,
-            constant=first.constant if first.fixed_choices else None,
-        )
+        return points_of(self.known, is_ratio=self.is_ratio or is_ratio_scale(self.known[0].metric))
+
+
+def points_of(known: Sequence[Measurement], *, is_ratio: bool) -> Points:
+    """Return the points of one curve.
+
+    Args:
+        known: measurements of one metric, by step, that have a value; those of another number of docs than
+            the last are left out.
+        is_ratio: as of `Points`.
+    """
+    joined = _alike(known)
+    first = joined[0]
+    return Points(
+        steps=tuple(i if point.step is None else point.step for i, point in enumerate(joined)),
+        values=tuple(point.value for point in joined if point.value is not None),
+        n=first.n,
+        stderr=tuple(point.stderr for point in joined),
+        is_accuracy=is_proportion(first.metric),
+        higher_is_better=bool(first.higher_is_better),
+        is_ratio=is_ratio,
+        chance=first.chance,
+        constant=first.constant if first.fixed_choices else None,
+    )
+
+
+def _alike(known: Sequence[Measurement]) -> list[Measurement]:
+    return [measured for measured in known if measured.n == known[-1].n]
 
 
 def _task_signal(

@@ -18,6 +18,7 @@ from milepost.sources import Overrides, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
 from milepost.store.doc_records import read_answers
 from milepost.store.folder import is_results_folder
+from milepost.store.sparsity import keep_sparsity
 
 if TYPE_CHECKING:
     from milepost.report.comparison.study import ReportedModel
@@ -116,6 +117,8 @@ def report_model(
         answers = _only(answers, tasks)
     say(f"{model.role}: counting zeros")
     counted = _sparsity(model, answers)
+    if not isinstance(counted, str):
+        keep_sparsity(index.folder, answers.model_id, counted)
     return ReportedModel(
         role=model.role,
         answers=answers,

@@ -63,6 +63,10 @@ class Chart:
     """Metric, interval and number of docs."""
     table: Table | None = None
     """The values that are drawn."""
+    title: str = ""
+    """Above the chart; empty where the page's own heading says it."""
+    about: str = ""
+    """Beside the title: a metric, a unit."""
 
 
 Mood = Literal["", "good", "bad", "waiting", "still"]
@@ -114,7 +118,7 @@ class Grid:
     """Blocks side by side, as many as the width has room for."""
 
     blocks: tuple[Block, ...]
-    size: Literal["small", "medium", "large"] = "medium"
+    size: Literal["inline", "small", "medium", "large"] = "medium"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,19 @@ def metric_heading(metric: str, filter_name: str, higher_is_better: bool | None)
     return f"{metric_name(metric, filter_name)} {direction_arrow(higher_is_better)}".strip()
 
 
+def compact(number: float) -> str:
+    """Return a count in as few characters as tell it: `800`, `12k`, `2,345`, `1.2B`.
+
+    A number is only shortened where nothing, or next to nothing, is lost: from a million on, to three digits.
+    """
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    if number >= 1000 and number % 100 == 0:
+        return f"{number / 1000:g}k"
+    return f"{number:,g}"
+
+
 def step_label(step: int | None, checkpoint: str) -> str:
     """Return the step, or the checkpoint's name where it has no step."""
     return printable(checkpoint) if step is None else str(step)

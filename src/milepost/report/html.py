@@ -8,12 +8,13 @@ links to them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.language import _
 from milepost.report.blocks import Block, Chart, has_charts
 from milepost.report.charts.theme import DARK, LIGHT
 from milepost.report.sparkline import paths
@@ -39,11 +40,6 @@ class PageLink:
     lang: str = ""
 
 
-def as_is(text: str) -> str:
-    """Return the text: the words of a page in English."""
-    return text
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """What stands around the blocks of a page. By default the page is one file that needs nothing else."""
@@ -51,8 +47,6 @@ class Frame:
     pages: tuple[PageLink, ...] = ()
     languages: tuple[PageLink, ...] = ()
     lang: str = "en"
-    word: Callable[[str], str] = as_is
-    """Translates the frame's own words."""
     about: str = ""
     """Words at the foot of the page."""
     served: bool = False
@@ -71,6 +65,13 @@ class Frame:
         """Return the address of a file in `STATIC`, or of `vega.js`; a new version has a new address."""
         mark = f"{'&' if self.query else '?'}v={_version(name)}"
         return f"{self.asset_address}{name}{self.query}{mark}"
+
+    def link(self, href: str) -> str:
+        """Return the address of a place that a block names, such as `curves?task=mmlu`: a page of the server,
+        or a section of a page that is one file."""
+        if href.startswith(("?", "#", "/")):
+            return href
+        return f"/{href}" if self.served else f"#{href.partition('?')[0]}"
 
 
 def page(title: str, blocks: Sequence[Block], frame: Frame = Frame()) -> str:
@@ -101,7 +102,7 @@ def _names(frame: Frame) -> dict[str, Any]:
     """Return what every template can use."""
     from markupsafe import Markup
 
-    names: dict[str, Any] = {"frame": frame, "word": frame.word, "spec": _spec, "paths": paths}
+    names: dict[str, Any] = {"frame": frame, "_": _, "link": frame.link, "spec": _spec, "paths": paths}
 
     def render_one(block: Block) -> Markup:
         template = _environment().get_template(f"blocks/{type(block).__name__}.html.j2")

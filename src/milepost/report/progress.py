@@ -67,13 +67,13 @@ def remark(trained: TrainedCurve) -> str:
 def _texts(trained: TrainedCurve) -> list[str]:
     curve = trained.curve
     rows, metric = curve.measured, curve.metric
-    best, worst = _extremes(trained)
+    best, worst = best_and_worst(trained)
     name = f"{printable(curve.task)} {metric_name(metric, curve.filter)} "
     return [
         name + direction_arrow(rows[0].higher_is_better),
         _value_at(rows[0]),
         _value_at(rows[-1]),
-        _gain(trained),
+        gain_text(trained),
         _value_at(best),
         _as_good(trained),
         _value_at(worst),
@@ -103,7 +103,7 @@ def _verdict(trained: TrainedCurve) -> str:
     return ", ".join(parts)
 
 
-def _extremes(trained: TrainedCurve) -> tuple[Row, Row]:
+def best_and_worst(trained: TrainedCurve) -> tuple[Row, Row]:
     """Return the best and the worst row."""
     if trained.progress is not None:
         return trained.row(trained.progress.best), trained.row(trained.progress.worst)
@@ -113,7 +113,8 @@ def _extremes(trained: TrainedCurve) -> tuple[Row, Row]:
     return best, min(trained.curve.measured, key=lambda row: sign * (row.value or 0.0))
 
 
-def _gain(trained: TrainedCurve) -> str:
+def gain_text(trained: TrainedCurve) -> str:
+    """Return last minus first with its interval; a dash where there is none."""
     if trained.gain is None:
         return NOT_MEASURED
     metric = trained.curve.metric
@@ -161,7 +162,7 @@ def _mean(rows: Sequence[Row]) -> float:
 
 def _record(trained: TrainedCurve) -> dict[str, Any]:
     curve, progress = trained.curve, trained.progress
-    best, worst = _extremes(trained)
+    best, worst = best_and_worst(trained)
     return {
         "series": curve.series,
         "task": curve.task,

@@ -69,7 +69,7 @@ def _labels(places: Sequence[Row]) -> list[str]:
 def _table(series: str, labels: Sequence[str], its_curves: Sequence[Curve]) -> Table:
     shots_differ = len({curve.rows[0].num_fewshot for curve in its_curves}) > 1
     columns = [Column("step"), *(_column(curve, with_shots=shots_differ) for curve in its_curves)]
-    values = [_values(curve) for curve in its_curves]
+    values = [value_cells(curve) for curve in its_curves]
     levels = {
         "chance": [
             "" if curve.chance is None else number(curve.chance, curve.metric) for curve in its_curves
@@ -92,7 +92,8 @@ def _column(curve: Curve, *, with_shots: bool) -> Column:
     return Column(f"{curve.task}.{curve.metric}", f"{printable(curve.task)}\n{metric}{shots}")
 
 
-def _values(curve: Curve) -> CellRow:
+def value_cells(curve: Curve) -> CellRow:
+    """Return the values of a curve with their intervals; the best has a star."""
     best = curve.best.value if curve.best is not None and len(curve.measured) > 1 else None
     usual = _usual_dtype(curve)
     return tuple(

@@ -18,6 +18,7 @@
         picks/<plan_id>/<model_id>-<numerics>.parquet  the model's pick for each doc
         recorded/<recorder>/<run>.json              metrics that a recorder has
         executed/<command>/<series>/<checkpoint>.json  checkpoints that `watch --exec` has run for
+        sparsity/<model_id>.json                    zeros per layer, as `milepost compare` counted them
         quick/<plan_id>.json                        speed of the last quick test
         training.json                               cached verdicts on the curves
         workers/<process>.json, leases/<unit>.<generation>   processes at work
@@ -63,6 +64,7 @@ _KINDS = (
     Kind("choices"),
     Kind("picks"),
     Kind("recorded", is_result=False, names_places=True),
+    Kind("sparsity", is_result=False),
     Kind("quick", is_result=False, names_places=True),
     Kind("executed", is_result=False, names_places=True),
     Kind("workers", is_result=False, names_places=True, is_lasting=False),
@@ -161,6 +163,9 @@ class Layout:
 
     def executed_path(self, command_id: str, series: str, checkpoint: str) -> Path:
         return self.folder_of("executed") / command_id / safe_name(series) / f"{safe_name(checkpoint)}.json"
+
+    def sparsity_path(self, model_id: str) -> Path:
+        return self.folder_of("sparsity") / f"{model_id}.json"
 
     def quick_path(self, plan_id: str) -> Path:
         return self.folder_of("quick") / f"{plan_id}.json"

@@ -39,7 +39,7 @@ def page_html(shown: Page, place: Place) -> str:
 
 def progress_html(progress: Progress) -> str:
     """Return the strip that says how far the run is."""
-    return fragment(progress_blocks(progress), Frame(word=_, served=True))
+    return fragment(progress_blocks(progress), Frame(served=True))
 
 
 def _frame(place: Place) -> Frame:
@@ -57,7 +57,6 @@ def _frame(place: Place) -> Frame:
             if tag != language()
         ),
         lang=language().replace("_", "-"),
-        word=_,
         about=printable(place.results),
         served=True,
         events=f"/events{kept and f'?{kept}'}",

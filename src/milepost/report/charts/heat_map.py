@@ -12,6 +12,7 @@ from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
 from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
+from milepost.report.charts.theme import LIGHT
 from milepost.report.formatting import metric_heading, step_label
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
@@ -45,11 +46,41 @@ def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatCha
     )
 
 
+def page_map(found: Sequence[Curve], names: Sequence[str]) -> alt.Chart:
+    """Return a map of one metric for a page: as wide as its place, tasks in the order given.
+
+    Args:
+        found: a curve per task, all of one series and metric.
+        names: what the tasks are called.
+    """
+    chart = _rectangles(found, list(names), "cells", label_pixels=200).properties(
+        width="container",
+        height=max(120, CELL_HEIGHT * len(found) + 10),
+        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+        padding={"left": 4, "right": 4, "top": 8, "bottom": 4},
+        config=LIGHT,
+    )
+    chart.datasets = {
+        "cells": [cell for each, name in zip(found, names, strict=True) for cell in _cells_of(each, name)]
+    }
+    return chart
+
+
 def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
     first = of_map[0].rows[0]
-    tasks = [printable(each.task) for each in sorted(of_map, key=_last_value, reverse=True)]
-    places = [step_label(row.step, row.checkpoint) for row in of_map[0].rows]
+    found = sorted(of_map, key=_last_value, reverse=True)
     what = metric_heading(first.metric, first.filter, first.higher_is_better)
+    return _rectangles(
+        found, [printable(each.task) for each in found], data, label_pixels=LABEL_PIXELS
+    ).properties(
+        width=WIDTH,
+        height=CELL_HEIGHT * len(found),
+        title=alt.TitleParams(text=f"{printable(first.series)} · {what}" if name_series else what),
+    )
+
+
+def _rectangles(found: Sequence[Curve], names: list[str], data: str, *, label_pixels: int) -> alt.Chart:
+    places = [step_label(row.step, row.checkpoint) for row in found[0].rows]
     legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
     return (
         alt.Chart(alt.NamedData(name=data))
@@ -64,12 +95,12 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
             ),
             y=alt.Y(
                 "task:N",
-                sort=tasks,
+                sort=names,
                 title=None,
-                axis=alt.Axis(labelLimit=LABEL_PIXELS, labelOverlap=False, ticks=False),
+                axis=alt.Axis(labelLimit=label_pixels, labelOverlap=False, ticks=False),
             ),
             color=alt.Color(
-                "value:Q", scale=alt.Scale(scheme="viridis", domain=_span(of_map), clamp=True), legend=legend
+                "value:Q", scale=alt.Scale(scheme="viridis", domain=_span(found), clamp=True), legend=legend
             ),
             tooltip=[
                 alt.Tooltip("task:N"),
@@ -77,24 +108,22 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
                 alt.Tooltip("value_text:N", title="value"),
             ],
         )
-        .properties(
-            width=WIDTH,
-            height=CELL_HEIGHT * len(tasks),
-            title=alt.TitleParams(text=f"{printable(first.series)} · {what}" if name_series else what),
-        )
     )
 
 
 def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
+    return [cell for each in of_map for cell in _cells_of(each, printable(each.task))]
+
+
+def _cells_of(of: Curve, name: str) -> list[dict[str, Any]]:
     return [
         {
-            "task": printable(each.task),
+            "task": name,
             "checkpoint": step_label(row.step, row.checkpoint),
             "value": row.value,
             "value_text": value_text(row),
         }
-        for each in of_map
-        for row in each.measured
+        for row in of.measured
     ]
 
 

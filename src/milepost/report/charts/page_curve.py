@@ -1,5 +1,8 @@
 """The learning curves of one task for a page: as wide as its place, to be zoomed, pointed at and pinned.
 
+Values, ends of axes, ticks and levels are data and parameters of the spec. Its marks and encodings depend on
+the series and the scales alone, so Altair makes them once for all charts of a page: that takes 0.1 s or more.
+
 The script of the page sets three parameters: `pin`, the step that the reader has pinned, and `from` and `to`,
 the steps between which the curves are shown.
 """
@@ -7,37 +10,47 @@ the steps between which the curves are shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.report.charts.axes import YAxis, y_axis
+from milepost.report.charts.axes import y_axis
 from milepost.report.charts.curves import (
     PLAIN,
     SI,
     TOKENS,
-    constant_layers,
     drawable,
     looks_of,
     reaches_beyond_0,
     records_of,
     tooltip,
 )
-from milepost.report.charts.theme import LIGHT
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 
 HEIGHT = 260
-DATA = "curves"
+CURVES, LEVELS, BAND = "curves", "levels", "band"
+"""Names of the data."""
 
 
 class Level(NamedTuple):
-    """A value that other models reach, drawn as a line across."""
+    """A value that others reach, drawn as a line across."""
 
     name: str
     value: float
+
+
+class _Kind(NamedTuple):
+    """What the marks and encodings of a chart depend on."""
+
+    series: tuple[str, ...]
+    by_name: bool
+    log_x: bool
+    log_y: bool
+    x_title: str
 
 
 def page_curve(
@@ -47,8 +60,8 @@ def page_curve(
     log_x: bool = False,
     x_title: str = "step",
     levels: Sequence[Level] = (),
-) -> alt.LayerChart:
-    """Return the curves of one task and metric, a line per series with its 95 % band.
+) -> dict[str, Any]:
+    """Return the spec of the curves of one task and metric, a line per series with its 95 % band.
 
     Args:
         rows: of one task, metric and filter; at least one.
@@ -60,92 +73,119 @@ def page_curve(
     rows = with_missing_steps(rows)
     log_x = log_x and reaches_beyond_0(rows)
     drawn = curves(drawable(rows, log_x=log_x))
-    by_name = all(row.step is None for each in drawn for row in each.rows)
-    axis = y_axis([*(row for each in drawn for row in each.rows)], also=[level.value for level in levels])
-    looks = _Looks(drawn, axis, tuple(map(printable, series)), by_name=by_name, log_x=log_x, x_title=x_title)
+    shown = [row for each in drawn for row in each.rows]
+    steps = [row.step for row in shown if row.step is not None]
+    axis = y_axis(shown, also=[level.value for level in levels])
+    kind = _Kind(tuple(map(printable, series)), not steps, log_x, axis.log, x_title)
+    values = {
+        "low": axis.low,
+        "high": axis.high,
+        "ticks": axis.ticks,
+        "pin": None,
+        **_ends(steps, log_x=log_x),
+    }
+    template = _template(kind)
+    return {
+        **template,
+        "params": [{"name": name, "value": value} for name, value in values.items()] + template["params"],
+        "datasets": {
+            CURVES: [record for each in drawn for record in records_of(each)],
+            LEVELS: _levels(drawn[0], levels),
+            BAND: [{"lowest": end[0], "highest": end[1]} for end in (drawn[0].constant,) if end is not None],
+        },
+    }
+
+
+def _ends(steps: Sequence[int], *, log_x: bool) -> dict[str, float]:
+    """Return the ends of the x axis, with some air."""
+    if not steps:
+        return {}
+    first, last = min(steps), max(steps)
+    if log_x:
+        air = max(last / first, 1.1) ** 0.02
+        return {"from": first / air, "to": last * air}
+    space = (last - first) * 0.025 or max(1.0, first * 0.1)
+    return {"from": first - space, "to": last + space}
+
+
+def _levels(of: Curve, levels: Sequence[Level]) -> list[dict[str, Any]]:
+    chance = [] if of.chance is None else [Level("chance", of.chance)]
+    return [
+        {"level": level.value, "label": f"{printable(level.name)} {level.value:.3g}"}
+        for level in (*chance, *levels)
+    ]
+
+
+@lru_cache(maxsize=32)
+def _template(kind: _Kind) -> dict[str, Any]:
+    """Return the spec without values."""
+    looks = _Looks(kind)
     chart = alt.layer(
-        *constant_layers(drawn[0], looks.y),
-        *_level_layers(drawn[0], levels, looks),
+        *_background_layers(looks),
         *_curve_layers(looks),
-        *([] if by_name else _pointer_layers(looks)),
+        *([] if kind.by_name else _pointer_layers(looks)),
         width="container",
         height=HEIGHT,
-        config=LIGHT,
         padding={"left": 4, "right": 12, "top": 8, "bottom": 4},
         autosize=alt.AutoSizeParams(type="fit", contains="padding"),
     )
-    if not by_name:
-        chart = chart.add_params(alt.param(name="pin", value=None), *_ends(looks))
-    chart.datasets = {DATA: [record for each in drawn for record in records_of(each)]}
-    return chart
+    spec: dict[str, Any] = chart.to_dict()
+    return {"params": [], **{key: spec[key] for key in spec if key not in ("config", "datasets")}}
 
 
 class _Looks:
     """The encodings that the layers share."""
 
-    def __init__(
-        self,
-        drawn: Sequence[Curve],
-        axis: YAxis,
-        series: tuple[str, ...],
-        *,
-        by_name: bool,
-        log_x: bool,
-        x_title: str,
-    ) -> None:
-        self.steps = sorted({row.step for each in drawn for row in each.rows if row.step is not None})
-        self.log_x, self.several = log_x, len(series) > 1
+    def __init__(self, kind: _Kind) -> None:
+        self.several = len(kind.series) > 1
         self._scale = alt.Scale(
-            domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False
+            domain=[alt.ExprRef("low"), alt.ExprRef("high")],
+            type="log" if kind.log_y else "linear",
+            nice=False,
         )
         self._labels = alt.Axis(
-            title=None, values=axis.ticks, labelExpr=SI if axis.high >= 1000 else PLAIN, labelOverlap=True
+            title=None,
+            values=alt.ExprRef("ticks"),
+            labelExpr=f"high >= 1000 ? {SI} : {PLAIN}",
+            labelOverlap=True,
         )
         legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=90, columns=3)
-        self.color, self.shape, self.dash = looks_of(series, legend if self.several else None)
-        self.x = self._names() if by_name else self._steps(x_title)
-        self.base = alt.Chart(alt.NamedData(name=DATA)).encode(x=self.x)
+        self.color, self.shape, self.dash = looks_of(kind.series, legend if self.several else None)
+        self.x = _names() if kind.by_name else _steps(kind)
+        self.base = alt.Chart(alt.NamedData(name=CURVES)).encode(x=self.x)
 
     def y(self, field: str) -> alt.Y:
         return alt.Y(field, type="quantitative", scale=self._scale, axis=self._labels)
 
-    def _names(self) -> alt.X:
-        return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=160))
 
-    def _steps(self, x_title: str) -> alt.X:
-        ends = [alt.ExprRef("from"), alt.ExprRef("to")]
-        scale = alt.Scale(type="log" if self.log_x else "linear", domain=ends, nice=False)
-        label = SI if x_title == "step" else TOKENS
-        axis = alt.Axis(
-            title=x_title, grid=False, tickCount=6, labelExpr=label, labelOverlap="greedy", labelSeparation=10
-        )
-        return alt.X("step:Q", scale=scale, axis=axis)
+def _names() -> alt.X:
+    return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=160))
 
 
-def _ends(looks: _Looks) -> list[alt.Parameter]:
-    first, last = looks.steps[0], looks.steps[-1]
-    if looks.log_x:
-        air = max(last / first, 1.1) ** 0.02
-        ends = first / air, last * air
-    else:
-        space = (last - first) * 0.025 or max(1.0, first * 0.1)
-        ends = first - space, last + space
-    return [alt.param(name=name, value=end) for name, end in zip(("from", "to"), ends, strict=True)]
+def _steps(kind: _Kind) -> alt.X:
+    ends = [alt.ExprRef("from"), alt.ExprRef("to")]
+    scale = alt.Scale(type="log" if kind.log_x else "linear", domain=ends, nice=False)
+    label = SI if kind.x_title == "step" else TOKENS
+    axis = alt.Axis(
+        title=kind.x_title,
+        grid=False,
+        tickCount=6,
+        labelExpr=label,
+        labelOverlap="greedy",
+        labelSeparation=10,
+    )
+    return alt.X("step:Q", scale=scale, axis=axis)
 
 
-def _level_layers(of: Curve, levels: Sequence[Level], looks: _Looks) -> list[alt.Chart]:
-    """Return the chance line and the published values, each with its name at its right end."""
-    shown = [] if of.chance is None else [Level("chance", of.chance)]
-    values: list[dict[str, Any]] = [
-        {"level": level.value, "label": f"{printable(level.name)} {level.value:.3g}"}
-        for level in (*shown, *levels)
-    ]
-    if not values:
-        return []
-    base = alt.Chart(alt.Data(values=values)).encode(y=looks.y("level"))
+def _background_layers(looks: _Looks) -> list[alt.Chart]:
+    """Return the band of constant answers, the chance line and the published values with their names."""
+    levels = alt.Chart(alt.NamedData(name=LEVELS)).encode(y=looks.y("level"))
     return [
-        base.mark_rule(style="chance"),
-        base.mark_text(style="chance-label", x=alt.ExprRef("width - 4"), align="right", dy=8).encode(
+        alt.Chart(alt.NamedData(name=BAND))
+        .mark_rect(style="constant")
+        .encode(y=looks.y("lowest"), y2="highest"),
+        levels.mark_rule(style="chance"),
+        levels.mark_text(style="chance-label", x=alt.ExprRef("width - 4"), align="right", dy=8).encode(
             text="label:N"
         ),
     ]

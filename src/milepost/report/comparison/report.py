@@ -12,6 +12,7 @@ from milepost.report.blocks import (
     Choice,
     Details,
     Facts,
+    Grid,
     Heading,
     Note,
     Question,
@@ -36,6 +37,7 @@ from milepost.safe_text import printable
 
 _ONLY_IN_FILES = ("metric", "relative", "p")
 """Columns that only the files have: a terminal is narrow."""
+CAPTION = "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
 _MOST_NOT_COMPARED = 4
 """Lines on a terminal; the files have them all."""
 
@@ -67,11 +69,15 @@ def comparison_markdown(study: Study) -> str:
 
 def comparison_page(study: Study) -> str:
     """Return the whole report as one HTML page, with a chart."""
+    return page(_title(study), list(comparison_blocks(study)))
+
+
+def comparison_blocks(study: Study) -> Iterator[Block]:
+    """Yield the whole report, with a chart."""
     from milepost.report.charts.comparison import comparison_chart
 
     chart = comparison_chart(study)
-    label = "Differences between the models; the same numbers are in the tables"
-    return page(_title(study), list(_report(study, chart and Chart(chart.to_dict(), label))))
+    return _report(study, chart and Chart(chart.to_dict(), _title(study), CAPTION))
 
 
 def _title(study: Study) -> str:
@@ -79,9 +85,10 @@ def _title(study: Study) -> str:
 
 
 def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
-    yield Bullets(tuple(headline(study, variant) for variant in study.variants))
+    headlines = tuple(headline(study, variant) for variant in study.variants)
+    yield Bullets(headlines) if len(headlines) > 1 else headlines[0]
     if chart is not None:
-        yield chart
+        yield Grid((chart,), "large")
     yield models_table(study)
     yield from map(Note, uncounted(study))
     if (overview := overview_table(study)) is not None:

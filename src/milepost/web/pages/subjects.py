@@ -1,0 +1,157 @@
+"""Subjects: a heat map of the tasks of a group, checkpoints across."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from milepost.web.page import NotThere, Page, PageKind, Parameter, View
+from milepost.web.query import Query
+
+from milepost.analysis.curves import Curve, curves
+from milepost.language import _
+from milepost.report.blocks import Block, Controls, Field, Note, Option
+from milepost.report.figures import heat_figure
+from milepost.results import Selection, select_rows
+from milepost.safe_text import printable
+from milepost.types import Measurement
+
+ORDERS = ("last", "gain", "name")
+SHOWN = ("all", "ends")
+ENDS = 10
+"""Tasks of the top and of the bottom."""
+
+
+class SubjectData(TypedDict):
+    """One task: its values by checkpoint; null where it was not measured."""
+
+    task: str
+    first: float | None
+    last: float | None
+    gain: float | None
+    values: list[float | None]
+
+
+class SubjectsData(TypedDict):
+    """The heat map."""
+
+    series: str | None
+    group: str | None
+    metric: str | None
+    checkpoints: list[str]
+    steps: list[int | None]
+    subjects: list[SubjectData]
+
+
+def subjects(view: View, query: Query) -> Page:
+    """Return the heat map of one series, group and metric."""
+    order, shown = query.choice("sort", ORDERS, "last"), query.choice("show", SHOWN, "all")
+    title = _("Subjects")
+    every = view.index.metrics()
+    tasks = [each for each in every if each.kind == "task"]
+    if not tasks:
+        nothing = SubjectsData(series=None, group=None, metric=None, checkpoints=[], steps=[], subjects=[])
+        return Page(title=title, blocks=(Note(_("Nothing is measured yet.")),), data=nothing)
+    series = _one(query.text("series"), list(dict.fromkeys(each.series for each in tasks)), "series")
+    own = [each for each in tasks if each.series == series]
+    groups = list(dict.fromkeys(parent for each in own for parent in each.parents))
+    group = _one(query.text("group"), ["", *groups], "group", groups[0] if groups else "")
+    inside = [each for each in own if not group or group in each.parents]
+    metrics = list(dict.fromkeys(each.metric for each in inside))
+    metric = _one(query.text("metric"), metrics, "metric")
+    names = list(dict.fromkeys(each.task for each in inside if each.metric == metric))
+    rows = select_rows(view.index, Selection(tasks=names, metrics=(metric,), series=(series,), subjects=True))
+    found = in_order([each for each in curves(rows) if each.first is not None], order)
+    picked = found if shown == "all" or len(found) <= 2 * ENDS else [*found[:ENDS], *found[-ENDS:]]
+    blocks: list[Block] = [
+        _controls(query, _names(every), groups, metrics, (series, group, metric, order, shown))
+    ]
+    if len(picked) < len(found):
+        blocks.append(Note(_("The {n} first and the {n} last of {all} subjects.", n=ENDS, all=len(found))))
+    blocks.append(heat_figure(picked, href="curves"))
+    places = found[0].rows if found else ()
+    data = SubjectsData(
+        series=series,
+        group=group or None,
+        metric=metric,
+        checkpoints=[row.checkpoint for row in places],
+        steps=[row.step for row in places],
+        subjects=[_subject(each) for each in picked],
+    )
+    return Page(title=title, blocks=tuple(blocks), data=data)
+
+
+def in_order(found: Sequence[Curve], order: str) -> list[Curve]:
+    """Return the curves with the best last value, or the largest gain, first."""
+    if order == "name":
+        return sorted(found, key=lambda each: each.task)
+    key = gain if order == "gain" else _last
+    return sorted(found, key=lambda each: key(each) * _sign(each), reverse=True)
+
+
+def gain(of: Curve) -> float:
+    """Return last minus first."""
+    return _last(of) - (of.first.value if of.first and of.first.value is not None else 0.0)
+
+
+def _last(of: Curve) -> float:
+    return of.last.value if of.last and of.last.value is not None else 0.0
+
+
+def _sign(of: Curve) -> int:
+    return -1 if of.rows[0].higher_is_better is False else 1
+
+
+def _subject(of: Curve) -> SubjectData:
+    return SubjectData(
+        task=of.task,
+        first=of.first.value if of.first else None,
+        last=of.last.value if of.last else None,
+        gain=gain(of) if len(of.measured) > 1 else None,
+        values=[row.value for row in of.rows],
+    )
+
+
+def _one(given: str, there: list[str], name: str, default: str | None = None) -> str:
+    value = given or (there[0] if default is None else default)
+    if value not in there:
+        raise NotThere(f"no {name} {given[:80]}", f"there are: {', '.join(filter(None, there[:12]))}")
+    return value
+
+
+def _names(every: Sequence[Measurement]) -> list[str]:
+    return list(dict.fromkeys(each.series for each in every))
+
+
+def _controls(
+    query: Query, series: list[str], groups: list[str], metrics: list[str], chosen: tuple[str, ...]
+) -> Controls:
+    def one(name: str, label: str, values: Sequence[str], value: str) -> Field:
+        return Field(name, label, "one", tuple(Option(each, printable(each)) for each in values), (value,))
+
+    orders = {"last": _("last value"), "gain": _("gain"), "name": _("name")}
+    shown = {"all": _("all"), "ends": _("top and bottom")}
+    fields = [
+        *([one("series", _("Series"), series, chosen[0])] if len(series) > 1 else []),
+        *([one("group", _("Group"), groups, chosen[1])] if groups else []),
+        one("metric", _("Metric"), metrics, chosen[2]),
+        Field("sort", _("Sort by"), "switch", tuple(Option(*each) for each in orders.items()), (chosen[3],)),
+        Field("show", _("Show"), "switch", tuple(Option(*each) for each in shown.items()), (chosen[4],)),
+    ]
+    return Controls(tuple(fields), _("What the map shows"))
+
+
+PAGE = PageKind(
+    name="subjects",
+    label="Subjects",
+    about="A heat map of the tasks of a group, checkpoints across.",
+    make=subjects,
+    data=SubjectsData,
+    parameters=(
+        Parameter(name="series", about="name of a series; default: the first"),
+        Parameter(name="group", about="name of a group; default: the outermost"),
+        Parameter(name="metric", about="name of a metric; default: the first"),
+        Parameter(name="sort", about="order of the subjects", values=ORDERS),
+        Parameter(name="show", about="all subjects, or the first and last ten", values=SHOWN),
+    ),
+)
