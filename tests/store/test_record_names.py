@@ -85,6 +85,7 @@ NAMES: dict[str, Callable[[Target], Path]] = {
     "metrics": lambda one: one.metrics_path,
     "picks": lambda one: one.picks_path,
     "plans": lambda one: RESULTS.plan_path(one.plan.plan_id),
+    "sparsity": lambda one: RESULTS.sparsity_path(one.score_path(one.plan.tasks[0].shards[0]).parts[-3]),
     "quick": lambda one: RESULTS.plan_path(one.plan.plan_id),
 }
 

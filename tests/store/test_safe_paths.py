@@ -210,6 +210,7 @@ ELSEWHERE = {
     "run/plan_cache.py": "plans in the cache",
     "run/plan_folder.py": "a folder that the user names",
     "run/convert.py": "a folder that the user names",
+    "report/pdf.py": "a temporary folder of its own",
 }
 
 

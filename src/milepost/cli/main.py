@@ -32,6 +32,7 @@ COMMANDS = {
     "status": Phrase("processes at work on a results folder, and how far they are"),
     "verify": Phrase("check every record of a results folder against its checksum"),
     "serve": Phrase("a results folder as live pages in a browser"),
+    "report": Phrase("a results folder as one file to send: HTML, PDF or Markdown"),
     "plot": Phrase("learning curves as PNG, SVG or HTML"),
     "questions": Phrase("single questions, and what each checkpoint picked"),
     "leaderboard": Phrase("several runs and published scores, ranked over all tasks"),

@@ -123,7 +123,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of a work is done."""
+    """A bar that says how much of a work is done."""
 
     label: str
     done: int
@@ -182,7 +182,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What the reader of a served page can choose; left out where nobody serves it."""
+    """A form with the choices of a served page; left out where nobody serves it."""
 
     fields: tuple[Field, ...]
     label: str = ""

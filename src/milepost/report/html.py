@@ -42,7 +42,7 @@ class PageLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around the blocks of a page. By default the page is one file that needs nothing else."""
+    """The surroundings of a page's blocks. By default the page is one file that needs nothing else."""
 
     pages: tuple[PageLink, ...] = ()
     languages: tuple[PageLink, ...] = ()

@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from milepost.errors import MilepostError
-from milepost.language import ENGLISH, _, speaking
+from milepost.language import ENGLISH, speaking
 from milepost.report.html import Frame, page
 from milepost.safe_text import printable
 
@@ -22,7 +22,7 @@ def error_response(request: HTTPConnection, status: int, error: MilepostError | 
         return Response(json.dumps(found), status, media_type="application/json")
     with speaking(wanted_language(request)):
         lines = [printable(line) for line in error.for_reader() if line]
-        return Response(page(str(status), lines, Frame(served=True, word=_)), status, media_type="text/html")
+        return Response(page(str(status), lines, Frame(served=True)), status, media_type="text/html")
 
 
 def wanted_language(request: HTTPConnection) -> str:

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from milepost.results.progress import ProgressReader
-from milepost.store.live_index import LiveIndex
-from milepost.web.page import Page, PageKind, View
-from milepost.web.query import Query
-
 from milepost.errors import ResultsError
 from milepost.language import language
 from milepost.report.blocks import Block, Section
@@ -18,9 +13,13 @@ from milepost.report.markdown import markdown
 from milepost.report.progress import progress_report
 from milepost.report.scores import score_report
 from milepost.results import select_rows
+from milepost.results.progress import ProgressReader
 from milepost.results.training import read_training
 from milepost.safe_text import printable
+from milepost.store.live_index import LiveIndex
+from milepost.web.page import Page, PageKind, View
 from milepost.web.pages import PAGES
+from milepost.web.query import Query
 
 LEFT_OUT = frozenset({"questions"})
 """Pages that only make sense where a reader can ask for more."""

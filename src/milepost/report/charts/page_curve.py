@@ -44,7 +44,7 @@ class Level(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """What the marks and encodings of a chart depend on."""
+    """The settings on which the marks and encodings of a chart depend."""
 
     series: tuple[str, ...]
     by_name: bool

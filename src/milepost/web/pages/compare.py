@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from milepost.web.page import NotThere, Page, PageKind, Parameter, View
-from milepost.web.query import Query
-
 from milepost.errors import ResultsError
 from milepost.language import _
 from milepost.report.blocks import Block, Controls, Field, Note, Option
@@ -17,6 +14,8 @@ from milepost.report.formatting import model_name
 from milepost.store.doc_records import read_answers
 from milepost.store.index import ResultsIndex
 from milepost.store.sparsity import read_sparsity
+from milepost.web.page import NotThere, Page, PageKind, Parameter, View
+from milepost.web.query import Query
 
 EXAMPLES = 3
 """Docs lost, and gained, that are shown of each task."""

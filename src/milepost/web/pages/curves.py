@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
-from milepost.web.page import Page, PageKind, Parameter, View
-from milepost.web.query import BadQuery, Query
-
 from milepost.analysis import Row
 from milepost.analysis.curves import Curve
 from milepost.analysis.leaderboard.entries import BoardColumn
@@ -23,6 +20,8 @@ from milepost.results import Selection, select_rows
 from milepost.results.baselines import read_baselines
 from milepost.safe_text import printable
 from milepost.types import Measurement
+from milepost.web.page import Page, PageKind, Parameter, View
+from milepost.web.query import BadQuery, Query
 
 X = ("step", "tokens")
 SCALES = ("linear", "log")

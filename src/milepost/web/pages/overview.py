@@ -8,10 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 from urllib.parse import urlencode
 
-from milepost.web.page import Page, PageKind, View
-from milepost.web.progress import ProgressData, progress_data
-from milepost.web.query import Query
-
 from milepost.analysis.curves import checkpoints
 from milepost.analysis.learning_state import learning_state
 from milepost.analysis.row import Row, record
@@ -27,6 +23,9 @@ from milepost.report.table import Cell, grouped
 from milepost.results import select_rows
 from milepost.results.training import read_training
 from milepost.safe_text import printable
+from milepost.web.page import Page, PageKind, View
+from milepost.web.progress import ProgressData, progress_data
+from milepost.web.query import Query
 
 
 class OverviewData(TypedDict):

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from milepost.web.page import NotThere, Page, PageKind, Parameter, View
-from milepost.web.query import Query
-
 from milepost.analysis.curves import Curve, curves
 from milepost.language import _
 from milepost.report.blocks import Block, Controls, Field, Note, Option
@@ -15,6 +12,8 @@ from milepost.report.figures import heat_figure
 from milepost.results import Selection, select_rows
 from milepost.safe_text import printable
 from milepost.types import Measurement
+from milepost.web.page import NotThere, Page, PageKind, Parameter, View
+from milepost.web.query import Query
 
 ORDERS = ("last", "gain", "name")
 SHOWN = ("all", "ends")
