@@ -34,7 +34,7 @@ def curve_figures(
     series = list(dict.fromkeys(row.series for row in rows))
     figures = []
     for (task, metric, filter_name), own in grouped(
-        rows, lambda row: (row.task, row.metric, row.filter)
+        rows, lambda row: (row.label, row.metric, row.filter)
     ).items():
         shown = curves(own)
         spec = page_curve(
@@ -102,7 +102,9 @@ def _extremes(of: Curve, name: str, href: str) -> CellRow:
     gain = (last.value or 0.0) - (first.value or 0.0)
     return cells(
         [
-            Cell(name, href=f"{href}?task={quote(of.task)}&series={quote(of.series)}" if href else ""),
+            Cell(
+                name, href=f"{href}?task={quote(of.rows[0].task)}&series={quote(of.series)}" if href else ""
+            ),
             f"{last.n:,}",
             _value(first),
             _value(last),

@@ -14,7 +14,7 @@ from milepost.language import _
 from milepost.report.blocks import Block, Controls, Field, Note, Option
 from milepost.report.charts.curves import remarks
 from milepost.report.figures import curve_figures
-from milepost.report.notes import left_out_notes, reason_notes
+from milepost.report.notes import reason_notes
 from milepost.report.transforms import by_tokens
 from milepost.results import Selection, select_rows
 from milepost.results.baselines import read_baselines
@@ -49,7 +49,6 @@ def curves_page(view: View, query: Query) -> Page:
     shown = by_tokens(rows, _tokens(query)) if x == "tokens" and query.text("tokens") else rows
     notes = [
         *remarks(shown, log_x=scale == "log"),
-        *left_out_notes(view.index.left_out, {(row.series, row.task) for row in rows}),
         *reason_notes(rows),
     ]
     if x == "tokens" and not query.text("tokens"):
@@ -165,7 +164,7 @@ def _levels(view: View, rows: Sequence[Row]) -> Callable[[Curve], list[tuple[str
         return lambda of: []
 
     def levels(of: Curve) -> list[tuple[str, float]]:
-        column = BoardColumn(of.task, of.metric, of.filter)
+        column = BoardColumn(of.rows[0].task, of.metric, of.filter)
         return [(model.name, model.scores[column]) for model in published if column in model.scores]
 
     return levels

@@ -16,7 +16,7 @@ from milepost.language import _, ngettext
 from milepost.report.blocks import Block, Card, Details, Grid, Line, Note, Section, Verdict
 from milepost.report.cards import MOODS, curve_card
 from milepost.report.formatting import compact
-from milepost.report.notes import left_out_notes, reason_notes, version_notes
+from milepost.report.notes import reason_notes, version_notes
 from milepost.report.progress import progress_records, progress_report
 from milepost.report.scores import score_report
 from milepost.report.table import Cell, grouped
@@ -62,7 +62,6 @@ def _blocks(view: View, rows: Sequence[Row], trained: Sequence[TrainedCurve]) ->
         cards = (curve_card(each, href=_curves_of(each)) for each in own)
         yield Section(_anchor(series, number), printable(series), (*blocks, Grid(tuple(cards), "medium")))
     notes = [
-        *left_out_notes(view.index.left_out, {(row.series, row.task) for row in rows}),
         *version_notes(view.index.checkpoints(), {row.series for row in rows}),
         *reason_notes(rows),
     ]
@@ -75,7 +74,7 @@ def _tiles(rows: Sequence[Row]) -> Iterator[Card]:
     """Yield how much there is."""
     places = {(row.series, row.checkpoint) for row in rows}
     measured = {(row.series, row.checkpoint) for row in rows if row.n}
-    tasks = {row.task: row.n for row in rows if row.n}
+    tasks = {row.label: row.n for row in rows if row.n}
     yield Card(_("training runs"), compact(len({row.series for row in rows})))
     of_all = _("of {n}", n=len(places)) if len(measured) < len(places) else ""
     yield Card(_("checkpoints measured"), compact(len(measured)), beside=of_all)
@@ -113,7 +112,7 @@ def _reach(places: Sequence[Row]) -> str:
 
 def _curves_of(trained: TrainedCurve) -> str:
     curve = trained.curve
-    return f"curves?{urlencode({'task': curve.task, 'metric': curve.metric})}"
+    return f"curves?{urlencode({'task': curve.rows[0].task, 'metric': curve.metric})}"
 
 
 def _anchor(series: str, number: int) -> str:
