@@ -35,6 +35,16 @@ class HubLocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BucketLocation:
+    """A folder of a bucket, as it was when it was listed."""
+
+    address: str
+    """`s3://bucket/runs/my-500m/checkpoint-1000`."""
+    version: str
+    """Hash of the names, sizes and versions of its objects; these are downloaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """One set of weights at one step of a training run; the weights are not read yet."""
 
@@ -45,10 +55,11 @@ class Checkpoint:
     step: int | None
     """Last integer in the name; None without an integer."""
     source: str
-    """Full address that a user could type: an absolute path or `hf://org/name@revision/subfolder`."""
+    """Full address that a user could type: an absolute path, `hf://org/name@revision/subfolder` or
+    `s3://bucket/folder`."""
     format: str
     """Format of the weights: the name of a format in `milepost.sources.formats`."""
-    location: Path | HubLocation
+    location: Path | HubLocation | BucketLocation
     size_bytes: int | None = None
     """Bytes of weights; None if the source does not say."""
     problem: str | None = None

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from milepost.buckets import in_bucket
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, SourceError
 from milepost.sources import identify
@@ -81,12 +82,16 @@ def _name_of(
 
 
 def _resolved(place: str) -> str:
-    return place if place.startswith(HUB) else os.path.realpath(place)
+    return place if _is_address(place) else os.path.realpath(place)
+
+
+def _is_address(place: str) -> bool:
+    return place.startswith(HUB) or in_bucket(place)
 
 
 def _has_moved(results: ResultsFolder, series: Series, places: Sequence[str]) -> bool:
     """Return whether this is the stored series of its name, whose earlier places are gone."""
-    if series.root.startswith(HUB) or any(place.startswith(HUB) or os.path.exists(place) for place in places):
+    if _is_address(series.root) or any(_is_address(place) or os.path.exists(place) for place in places):
         return False
     stored = {record.name: record.model_id for record in read_checkpoints(results, series.name)}
     both = [one for one in series.checkpoints if one.name in stored and one.problem is None]

@@ -9,9 +9,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePath
 
+from milepost.buckets import in_bucket
 from milepost.errors import CheckpointError, SourceError
 from milepost.language import Phrase
 from milepost.sources.adapter_base import HUB_SCHEME, with_base
+from milepost.sources.bucket.finding import find_in_bucket
 from milepost.sources.config_file import read_config_file
 from milepost.sources.hub.listing import find_on_hub
 from milepost.sources.local import find_local
@@ -105,6 +107,8 @@ def _find(source: str, overrides: Overrides) -> tuple[RawSeries, ...]:
         _check_config(overrides.config)
     if source.startswith(HUB_SCHEME):
         return (find_on_hub(source, overrides),)
+    if in_bucket(source):
+        return find_in_bucket(source, overrides)
     return find_local(source, overrides)
 
 
@@ -148,7 +152,8 @@ def _merged(found: Sequence[RawSeries]) -> list[RawSeries]:
 
 
 def _real_root(raw: RawSeries) -> str:
-    return raw.root if raw.root.startswith(HUB_SCHEME) else os.path.realpath(raw.root)
+    is_address = raw.root.startswith(HUB_SCHEME) or in_bucket(raw.root)
+    return raw.root if is_address else os.path.realpath(raw.root)
 
 
 @cache

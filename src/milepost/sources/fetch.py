@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
+from milepost.sources.bucket.fetching import fetch_all, fetch_described, is_all_local
 from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.formats import format_named
 from milepost.sources.formats.format import CONFIG
@@ -16,7 +17,7 @@ from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
-from milepost.types import Checkpoint, HubLocation
+from milepost.types import BucketLocation, Checkpoint, HubLocation
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")
 _TOKENIZER_PATTERNS = (*TOKENIZER_FILES, "*.tiktoken", CONFIG)
@@ -41,6 +42,8 @@ def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool
     location = checkpoint.location
     if isinstance(location, Path):
         return location
+    if isinstance(location, BucketLocation):
+        return fetch_all(checkpoint, location)
     options = Download(shown(checkpoint.source), CheckpointError, cache_dir, repair)
     return make_local(location, _files_of(checkpoint, location), options) / location.subfolder
 
@@ -52,6 +55,8 @@ def is_fetched(checkpoint: Checkpoint) -> bool:
         return False
     if checkpoint.problem or isinstance(location, Path):
         return True
+    if isinstance(location, BucketLocation):
+        return is_all_local(checkpoint, location)
     return not missing_files(location, _files_of(checkpoint, location))
 
 
@@ -83,6 +88,8 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     location = checkpoint.location
     if isinstance(location, Path):
         return location
+    if isinstance(location, BucketLocation):
+        return fetch_described(checkpoint, location)
     options = Download(shown(checkpoint.source))
     return make_local(location, _described(checkpoint, location), options) / location.subfolder
 

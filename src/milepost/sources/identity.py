@@ -16,6 +16,13 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.language import Phrase
+from milepost.sources.bucket.fetching import (
+    fetch_all,
+    fetch_described,
+    known_digests,
+    remember_digests,
+    weight_sizes,
+)
 from milepost.sources.checksums import check_promise, promised_sha256
 from milepost.sources.config_file import read_config_file
 from milepost.sources.digests import sha256_now, sha256_of
@@ -30,7 +37,7 @@ from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local import find_config, inspect_folder
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
-from milepost.types import Checkpoint, HubLocation
+from milepost.types import BucketLocation, Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
 _NOT_THE_ADAPTER = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})
@@ -77,6 +84,8 @@ def identify(
         raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
     if isinstance(checkpoint.location, HubLocation):
         folder, files = _on_hub(checkpoint, checkpoint.location, cache_dir)
+    elif isinstance(checkpoint.location, BucketLocation):
+        folder, files = _from_bucket(checkpoint, checkpoint.location, cache_dir, hash_file)
     else:
         folder, files = _in_folder(checkpoint, checkpoint.location, cache_dir, hash_file)
     described = _description(checkpoint, folder)
@@ -103,6 +112,20 @@ def _in_folder(
     for path in (*small, *([config] if config else [])):
         if promised_sha256(path) is not None and path.is_file():
             check_promise(path, sha256_of(path, cache_dir, has_trusted_hash=True))
+    return folder, files
+
+
+def _from_bucket(
+    checkpoint: Checkpoint, location: BucketLocation, cache_dir: Path, hash_file: Callable[[Path], str]
+) -> _FolderAndFiles:
+    """Return as `_in_folder` of the downloaded files; what is known by version is not downloaded again."""
+    known = known_digests(checkpoint, location, cache_dir)
+    if known is not None:
+        sizes = weight_sizes(checkpoint, location)
+        files = tuple(FileDigest(name, sizes[name], sha256) for name, sha256 in known.items())
+        return fetch_described(checkpoint, location), files
+    folder, files = _in_folder(checkpoint, fetch_all(checkpoint, location), cache_dir, hash_file)
+    remember_digests(checkpoint, location, cache_dir, {file.name: file.sha256 for file in files})
     return folder, files
 
 

@@ -9,13 +9,14 @@ from pathlib import Path, PurePosixPath
 from milepost.errors import SourceError, TokenizerError
 from milepost.language import Phrase
 from milepost.name_matching import is_pattern
+from milepost.sources.bucket.fetching import tokenizer_in_bucket
 from milepost.sources.fetch import fetch_tokenizer_files
 from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, files_in
 from milepost.sources.links import leads_out
 from milepost.sources.messages import shown
-from milepost.types import Checkpoint, HubLocation
+from milepost.types import BucketLocation, Checkpoint, HubLocation
 
 TOKENIZER_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _REPO_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?:@[^/@]+)?")
@@ -33,7 +34,10 @@ def tokenizer_location(checkpoint: Checkpoint, override: str | None = None) -> P
     if override is not None:
         return _overriding(override)
     location = checkpoint.location
-    found = _beside(location) if isinstance(location, Path) else _on_hub(location)
+    if isinstance(location, BucketLocation):
+        found = tokenizer_in_bucket(location)
+    else:
+        found = _beside(location) if isinstance(location, Path) else _on_hub(location)
     if found is None and checkpoint.base is not None:
         return tokenizer_location(checkpoint.base)
     if found is None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from milepost.buckets import as_path
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import create_json, is_intact
 from milepost.store.folder import ResultsFolder
@@ -101,4 +102,5 @@ def _place_of(checkpoint: CheckpointRecord, source: str) -> str:
         return HUB + "/".join(source.removeprefix(HUB).split("@")[0].split("/")[:2])
     # A model folder that is a series of its own has the series' name; others lie in the series' folder.
     is_alone = checkpoint.series == checkpoint.name == Path(source).name
-    return str(Path(source) if is_alone else Path(source).parent)
+    place = as_path(source)
+    return str(place if is_alone else place.parent)

@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from milepost.types import Checkpoint
+from milepost.sources.bucket.listing import snapshot_of
+from milepost.types import BucketLocation, Checkpoint, HubLocation
 
 PATIENCE = 60
 """Number of settling times that a checkpoint waits for files that only the others have."""
@@ -26,8 +26,10 @@ Snapshot = tuple[tuple[str, int, int], ...]
 def take_snapshot(checkpoint: Checkpoint) -> Snapshot | None:
     """List the files of a checkpoint as they are now; None where it is gone. A Hub commit never changes."""
     location = checkpoint.location
-    if not isinstance(location, Path):
+    if isinstance(location, HubLocation):
         return ((location.commit, 0, 0),)
+    if isinstance(location, BucketLocation):
+        return snapshot_of(location)
     if not location.is_dir():
         return None
     found = []
@@ -67,7 +69,7 @@ class Readiness:
         if checkpoint.problem is not None:
             self._seen.pop(checkpoint.source, None)
             return checkpoint.problem
-        if not isinstance(checkpoint.location, Path):
+        if isinstance(checkpoint.location, HubLocation):
             return None
         now = self.clock()
         seen = self._seen.get(checkpoint.source)
