@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from milepost.analysis.questions import Kind, select_docs, step_changes, totals
+from milepost.analysis.questions import Kind, find_docs, step_changes, totals
 from milepost.result_types import PickHistory
 
 
@@ -43,7 +43,15 @@ THROUGH = history(
 
 def places(of: PickHistory, kind: Kind) -> list[int]:
     """Columns of the history, of every doc of a kind."""
-    return [doc // 10 for _, doc in select_docs([of], kind, of.right.size)]
+    return [doc // 10 for _, doc in find_docs([of], kind).part(0, of.right.size)]
+
+
+def test_parts_of_a_list_follow_each_other_and_some_docs_can_be_left_out() -> None:
+    found = find_docs([THROUGH], "all")
+    assert len(found) == 6
+    assert found.part(0, 4) + found.part(4, 4) == found.part(0, 6)
+    only = find_docs([THROUGH], "all", [np.array([True, False, True, False, False, True])])
+    assert [doc // 10 for _, doc in only.part(0, 9)] == [0, 2, 5]
 
 
 def test_learned_are_wrong_at_first_and_right_at_last_the_earliest_first() -> None:
@@ -54,8 +62,9 @@ def test_forgotten_were_right_once_the_longest_known_first() -> None:
     assert places(THROUGH, "forgotten") == [2, 5]
 
 
-def test_always_wrong_and_flips() -> None:
+def test_always_wrong_always_right_and_flips() -> None:
     assert places(THROUGH, "always-wrong") == [3]
+    assert places(THROUGH, "always-right") == [4]
     assert places(THROUGH, "flips") == [5]
     assert places(THROUGH, "all") == [0, 1, 2, 3, 4, 5]
 
@@ -68,11 +77,11 @@ def test_of_the_never_right_the_most_wrongly_answered_comes_first() -> None:
 def test_over_several_tasks_the_clearest_cases_come_first_whichever_their_task() -> None:
     late = history([[0, 0], [0, 0], [0, 1]])
     early = history([[0, 0], [0, 1], [0, 1]])
-    assert [(of is early, doc) for of, doc in select_docs([late, early], "learned", 5)] == [
+    assert [(of is early, doc) for of, doc in find_docs([late, early], "learned").part(0, 5)] == [
         (True, 10),
         (False, 10),
     ]
-    assert len(select_docs([late, early], "all", 3)) == 3
+    assert len(find_docs([late, early], "all").part(0, 3)) == 3
 
 
 def test_counts_per_step_are_against_the_checkpoint_before() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from milepost.web.app import make_app
 from tests.analysis.made import mmlu, perplexity, rising, write_results
+from tests.web.real import run_tiny
 
 STEPS = [1000, 2000, 3000, 4000]
 HOST = "http://127.0.0.1:8730"
@@ -31,13 +32,20 @@ def made_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a real run; see `tests.web.real`."""
+    return run_tiny(tiny_run, tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture(scope="session")
+def real(real_results: Path) -> Iterator[TestClient]:
+    """A client of a dashboard of `real_results`."""
+    with client_of(real_results) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def dashboard(made_results: Path) -> Iterator[TestClient]:
     """A client of a dashboard of `made_results`."""
     with client_of(made_results) as client:
         yield client
-
-
-@pytest.fixture
-def client_for() -> Callable[..., TestClient]:
-    """Make a client of a dashboard of any folder."""
-    return client_of

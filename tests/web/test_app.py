@@ -14,24 +14,24 @@ from tests.cli.called import milepost
 
 
 @pytest.mark.parametrize("name", [page.name for page in PAGES])
-def test_a_page_is_there_as_html_and_as_json(dashboard: TestClient, name: str) -> None:
-    html = dashboard.get(f"/{name}", headers={"accept": "text/html"})
+def test_a_page_is_there_as_html_and_as_json(real: TestClient, name: str) -> None:
+    html = real.get(f"/{name}", headers={"accept": "text/html"})
     assert html.status_code == 200
     assert html.headers["content-type"].startswith("text/html")
     assert "<h1>" in html.text
-    twin = dashboard.get(f"/{name}.json")
+    twin = real.get(f"/{name}.json")
     assert twin.status_code == 200
     assert twin.headers["content-type"] == "application/json"
-    assert twin.json() == dashboard.get(f"/{name}", headers={"accept": "application/json"}).json()
+    assert twin.json() == real.get(f"/{name}", headers={"accept": "application/json"}).json()
 
 
 @pytest.mark.parametrize("name", [page.name for page in PAGES])
-def test_the_data_of_a_page_is_what_its_schema_says(dashboard: TestClient, name: str) -> None:
-    document = dashboard.get("/openapi.json").json()
+def test_the_data_of_a_page_is_what_its_schema_says(real: TestClient, name: str) -> None:
+    document = real.get("/openapi.json").json()
     answer = document["paths"][f"/{name}.json"]["get"]["responses"]["200"]
     schema = answer["content"]["application/json"]["schema"]
     check = Draft202012Validator({**schema, "components": document["components"]})
-    check.validate(dashboard.get(f"/{name}.json").json())
+    check.validate(real.get(f"/{name}.json").json())
     assert schema["$ref"].startswith("#/components/schemas/")
 
 

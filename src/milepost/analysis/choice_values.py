@@ -101,7 +101,7 @@ def doc_metrics(choices: Choices, loglikelihood: Floats) -> DocMetrics:
     logs = table.of_docs(np.asarray(loglikelihood, dtype=np.float64), -np.inf)
     pick = logs.argmax(axis=1)
     picks = {name: _pick_per(table, logs, getattr(choices, name)) for name in ("chars", "tokens", "bytes")}
-    probs = _softmax(logs)
+    probs = softmax(logs)
     best_right = np.where(right, logs, -np.inf).max(axis=1)
     best_wrong = np.where(right, -np.inf, logs).max(axis=1)
     has_right = right.any(axis=1)
@@ -135,7 +135,8 @@ def _pick_per(table: ChoiceTable, logs: Floats, lengths: npt.NDArray[np.int32]) 
     return picks
 
 
-def _softmax(logs: Floats) -> Floats:
+def softmax(logs: Floats) -> Floats:
+    """Return log-likelihoods [D, C] as probabilities that sum to 1 over the choices of each doc."""
     powers: Floats = np.exp(logs - logs.max(axis=1, keepdims=True))
     powers /= powers.sum(axis=1, keepdims=True)
     return powers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from milepost.analysis.paired import mcnemar
 from milepost.result_types import PickHistory
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Kind = Literal["all", "learned", "forgotten", "always-wrong", "flips"]
+Kind = Literal["all", "learned", "forgotten", "always-wrong", "always-right", "flips"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,29 +52,55 @@ class Totals:
     """Exact McNemar between the first and the last checkpoint."""
 
 
-def select_docs(histories: Sequence[PickHistory], kind: Kind, count: int) -> list[tuple[PickHistory, int]]:
-    """Return the first `count` docs of a kind over all tasks, as (task, doc's position in the split).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDocs:
+    """Docs of several tasks, in an order: [n] numbers of tasks, and [n] columns in their histories."""
 
-    The clearest cases of all tasks come first:
+    histories: Sequence[PickHistory]
+    task: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def part(self, first: int, count: int) -> list[tuple[PickHistory, int]]:
+        """Return `count` docs from the `first` on, as (task, doc's position in the split)."""
+        some = slice(first, first + count)
+        return [
+            (self.histories[task], int(self.histories[task].doc_id[place]))
+            for task, place in zip(self.task[some], self.place[some], strict=True)
+        ]
+
+
+def find_docs(
+    histories: Sequence[PickHistory], kind: Kind, among: Sequence[npt.NDArray[np.bool_]] | None = None
+) -> FoundDocs:
+    """Return the docs of a kind over all tasks, the clearest cases first:
 
     - `learned`: wrong at the first checkpoint, right at the last; by the number of checkpoints since it is
       right, then by the margin at the last.
     - `forgotten`: right at some checkpoint, wrong at the last; by the longest run of checkpoints at which it
       was right, then by the decrease of the margin.
     - `always-wrong`: wrong at every checkpoint; the lowest margin at the last checkpoint first.
+    - `always-right`: right at every checkpoint; the highest margin at the last checkpoint first.
     - `flips`: changed between right and wrong at least twice; most changes first (forgetting events as in
       Toneva et al., arXiv 1812.05159).
     - `all`: in the order of the tasks and of the split.
+
+    Args:
+        among: by task, [D] whether a doc is wanted; None for all docs.
     """
     import numpy as np
 
     cases = [_cases(history, kind) for history in histories]
+    if among is not None:
+        cases = [case.where(wanted[case.place]) for case, wanted in zip(cases, among, strict=True)]
     task = np.repeat(np.arange(len(cases)), [len(case.place) for case in cases])
     place = np.concatenate([case.place for case in cases])
     first = np.concatenate([case.first for case in cases])
     second = np.nan_to_num(np.concatenate([case.second for case in cases]))
-    order = np.lexsort((place, task, -second, -first))[:count]
-    return [(histories[task[case]], int(histories[task[case]].doc_id[place[case]])) for case in order]
+    order = np.lexsort((place, task, -second, -first))
+    return FoundDocs(histories=histories, task=task[order], place=place[order])
 
 
 def join_histories(histories: Sequence[PickHistory]) -> PickHistory | None:
@@ -104,6 +131,9 @@ class _Cases(NamedTuple):
     second: npt.NDArray[Any]
     """[n] the same, for cases with equal `first`."""
 
+    def where(self, wanted: npt.NDArray[np.bool_]) -> _Cases:
+        return _Cases(self.place[wanted], self.first[wanted], self.second[wanted])
+
 
 def _cases(history: PickHistory, kind: Kind) -> _Cases:
     import numpy as np
@@ -121,6 +151,8 @@ def _cases(history: PickHistory, kind: Kind) -> _Cases:
         mask, keys = right.any(axis=0) & ~right[-1], (_longest_run(right), margin.max(axis=0) - last)
     elif kind == "always-wrong":
         mask, keys = np.logical_not(right.any(axis=0)), (zeros, -last)
+    elif kind == "always-right":
+        mask, keys = np.logical_not((~right).any(axis=0)), (zeros, last)
     else:
         changes = (right[1:] != right[:-1]).sum(axis=0)
         mask, keys = changes >= 2, (changes, np.abs(np.diff(margin, axis=0)).sum(axis=0))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from milepost.analysis.questions import Kind, join_histories, select_docs, step_changes, totals
+from milepost.analysis.questions import Kind, find_docs, join_histories, step_changes, totals
 from milepost.cli.output import say, say_blocks, say_json
 from milepost.cli.selection import patterns, results_argument
 from milepost.errors import ResultsError
@@ -38,6 +38,7 @@ Doc = tuple[PickHistory, Question]
 @click.option("--learned", "kind", flag_value="learned", help="Wrong at first, right at last.")
 @click.option("--forgotten", "kind", flag_value="forgotten", help="Once right, wrong at last.")
 @click.option("--always-wrong", "kind", flag_value="always-wrong", help="Wrong at every checkpoint.")
+@click.option("--always-right", "kind", flag_value="always-right", help="Right at every checkpoint.")
 @click.option("--flips", "kind", flag_value="flips", help="The docs whose answer changed most often.")
 @click.option("--stats", is_flag=True, help="Count the docs learned and forgotten at each step.")
 @click.option("--full", "whole", is_flag=True, help="Show the whole prompt, few-shot examples too.")
@@ -93,7 +94,7 @@ def _find(
         _refuse_unknown(histories, set(doc_ids) - {doc for _, doc in wanted})
     else:
         wanted = [
-            chosen for own in _by_series(histories).values() for chosen in select_docs(own, kind, count)
+            chosen for own in _by_series(histories).values() for chosen in find_docs(own, kind).part(0, count)
         ]
     docs = read_questions(results, wanted)
     return [(history, doc) for (history, _), doc in zip(wanted, docs, strict=True)]

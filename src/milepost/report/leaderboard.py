@@ -72,13 +72,18 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def as_json(board: Leaderboard) -> str:
+    """Return `leaderboard_record` as text."""
+    return json_text(leaderboard_record(board))
+
+
+def leaderboard_record(board: Leaderboard) -> dict[str, Any]:
     """Return an object with `columns`, `models` (best first) and `notes`."""
     columns = [
         {**asdict(column), "higher_is_better": better}
         for column, better in zip(board.columns, board.higher_is_better, strict=True)
     ]
     models = [_record(standing, board.columns) for standing in board.standings]
-    return json_text({"columns": columns, "models": models, "notes": list(board.notes)})
+    return {"columns": columns, "models": models, "notes": list(board.notes)}
 
 
 def _texts(standing: Standing, columns: Sequence[BoardColumn]) -> list[str]:

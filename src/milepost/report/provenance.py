@@ -47,7 +47,12 @@ def origin_lines(origins: Sequence[Provenance]) -> Iterator[str]:
     """Yield a paragraph per checkpoint: where its weights lay, and by what its scores were computed."""
     for origin in origins:
         yield printable(f"{origin.series} {origin.checkpoint}")
-        yield from (printable(f"  {name:10} {value}") for name, value in _origin(origin) if value)
+        yield from (f"  {name:10} {value}" for name, value in origin_facts(origin))
+
+
+def origin_facts(origin: Provenance) -> tuple[tuple[str, str], ...]:
+    """Return where a checkpoint's weights lay, and by what its scores were computed."""
+    return tuple((name, printable(value)) for name, value in _origin(origin) if value)
 
 
 def _origin(origin: Provenance) -> Iterator[tuple[str, str]]:

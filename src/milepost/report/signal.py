@@ -46,7 +46,7 @@ def signal_report(signals: Sequence[TaskSignal], *, most: int | None = None) -> 
         most: tasks per series to list; how many more there are is said.
     """
     for series, own in grouped(signals, lambda signal: signal.series).items():
-        ordered = sorted(own, key=_order)
+        ordered = sorted(own, key=by_signal)
         table = Table(COLUMNS, tuple(cells(_texts(signal)) for signal in ordered[:most]), printable(series))
         several = any(signal.agreement is not None for signal in ordered[:most])
         yield table if several else table.without(_AGREEMENT_COLUMNS)
@@ -59,7 +59,8 @@ def signal_report(signals: Sequence[TaskSignal], *, most: int | None = None) -> 
     yield Note(f"{LEGEND}; {SEVERAL_SERIES}" if several else LEGEND)
 
 
-def _order(signal: TaskSignal) -> tuple[bool, int, float]:
+def by_signal(signal: TaskSignal) -> tuple[bool, int, float]:
+    """Sort key: groups first, then tasks to watch, then the clearest gain."""
     rating = signal.main.rating
     return signal.kind != "group", VERDICTS.index(rating.verdict), -rating.gain_sigmas
 

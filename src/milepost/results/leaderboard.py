@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from milepost.analysis import Row
+from milepost.analysis import Row, rows
 from milepost.analysis.common_labels import CommonLabels, with_labels
 from milepost.analysis.leaderboard import At, Leaderboard, make_leaderboard
 from milepost.analysis.leaderboard.entries import find_entries
+from milepost.analysis.selection import select
 from milepost.results.baselines import read_baselines
-from milepost.results.selection import select_all_rows
 from milepost.store.doc_records import read_answers
-from milepost.store.index import ResultsIndex
+from milepost.store.index import EVERY, ResultsIndex
 
 
 def read_leaderboard(
@@ -36,13 +36,28 @@ def read_leaderboard(
             `read_baselines`.
     """
     indexes = {folder: ResultsIndex.open(folder) for folder in folders}
-    rows_of = {folder: select_all_rows(index) for folder, index in indexes.items()}
+    return leaderboard_of(indexes, baselines=baselines, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
+
+
+def leaderboard_of(
+    indexes: Mapping[Path, ResultsIndex],
+    *,
+    baselines: Path | None = None,
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    at: At = "last",
+) -> Leaderboard:
+    """Compare one checkpoint of each series of open results; else as `read_leaderboard`."""
+    # Choice metrics are most rows; without patterns they stand in no column.
+    wanted = EVERY if baselines or metrics or exclude else ()
+    rows_of = {folder: rows(select(index.metrics(wanted))) for folder, index in indexes.items()}
     runs: dict[tuple[Path, str], list[Row]] = {}
-    for folder, rows in rows_of.items():
-        for row in rows:
+    for folder, own in rows_of.items():
+        for row in own:
             runs.setdefault((folder, row.series), []).append(row)
     labels = CommonLabels(runs.values())
-    rows_of = {folder: list(map(labels.labelled, rows)) for folder, rows in rows_of.items()}
+    rows_of = {folder: list(map(labels.labelled, own)) for folder, own in rows_of.items()}
     found = find_entries(rows_of, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
     published = read_baselines(baselines, found.all_columns) if baselines else []
     answers = [

@@ -7,7 +7,7 @@ from milepost.analysis.task_signal import TaskSignal, task_signals
 from milepost.results.log_scale import on_log_scale
 from milepost.results.selection import Selection
 from milepost.store.doc_history import DocHistory
-from milepost.store.index import ResultsIndex, picks_of
+from milepost.store.index import ResultsIndex, measurements_of, picks_of
 from milepost.types import Measurement
 
 
@@ -26,7 +26,8 @@ def rate_tasks(
     Raises:
         ResultsError: there is no metric yet, a pattern matches nothing, or a damaged record.
     """
-    tasks = index.tasks()
-    picked = select(index.metrics(), tasks=selection.tasks, series=selection.series)
+    asked = {row.task for row in select(index.metrics(()), tasks=selection.tasks, series=selection.series)}
+    tasks = index.tasks_named(asked)
+    picked = select(measurements_of(tasks), tasks=selection.tasks, series=selection.series)
     history = DocHistory(index, {row.metric for task in tasks for row in task.rows})
     return task_signals(picked, picks_of(tasks), last, ratios=on_log_scale(tasks, history)), picked

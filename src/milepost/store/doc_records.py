@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+DOC_NAMES = ("doc_id", "doc_hash", "prompt_hash")
+"""Columns of a table of docs by which docs are told apart."""
+GENERATES = "generate_until"
+"""The output type of tasks whose answers are texts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocAnswer:
     """A doc and a model's answer to it, for people."""
@@ -165,7 +171,10 @@ def _task(
     metrics: Sequence[Measurement],
 ) -> TaskAnswers:
     described = plan.described[task.name]
-    docs = read_table(results.docs_path(task.docs_id))
+    # Prompts are most of a table; only generation has its settings among them.
+    asks_for_texts = described.get("output_type", GENERATES) == GENERATES
+    names = [*DOC_NAMES, *(["arguments"] if asks_for_texts else [])]
+    docs = read_table(results.docs_path(task.docs_id), names)
     doc_ids = docs["doc_id"].to_pylist()
     values: dict[tuple[str, str], Any] = {}
     if any(metric.value is not None for metric in metrics):
@@ -184,7 +193,7 @@ def _task(
         doc_hashes=tuple(_hashes(docs, described.get("output_type"))),
         doc_ids=tuple(doc_ids),
         prompt_hashes=tuple(docs["prompt_hash"].to_pylist()),
-        generation=_generation(json.loads(docs["arguments"][0].as_py())),
+        generation=_generation(json.loads(docs["arguments"][0].as_py())) if asks_for_texts else {},
         values={key: own for key, own in values.items() if own is not None},
     )
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT_VERSION = 1
+DOCS_TOGETHER = 2_000
+"""Docs of a task that lie together in its record, so that one of them is found without reading all."""
 STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 """Errors of a disk that is full, read-only or broken."""
 
@@ -120,7 +122,7 @@ class ResultsFolder(Layout):
 
     def write_docs(self, docs_id: str, table: pa.Table) -> None:
         """Write docs and prompts of one task."""
-        write_table(self.docs_path(docs_id), table)
+        write_table(self.docs_path(docs_id), table, group=DOCS_TOGETHER)
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write the metrics of each doc of one task at one checkpoint; see `columns`."""

@@ -200,6 +200,11 @@ class ResultsIndex:
             return list(self._by_series.get(series, ()))
         return [checkpoint for own in self._by_series.values() for checkpoint in own]
 
+    @property
+    def visits(self) -> list[CheckpointRecord]:
+        """The last visits of all checkpoints, also of those that could not be used."""
+        return list(self._visits.values())
+
     def visit(self, series: str, name: str) -> CheckpointRecord | None:
         """Return the record of a checkpoint's last visit; None before the first."""
         return self._visits.get((series, name))
@@ -301,6 +306,10 @@ class ResultsIndex:
         if key not in self._tasks:
             self._tasks[key] = [self._task(found, key) for found in self._current]
         return self._tasks[key]
+
+    def tasks_named(self, names: Collection[str]) -> list[TaskMetrics]:
+        """Return all current metrics of some tasks and groups, in the order of `tasks`."""
+        return [self._task(current, EVERY) for current in self._current if current.found.task in names]
 
     def metrics(self, choice_metrics: Sequence[str] = EVERY) -> list[Measurement]:
         """Return the current metrics as single values. Argument and order as of `tasks`."""

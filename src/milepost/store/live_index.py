@@ -70,7 +70,8 @@ class LiveIndex(ResultsIndex):
     def damaged(self) -> dict[str, str]:
         """Damaged records, by their places in the folder, with the reasons."""
         self.tasks(())
-        return {str(path.relative_to(self.folder.path)): why for path, why in sorted(self._damaged.items())}
+        damaged = sorted(self._damaged.items())
+        return {path.relative_to(self.folder.path).as_posix(): why for path, why in damaged}
 
     def _read(self, kind: type[Record], path: Path) -> Record:
         try:

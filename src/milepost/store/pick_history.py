@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first, matches
 from milepost.result_types import PickHistory
+from milepost.store.atomic_files import damaged as damaged_record
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
-from milepost.store.tables import read_table
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from milepost.store.tables import read_rows, read_table
 
 COLUMNS = ("pick", "right", "margin")
 
@@ -41,13 +37,18 @@ class Question:
 
 
 def read_histories(
-    index: ResultsIndex, tasks: Sequence[str] = (), series: Sequence[str] = ()
+    index: ResultsIndex,
+    tasks: Sequence[str] = (),
+    series: Sequence[str] = (),
+    *,
+    damaged: MutableMapping[Path, str] | None = None,
 ) -> list[PickHistory]:
     """Return every multiple-choice task that matches, through every series that matches.
 
     Args:
         tasks: names or patterns; a group stands for its tasks. Empty for all.
         series: names or patterns of training runs. Empty for all.
+        damaged: gets damaged records with the reasons, and their checkpoints are left out; None to raise.
 
     Raises:
         ResultsError: nothing matches, no match is a multiple-choice task, or a damaged record.
@@ -66,15 +67,18 @@ def read_histories(
             f"{', '.join(sorted({task for _, task in wanted}))}: no multiple-choice task",
             "questions are shown of tasks that offer choices",
         )
-    return _read(index, {key: found for key, found in answered.items() if found})
+    return _read(index, {key: found for key, found in answered.items() if found}, damaged)
 
 
-def read_questions(results: ResultsFolder, wanted: Sequence[tuple[PickHistory, int]]) -> list[Question]:
+def read_questions(
+    results: ResultsFolder, wanted: Sequence[tuple[PickHistory, int]], *, loglikelihoods: bool = True
+) -> list[Question]:
     """Return docs as the model saw them, in the order given; each task's files are read once.
 
     Args:
         results: the folder of the histories.
         wanted: a task through a series, and the doc's place in the split.
+        loglikelihoods: also read those of the choices, from the scores of every checkpoint.
 
     Raises:
         ResultsError: a damaged record.
@@ -83,49 +87,81 @@ def read_questions(results: ResultsFolder, wanted: Sequence[tuple[PickHistory, i
     for history, doc in wanted:
         docs_of.setdefault(history.docs_id, []).append(doc)
     found = {docs_id: _read_docs(results, docs_id, docs) for docs_id, docs in docs_of.items()}
-    of_history: dict[tuple[str, str], list[npt.NDArray[np.float64]]] = {}
+    if not loglikelihoods:
+        return [found[history.docs_id][doc] for history, doc in wanted]
+    of_history: dict[tuple[str, str], _Scores] = {}
     questions = []
     for history, doc in wanted:
         name = history.series, history.task
         if name not in of_history:
-            of_history[name] = [_read_loglikelihoods(results, files) for files in history.scores]
-        scores = of_history[name]
-        first, question = found[history.docs_id][doc]
-        n_choices = len(question.requests)
-        asked = tuple(tuple(one[first : first + n_choices].tolist()) for one in scores)
+            of_history[name] = _Scores(results, history)
+        question = found[history.docs_id][doc]
+        asked = of_history[name].of_doc(doc, len(question.requests))
         questions.append(replace(question, loglikelihoods=asked))
     return questions
 
 
-def _read_loglikelihoods(results: ResultsFolder, files: Sequence[Path]) -> npt.NDArray[np.float64]:
+class _Scores:
+    """The log-likelihoods of all requests of a task at each checkpoint."""
+
+    def __init__(self, results: ResultsFolder, history: PickHistory) -> None:
+        import numpy as np
+
+        self._scores = [
+            np.concatenate([results.read_scores(file)[0] for file in files]) for files in history.scores
+        ]
+        self._first = _first_requests(results, history.docs_id, max(map(len, self._scores), default=0))
+
+    def of_doc(self, doc: int, n_choices: int) -> tuple[tuple[float, ...], ...]:
+        first = self._first[doc]
+        return tuple(tuple(one[first : first + n_choices].tolist()) for one in self._scores)
+
+
+def _first_requests(results: ResultsFolder, docs_id: str, n_requests: int) -> dict[int, int]:
+    """Return the place of each doc's first request among those of its task.
+
+    A doc has a request per choice, or two with lm_eval's `acc_mutual_info`: then no prompt has to be read.
+    """
     import numpy as np
 
-    return np.concatenate([results.read_scores(file)[0] for file in files])
+    choices = read_table(results.choices_path(docs_id), ["doc_id"])["doc_id"].to_numpy()
+    docs, counts = np.unique(choices, return_counts=True)
+    if n_requests % max(1, len(choices)):
+        table = read_table(results.docs_path(docs_id), ["doc_id", "arguments"])
+        docs = table["doc_id"].to_numpy()
+        counts = np.array([len(json.loads(asked)) for asked in table["arguments"].to_pylist()])
+    else:
+        counts = counts * (n_requests // max(1, len(choices)))
+    first = np.cumsum(counts) - counts
+    return dict(zip(docs.tolist(), first.tolist(), strict=True))
 
 
-def _read_docs(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dict[int, tuple[int, Question]]:
-    """Return docs with the places of their first requests among those of the task."""
-    choices = read_table(results.choices_path(docs_id))
-    table = read_table(results.docs_path(docs_id))
-    row_of = {doc: row for row, doc in enumerate(table["doc_id"].to_pylist())}
-    rights: dict[int, list[bool]] = {}
+def _read_docs(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dict[int, Question]:
+    choices = read_table(results.choices_path(docs_id), ("doc_id", "right"))
+    path = results.docs_path(docs_id)
+    rows = read_rows(path, "doc_id", docs, ["arguments"])
+    rights: dict[int, list[bool]] = {doc: [] for doc in docs}
     for doc, right in zip(choices["doc_id"].to_pylist(), choices["right"].to_pylist(), strict=True):
-        rights.setdefault(doc, []).append(right)
-    asked = [json.loads(arguments) for arguments in table["arguments"].to_pylist()]
-    first = [0, *accumulate(map(len, asked))]
+        if doc in rights:
+            rights[doc].append(right)
     found = {}
     for doc in docs:
-        given = asked[row_of[doc]]
-        question = Question(
+        if doc not in rows or not rights[doc]:
+            raise damaged_record(path, ResultsError(f"it lacks the doc {doc}, or its choices are lacking"))
+        given = json.loads(rows[doc]["arguments"])
+        found[doc] = Question(
             doc_id=doc,
             requests=tuple((one[0], one[1]) for one in given[: len(rights[doc])]),
             right=tuple(position for position, right in enumerate(rights[doc]) if right),
         )
-        found[doc] = first[row_of[doc]], question
     return found
 
 
-def _read(index: ResultsIndex, answered: dict[tuple[str, str], list[TaskMetrics]]) -> list[PickHistory]:
+def _read(
+    index: ResultsIndex,
+    answered: dict[tuple[str, str], list[TaskMetrics]],
+    damaged: MutableMapping[Path, str] | None,
+) -> list[PickHistory]:
     """Pass over the checkpoints once: a file of picks holds all tasks of a plan."""
     import numpy as np
 
@@ -133,31 +169,46 @@ def _read(index: ResultsIndex, answered: dict[tuple[str, str], list[TaskMetrics]
     for found in answered.values():
         for place in found:
             tasks_of.setdefault(_file(place), set()).add(place.task)
-    results = index.folder
-    arrays = {file: read_picks(results.picks_path(*file), COLUMNS, tasks) for file, tasks in tasks_of.items()}
+    arrays: dict[_File, dict[str, dict[str, Any]]] = {}
+    for file, tasks in tasks_of.items():
+        path = index.folder.picks_path(*file)
+        try:
+            arrays[file] = _read_file(path, tasks)
+        except ResultsError as error:
+            if damaged is None:
+                raise
+            damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
     histories = []
     for (series, label), found in answered.items():
-        task = found[-1].task
-        lacking = [place for place in found if task not in arrays[_file(place)]]
-        if lacking:
-            raise ResultsError(
-                f"the picks of {lacking[-1].checkpoint.name} have no task {task}",
-                "`milepost verify RESULTS` checks every record",
-            )
-        own = [arrays[_file(place)][task] for place in found]
+        places = [place for place in found if _file(place) in arrays]
+        if not places:
+            continue
+        task = places[-1].task
+        own = [arrays[_file(place)][task] for place in places]
         histories.append(
             PickHistory(
                 series=series,
                 task=label,
-                docs_id=index.plan(found[-1].plan_id).task(task).docs_id,
-                checkpoints=tuple(place.checkpoint.name for place in found),
-                steps=tuple(place.checkpoint.step for place in found),
+                docs_id=index.plan(places[-1].plan_id).task(task).docs_id,
+                checkpoints=tuple(place.checkpoint.name for place in places),
+                steps=tuple(place.checkpoint.step for place in places),
                 doc_id=own[0]["doc_id"],
-                scores=tuple(_score_files(index, place, task) for place in found),
+                scores=tuple(_score_files(index, place, task) for place in places),
                 **{name: np.stack([picks[name] for picks in own]) for name in COLUMNS},
             )
         )
     return histories
+
+
+def _read_file(path: Path, tasks: set[str]) -> dict[str, dict[str, Any]]:
+    found = read_picks(path, COLUMNS, tasks)
+    lacking = sorted(tasks - set(found))
+    if lacking:
+        raise ResultsError(
+            f"cannot read {path}: the picks have no task {lacking[0]}",
+            "`milepost verify RESULTS` checks every record",
+        )
+    return found
 
 
 def _score_files(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[Path, ...]:

@@ -34,8 +34,11 @@ class Provenance:
     n_shards: int
 
 
-def read_provenance(index: ResultsIndex) -> list[Provenance]:
+def read_provenance(index: ResultsIndex, *, only: str | None = None) -> list[Provenance]:
     """Return the origin of each checkpoint's current metrics, plan after plan.
+
+    Args:
+        only: `series/checkpoint`; None for all.
 
     Raises:
         ResultsError: a damaged record.
@@ -43,6 +46,7 @@ def read_provenance(index: ResultsIndex) -> list[Provenance]:
     return [
         _provenance(index.folder, plan_id, checkpoint, index.plan(plan_id).shard_ids)
         for plan_id, checkpoint in index.current_plans()
+        if only in (None, checkpoint.full_name)
     ]
 
 

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from milepost.errors import MilepostError
+from milepost.errors import MilepostError, ResultsError
 from milepost.language import Phrase, best_match, language, speaking
 from milepost.report.html import STATIC
 from milepost.report.json_text import json_text
 from milepost.report.vega import vega_script
-from milepost.web.bodies import Body, BodyCache
+from milepost.web.bodies import Body
 from milepost.web.errors import error_response, wanted_language
+from milepost.web.kept import Kept
 from milepost.web.live import Events, LiveFolder, Moment
 from milepost.web.openapi import openapi
-from milepost.web.page import PageKind
+from milepost.web.page import Page, PageKind
 from milepost.web.pages import PAGES
 from milepost.web.progress import progress_data
 from milepost.web.query import BadQuery, Query
@@ -35,8 +39,10 @@ from milepost.web.safety import LOCAL, Guard, Rules
 
 logger = logging.getLogger("milepost.web")
 
-MOST_CACHED = 48_000_000
-"""Bytes of finished pages that are kept."""
+MOST_PAGES = 24
+"""Pages that are kept as values: what is around them may change while they do not."""
+MOST_BYTES = 32_000_000
+"""Bytes of finished answers that are kept."""
 PAGES_AT_ONCE = 2
 """Pages that are made at the same time: more would only wait for each other, and the events for them."""
 
@@ -66,8 +72,10 @@ class Dashboard:
 
     def __init__(self, results: Path, baselines: Path | None) -> None:
         self._folder = LiveFolder(results, baselines)
-        self._bodies = BodyCache(MOST_CACHED)
+        self._pages: Kept[Page] = Kept(MOST_PAGES)
+        self._bodies: Kept[Body] = Kept(MOST_BYTES, lambda body: len(body.content))
         self._limit: CapacityLimiter | None = None
+        self._is_prepared = False
         self._events = Events(self._folder, _progress_html)
         self._results = str(results)
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
@@ -102,17 +110,31 @@ class Dashboard:
             form = "json" if "application/json" in request.headers.get("accept", "") else "html"
         wanted = wanted_language(request)
         body = await self._in_thread(lambda: self._made(kind, form, query, wanted))
-        return body.response(request.headers)
+        response = body.response(request.headers)
+        if form == "html" and not self._is_prepared:
+            self._is_prepared = True
+            response.background = BackgroundTask(self._prepare)
+        return response
+
+    def _prepare(self) -> None:
+        """Read what later pages need, once a reader is there: the picks, the texts of docs, the charts."""
+        import_module("milepost.report.charts.curves")
+        with suppress(ResultsError):
+            view = self._folder.now().view
+            found = view.questions.histories(view.index).found
+            view.questions.prepare(view.index.folder, found)
 
     def _made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:
         with speaking(wanted):
             moment = self._folder.now()
-            number = moment.shards if kind.is_live or form == "html" else moment.records
-            key = kind.name, form, number, language(), query.key
-            return self._bodies.get(key, lambda: self._make(kind, form, query, moment))
+            asked = kind.name, language(), query.key
+            of_page = (moment.shards if kind.is_live else moment.records, *asked)
+            page = self._pages.get(of_page, lambda: kind.make(moment.view, query))
+            # The frame shows the progress, whatever the page does.
+            of_body = (form, moment.shards, *asked) if form == "html" else (form, *of_page)
+            return self._bodies.get(of_body, lambda: self._body(kind, form, query, moment, page))
 
-    def _make(self, kind: PageKind, form: Form, query: Query, moment: Moment) -> Body:
-        page = kind.make(moment.view, query)
+    def _body(self, kind: PageKind, form: Form, query: Query, moment: Moment, page: Page) -> Body:
         if form == "json":
             return _json(page.data)
         place = Place(

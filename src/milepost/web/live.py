@@ -21,6 +21,7 @@ from anyio.to_thread import run_sync
 
 from milepost.errors import ResultsError
 from milepost.results.progress import ProgressReader
+from milepost.results.questions import QuestionReader
 from milepost.store.live_index import LiveIndex
 from milepost.web.page import View
 
@@ -55,6 +56,7 @@ class LiveFolder:
     def __init__(self, path: Path, baselines: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._progress = ProgressReader()
+        self._questions = QuestionReader()
         self._baselines = baselines
         index = LiveIndex.open(path)
         self._moment = Moment(self._view(index), 1, 1)
@@ -82,7 +84,12 @@ class LiveFolder:
             self._moment = Moment(view, records, before.shards + 1)
 
     def _view(self, index: LiveIndex) -> View:
-        return View(index=index, progress=self._progress.read(index), baselines=self._baselines)
+        return View(
+            index=index,
+            progress=self._progress.read(index),
+            questions=self._questions,
+            baselines=self._baselines,
+        )
 
 
 class Events:

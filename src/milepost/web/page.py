@@ -10,6 +10,7 @@ from typing import Any, Literal
 from milepost.errors import MilepostError
 from milepost.report.blocks import Block
 from milepost.results.progress import Progress
+from milepost.results.questions import QuestionReader
 from milepost.store.live_index import LiveIndex
 from milepost.web.query import Query
 
@@ -24,6 +25,7 @@ class View:
 
     index: LiveIndex
     progress: Progress
+    questions: QuestionReader
     baselines: Path | None = None
     """The file of published scores that `serve --baselines` was given."""
 

@@ -1,0 +1,98 @@
+"""Find questions of a results folder again and again: what a search needs is kept in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milepost.errors import ResultsError
+from milepost.result_types import PickHistory
+from milepost.store.doc_texts import DocTexts, read_doc_texts
+from milepost.store.folder import ResultsFolder
+from milepost.store.index import ResultsIndex
+from milepost.store.pick_history import read_histories
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MOST_SELECTIONS = 3
+"""Selections of tasks whose picks are kept."""
+MOST_TEXT_BYTES = 128_000_000
+"""Texts of docs that are kept; others are read again for each search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The picks of some tasks through training."""
+
+    found: tuple[PickHistory, ...]
+    damaged: dict[Path, str]
+    """Damaged records, whose checkpoints are left out, with the reasons."""
+
+
+class QuestionReader:
+    """Reads questions of one folder; may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._index: ResultsIndex | None = None
+        self._histories: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Histories] = OrderedDict()
+        self._texts: OrderedDict[str, DocTexts] = OrderedDict()
+        self._text_bytes = 0
+
+    def histories(
+        self, index: ResultsIndex, tasks: Sequence[str] = (), series: Sequence[str] = ()
+    ) -> Histories:
+        """Return the picks of the tasks and series that match. Arguments, errors as of `read_histories`."""
+        key = tuple(tasks), tuple(series)
+        with self._lock:
+            if index is not self._index:
+                self._index = index
+                self._histories.clear()
+            if key not in self._histories:
+                damaged: dict[Path, str] = {}
+                found = read_histories(index, tasks, series, damaged=damaged)
+                self._histories[key] = Histories(tuple(found), damaged)
+                if len(self._histories) > MOST_SELECTIONS:
+                    self._histories.popitem(last=False)
+            self._histories.move_to_end(key)
+            return self._histories[key]
+
+    def having(
+        self, results: ResultsFolder, histories: Sequence[PickHistory], words: str
+    ) -> list[npt.NDArray[np.bool_]]:
+        """Return by task [D] whether each of the words stands in a doc; docs of damaged records have none."""
+        import numpy as np
+
+        found = []
+        for history in histories:
+            texts = self._texts_of(results, history.docs_id)
+            docs = texts.having(words) if texts is not None else np.zeros(0, np.int64)
+            found.append(np.isin(history.doc_id, docs))
+        return found
+
+    def prepare(self, results: ResultsFolder, histories: Sequence[PickHistory]) -> None:
+        """Read the texts of docs before somebody searches in them."""
+        for history in histories:
+            self._texts_of(results, history.docs_id)
+
+    def _texts_of(self, results: ResultsFolder, docs_id: str) -> DocTexts | None:
+        with self._lock:
+            if docs_id in self._texts:
+                self._texts.move_to_end(docs_id)
+                return self._texts[docs_id]
+        try:
+            texts = read_doc_texts(results, docs_id)
+        except ResultsError:
+            return None
+        with self._lock:
+            self._texts[docs_id] = texts
+            self._text_bytes += texts.n_bytes
+            while self._text_bytes > MOST_TEXT_BYTES:
+                self._text_bytes -= self._texts.popitem(last=False)[1].n_bytes
+        return texts

@@ -1,0 +1,33 @@
+"""Read the log of a checkpoint, for people."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from milepost.errors import ResultsError
+from milepost.store import safe_paths as inside
+from milepost.store.folder import ResultsFolder
+
+LOG = "evaluation.log"
+MOST_BYTES = 500_000
+"""Of a longer log, the end is read."""
+_WARNING = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL)\b")
+
+
+class LogLine(NamedTuple):
+    """A line of a log."""
+
+    text: str
+    is_warning: bool
+
+
+def read_log_lines(results: ResultsFolder, series: str, checkpoint: str) -> list[LogLine]:
+    """Return the lines of a checkpoint's log, of a long one those at its end; empty without a log."""
+    path = results.log_folder(series, checkpoint) / LOG
+    try:
+        data = inside.read_bytes(path)
+    except (OSError, ResultsError):
+        return []
+    lines = data[-MOST_BYTES:].decode("utf-8", "replace").splitlines()
+    return [LogLine(line, bool(_WARNING.match(line))) for line in lines]

@@ -1,0 +1,29 @@
+"""Name the damaged records that a page leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from milepost.language import _
+from milepost.report.blocks import Line
+from milepost.report.table import Cell
+from milepost.safe_text import printable
+
+
+def damage_lines(damaged: Mapping[str, str]) -> list[Line]:
+    """Return a line per damaged record: its place, and the reason."""
+    return [
+        Line(
+            (
+                Cell(_("damaged and left out:"), "problem"),
+                Cell(f" {printable(place)}: {printable(reason)}"),
+            )
+        )
+        for place, reason in damaged.items()
+    ]
+
+
+def places(damaged: Mapping[Path, str], results: Path) -> dict[str, str]:
+    """Return the records by their places in the results folder."""
+    return {path.relative_to(results).as_posix(): reason for path, reason in damaged.items()}
