@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.called import milepost
 
-HEAVY = ("torch", "transformers", "lm_eval", "altair", "pandas")
+HEAVY = ("torch", "transformers", "lm_eval", "pandas")
 
 
 @contextmanager
