@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ class View:
 
     index: LiveIndex
     progress: Progress
-    questions: QuestionReader
+    questions: QuestionReader = field(default_factory=QuestionReader)
     baselines: Path | None = None
     """The file of published scores that `serve --baselines` was given."""
 
