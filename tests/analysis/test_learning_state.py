@@ -15,6 +15,7 @@ from milepost.analysis.training import TrainedCurve
 from tests.analysis.made import accuracy
 
 RISING = [0.25, 0.4, 0.6, 0.8, 0.9]
+NOISY = [0.6, 0.62, 0.61, 0.6, 0.615]
 FLAT = [0.25, 0.26, 0.24, 0.25, 0.255]
 
 
@@ -52,7 +53,7 @@ def trained(values: list[float], *, n: int = 400, tested: bool = True, **changes
         (trained(FLAT, improved=False), "at chance"),
         (trained(RISING, regressed=True), "worse than its best"),
         (trained(RISING, plateau_since=2), "plateau"),
-        (trained(RISING, plateau_since=0, improved=False), "no improvement shown"),
+        (trained(NOISY, plateau_since=0, improved=False), "no improvement shown"),
         (trained(RISING), "still learning"),
     ],
 )

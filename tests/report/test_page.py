@@ -76,7 +76,8 @@ def test_a_report_holds_charts_tables_and_how_it_was_measured(report: str) -> No
 
 
 def test_a_chart_page_has_its_title_once_and_its_marks_explained() -> None:
-    page = chart_page(curve(rows([measurement(step=s) for s in (1, 2)]), title="A & B"))
+    values = ((1, 0.3), (2, 0.7))
+    page = chart_page(curve(rows([measurement(step=s, value=v) for s, v in values]), title="A & B"))
     text = Reader(page).text
     assert text.count("A & B") == 2  # the window's title and the heading
     assert "shaded: 95 % interval · dashed: chance · ringed: best" in text

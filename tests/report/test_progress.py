@@ -43,10 +43,10 @@ def test_the_published_mmlu_curve_is_told_as_a_habit_by_show_and_signal(
         "fill_in", published["mmlu_fill_in_percent"], published["mmlu_fill_in_n"], chance=None
     )
     results = write_results(tmp_path / "results", [*letters, *cloze])
-    said = "inside the constant-answer band, no improvement shown"
+    said = "at chance: inside the constant-answer band, no improvement shown"
     assert said in milepost("show", results).out
     (told,) = [line for line in milepost("signal", results).out.splitlines() if line.startswith("mmlu")]
-    assert f"at chance: {said}" in told
+    assert said in told
     (real,) = [line for line in milepost("signal", results).out.splitlines() if line.startswith("fill_in")]
     assert "watch: improves" in real
     summary = json.loads(milepost("show", results, "--summary", "--json").out)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from milepost.analysis.comparison_notes import comparison_notes
 from milepost.analysis.matching import DocPair, MatchedModels, Uncompared
+from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.analysis.verdicts import MetricDifference, Verdict, compare_family
 from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types import Measurement
@@ -29,7 +30,7 @@ class Comparison:
     """Another model compared with the original."""
 
     tasks: tuple[MetricDifference, ...]
-    """The first metric of each task that is in no group, and of each outermost group."""
+    """The main metrics of each task that is in no group, and of each outermost group: the first, and F1."""
     subjects: tuple[MetricDifference, ...]
     """The first metric of every task and group inside a group."""
     others: tuple[MetricDifference, ...]
@@ -40,8 +41,17 @@ class Comparison:
     """Differences between the two evaluations."""
 
     def of(self, verdict: Verdict) -> list[str]:
-        """Return the names of the tasks with this verdict."""
-        return [difference.task for difference in self.tasks if difference.verdict == verdict]
+        """Return the names of the tasks with this verdict; of a second main metric, with the metric."""
+        return [name for name, difference in self.by_name.items() if difference.verdict == verdict]
+
+    @property
+    def by_name(self) -> dict[str, MetricDifference]:
+        """The main metrics: the first of a task by the task's name, another by `squadv2 f1`."""
+        found: dict[str, MetricDifference] = {}
+        for each in self.tasks:
+            name = each.task if each.task not in found else f"{each.task} {each.metric}"
+            found[name if name not in found else f"{name} ({each.filter})"] = each
+        return found
 
     def hurt_most(self, count: int = 10) -> list[MetricDifference]:
         """Return the tasks inside groups that lost most, the worst first; only tasks with a loss."""
@@ -76,7 +86,8 @@ def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
             if isinstance(pair, Uncompared):
                 uncompared.append(pair)
                 continue
-            family = "others" if place else "subjects" if inside else "tasks"
+            is_main = place == 0 or is_shown_beside_first(measured.metric)
+            family = "subjects" if inside else "tasks" if is_main else "others"
             families[family].append((measured, pair))
     return Comparison(
         **{family: tuple(compare_family(pairs)) for family, pairs in families.items()},

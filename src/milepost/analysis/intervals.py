@@ -219,7 +219,7 @@ def _of_perplexity(value: float, stderr: float, n: int, lowest: float) -> Interv
 
 
 def _range(metric: str, doc_range: tuple[float, float] | None) -> tuple[float, float]:
-    lowest, highest = value_range(metric)
+    lowest, highest = value_range(metric, doc_range or ())
     if doc_range is not None and math.isinf(_width(metric)):
         low, high = doc_range
         lowest = max(lowest, 0.0) if low >= 0 else lowest

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from milepost.analysis.metric_kinds import is_ratio_scale
-from milepost.analysis.signal import rate
-from milepost.analysis.task_signal import points_of
+from milepost.analysis.standing import standing
 from milepost.analysis.training import TrainedCurve
 
 LearningState = Literal[
@@ -24,29 +22,22 @@ LearningState = Literal[
 def learning_state(trained: TrainedCurve) -> LearningState:
     """Return where a curve stands at its last checkpoint.
 
-    The tests are those of `milepost show` (gain, plateau and fall over the same docs, the band of constant
-    answers) and of `milepost signal` (at chance). What makes the others meaningless comes first. A curve
-    without stored docs is rated by its values alone.
+    The verdict is that of `analysis.standing`; the tests of `milepost show` over the same docs add plateau
+    and fall, and the gain of a curve with too few checkpoints for a trend.
 
     Args:
         trained: has at least one value.
     """
-    measured, progress = trained.curve.measured, trained.progress
-    if len(measured) < 2:
+    shown, progress = standing(trained.curve), trained.progress
+    if shown is None or shown.verdict == "one checkpoint":
         return "one checkpoint only"
-    rating = rate(points_of(measured, is_ratio=is_ratio_scale(trained.curve.metric)))
-    if rating.verdict == "too few docs" or (progress is not None and progress.too_few_docs):
+    if shown.verdict == "too few docs" or (progress is not None and progress.too_few_docs):
         return "too few docs to tell"
-    if trained.curve.in_band:
-        return "inside the constant-answer band"
-    if rating.verdict == "at chance":
-        return "at chance"
-    if progress is None:
-        if rating.worsened:
-            return "worse than its best"
-        return "still learning" if rating.improved else "no improvement shown"
-    if progress.regressed:
+    if shown.at_chance:
+        return "inside the constant-answer band" if trained.curve.in_band else "at chance"
+    if shown.verdict == "got worse" or (progress is not None and progress.regressed):
         return "worse than its best"
-    if progress.plateau_since and progress.improved:
-        return "plateau"
-    return "still learning" if progress.improved else "no improvement shown"
+    if shown.improved:
+        return "plateau" if progress is not None and progress.plateau_since else "still learning"
+    gains = shown.verdict == "too few checkpoints" and progress is not None and progress.improved
+    return "still learning" if gains else "no improvement shown"

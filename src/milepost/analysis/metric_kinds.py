@@ -6,6 +6,7 @@ Names are lm_eval's (lm_eval/api/metrics.py). A metric that is not listed here i
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 _INF = math.inf
 
@@ -34,6 +35,12 @@ _RANGES = {
     "ter": (0.0, _INF),
 }
 
+FEWEST_CHECKPOINTS = 4
+"""Fewest checkpoints for a trend of an accuracy, whose noise from docs is known: three points rise by luck
+once in six times."""
+FEWEST_CHECKPOINTS_OF_OTHERS = 6
+"""Fewest checkpoints for a trend of any other metric, which need these to show its noise."""
+
 _EXACT = frozenset({"exact_match", "em"})
 
 
@@ -42,11 +49,21 @@ def is_proportion(metric: str) -> bool:
     return metric in _EXACT or metric == "acc" or metric.startswith("acc_")
 
 
-def value_range(metric: str) -> tuple[float, float]:
-    """Return the lowest and highest possible value; infinite if unbounded or unknown."""
+def is_shown_beside_first(metric: str) -> bool:
+    """Return whether a metric is a task's main one besides the first: F1, by which squadv2 is read."""
+    return metric == "f1"
+
+
+def value_range(metric: str, values: Iterable[float] = ()) -> tuple[float, float]:
+    """Return the lowest and highest possible value; infinite if unbounded or unknown.
+
+    Args:
+        values: some of the metric's; F1 is a share for most tasks, and points of a hundred for squadv2.
+    """
     if is_proportion(metric):
         return 0.0, 1.0
-    return _RANGES.get(metric, (-_INF, _INF))
+    low, high = _RANGES.get(metric, (-_INF, _INF))
+    return (low, 100.0) if high == 1.0 and any(value > 1.0 for value in values) else (low, high)
 
 
 def is_ratio_scale(metric: str) -> bool:

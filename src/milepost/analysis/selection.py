@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.errors import ResultsError
 from milepost.language import Phrase
 from milepost.name_matching import close_names, matches
@@ -42,11 +43,13 @@ def overview(rows: Sequence[Measured]) -> list[Measured]:
 
 
 def main_metrics(rows: Sequence[Measured]) -> list[Measured]:
-    """Return one metric per task: the metric (and filter) that the task lists first."""
+    """Return the metric (and filter) that each task lists first, and F1 beside it."""
     main: dict[str, tuple[str, str]] = {}
     for row in rows:
         main.setdefault(row.task, (row.metric, row.filter))
-    return [row for row in rows if main[row.task] == (row.metric, row.filter)]
+    return [
+        row for row in rows if main[row.task] == (row.metric, row.filter) or is_shown_beside_first(row.metric)
+    ]
 
 
 def summary_rows(

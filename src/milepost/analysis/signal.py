@@ -30,13 +30,11 @@ from milepost.analysis import trend
 from milepost.analysis.improvement import FEWEST_ANSWERS
 from milepost.analysis.intervals import Z95
 from milepost.analysis.mean_test import FEWEST_DOCS
+from milepost.analysis.metric_kinds import FEWEST_CHECKPOINTS, FEWEST_CHECKPOINTS_OF_OTHERS
 from milepost.analysis.ranks import spearman
 
 Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"]
 
-FEWEST = 4
-"""Fewest checkpoints to rate an accuracy: three points rise by luck once in six times. Its noise from docs is
-known; any other metric needs `trend.FEWEST` checkpoints to show its noise."""
 LAST = 5
 """Most checkpoints that are averaged at either end of a series."""
 Z_TREND = 1.645
@@ -75,7 +73,7 @@ class Points:
     @property
     def fewest_checkpoints(self) -> int:
         """Fewest checkpoints for any statement."""
-        return FEWEST if self.is_accuracy else trend.FEWEST
+        return FEWEST_CHECKPOINTS if self.is_accuracy else FEWEST_CHECKPOINTS_OF_OTHERS
 
     def rated(self) -> npt.NDArray[np.float64]:
         """Return [N] the numbers to rate: the values, or their logarithms."""
@@ -143,13 +141,13 @@ class Rating:
 
     @property
     def improved(self) -> bool:
-        """True if it got better steadily and beyond its noise."""
-        return self.gain_sigmas > Z95 and self.steady > 0
+        """True if it is above chance and got better steadily, beyond its noise."""
+        return self.verdict == "watch" and self.gain_sigmas > Z95
 
     @property
     def worsened(self) -> bool:
-        """True if it got worse steadily and beyond its noise."""
-        return self.gain_sigmas < -Z95 and self.steady < 0
+        """True if it is above chance and got worse steadily, beyond its noise."""
+        return self.verdict == "watch" and self.gain_sigmas < -Z95
 
 
 def rate(points: Points, last: int = LAST) -> Rating:
@@ -224,7 +222,8 @@ def _sigmas(gain: float, values: npt.NDArray[np.float64], errors: npt.NDArray[np
 def _steady(points: Points, values: npt.NDArray[np.float64]) -> int:
     if len(values) >= trend.FEWEST:
         return trend.direction(values)
-    rank = spearman(points.steps, values) if points.is_accuracy and len(values) >= FEWEST else None
+    has_rank = points.is_accuracy and len(values) >= FEWEST_CHECKPOINTS
+    rank = spearman(points.steps, values) if has_rank else None
     is_steady = rank is not None and abs(rank) * math.sqrt(len(values) - 1) > Z_TREND
     return int(math.copysign(1, rank)) if rank is not None and is_steady else 0
 
@@ -245,6 +244,7 @@ def _with_verdict(
     draft: Rating, points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
 ) -> Rating:
     verdict: Verdict
+    moves = abs(draft.gain_sigmas) > Z95 and draft.steady * draft.gain_sigmas > 0
     if draft.n_checkpoints < points.fewest_checkpoints:
         verdict = "too few checkpoints"
         fewest = points.fewest_checkpoints
@@ -252,9 +252,11 @@ def _with_verdict(
     elif points.n < points.fewest_docs:
         verdict, reason = "too few docs", f"fewer than {points.fewest_docs}"
     elif not _is_above(points, draft, values, errors):
-        verdict, reason = "at chance", f"{_where(draft, points)}, {_way(draft)}"
-    elif draft.improved or draft.worsened:
-        verdict, reason = "watch", _way(draft)
+        verdict = "at chance"
+        reason = f"{_where(draft, points)}, {f'moves, {_ends(draft)}' if moves else 'no improvement shown'}"
+    elif moves:
+        way = "improves" if draft.gain_sigmas > 0 else "gets worse"
+        verdict, reason = "watch", f"{way}, {_ends(draft)}"
     else:
         above = "above chance, but " if points.chance is not None else ""
         verdict, reason = "too noisy at this scale", f"{above}no trend beyond its noise"
@@ -314,10 +316,5 @@ def _where(draft: Rating, points: Points) -> str:
     return "not above chance"
 
 
-def _way(draft: Rating) -> str:
-    ends = f"{draft.start:.4g} → {draft.level:.4g}"
-    if draft.improved:
-        return f"improves, {ends}"
-    if draft.worsened:
-        return f"gets worse, {ends}"
-    return "no improvement shown"
+def _ends(draft: Rating) -> str:
+    return f"{draft.start:.4g} → {draft.level:.4g}"

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
-from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale
 from milepost.analysis.pick_bias import PickBias, pick_bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
+from milepost.analysis.standing import joined, points_of
 from milepost.types import Measurement, PickCounts, Picks
 
 CurveKey = tuple[str, str, str, str]
@@ -106,40 +106,8 @@ class _Curve:
         if measured.value is not None and math.isfinite(measured.value):
             self.known.append(measured)
 
-    @property
-    def joined(self) -> list[Measurement]:
-        """The measurements with as many docs as the last; others are not points of the same curve."""
-        return _alike(self.known)
-
     def points(self) -> Points:
-        return points_of(self.known, is_ratio=self.is_ratio or is_ratio_scale(self.known[0].metric))
-
-
-def points_of(known: Sequence[Measurement], *, is_ratio: bool) -> Points:
-    """Return the points of one curve.
-
-    Args:
-        known: measurements of one metric, by step, that have a value; those of another number of docs than
-            the last are left out.
-        is_ratio: as of `Points`.
-    """
-    joined = _alike(known)
-    first = joined[0]
-    return Points(
-        steps=tuple(i if point.step is None else point.step for i, point in enumerate(joined)),
-        values=tuple(point.value for point in joined if point.value is not None),
-        n=first.n,
-        stderr=tuple(point.stderr for point in joined),
-        is_accuracy=is_proportion(first.metric),
-        higher_is_better=bool(first.higher_is_better),
-        is_ratio=is_ratio,
-        chance=first.chance,
-        constant=first.constant if first.fixed_choices else None,
-    )
-
-
-def _alike(known: Sequence[Measurement]) -> list[Measurement]:
-    return [measured for measured in known if measured.n == known[-1].n]
+        return points_of(joined(self.known), is_ratio=self.is_ratio)
 
 
 def _task_signal(
@@ -157,8 +125,8 @@ def _task_signal(
         )
         for curve in curves
     )
-    improved = [metric for metric in metrics if metric.rating.improved and metric.rating.verdict == "watch"]
-    latest = curves[0].joined[-1]
+    improved = [metric for metric in metrics if metric.rating.improved]
+    latest = curves[0].known[-1]
     return TaskSignal(
         series=latest.series,
         task=latest.label,

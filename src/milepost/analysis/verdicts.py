@@ -48,6 +48,8 @@ class MetricDifference:
     """The smallest difference that such docs show in four of five samples, with Holm's adjustment over its
     family; infinite if they cannot show any."""
     docs: DocCount
+    in_percent: bool
+    """True if a right doc counts 100, as in squadv2."""
     flips: Flips | None
     """Docs right for one model and wrong for the other; None unless docs are right or wrong."""
 
@@ -91,6 +93,7 @@ def _compare(measured: Measurement, pair: DocPair, alpha: float) -> MetricDiffer
         verdict="not distinguishable",
         smallest=paired.smallest,
         docs=pair.docs,
+        in_percent=pair.in_percent,
         flips=changed,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from milepost.analysis.row import Row
+from milepost.analysis.standing import best_row, standing
 from milepost.analysis.training import GroupExtremes, TrainedCurve
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
@@ -74,7 +75,7 @@ def _texts(trained: TrainedCurve) -> list[str]:
         _value_at(rows[0]),
         _value_at(rows[-1]),
         gain_text(trained),
-        _value_at(best),
+        NOT_MEASURED if best_row(curve) is None else _value_at(best),
         _as_good(trained),
         _value_at(worst),
         number(_mean(rows), metric),
@@ -83,21 +84,21 @@ def _texts(trained: TrainedCurve) -> list[str]:
 
 
 def _verdict(trained: TrainedCurve) -> str:
-    progress = trained.progress
-    if len(trained.curve.measured) < 2:
+    """Return the verdict of `analysis.standing`, then what the docs add to it."""
+    progress, shown = trained.progress, standing(trained.curve)
+    assert shown is not None  # `read_training` leaves out metrics without a better and a worse
+    if shown.verdict == "one checkpoint":
         return "one checkpoint only"
-    if progress is not None and progress.too_few_docs:
+    if shown.verdict == "too few docs" or (progress is not None and progress.too_few_docs):
         return TOO_FEW
-    if trained.curve.in_band:
-        return "inside the constant-answer band, no improvement shown"
-    if progress is None:
-        return ""
-    if progress.plateau_since == 0 and not progress.improved:
-        return "no improvement shown"
-    parts = ["improved"] if progress.improved else []
-    if progress.regressed:
+    if shown.at_chance:
+        return f"at chance: {shown.reason}"
+    parts: list[str] = [shown.verdict]
+    if shown.verdict == "too few checkpoints" and progress is not None and progress.improved:
+        parts.append("the last is better than the first")
+    if progress is not None and progress.regressed:
         parts.append("worse than its best")
-    if progress.plateau_since:  # 0: the test of last against first alone shows it
+    if progress is not None and shown.improved and progress.plateau_since:
         since = _label(trained.row(progress.plateau_since))
         parts.append(f"no checkpoint since {since} is better than it")
     return ", ".join(parts)
@@ -125,7 +126,7 @@ def gain_text(trained: TrainedCurve) -> str:
 
 def _as_good(trained: TrainedCurve) -> str:
     progress = trained.progress
-    if progress is None or progress.too_few_docs:
+    if progress is None or progress.too_few_docs or best_row(trained.curve) is None:
         return NOT_MEASURED
     others = [_label(trained.row(place)) for place in progress.as_good if place != progress.best]
     if not others:
@@ -161,11 +162,12 @@ def _mean(rows: Sequence[Row]) -> float:
 
 
 def _record(trained: TrainedCurve) -> dict[str, Any]:
-    curve, progress = trained.curve, trained.progress
+    curve, progress, shown = trained.curve, trained.progress, standing(trained.curve)
     best, worst = best_and_worst(trained)
     return {
         "series": curve.series,
-        "task": curve.task,
+        "task": curve.rows[0].task,
+        "variant": curve.rows[0].variant,
         "metric": curve.metric,
         "filter": curve.filter,
         "first": _point(curve.measured[0]),
@@ -174,7 +176,10 @@ def _record(trained: TrainedCurve) -> dict[str, Any]:
         "gain_ci_low": trained.gain_interval[0],
         "gain_ci_high": trained.gain_interval[1],
         "gain_p": progress and progress.gain_p,
-        "improved": progress and progress.improved,
+        "verdict": shown and shown.verdict,
+        "improved": shown and shown.improved,
+        "at_chance": shown and shown.at_chance,
+        "stands_out": shown is not None and shown.best is not None,
         "best": _point(best),
         "too_few_docs": progress and progress.too_few_docs,
         "as_good_as_best": None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.row import Row
+from milepost.analysis.standing import best_row
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
     NO_NUMBER,
@@ -49,7 +50,7 @@ def legend(tables: Sequence[Table]) -> str:
     marks = {
         "± is half of the 95 % interval": any("±" in text for text in texts),
         "−a +b are its two halves where they differ": any("+" in text for text in texts),
-        "* is the best of its column": any(cell.tone == "best" for cell in shown),
+        "* is the best of its column, where one stands out": any(cell.tone == "best" for cell in shown),
         CONSTANT_MEANS: "constant" in levels,
         f"{NO_NUMBER}: no number can be given": NO_NUMBER in texts,
         "(dtype): computed in another one than the rest of its column": any("(" in text for text in texts),
@@ -93,11 +94,11 @@ def _column(curve: Curve, *, with_shots: bool) -> Column:
 
 
 def value_cells(curve: Curve) -> CellRow:
-    """Return the values of a curve with their intervals; the best has a star."""
-    best = curve.best.value if curve.best is not None and len(curve.measured) > 1 else None
+    """Return the values of a curve with their intervals; the best has a star, where one stands out."""
+    best = best_row(curve)
     usual = _usual_dtype(curve)
     return tuple(
-        Cell(f"* {text}", "best") if best is not None and row.value == best else Cell(text)
+        Cell(f"* {text}", "best") if best is not None and row.value == best.value else Cell(text)
         for row in curve.rows
         for text in [_value(row) + _other_dtype(row, usual)]
     )

@@ -36,10 +36,17 @@ def test_noise_around_chance_stays_small_in_the_picture() -> None:
     assert (max(noise) - min(noise)) / (axis.high - axis.low) < 0.15
 
 
-def test_a_perplexity_axis_spans_a_fifth_of_its_largest_value() -> None:
+def test_a_perplexity_axis_is_log_and_spans_a_factor_of_one_and_a_quarter() -> None:
     axis = y_axis(rows([perplexity(value=v, step=i) for i, v in enumerate((12.1, 12.0, 11.9))]))
-    assert not axis.log
-    assert axis.high - axis.low == pytest.approx(0.2 * 12.1)
+    assert axis.log
+    assert axis.high / axis.low == pytest.approx(1.25)
+    assert len(axis.ticks) >= 2
+    assert all(axis.low <= tick <= axis.high for tick in axis.ticks)
+
+
+def test_f1_in_points_of_a_hundred_has_an_axis_that_shows_it() -> None:
+    found = [measurement(metric="f1", value=v, stderr=1.0, step=i) for i, v in enumerate((8.0, 40.0))]
+    assert y_axis(rows(found)).high >= 40
 
 
 def test_perplexities_that_fall_by_a_factor_of_ten_get_a_log_axis() -> None:

@@ -33,7 +33,7 @@ def test_there_is_a_panel_per_task_with_its_name_metric_and_best() -> None:
     first, second = spec_of(found)["concat"]
     assert first["title"]["text"] == ["hellaswag"]
     assert first["title"]["subtitle"] == ["acc ↑ · best 0.4000 ± 0.0304 at step 2"]
-    assert second["title"]["subtitle"] == ["word_perplexity ↓ · 9.5000"]
+    assert second["title"]["subtitle"] == ["word_perplexity ↓ (log) · 9.5000"]
 
 
 def test_each_panel_has_its_own_y_axis_and_an_accuracy_axis_spans_a_fifth() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import vl_convert
 
 from milepost.analysis import rows
 from milepost.analysis.row import Row
+from milepost.report.charts.curves import curve
 from milepost.report.charts.first_last import first_last
 from milepost.report.charts.heat_map import heat_map
+from milepost.report.vega import vegalite_version
 from tests.analysis.made import mmlu, perplexity, rising
 
 STEPS = list(range(1000, 28_000, 1000))
@@ -51,8 +55,47 @@ def test_bars_are_the_first_and_the_last_checkpoint_with_their_intervals() -> No
     firsts = {row.task: row for row in SUBJECTS if row.step == STEPS[0]}
     for bar in bars:
         assert bar["ci_low"] <= bar["value"] <= bar["ci_high"]
-        if bar["when"] == "first":
+        if bar["when"].startswith("first"):
             assert bar["value"] == firsts[bar["task"]].value
+
+
+def test_the_legend_of_bars_names_the_steps() -> None:
+    encoding = first_last(SUBJECTS).to_dict()["vconcat"][0]["layer"][0]["encoding"]
+    assert encoding["color"]["scale"]["domain"] == ["first: step 1000", "last: step 27000"]
+
+
+def test_a_heat_map_is_centred_at_chance_and_a_perplexity_has_a_log_scale() -> None:
+    color = heat_map(SUBJECTS).to_dict()["vconcat"][0]["encoding"]["color"]
+    assert (color["field"], color["scale"]["domainMid"]) == ("from_chance", 0)
+    low, high = color["scale"]["domain"]
+    assert low == -high
+    texts = rows([perplexity(value=v, step=i) for i, v in enumerate((5000.0, 100.0, 20.0))])
+    assert heat_map(texts).to_dict()["vconcat"][0]["encoding"]["color"]["scale"]["type"] == "log"
+
+
+def test_a_heat_map_has_each_group_above_its_tasks() -> None:
+    every = rows(mmlu(STEPS))
+    ordered = order_of(heat_map(every))
+    parents = {row.task: row.parents for row in every}
+    assert ordered[0] == "mmlu"
+    head = ""
+    for task in ordered[1:]:
+        if len(parents[task]) == 1:
+            head = task
+        else:
+            assert parents[task][-1] == head
+
+
+@pytest.mark.parametrize("n_tasks", [2, 24, 57])
+def test_pictures_fit_a_page_of_1280_pixels(n_tasks: int) -> None:
+    few = STEPS[:2]
+    names = {f"mmlu_subject_{i:02}" for i in range(n_tasks)}
+    shown = [row for row in rows(mmlu(few)) if row.task in names]
+    for chart in (curve(shown), heat_map(shown), first_last(shown)):
+        svg = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=vegalite_version())
+        width = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
+        assert width is not None
+        assert float(width.group(1)) <= 1280
 
 
 def test_bars_begin_at_zero_so_that_lengths_compare() -> None:

@@ -15,7 +15,10 @@ an accuracy axis spans 0.2 or more."""
 _PADDING = 0.06
 _NO_TICK_ABOVE = 0.03
 """Share of the axis at its top where a tick's label would push the panel's title up."""
-_LOG_FROM_RATIO = 10.0
+_SMALLEST_RATIO = 1.25
+"""A log axis spans at least this factor."""
+_POWERS_FROM_RATIO = 10.0
+"""Ticks of a log axis that spans less are at equal distances in the metric."""
 
 
 class YAxis(NamedTuple):
@@ -30,21 +33,23 @@ class YAxis(NamedTuple):
 def y_axis(rows: Sequence[Row], *, also: Sequence[float] = ()) -> YAxis:
     """Return the y axis of one panel: it shows every value, band and chance line, with a margin.
 
-    It spans at least `SMALLEST_SHARE`, and does not leave the metric's range. A perplexity whose values
-    differ by more than a factor of 10 gets a log axis, on which equal ratios are equal distances.
+    It spans at least `SMALLEST_SHARE`, and does not leave the metric's range. A perplexity gets a log axis:
+    equal ratios are equal distances.
 
     Args:
         rows: of one metric; at least one.
         also: more values that it shows.
     """
-    lowest, highest = value_range(rows[0].metric)
-    shown = [*_shown(rows), *also] or [max(lowest, 0.0)]
+    values = [*_shown(rows), *also]
+    lowest, highest = value_range(rows[0].metric, values)
+    shown = values or [max(lowest, 0.0)]
     low, high = min(shown), max(shown)
-    if is_ratio_scale(rows[0].metric) and low > 0 and high / low > _LOG_FROM_RATIO:
-        air = (high / low) ** _PADDING
+    if is_ratio_scale(rows[0].metric) and low > 0:
+        air = max((high / low) ** _PADDING, math.sqrt(_SMALLEST_RATIO * low / high))
         low, high = low / air, high * air
         top = high / (high / low) ** _NO_TICK_ABOVE
-        return YAxis(low, high, log=True, ticks=log_ticks(low, top))
+        ticks = log_ticks(low, top) if high / low > _POWERS_FROM_RATIO else linear_ticks(low, top)
+        return YAxis(low, high, log=True, ticks=ticks)
     span = _least_span(low, high, lowest, highest)
     air = (high - low) * _PADDING
     low, high = _widened(low - air, high + air, span, lowest, highest)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
-from milepost.analysis.metric_kinds import is_proportion
+from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.verdicts import MetricDifference
+from milepost.report.charts.axes import linear_ticks, log_ticks
 from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
 from milepost.report.comparison.study import Study
 from milepost.report.formatting import metric_name, wrapped
@@ -46,27 +48,43 @@ def comparison_chart(study: Study) -> alt.VConcatChart | None:
         config=LIGHT,
         padding=14,
     )
-    return chart.resolve_scale(color="independent", shape="independent")
+    # A shared offset has the height of the first panel's rows, and pushes markers of another into other rows.
+    return chart.resolve_scale(color="independent", shape="independent", yOffset="independent")
 
 
 # ---- differences ---------------------------------------------------------------------------------------
 
 
 def _difference_panels(study: Study) -> list[alt.LayerChart]:
-    """Return a panel of shares, in points, and one of other metrics, in % of the original."""
+    """Return a panel of scores, in points, one of perplexities, as ratios, and one of others, in per cent."""
     compared = [
         (study.label(variant.model), one) for variant in study.variants for one in variant.comparison.tasks
     ]
-    points = [(name, one) for name, one in compared if is_proportion(one.metric)]
-    relative = [(name, one) for name, one in compared if not is_proportion(one.metric) and one.original != 0]
+    points = [(name, one) for name, one in compared if _top(one) is not None]
+    ratios = [(name, one) for name, one in compared if is_ratio_scale(one.metric) and one.original > 0]
+    relative = [
+        (name, one)
+        for name, one in compared
+        if _top(one) is None and not is_ratio_scale(one.metric) and one.original != 0
+    ]
     panels = []
     if points:
-        rows = [_record(name, one, 100.0) for name, one in points]
+        rows = [_record(name, one, 100.0 / (_top(one) or 1.0)) for name, one in points]
         panels.append(_forest(study, rows, "difference in points of a hundred (right of 0 is better)"))
+    if ratios:
+        rows = [_ratio(_record(name, one, 1.0 / one.original)) for name, one in ratios]
+        title = "perplexity as a multiple of the original's (left of 1 is better)"
+        panels.append(_forest(study, rows, title, same=1.0))
     if relative:
         rows = [_record(name, one, 100.0 / abs(one.original)) for name, one in relative]
-        panels.append(_forest(study, rows, "change in % of the original; for perplexities, less is better"))
+        panels.append(_forest(study, rows, "change in % of the original"))
     return panels
+
+
+def _top(one: MetricDifference) -> float | None:
+    """Return the best possible value of a metric that has one, such as 1, or 100 for a score in per cent."""
+    top = 100.0 if one.in_percent else value_range(one.metric)[1]
+    return top if one.higher_is_better and math.isfinite(top) else None
 
 
 def _record(variant: str, one: MetricDifference, unit: float) -> dict[str, Any]:
@@ -82,7 +100,19 @@ def _record(variant: str, one: MetricDifference, unit: float) -> dict[str, Any]:
     }
 
 
-def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str) -> alt.LayerChart:
+def _ratio(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with ratios in place of relative differences; no interval that reaches to 0."""
+    low, high = record["low"], record["high"]
+    ends = (None, None) if low is None or high is None or low <= -1 else (1 + low, 1 + high)
+    return record | {"difference": 1 + record["difference"], "low": ends[0], "high": ends[1]}
+
+
+def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: float = 0.0) -> alt.LayerChart:
+    """Return a marker with its interval for each row.
+
+    Args:
+        same: where equal models stand: 0, or 1 on a log axis of ratios.
+    """
     names = [study.label(variant.model) for variant in study.variants]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     verdicts = [verdict for verdict in _COLORS if any(row["verdict"] == verdict for row in rows)]
@@ -94,23 +124,47 @@ def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str) -> alt.Lay
     shape = alt.Shape(
         "variant:N",
         scale=alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))]),
-        legend=alt.Legend(title=None, orient="top", symbolSize=110) if len(names) > 1 else None,
+        legend=_legend(names) if len(names) > 1 else None,
     )
     y = alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=_LABEL, grid=False))
     offset = alt.YOffset("variant:N", sort=names) if len(names) > 1 else alt.YOffset()
-    x = alt.X("difference:Q", title=title, scale=alt.Scale(zero=True))
+    scale = alt.Scale(type="log", domain=_ratios_shown(rows), nice=False) if same else alt.Scale(zero=True)
+    axis = alt.Axis(values=_ticks(_ratios_shown(rows)), format="~g") if same else alt.Axis()
+    x = alt.X("difference:Q", title=title, scale=scale, axis=axis)
     base = alt.Chart(alt.Data(values=list(rows))).encode(y=y, color=color)
     if len(names) > 1:
         base = base.encode(yOffset=offset)
     return alt.layer(
-        alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(style="chance").encode(x="zero:Q"),
+        alt.Chart(alt.Data(values=[{"same": same}])).mark_rule(style="chance").encode(x="same:Q"),
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2)
-        .encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        .encode(x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x, shape=shape, tooltip=_tooltip()),
         width=_WIDTH,
         height=max(60, _ROW * len(tasks) * max(1, round(0.7 * len(names)))),
     )
+
+
+def _ratios_shown(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Return the ends of a log axis that shows every ratio, its interval, and 1."""
+    shown = [
+        1.0,
+        *(row[end] for row in rows for end in ("difference", "low", "high") if row[end] is not None),
+    ]
+    air = max((max(shown) / min(shown)) ** 0.05, 1.02)
+    return [min(shown) / air, max(shown) * air]
+
+
+def _ticks(ends: Sequence[float]) -> list[float]:
+    low, high = ends
+    return log_ticks(low, high) if high / low > 10 else linear_ticks(low, high)
+
+
+def _legend(names: Sequence[str]) -> alt.Legend:
+    """Return a legend above a panel that is not wider than the panel."""
+    longest = max(map(len, names)) * 7 + 40
+    fitting = max(1, _WIDTH // longest)
+    return alt.Legend(title=None, orient="top", symbolSize=110, columns=min(fitting, len(names)))
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -12,6 +12,7 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
+from milepost.analysis.standing import best_row
 from milepost.report.charts.axes import linear_ticks, log_ticks, y_axis
 from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
 from milepost.report.formatting import metric_heading, plus_minus, wrapped
@@ -143,7 +144,7 @@ def _size(panels: int) -> Size:
         return Size(1, 620, 340)
     if panels in (2, 4):
         return Size(2, 400, 240)
-    return Size(3 if panels <= 24 else 4, 300, 180)
+    return Size(3, 300, 180) if panels <= 24 else Size(4, 200, 140)
 
 
 def name_of(rows: Sequence[Row | Picks], title: str | None = None) -> str:
@@ -178,7 +179,7 @@ def marks(drawn: Iterable[Curve]) -> list[str]:
         "bar: 95 % interval": any(each.rows[0].ci_low is not None for each in drawn if len(each.rows) == 1),
         "dashed: chance": any(each.chance is not None for each in drawn),
         "grey: a constant answer (A, B, ...)": any(each.constant is not None for each in drawn),
-        "ringed: best": any(each.best is not None for each in longer),
+        "ringed: best": any(best_row(each) is not None for each in longer),
     }
     return [meaning for meaning, is_there in meanings.items() if is_there]
 
@@ -224,6 +225,7 @@ def records_of(of: Curve) -> list[dict[str, Any]]:
     """Return what is drawn of a curve: a record per checkpoint."""
     values = [row.value for row in of.rows]
     around = zip([None, *values], [*values[1:], None], strict=False)
+    best = best_row(of)
     return [
         {
             "series": printable(row.series),
@@ -235,7 +237,7 @@ def records_of(of: Curve) -> list[dict[str, Any]]:
             "value_text": None if row.value is None else value_text(row),
             "docs": row.n,
             "alone": row.ci_low is not None and before is None and after is None,
-            "best": len(of.measured) > 1 and row is of.best,
+            "best": row is best,
         }
         for row, (before, after) in zip(of.rows, around, strict=False)
     ]
@@ -343,7 +345,7 @@ def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.Title
 def _best_line(of: Curve) -> str:
     if not of.measured:
         return "no value at any checkpoint"
-    best = of.best if len(of.measured) > 1 else None
+    best = best_row(of)
     if best is None:
         return value_text(of.measured[0]) if len(of.measured) == 1 else ""
     where = f"step {best.step}" if best.step is not None else printable(best.checkpoint)

@@ -13,6 +13,7 @@ from milepost.report.charts.axes import y_axis
 from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
 from milepost.report.formatting import metric_heading
+from milepost.report.notes import listed
 from milepost.safe_text import printable
 
 BAR_HEIGHT = 24
@@ -32,7 +33,14 @@ def first_last(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatC
     """
     found = [each for each in curves(rows) if each.first is not None]
     several = len({row.series for row in rows}) > 1
-    return stacked(found, _panel, _bars, name_series=several, title=heading(name_of(rows, title), WIDTH))
+    return stacked(
+        found,
+        _panel,
+        _bars,
+        name_series=several,
+        title=heading(name_of(rows, title), WIDTH),
+        resolve=alt.Resolve(scale={"color": "independent", "yOffset": "independent"}),
+    )
 
 
 def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerChart:
@@ -40,8 +48,10 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
     tasks = [printable(each.task) for each in sorted(of_panel, key=_gain, reverse=True)]
     shown = [row for each in of_panel for row in _ends(each)]
     axis = y_axis(shown)
-    scale = alt.Scale(domain=[_foot(shown), axis.high], nice=False, zero=False)
-    when = ["first", "last"]
+    scale = alt.Scale(
+        domain=[_foot(shown), axis.high], nice=False, zero=False, type="log" if axis.log else "linear"
+    )
+    when = _names_of_ends(of_panel)
     base = alt.Chart(alt.NamedData(name=data)).encode(
         y=alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=LABEL_PIXELS, ticks=False)),
         yOffset=alt.YOffset("when:N", sort=when, scale=alt.Scale(domain=when, paddingInner=0.1)),
@@ -52,7 +62,12 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
         ],
     )
     bars = base.mark_bar().encode(
-        x=alt.X("low:Q", scale=scale, title=None, axis=alt.Axis(tickCount=6)),
+        x=alt.X(
+            "low:Q",
+            scale=scale,
+            title=None,
+            axis=alt.Axis(values=axis.ticks) if axis.log else alt.Axis(tickCount=6),
+        ),
         x2="value",
         color=alt.Color(
             "when:N",
@@ -85,10 +100,11 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
 
 def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
     foot = _foot([row for each in of_panel for row in _ends(each)])
+    first, last = _names_of_ends(of_panel)
     return [
         {
             "task": printable(each.task),
-            "when": "first" if row is each.first and row is not each.last else "last",
+            "when": first if row is each.first and row is not each.last else last,
             "checkpoint": printable(row.checkpoint),
             "low": foot,
             "value": row.value,
@@ -102,9 +118,29 @@ def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
     ]
 
 
+def _names_of_ends(of_panel: Sequence[Curve]) -> list[str]:
+    """Return `first: step 25` and `last: step 1600`; several steps where those of the tasks differ."""
+    ends = [(each.first, each.last) for each in of_panel]
+    return [
+        f"{name}: {_steps([row for row in rows if row is not None])}"
+        for name, rows in zip(("first", "last"), zip(*ends, strict=True), strict=True)
+    ]
+
+
+def _steps(rows: Sequence[Row]) -> str:
+    places = dict.fromkeys(
+        printable(row.checkpoint) if row.step is None else f"step {row.step}" for row in rows
+    )
+    return listed(list(places))
+
+
 def _foot(shown: Sequence[Row]) -> float:
-    """Return the value at which bars begin: 0, so that lengths compare, unless there are values below."""
-    return min(0.0, y_axis(shown).low)
+    """Return the value at which bars begin: 0, so that lengths compare, unless there are values below.
+
+    A log axis has no 0; its bars begin where it begins.
+    """
+    axis = y_axis(shown)
+    return axis.low if axis.log else min(0.0, axis.low)
 
 
 def _ends(of: Curve) -> list[Row]:

@@ -1,14 +1,20 @@
-"""A heat map: one row per task, one column per checkpoint, for as many tasks as MMLU has subjects."""
+"""A heat map: one row per task, one column per checkpoint, for as many tasks as MMLU has subjects.
+
+Tasks stand below their group. A metric with a chance level is coloured by its distance from it: blue below,
+orange above, white at chance. Any other metric is coloured by its value in Viridis, a perplexity on a log
+scale. The colour-blind can read both scales.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
 from milepost.analysis.curves import Curve, curves
-from milepost.analysis.metric_kinds import value_range
+from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.row import Row
 from milepost.report.charts.curves import heading, name_of, value_text
 from milepost.report.charts.panels import stacked
@@ -25,10 +31,9 @@ SMALLEST_SPAN = 0.2
 
 
 def heat_map(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatChart:
-    """Return a map per series and metric, with tasks from the best at the last checkpoint to the worst.
+    """Return a map per series and metric: groups above their tasks, the best at the last checkpoint first.
 
-    Viridis runs from dark to light evenly, so that it reads in grey and by the colour-blind. A cell that was
-    not measured stays empty.
+    A cell that was not measured stays empty.
 
     Args:
         rows: what to draw; at least one.
@@ -68,8 +73,10 @@ def page_map(found: Sequence[Curve], names: Sequence[str]) -> alt.Chart:
 
 def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
     first = of_map[0].rows[0]
-    found = sorted(of_map, key=_last_value, reverse=True)
+    found = _in_groups(of_map)
     what = metric_heading(first.metric, first.filter, first.higher_is_better)
+    if _has_chance(of_map):
+        what += " · colour: distance from chance"
     return _rectangles(
         found, [printable(each.task) for each in found], data, label_pixels=LABEL_PIXELS
     ).properties(
@@ -81,7 +88,7 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
 
 def _rectangles(found: Sequence[Curve], names: list[str], data: str, *, label_pixels: int) -> alt.Chart:
     places = [step_label(row.step, row.checkpoint) for row in found[0].rows]
-    legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
+    groups = [name for each, name in zip(found, names, strict=True) if each.rows[0].kind == "group"]
     return (
         alt.Chart(alt.NamedData(name=data))
         .mark_rect()
@@ -97,18 +104,69 @@ def _rectangles(found: Sequence[Curve], names: list[str], data: str, *, label_pi
                 "task:N",
                 sort=names,
                 title=None,
-                axis=alt.Axis(labelLimit=label_pixels, labelOverlap=False, ticks=False),
+                axis=alt.Axis(
+                    labelLimit=label_pixels,
+                    labelOverlap=False,
+                    ticks=False,
+                    labelFontWeight={
+                        "condition": {
+                            "test": f"indexof({json.dumps(groups)}, datum.value) >= 0",
+                            "value": "bold",
+                        },
+                        "value": "normal",
+                    },
+                ),
             ),
-            color=alt.Color(
-                "value:Q", scale=alt.Scale(scheme="viridis", domain=_span(found), clamp=True), legend=legend
-            ),
+            color=_color(found),
             tooltip=[
                 alt.Tooltip("task:N"),
                 alt.Tooltip("checkpoint:N"),
                 alt.Tooltip("value_text:N", title="value"),
+                alt.Tooltip("chance:Q"),
             ],
         )
     )
+
+
+def _in_groups(of_map: Sequence[Curve]) -> list[Curve]:
+    """Return the curves with each group above its tasks, and the best at the last checkpoint first."""
+    groups = {each.rows[0].task for each in of_map if each.rows[0].kind == "group"}
+
+    def place(of: Curve) -> tuple[str, ...]:
+        row = of.rows[0]
+        own = (row.task,) if row.kind == "group" else ()
+        return (*(parent for parent in row.parents if parent in groups), *own)
+
+    best = {place(each): _last_value(each) for each in of_map if each.rows[0].kind == "group"}
+
+    def order(of: Curve) -> tuple[tuple[float, str], ...]:
+        inside = place(of)
+        heads = [(-best.get(inside[: i + 1], 0.0), name) for i, name in enumerate(inside)]
+        is_head = of.rows[0].kind == "group"
+        return tuple(heads) if is_head else (*heads, (-_last_value(of), of.task))
+
+    def key(of: Curve) -> tuple[bool, tuple[tuple[float, str], ...]]:
+        return not place(of), order(of)
+
+    return sorted(of_map, key=key)
+
+
+def _has_chance(of_map: Sequence[Curve]) -> bool:
+    return all(each.chance is not None for each in of_map)
+
+
+def _color(of_map: Sequence[Curve]) -> alt.Color:
+    legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
+    low, high = _span(of_map)
+    if _has_chance(of_map):
+        far = max(abs(low), abs(high))
+        scale = alt.Scale(scheme="blueorange", domain=[-far, far], domainMid=0, clamp=True)
+        return alt.Color("from_chance:Q", scale=scale, legend=alt.Legend(**legend.to_dict(), format="+.2~f"))
+    is_log = is_ratio_scale(of_map[0].metric) and low > 0
+    scale = alt.Scale(
+        scheme="viridis", domain=[low, high], clamp=True, type="log" if is_log else alt.Undefined
+    )
+    return alt.Color("value:Q", scale=scale, legend=legend)
 
 
 def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
@@ -121,6 +179,8 @@ def _cells_of(of: Curve, name: str) -> list[dict[str, Any]]:
             "task": name,
             "checkpoint": step_label(row.step, row.checkpoint),
             "value": row.value,
+            "from_chance": None if row.value is None or of.chance is None else row.value - of.chance,
+            "chance": of.chance,
             "value_text": value_text(row),
         }
         for row in of.measured
@@ -128,10 +188,19 @@ def _cells_of(of: Curve, name: str) -> list[dict[str, Any]]:
 
 
 def _span(of_map: Sequence[Curve]) -> list[float]:
-    """Return the ends of the colour scale: the values, widened to the least span of an axis."""
-    values = [row.value for each in of_map for row in each.measured if row.value is not None]
+    """Return the ends of the colour scale: the values, widened to the least span of an axis.
+
+    Distances from chance where every task has that level.
+    """
+    has_chance = _has_chance(of_map)
+    values = [
+        row.value - ((each.chance or 0.0) if has_chance else 0.0)
+        for each in of_map
+        for row in each.measured
+        if row.value is not None
+    ]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    lowest, highest = value_range(of_map[0].metric)
+    lowest, highest = (-1.0, 1.0) if has_chance else value_range(of_map[0].metric, values)
     least = SMALLEST_SPAN * (highest - lowest if highest - lowest < float("inf") else abs(high) or 1.0)
     missing = max(0.0, least - (high - low)) / 2
     return [max(lowest, low - missing), min(highest, high + missing)]

@@ -108,12 +108,14 @@ def _variant(study: Study, variant: Variant) -> dict[str, Any]:
     comparison = variant.comparison
     return {
         **_short(study, variant.model),
-        "verdicts": {each.task: each.verdict for each in comparison.tasks},
+        "verdicts": {name: each.verdict for name, each in comparison.by_name.items()},
         "tasks": [_difference(each) for each in comparison.tasks],
         "subjects": [_difference(each) for each in comparison.subjects],
         "other_figures": [_difference(each) for each in comparison.others],
         "subjects_hurt_most": [each.task for each in comparison.hurt_most()],
-        "examples": {each.task: _examples(each) for each in variant.examples},
+        "examples": {
+            name: _examples(each) for name, each in zip(comparison.by_name, variant.examples, strict=False)
+        },
         "not_compared": [each._asdict() for each in comparison.uncompared],
         "same_tokenizer": comparison.same_tokenizer,
         "notes": list(comparison.notes),

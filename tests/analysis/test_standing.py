@@ -1,0 +1,112 @@
+"""One rule: what `show`, `signal`, the star and the ring say of the same curve never contradicts."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from milepost.analysis import rows
+from milepost.analysis.curves import Curve, curves
+from milepost.analysis.intervals import NO_INTERVAL
+from milepost.analysis.standing import Standing, best_row, standing
+from milepost.analysis.task_signal import TaskSignal, task_signals
+from milepost.analysis.training import TrainedCurve
+from milepost.report.charts.curves import curve as chart
+from milepost.report.progress import remark
+from milepost.report.scores import score_tables
+from milepost.types import Measurement
+from tests.analysis.made import accuracy, perplexity, rising
+
+WORDS_OF_NO_TREND = ("no trend", "no improvement", "at chance", "too few")
+
+
+def some_curves(seed: int) -> Iterator[list[Measurement]]:
+    """Curves of every kind: flat, rising, falling, at chance, in a band; few and many checkpoints, docs."""
+    pick = random.Random(seed)
+    for number in range(60):
+        steps = list(range(1, pick.choice([2, 3, 4, 5, 6, 8, 12, 27])))
+        low, high = pick.choice([(0.25, 0.25), (0.25, 0.3), (0.25, 0.7), (0.6, 0.3), (0.5, 0.5), (0.1, 0.25)])
+        band: dict[str, Any] = pick.choice([{}, {"constant": (0.22, 0.28), "fixed_choices": True}])
+        n = pick.choice([5, 20, 100, 2000])
+        yield rising(f"task-{seed}-{number}", steps, low=low, high=high, n=n, **band)
+        slope = pick.choice([-0.3, 0.0, 0.1])
+        yield [
+            perplexity(
+                task=f"text-{seed}-{number}",
+                step=step,
+                value=math.exp(4 + slope * step + pick.gauss(0, 0.05)),
+                stderr=0.5,
+            )
+            for step in steps
+        ]
+
+
+def seen(measured: list[Measurement]) -> tuple[Curve, Standing, TaskSignal]:
+    (curve,) = curves(rows(measured))
+    (signal,) = task_signals(measured, [])
+    shown = standing(curve)
+    assert shown is not None
+    return curve, shown, signal
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_show_signal_star_and_ring_never_contradict_each_other(seed: int) -> None:
+    for measured in some_curves(seed):
+        curve, shown, signal = seen(measured)
+        rating, trained = (
+            signal.main.rating,
+            TrainedCurve(curve=curve, progress=None, gain=None, gain_interval=NO_INTERVAL),
+        )
+        words = remark(trained)
+        # One verdict: that of `signal`, wherever it has enough checkpoints for one.
+        assert shown.improved == rating.improved
+        assert (shown.verdict == "got worse") == rating.worsened
+        if rating.verdict not in ("too few checkpoints", "too few docs"):
+            assert shown.at_chance == (rating.verdict == "at chance")
+        if shown.improved:
+            assert not any(word in words for word in WORDS_OF_NO_TREND)
+            assert best_row(curve) is not None
+        else:
+            assert "improved" not in words
+        # A star and a ring stand at the same checkpoint, and at none where nothing stands out.
+        (table,) = score_tables(rows(measured))
+        starred = {row[0].text for row in table.rows if row[1].tone == "best"}
+        drawn = chart(rows(measured)).datasets["panel-0"]
+        ringed = {str(point["step"]) for point in drawn if point["best"]}
+        best = best_row(curve)
+        assert ringed == (set() if best is None else {str(best.step)})
+        assert ringed <= starred
+        assert bool(starred) == bool(ringed)
+        if shown.at_chance or rating.verdict == "at chance":
+            assert not starred
+
+
+def test_a_curve_that_rises_to_chance_is_at_chance_everywhere() -> None:
+    measured = rising("t", list(range(1, 13)), low=0.1, high=0.25, n=2000)
+    _, shown, signal = seen(measured)
+    assert shown.at_chance
+    assert signal.main.rating.verdict == "at chance"
+    assert not signal.main.rating.improved
+
+
+def test_two_checkpoints_that_differ_clearly_have_a_best() -> None:
+    curve, shown, _ = seen([accuracy(step=1, value=0.3, n=1000), accuracy(step=2, value=0.6, n=1000)])
+    assert shown.verdict == "too few checkpoints"
+    best = best_row(curve)
+    assert best is not None
+    assert best.step == 2
+
+
+def test_two_checkpoints_within_their_noise_have_none() -> None:
+    curve, _, _ = seen([accuracy(step=1, value=0.5, n=50), accuracy(step=2, value=0.52, n=50)])
+    assert best_row(curve) is None
+
+
+def test_a_curve_of_guesses_has_no_best() -> None:
+    curve, shown, _ = seen(rising("t", [1, 2, 3], low=0.25, high=0.25, n=400))
+    assert shown.at_chance
+    assert best_row(curve) is None
