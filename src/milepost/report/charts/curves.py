@@ -314,7 +314,7 @@ def looks_of(names: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color
     return (
         alt.Color("series:N", scale=scale(PALETTE), legend=legend),
         alt.Shape("series:N", scale=scale(SHAPES), legend=legend),
-        alt.StrokeDash("series:N", scale=scale(DASHES), legend=None),
+        alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend),
     )
 
 

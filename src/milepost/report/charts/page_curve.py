@@ -219,7 +219,7 @@ def _pointer_layers(looks: _Looks) -> list[alt.Chart]:
         name="brush", encodings=["x"], mark=alt.BrushConfig(fillOpacity=0.12, strokeOpacity=0.3)
     )
     return [
-        looks.base.transform_filter("datum.step === pin").mark_rule(style="pin"),
+        looks.base.transform_filter("datum.step === pin").mark_rule(style="pin", clip=True),
         looks.base.transform_filter("isValid(datum.value)")
         .mark_point(size=260, opacity=0, cursor="pointer", clip=True)
         .encode(y=looks.y("value"), tooltip=tooltip())

@@ -65,6 +65,7 @@
   async function draw(figure) {
     const plot = figure.querySelector(".plot");
     const spec = specOf(figure);
+    const label = plot.getAttribute("aria-label");
     const has = (name) => (spec.params || []).some((param) => param.name === name);
     for (const param of spec.params || []) {
       if (param.name === "pin") param.value = number("pin");
@@ -78,6 +79,7 @@
         config: paper(), renderer: "svg", actions: false, ast: true, defaultStyle: false, logLevel: 1,
         tooltip: { disableDefaultStyle: true, theme: "page" },
       });
+      nameAgain(plot, label);
       views.get(figure)?.finalize();
       views.set(figure, drawn);
       if (has("pin")) drawn.view.addEventListener("click", (_, item) => {
@@ -90,6 +92,14 @@
       plot.textContent = String(error);
     }
     plot.style.minHeight = "";
+  }
+
+  // Vega gives the plot a role and a name of its own, and each mark a role: to a screen reader it is one picture.
+  function nameAgain(plot, label) {
+    plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", label);
+    plot.removeAttribute("aria-roledescription");
+    plot.querySelector("svg")?.setAttribute("aria-hidden", "true");
   }
 
   const drawAgain = () => { for (const figure of views.keys()) draw(figure); };
@@ -152,7 +162,7 @@
     say(rows.filter((row) => row.step === steps[next]).map((row) => `${row.series}, ${row.checkpoint}: ${row.value_text}`).join("; "));
   }
 
-  const records = (figure) => Object.values(specOf(figure).datasets || {}).flat();
+  const records = (figure) => Object.values(specOf(figure).datasets || {}).reduce((most, rows) => (rows.length > most.length ? rows : most), []);
 
   // ---- saved: PNG, SVG and CSV of what is seen ------------------------------------------------------------
 
@@ -366,7 +376,11 @@
     sortAsAsked();
     markPinned();
     for (const form of all("form.controls")) form.classList.add("alive");
-    for (const area of all(".wide")) if (area.scrollWidth <= area.clientWidth && area.clientWidth) area.removeAttribute("tabindex");
+    for (const area of all(".wide")) {
+      if (area.clientWidth && area.scrollWidth <= area.clientWidth && area.scrollHeight <= area.clientHeight) {
+        for (const name of ["tabindex", "role", "aria-label"]) area.removeAttribute(name);
+      }
+    }
   }
 
   document.addEventListener("DOMContentLoaded", () => {
