@@ -12,6 +12,7 @@ from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_blocks, say_json, tell, tell_failure
 from milepost.language import _
+from milepost.run.signs_of_life import importing
 
 
 @click.command("compare")
@@ -62,7 +63,8 @@ def command(original: str, others: tuple[str, ...], output_path: Path, **options
 def _compare(
     original: str, others: tuple[str, ...], output_path: Path, options: dict[str, Any], as_json: bool
 ) -> int:
-    from milepost.api.compare import compare
+    with importing():
+        from milepost.api.compare import compare
 
     compared = compare(original, others, output_path=output_path, say=tell, **run.as_arguments(options))
     if compared.study is not None and as_json:

@@ -14,6 +14,7 @@ from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.language import _
 from milepost.report.files import CHART_SUFFIXES, check_target
+from milepost.run.signs_of_life import importing
 
 
 @click.command("ppl")
@@ -65,8 +66,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 
 
 def _measure(sources: tuple[str, ...], *, plot: Path | None, as_json: bool, **options: Any) -> int:
-    from milepost.api.perplexity import measure_perplexity
-    from milepost.report.perplexity import perplexity_records, perplexity_report
+    with importing():
+        from milepost.api.perplexity import measure_perplexity
+        from milepost.report.perplexity import perplexity_records, perplexity_report
 
     if plot is not None:
         check_target(plot, CHART_SUFFIXES)

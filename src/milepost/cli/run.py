@@ -13,6 +13,7 @@ from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.cli.selection import tell_versions
 from milepost.language import _
+from milepost.run.signs_of_life import importing
 
 if TYPE_CHECKING:
     from milepost.api.results import Results
@@ -98,9 +99,10 @@ def as_arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
-    from milepost.api.evaluate import evaluate_config
-    from milepost.run.config import EvalConfig
-    from milepost.run.timing import LongRunPolicy
+    with importing():
+        from milepost.api.evaluate import evaluate_config
+        from milepost.run.config import EvalConfig
+        from milepost.run.timing import LongRunPolicy
 
     arguments = as_arguments(options)
     long_run = LongRunPolicy(ask=arguments.pop("ask"))

@@ -14,6 +14,7 @@ from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_json, tell
 from milepost.language import _
+from milepost.run.signs_of_life import importing
 
 AT_PLATEAU = 3
 """The exit status of a watch that `--stop-when` ends."""
@@ -78,7 +79,8 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 
 
 def _watch(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> int:
-    from milepost.api.watch import watch
+    with importing():
+        from milepost.api.watch import watch
     from milepost.watching import EndReason, parse_duration
 
     every, settle = options.pop("every"), options.pop("settle")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
 from milepost.run.callbacks import NoCallback, RunCallback, begun
@@ -58,8 +59,9 @@ def evaluate_run(
     Raises:
         MilepostError: the command is wrong or no checkpoint is usable; nothing has been written then.
     """
-    check_run(config)
-    with journal.timed("found the checkpoints"):
+    with journal.timed(Phrase("checking the tasks")):
+        check_run(config)
+    with journal.timed(Phrase("looking for the checkpoints")):
         found = find_series(config)
     return evaluate_series(found, config, journal, callback, policy)
 

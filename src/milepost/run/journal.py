@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 from milepost.language import Phrase
+from milepost.run.signs_of_life import SignsOfLife
 from milepost.store import safe_paths as inside
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
@@ -114,7 +116,9 @@ class Journal:
         # `-v` shows the steps of Milepost; those of libraries are for -vv and LMEVAL_LOG_LEVEL.
         quiet = not name and self._level > logging.DEBUG
         self._library_level = max(self._level, logging.WARNING) if quiet else self._level
-        self._screen = screen or logging.StreamHandler(sys.stderr)
+        self._signs = SignsOfLife() if screen is None else None
+        """None in a worker, whose driver talks to the person."""
+        self._screen = screen or _Screen()
         self._screen.setFormatter(_ScreenFormatter())
         self._screen.setLevel(self._level)
         self._aside: set[int] = set()
@@ -135,9 +139,13 @@ class Journal:
             library = logging.getLogger(name)
             self._taken.append(_TakenOver(library, library.level, library.propagate, list(library.handlers)))
         self._take_over()
+        if self._signs is not None:
+            self._signs.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._signs is not None:
+            self._signs.__exit__()
         self._repeats.say_counted()
         for taken in self._taken:
             taken.library.setLevel(taken.level)
@@ -165,9 +173,10 @@ class Journal:
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
-        """Log (`-v`) the time of a stage of the preparation."""
+        """Say what is done while the block lasts, and log (`-v`) the time that it took."""
         start, start_cpu = time.monotonic(), time.process_time()
-        yield
+        with nullcontext() if self._signs is None else self._signs.stage(what):
+            yield
         self._take_over()
         wall, cpu = time.monotonic() - start, time.process_time() - start_cpu
         logger.info("%s: %.1f s (%.1f s CPU)", what, wall, cpu)
@@ -219,6 +228,14 @@ class _FileFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
+
+
+class _Screen(logging.StreamHandler[TextIO]):
+    """Writes to the standard error of the moment: a progress bar replaces it, to print above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _ScreenFormatter(logging.Formatter):

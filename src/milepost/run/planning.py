@@ -89,7 +89,7 @@ def make_plan(
     if not can_compute_metrics():
         return planned(cache.newest())
     if reuse:
-        with journal.timed("looked for a plan of an earlier run"):
+        with journal.timed(Phrase("looking for a plan of an earlier run")):
             plan = cache.read(check_settings(settings))
         if plan is not None:
             logger.info("plan %s taken from the cache: %d requests", plan.plan_id[:8], plan.n_requests)
@@ -106,9 +106,9 @@ def _build(
 ) -> tuple[Plan, dict[str, QuestionSet]]:
     """Build requests and tokenize them; returns the plan, and the tasks of each source."""
     tokenizer = models.load_tokenizer()
-    with journal.timed("loaded tasks and data"):
+    with journal.timed(Phrase("loading tasks and data")):
         loaded = load_sources(settings, models)
-    with journal.timed("built requests and tokenised them, once for all checkpoints"):
+    with journal.timed(Phrase("building requests and tokenising them, once for all checkpoints")):
         encoder = StringEncoder(tokenizer)
         tasks = [
             _plan_task(task, encoder, models, settings.limit, shard_tokens)

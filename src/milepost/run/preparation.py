@@ -93,7 +93,7 @@ def prepare(
 def import_weights(journal: Journal) -> None:
     """Import torch and transformers on the main thread, so that the journal takes their loggers over."""
     if "milepost.weights" not in sys.modules:
-        with journal.timed("imported torch and transformers"):
+        with journal.timed(Phrase("importing torch and transformers")):
             importlib.import_module("milepost.weights")
 
 
@@ -101,12 +101,12 @@ def _prepare_series(
     found: Sequence[Series], config: EvalConfig, journal: Journal, saved: PlannedTasks | None
 ) -> list[PreparedSeries]:
     plan = None if saved is None else saved.plan
-    with journal.timed("looked at configs and tokenizers"):
+    with journal.timed(Phrase("looking at configs and tokenizers")):
         recalled = [recall_series(series, config) for series in found]
     if not all(recalled):
         import_weights(journal)
     prepared = []
-    with journal.timed("read those that an earlier run had not"):
+    with journal.timed(Phrase("reading new configs and tokenizers")):
         for series, known in zip(found, recalled, strict=True):
             prepared.append(known or prepare_series(series, config, plan))
             if known is None and plan is None:

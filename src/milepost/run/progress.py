@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
+from milepost.run.signs_of_life import download_line, is_terminal
 from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock, format_duration, time_left
+from milepost.sources.hub.progress import downloads
 from milepost.types import Checkpoint
 
 
@@ -76,7 +77,7 @@ def show_progress(
     n_checkpoints: int, clock: Clock, note_left: Callable[[float], None] = lambda seconds: None
 ) -> Iterator[Progress]:
     """Show progress in the display that fits where standard error goes; arguments as of `Progress`."""
-    if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
+    if is_terminal():
         with _bars(clock) as display:
             yield Progress(clock, display, note_left)
     else:
@@ -114,7 +115,7 @@ class _Lines:
 
 @contextmanager
 def _bars(clock: Clock) -> Iterator[Display]:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
         ProgressColumn,
@@ -132,7 +133,14 @@ def _bars(clock: Clock) -> Iterator[Display]:
             left_s = clock.left_s if task.id == every else None
             return Text("" if left_s is None else time_left(left_s), style="progress.remaining")
 
-    display = RichProgress(
+    class Shown(RichProgress):
+        """The bars, and below them the downloads that are under way."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            yield from (Text(download_line(one), style="dim") for one in downloads())
+
+    display = Shown(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),

@@ -15,6 +15,7 @@ from milepost.errors import CheckpointError, MilepostError
 from milepost.sources.hub.bounds import bounded
 from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
+from milepost.sources.hub.progress import Transfer, counting
 from milepost.sources.hub.repair import damaged_files, drop
 from milepost.sources.hub.requests import ask_hub, is_offline
 from milepost.sources.messages import shown
@@ -23,6 +24,7 @@ from milepost.types import HubLocation
 logger = logging.getLogger("milepost.sources")
 
 _THREADS = 8
+_CHUNK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 20
 """Limit for small files, which leaves room for the text of an error response."""
 
@@ -77,8 +79,12 @@ def missing_files(location: HubLocation, wanted: Mapping[str, HubFile]) -> list[
 
 
 def _download(location: HubLocation, files: Mapping[str, HubFile], options: Download) -> None:
-    with _quiet(), ThreadPoolExecutor(_THREADS) as pool:
-        waiting = [pool.submit(_download_one, location, path, file, options) for path, file in files.items()]
+    total = sum(file.size for file in files.values())
+    with _quiet(), counting(options.what, total) as transfer, ThreadPoolExecutor(_THREADS) as pool:
+        waiting = [
+            pool.submit(_download_one, location, path, file, options, transfer)
+            for path, file in files.items()
+        ]
         try:
             for download in waiting:
                 download.result()
@@ -87,7 +93,9 @@ def _download(location: HubLocation, files: Mapping[str, HubFile], options: Down
             raise
 
 
-def _download_one(location: HubLocation, path: str, file: HubFile, options: Download) -> None:
+def _download_one(
+    location: HubLocation, path: str, file: HubFile, options: Download, transfer: Transfer
+) -> None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RevisionNotFoundError
 
@@ -95,7 +103,11 @@ def _download_one(location: HubLocation, path: str, file: HubFile, options: Down
         with bounded(options.what, max_bytes=max(file.size, _SMALL_BYTES), error=options.error):
             ask_hub(
                 lambda: hf_hub_download(
-                    location.repo_id, path, revision=location.commit, local_files_only=is_offline()
+                    location.repo_id,
+                    path,
+                    revision=location.commit,
+                    local_files_only=is_offline(),
+                    tqdm_class=_counting_bar(transfer),
                 ),
                 what=options.what,
                 error=options.error,
@@ -104,6 +116,20 @@ def _download_one(location: HubLocation, path: str, file: HubFile, options: Down
         raise options.error(
             f"{options.what}: its commit {location.commit[:12]} is gone from the Hub", None
         ) from refusal
+
+
+def _counting_bar(transfer: Transfer) -> type:
+    """Return a progress bar for huggingface_hub that shows nothing and counts the bytes."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *_: object, **__: object) -> None:
+            super().__init__(disable=True)
+
+        def update(self, n: float | None = 1) -> None:
+            transfer.add(int(n or 0))
+
+    return Bar
 
 
 def _damage_error(snapshot: Path, damaged: Mapping[str, str], options: Download) -> MilepostError:
@@ -136,13 +162,15 @@ def _remember_revision(location: HubLocation) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Switch huggingface_hub's progress bars off: Milepost shows its own."""
+    """Switch huggingface_hub's progress bars off: Milepost shows its own, kept up to date by small chunks."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
+    constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, _CHUNK_BYTES)
     if are_progress_bars_disabled():
         yield
         return
