@@ -98,9 +98,18 @@ class TaskDocs(NamedTuple):
     """Weight of each doc in its group; 1 for a task alone."""
 
 
+class TextMetric(NamedTuple):
+    """The metric by which texts that a model wrote count as right."""
+
+    metric: str
+    filter: str
+    files: tuple[Path, ...]
+    """[S] tables with the metric and the text of each doc, by checkpoint."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickHistory:
-    """The picks of one task over a series: S checkpoints by step, D docs."""
+    """The picks of one task over a series, or the texts written: S checkpoints by step, D docs."""
 
     series: str
     task: str
@@ -114,13 +123,16 @@ class PickHistory:
     doc_id: npt.NDArray[np.int64]
     """[D] positions in the evaluation split."""
     pick: npt.NDArray[np.int16]
-    """[S, D] position of the choice with the highest log-likelihood."""
+    """[S, D] position of the choice with the highest log-likelihood; -1 for a text."""
     right: npt.NDArray[np.bool_]
-    """[S, D] True if that choice is right."""
+    """[S, D] True if that choice, or the text, is right."""
     margin: npt.NDArray[np.float32]
-    """[S, D] log-likelihood of the best right choice minus the best wrong one, nats."""
+    """[S, D] log-likelihood of the best right choice minus the best wrong one, nats; of a text the value of
+    its metric."""
     scores: tuple[tuple[Path, ...], ...] = ()
     """[S] files with the log-likelihoods of all requests, in order."""
+    text: TextMetric | None = None
+    """None where the task offers choices."""
 
 
 class Visited(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 
 import milepost
 from tests.cli.called import milepost as called
-from tests.run.own_tasks import ANIMALS, PLACES, write_tasks
+from tests.run.own_tasks import ANIMALS, PLACES, write_task, write_tasks
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_group_stands_for_its_tasks_and_n_counts_over_all(results: Path) -> No
     ("options", "message"),
     [
         (["--task", "wheer"], "no task matches `wheer`"),
-        (["--task", "prose"], "no multiple-choice task"),
+        (["--task", "prose"], "prose: no doc is right or wrong"),
         (["--task", "where", "--doc-id", "99"], "none of these tasks has a doc 99"),
         (["--series", "other"], "no series matches"),
     ],
@@ -104,6 +104,39 @@ def test_what_is_not_there_is_one_line_and_a_hint(results: Path, options: list[s
     assert done.status == 2
     assert message in done.err
     assert "hint: " in done.err
+
+
+def test_texts_are_shown_with_what_is_right_and_counted_as_learned_and_forgotten(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    docs = [{"text": f"the {animal} sat on the", "place": place} for animal in ANIMALS for place in PLACES]
+    texts: dict[str, Any] = {
+        "output_type": "generate_until",
+        "doc_to_text": "{{text}}",
+        "doc_to_target": "{{place}}",
+        "generation_kwargs": {"until": ["."], "max_gen_toks": 1, "do_sample": False},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    write_task(tmp_path / "tasks", "tell", docs, texts)
+    out = tmp_path / "out"
+    milepost.evaluate(tiny_run, "tell", output_path=out, include_path=tmp_path / "tasks", engine="padded")
+    found = shown(out, "-n", 100, "--tokens")
+    assert [one["requests"][0]["context"] for one in found] == [doc["text"] for doc in docs]
+    assert [one["target"] for one in found] == [doc["place"] for doc in docs]
+    assert {one["metric"] for one in found} == {"exact_match"}
+    for one in found:
+        assert "".join(one["tokens"]).endswith(one["requests"][0]["context"])
+        for checkpoint in one["checkpoints"]:
+            assert (
+                checkpoint["is_right"] == (checkpoint["value"] == 1) == (checkpoint["text"] == one["target"])
+            )
+    (stats,) = json.loads(called("questions", out, "--stats", "--json").out)
+    assert [step["right"] for step in stats["steps"]] == [
+        sum(one["checkpoints"][place]["is_right"] for one in found) for place in range(3)
+    ]
+    said = called("questions", out, "-n", 1).out
+    assert f"right: {PLACES[0]}" in said
+    assert "exact_match, steps 10 to 30" in said
 
 
 def test_one_checkpoint_is_said_to_be_one(tiny_llama: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from milepost.report.blocks import Note
 from milepost.report.questions import (
     LEGEND,
     ONE_CHECKPOINT,
+    TEXT_LEGEND,
     question_record,
     question_report,
     stats_by_task,
@@ -62,7 +63,7 @@ def command(
     milepost questions results --task mmlu_anatomy --learned -n 3
     """
     index = ResultsIndex.open(results)
-    histories = read_histories(index, task, series)
+    histories = read_histories(index, task, series, texts=True)
     if stats:
         _show_stats(histories, as_json)
         return
@@ -79,7 +80,8 @@ def command(
         several = len({history.series for history, _ in found}) > 1
         for (history, doc), pieces in zip(found, tokens, strict=True):
             say_blocks(question_report(history, doc, tokens=pieces, whole=whole, name_series=several))
-        say_blocks([Note(LEGEND)])
+        kinds = dict.fromkeys(LEGEND if history.text is None else TEXT_LEGEND for history, _ in found)
+        say_blocks(list(map(Note, kinds)))
     else:
         several = any(len(history.checkpoints) > 1 for history in histories)
         say(_("no such question") if several else ONE_CHECKPOINT)

@@ -25,6 +25,11 @@ LEGEND = (
     "choice minus that of the best wrong one, in nats; * right, > what the last checkpoint picks; in "
     "parentheses: the choice's log-likelihood at the first and the last checkpoint, in nats"
 )
+TEXT_LEGEND = (
+    "right: the answer that the task expects, then the answers of the first and the last checkpoint; ● a "
+    "checkpoint that is right: its metric is at least half"
+)
+RIGHT_TEXT, WRONG_TEXT = "●", "·"
 ONE_CHECKPOINT = "one checkpoint only: nothing can have been learned or forgotten yet"
 
 
@@ -47,10 +52,12 @@ def question_report(
     series = f"{printable(history.series)}: " if name_series else ""
     yield strong(f"{series}{printable(history.task)}, doc {doc.doc_id}")
     contexts = {context for context, _ in doc.requests}
-    if len(contexts) == 1:
+    if history.text is not None:
+        yield from _texts(history, doc, whole)
+    elif len(contexts) == 1:
         yield from _prompt(doc.requests[0][0], whole)
     last_pick = int(history.pick[-1, place])
-    for position, (context, continuation) in enumerate(doc.requests):
+    for position, (context, continuation) in enumerate(() if history.text else doc.requests):
         text = continuation if len(contexts) == 1 else context + continuation
         marks = f"{'>' if position == last_pick else ' '}{'*' if position in doc.right else ' '}"
         line = f"{marks} {position_name(position)}  {printable_lines(text).strip()}"
@@ -111,6 +118,7 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
         history.checkpoints,
         history.steps,
         loglikelihoods,
+        doc.texts or [""] * len(history.checkpoints),
         history.pick[:, place].tolist(),
         history.right[:, place].tolist(),
         history.margin[:, place].tolist(),
@@ -122,16 +130,23 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
         "doc_id": doc.doc_id,
         "requests": [{"context": context, "continuation": text} for context, text in doc.requests],
         "right": list(doc.right),
+        **({} if history.text is None else {"target": doc.target, "metric": history.text.metric}),
         "checkpoints": [
             {
                 "checkpoint": checkpoint,
                 "step": step,
-                "pick": pick,
                 "is_right": right,
-                "margin": None if math.isnan(margin) else margin,
-                "loglikelihoods": [None if math.isnan(nats) else nats for nats in of_choices],
+                **(
+                    {
+                        "pick": pick,
+                        "margin": None if math.isnan(margin) else margin,
+                        "loglikelihoods": [None if math.isnan(nats) else nats for nats in of_choices],
+                    }
+                    if history.text is None
+                    else {"text": text, "value": margin}
+                ),
             }
-            for checkpoint, step, of_choices, pick, right, margin in steps
+            for checkpoint, step, of_choices, text, pick, right, margin in steps
         ],
     }
 
@@ -160,13 +175,25 @@ def _loglikelihoods(nats: Sequence[float]) -> str:
     return f"  ({' → '.join(decimals(one, 2).replace('-', '−') for one in ends)})" if ends else ""
 
 
+def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
+    """Yield the prompts of a doc, what is right, and what the first and the last checkpoint answered."""
+    for context, _ in doc.requests:
+        yield from _prompt(context, whole)
+    yield _line(f"right: {printable(doc.target)}", "strong")
+    ends = dict.fromkeys((0, len(doc.texts) - 1))
+    for number in ends:
+        step = step_label(history.steps[number], history.checkpoints[number])
+        yield _line(f"{step}: {printable(doc.texts[number].strip()) or '(nothing)'}")
+
+
 def _strips(history: PickHistory, place: int) -> Iterator[Line]:
     picks = zip(history.pick[:, place].tolist(), history.right[:, place].tolist(), strict=True)
-    letters = ((position_name(pick), right) for pick, right in picks)
+    letters = ((RIGHT_TEXT if history.text else position_name(pick), right) for pick, right in picks)
+    wrong = str.lower if history.text is None else (lambda _: WRONG_TEXT)
     yield Line(
         (
-            Cell("picks   "),
-            *(Cell(letter, "right") if right else Cell(letter.lower(), "faint") for letter, right in letters),
+            Cell("right   " if history.text else "picks   "),
+            *(Cell(letter, "right") if right else Cell(wrong(letter), "faint") for letter, right in letters),
         )
     )
     margins = history.margin[:, place].tolist()
@@ -174,11 +201,16 @@ def _strips(history: PickHistory, place: int) -> Iterator[Line]:
     if not known:
         return
     most = max(abs(margin) for margin in known) or 1.0
-    levels = "".join(" " if math.isnan(margin) else _level(margin / most) for margin in margins)
-    ends = f"  {known[0]:+.2f} to {known[-1]:+.2f} nats" if len(known) > 1 else f"  {known[0]:+.2f} nats"
+    shares = [2 * value - 1 for value in margins] if history.text else [margin / most for margin in margins]
+    levels = "".join(" " if math.isnan(share) else _level(share) for share in shares)
+    if history.text is not None:
+        ends = "  " + " to ".join(f"{value:.2f}" for value in dict.fromkeys((known[0], known[-1])))
+        ends += f" {history.text.metric}"
+    else:
+        ends = f"  {known[0]:+.2f} to {known[-1]:+.2f} nats" if len(known) > 1 else f"  {known[0]:+.2f} nats"
     steps = [step for step in history.steps if step is not None]
     reach = f", steps {steps[0]} to {steps[-1]}" if len(steps) > 1 else ""
-    yield _line(f"margin  {levels}{ends}{reach}")
+    yield _line(f"{'value' if history.text else 'margin':<8}{levels}{ends}{reach}")
 
 
 def _level(share: float) -> str:

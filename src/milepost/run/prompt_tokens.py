@@ -14,7 +14,7 @@ from milepost.plan.string_encoder import StringEncoder
 from milepost.sources import discover
 from milepost.store import ResultsIndex
 from milepost.store.records import RunRecord
-from milepost.types import Request
+from milepost.types import Generation, Request
 
 if TYPE_CHECKING:
     from milepost.store.pick_history import Question
@@ -32,6 +32,9 @@ def prompt_tokens(results: Path, series: str, question: Question) -> list[str]:
     tokenizer, max_length = run_tokenizer(results, series)
     context, continuation = question.requests[0]
     request = Request("loglikelihood", question.doc_id, 0, context, continuation)
+    if question.texts:
+        one_token = Generation(until=(), max_new_tokens=1)
+        request = Request("generate_until", question.doc_id, 0, context, "", one_token)
     encoded = encode("this prompt", [request], StringEncoder(tokenizer), max_length)
     ids = encoded.sequences.tokens.tolist()
     return [_text(tokenizer, token) for token in ids]

@@ -1,9 +1,9 @@
-"""Read what the checkpoints of a series picked on one multiple-choice task, doc by doc, through training."""
+"""Read what the checkpoints of a series picked or wrote on one task, doc by doc, through training."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_rows, read_table
+from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs
 
 COLUMNS = ("pick", "right", "margin")
 
@@ -29,11 +30,15 @@ class Question:
 
     doc_id: int
     requests: tuple[tuple[str, str], ...]
-    """Context and continuation of each choice."""
+    """Context and continuation of each choice; of a text the prompt, and nothing."""
     right: tuple[int, ...]
     """Positions of the right choices."""
     loglikelihoods: tuple[tuple[float, ...], ...] = ()
     """Of each choice at each checkpoint of the series, in nats; NaN where the model gave no number."""
+    target: str = ""
+    """The right answer where a text is written, as the task says it."""
+    texts: tuple[str, ...] = ()
+    """The text of each checkpoint, where the task offers no choices."""
 
 
 def read_histories(
@@ -42,6 +47,7 @@ def read_histories(
     series: Sequence[str] = (),
     *,
     damaged: MutableMapping[Path, str] | None = None,
+    texts: bool = False,
 ) -> list[PickHistory]:
     """Return every multiple-choice task that matches, through every series that matches.
 
@@ -49,9 +55,10 @@ def read_histories(
         tasks: names or patterns; a group stands for its tasks. Empty for all.
         series: names or patterns of training runs. Empty for all.
         damaged: gets damaged records with the reasons, and their checkpoints are left out; None to raise.
+        texts: also return tasks that offer no choices, if their docs are right or wrong.
 
     Raises:
-        ResultsError: nothing matches, no match is a multiple-choice task, or a damaged record.
+        ResultsError: nothing matches, no match is such a task, or a damaged record.
     """
     current = [task for task in index.tasks(()) if not task.is_group]
     _check_some(current, "series", {task.series for task in current}, series)
@@ -62,12 +69,27 @@ def read_histories(
         if any(_matches(name, tasks) for name in names) and _matches(task.series, series):
             wanted.setdefault((task.series, task.label), []).append(task)
     answered = {key: [task for task in found if task.has_picks] for key, found in wanted.items()}
-    if not any(answered.values()):
+    if not texts and not any(answered.values()):
         raise ResultsError(
-            f"{', '.join(sorted({task for _, task in wanted}))}: no multiple-choice task",
-            "questions are shown of tasks that offer choices",
+            f"{_tasks(wanted)}: no multiple-choice task", "questions are shown of tasks that offer choices"
         )
-    return _read(index, {key: found for key, found in answered.items() if found}, damaged)
+    picked = _read(index, {key: found for key, found in answered.items() if found}, damaged)
+    if not texts:
+        return picked
+    of_picks = {(history.series, history.task): history for history in picked}
+    read = [of_picks.get(key) or read_text_history(index, found) for key, found in wanted.items()]
+    histories = [history for history in read if history is not None]
+    if not histories:
+        raise ResultsError(
+            f"{_tasks(wanted)}: no doc is right or wrong",
+            "questions are shown of tasks that offer choices, and of those whose first metric is a share of "
+            "right answers",
+        )
+    return histories
+
+
+def _tasks(wanted: Collection[tuple[str, str]]) -> str:
+    return ", ".join(sorted({task for _, task in wanted}))
 
 
 def read_questions(
@@ -84,8 +106,14 @@ def read_questions(
         ResultsError: a damaged record.
     """
     docs_of: dict[str, list[int]] = {}
+    texts_of: dict[tuple[str, str], list[int]] = {}
+    of_text = {(history.series, history.task): history for history, _ in wanted if history.text}
     for history, doc in wanted:
-        docs_of.setdefault(history.docs_id, []).append(doc)
+        if history.text is None:
+            docs_of.setdefault(history.docs_id, []).append(doc)
+        else:
+            texts_of.setdefault((history.series, history.task), []).append(doc)
+    written = {name: read_written_docs(results, of_text[name], docs) for name, docs in texts_of.items()}
     found = {docs_id: _read_docs(results, docs_id, docs) for docs_id, docs in docs_of.items()}
     if not loglikelihoods:
         return [found[history.docs_id][doc] for history, doc in wanted]
@@ -93,12 +121,20 @@ def read_questions(
     questions = []
     for history, doc in wanted:
         name = history.series, history.task
+        if history.text is not None:
+            questions.append(_written(doc, written[name][doc]))
+            continue
         if name not in of_history:
             of_history[name] = _Scores(results, history)
         question = found[history.docs_id][doc]
         asked = of_history[name].of_doc(doc, len(question.requests))
         questions.append(replace(question, loglikelihoods=asked))
     return questions
+
+
+def _written(doc_id: int, doc: WrittenDoc) -> Question:
+    requests = tuple((prompt, "") for prompt in doc.prompts)
+    return Question(doc_id=doc_id, requests=requests, right=(), target=doc.target, texts=doc.texts)
 
 
 class _Scores:
@@ -194,7 +230,9 @@ def _read(
                 steps=tuple(place.checkpoint.step for place in places),
                 doc_id=own[0]["doc_id"],
                 scores=tuple(_score_files(index, place, task) for place in places),
-                **{name: np.stack([picks[name] for picks in own]) for name in COLUMNS},
+                pick=np.stack([picks["pick"] for picks in own]),
+                right=np.stack([picks["right"] for picks in own]),
+                margin=np.stack([picks["margin"] for picks in own]),
             )
         )
     return histories

@@ -132,7 +132,7 @@ def _answer(answer: DocAnswer, metric: str, value: float) -> str:
     choices = _choices(answer)
     if choices and len(answer.answers) == len(choices):
         return choices[_picked(answer, metric)]
-    first = answer.answers[0]
+    first = answer.answers[0] if answer.answers else None
     if isinstance(first, list) and first and isinstance(first[0], str):
         first = first[0]
     if isinstance(first, str):

@@ -33,13 +33,14 @@ from milepost.report.comparison.tables import (
 from milepost.report.html import page
 from milepost.report.markdown import markdown
 from milepost.report.provenance import settings_facts
+from milepost.report.table import grouped
 from milepost.safe_text import printable
 
 _ONLY_IN_FILES = ("metric", "relative", "p")
 """Columns that only the files have: a terminal is narrow."""
 CAPTION = "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
-_MOST_NOT_COMPARED = 4
-"""Lines on a terminal; the files have them all."""
+_MOST_NAMED = 3
+"""Metrics named per reason; comparison_results.json has them all: a HELM entry has hundreds."""
 
 
 def comparison_summary(study: Study) -> Iterator[Block]:
@@ -55,11 +56,8 @@ def comparison_summary(study: Study) -> Iterator[Block]:
     for variant in study.variants:
         yield headline(study, variant)
         yield from (Note(f"  {printable(note)}") for note in variant.comparison.notes)
-        skipped = variant.comparison.uncompared
-        for what, reason in skipped[:_MOST_NOT_COMPARED]:
-            yield Note(f"  not compared: {printable(what)}: {printable(reason)}")
-        if len(skipped) > _MOST_NOT_COMPARED:
-            yield Note(f"  not compared: {len(skipped) - _MOST_NOT_COMPARED} more")
+        for line in _not_compared(variant):
+            yield Note(f"  not compared: {line}")
 
 
 def comparison_markdown(study: Study) -> str:
@@ -111,7 +109,7 @@ def _variant(study: Study, variant: Variant) -> Iterator[Block]:
     yield from variant_tables(variant)
     if comparison.uncompared:
         yield Heading("Not compared", 3)
-        yield Bullets(tuple(printable(f"{what}: {reason}") for what, reason in comparison.uncompared))
+        yield Bullets(tuple(_not_compared(variant)))
     if (layers := layers_table(study, variant.model)) is not None:
         yield Details(layers.title, (layers,))
     shown = [examples for examples in variant.examples if examples.lost or examples.gained]
@@ -120,6 +118,15 @@ def _variant(study: Study, variant: Variant) -> Iterator[Block]:
     for examples in shown:
         counts = f"{examples.n_lost:,} lost, {examples.n_gained:,} gained"
         yield Details(f"{examples.task}: {counts}", tuple(_examples(examples)))
+
+
+def _not_compared(variant: Variant) -> Iterator[str]:
+    """Yield a line per reason, with the metrics that it holds for."""
+    for reason, skipped in grouped(variant.comparison.uncompared, lambda each: each.reason).items():
+        names = ", ".join(what for what, _ in skipped[:_MOST_NAMED])
+        more = len(skipped) - _MOST_NAMED
+        more_said = f" and {more:,} more (all in comparison_results.json)" if more > 0 else ""
+        yield printable(f"{names}{more_said}: {reason}")
 
 
 def _examples(examples: Examples) -> Iterator[Block]:

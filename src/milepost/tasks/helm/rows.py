@@ -22,6 +22,8 @@ from milepost.tasks.question_source import DocMetrics
 
 GUESSED = ("exact_match", "quasi_exact_match")
 """Statistics of a multiple choice that a guess gets right now and then."""
+PREDICTED = "predicted_index"
+"""Statistic of a separate multiple choice: the place of the likeliest reference."""
 CHOOSES = (ADAPT_MULTIPLE_CHOICE_JOINT, *ADAPT_MULTIPLE_CHOICE_SEPARATE_METHODS)
 
 
@@ -158,6 +160,9 @@ def docs_of(found: RunStats) -> DocMetrics:
             if stat.count and stat.mean is not None:
                 values.setdefault(stat.name.name, {}).setdefault(doc, []).append(stat.mean)
     instances = found.state.instances
+    for doc, indices in values.get(PREDICTED, {}).items():
+        # Each choice was scored in a request of its own: the likeliest one is the answer.
+        texts[doc] = [instances[doc].references[int(index)].output.text for index in indices]
     contexts = [context_of(MetricName("", i.split, i.sub_split, i.perturbation)) for i in instances]
     return DocMetrics(
         doc_id=list(range(len(instances))),
