@@ -207,3 +207,29 @@ def test_workers_end_at_about_the_same_time(n_checkpoints: int, n_workers: int) 
     assert schedule.is_done
     work = n_checkpoints * sum(seconds[cost.kind] for cost in costs)
     assert work / (end * n_workers) > 0.8, end
+
+
+def test_a_checkpoint_that_a_worker_reads_is_kept_for_it_while_there_are_others() -> None:
+    schedule = schedule_of(4, [ShardCost("t", 300_000)])
+    first, second = taken(schedule, 0), taken(schedule, 1)
+    assert (schedule.upcoming(0), schedule.upcoming(0), schedule.upcoming(1)) == (2, 2, 3)
+    score_all(schedule, 1, second)
+    assert taken(schedule, 1).checkpoint == 3
+    score_all(schedule, 0, first)
+    assert taken(schedule, 0).checkpoint == 2
+
+
+def test_a_checkpoint_that_a_busy_or_dead_worker_reads_is_begun_by_another() -> None:
+    schedule = schedule_of(4, [ShardCost("t", 300_000)])
+    taken(schedule, 0)
+    second = taken(schedule, 1)
+    assert (schedule.upcoming(0), schedule.upcoming(1)) == (2, 3)
+    score_all(schedule, 1, second)
+    score_all(schedule, 1, taken(schedule, 1))
+    assert taken(schedule, 1).checkpoint == 2
+    assert schedule.upcoming(0) is None
+    schedule = schedule_of(2, [ShardCost("t", 300_000)])
+    taken(schedule, 0)
+    assert schedule.upcoming(0) == 1
+    schedule.lost(0)
+    assert {taken(schedule, 1).checkpoint, taken(schedule, 2).checkpoint} == {0, 1}

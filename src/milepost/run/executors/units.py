@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 TARGET_S = 180.0
@@ -126,6 +126,8 @@ class _Worker:
     unit: Unit | None = None
     is_loaded: bool = False
     n_scored: int = 0
+    next_at: int | None = None
+    """The checkpoint that it reads meanwhile."""
 
 
 class Schedule:
@@ -147,7 +149,9 @@ class Schedule:
         self._checkpoints: dict[int, _Checkpoint] = {}
         self._workers: dict[int, _Worker] = {}
         self._fresh: deque[int] = deque()
-        """Checkpoints that no worker has been at."""
+        """Checkpoints that no worker has been at, nor reads."""
+        self._read: dict[int, int] = {}
+        """Checkpoints that no worker has been at to the worker that reads them."""
         self._by_rest: list[tuple[int, int]] = []
         """Heap of (minus pending tokens, checkpoint) of open checkpoints; an entry may be out of date."""
         self._left: Counter[str] = Counter()
@@ -202,13 +206,17 @@ class Schedule:
         return own.unit
 
     def upcoming(self, worker: int) -> int | None:
-        """Return the checkpoint that a worker probably begins with next, to read it meanwhile; or None."""
+        """Return the checkpoint that a worker begins with next, to read it meanwhile; or None.
+
+        It is kept for that worker until another has nothing else to begin with.
+        """
         own = self._workers[worker]
-        here = own.at is not None and self._checkpoints[own.at].pending
-        n_before = sum(1 for one in self._workers.values() if one is not own and self._ends_before(one, own))
-        if here or len(self._fresh) <= n_before:
+        if own.at is not None and self._checkpoints[own.at].pending:
             return None
-        return self._fresh[n_before]
+        if own.next_at is None and self._fresh:
+            own.next_at = self._fresh.popleft()
+            self._read[own.next_at] = worker
+        return own.next_at
 
     # ---- what a caller tells --------------------------------------------------------------------------
 
@@ -261,6 +269,9 @@ class Schedule:
         dies before its weights are in place strikes the checkpoint.
         """
         own = self._workers.pop(worker, _Worker())
+        if own.next_at is not None:
+            self._fresh.appendleft(own.next_at)
+            del self._read[own.next_at]
         if own.unit is None:
             return Loss(None)
         one = self._checkpoints[own.unit.checkpoint]
@@ -289,12 +300,24 @@ class Schedule:
         """Return the checkpoint to take a unit of."""
         if own.at is not None and self._checkpoints[own.at].pending and self._may_join(own.at):
             return own.at
-        while self._fresh:
-            checkpoint = self._fresh.popleft()
+        for checkpoint in self._untouched(own):
             one = self._checkpoints[checkpoint]
             if one.pending and not one.workers:
                 return checkpoint
         return self._most_left()
+
+    def _untouched(self, own: _Worker) -> Iterator[int]:
+        """Yield the checkpoints to begin with: what the worker has read, what nobody reads, then others'."""
+        if own.next_at is not None:
+            yield self._unread(own.next_at)
+        while self._fresh:
+            yield self._fresh.popleft()
+        while self._read:
+            yield self._unread(next(iter(self._read)))
+
+    def _unread(self, checkpoint: int) -> int:
+        self._workers[self._read.pop(checkpoint)].next_at = None
+        return checkpoint
 
     def _most_left(self) -> int | None:
         """Return the checkpoint with most left, if helping there takes less time than loading its weights."""
@@ -377,10 +400,3 @@ class Schedule:
         if unit is not None:
             self._checkpoints[unit.checkpoint].workers.discard(worker)
         return unit
-
-    def _ends_before(self, one: _Worker, other: _Worker) -> bool:
-        """Return whether a worker has fewer shards before it than another, and no more at its checkpoint."""
-        if one.unit is None or other.unit is None:
-            return one.unit is None
-        here = one.at is not None and bool(self._checkpoints[one.at].pending)
-        return not here and len(one.unit.shards) < len(other.unit.shards)
