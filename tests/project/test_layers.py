@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "submission": GROUND | {"store", "analysis", "results", "report", "tasks"},
     "lm_eval_backend": GROUND | {"engine", "run", "tasks", "weights"},
     "api": GROUND | STAGES | {"run", "watching", "analysis", "results", "report", "recorders"},
-    "demo": GROUND | {"api", "analysis", "report"},
+    "demo": GROUND | {"api", "analysis", "report", "web"},
     "cli": GROUND
     | STAGES
     | {

@@ -187,9 +187,10 @@ def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
     from milepost.analysis.selection import summary_rows
     from milepost.report.chart_files import write_chart
     from milepost.report.charts import curves
-    from milepost.report.page import write_report
+    from milepost.report.files import write_file
+    from milepost.web.report_file import open_view, report_html
 
     rows = summary_rows(results.rows())
     notices = [*curves.remarks(rows, log_x=True), *write_chart(curves.curve(rows, log_x=True), curve)]
-    notices += write_report(results.path, report)
+    write_file(report, report_html(open_view(results.path)).encode())
     return tuple(dict.fromkeys(notices))

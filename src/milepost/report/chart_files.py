@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from milepost.report.blocks import Chart
 from milepost.report.charts.fonts import spell_missing
 from milepost.report.files import CHART_SUFFIXES, check_target, write_file
-from milepost.report.page import chart_page
+from milepost.report.html import page
 from milepost.report.vega import vegalite_version
+from milepost.safe_text import printable
 
 if TYPE_CHECKING:
     import altair as alt
@@ -38,6 +40,13 @@ def write_chart(chart: alt.TopLevelMixin, path: Path) -> list[str]:
     data, notices = _png(chart)
     write_file(path, data)
     return notices
+
+
+def chart_page(chart: alt.TopLevelMixin) -> str:
+    """Return an HTML page with one chart, for light and for dark screens."""
+    spec = chart.to_dict()
+    title = "".join(spec["title"]["text"])
+    return page(title, [Chart(spec, printable(title), " · ".join(spec["title"]["subtitle"]))])
 
 
 def _svg(spec: dict[str, object]) -> str:

@@ -67,11 +67,17 @@ class Frame:
         return f"{self.asset_address}{name}{self.query}{mark}"
 
     def link(self, href: str) -> str:
-        """Return the address of a place that a block names, such as `curves?task=mmlu`: a page of the server,
-        or a section of a page that is one file."""
-        if href.startswith(("?", "#", "/")):
-            return href
-        return f"/{href}" if self.served else f"#{href.partition('?')[0]}"
+        """Return the address of a place that a block names, such as `curves?task=mmlu`.
+
+        That is a page of the server, or a section of a page that is one file; empty where there is none.
+        """
+        if href.startswith(("?", "#")):
+            return href if self.served or href[0] == "#" else ""
+        name = href.lstrip("/")
+        if self.served:
+            return f"/{name}"
+        section = f"#{name.partition('?')[0]}"
+        return section if section in {page.href for page in self.pages} else ""
 
 
 def page(title: str, blocks: Sequence[Block], frame: Frame = Frame()) -> str:

@@ -74,12 +74,14 @@ def _tiles(rows: Sequence[Row]) -> Iterator[Card]:
     """Yield how much there is."""
     places = {(row.series, row.checkpoint) for row in rows}
     measured = {(row.series, row.checkpoint) for row in rows if row.n}
-    tasks = {row.label: row.n for row in rows if row.n}
+    tasks = {row.label: row for row in rows if row.n}
+    names = {row.task for row in tasks.values()}
+    n_docs = sum(row.n for row in tasks.values() if names.isdisjoint(row.parents))
     yield Card(_("training runs"), compact(len({row.series for row in rows})))
     of_all = _("of {n}", n=len(places)) if len(measured) < len(places) else ""
     yield Card(_("checkpoints measured"), compact(len(measured)), beside=of_all)
     yield Card(_("tasks and groups"), compact(len(tasks)))
-    yield Card(_("docs per checkpoint"), compact(sum(tasks.values())))
+    yield Card(_("docs per checkpoint"), compact(n_docs))
 
 
 def _verdicts(trained: Sequence[TrainedCurve]) -> Iterator[Verdict]:

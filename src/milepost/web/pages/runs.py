@@ -166,12 +166,26 @@ def _blocks(view: View, states: Sequence[tuple[str, CheckpointStatus]], query: Q
     yield from damage_lines(view.index.damaged)
     if view.progress.workers:
         yield _workers_table(view.progress.workers)
-    if not states:
+    if states:
+        yield _checkpoints_table(view, states, query)
+    else:
         yield Note(_("Nothing is measured yet."))
-        return
+    yield from map(Note, version_notes(view.index.checkpoints(), set(view.index.series)))
+    if view.index.runs:
+        yield _commands_table(view.index.runs[:MOST_RUNS])
+    if facts := settings_facts(view.index.newest):
+        yield Heading(_("How it was measured"))
+        yield Facts(facts)
+    tasks = tasks_table(view.index.newest)
+    if tasks.rows:
+        summary = ngettext("{n} task: version and data", "{n} tasks: versions and data", len(tasks.rows))
+        yield Details(summary, (tasks,))
+
+
+def _checkpoints_table(view: View, states: Sequence[tuple[str, CheckpointStatus]], query: Query) -> Table:
     lang = {"lang": query.text("lang")} if query.text("lang") else {}
     links = Query({name: [value] for name, value in lang.items()})
-    yield Table(
+    return Table(
         columns(
             "series", "checkpoint", "shards", "state", "engine", "device", "parameters", "slower because",
             left=("series", "checkpoint", "state", "engine", "device"), wraps=("state", "slower because"),
@@ -184,15 +198,6 @@ def _blocks(view: View, states: Sequence[tuple[str, CheckpointStatus]], query: Q
         tuple(_row(view, series, each, links) for series, each in states),
         title=_("Checkpoints of the newest runs"),
     )  # fmt: skip
-    yield from map(Note, version_notes(view.index.checkpoints(), set(view.index.series)))
-    yield _commands_table(view.index.runs[:MOST_RUNS])
-    if facts := settings_facts(view.index.newest):
-        yield Heading(_("How it was measured"))
-        yield Facts(facts)
-    tasks = tasks_table(view.index.newest)
-    if tasks.rows:
-        summary = ngettext("{n} task: version and data", "{n} tasks: versions and data", len(tasks.rows))
-        yield Details(summary, (tasks,))
 
 
 def _row(view: View, series: str, status: CheckpointStatus, links: Query) -> CellRow:
