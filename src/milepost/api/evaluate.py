@@ -67,6 +67,15 @@ def evaluate_config(config: EvalConfig, long_run: LongRunPolicy | None = None) -
     )
 
 
+def batch_script(config: EvalConfig) -> str:
+    """Return the script of the jobs that `--executor slurm` would submit. Raises as `evaluate`."""
+    from milepost.run.evaluation import batch_script
+    from milepost.run.journal import Journal, parse_level
+
+    with Journal(parse_level(config.verbosity)) as journal:
+        return batch_script(config, journal)
+
+
 def save_plan(
     sources: str | Path | Sequence[str | Path],
     tasks: str | Sequence[str],

@@ -12,6 +12,7 @@ from milepost.cli.evaluation_options import evaluation_options, log_level, may_a
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.cli.selection import tell_versions
+from milepost.errors import MilepostError
 from milepost.language import _
 from milepost.run.signs_of_life import importing
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Only save the requests as token ids, to score them where lm_eval is not installed.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the script that --executor slurm would submit; Slurm is not needed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON instead of a table.")
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Score every checkpoint of each SOURCE, then print the table.
@@ -42,8 +48,11 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
     """
     as_json = options.pop("as_json")
     plan_folder = options.pop("save_plan")
+    dry_run = options.pop("dry_run")
     if plan_folder is not None:
         return _save_plan(sources, plan_folder, options)
+    if dry_run:
+        return _print_script(sources, options)
     if options.pop("apart"):
         return go_on_detached(as_path(options["output_path"]), as_json)
     with stop_in_good_order():
@@ -111,6 +120,19 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> in
     if results.full_job is not None:
         _tell_full_job(results.full_job)
     return 1 if results.failures else 0
+
+
+def _print_script(sources: tuple[str, ...], options: dict[str, Any]) -> int:
+    from milepost.api.evaluate import batch_script
+    from milepost.run.config import EvalConfig
+
+    if options["executor"] != "slurm":
+        raise MilepostError("--dry-run prints the script of --executor slurm", "add --executor slurm")
+    arguments = as_arguments({name: value for name, value in options.items() if name != "apart"})
+    arguments.pop("ask")
+    for line in batch_script(EvalConfig.from_options(sources, **arguments)).splitlines():
+        say(line)
+    return 0
 
 
 _OF_SCORING = ("output_path", "log_samples", "record", "record_project", "apart")

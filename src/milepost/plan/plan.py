@@ -209,6 +209,11 @@ class Plan:
         """True if a request is a prompt to continue."""
         return any(task.generations.settings for task in self.tasks)
 
+    def without_docs(self) -> Plan:
+        """Return the plan without docs and what engines cache, for a worker, which needs neither."""
+        tasks = tuple(replace(task, docs=Docs(), _sequences={}) for task in self.tasks)
+        return replace(self, tasks=tasks)
+
     def longest_scored(self) -> Sequences | None:
         """Return the scored sequences of the shard with the longest one; None if nothing is scored."""
         most, longest = 0, None

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 EngineChoice = Literal["auto", "packed", "padded", "reference", "hf-continuous", "openai"]
 ENGINES: tuple[EngineChoice, ...] = ("auto", "packed", "padded", "reference", "hf-continuous", "openai")
+ExecutorChoice = Literal["local", "ray", "slurm"]
+EXECUTORS: tuple[ExecutorChoice, ...] = ("local", "ray", "slurm")
 SERVED = "server"
 """In place of a dtype that only the server knows."""
 FEWEST_BATCH_TOKENS = 128
@@ -73,6 +75,17 @@ class ModelOptions(TypedDict, total=False):
     device: str
     workers: int | str | None
     devices: str | Sequence[int]
+    executor: ExecutorChoice
+    ray_address: str | None
+    ray_local: bool
+    send_records: bool
+    slurm_partition: str | None
+    slurm_account: str | None
+    slurm_qos: str | None
+    slurm_time: int
+    slurm_gpus: int
+    slurm_cpus: int
+    slurm_options: str
     dtype: str
     engine: EngineChoice
     base_url: str | None
@@ -134,6 +147,16 @@ def _devices(given: str | Sequence[int] | None) -> tuple[int, ...]:
             "numbers such as 0,1,2, each once",
         )
     return numbers
+
+
+def _named_values(given: str) -> tuple[tuple[str, str], ...]:
+    pairs = [word.partition("=") for word in given.split(",") if word.strip()] if given else []
+    if any(not equals or not name.strip() for name, equals, _ in pairs):
+        raise MilepostError(
+            Phrase("--slurm-options {given!r} is not a list of NAME=VALUE", given=given),
+            "for example --slurm-options constraint=a100,nice=100",
+        )
+    return tuple((name.strip().lstrip("-"), value.strip()) for name, _, value in pairs)
 
 
 def _path(given: str | Path | None) -> Path | None:
@@ -230,6 +253,78 @@ class EvalConfig:
         parse=_devices,
         dump=lambda numbers: ",".join(map(str, numbers)),
     )
+    executor: ExecutorChoice = option(
+        "local",
+        metavar="local|ray|slurm",
+        shows_default=True,
+        commands=RUN,
+        changes_results=False,
+        help="Where workers run: on this machine, on a Ray cluster, in Slurm's job arrays.",
+    )
+    ray_address: str | None = option(
+        None,
+        metavar="auto|ray://HOST:PORT",
+        commands=RUN,
+        changes_results=False,
+        help="The Ray cluster, which must be running; without it the one of this machine or of RAY_ADDRESS.",
+    )
+    ray_local: bool = option(
+        False,
+        is_flag=True,
+        commands=RUN,
+        changes_results=False,
+        help="Start a Ray for this run alone, on 127.0.0.1; says which ports it opens.",
+    )
+    send_records: bool = option(
+        False,
+        is_flag=True,
+        commands=RUN,
+        changes_results=False,
+        help="Send records from Ray's workers to this process, where they do not see the results folder.",
+    )
+    slurm_partition: str | None = option(
+        None, metavar="NAME", commands=RUN, changes_results=False, help="Partition of Slurm's jobs."
+    )
+    slurm_account: str | None = option(
+        None, metavar="NAME", commands=RUN, changes_results=False, help="Account of Slurm's jobs."
+    )
+    slurm_qos: str | None = option(
+        None, metavar="NAME", commands=RUN, changes_results=False, help="Quality of service of Slurm's jobs."
+    )
+    slurm_time: int = option(
+        240,
+        kind=int,
+        metavar="MINUTES",
+        shows_default=True,
+        commands=RUN,
+        changes_results=False,
+        help="Time limit of each of Slurm's jobs.",
+    )
+    slurm_gpus: int = option(
+        1,
+        kind=int,
+        shows_default=True,
+        commands=RUN,
+        changes_results=False,
+        help="GPUs of each of Slurm's jobs; 0 for a CPU.",
+    )
+    slurm_cpus: int = option(
+        4,
+        kind=int,
+        shows_default=True,
+        commands=RUN,
+        changes_results=False,
+        help="Cores of each of Slurm's jobs.",
+    )
+    slurm_options: tuple[tuple[str, str], ...] = option(
+        (),
+        metavar="NAME=VALUE,...",
+        commands=RUN,
+        changes_results=False,
+        help="Other options of sbatch, such as constraint=a100.",
+        parse=_named_values,
+        dump=lambda pairs: ",".join(f"{name}={value}" for name, value in pairs),
+    )
     dtype: str = option(
         "auto", shows_default=True, commands=MODELS, help="auto, float32, float16 or bfloat16."
     )
@@ -319,6 +414,34 @@ class EvalConfig:
         if self.engine not in ENGINES:
             raise MilepostError(
                 Phrase("unknown engine {engine!r}", engine=self.engine), "one of " + ", ".join(ENGINES)
+            )
+        if self.executor not in EXECUTORS:
+            raise MilepostError(
+                Phrase("unknown executor {executor!r}", executor=self.executor),
+                "one of " + ", ".join(EXECUTORS),
+            )
+        if self.executor != "ray" and (self.ray_address is not None or self.ray_local or self.send_records):
+            raise MilepostError(
+                "--ray-address, --ray-local and --send-records are options of --executor ray",
+                "add --executor ray, or leave them out",
+            )
+        given = [
+            described.flag
+            for name, (declared, described) in OPTIONS.items()
+            if name.startswith("slurm_") and getattr(self, declared.name) != declared.default
+        ]
+        if self.executor != "slurm" and given:
+            raise MilepostError(
+                Phrase("{option} is an option of --executor slurm", option=given[0]),
+                "add --executor slurm, or leave it out",
+            )
+        if self.slurm_time < 1 or self.slurm_cpus < 1 or self.slurm_gpus < 0:
+            raise MilepostError(
+                "--slurm-time and --slurm-cpus are at least 1, --slurm-gpus at least 0", "leave them out"
+            )
+        if self.ray_local and self.ray_address is not None:
+            raise MilepostError(
+                "--ray-local starts a Ray, and --ray-address names one that runs", "leave out one of the two"
             )
         if (self.engine == "openai") != (self.base_url is not None):
             raise MilepostError(

@@ -147,6 +147,20 @@ def save_run_plan(config: EvalConfig, journal: Journal, folder: Path) -> Plan:
     return write_saved_plan({plan.plan_id: plan for plan in preparation.plans}.values(), folder)
 
 
+def batch_script(config: EvalConfig, journal: Journal) -> str:
+    """Return the script of the jobs that `--executor slurm` would submit; nothing is written or submitted.
+
+    Raises:
+        MilepostError: the command is wrong, or no checkpoint is usable.
+    """
+    from milepost.run.executors.slurm import script_of
+
+    check_run(config)
+    found = name_by_source(config.output_path, find_series(config))
+    preparation = prepare(found, config, journal, reads_weights=False)
+    return script_of(config, make_jobs(ResultsFolder(config.output_path), preparation, config))
+
+
 def check_run(config: EvalConfig) -> None:
     """Check what can be checked before any checkpoint is looked for.
 
@@ -176,7 +190,7 @@ def find_series(
 def _check_device(config: EvalConfig) -> None:
     if config.device != "auto":
         resolve_device(config.device)
-    if config.workers is not None or config.devices:
+    if config.workers is not None or config.devices or config.executor != "local":
         choose_executor(config)
 
 

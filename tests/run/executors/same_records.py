@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from milepost.store.tables import read_table
 
@@ -21,9 +22,21 @@ def assert_same_records(found: Path, expected: Path) -> None:
         ours, theirs = (read_table(store / name).to_pydict() for store in stores)
         assert ours.keys() == theirs.keys()
         for column, values in ours.items():
-            if isinstance(values[0], float):
-                np.testing.assert_allclose(
-                    values, theirs[column], rtol=0, atol=LARGEST_DIFFERENCE, err_msg=f"{name} {column}"
-                )
-            else:
-                assert values == theirs[column], f"{name} {column}"
+            for ours_is, theirs_is in zip(values, theirs[column], strict=True):
+                assert _is_close(ours_is, theirs_is), f"{name} {column}: {ours_is} and {theirs_is}"
+
+
+def _is_close(ours: Any, theirs: Any) -> bool:
+    """Compare values, or numbers within lists and JSON."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        if math.isnan(ours) or math.isnan(theirs):
+            return math.isnan(ours) and math.isnan(theirs)
+        return math.isclose(ours, theirs, rel_tol=0, abs_tol=LARGEST_DIFFERENCE)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_is_close, ours, theirs))
+    if isinstance(ours, str) and isinstance(theirs, str) and ours != theirs:
+        try:
+            return _is_close(json.loads(ours), json.loads(theirs))
+        except ValueError:
+            return False
+    return bool(ours == theirs)

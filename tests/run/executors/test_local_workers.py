@@ -61,7 +61,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced_and_nothing_is_scored_twi
     assert leftovers(results.path) == []
     said = capsys.readouterr().err
     assert said.count("died at tiny-run checkpoint-") == 1
-    assert "was killed by SIGKILL; the system has not run out of memory" in said
+    assert "was killed by SIGKILL from outside; the system has not run out of memory" in said
     assert "with 1/2 of the tokens per forward pass" in said
 
 
@@ -77,7 +77,10 @@ def test_a_shard_that_three_workers_die_on_is_named_and_the_rest_goes_on(
     monkeypatch.setattr(local_workers, "_work", dying.die_of_a_shard)
     results = milepost.evaluate(tiny_run, **asked, output_path=out, workers=1, steps="10:20")
     assert list(results.failures) == ["tiny-run/checkpoint-10", "tiny-run/checkpoint-20"]
-    assert "3 workers died on each of: shard 2 of task who" in results.failures["tiny-run/checkpoint-10"]
+    assert (
+        "workers died on shard 2 of task who, at least 3 on each"
+        in results.failures["tiny-run/checkpoint-10"]
+    )
     assert capsys.readouterr().err.count("was killed by SIGSEGV") == 6
     assert len(score_files(out)) == len(score_files(alone)) * 2 // 3 - 2
     monkeypatch.undo()

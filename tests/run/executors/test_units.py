@@ -155,6 +155,18 @@ def test_a_shard_that_a_worker_died_on_comes_last_and_alone() -> None:
     assert sorted(shard for shards in rest for shard in shards) == [1, 2, 3, 4, 5]
 
 
+def test_kills_from_outside_blame_a_shard_a_third_as_much() -> None:
+    schedule = schedule_of(1, [ShardCost("t", 10)])
+    for number in range(9):
+        unit = taken(schedule, 0)
+        schedule.opened(0)
+        schedule.loaded(0, 1.0)
+        assert unit.shards == (0,)
+        assert schedule.lost(0, from_outside=True).has_failed == (number == 8)
+    assert schedule.failed(0) == [0]
+    assert schedule.is_done
+
+
 def test_a_worker_does_not_help_where_loading_takes_longer_than_what_is_left() -> None:
     schedule = schedule_of(1, [ShardCost("t", 10)] * 4, first_tokens=10)
     score_all(schedule, 0, taken(schedule, 0))

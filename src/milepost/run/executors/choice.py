@@ -8,12 +8,10 @@ import os
 from milepost.errors import MilepostError
 from milepost.language import Phrase
 from milepost.run.config import EvalConfig
+from milepost.run.executors.cores import CORES_PER_WORKER, cores
 from milepost.run.executors.executor import Executor
 from milepost.run.executors.local_workers import LocalWorkers, Place
 from milepost.run.executors.this_process import ThisProcess
-
-CORES_PER_WORKER = 4
-"""Of `--workers auto` on a CPU: the matrix products of small models gain little from more threads."""
 
 logger = logging.getLogger("milepost.run")
 
@@ -24,8 +22,27 @@ def choose_executor(config: EvalConfig) -> Executor:
     Raises:
         MilepostError: the options contradict each other, or ask for devices that are not here.
     """
+    if config.executor != "local":
+        return _on_cluster(config)
     places = local_places(config)
     return ThisProcess() if places is None else LocalWorkers(places)
+
+
+def _on_cluster(config: EvalConfig) -> Executor:
+    """Return the executor of a cluster; its library is imported only now."""
+    if config.engine == "openai":
+        raise MilepostError("--engine openai needs no workers", "leave out --executor")
+    if config.devices or config.device.startswith(("cuda:", "mps")):
+        raise MilepostError(
+            "--devices and --device cuda:N name devices of this machine", "leave them out with --executor"
+        )
+    if config.executor == "slurm":
+        from milepost.run.executors.slurm import SlurmArrays
+
+        return SlurmArrays(config)
+    from milepost.run.executors.ray_cluster import RayCluster
+
+    return RayCluster(config)
 
 
 def local_places(config: EvalConfig) -> list[Place] | None:
@@ -59,13 +76,6 @@ def local_places(config: EvalConfig) -> list[Place] | None:
         )
     threads = max(1, cores() // n_workers)
     return [Place("cuda", threads, gpu) for gpu in gpus[:n_workers]]
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _on_cpu(config: EvalConfig) -> list[Place] | None:

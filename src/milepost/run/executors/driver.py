@@ -21,6 +21,7 @@ from milepost.run.executors.messages import (
     Identified,
     Joined,
     Loaded,
+    LogText,
     NoRoom,
     Order,
     Records,
@@ -30,12 +31,14 @@ from milepost.run.executors.messages import (
     UnitStored,
 )
 from milepost.run.executors.units import STRIKES, Loss, Schedule, ShardCost, Unit
+from milepost.run.executors.worker import changed
 from milepost.run.finishing import Finisher
 from milepost.run.jobs import CheckpointJob
 from milepost.run.progress import Progress
 from milepost.run.records import note_visit
 from milepost.run.target import plan_shards
 from milepost.sources import identify
+from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_atomically
 from milepost.store.cleanup import sweep
 from milepost.store.leases import Leases
@@ -208,7 +211,7 @@ class Driver:
         elif isinstance(event, Joined):
             self._idle.append(worker)
         elif isinstance(event, Died):
-            self._replace(worker, event.how)
+            self._replace(worker, event)
         elif isinstance(event, Broken):
             if event.error is not None:
                 raise event.error
@@ -232,6 +235,9 @@ class Driver:
                 return  # refused meanwhile
             self._context.clock.lap(checkpoint).scoring_s += event.seconds
             self._progress.advance(checkpoint, plan_shards(self._jobs[number].plan)[event.shard])
+        elif isinstance(event, LogText):
+            with inside.append(self._context.results.path / event.path) as log:
+                log.write(event.text)
         elif isinstance(event, Records):
             for path, content in event.files:
                 write = functools.partial(write_atomically, self._context.results.path / path, content)
@@ -264,6 +270,8 @@ class Driver:
         number = unit.checkpoint
         job = self._jobs[number]
         if job.model_id is not None:
+            if job.model_id != model_id:
+                self._refuse(number, changed(job.checkpoint))
             return
         every = plan_shards(job.plan)
         others = tuple(every[place] for place in range(len(every)) if place not in set(unit.shards))
@@ -283,10 +291,11 @@ class Driver:
 
     # ---- workers that die -----------------------------------------------------------------------------
 
-    def _replace(self, worker: int, how: str) -> None:
+    def _replace(self, worker: int, death: Died) -> None:
         """Take the unit of a dead worker back, say what happened, and start another in its place."""
         self._has_lost = True
-        self._deaths += 1
+        self._deaths += 0 if death.from_outside else 1
+        how = death.how
         if self._deaths > DEATHS_WITHOUT_WORK:
             raise MilepostError(
                 Phrase("{n} workers died without scoring anything; the last: {how}", n=self._deaths, how=how),
@@ -295,14 +304,15 @@ class Driver:
         if worker in self._idle:
             self._idle.remove(worker)
         unit = self._has.pop(worker, None)
-        loss = self._schedule.lost(worker, set() if unit is None else self._stored(unit))
+        stored = set() if unit is None else self._stored(unit)
+        loss = self._schedule.lost(worker, stored, from_outside=death.from_outside)
         self._halvings[worker] = min(self._halvings[worker] + 1, MOST_HALVINGS)
         logger.warning(
             "%s died%s: %s; %sanother takes its place, with 1/%d of the tokens per forward pass",
             self._pool.describe(worker),
             "" if unit is None else f" at {self._place(unit, loss)}",
             how,
-            f"that is {STRIKES} times, so this is given up; " if loss.has_failed else "",
+            "too many have died on this, so it is given up; " if loss.has_failed else "",
             1 << self._halvings[worker],
         )
         self._pool.replace(worker, self._halvings[worker])
@@ -311,7 +321,7 @@ class Driver:
         if loss.has_failed and loss.struck is None:
             self._refuse(
                 unit.checkpoint,
-                CheckpointError(Phrase("{n} workers died loading it; the last: {how}", n=STRIKES, how=how)),
+                CheckpointError(Phrase("workers died loading it, the last: {how}", how=how)),
             )
         self._close_finished(unit.checkpoint)
 
@@ -344,6 +354,6 @@ def _name_of(job: CheckpointJob, place: int) -> str:
 def _gave_up(job: CheckpointJob, failed: Sequence[int]) -> CheckpointError:
     names = ", ".join(_name_of(job, place) for place in failed)
     return CheckpointError(
-        Phrase("{n} workers died on each of: {names}", n=STRIKES, names=names),
+        Phrase("workers died on {names}, at least {n} on each", n=STRIKES, names=names),
         "everything else is scored; the same command tries these again, a smaller --batch-size may help",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -63,7 +62,7 @@ class LocalWorkers:
     ) -> None:
         """Do every job. Raises as `Executor.run`."""
         with _shared_plans(context.preparation) as plans:
-            setup = setup_of(context.config, context.preparation, plans, secrets.token_hex())
+            setup = setup_of(context.config, context.preparation, plans)
             pool = LocalPool(setup, self._places)
             Driver(context, pool, leases, progress).run(jobs)
 
@@ -170,20 +169,21 @@ class LocalPool:
             one.process.kill()
             one.process.join()
         one.process.close()
-        return Died(f"process {pid} {_how(code, one.oom_kills)}")
+        return _death(pid, code, one.oom_kills)
 
 
-def _how(code: int | None, oom_kills_before: int | None) -> str:
-    """Return `was killed by SIGSEGV`, and whether the system was short of memory."""
+def _death(pid: int, code: int | None, oom_kills_before: int | None) -> Died:
+    """Say how a process ended, and whether it was killed from outside."""
     if code is None:
-        return "closed its pipe"
+        return Died(f"process {pid} closed its pipe")
     if code >= 0:
-        return f"ended with status {code}"
-    how = f"was killed by {signal.Signals(-code).name}"
+        return Died(f"process {pid} ended with status {code}")
+    how = f"process {pid} was killed by {signal.Signals(-code).name}"
     if -code != signal.SIGKILL or oom_kills_before is None:
-        return how
-    is_oom = (count_oom_kills() or 0) > oom_kills_before
-    return f"{how}, as memory ran out" if is_oom else f"{how}; the system has not run out of memory"
+        return Died(how)
+    if (count_oom_kills() or 0) > oom_kills_before:
+        return Died(f"{how}, as memory ran out")
+    return Died(f"{how} from outside; the system has not run out of memory", from_outside=True)
 
 
 @contextlib.contextmanager

@@ -29,8 +29,6 @@ class Joined:
     """A worker is ready for its first unit."""
 
     host: str
-    process: str
-    """Name of its process, see `store.processes`."""
     pid: int
     versions: tuple[tuple[str, str], ...] = ()
     sees_results: bool = True
@@ -65,6 +63,14 @@ class Records:
 
     files: tuple[tuple[str, bytes], ...]
     """Path in the folder, and content."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogText:
+    """Text for the end of a file in the results folder, from a worker that does not see it."""
+
+    path: str
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,8 @@ class Died:
 
     how: str
     """`process 4711 was killed by SIGKILL`"""
+    from_outside: bool = False
+    """Whether it was killed from outside, or its machine is gone: what it worked on is hardly to blame."""
 
 
 Event = (
@@ -120,6 +128,7 @@ Event = (
     | Loaded
     | ShardScored
     | Records
+    | LogText
     | UnitStored
     | Refused
     | NoRoom

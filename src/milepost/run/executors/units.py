@@ -23,6 +23,8 @@ UNITS_LEFT_PER_WORKER = 2
 """What is left makes at least so many units per worker, so that workers end at about the same time."""
 STRIKES = 3
 """Workers that die on a shard before it counts as failed."""
+KILLS_PER_STRIKE = 3
+"""Workers killed from outside that count as one such death: hardly ever is the shard to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class _Checkpoint:
     workers: set[int] = field(default_factory=set)
     """Those that have a unit of it."""
     strikes: Counter[int] = field(default_factory=Counter)
+    """By shard; KILLS_PER_STRIKE for each strike."""
     load_strikes: int = 0
     failed: set[int] = field(default_factory=set)
     is_refused: bool = False
@@ -262,11 +265,14 @@ class Schedule:
         if unit is not None:
             self._return(unit, stored)
 
-    def lost(self, worker: int, stored: Collection[int] = ()) -> Loss:
+    def lost(self, worker: int, stored: Collection[int] = (), *, from_outside: bool = False) -> Loss:
         """Take back what is not stored of the unit of a worker that died.
 
         The first shard that is missing gets a strike, and is then scored in a unit of its own. A worker that
-        dies before its weights are in place strikes the checkpoint.
+        dies before its weights are in place strikes the checkpoint, unless it was killed from outside.
+
+        Args:
+            from_outside: whether it was killed from outside, or its machine is gone.
         """
         own = self._workers.pop(worker, _Worker())
         if own.next_at is not None:
@@ -278,14 +284,15 @@ class Schedule:
         one.workers.discard(worker)
         missing = [shard for shard in own.unit.shards if shard not in stored]
         struck = missing[0] if own.is_loaded and missing else None
+        weight, limit = 1 if from_outside else KILLS_PER_STRIKE, STRIKES * KILLS_PER_STRIKE
         has_failed = False
         if struck is not None:
-            one.strikes[struck] += 1
-            if has_failed := one.strikes[struck] >= STRIKES:
+            one.strikes[struck] += weight
+            if has_failed := one.strikes[struck] >= limit:
                 one.failed.add(struck)
                 missing = missing[1:]
         elif missing:
-            one.load_strikes += 1
+            one.load_strikes += 0 if from_outside else 1
             has_failed = one.load_strikes >= STRIKES
         if struck is None and has_failed:
             one.is_refused = True

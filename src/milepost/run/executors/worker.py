@@ -33,6 +33,7 @@ from milepost.run.executors.messages import (
     ShardScored,
     UnitStored,
 )
+from milepost.run.executors.probe import PROBE
 from milepost.run.job_reader import ReadJob
 from milepost.run.jobs import CheckpointJob
 from milepost.run.journal import Journal, parse_level
@@ -47,10 +48,9 @@ from milepost.run.target import PlannedShard, plan_shards
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
+from milepost.types import Checkpoint
 
 Tell = Callable[[Event], None]
-PROBE = ".milepost-probe"
-"""A file of the driver in the results folder, by which workers find out whether they see that folder."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class WorkerSetup:
     plans: Mapping[str, Path | Plan]
     """Plan id to a folder with the plan, or where there is no common disk the plan itself."""
     results: Path
-    token: str
-    """Content of the probe file."""
+    """The folder that the worker writes to."""
+    token: str | None = None
+    """Content of the probe file; None where the worker is on the driver's machine or writes elsewhere."""
 
 
 class UnitScorer:
@@ -116,10 +117,7 @@ class UnitScorer:
                 job = job.identified(read.job.model_id or "")
                 self._tell(Identified(job.target.model_id))
                 if order.model_id is not None and job.model_id != order.model_id:
-                    raise CheckpointError(
-                        Phrase("{source} changed while it was being scored", source=checkpoint.source),
-                        "the same command scores it as it is now",
-                    )
+                    raise changed(checkpoint)
                 if read.problem is not None:
                     raise read.problem
                 if not job.missing:
@@ -173,6 +171,14 @@ class UnitScorer:
         self._ahead = upcoming, reading
 
 
+def changed(checkpoint: Checkpoint) -> CheckpointError:
+    """Return the error of a checkpoint that two workers found to be different models."""
+    return CheckpointError(
+        Phrase("{source} changed while it was being scored", source=checkpoint.source),
+        "the same command scores it as it is now",
+    )
+
+
 def _is_same(one: Order, other: Order) -> bool:
     """Return whether two units are of the same checkpoint and plan."""
     return (one.checkpoint, one.plan_id, one.dtype) == (other.checkpoint, other.plan_id, other.dtype)
@@ -187,6 +193,10 @@ def unit_scorer(setup: WorkerSetup, tell: Tell, halvings: int = 0) -> Iterator[U
         for key, plan in ((key, setup.plans[plan_id]) for key, plan_id in setup.plan_of.items())
     }
     preparation = Preparation(setup.series, tasks, None)
+    about = _joined(setup)
+    tell(about)
+    if not about.sees_results:
+        raise MilepostError(Phrase("{host} does not see the results folder", host=about.host))
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(parse_level(config.verbosity), _Forwarding(tell)))
         results = ResultsFolder.create(setup.results)
@@ -194,18 +204,17 @@ def unit_scorer(setup: WorkerSetup, tell: Tell, halvings: int = 0) -> Iterator[U
         leases = Leases(results, worker)
         stack.callback(leases.give_back_all)
         context = ScoringContext(config, preparation, results, journal)
-        tell(joined(setup, worker.process))
         yield UnitScorer(context, Stream(context, worker, leases, halvings), tell)
 
 
-def joined(setup: WorkerSetup, process: str) -> Joined:
+def _joined(setup: WorkerSetup) -> Joined:
     """Return what a worker says of itself."""
     try:
-        sees_results = (setup.results / PROBE).read_text("utf-8") == setup.token
+        sees_results = setup.token is None or (setup.results / PROBE).read_text("utf-8") == setup.token
     except OSError:
         sees_results = False
     described = {**versions(), "python": platform.python_version()}
-    return Joined(platform.node(), process, os.getpid(), tuple(sorted(described.items())), sees_results)
+    return Joined(platform.node(), os.getpid(), tuple(sorted(described.items())), sees_results)
 
 
 class _Forwarding(logging.Handler):
@@ -220,13 +229,13 @@ class _Forwarding(logging.Handler):
 
 
 def setup_of(
-    config: EvalConfig, preparation: Preparation, plans: Mapping[str, Path | Plan], token: str
+    config: EvalConfig, preparation: Preparation, plans: Mapping[str, Path | Plan], token: str | None = None
 ) -> WorkerSetup:
     """Return what the workers of a run are given.
 
     Args:
         plans: plan id to its folder, or to the plan.
-        token: content of the probe file.
+        token: content of the probe file; None where none is needed.
     """
     texts = any(plan.generates_text for plan in preparation.plans)
     return WorkerSetup(

@@ -1,0 +1,127 @@
+"""Slurm's job arrays, by submitit's local executor: the same records, and a script without Slurm."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import milepost
+from milepost.errors import MilepostError
+from milepost.run.config import EvalConfig
+from milepost.run.executors.messages import Died
+from milepost.run.executors.slurm import CLUSTER, ArrayElement, cut_of, death
+from tests.cli.called import milepost as call
+from tests.faults.records import leftovers
+from tests.run.executors.same_records import assert_same_records
+from tests.run.own_tasks import write_tasks
+
+pytest.importorskip("submitit")
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
+    return {"tasks": "where,who,prose", "include_path": tasks, "shard_tokens": 60}
+
+
+@pytest.mark.slow
+def test_an_array_writes_the_records_that_one_process_writes(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "alone", steps="10:10").path
+    monkeypatch.setenv(CLUSTER, "local")
+    out = tmp_path / "out"
+    results = milepost.evaluate(
+        tiny_run, **asked, output_path=out, steps="10:10", executor="slurm", workers=2, slurm_gpus=0
+    )
+    assert len(results.scored) == 1, results.failures
+    assert_same_records(out, alone)
+    assert leftovers(out) == []
+    assert not (out / "slurm").exists()
+
+
+def test_the_script_is_printed_without_slurm_and_nothing_is_written(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path
+) -> None:
+    printed = call(
+        "run", tiny_run, "-t", "where,who", "--include-path", asked["include_path"], "-o", tmp_path / "out",
+        "--executor", "slurm", "--slurm-partition", "gpu", "--slurm-account", "lab", "--slurm-time", "30",
+        "--slurm-options", "constraint=a100", "--workers", "2", "--dry-run",
+    )  # fmt: skip
+    lines = printed.out.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    wanted = (
+        "array=0-2%2",
+        "partition=gpu",
+        "account=lab",
+        "time=30",
+        "constraint=a100",
+        "requeue",
+        "mem=3GB",
+    )
+    assert [f"#SBATCH --{option}" for option in wanted if f"#SBATCH --{option}" not in lines] == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_slurm_the_command_says_so(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    with pytest.raises(MilepostError, match="there is no Slurm here") as caught:
+        milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", executor="slurm")
+    assert (caught.value.exit_code, (tmp_path / "out").exists()) == (2, False)
+
+
+class Job:
+    """A job that is enough for the questions that are asked of it."""
+
+    def __init__(self, n_tokens: int) -> None:
+        self.n_tokens = n_tokens
+
+
+@pytest.mark.parametrize(
+    ("workers", "sizes", "n_units"),
+    [(None, [10, 10, 10], 3), (2, [10, 10, 10], 3), (8, [10, 10], 8), (4, [9, 3], 3)],
+)
+def test_there_are_units_for_every_worker_and_no_checkpoint_is_cut_without_need(
+    workers: int | None, sizes: list[int], n_units: int
+) -> None:
+    config = EvalConfig.from_options("run", "where", output_path="out", executor="slurm", workers=workers)
+    assert cut_of(config, [Job(size) for size in sizes]).n_units == n_units  # type: ignore[misc]
+
+
+def test_a_preempted_element_is_not_blamed_and_is_requeued_as_it_is(tmp_path: Path) -> None:
+    class Ended:
+        state = "PREEMPTED"
+
+        def stderr(self) -> str:
+            return "slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO PREEMPTION ***\n"
+
+    died = death(Ended())
+    assert died == Died("PREEMPTED; slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO PREEMPTION ***", True)
+    element = ArrayElement(tmp_path, None, tmp_path / "events", 0)  # type: ignore[arg-type]
+    assert element.checkpoint().function is element
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slurm_partition": "gpu"}, "--slurm-partition is an option of --executor slurm"),
+        ({"executor": "slurm", "slurm_time": 0}, "--slurm-time and --slurm-cpus are at least 1"),
+        (
+            {"executor": "slurm", "slurm_options": "a100"},
+            "--slurm-options 'a100' is not a list of NAME=VALUE",
+        ),
+        ({"executor": "kubernetes"}, "unknown executor 'kubernetes'"),
+        ({"ray_local": True}, "are options of --executor ray"),
+        ({"executor": "ray", "ray_local": True, "ray_address": "auto"}, "--ray-local starts a Ray"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MilepostError, match=message) as caught:
+        EvalConfig.from_options("run", "where", output_path="out", **options)
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
