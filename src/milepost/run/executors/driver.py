@@ -210,6 +210,11 @@ class Driver:
             logging.getLogger(event.name).log(event.level, "%s", event.message)
         elif isinstance(event, Joined):
             self._idle.append(worker)
+            if event.pid:
+                logger.info(
+                    "%s is process %d on %s; joined after %.2f s of CPU",
+                    self._pool.describe(worker), event.pid, event.host, event.cpu_s,
+                )  # fmt: skip
         elif isinstance(event, Died):
             self._replace(worker, event)
         elif isinstance(event, Broken):

@@ -30,6 +30,8 @@ class Joined:
 
     host: str
     pid: int
+    cpu_s: float = 0.0
+    """CPU seconds since it was started or forked."""
     versions: tuple[tuple[str, str], ...] = ()
     sees_results: bool = True
     """Whether it finds the probe file in the results folder."""

@@ -214,7 +214,9 @@ def _joined(setup: WorkerSetup) -> Joined:
     except OSError:
         sees_results = False
     described = {**versions(), "python": platform.python_version()}
-    return Joined(platform.node(), os.getpid(), tuple(sorted(described.items())), sees_results)
+    return Joined(
+        platform.node(), os.getpid(), time.process_time(), tuple(sorted(described.items())), sees_results
+    )
 
 
 class _Forwarding(logging.Handler):
