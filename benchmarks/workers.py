@@ -1,4 +1,4 @@
-"""Measure what local workers gain and cost: throughput of two, overhead on long shards, the start of a worker.
+"""Measure local workers: throughput of two, overhead on long shards, CPU seconds of a start.
 
     python benchmarks/workers.py [--checkpoints 4] [--limit 12] [--rounds 2] [--shard-s 60]
 
