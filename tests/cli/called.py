@@ -18,11 +18,16 @@ class Called(NamedTuple):
     err: str
 
 
-def milepost(*arguments: object) -> Called:
-    """Exit status, standard output and standard error of `milepost ARGUMENTS`."""
+WIDE = 1000
+"""Columns of a pipe in which every table has whole lines, for tests that look for them."""
+
+
+def milepost(*arguments: object, width: int = WIDE) -> Called:
+    """Exit status, standard output and standard error of `milepost ARGUMENTS` in a window of that width."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     language = os.environ.get("LANGUAGE")
     with (
+        mock.patch.dict(os.environ, {"COLUMNS": str(width)}),
         mock.patch.object(sys, "argv", ["milepost", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -14,7 +14,7 @@ from milepost.analysis import rows
 from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Heading, Line, Note, Quote
 from milepost.report.scores import score_report
 from milepost.report.table import Cell, Column, Table, cells, columns
-from milepost.report.terminal import BETWEEN_COLUMNS, columns_in_parts, print_blocks
+from milepost.report.terminal import BETWEEN_COLUMNS, broken, columns_in_parts, print_blocks
 from milepost.types import Measurement
 from tests.analysis.made import measurement, mmlu
 
@@ -53,9 +53,35 @@ def test_a_column_wider_than_the_window_is_not_cut() -> None:
 
 
 def test_each_series_has_its_own_table() -> None:
-    text = scores([measurement(series=name) for name in ("first", "second")], width=80)
+    found = [measurement(series=name, step=step) for name in ("first", "second") for step in (1, 2)]
+    text = scores(found, width=80)
     assert text.index("first") < text.index("second")
     assert text.count("chance") == 2
+
+
+def test_models_with_one_checkpoint_each_stand_side_by_side_with_tasks_down() -> None:
+    found = [
+        measurement(series=series, task=task, value=value)
+        for series, value in (("first", 0.5), ("second", 0.75))
+        for task in ("arc_easy", "piqa")
+    ]
+    lines = scores(found, width=80).splitlines()
+    assert [line.split()[0] for line in lines if "acc ↑" in line] == ["arc_easy", "piqa"]
+    assert all("0.5000" in line and "0.7500" in line for line in lines if "acc ↑" in line)
+
+
+@given(st.text("ab _-", max_size=60), st.integers(1, 30))
+def test_text_is_broken_at_spaces_only(text: str, width: int) -> None:
+    lines = broken(text, width)
+    assert " ".join(lines) == text
+    assert all(len(line) <= width or " " not in line for line in lines)
+
+
+def test_no_line_ends_with_spaces_and_none_is_wider_than_a_pipe() -> None:
+    for width in (40, 80, 200):
+        for line in scores(mmlu([1000, 2000], subjects=20), width).splitlines():
+            assert line == line.rstrip()
+            assert len(line) <= width
 
 
 def test_names_are_not_markup() -> None:

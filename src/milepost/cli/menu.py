@@ -7,6 +7,7 @@ input, so it works in any terminal.
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,12 @@ import click
 from milepost.cli.main import COMMANDS
 from milepost.errors import MilepostError
 from milepost.language import Phrase, _, ngettext, translated
+from milepost.report.terminal import broken
 from milepost.safe_text import printable
 
 DEFAULT_RESULTS = "milepost-results"
+MOST_NARROW = 20
+"""Characters that a description has at least, however narrow the window is."""
 OWN = Phrase("names of your own choice")
 
 
@@ -56,8 +60,13 @@ class Dialogue:
         """Return a key of `choices`, which the user gives by number or by name. Raises as `ask`."""
         keys = list(choices)
         width = max(map(len, keys))
+        room = shutil.get_terminal_size().columns
         for number, (key, what) in enumerate(choices.items(), 1):
-            self.say(f"  {number}  {key:<{width}}  {what}".rstrip())
+            head = f"  {number}  {key:<{width}}  "
+            first, *others = broken(what, max(room - len(head), MOST_NARROW))
+            self.say(f"{head}{first}".rstrip())
+            for line in others:
+                self.say(" " * len(head) + line)
         while True:
             answer = self.ask(question, str(keys.index(default) + 1))
             if answer in choices:

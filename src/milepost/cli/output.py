@@ -14,9 +14,6 @@ from milepost.safe_text import printable
 if TYPE_CHECKING:
     from milepost.report.blocks import Block
 
-WIDTH_OF_A_PIPE = 1_000_000
-"""Characters per line where no terminal is: other programs get whole lines."""
-
 
 def say(text: str = "") -> None:
     """Print a line of the result; control characters in it are spelled out."""
@@ -55,10 +52,9 @@ def say_text(text: str) -> None:
 
 
 def say_blocks(blocks: Iterable[Block]) -> None:
-    """Print tables and text; a terminal gets wide tables in parts, a pipe gets whole lines."""
+    """Print tables and text as wide as the terminal; in a pipe without one as wide as COLUMNS says, or 80."""
     from rich.console import Console
 
     from milepost.report.terminal import print_blocks
 
-    console = Console(highlight=False)
-    print_blocks(blocks, console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_PIPE))
+    print_blocks(blocks, Console(highlight=False))

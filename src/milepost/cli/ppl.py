@@ -38,6 +38,7 @@ from milepost.run.signs_of_life import importing
     show_default=True,
     help="Also measure the steps between the conventions; about twice the work.",
 )
+@click.option("--short", is_flag=True, help="Print a sentence and the table, without the explanation.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png, .svg or .html.")
 @click.option(
     "--engine", default="auto", show_default=True, help="auto, packed, padded or reference: same scores."
@@ -65,7 +66,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
         return _measure(sources, **options)
 
 
-def _measure(sources: tuple[str, ...], *, plot: Path | None, as_json: bool, **options: Any) -> int:
+def _measure(
+    sources: tuple[str, ...], *, plot: Path | None, short: bool, as_json: bool, **options: Any
+) -> int:
     with importing():
         from milepost.api.perplexity import measure_perplexity
         from milepost.report.perplexity import perplexity_records, perplexity_report
@@ -77,7 +80,7 @@ def _measure(sources: tuple[str, ...], *, plot: Path | None, as_json: bool, **op
         say_json({"models": perplexity_records(measured.found), "notes": list(measured.notes)})
     else:
         if measured.found:
-            say_blocks(perplexity_report(measured.found))
+            say_blocks(perplexity_report(measured.found, short=short))
         for note in measured.notes:
             say(f"note: {note}")
     for name, reason in measured.results.failures.items():

@@ -20,7 +20,7 @@ from milepost.report.markdown import markdown
 from milepost.report.picks import pick_records, pick_report
 from milepost.report.progress import progress_records, progress_report
 from milepost.report.provenance import origin_lines
-from milepost.report.scores import score_report
+from milepost.report.scores import ORDERS, Order, score_report
 from milepost.results import Selection, select_rows
 from milepost.results.selection import select_all_rows, select_picks
 from milepost.results.training import read_training
@@ -38,6 +38,14 @@ from milepost.types import Picks
     default=None,
     help="What each curve shows: gain, best and as good, plateau; with --json in place of the metrics.",
 )
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(ORDERS),
+    default="asked",
+    show_default=True,
+    help="Order of the tasks: as they were asked, by name, or by the last value, the best first.",
+)
 @click.option("--provenance", is_flag=True, help="Where each checkpoint's metrics come from.")
 @click.option("--json", "form", flag_value="json", help="Every metric as JSON, an object each.")
 @click.option("--csv", "form", flag_value="csv", help="Every metric as CSV, a line each.")
@@ -50,15 +58,16 @@ def command(
     subjects: bool,
     picks: bool,
     summary: bool | None,
+    order: Order,
     provenance: bool,
     form: str | None,
 ) -> None:
     """Show the scores of RESULTS, the output folder of `milepost run`.
 
-    Steps down, tasks across: value ± half of its 95 % interval, a star at the best of each column, the chance
-    level below, and what a constant answer (always A, always B, ...) would score. A table wider than the
-    terminal is printed in parts. Below it stands what the curves show: gain from first to last, the best
-    checkpoint and those that are as good, plateaus and falls.
+    Steps down, tasks across; tasks down where each model has one checkpoint. Value ± half of its 95 %
+    interval, a star where one of the column stands out as the best, the chance level below, and what a
+    constant answer (always A, always B, ...) would score. A table that is too wide is printed in parts. Below
+    stands what the curves show: verdict, gain, the best checkpoint and those that are as good.
 
     --json and --csv write all tasks and metrics that the patterns leave, not only those of the table.
     """
@@ -77,16 +86,18 @@ def command(
         every = select_all_rows(index, selection)
         say_text(as_json(every) if form == "json" else as_csv(every))
     else:
-        _show_scores(index, selection, as_markdown=form == "markdown", summary=summary is not False)
+        _show_scores(index, selection, order, as_markdown=form == "markdown", summary=summary is not False)
 
 
-def _show_scores(index: ResultsIndex, selection: Selection, *, as_markdown: bool, summary: bool) -> None:
+def _show_scores(
+    index: ResultsIndex, selection: Selection, order: Order, *, as_markdown: bool, summary: bool
+) -> None:
     rows = select_rows(index, selection)
     tell_versions(index, rows)
     if as_markdown:
-        say_text(markdown(score_report(rows)))
+        say_text(markdown(score_report(rows, order)))
         return
-    say_blocks(score_report(rows))
+    say_blocks(score_report(rows, order))
     if summary:
         say()
         extremes = group_extremes(index.metrics(selection.metrics), rows)

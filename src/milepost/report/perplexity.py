@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-from milepost.report.blocks import Block, strong
+from milepost.language import _
+from milepost.report.blocks import Block, Note, strong
 from milepost.report.formatting import model_name, plus_minus, step_label
 from milepost.report.table import Column, Table, cells, columns, grouped
 from milepost.safe_text import printable
@@ -28,18 +29,50 @@ def perplexity_records(found: Sequence[TextPerplexity]) -> list[dict[str, Any]]:
     return [_record(text) for text in found]
 
 
-def perplexity_report(found: Sequence[TextPerplexity]) -> Iterator[Block]:
-    """Yield the text, its conventions as a table, and the gaps between them at the last checkpoints."""
+def perplexity_report(found: Sequence[TextPerplexity], *, short: bool = False) -> Iterator[Block]:
+    """Yield a sentence, the conventions as a table, the text, and the gaps at the last checkpoints.
+
+    Args:
+        short: only the sentence and the table.
+    """
     by_series = grouped(found, lambda text: text.series)
-    yield from (_heading(own[-1]) for own in by_series.values())
+    yield perplexity_summary(found)
     yield ""
     if len(found) <= 2 or len(by_series) == len(found):
         yield from (_models_table(found), "")
     else:
         for own in by_series.values():
             yield from (_steps_table(own), "")
+    if short:
+        return
+    yield from (Note(_heading(own[-1])) for own in by_series.values())
+    yield ""
     for own in by_series.values():
         yield from _explanation(own[-1])
+
+
+def perplexity_summary(found: Sequence[TextPerplexity]) -> str:
+    """Return in a sentence how high the perplexities are, or how two models differ."""
+    first, last = found[0], found[-1]
+    fixed, words = (last.convention(name) for name in ("fixed", "word_perplexity"))
+    if len(found) == 1:
+        return _(
+            "{model} has a perplexity of {fixed} per token (fixed windows) and {words} per word (lm_eval)",
+            model=_name(last),
+            fixed=_value(fixed),
+            words=_value(words),
+        )
+    before = first.convention("fixed")
+    ratio = math.exp(min(700.0, fixed.ln_value - before.ln_value))
+    return _(
+        "{model} has {ratio} times the perplexity of {other} per token: {fixed} against {before} in fixed "
+        "windows",
+        model=_name(last),
+        ratio=format(ratio, ".4g"),
+        other=_name(first),
+        fixed=_value(fixed),
+        before=_value(before),
+    )
 
 
 def _name(text: TextPerplexity) -> str:

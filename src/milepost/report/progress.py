@@ -27,8 +27,9 @@ LEGEND = (
     "gain: last minus first, with its 95 % interval over the same docs; as good: checkpoints that the docs "
     "cannot tell from the best (paired tests, Holm)"
 )
-COLUMNS = columns("curve", "first", "last", "gain", "best", "as good", "worst", "mean", "remark",
-                  left=("curve", "as good", "remark"), headings={"curve": " ", "remark": " "})  # fmt: skip
+COLUMNS = columns("curve", "verdict", "gain", "first", "last", "best", "as good", "worst", "mean",
+                  left=("curve", "verdict", "as good"), wraps=("verdict", "as good"),
+                  headings={"curve": " "})  # fmt: skip
 
 
 def progress_report(
@@ -72,14 +73,14 @@ def _texts(trained: TrainedCurve) -> list[str]:
     name = f"{printable(curve.task)} {metric_name(metric, curve.filter)} "
     return [
         name + direction_arrow(rows[0].higher_is_better),
+        remark(trained),
+        gain_text(trained),
         _value_at(rows[0]),
         _value_at(rows[-1]),
-        gain_text(trained),
         NOT_MEASURED if best_row(curve) is None else _value_at(best),
         _as_good(trained),
         _value_at(worst),
         number(_mean(rows), metric),
-        remark(trained),
     ]
 
 

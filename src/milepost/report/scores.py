@@ -1,8 +1,10 @@
-"""The table of `milepost show`: per series, checkpoints down and metrics across."""
+"""The table of `milepost show`: checkpoints down, or tasks down where each model has one checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, get_args
 
 from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.row import Row
@@ -16,16 +18,22 @@ from milepost.report.formatting import (
     plus_minus,
     step_label,
 )
-from milepost.report.notes import reason_notes
-from milepost.report.table import Cell, CellRow, Column, Table, cells, grouped
+from milepost.report.notes import listed, reason_notes
+from milepost.report.table import Cell, CellRow, Column, Table, cells, columns, grouped
 from milepost.safe_text import printable
+from milepost.variants import settings_words
 
 CONSTANT_MEANS = "constant: always the same position (A, B, ...), whatever the question"
 
 
-def score_report(rows: Sequence[Row]) -> Iterator[Block]:
+Order = Literal["asked", "name", "value"]
+"""Order of the tasks: as they were asked, by name, or by the last value, the best first."""
+ORDERS = get_args(Order)
+
+
+def score_report(rows: Sequence[Row], order: Order = "asked") -> Iterator[Block]:
     """Yield a table per series, then how to read them and why metrics are missing."""
-    tables = score_tables(rows)
+    tables = score_tables(rows, order)
     for table in tables:
         yield table
         yield ""
@@ -33,13 +41,71 @@ def score_report(rows: Sequence[Row]) -> Iterator[Block]:
     yield from (Note(f"note: {note}") for note in reason_notes(rows))
 
 
-def score_tables(rows: Sequence[Row]) -> list[Table]:
-    """Return one table per series, in the order of the rows."""
+def score_tables(rows: Sequence[Row], order: Order = "asked") -> list[Table]:
+    """Return one table per series; where every series has one checkpoint, one table with a task per row."""
     places = checkpoints(rows)
+    found = _ordered(curves(rows), order)
+    if all(len(of_series) == 1 for of_series in places.values()):
+        return [_tasks_down([of_series[0] for of_series in places.values()], found)]
     return [
         _table(series, _labels(places[series]), its_curves)
-        for series, its_curves in grouped(curves(rows), lambda curve: curve.series).items()
+        for series, its_curves in grouped(found, lambda curve: curve.series).items()
     ]
+
+
+def _ordered(found: list[Curve], order: Order) -> list[Curve]:
+    if order == "asked":
+        return found
+    if order == "name":
+        return sorted(found, key=lambda curve: (curve.task, curve.metric, curve.filter))
+
+    def worst_last(curve: Curve) -> float:
+        value = None if curve.last is None else curve.last.value
+        sign = -1.0 if curve.rows[0].higher_is_better is False else 1.0
+        return math.inf if value is None else -sign * value
+
+    return sorted(found, key=worst_last)
+
+
+def _tasks_down(models: Sequence[Row], found: Sequence[Curve]) -> Table:
+    """Return a row per task and metric, and a column per model."""
+    values: dict[tuple[str, str, str], dict[str, Row]] = {}
+    for curve in found:
+        values.setdefault((curve.task, curve.metric, curve.filter), {})[curve.series] = curve.rows[0]
+    rows = []
+    for (task, metric, filter_name), of_models in values.items():
+        any_row = next(iter(of_models.values()))
+        counts = {row.n for row in of_models.values() if row.n}
+        rows.append(
+            cells(
+                [
+                    printable(task),
+                    metric_heading(metric, filter_name, any_row.higher_is_better),
+                    *(
+                        _value(of_models[model.series]) if model.series in of_models else NOT_MEASURED
+                        for model in models
+                    ),
+                    "" if any_row.chance is None else number(any_row.chance, metric),
+                    "" if not counts else _range(counts),
+                    settings_words(any_row.asked, dtype=any_row.dtype),
+                ]
+            )
+        )
+    headings = [
+        "\n".join(dict.fromkeys(map(printable, (model.series, model.checkpoint)))) for model in models
+    ]
+    named = [
+        Column(f"{model.series}/{model.checkpoint}", text)
+        for model, text in zip(models, headings, strict=True)
+    ]
+    return Table(
+        (
+            *columns("task", "metric", left=("task", "metric")),
+            *named,
+            *columns("chance", "docs", "settings", left=("settings",), wraps=("settings",)),
+        ),
+        tuple(rows),
+    )
 
 
 def legend(tables: Sequence[Table]) -> str:
@@ -68,8 +134,7 @@ def _labels(places: Sequence[Row]) -> list[str]:
 
 
 def _table(series: str, labels: Sequence[str], its_curves: Sequence[Curve]) -> Table:
-    shots_differ = len({curve.rows[0].num_fewshot for curve in its_curves}) > 1
-    columns = [Column("step"), *(_column(curve, with_shots=shots_differ) for curve in its_curves)]
+    names = [Column("step"), *map(_column, its_curves)]
     values = [value_cells(curve) for curve in its_curves]
     levels = {
         "chance": [
@@ -79,18 +144,30 @@ def _table(series: str, labels: Sequence[str], its_curves: Sequence[Curve]) -> T
         "docs": [_docs(curve) for curve in its_curves],
     }
     return Table(
-        tuple(columns),
+        tuple(names),
         tuple(cells([label, *row]) for label, row in zip(labels, zip(*values, strict=True), strict=True)),
         title=printable(series),
         footer=tuple(cells([name, *texts]) for name, texts in levels.items() if name == "docs" or any(texts)),
+        notes=_settings_notes(its_curves),
     )
 
 
-def _column(curve: Curve, *, with_shots: bool) -> Column:
-    first = curve.rows[0]
-    metric = metric_heading(curve.metric, curve.filter, first.higher_is_better)
-    shots = f" {first.num_fewshot}-shot" if with_shots and first.num_fewshot is not None else ""
-    return Column(f"{curve.task}.{curve.metric}", f"{printable(curve.task)}\n{metric}{shots}")
+def _settings_notes(its_curves: Sequence[Curve]) -> tuple[str, ...]:
+    """Return the settings of the tasks in words: once if all have the same."""
+    tasks_of = grouped(
+        its_curves, lambda curve: settings_words(curve.rows[0].asked, dtype=_usual_dtype(curve))
+    )
+    if len(tasks_of) == 1:
+        return tuple(f"settings: {words}" for words in tasks_of if words)
+    return tuple(
+        f"{words or 'no settings known'}: {listed(list(dict.fromkeys(curve.task for curve in own)))}"
+        for words, own in tasks_of.items()
+    )
+
+
+def _column(curve: Curve) -> Column:
+    metric = metric_heading(curve.metric, curve.filter, curve.rows[0].higher_is_better)
+    return Column(f"{curve.task}.{curve.metric}", f"{printable(curve.task)}\n{metric}")
 
 
 def value_cells(curve: Curve) -> CellRow:
@@ -133,7 +210,9 @@ def _band(curve: Curve) -> str:
 def _docs(curve: Curve) -> str:
     """Return the number of docs behind each value; a range where checkpoints differ."""
     counts = {row.n for row in curve.rows if row.n}
-    if not counts:
-        return ""
+    return _range(counts) if counts else ""
+
+
+def _range(counts: Collection[int]) -> str:
     fewest, most = min(counts), max(counts)
     return f"{most:,}" if fewest == most else f"{fewest:,}–{most:,}"

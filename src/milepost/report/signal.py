@@ -29,8 +29,8 @@ SEVERAL_SERIES = (
 _TEXT_COLUMNS = ("task", "metric", "picks", "verdict", "clearest")
 _AGREEMENT_COLUMNS = ("τ", "order", "apart")
 COLUMNS = columns(
-    "task", "metric", "docs", "ρ", "lag 1", "chance", "SNR", "gain", *_AGREEMENT_COLUMNS,
-    "picks", "verdict", "clearest", left=_TEXT_COLUMNS,
+    "task", "verdict", "metric", "docs", "gain", "clearest", "chance", "ρ", "lag 1", "SNR",
+    *_AGREEMENT_COLUMNS, "picks", left=_TEXT_COLUMNS, wraps=("verdict", "clearest", "picks"),
 )  # fmt: skip
 
 
@@ -69,19 +69,19 @@ def _texts(signal: TaskSignal) -> list[str]:
     rating, clearest = signal.main.rating, signal.clearest
     return [
         printable(signal.task),
+        f"{rating.verdict}: {rating.reason}",
         metric_name(signal.main.metric, signal.main.filter),
         f"{signal.n:,}",
-        decimals(rating.spearman, 2),
-        decimals(rating.autocorrelation, 2),
-        decimals(rating.from_chance, 1),
-        decimals(rating.snr, 1),
         f"{rating.gain_sigmas:+.1f}",
-        *_agreement(signal.agreement),
-        _favourite(signal.pick_bias),
-        f"{rating.verdict}: {rating.reason}",
         NOT_MEASURED
         if clearest is None
         else f"{metric_name(clearest.metric, clearest.filter)} {clearest.rating.gain_sigmas:+.1f}",
+        decimals(rating.from_chance, 1),
+        decimals(rating.spearman, 2),
+        decimals(rating.autocorrelation, 2),
+        decimals(rating.snr, 1),
+        *_agreement(signal.agreement),
+        _favourite(signal.pick_bias),
     ]
 
 

@@ -28,7 +28,7 @@ class Column:
     """One or two lines."""
     align: Literal["left", "right"] = "right"
     wraps: bool = False
-    """A narrow terminal may break its cells into lines; the cells of other columns are never broken."""
+    """A narrow terminal may break its cells at spaces; the cells of other columns are never broken."""
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -1,4 +1,9 @@
-"""Render blocks for a terminal: a table that is wider than the window continues below, in parts."""
+"""Render blocks for a terminal or a pipe, by one rule for every table.
+
+A table that fits is printed as it is. In a narrower window headings and the cells of columns that may wrap
+are broken at spaces, never inside words; what still does not fit side by side continues below, in parts that
+begin with the first column again. No line ends with spaces.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,12 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment, Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from milepost.report.blocks import Block, Bullets, Details, Facts, Heading, Line, Note, Quote
-from milepost.report.table import VERDICT_TONES, Cell, CellRow, Column, Table, Tone
+from milepost.report.table import VERDICT_TONES, CellRow, Column, Table, Tone
 
 BETWEEN_COLUMNS = 3
 """Characters that SIMPLE_HEAD and its padding leave between two columns."""
@@ -47,8 +53,23 @@ class Printed:
 
 
 def print_blocks(blocks: Iterable[Block], console: Console) -> None:
-    """Print the blocks; a column that is wider than the console runs over its edge."""
-    console.print(Printed(list(blocks)), crop=False)
+    """Print the blocks; a word that is wider than the console runs over its edge."""
+    lines = Segment.split_lines(console.render(Printed(list(blocks))))
+    segments = [segment for line in lines for segment in (*_without_trailing_spaces(line), Segment.line())]
+    console.print(Segments(segments), end="", crop=False)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """Return the text in lines of at most `width` cells, broken at spaces; a longer word has its own line."""
+    if cell_len(text) <= width:
+        return [text]
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def columns_in_parts(widths: Sequence[int], width: int) -> list[list[int]]:
@@ -84,55 +105,91 @@ def _texts(block: Block) -> Iterator[RenderableType]:
 
 
 def _parts(table: Table, console: Console, options: ConsoleOptions) -> RenderResult:
-    widths = [_width(column, place, table) for place, column in enumerate(table.columns)]
-    parts = columns_in_parts(widths, options.max_width)
+    room = options.max_width
+    natural = [_natural_width(column, place, table) for place, column in enumerate(table.columns)]
+    least = natural
+    if _sum(natural) > room:
+        least = [_least_width(column, place, table) for place, column in enumerate(table.columns)]
+    parts = columns_in_parts(least, room)
     for number, places in enumerate(parts, start=1):
         which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-        part = _rich_table(table.with_columns(places), [widths[place] for place in places], which)
-        needed = sum(widths[place] + BETWEEN_COLUMNS for place in places)
+        widths = _shared(places, least, natural, room)
+        if table.title:
+            yield Text("\n".join(broken(table.title + which, room)), style="bold")
+        part = _rich_table(table.with_columns(places), widths)
         # Rich would shorten a table that is wider than its console.
-        yield from console.render(part, options.update_width(max(options.max_width, needed)))
+        yield from console.render(part, options.update_width(max(room, _sum(widths))))
         if number < len(parts):
             yield Text()
     yield from (Text(note, style="dim") for note in table.notes)
 
 
-def _width(column: Column, place: int, table: Table) -> int:
-    texts = [row[place].text for row in (*table.rows, *table.footer)]
+def _sum(widths: Sequence[int]) -> int:
+    return sum(widths) + BETWEEN_COLUMNS * (len(widths) - 1)
+
+
+def _natural_width(column: Column, place: int, table: Table) -> int:
+    return max(map(cell_len, (*column.lines, *_cell_texts(place, table))))
+
+
+def _least_width(column: Column, place: int, table: Table) -> int:
+    """Return the width below which a word, or a cell that must not wrap, would be cut."""
+    heading = max((cell_len(word) for line in column.lines for word in line.split(" ")), default=0)
+    texts = _cell_texts(place, table)
+    longest = max(map(cell_len, texts), default=0)
     if column.wraps:
-        return min(WRAPPED_WIDTH, max(map(cell_len, texts), default=0))
-    return max(map(cell_len, (*column.lines, *texts)))
+        word = max((cell_len(word) for text in texts for word in text.split(" ")), default=0)
+        longest = max(word, min(longest, WRAPPED_WIDTH))
+    return max(heading, longest)
 
 
-def _rich_table(table: Table, widths: Sequence[int], which: str) -> RichTable:
+def _cell_texts(place: int, table: Table) -> list[str]:
+    return [row[place].text for row in (*table.rows, *table.footer)]
+
+
+def _shared(places: Sequence[int], least: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Return the widths of a part's columns: the room that is left goes to those that would be broken."""
+    widths = [least[place] for place in places]
+    left = room - _sum(widths)
+    for i, place in enumerate(places):
+        more = max(0, min(left, natural[place] - widths[i]))
+        widths[i] += more
+        left -= more
+    return widths
+
+
+def _rich_table(table: Table, widths: Sequence[int]) -> RichTable:
     rich_table = RichTable(
-        title=Text(table.title + which, style="bold") if table.title else None,
-        title_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
     )
     for column, width in zip(table.columns, widths, strict=True):
-        rich_table.add_column(
-            Text("\n".join(column.lines)),
-            justify=column.align,
-            no_wrap=not column.wraps,
-            overflow="fold",
-            min_width=width,
-        )
+        lines = [part for line in column.lines for part in broken(line, width)]
+        rich_table.add_column(Text("\n".join(lines)), justify=column.align, no_wrap=True, min_width=width)
     for row in table.rows:
-        rich_table.add_row(*map(_text, row), style=_row_style(row))
+        rich_table.add_row(*_texts_of(row, widths), style=_row_style(row))
     if table.footer:
         rich_table.add_section()
     for row in table.footer:
-        rich_table.add_row(*map(_text, row), style="dim")
+        rich_table.add_row(*_texts_of(row, widths), style="dim")
     return rich_table
+
+
+def _texts_of(row: CellRow, widths: Sequence[int]) -> Iterator[Text]:
+    for cell, width in zip(row, widths, strict=True):
+        yield Text("\n".join(broken(cell.text, width)), style=_STYLES[cell.tone])
+
+
+def _without_trailing_spaces(line: list[Segment]) -> list[Segment]:
+    kept = list(line)
+    while kept and not kept[-1].text.strip(" "):
+        kept.pop()
+    if kept:
+        kept[-1] = Segment(kept[-1].text.rstrip(" "), kept[-1].style, kept[-1].control)
+    return kept
 
 
 def _row_style(row: CellRow) -> str:
     """Return the colour of a row: that of the verdict in it, as the verdict may stand in another part."""
     return next((_STYLES[cell.tone] for cell in row if cell.tone in VERDICT_TONES), "")
-
-
-def _text(cell: Cell) -> Text:
-    return Text(cell.text, style=_STYLES[cell.tone])

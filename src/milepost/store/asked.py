@@ -29,6 +29,7 @@ def asked_of(plan: PlanRecord, num_fewshot: int | None) -> Asked:
     """
     asked = plan.asked
     given = {name: asked.get(name) for name in OTHERS}
-    if asked.get("seeds") not in (None, _DEFAULT_SEEDS):
-        given["seed"] = list(asked["seeds"].values())
+    seeds = asked.get("seeds") or {}
+    if any(_DEFAULT_SEEDS.get(name) != value for name, value in seeds.items()):
+        given["seed"] = list(seeds.values())
     return Asked(num_fewshot=num_fewshot, limit=asked.get("limit"), others=other_options(given))

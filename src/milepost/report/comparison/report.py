@@ -36,7 +36,7 @@ from milepost.report.provenance import settings_facts
 from milepost.report.table import grouped
 from milepost.safe_text import printable
 
-_ONLY_IN_FILES = ("metric", "relative", "p")
+_ONLY_IN_FILES = ("relative", "p")
 """Columns that only the files have: a terminal is narrow."""
 CAPTION = "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
 _MOST_NAMED = 3
@@ -44,17 +44,18 @@ _MOST_NAMED = 3
 
 
 def comparison_summary(study: Study) -> Iterator[Block]:
-    """Yield the models, then every variant's tasks with their verdicts, and a sentence each."""
-    yield from (models_table(study).without(("path", "not zero", "parameters")), "")
-    yield from map(Note, uncounted(study))
-    if (overview := overview_table(study)) is not None:
-        yield from (overview, "")
+    """Yield a sentence per variant, every variant's tasks with their verdicts, then the models."""
+    yield from (headline(study, variant) for variant in study.variants)
+    yield ""
     for variant in study.variants:
         table = differences_table(study.label(variant.model), variant.comparison.tasks)
         if table is not None:
             yield from (table.without(_ONLY_IN_FILES), "")
+    if (overview := overview_table(study)) is not None:
+        yield from (overview, "")
+    yield from (models_table(study).without(("path", "not zero", "parameters")), "")
+    yield from map(Note, uncounted(study))
     for variant in study.variants:
-        yield headline(study, variant)
         yield from (Note(f"  {printable(note)}") for note in variant.comparison.notes)
         for line in _not_compared(variant):
             yield Note(f"  not compared: {line}")

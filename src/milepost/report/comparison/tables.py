@@ -15,8 +15,8 @@ from milepost.safe_text import printable
 from milepost.types import Sparsity
 
 COLUMNS = columns(
-    "task", "metric", "docs", "original", "other", "difference [95 %]", "verdict", "relative", "p", "p Holm",
-    "lost / gained", "could show", left=("task",),
+    "task", "verdict", "metric", "original", "other", "difference [95 %]", "docs", "lost / gained",
+    "could show", "relative", "p", "p Holm", left=("task", "verdict"), wraps=("verdict",),
 )  # fmt: skip
 
 HOW_TO_READ = (
@@ -177,17 +177,17 @@ def _difference_row(difference: MetricDifference) -> CellRow:
     return cells(
         [
             printable(difference.task),
+            Cell(difference.verdict, tone),
             metric_heading(metric, difference.filter, difference.higher_is_better),
-            f"{docs.common:,}" if docs.common == most else f"{docs.common:,} of {most:,}",
             number(difference.original, metric),
             number(difference.other, metric),
             _difference(difference),
-            Cell(difference.verdict, tone),
+            f"{docs.common:,}" if docs.common == most else f"{docs.common:,} of {most:,}",
+            NOT_MEASURED if flips is None else f"{flips.lost:,} / {flips.gained:,}",
+            number(difference.smallest, metric) if math.isfinite(difference.smallest) else "nothing",
             NOT_MEASURED if difference.relative is None else _percent(difference.relative),
             p_value(difference.p_value),
             p_value(difference.p_adjusted),
-            NOT_MEASURED if flips is None else f"{flips.lost:,} / {flips.gained:,}",
-            number(difference.smallest, metric) if math.isfinite(difference.smallest) else "nothing",
         ]
     )
 
