@@ -105,7 +105,7 @@ class Dashboard:
         return app
 
     async def _page(self, request: Request, *, kind: PageKind, form: Form | None = None) -> Response:
-        query = _query(request)
+        query = _query(request, kind)
         if form is None:
             form = "json" if "application/json" in request.headers.get("accept", "") else "html"
         wanted = wanted_language(request)
@@ -187,10 +187,12 @@ def _json(data: object) -> Body:
     return Body(json_text(data).encode(), "application/json")
 
 
-def _query(request: Request) -> Query:
+def _query(request: Request, kind: PageKind) -> Query:
+    """Return the parameters that the page knows: others make no other page."""
+    known = {"lang", *(parameter.name for parameter in kind.parameters)}
     given: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
-        if name != "token":
+        if name in known:
             given.setdefault(name, []).append(value)
     return Query(given)
 

@@ -101,6 +101,9 @@ def _path(about: str, schema: dict[str, Any], parameters: Sequence[Parameter]) -
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": parameter.kind}
+    schema |= {"pattern": parameter.pattern} if parameter.pattern else {}
+    schema |= {"minimum": parameter.lowest} if parameter.lowest is not None else {}
+    schema |= {"maximum": parameter.highest} if parameter.highest is not None else {}
     if parameter.values:
         schema["enum"] = list(parameter.values)
     if parameter.repeats:

@@ -47,6 +47,10 @@ class Parameter:
     name: str
     about: str
     kind: Literal["string", "integer", "boolean"] = "string"
+    pattern: str = ""
+    """A regular expression of what it may be; empty for anything."""
+    lowest: int | None = None
+    highest: int | None = None
     values: tuple[str, ...] = ()
     """All that it may be; empty for anything."""
     repeats: bool = False

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Scores = npt.NDArray[np.float64]
 
 
+DRAWN_TOGETHER = 2_000_000
+"""Docs that are drawn at the same time, all draws together."""
+
+
 def draw_scores(
     answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn], *, n_draws: int, seed: int
 ) -> dict[tuple[int, BoardColumn], Scores]:
@@ -39,13 +43,17 @@ def draw_scores(
     for task, places in hashes.items():
         counts = _draw(len(places), n_draws, seed)
         for number, model in enumerate(answers):
+            known: dict[tuple[int, str, str], Scores | None] = {}
             for column in columns:
-                answers_of_task = _tasks_of(model, column).get(task)
-                if answers_of_task is not None:
-                    values = task_doc_values(answers_of_task, column.metric, column.filter)
-                    leaves[number, column, task] = (
-                        None if values is None else _drawn(values, answers_of_task, places, counts)
-                    )
+                own = _tasks_of(model, column).get(task)
+                if own is None:
+                    continue
+                # A task stands in several groups, often with the same answers.
+                key = id(own), column.metric, column.filter
+                if key not in known:
+                    values = task_doc_values(own, column.metric, column.filter)
+                    known[key] = None if values is None else _drawn(values, own, places, counts)
+                leaves[number, column, task] = known[key]
     for number, model in enumerate(answers):
         for column in columns:
             scores = _of_column(model, column, number, leaves)
@@ -88,8 +96,14 @@ def _draw(n: int, n_draws: int, seed: int) -> npt.NDArray[np.float32]:
     """Return [n_draws, n] how often each doc is drawn."""
     import numpy as np
 
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_draws)
-    counts: npt.NDArray[np.float32] = draws.astype(np.float32)
+    random = np.random.default_rng(seed)
+    counts = np.empty((n_draws, n), np.float32)
+    together = max(1, DRAWN_TOGETHER // n)
+    # Counting what was drawn takes a fifth of the time of `multinomial`.
+    for first in range(0, n_draws, together):
+        part = counts[first : first + together]
+        draws = random.integers(n, size=part.shape) + np.arange(len(part))[:, None] * n
+        part[:] = np.bincount(draws.ravel(), minlength=part.size).reshape(part.shape)
     return counts
 
 

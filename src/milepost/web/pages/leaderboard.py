@@ -87,7 +87,7 @@ PAGE = PageKind(
     make=leaderboard,
     data=LeaderboardData,
     parameters=(
-        Parameter(name="at", about="best, last or a step."),
+        Parameter(name="at", about="best, last or a step.", pattern="^(best|last|[0-9]{1,12})$"),
         Parameter(name="task", about="A task, a group or a pattern.", repeats=True),
         Parameter(name="metric", about="A metric, task.metric or a pattern.", repeats=True),
         Parameter(name="exclude", about="A task, task.metric or series to leave out.", repeats=True),

@@ -204,6 +204,12 @@ PAGE = PageKind(
     parameters=(
         Parameter(name="series", about="The training run; default: the first."),
         Parameter(name="task", about="The multiple-choice task; default: the first."),
-        Parameter(name="doc", about="The doc's place in the evaluation split.", kind="integer"),
+        Parameter(
+            name="doc",
+            about="The doc's place in the evaluation split.",
+            kind="integer",
+            lowest=0,
+            highest=HIGHEST_DOC,
+        ),
     ),
 )

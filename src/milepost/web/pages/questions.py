@@ -24,6 +24,7 @@ from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
 
 ON_A_PAGE = 25
+HIGHEST_PAGE = 1_000_000
 SHOWN_CHARACTERS = 220
 """Characters of a prompt in the list, from its end: few-shot examples stand before the question."""
 MOST_CHECKPOINTS = 60
@@ -48,7 +49,7 @@ def questions(view: View, query: Query) -> Page:
     """Return the docs of a kind, a part of the list at a time."""
     kind = _kind(query)
     search = query.text("search")
-    page = query.number("page", 1, low=1, high=1_000_000)
+    page = query.number("page", 1, low=1, high=HIGHEST_PAGE)
     choosable = [task for task in view.index.tasks(()) if not task.is_group and task.has_picks]
     if not choosable:
         return _nothing(kind, search)
@@ -233,6 +234,8 @@ PAGE = PageKind(
         Parameter(name="kind", about="How the answers went through training.", values=KINDS),
         Parameter(name="task", about="A task, a group or a pattern.", repeats=True),
         Parameter(name="series", about="A training run or a pattern.", repeats=True),
-        Parameter(name="page", about="The part of the list, from 1.", kind="integer"),
+        Parameter(
+            name="page", about="The part of the list, from 1.", kind="integer", lowest=1, highest=HIGHEST_PAGE
+        ),
     ),
 )

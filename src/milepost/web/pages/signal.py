@@ -155,6 +155,12 @@ PAGE = PageKind(
         Parameter(name="task", about="A task, a group or a pattern.", repeats=True),
         Parameter(name="series", about="A training run or a pattern.", repeats=True),
         Parameter(name="all", about="Every task, not only groups and lone tasks.", kind="boolean"),
-        Parameter(name="last", about="Checkpoints at either end that are taken together.", kind="integer"),
+        Parameter(
+            name="last",
+            about="Checkpoints at either end that are taken together.",
+            kind="integer",
+            lowest=1,
+            highest=1000,
+        ),
     ),
 )
