@@ -75,6 +75,7 @@ class ModelOptions(TypedDict, total=False):
     device: str
     workers: int | str | None
     devices: str | Sequence[int]
+    device_map: str | None
     executor: ExecutorChoice
     ray_address: str | None
     ray_local: bool
@@ -253,6 +254,13 @@ class EvalConfig:
         parse=_devices,
         dump=lambda numbers: ",".join(map(str, numbers)),
     )
+    device_map: Literal["auto"] | None = option(
+        None,
+        metavar="auto",
+        commands=RUN,
+        changes_results=False,
+        help="auto spreads each model over all GPUs of a worker, for models larger than one of them.",
+    )
     executor: ExecutorChoice = option(
         "local",
         metavar="local|ray|slurm",
@@ -415,6 +423,8 @@ class EvalConfig:
             raise MilepostError(
                 Phrase("unknown engine {engine!r}", engine=self.engine), "one of " + ", ".join(ENGINES)
             )
+        if self.device_map not in (None, "auto"):
+            raise MilepostError(Phrase("unknown device map {given!r}", given=self.device_map), "pass auto")
         if self.executor not in EXECUTORS:
             raise MilepostError(
                 Phrase("unknown executor {executor!r}", executor=self.executor),

@@ -26,6 +26,7 @@ from milepost.run.executors.choice import choose_executor
 from milepost.run.executors.this_process import ThisProcess
 from milepost.run.jobs import CheckpointJob, make_jobs
 from milepost.run.journal import Journal
+from milepost.run.model_memory import check_memory
 from milepost.run.outcome import Failure, Outcome
 from milepost.run.plan_folder import write_saved_plan
 from milepost.run.preparation import Preparation, import_weights, prepare
@@ -80,10 +81,14 @@ def evaluate_series(
     chosen = [first_middle_last(series) for series in named] if config.quick else named
     preparation = prepare(chosen, config, journal)
     check_engine(config, preparation.checkpoints, preparation.plans)
-    results = ResultsFolder.create(config.output_path)
+    results = ResultsFolder(config.output_path)
+    jobs = make_jobs(results, preparation, config)
+    unscored = [job for job in jobs if job.missing]
+    if unscored and config.executor == "local" and config.engine != "openai":
+        check_memory(unscored, preparation, config, resolve_device(config.device))
+    ResultsFolder.create(config.output_path)
     if not claim_names(results, found, named):  # another process has just begun with a series of that name
         return evaluate_series(found, config, journal, callback, policy)
-    jobs = make_jobs(results, preparation, config)
     outcome = Outcome(results, failed=_refused(preparation))
     context = RunContext(
         config=config,

@@ -1,18 +1,77 @@
-"""Estimate the memory that a run's models need, before any is loaded."""
+"""Estimate the memory that a run's models need, and compare it with the devices, before any is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 
+from milepost.byte_sizes import format_bytes
+from milepost.errors import MilepostError
+from milepost.language import Phrase
+from milepost.run.config import EvalConfig
 from milepost.run.jobs import CheckpointJob
+from milepost.run.preparation import Preparation
 
 COPIES_ON_HOST = 2
 """Weights that a worker has in main memory: those of the module, and those that are read for the next."""
 FIXED_BYTES = 2 << 30
 """Python, torch, a plan, and the activations of a forward pass on a CPU."""
+BYTES_OF = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def memory_needed(jobs: Iterable[CheckpointJob]) -> int:
     """Return the bytes of main memory that a worker needs for the largest checkpoint of these jobs."""
     largest = max((job.checkpoint.size_bytes or 0 for job in jobs), default=0)
     return COPIES_ON_HOST * largest + FIXED_BYTES
+
+
+def check_memory(
+    jobs: Sequence[CheckpointJob], preparation: Preparation, config: EvalConfig, device: str
+) -> None:
+    """Check that the devices of this machine can hold the largest model, by the sizes of its files.
+
+    Raises:
+        MilepostError: they cannot.
+    """
+    needed, job = max(((_model_bytes(job, preparation), job) for job in jobs), key=lambda pair: pair[0])
+    has = device_memory(device)
+    room = sum(has) if config.device_map is not None else max(has, default=0)
+    if not room or needed <= room:
+        return
+    shown = {"name": job.checkpoint.name, "needed": format_bytes(needed), "room": format_bytes(room)}
+    if config.device_map is not None:
+        message = Phrase("{name} needs about {needed} of memory, and the devices here have {room}", **shown)
+    else:
+        message = Phrase(
+            "{name} needs about {needed} of memory, and no device here has more than {room}", **shown
+        )
+    helps = config.device_map is None and needed <= sum(has)
+    raise MilepostError(
+        message,
+        "--device-map auto spreads it over the GPUs of this machine"
+        if helps
+        else "use a machine with more memory, or --dtype bfloat16 where the weights are float32",
+    )
+
+
+def device_memory(device: str) -> list[int]:
+    """Return the bytes of memory of each device that a run may use; [] where the system does not tell."""
+    if device.startswith("cuda"):
+        import torch
+
+        _, _, number = device.partition(":")
+        numbers = [int(number)] if number else range(torch.cuda.device_count())
+        return [torch.cuda.get_device_properties(one).total_memory for one in numbers]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return []
+
+
+def _model_bytes(job: CheckpointJob, preparation: Preparation) -> int:
+    """Return the bytes of a model's weights in the dtype that it is computed in."""
+    checkpoint = job.checkpoint.base or job.checkpoint
+    stored = preparation.series_of(job.checkpoint).dtypes[job.checkpoint]
+    size = checkpoint.size_bytes or 0
+    if job.dtype in BYTES_OF and stored in BYTES_OF:
+        return size * BYTES_OF[job.dtype] // BYTES_OF[stored]
+    return size

@@ -46,18 +46,25 @@ class LiveModel:
         self._auto_dtype = auto_dtype(weights)
 
     @classmethod
-    def build(cls, weights: CheckpointWeights, *, dtype: str = "auto", device: str = "cpu") -> LiveModel:
+    def build(
+        cls, weights: CheckpointWeights, *, dtype: str = "auto", device: str = "cpu", is_spread: bool = False
+    ) -> LiveModel:
         """Make the module with its first weights.
 
         Args:
             dtype: `auto`, `float32`, `float16` or `bfloat16`.
             device: a torch device.
+            is_spread: whether to spread the module over all GPUs that this process sees.
 
         Raises:
             CheckpointError: the weights do not fit the config.
         """
         module = load_module(weights, dtype)
         direct = _direct_names(module, weights)
+        if is_spread:
+            from milepost.weights.device_map import spread
+
+            return cls(spread(module, device), weights, dtype=dtype, direct=direct)
         return cls(module.to(device), weights, dtype=dtype, direct=direct)
 
     @property

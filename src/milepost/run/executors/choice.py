@@ -66,8 +66,10 @@ def local_places(config: EvalConfig) -> list[Place] | None:
     gpus = _gpus(config)
     if not gpus:
         return None if config.workers is None else _on_cpu(config)
-    if config.workers is None and len(gpus) == 1 and not config.devices:
+    if config.workers is None and not config.devices and (len(gpus) == 1 or config.device_map is not None):
         return None
+    if config.device_map is not None:
+        return _groups(gpus, 1 if config.workers in (None, "auto") else int(config.workers))
     n_workers = len(gpus) if config.workers in (None, "auto") else int(config.workers)
     if n_workers > len(gpus):
         raise MilepostError(
@@ -76,6 +78,18 @@ def local_places(config: EvalConfig) -> list[Place] | None:
         )
     threads = max(1, cores() // n_workers)
     return [Place("cuda", threads, gpu) for gpu in gpus[:n_workers]]
+
+
+def _groups(gpus: list[str], n_workers: int) -> list[Place]:
+    """Return the places of workers that have several GPUs each."""
+    if n_workers > len(gpus):
+        raise MilepostError(
+            Phrase("{n} workers, and {m} devices ({names})", n=n_workers, m=len(gpus), names=", ".join(gpus)),
+            Phrase("at most --workers {m}: a GPU has one worker", m=len(gpus)),
+        )
+    each = len(gpus) // n_workers
+    threads = max(1, cores() // n_workers)
+    return [Place("cuda", threads, ",".join(gpus[n * each : (n + 1) * each])) for n in range(n_workers)]
 
 
 def _on_cpu(config: EvalConfig) -> list[Place] | None:
