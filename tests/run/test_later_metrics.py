@@ -17,6 +17,7 @@ from milepost.errors import MilepostError
 from milepost.run.plan_from_records import read_stored_plan
 from milepost.store import open_folder
 from milepost.store.atomic_files import read_json, write_json
+from milepost.store.leases import Leases
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_task, write_tasks
 from tests.without import WITHOUT
@@ -198,3 +199,17 @@ def test_a_stored_plan_is_the_plan_less_its_tokens(usual: milepost.Results) -> N
 def test_verify_finds_nothing_wrong(own: Path) -> None:
     found = json.loads(call("verify", own, "--json").out)
     assert found["sound"]
+
+
+def test_what_another_process_has_under_way_comes_last(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes would otherwise wait for each other at every checkpoint."""
+    asked: list[str] = []
+
+    def is_first(self: Leases, prefix: str) -> bool:
+        asked.append(prefix)
+        return len(asked) == 1
+
+    monkeypatch.setattr(Leases, "others_at", is_first)
+    done = compute_metrics(own)
+    assert [name.rpartition("-")[2] for name in done.computed] == ["20", "30", "10"]
+    assert all("-figures-" in prefix for prefix in asked)

@@ -31,6 +31,11 @@ PER_CHECKPOINT = ("results", "groups")
 """The parts of lm_eval's results file that differ between checkpoints; the rest is kept once per plan."""
 
 
+def metrics_unit(target: Target) -> str:
+    """Return the name of the lease on the metrics of a model under a plan."""
+    return f"{target.unit}figures-{target.plan.plan_id}"
+
+
 def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str | None:
     """Compute a scored checkpoint's metrics once across processes, unless they are stored.
 
@@ -41,7 +46,7 @@ def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str |
         ResultsError: a stored shard is damaged, or the disk is full.
     """
     while True:
-        with leases.hold(f"{target.unit}figures-{target.plan.plan_id}") as is_ours:
+        with leases.hold(metrics_unit(target)) as is_ours:
             stored = target.stored_metrics()
             if stored is None and is_ours:
                 return write_metrics(target, tasks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from milepost.errors import MilepostError, TaskError
 from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
-from milepost.run.checkpoint_metrics import ensure_metrics
+from milepost.run.checkpoint_metrics import ensure_metrics, metrics_unit
 from milepost.run.plan_from_records import read_stored_plan
 from milepost.run.planning import PlannedTasks
 from milepost.run.prompt_tokens import run_tokenizer
@@ -78,15 +78,9 @@ def compute_later(
                 series = next(iter(waiting.values())).series
                 tasks = _load_tasks(results, plan, series, include_path, allow_task_code)
                 journal.say_collected()
-                for name, checkpoint in waiting.items():
-                    _compute(
-                        stored_target(results, plan, checkpoint),
-                        checkpoint,
-                        tasks,
-                        leases,
-                        journal,
-                        report,
-                    )
+                for target, checkpoint in _free_first(results, plan, waiting.values(), leases):
+                    _compute(target, checkpoint, tasks, leases, journal, report)
+                    name = checkpoint.full_name
                     say(f"{name}: {report.lacking.get(name, 'metrics computed')}")
         finally:
             leases.give_back_all()
@@ -130,6 +124,20 @@ def _waiting(
                 found[name] = checkpoint
         if plan is not None and found:
             yield plan, found
+
+
+def _free_first(
+    results: ResultsFolder, plan: Plan, checkpoints: Iterable[CheckpointRecord], leases: Leases
+) -> Iterator[tuple[Target, CheckpointRecord]]:
+    """Yield each checkpoint, those that another process has under way last: so several share the work."""
+    busy = []
+    for checkpoint in checkpoints:
+        target = stored_target(results, plan, checkpoint)
+        if leases.others_at(metrics_unit(target)):
+            busy.append((target, checkpoint))
+        else:
+            yield target, checkpoint
+    yield from busy
 
 
 def stored_target(results: ResultsFolder, plan: Plan, checkpoint: CheckpointRecord) -> Target:
