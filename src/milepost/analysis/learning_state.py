@@ -23,7 +23,7 @@ def learning_state(trained: TrainedCurve) -> LearningState:
     """Return where a curve stands at its last checkpoint.
 
     The verdict is that of `analysis.standing`; the tests of `milepost show` over the same docs add plateau
-    and fall, and the gain of a curve with too few checkpoints for a trend.
+    and fall, and the gain of a curve whose trend is not steady: one that rises late.
 
     Args:
         trained: has at least one value.
@@ -37,7 +37,6 @@ def learning_state(trained: TrainedCurve) -> LearningState:
         return "inside the constant-answer band" if trained.curve.in_band else "at chance"
     if shown.verdict == "got worse" or (progress is not None and progress.regressed):
         return "worse than its best"
-    if shown.improved:
+    if shown.improved or (progress is not None and progress.improved):
         return "plateau" if progress is not None and progress.plateau_since else "still learning"
-    gains = shown.verdict == "too few checkpoints" and progress is not None and progress.improved
-    return "still learning" if gains else "no improvement shown"
+    return "no improvement shown"

@@ -70,7 +70,7 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
         found: a curve per task, all of one series and metric, in the order to show.
         href: where one task's curve is, as `curves`; its name is added.
     """
-    from milepost.report.charts.heat_map import page_map
+    from milepost.report.charts.heat_map import has_chance, page_map
 
     if not found:
         return Note(_("Nothing is measured yet."))
@@ -79,6 +79,7 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
     what = metric_heading(first.metric, first.filter, first.higher_is_better)
     counts = [row.n for each in found for row in each.measured]
     docs = _("n = {docs} docs per subject", docs=_reach(counts))
+    colour = _("colour: distance from chance") if has_chance(found) else _("colour: {what}", what=what)
     return Chart(
         page_map(found, names).to_dict(),
         _(
@@ -87,7 +88,7 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
             series=printable(first.series),
             what=what,
         ),
-        " · ".join((docs, what, _("95 % intervals: under the pointer and in the table"))),
+        " · ".join((docs, colour, _("95 % intervals: under the pointer and in the table"))),
         Table(
             columns("task", "docs", "first", "last", "gain", left=("task",)),
             tuple(_extremes(each, name, href) for each, name in zip(found, names, strict=True)),

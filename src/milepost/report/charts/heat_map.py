@@ -75,7 +75,7 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
     first = of_map[0].rows[0]
     found = _in_groups(of_map)
     what = metric_heading(first.metric, first.filter, first.higher_is_better)
-    if _has_chance(of_map):
+    if has_chance(of_map):
         what += " · colour: distance from chance"
     return _rectangles(
         found, [printable(each.task) for each in found], data, label_pixels=LABEL_PIXELS
@@ -151,14 +151,15 @@ def _in_groups(of_map: Sequence[Curve]) -> list[Curve]:
     return sorted(of_map, key=key)
 
 
-def _has_chance(of_map: Sequence[Curve]) -> bool:
+def has_chance(of_map: Sequence[Curve]) -> bool:
+    """Return whether all tasks of a map have a chance level: then its colours are distances from it."""
     return all(each.chance is not None for each in of_map)
 
 
 def _color(of_map: Sequence[Curve]) -> alt.Color:
     legend = alt.Legend(title=None, gradientLength=180, orient="right", tickCount=5)
     low, high = _span(of_map)
-    if _has_chance(of_map):
+    if has_chance(of_map):
         far = max(abs(low), abs(high))
         scale = alt.Scale(scheme="blueorange", domain=[-far, far], domainMid=0, clamp=True)
         return alt.Color("from_chance:Q", scale=scale, legend=alt.Legend(**legend.to_dict(), format="+.2~f"))
@@ -192,15 +193,15 @@ def _span(of_map: Sequence[Curve]) -> list[float]:
 
     Distances from chance where every task has that level.
     """
-    has_chance = _has_chance(of_map)
+    centred = has_chance(of_map)
     values = [
-        row.value - ((each.chance or 0.0) if has_chance else 0.0)
+        row.value - ((each.chance or 0.0) if centred else 0.0)
         for each in of_map
         for row in each.measured
         if row.value is not None
     ]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    lowest, highest = (-1.0, 1.0) if has_chance else value_range(of_map[0].metric, values)
+    lowest, highest = (-1.0, 1.0) if centred else value_range(of_map[0].metric, values)
     least = SMALLEST_SPAN * (highest - lowest if highest - lowest < float("inf") else abs(high) or 1.0)
     missing = max(0.0, least - (high - low)) / 2
     return [max(lowest, low - missing), min(highest, high + missing)]

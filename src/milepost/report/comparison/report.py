@@ -36,6 +36,8 @@ from milepost.report.provenance import settings_facts
 from milepost.report.table import grouped
 from milepost.safe_text import printable
 
+COUNTED = ("zeros in linear layers", "pattern", "parameters", "not zero", "on disk")
+"""Columns that need the weights."""
 _ONLY_IN_FILES = ("relative", "p")
 """Columns that only the files have: a terminal is narrow."""
 CAPTION = "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
@@ -88,8 +90,7 @@ def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
     yield Bullets(headlines) if len(headlines) > 1 else headlines[0]
     if chart is not None:
         yield Grid((chart,), "large")
-    yield models_table(study)
-    yield from map(Note, uncounted(study))
+    yield from _models(study)
     if (overview := overview_table(study)) is not None:
         yield overview
     for variant in study.variants:
@@ -100,6 +101,14 @@ def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
     for model in study.models:
         facts = Facts(settings_facts(model.newest))
         yield Details(study.label(model), (facts if facts.pairs else Note("no record of it"),))
+
+
+def _models(study: Study) -> Iterator[Block]:
+    """Yield the models; what nobody has counted takes no room."""
+    counted = any(model.sparsity is not None for model in study.models)
+    yield models_table(study) if counted else models_table(study).without(COUNTED)
+    notes = uncounted(study)
+    yield from map(Note, notes if counted else notes[:1])
 
 
 def _variant(study: Study, variant: Variant) -> Iterator[Block]:

@@ -41,9 +41,9 @@ CARDS = 24
 MOODS: dict[str, Mood] = {
     "watch": "good",
     "too noisy at this scale": "still",
-    "at chance": "bad",
-    "too few checkpoints": "waiting",
-    "too few docs": "waiting",
+    "at chance": "waiting",
+    "too few checkpoints": "",
+    "too few docs": "",
 }
 
 
