@@ -1,12 +1,14 @@
 """Compare `helm-run` on one checkpoint with `milepost run --helm` on the same entries, both cold.
 
-    python benchmarks/helm.py [--instances 100] [--checkpoints 2]
+    python benchmarks/helm.py [--instances 100] [--checkpoints 2] [--as-it-is]
 
 For an environment with HELM (`make test-helm` makes one, see the Makefile). Entries: five subjects of MMLU
 with five examples, and NarrativeQA; `--instances` of each. Checkpoints: revisions of the offline hub's
-`tiny/english-4m`, in float32. Both sides are command lines in processes of their own, with empty caches and
-one thread; CPU seconds are those of their process trees. The cost of one more checkpoint is the difference
-between Milepost's runs over all and over one, spread over the others.
+`tiny/english-4m`, in float32 and with one thread on both sides, so that the statistics are the same and no
+thread waits for another. With `--as-it-is` nothing is set, as users run both: the dtype of the checkpoint's
+config (bfloat16) and torch's own number of threads. Both sides are command lines in processes of their own,
+with empty caches; CPU seconds are those of their process trees. The cost of one more checkpoint is the
+difference between Milepost's runs over all and over one, spread over the others.
 """
 
 from __future__ import annotations
@@ -35,11 +37,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--instances", type=int, default=100, help="of each entry")
     parser.add_argument("--checkpoints", type=int, default=2, choices=range(2, len(STEPS) + 1))
+    parser.add_argument("--as-it-is", action="store_true", help="set neither dtype nor threads")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="milepost-helm-") as folder:
         row = measure(Path(folder), options)
     print("\n".join(markdown([row])))
-    print(write_result("helm", f"mmlu-narrative-qa-x{options.instances}", {}, [row]))
+    how = "-as-it-is" if options.as_it_is else ""
+    print(write_result("helm", f"mmlu-narrative-qa-x{options.instances}{how}", {}, [row]))
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -49,12 +53,15 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     prepare = [sys.executable, str(SHARED / "helm" / "prepare.py"), str(data)]
     subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
     for step in STEPS:
-        _copy_in_float32(SHARED / "hub" / "models" / "tiny" / "english-4m" / step, folder / "run" / step)
+        source = SHARED / "hub" / "models" / "tiny" / "english-4m" / step
+        shutil.copytree(source, folder / "run" / step)
+        if not options.as_it_is:
+            _set_float32(folder / "run" / step / "config.json")
     their_s, theirs = _helm_run(folder / "run" / steps[0], data, folder / "theirs", options)
     one_s = _milepost(folder, steps[:1], data, folder / "one", options)
     all_s = _milepost(folder, steps, data, folder / "all", options)
     more_s = (all_s - one_s) / (len(steps) - 1)
-    ours = _exported(folder / "one", folder)
+    ours = _exported(folder / "one", folder, options)
     return {
         "instances": options.instances * len(ENTRIES),
         "helm-run s": their_s,
@@ -68,23 +75,22 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _copy_in_float32(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)
-    config = target / "config.json"
+def _set_float32(config: Path) -> None:
     config.chmod(0o644)
     config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}))
 
 
-def _environment(cache: Path) -> dict[str, str]:
-    """Return an environment that is offline, with caches in `cache` and one thread."""
+def _environment(cache: Path, options: argparse.Namespace) -> dict[str, str]:
+    """Return an environment that is offline, with caches in `cache`, and with one thread unless as it is."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    others = {name: value for name, value in os.environ.items() if name not in threads}
     return {
-        **os.environ,
+        **others,
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(cache / "huggingface"),
         "MILEPOST_CACHE": str(cache / "milepost"),
         "NLTK_DATA": str(SHARED / "helm" / "nltk_data"),
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
+        **({} if options.as_it_is else dict.fromkeys(threads, "1")),
     }
 
 
@@ -107,7 +113,7 @@ def _helm_run(
     command = [str(Path(sys.executable).with_name("helm-run")), "-o", str(out), "--run-entries", *named]
     command += ["--enable-local-huggingface-models", str(model), "--suite", "s", "-n", "1"]
     command += ["--max-eval-instances", str(options.instances), "--disable-cache"]
-    seconds = _children_s(command, _environment(out / "cache"), out)
+    seconds = _children_s(command, _environment(out / "cache", options), out)
     return seconds, _statistics(out / "runs" / "s")
 
 
@@ -118,13 +124,13 @@ def _milepost(
     command += ["--steps", f"{steps[0].split('-')[1]}:{steps[-1].split('-')[1]}", "-o", str(out)]
     command += ["--max-eval-instances", str(options.instances), "--helm-data", str(data)]
     command += [word for entry in ENTRIES for word in ("--helm", entry)]
-    return _children_s(command, _environment(out.with_name(f"{out.name}-cache")), out)
+    return _children_s(command, _environment(out.with_name(f"{out.name}-cache"), options), out)
 
 
-def _exported(results: Path, folder: Path) -> dict[str, dict[str, float]]:
+def _exported(results: Path, folder: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     out = folder / "exported"
     command = [sys.executable, "-m", "milepost", "export", str(results), "--format", "helm", "-o", str(out)]
-    _children_s(command, _environment(folder / "one-cache"), folder)
+    _children_s(command, _environment(folder / "one-cache", options), folder)
     return _statistics(out / "runs" / "milepost")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +25,23 @@ ENTRIES = (
     "commonsense:dataset=hellaswag,method=multiple_choice_separate_original",
     "commonsense:dataset=hellaswag,method=multiple_choice_separate_calibrated",
     "twitter_aae:demographic=aa",
+)
+"""Every way of asking that runs offline."""
+FEW_ENTRIES = (
     "boolq:data_augmentation=contrast_sets",
     "mmlu:subject=anatomy,data_augmentation=misspelling_mild",
+    "boolq:max_train_instances=1,num_train_trials=2,num_outputs=2",
+    "narrative_qa:max_train_instances=1,stop=hash",
 )
-"""Every way of asking that runs offline, a perturbation and contrast sets among them."""
+"""What changes requests: contrast sets, a perturbation, trials, several answers, a stop of several tokens."""
 LONG_ENTRY = "wikitext_103"
 """Articles of several windows each; HELM takes seconds for one."""
 STEPS = ("step-400", "step-1600")
 N_INSTANCES = 40
-N_ARTICLES = 3
+N_FEW = 8
+N_ARTICLES = 2
+PARTS = ((ENTRIES, N_INSTANCES), (FEW_ENTRIES, N_FEW), ((LONG_ENTRY,), N_ARTICLES))
+"""Entries, and the instances of each."""
 
 
 @pytest.fixture(scope="session")
@@ -75,38 +86,57 @@ def helm_environment(shared: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def reference(
+    shared: Path,
     helm_data: Path,
     run_folder: Path,
     helm_environment: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The `runs` of HELM's own run, with its Hugging Face client, over the same entries and checkpoints."""
-    out = tmp_path_factory.mktemp("helm-run")
-    shutil.copytree(helm_data / "scenarios", out / "scenarios")
-    for entries, n in ((ENTRIES, N_INSTANCES), ((LONG_ENTRY,), N_ARTICLES)):
-        descriptions = [
-            f"{entry}{',' if ':' in entry else ':'}model=huggingface/{step}"
-            for step in STEPS
-            for entry in entries
-        ]
-        conf = out / "entries.conf"
-        lines = "".join(f'{{description: "{text}", priority: 1}}\n' for text in descriptions)
-        conf.write_text(f"entries: [\n{lines}]\n")
-        command = [str(Path(sys.executable).with_name("helm-run")), "-o", str(out), "--conf-paths", str(conf)]
-        command += ["--enable-local-huggingface-models", *(str(run_folder / step) for step in STEPS)]
-        command += [
-            "--max-eval-instances",
-            str(n),
-            "--suite",
-            "s",
-            "-n",
-            "1",
-            "--local-path",
-            str(out / "env"),
-        ]
-        done = subprocess.run(command, env=helm_environment, cwd=out, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-    return out / "runs" / "s"
+    """The `runs` of HELM's own run, with its Hugging Face client, over the same entries and checkpoints.
+
+    It takes minutes and is the same each time, so it is kept in the environment that `make test-helm` makes
+    for these versions, under a hash of what it depends on.
+    """
+    name = _hash_of_files(Path(__file__), shared / "helm" / "prepare.py", *run_folder.rglob("*.*"))
+    kept = Path(sys.prefix) / "helm-reference" / name
+    if not kept.is_dir():
+        out = tmp_path_factory.mktemp("helm-run")
+        shutil.copytree(helm_data / "scenarios", out / "scenarios")
+        for entries, n in PARTS:
+            _helm_run(out, entries, n, run_folder, helm_environment)
+        kept.parent.mkdir(exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=kept.parent))
+        shutil.copytree(out / "runs" / "s", unfinished / "runs")
+        (unfinished / "runs").rename(kept)
+        unfinished.rmdir()
+    return kept
+
+
+def _hash_of_files(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _helm_run(
+    out: Path, entries: Sequence[str], n: int, run_folder: Path, environment: dict[str, str]
+) -> None:
+    descriptions = [
+        f"{entry}{',' if ':' in entry else ':'}model=huggingface/{step}"
+        for step in STEPS
+        for entry in entries
+    ]
+    conf = out / "entries.conf"
+    lines = "".join(f'{{description: "{text}", priority: 1}}\n' for text in descriptions)
+    conf.write_text(f"entries: [\n{lines}]\n")
+    command = [
+        str(Path(sys.executable).with_name("helm-run")), "-o", str(out), "--conf-paths", str(conf),
+        "--enable-local-huggingface-models", *(str(run_folder / step) for step in STEPS),
+        "--max-eval-instances", str(n), "--suite", "s", "-n", "1", "--local-path", str(out / "env"),
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment, cwd=out, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def read(folder: Path, name: str) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,8 @@ import pytest
 pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
 
 import milepost
-from milepost.errors import MilepostError
+from milepost.errors import MilepostError, TokenizerError
+from milepost.tasks.helm import installation
 
 
 def refused(source: Path, data: Path, out: Path, *helm: str) -> str:
@@ -57,16 +62,77 @@ def test_a_file_of_entries_that_is_not_right(
     assert said in refused(run_folder, helm_data, tmp_path / "out", str(path))
 
 
+@pytest.mark.parametrize(
+    ("entry", "url", "file"),
+    [
+        (
+            "boolq",
+            "https://huggingface.co/datasets/stanford-crfm/helm-scenarios/resolve/main/boolq/train.jsonl",
+            "scenarios/boolq/data/train",
+        ),
+        ("gsm", "https://raw.githubusercontent.com/openai/grade-school-math", "scenarios/gsm/gsm_data_train"),
+        (
+            "legalbench:subset=abercrombie",  # its prompts are read while the run spec is made
+            "https://raw.githubusercontent.com/HazyResearch/legalbench/main/helm_prompt_settings.jsonl",
+            "scenarios/legalbench/prompt_construction_settings.json",
+        ),
+    ],
+)
 def test_data_that_cannot_be_downloaded_are_named_with_their_address_and_place(
-    run_folder: Path, helm_environment: object, tmp_path: Path
+    entry: str,
+    url: str,
+    file: str,
+    run_folder: Path,
+    helm_environment: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", "boolq")
-    assert "https://" in said
-    assert str(tmp_path / "nothing" / "scenarios" / "boolq") in said
+    def no_network(*_: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlretrieve", no_network)
+    said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", entry)
+    assert said.startswith(f"{entry}: its data cannot be had from {url}")
+    assert f"put it at {tmp_path}/nothing/{file}" in said
+
+
+def test_a_package_of_helms_that_is_not_installed_is_named(
+    run_folder: Path, helm_environment: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", "med_qa")
+    assert said.startswith("med_qa: Optional dependency gdown is not installed")
+
+
+def test_another_version_than_the_tested_one_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(installation, "_version", lambda: "0.5.99")
+    monkeypatch.setattr(logging.getLogger("milepost"), "propagate", True)
+    installation.helm_version.cache_clear()
+    try:
+        assert installation.helm_version() == "0.5.99"
+    finally:
+        installation.helm_version.cache_clear()
+    assert "crfm-helm 0.5.99 is installed; Milepost is tested with 0.5.16" in caplog.text
+
+
+def test_a_tokenizer_that_helm_cannot_use_is_refused_by_name() -> None:
+    from milepost.tasks.helm.stand_in import StandIn
+
+    class Wordless:
+        eos_token = bos_token = None
+        model_max_length = 64
+
+        def encode(self, text: str, **_: object) -> list[int]:
+            raise NotImplementedError("no encode here")
+
+    with pytest.raises(TokenizerError, match="HELM cannot use this tokenizer: no encode here"):
+        StandIn.register(Wordless(), "1" * 32, 64)
 
 
 def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
-    run_folder: Path, helm_environment: object
+    run_folder: Path, helm_data: Path, helm_environment: object
 ) -> None:
     from transformers import AutoTokenizer
 
@@ -79,6 +145,6 @@ def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
     entries = [entry for entry in load_suite("helm-lite").helm if not entry.startswith("legalbench")]
     tokenizer = AutoTokenizer.from_pretrained(run_folder / "step-400")
     stand_in = StandIn.register(tokenizer, "0" * 32, 1024)
-    runs = make_runs(read_entries(entries), stand_in.name, Overrides(max_eval_instances=10))
+    runs = make_runs(read_entries(entries), stand_in.name, Overrides(max_eval_instances=10), helm_data)
     assert len(runs) == len(entries)
     assert {run.run_spec.adapter_spec.max_eval_instances for run in runs} == {10}

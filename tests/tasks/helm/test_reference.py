@@ -18,7 +18,7 @@ from milepost.api.helm_files import export_helm
 from milepost.results.selection import select_all_rows
 from milepost.store import ResultsIndex
 
-from .conftest import ENTRIES, LONG_ENTRY, N_ARTICLES, N_INSTANCES, STEPS, read
+from .conftest import PARTS, STEPS, read
 
 NOT_COMPARED = {"inference_runtime", "batch_size"}
 """Milepost does not time single requests."""
@@ -33,9 +33,9 @@ def results(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     out = tmp_path_factory.mktemp("results")
-    for name, entries, n in (("short", ENTRIES, N_INSTANCES), ("long", (LONG_ENTRY,), N_ARTICLES)):
+    for number, (entries, n) in enumerate(PARTS):
         done = milepost.evaluate(
-            run_folder, helm=entries, max_eval_instances=n, helm_data=helm_data, output_path=out / name
+            run_folder, helm=entries, max_eval_instances=n, helm_data=helm_data, output_path=out / str(number)
         )
         assert not done.failures
         assert len(done.scored) == len(STEPS)
@@ -45,8 +45,8 @@ def results(
 @pytest.fixture(scope="module")
 def exported(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("exported")
-    for name in ("short", "long"):
-        export_helm(ResultsIndex.open(results / name), out)
+    for part in results.iterdir():
+        export_helm(ResultsIndex.open(part), out)
     return out
 
 
@@ -150,7 +150,7 @@ def test_helm_summarizes_them(exported: Path, helm_environment: dict[str, str]) 
 def test_the_table_shows_helms_headlines(results: Path, exported: Path) -> None:
     rows = {
         (row.task, row.checkpoint, row.metric, row.filter): row
-        for row in select_all_rows(ResultsIndex.open(results / "short"))
+        for row in select_all_rows(ResultsIndex.open(results / "0"))
     }
     for step in STEPS:
         stats = read(
@@ -164,7 +164,7 @@ def test_the_table_shows_helms_headlines(results: Path, exported: Path) -> None:
         assert row.chance == pytest.approx(0.25)
         assert row.stderr is not None
     firsts: dict[str, tuple[str, str]] = {}
-    for row in select_all_rows(ResultsIndex.open(results / "short")):
+    for row in select_all_rows(ResultsIndex.open(results / "0")):
         firsts.setdefault(row.task, (row.metric, row.filter))
     assert firsts["helm:boolq"] == ("quasi_exact_match", "valid")
     assert firsts["helm:narrative_qa"] == ("f1_score", "test")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from helm.benchmark.adaptation.adapter_spec import (
@@ -24,12 +25,12 @@ from helm.benchmark.adaptation.adapter_spec import (
 from helm.benchmark.metrics.metric import create_metric
 from helm.benchmark.presentation.run_entry import RunEntry
 from helm.benchmark.run import run_entries_to_run_specs
-from helm.benchmark.run_expander import RUN_EXPANDERS
 from helm.benchmark.run_spec import RunSpec, discover_run_spec_functions, get_run_spec_function
 from helm.common.object_spec import get_class_by_name
 from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 
 from milepost.errors import TaskError
+from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.entries import Entry
 
 METHODS = (
@@ -65,15 +66,19 @@ class Overrides:
     num_train_trials: int | None = None
 
 
-def make_runs(entries: Iterable[Entry], model: str, overrides: Overrides) -> list[NamedRun]:
+def make_runs(entries: Iterable[Entry], model: str, overrides: Overrides, data: Path) -> list[NamedRun]:
     """Return the runs of some entries for the model of that name, which is registered.
 
+    Args:
+        data: HELM's folder of scenarios, for messages.
+
     Raises:
-        TaskError: HELM does not know an entry, or it needs what Milepost does not do.
+        TaskError: HELM does not know an entry, it needs what Milepost does not do, or a file that its prompts
+            are made with cannot be had.
     """
     runs: dict[str, NamedRun] = {}
     for entry in entries:
-        specs = _specs_of(entry, model, overrides)
+        specs = _specs_of(entry, model, overrides, data)
         for spec in specs:
             _check_runs_here(entry, spec)
             name = _task_name(entry.description if len(specs) == 1 else _without_model(spec.name, model))
@@ -81,7 +86,7 @@ def make_runs(entries: Iterable[Entry], model: str, overrides: Overrides) -> lis
     return list(runs.values())
 
 
-def _specs_of(entry: Entry, model: str, overrides: Overrides) -> list[RunSpec]:
+def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> list[RunSpec]:
     name, colon, arguments = entry.description.partition(":")
     discover_run_spec_functions()
     if get_run_spec_function(name) is None:
@@ -91,14 +96,15 @@ def _specs_of(entry: Entry, model: str, overrides: Overrides) -> list[RunSpec]:
         description += f",max_train_instances={overrides.max_train_instances}"
     groups = None if entry.groups is None else list(entry.groups)
     try:
-        specs: list[RunSpec] = run_entries_to_run_specs(
-            [RunEntry(description, priority=1, groups=groups)],
-            max_eval_instances=overrides.max_eval_instances,
-            num_train_trials=overrides.num_train_trials,
-        )
+        with naming_downloads(entry.description, data / name):
+            specs: list[RunSpec] = run_entries_to_run_specs(
+                [RunEntry(description, priority=1, groups=groups)],
+                max_eval_instances=overrides.max_eval_instances,
+                num_train_trials=overrides.num_train_trials,
+            )
         return specs
-    except OptionalDependencyNotInstalled as error:
-        raise TaskError(f"{entry.description}: {error}", "install it beside Milepost") from error
+    except TaskError:
+        raise
     except Exception as error:  # run spec functions raise whatever their code meets
         raise TaskError(
             f"HELM refuses the entry {entry.description!r}: {_one_line(error)}", _usage(name)
@@ -175,8 +181,3 @@ def rename_model(spec: RunSpec, model: str, new: str) -> RunSpec:
 
 def _one_line(error: Any) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def expander_names() -> Iterator[str]:
-    """Yield the keys that any entry takes, such as `data_augmentation`."""
-    yield from sorted(RUN_EXPANDERS)

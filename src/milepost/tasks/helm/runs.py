@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helm.benchmark.runner import set_benchmark_output_path
 from helm.benchmark.scenarios.scenario import get_scenario_cache_path
 from helm.common.codec import to_json_single_line
 
@@ -48,11 +49,12 @@ def plan_runs(
     """
     stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
     overrides = Overrides(settings.helm_instances, settings.max_train_instances, settings.num_train_trials)
+    set_benchmark_output_path(str(data))  # some run specs read, or download, how their prompts are made
     with quiet():
-        runs = make_runs(entries, stand_in.name, overrides)
+        runs = make_runs(entries, stand_in.name, overrides, data / "scenarios")
     client = HelmClient(stand_in)
     for run in runs:
-        adapted = adapt(run.run_spec, stand_in, data)
+        adapted = adapt(run.entry.description, run.run_spec, stand_in, data)
         requests = requests_of(run.name, adapted, client, models.defaults)
         yield PlannedRun(
             requests,

@@ -32,6 +32,7 @@ from helm.common.codec import from_json, to_json_single_line
 from helm.common.general import asdict_without_nones
 
 from milepost.errors import TaskError
+from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.stand_in import StandIn
 
@@ -52,10 +53,11 @@ class Adapted:
     """Without results, ordered by instance."""
 
 
-def adapt(run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapted:
+def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapted:
     """Make the request states of a run.
 
     Args:
+        entry: that the run is of, for messages.
         data: HELM's output folder, whose `scenarios` the scenario's data lie in or are downloaded to.
 
     Raises:
@@ -64,7 +66,7 @@ def adapt(run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapted:
     set_benchmark_output_path(str(data))
     scenario: Scenario = create_scenario(run_spec.scenario_spec)
     folder = get_scenario_cache_path(str(data), scenario.name)
-    with _blaming(run_spec, Path(folder)), quiet():
+    with _blaming(entry, Path(folder)), quiet():
         instances = scenario.get_instances(folder)
         if any(instance.id is None for instance in instances):
             instances = with_instance_ids(instances)
@@ -77,7 +79,7 @@ def adapt(run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapted:
         states = adapter.adapt(instances, parallelism=1)
     asked = list(dict.fromkeys(state.instance for state in states))
     if not asked:
-        raise TaskError(f"{run_spec.name}: the scenario has no instance to evaluate", "pass a larger number")
+        raise TaskError(f"{entry}: the scenario has no instance to evaluate", "pass a larger number")
     place = {instance: number for number, instance in enumerate(asked)}
     return Adapted(scenario, asked, sorted(states, key=lambda state: place[state.instance]))
 
@@ -128,43 +130,18 @@ def scenario_state(run_spec: RunSpec, states: list[RequestState]) -> ScenarioSta
 
 
 @contextlib.contextmanager
-def _blaming(run_spec: RunSpec, folder: Path) -> Iterator[None]:
+def _blaming(entry: str, folder: Path) -> Iterator[None]:
     """Say in one line what HELM's code or a download failed at."""
-    downloads: list[str] = []
     try:
-        with _noted_downloads(downloads):
+        with naming_downloads(entry, folder):
             yield
     except TaskError:
         raise
-    except OSError as error:
-        url = f" ({downloads[-1]})" if downloads else ""
-        raise TaskError(
-            f"{run_spec.name}: its data cannot be had{url}: {_one_line(error)}",
-            f"put the file below {folder}, where HELM looks first, or pass --helm-data DIR",
-        ) from error
     except Exception as error:  # a scenario's or an adapter's own code
         raise TaskError(
-            f"{run_spec.name}: HELM fails to make its questions: {type(error).__name__}: {_one_line(error)}",
+            f"{entry}: HELM fails to make its questions: {type(error).__name__}: {_one_line(error)}",
             f"its data lie in {folder}; if they are damaged, remove them so that HELM downloads them again",
         ) from error
-
-
-@contextlib.contextmanager
-def _noted_downloads(found: list[str]) -> Iterator[None]:
-    """Note the addresses that HELM downloads from, which its errors do not name."""
-    import urllib.request
-
-    original = urllib.request.urlretrieve
-
-    def noted(url: str, *args: Any, **kwargs: Any) -> Any:
-        found.append(url)
-        return original(url, *args, **kwargs)
-
-    urllib.request.urlretrieve = noted
-    try:
-        yield
-    finally:
-        urllib.request.urlretrieve = original
 
 
 def _one_line(error: Exception) -> str:
