@@ -1,4 +1,4 @@
-"""What HELM's code fails at while it reads or downloads a scenario's data, in one line.
+"""Errors of HELM's code that reads or downloads a scenario's data, in one line with address and file.
 
 HELM downloads with urllib (helm/common/general.py `ensure_file_downloaded`, 0.5.16), and its errors name
 neither the address nor the file.
