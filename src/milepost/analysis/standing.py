@@ -38,7 +38,7 @@ Verdict = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a curve shows."""
+    """The reading of a curve."""
 
     verdict: Verdict
     reason: str = ""

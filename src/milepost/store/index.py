@@ -99,7 +99,7 @@ class Found(NamedTuple):
 
 
 class Current(NamedTuple):
-    """What was found of a task, and how it was asked."""
+    """The metrics of a task, and how it was asked."""
 
     found: Found
     asked: Asked
