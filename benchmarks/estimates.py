@@ -38,9 +38,9 @@ class Job(NamedTuple):
 
 
 JOBS = {
-    "mmlu-5shot": Job("mmlu_anatomy,mmlu_virology,mmlu_prehistory,mmlu_astronomy", ("-f", "5")),
-    "mixed": Job("arc_easy,piqa,openbookqa,winogrande,wikitext"),
-    "texts": Job("gsm8k,arc_easy", ("-L", "40", "--gen-kwargs", "max_gen_toks=64")),
+    "mmlu-5shot": Job("mmlu_anatomy,mmlu_virology,mmlu_astronomy", ("-f", "5")),
+    "mixed": Job("openbookqa,rte,mmlu_anatomy"),
+    "texts": Job("gsm8k,openbookqa", ("-L", "24", "--gen-kwargs", "max_gen_toks=48")),
 }
 
 
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--checkpoints", type=int, default=4, choices=range(1, len(STEPS) + 1))
-    parser.add_argument("--shard-tokens", type=int, default=65_536)
+    parser.add_argument("--shard-tokens", type=int, default=32_768)
     options = parser.parse_args(arguments)
     with offline_hub(), tempfile.TemporaryDirectory(prefix="milepost-estimates-") as folder:
         rows = [measure(name, Path(folder) / name, options) for name in options.jobs]
