@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import string
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from milepost import language
 from milepost.errors import MilepostError
 from milepost.language import Phrase, _, ngettext, speaking, translated
+from milepost.report.page import write_report
 from milepost.run.config import EvalConfig
-from tests.analysis.made import mmlu, write_results
+from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
 from translations import catalogue
 
@@ -159,3 +161,22 @@ def test_no_record_and_no_json_passes_through_the_catalogue() -> None:
         if name.name != "Phrase"
     ]
     assert wrong == []
+
+
+def test_reports_are_chinese_and_their_data_english(chinese: None, tmp_path: Path) -> None:
+    results = write_results(
+        tmp_path / "results", rising("docs", [100, 200, 300, 400], low=0.3, high=0.6, n=400)
+    )
+    shown = milepost("show", results)
+    for text in ("步", "随机水平", "题数", "各曲线表明了什么", "± 是 95 % 区间的一半"):
+        assert text in shown.out
+    assert "docs\n" in shown.out or "docs " in shown.out, "the name of a task is no word of ours"
+    assert "值得关注" in milepost("signal", results).out
+    summary = json.loads(milepost("show", results, "--json", "--summary").out)
+    assert all(record["remark"].isascii() for record in summary)
+    page = tmp_path / "report.html"
+    write_report(results, page)
+    text = page.read_text("utf-8")
+    assert '<html lang="zh-CN"' in text
+    assert "随机水平" in text
+    assert "步" in milepost("show", results, "--markdown").out

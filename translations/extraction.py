@@ -42,6 +42,8 @@ def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
         values = [keyword.value for keyword in node.keywords if keyword.arg in ("help", "hint")]
         if isinstance(node.func, ast.Name) and node.func.id in ERRORS:
             values += node.args[:2]
+        if isinstance(node.func, ast.Name) and node.func.id in ("columns", "Column"):
+            values += node.args  # headings of tables
         for value in values:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 yield value.lineno, value.value

@@ -56,5 +56,6 @@ def say_blocks(blocks: Iterable[Block]) -> None:
     from rich.console import Console
 
     from milepost.report.terminal import print_blocks
+    from milepost.report.translation import in_readers_language
 
-    print_blocks(blocks, Console(highlight=False))
+    print_blocks(in_readers_language(blocks), Console(highlight=False))

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.language import _
+from milepost.language import _, language, translated
 from milepost.report.blocks import Block, Chart, has_charts
 from milepost.report.charts.theme import DARK, LIGHT
 from milepost.report.sparkline import paths
+from milepost.report.translation import in_readers_language
 from milepost.report.vega import vega_script
 from milepost.safe_text import printable
 from milepost.version import __version__
@@ -83,14 +84,16 @@ class Frame:
 def page(title: str, blocks: Sequence[Block], frame: Frame = Frame()) -> str:
     """Return a page with a heading and the blocks; its charts are drawn for light and for dark screens."""
     charts = has_charts(blocks)
+    if not frame.served:
+        frame = replace(frame, lang=language().replace("_", "-"))
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             **_names(frame),
             version=__version__,
-            title=printable(title),
-            blocks=blocks,
+            title=printable(translated(title)),
+            blocks=in_readers_language(blocks),
             charts=charts,
             asset=_asset,
             paper={"light": {**LIGHT, "background": None}, "dark": DARK},
@@ -101,7 +104,7 @@ def page(title: str, blocks: Sequence[Block], frame: Frame = Frame()) -> str:
 
 def fragment(blocks: Sequence[Block], frame: Frame = Frame()) -> str:
     """Return blocks without a page around them."""
-    return str(_names(frame)["render"](blocks))
+    return str(_names(frame)["render"](in_readers_language(blocks)))
 
 
 def _names(frame: Frame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from milepost.analysis.leaderboard import BoardColumn, Leaderboard, Standing
 from milepost.analysis.leaderboard.board import Summary
+from milepost.language import Phrase
 from milepost.report.blocks import Block, Note
 from milepost.report.csv_text import csv_text
 from milepost.report.formatting import NOT_MEASURED, direction_arrow, metric_heading, number
@@ -25,7 +26,7 @@ SUMMARIES = (
 )
 """Heading, name in a `Standing`, whether higher is better."""
 
-EXPLANATION = (
+EXPLANATION = Phrase(
     "win rate: share of the other models beaten, averaged over the metrics (HELM); rank: mean place; "
     "normalised: 0 is guessing, 1 is perfect; min-max sum: each metric from the worst (0) to the best model "
     "(1), summed. [ ] are 95 % by drawing the docs anew; published values stand still."

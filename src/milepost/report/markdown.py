@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from milepost.language import translated
 from milepost.report.blocks import (
     Block,
     Bullets,
@@ -22,14 +23,15 @@ from milepost.report.blocks import (
     strong,
 )
 from milepost.report.table import Cell, Table
+from milepost.report.translation import in_readers_language
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 
 
 def markdown(blocks: Iterable[Block], *, title: str = "") -> str:
     """Return the blocks with an empty line between them; charts, cards and controls are left out."""
-    heading = [f"# {escaped(title)}"] if title else []
-    return "\n\n".join([*heading, *_parts(blocks)]) + "\n"
+    heading = [f"# {escaped(translated(title))}"] if title else []
+    return "\n\n".join([*heading, *_parts(in_readers_language(blocks))]) + "\n"
 
 
 def table_markdown(table: Table) -> str:

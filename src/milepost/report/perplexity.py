@@ -8,19 +8,24 @@ from dataclasses import asdict
 from typing import Any
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
+<<<<<<< HEAD
 from milepost.language import _
 from milepost.report.blocks import Block, Note, strong
+=======
+from milepost.language import Phrase
+from milepost.report.blocks import Block, strong
+>>>>>>> a60f86f (Reports in the reader's language: phrases are translated where blocks are rendered, data stay English)
 from milepost.report.formatting import model_name, plus_minus, step_label
 from milepost.report.table import Column, Table, cells, columns, grouped
 from milepost.safe_text import printable
 
 LABELS = {
-    "fixed": "fixed windows",
-    "strided": "strided windows",
-    "strided_guide": "strided, transformers' guide",
-    "word_perplexity": "lm_eval word_perplexity",
-    "byte_perplexity": "lm_eval byte_perplexity",
-    "bits_per_byte": "lm_eval bits_per_byte",
+    "fixed": Phrase("fixed windows"),
+    "strided": Phrase("strided windows"),
+    "strided_guide": Phrase("strided, transformers' guide"),
+    "word_perplexity": Phrase("lm_eval word_perplexity"),
+    "byte_perplexity": Phrase("lm_eval byte_perplexity"),
+    "bits_per_byte": Phrase("lm_eval bits_per_byte"),
 }
 
 
@@ -128,7 +133,14 @@ def _explanation(text: TextPerplexity) -> Iterator[Block]:
     for gap in text.gaps:
         start, end = text.convention(gap.start), text.convention(gap.end)
         yield strong(
-            f"{_name(text)}: {LABELS[start.name]} {_value(start)} → {LABELS[end.name]} {_value(end)}"
+            Phrase(
+                "{model}: {from_} {start} → {to} {end}",
+                model=_name(text),
+                from_=LABELS[start.name],
+                start=_value(start),
+                to=LABELS[end.name],
+                end=_value(end),
+            )
         )
         if end.name == "bits_per_byte":
             yield "the binary logarithm of byte_perplexity: log2(x) = ln(x) / ln(2)"

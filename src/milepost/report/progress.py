@@ -8,6 +8,7 @@ from typing import Any
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row, standing
 from milepost.analysis.training import GroupExtremes, TrainedCurve
+from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
     NOT_MEASURED,
@@ -20,10 +21,10 @@ from milepost.report.formatting import (
 from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
 
-TOO_FEW = "too few docs to tell"
+TOO_FEW = Phrase("too few docs to tell")
 NAMED = 4
 """Checkpoints that are named; of the rest, the number is given."""
-LEGEND = (
+LEGEND = Phrase(
     "gain: last minus first, with its 95 % interval over the same docs; as good: checkpoints that the docs "
     "cannot tell from the best (paired tests, Holm)"
 )
@@ -41,7 +42,7 @@ def progress_report(
     )
     for series, its_curves in through.items():
         rows = tuple(cells(_texts(curve)) for curve in its_curves)
-        yield Table(COLUMNS, rows, title=f"{printable(series)}: what the curves show")
+        yield Table(COLUMNS, rows, title=Phrase("{series}: what the curves show", series=printable(series)))
         yield ""
     for group in extremes:
         yield from _extremes_of_group(group)
@@ -49,7 +50,9 @@ def progress_report(
         yield Note(LEGEND)
     for series in dict.fromkeys(curve.curve.series for curve in trained):
         if series not in through:
-            yield Note(f"{printable(series)}: one checkpoint only, so there is no curve")
+            yield Note(
+                Phrase("{series}: one checkpoint only, so there is no curve", series=printable(series))
+            )
 
 
 def progress_records(trained: Sequence[TrainedCurve]) -> list[dict[str, Any]]:
@@ -62,8 +65,11 @@ def remark(trained: TrainedCurve) -> str:
     dtypes = dict.fromkeys(row.dtype for row in trained.curve.measured if row.dtype is not None)
     text, last = _verdict(trained), trained.curve.rows[-1]
     if last.is_without_number and trained.curve.measured:
-        text = "; ".join(filter(None, (text, f"no value at {_label(last)}")))
-    return f"{text}; computed in {' and '.join(dtypes)}" if len(dtypes) > 1 else text
+        lacks = Phrase("no value at {step}", step=_label(last))
+        text = joined("; ", filter(None, (text, lacks)))
+    if len(dtypes) > 1:
+        text = joined("; ", (text, Phrase("computed in {dtypes}", dtypes=" and ".join(dtypes))))
+    return text
 
 
 def _texts(trained: TrainedCurve) -> list[str]:
@@ -89,20 +95,20 @@ def _verdict(trained: TrainedCurve) -> str:
     progress, shown = trained.progress, standing(trained.curve)
     assert shown is not None  # `read_training` leaves out metrics without a better and a worse
     if shown.verdict == "one checkpoint":
-        return "one checkpoint only"
+        return Phrase("one checkpoint only")
     if shown.verdict == "too few docs" or (progress is not None and progress.too_few_docs):
         return TOO_FEW
     if shown.at_chance:
-        return f"at chance: {shown.reason}"
-    parts: list[str] = [shown.verdict]
+        return Phrase("at chance: {reason}", reason=shown.reason)
+    parts: list[str] = [Phrase(shown.verdict)]
     if shown.verdict == "too few checkpoints" and progress is not None and progress.improved:
-        parts.append("the last is better than the first")
+        parts.append(Phrase("the last is better than the first"))
     if progress is not None and progress.regressed:
-        parts.append("worse than its best")
+        parts.append(Phrase("worse than its best"))
     if progress is not None and shown.improved and progress.plateau_since:
         since = _label(trained.row(progress.plateau_since))
-        parts.append(f"no checkpoint since {since} is better than it")
-    return ", ".join(parts)
+        parts.append(Phrase("no checkpoint since {since} is better than it", since=since))
+    return joined(", ", parts)
 
 
 def best_and_worst(trained: TrainedCurve) -> tuple[Row, Row]:

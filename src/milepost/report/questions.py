@@ -10,6 +10,7 @@ from typing import Any
 from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
+from milepost.language import Phrase
 from milepost.report.blocks import Block, Line, strong
 from milepost.report.formatting import decimals, printable_lines, step_label
 from milepost.report.table import Cell, Table, Tone, cells, columns
@@ -20,17 +21,17 @@ from milepost.store.pick_history import Question
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN_CHARACTERS = 600
 """Characters shown of a prompt, from its end: few-shot examples stand before the question."""
-LEGEND = (
+LEGEND = Phrase(
     "picks: a letter per checkpoint, upper case where it is right; margin: log-likelihood of the right "
     "choice minus that of the best wrong one, in nats; * right, > what the last checkpoint picks; in "
     "parentheses: the choice's log-likelihood at the first and the last checkpoint, in nats"
 )
-TEXT_LEGEND = (
+TEXT_LEGEND = Phrase(
     "right: the answer that the task expects, then the answers of the first and the last checkpoint; ● a "
     "checkpoint that is right: its metric is at least half"
 )
 RIGHT_TEXT, WRONG_TEXT = "●", "·"
-ONE_CHECKPOINT = "one checkpoint only: nothing can have been learned or forgotten yet"
+ONE_CHECKPOINT = Phrase("one checkpoint only: nothing can have been learned or forgotten yet")
 
 
 def question_report(

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
+from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
     NO_NUMBER,
@@ -23,7 +24,7 @@ from milepost.report.table import Cell, CellRow, Column, Table, cells, columns, 
 from milepost.safe_text import printable
 from milepost.variants import settings_words
 
-CONSTANT_MEANS = "constant: always the same position (A, B, ...), whatever the question"
+CONSTANT_MEANS = Phrase("constant: always the same position (A, B, ...), whatever the question")
 
 
 Order = Literal["asked", "name", "value"]
@@ -38,7 +39,7 @@ def score_report(rows: Sequence[Row], order: Order = "asked") -> Iterator[Block]
         yield table
         yield ""
     yield Note(legend(tables))
-    yield from (Note(f"note: {note}") for note in reason_notes(rows))
+    yield from (Note(Phrase("note: {note}", note=note)) for note in reason_notes(rows))
 
 
 def score_tables(rows: Sequence[Row], order: Order = "asked") -> list[Table]:
@@ -114,15 +115,19 @@ def legend(tables: Sequence[Table]) -> str:
     texts = [cell.text for cell in shown]
     levels = {row[0].text for table in tables for row in table.footer}
     marks = {
-        "± is half of the 95 % interval": any("±" in text for text in texts),
-        "−a +b are its two halves where they differ": any("+" in text for text in texts),
-        "* is the best of its column, where one stands out": any(cell.tone == "best" for cell in shown),
+        Phrase("± is half of the 95 % interval"): any("±" in text for text in texts),
+        Phrase("−a +b are its two halves where they differ"): any("+" in text for text in texts),
+        Phrase("* is the best of its column, where one stands out"): any(
+            cell.tone == "best" for cell in shown
+        ),
         CONSTANT_MEANS: "constant" in levels,
-        f"{NO_NUMBER}: no number can be given": NO_NUMBER in texts,
-        "(dtype): computed in another one than the rest of its column": any("(" in text for text in texts),
-        f"{NOT_MEASURED} not measured": NOT_MEASURED in texts,
+        Phrase("{mark}: no number can be given", mark=NO_NUMBER): NO_NUMBER in texts,
+        Phrase("(dtype): computed in another one than the rest of its column"): any(
+            "(" in text for text in texts
+        ),
+        Phrase("{mark} not measured", mark=NOT_MEASURED): NOT_MEASURED in texts,
     }
-    return "; ".join(meaning for meaning, is_there in marks.items() if is_there)
+    return joined("; ", (meaning for meaning, is_there in marks.items() if is_there))
 
 
 def _labels(places: Sequence[Row]) -> list[str]:

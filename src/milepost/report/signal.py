@@ -9,20 +9,21 @@ from typing import Any
 from milepost.analysis.agreement import Agreement
 from milepost.analysis.pick_bias import PickBias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
+from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import NOT_MEASURED, decimals, metric_name
 from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
 
 VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs")
-LEGEND = (
+LEGEND = Phrase(
     "ρ: Spearman of step and value, positive where it gets better; lag 1: autocorrelation; chance: distance "
     "of the last checkpoints from it, in standard errors; SNR: change over the noise of these checkpoints; "
     "gain: last against first checkpoints, in standard errors; picks: the last checkpoint's favourite "
     "position and the entropy of its picks, or where answers differ in length its favourite length and how "
     "many right answers have it; clearest: the metric of the same docs that gains most"
 )
-SEVERAL_SERIES = (
+SEVERAL_SERIES = Phrase(
     "τ: Kendall's tau of the order of the series at consecutive steps; order: share of pairs that already "
     "stand as at the end; apart: difference between series over their noise"
 )
@@ -52,11 +53,11 @@ def signal_report(signals: Sequence[TaskSignal], *, most: int | None = None) -> 
         yield table if several else table.without(_AGREEMENT_COLUMNS)
         yield _summary(own)
         if most is not None and len(ordered) > most:
-            yield Note(f"{len(ordered) - most} more with --all")
-        yield from (Note(f"note: {note}") for note in _notes(own))
+            yield Note(Phrase("{n} more with --all", n=len(ordered) - most))
+        yield from (Note(Phrase("note: {note}", note=note)) for note in _notes(own))
         yield ""
     several = any(signal.agreement is not None for signal in signals)
-    yield Note(f"{LEGEND}; {SEVERAL_SERIES}" if several else LEGEND)
+    yield Note(joined("; ", (LEGEND, SEVERAL_SERIES)) if several else LEGEND)
 
 
 def by_signal(signal: TaskSignal) -> tuple[bool, int, float]:
@@ -73,6 +74,12 @@ def _texts(signal: TaskSignal) -> list[str]:
         metric_name(signal.main.metric, signal.main.filter),
         f"{signal.n:,}",
         f"{rating.gain_sigmas:+.1f}",
+<<<<<<< HEAD
+=======
+        *_agreement(signal.agreement),
+        _favourite(signal.pick_bias),
+        joined(": ", (Phrase(rating.verdict), rating.reason)),
+>>>>>>> a60f86f (Reports in the reader's language: phrases are translated where blocks are rendered, data stay English)
         NOT_MEASURED
         if clearest is None
         else f"{metric_name(clearest.metric, clearest.filter)} {clearest.rating.gain_sigmas:+.1f}",
@@ -105,7 +112,9 @@ def _favourite(habit: PickBias | None) -> str:
 
 def _summary(own: Sequence[TaskSignal]) -> str:
     counts = {verdict: sum(signal.main.rating.verdict == verdict for signal in own) for verdict in VERDICTS}
-    return ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count)
+    return joined(
+        ", ", (joined(": ", (Phrase(verdict), str(count))) for verdict, count in counts.items() if count)
+    )
 
 
 def _notes(own: Sequence[TaskSignal]) -> list[str]:

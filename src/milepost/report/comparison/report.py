@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from milepost.analysis.pick_bias import position_name
+from milepost.language import Phrase
 from milepost.report.blocks import (
     Block,
     Bullets,
@@ -40,7 +41,9 @@ COUNTED = ("zeros in linear layers", "pattern", "parameters", "not zero", "on di
 """Columns that need the weights."""
 _ONLY_IN_FILES = ("relative", "p")
 """Columns that only the files have: a terminal is narrow."""
-CAPTION = "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
+CAPTION = Phrase(
+    "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
+)
 _MOST_NAMED = 3
 """Metrics named per reason; comparison_results.json has them all: a HELM entry has hundreds."""
 
@@ -60,7 +63,7 @@ def comparison_summary(study: Study) -> Iterator[Block]:
     for variant in study.variants:
         yield from (Note(f"  {printable(note)}") for note in variant.comparison.notes)
         for line in _not_compared(variant):
-            yield Note(f"  not compared: {line}")
+            yield Note(Phrase("  not compared: {line}", line=line))
 
 
 def comparison_markdown(study: Study) -> str:
@@ -82,7 +85,7 @@ def comparison_blocks(study: Study) -> Iterator[Block]:
 
 
 def _title(study: Study) -> str:
-    return f"What changed from {study.label(study.original)}"
+    return Phrase("What changed from {model}", model=study.label(study.original))
 
 
 def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
@@ -95,12 +98,12 @@ def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
         yield overview
     for variant in study.variants:
         yield from _variant(study, variant)
-    yield Heading("How to read it")
+    yield Heading(Phrase("How to read it"))
     yield HOW_TO_READ
-    yield Heading("How it was measured")
+    yield Heading(Phrase("How it was measured"))
     for model in study.models:
         facts = Facts(settings_facts(model.newest))
-        yield Details(study.label(model), (facts if facts.pairs else Note("no record of it"),))
+        yield Details(study.label(model), (facts if facts.pairs else Note(Phrase("no record of it")),))
 
 
 def _models(study: Study) -> Iterator[Block]:
@@ -118,13 +121,13 @@ def _variant(study: Study, variant: Variant) -> Iterator[Block]:
         yield Bullets(tuple(map(printable, comparison.notes)))
     yield from variant_tables(variant)
     if comparison.uncompared:
-        yield Heading("Not compared", 3)
+        yield Heading(Phrase("Not compared"), 3)
         yield Bullets(tuple(_not_compared(variant)))
     if (layers := layers_table(study, variant.model)) is not None:
         yield Details(layers.title, (layers,))
     shown = [examples for examples in variant.examples if examples.lost or examples.gained]
     if shown:
-        yield Heading("Questions lost and gained", 3)
+        yield Heading(Phrase("Questions lost and gained"), 3)
     for examples in shown:
         counts = f"{examples.n_lost:,} lost, {examples.n_gained:,} gained"
         yield Details(f"{examples.task}: {counts}", tuple(_examples(examples)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from milepost.analysis.verdicts import MetricDifference
 from milepost.byte_sizes import format_bytes
+from milepost.language import Phrase, joined
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.formatting import NOT_MEASURED, metric_heading, number, signed
@@ -19,7 +20,7 @@ COLUMNS = columns(
     "could show", "relative", "p", "p Holm", left=("task", "verdict"), wraps=("verdict",),
 )  # fmt: skip
 
-HOW_TO_READ = (
+HOW_TO_READ = Phrase(
     "Both models are compared on the same docs. The interval is that of the paired difference. "
     "The p-value is exact McNemar's where a doc is right or wrong, else that of the mean difference "
     "(Student's t, corrected for skewness). "
@@ -41,16 +42,22 @@ def headline(study: Study, variant: Variant) -> str:
         names = [printable(name) for name in comparison.of(verdict)]
         if names:
             shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-            parts.append(f"{verdict} on {len(names)} ({shown})")
-    found = "; ".join(parts) if parts else "no task could be compared"
-    return f"{study.label(variant.model)}: {found}, of {len(comparison.tasks)} compared"
+            parts.append(
+                Phrase("{verdict} on {n} ({names})", verdict=Phrase(verdict), n=len(names), names=shown)
+            )
+    return Phrase(
+        "{model}: {found}, of {n} compared",
+        model=study.label(variant.model),
+        found=joined("; ", parts) if parts else Phrase("no task could be compared"),
+        n=len(comparison.tasks),
+    )
 
 
 def models_table(study: Study) -> Table:
     """Return one row per model: where it is, how large, how sparse."""
     names = ("model", "zeros in linear layers", "pattern", "parameters", "not zero", "on disk", "path")
     rows = (cells(_model_row(study, model)) for model in study.models)
-    return Table(columns(*names, left=("model",)), tuple(rows), title="Models")
+    return Table(columns(*names, left=("model",)), tuple(rows), title=Phrase("Models"))
 
 
 def _model_row(study: Study, model: ReportedModel) -> tuple[str, ...]:
@@ -105,8 +112,8 @@ def layers_table(study: Study, model: ReportedModel) -> Table | None:
     return Table(
         columns("layer", "shape", "zeros", "share", "pattern", left=("layer",)),
         tuple(map(cells, rows)),
-        title=f"Zeros per layer of {study.label(model)}",
-        notes=() if sparsity.head is None else ("The output head is not counted in the total.",),
+        title=Phrase("Zeros per layer of {model}", model=study.label(model)),
+        notes=() if sparsity.head is None else (Phrase("The output head is not counted in the total."),),
     )
 
 
@@ -135,7 +142,9 @@ def overview_table(study: Study) -> Table | None:
         )
     models = (Column(study.label(model)) for model in study.models)
     return Table(
-        (*columns("task", "metric", left=("task",)), *models), tuple(map(cells, rows)), title="All variants"
+        (*columns("task", "metric", left=("task",)), *models),
+        tuple(map(cells, rows)),
+        title=Phrase("All variants"),
     )
 
 
@@ -158,14 +167,18 @@ def variant_tables(variant: Variant) -> list[Table]:
     others = [each for each in comparison.others if each.metric not in PERPLEXITIES]
     lower = sum(each.verdict == "worse" for each in comparison.subjects)
     tables = (
-        differences_table("Tasks", comparison.tasks),
-        differences_table("Perplexities", perplexities),
+        differences_table(Phrase("Tasks"), comparison.tasks),
+        differences_table(Phrase("Perplexities"), perplexities),
         differences_table(
-            "Subjects hurt most",
+            Phrase("Subjects hurt most"),
             comparison.hurt_most(),
-            f"Of {len(comparison.subjects)} inside groups, {lower} are worse (Holm over all of them).",
+            Phrase(
+                "Of {n} inside groups, {lower} are worse (Holm over all of them).",
+                n=len(comparison.subjects),
+                lower=lower,
+            ),
         ),
-        differences_table("Other metrics", others),
+        differences_table(Phrase("Other metrics"), others),
     )
     return [table for table in tables if table is not None]
 

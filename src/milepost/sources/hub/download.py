@@ -120,7 +120,7 @@ def _download_one(
 
 def _counting_bar(transfer: Transfer) -> type:
     """Return a progress bar for huggingface_hub that shows nothing and counts the bytes."""
-    from tqdm import tqdm
+    from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *_: object, **__: object) -> None:
