@@ -8,11 +8,11 @@ import string
 from pathlib import Path
 
 import pytest
+from milepost.report.page import write_report
 
 from milepost import language
 from milepost.errors import MilepostError
 from milepost.language import Phrase, _, ngettext, speaking, translated
-from milepost.report.page import write_report
 from milepost.run.config import EvalConfig
 from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
