@@ -8,11 +8,12 @@ import string
 from pathlib import Path
 
 import pytest
-from milepost.report.page import write_report
 
 from milepost import language
 from milepost.errors import MilepostError
 from milepost.language import Phrase, _, ngettext, speaking, translated
+from milepost.report.blocks import Note
+from milepost.report.html import page
 from milepost.run.config import EvalConfig
 from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
@@ -174,9 +175,8 @@ def test_reports_are_chinese_and_their_data_english(chinese: None, tmp_path: Pat
     assert "值得关注" in milepost("signal", results).out
     summary = json.loads(milepost("show", results, "--json", "--summary").out)
     assert all(record["remark"].isascii() for record in summary)
-    page = tmp_path / "report.html"
-    write_report(results, page)
-    text = page.read_text("utf-8")
-    assert '<html lang="zh-CN"' in text
-    assert "随机水平" in text
+    made = page("docs", [Note(Phrase("one checkpoint only")), "Commands"])
+    assert '<html lang="zh-CN"' in made
+    assert "只有一个检查点" in made
+    assert "Commands" in made, "a text that is no phrase may be someone else's"
     assert "步" in milepost("show", results, "--markdown").out

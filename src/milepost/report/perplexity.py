@@ -8,13 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-<<<<<<< HEAD
-from milepost.language import _
+from milepost.language import Phrase, _
 from milepost.report.blocks import Block, Note, strong
-=======
-from milepost.language import Phrase
-from milepost.report.blocks import Block, strong
->>>>>>> a60f86f (Reports in the reader's language: phrases are translated where blocks are rendered, data stay English)
 from milepost.report.formatting import model_name, plus_minus, step_label
 from milepost.report.table import Column, Table, cells, columns, grouped
 from milepost.safe_text import printable

@@ -70,16 +70,10 @@ def _texts(signal: TaskSignal) -> list[str]:
     rating, clearest = signal.main.rating, signal.clearest
     return [
         printable(signal.task),
-        f"{rating.verdict}: {rating.reason}",
+        joined(": ", (Phrase(rating.verdict), rating.reason)),
         metric_name(signal.main.metric, signal.main.filter),
         f"{signal.n:,}",
         f"{rating.gain_sigmas:+.1f}",
-<<<<<<< HEAD
-=======
-        *_agreement(signal.agreement),
-        _favourite(signal.pick_bias),
-        joined(": ", (Phrase(rating.verdict), rating.reason)),
->>>>>>> a60f86f (Reports in the reader's language: phrases are translated where blocks are rendered, data stay English)
         NOT_MEASURED
         if clearest is None
         else f"{metric_name(clearest.metric, clearest.filter)} {clearest.rating.gain_sigmas:+.1f}",

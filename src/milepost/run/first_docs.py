@@ -49,6 +49,7 @@ def check_run_time(
     """
     clock = progress.clock
     if clock.all_work < FEW_WORK:
+        _warm_up(inference, missing)
         return
     basis = time_first_docs(inference, missing, clock)
     left_s = clock.left_s
@@ -59,6 +60,13 @@ def check_run_time(
         print(time_left(left_s, basis), file=sys.stderr, flush=True)
         if policy.ask and left_s >= ASK_S:
             _confirm()
+
+
+def _warm_up(inference: Inference, missing: Sequence[PlannedShard]) -> None:
+    """Answer a doc, so that the trial of the engine and other first-time work are not in the first shard."""
+    if missing and not inference.joins_shards:
+        task, shard = missing[0]
+        inference.answer(task, task.first_docs(shard, 1))
 
 
 def time_first_docs(inference: Inference, missing: Sequence[PlannedShard], clock: Clock) -> str | None:
