@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.api.evaluate import evaluate_config
-from milepost.api.named_models import NamedModel, name_models, report_model
+from milepost.api.named_models import EarlierReport, NamedModel, name_models, report_model
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import (
     CheckpointError,
@@ -74,6 +74,7 @@ def compare(
     (`RESULTS@CHECKPOINT` for another than the last). Written are `original_model_results.json`,
     `pruned_model_results.json` (`pruned_2_...` for the next variant), `comparison_results.json`,
     `comparison_report.md` and `comparison_report.html`; what was run stands in `original/`, `pruned/`, ...
+    A report of other tasks of the same models in that folder is added to.
 
     Args:
         original, others: what to compare, and with what.
@@ -115,7 +116,8 @@ def compare(
                 place, checkpoint = _run(
                     model, names, folder / model.role, perplexity, options, long_run, failures
                 )
-            models.append(report_model(model, place, checkpoint, names, say))
+            earlier = EarlierReport.read(folder / _name_of_file(model.role))
+            models.append(report_model(model, place, checkpoint, names, say, earlier))
         except (SourceError, CheckpointError, TokenizerError, ResultsError) as error:
             if not model.is_to_run or len(given) == len(failures) + 1:
                 raise
@@ -177,7 +179,11 @@ def _run(
 def _model_file(model: ReportedModel) -> tuple[str, str]:
     from milepost.report.comparison.records import model_record
 
-    return f"{model.role}_model_results.json", _json(model_record(model))
+    return _name_of_file(model.role), _json(model_record(model))
+
+
+def _name_of_file(role: str) -> str:
+    return f"{role}_model_results.json"
 
 
 def _reports(study: Study | None) -> Iterator[tuple[str, str]]:

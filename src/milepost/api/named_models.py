@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from milepost.store.sparsity import keep_sparsity
 
 if TYPE_CHECKING:
     from milepost.report.comparison.study import ReportedModel
-    from milepost.types import Checkpoint, Sparsity
+    from milepost.types import Checkpoint, Measurement, Sparsity
 
 logger = logging.getLogger("milepost.run")
 
@@ -43,6 +44,23 @@ class NamedModel:
     def is_to_run(self) -> bool:
         """Return whether the model has no results yet."""
         return self.results is None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierReport:
+    """What an earlier report in the same folder has of a model."""
+
+    model_id: str
+    tasks: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> EarlierReport | None:
+        """Return what a `*_model_results.json` holds; None where there is none, or it is of another kind."""
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            return cls(str(found["model_id"]), tuple(found["tasks"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 def name_models(names: Sequence[str], overrides: Overrides, *, has_tasks: bool) -> list[NamedModel]:
@@ -97,6 +115,7 @@ def report_model(
     checkpoint: str | None,
     tasks: Sequence[str],
     say: Callable[[str], None],
+    earlier: EarlierReport | None = None,
 ) -> ReportedModel:
     """Read a model's answers and count the zeros of its weights.
 
@@ -105,6 +124,7 @@ def report_model(
         checkpoint: its name there; None for the last.
         tasks: patterns; of results that were given only these are compared.
         say: called with a line before the weights are read.
+        earlier: a report of the same role, whose tasks are compared again if it is of the same model.
 
     Raises:
         ResultsError: the folder has no metrics of the checkpoint or the tasks, or a damaged record.
@@ -112,9 +132,10 @@ def report_model(
     from milepost.report.comparison.study import ReportedModel
 
     index = ResultsIndex.open(results)
-    answers = read_answers(index, checkpoint, newest_run=model.is_to_run)
+    answers = read_answers(index, checkpoint)
     if tasks and not model.is_to_run:
-        answers = _only(answers, tasks)
+        is_same = earlier is not None and earlier.model_id == answers.model_id
+        answers = _only(answers, tasks, earlier.tasks if earlier is not None and is_same else ())
     say(f"{model.role}: counting zeros")
     counted = _sparsity(model, answers)
     if not isinstance(counted, str):
@@ -128,14 +149,19 @@ def report_model(
     )
 
 
-def _only(answers: ModelAnswers, patterns: Sequence[str]) -> ModelAnswers:
-    """Return the answers to tasks and groups with these names, and to what is inside those groups."""
+def _only(answers: ModelAnswers, patterns: Sequence[str], also: Collection[str]) -> ModelAnswers:
+    """Return the answers to tasks and groups with these names, and to what is inside those groups.
 
-    def wanted(name: str, parents: Sequence[str]) -> bool:
-        return any(matches(known, patterns) for known in (name, *parents))
+    Args:
+        also: names of other tasks and groups.
+    """
 
-    kept = {metric.task for metric in answers.measurements if wanted(metric.task, metric.parents)}
-    if not kept:
+    def wanted(metric: Measurement) -> bool:
+        return any(matches(known, patterns) for known in (metric.label, metric.task, *metric.parents))
+
+    found = {metric.label for metric in answers.measurements if wanted(metric)}
+    kept = found | {metric.label for metric in answers.measurements if metric.task in also}
+    if not found:
         raise ResultsError(
             Phrase("{results} has no metrics of {names}", results=answers.results, names=", ".join(patterns)),
             "`milepost show` lists what it has",

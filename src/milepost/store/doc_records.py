@@ -17,7 +17,6 @@ from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics, measurements_of
-from milepost.store.reading import newest_command
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_table
 from milepost.types import Measurement
@@ -44,25 +43,19 @@ class DocAnswer:
     """Per request, filtered: a log-likelihood with its greedy flag, or a text."""
 
 
-def read_answers(
-    index: ResultsIndex, checkpoint: str | None = None, *, newest_run: bool = False
-) -> ModelAnswers:
+def read_answers(index: ResultsIndex, checkpoint: str | None = None) -> ModelAnswers:
     """Return the current answers of one checkpoint, in every setting in which a task was asked.
 
     Args:
         checkpoint: its name, `series/name` or its step; None for the last one that has metrics.
-        newest_run: only what the newest run asked; else everything that was ever asked.
 
     Raises:
         ResultsError: a damaged record, or there is no such checkpoint with metrics.
     """
     path = index.folder.path
-    among = {run.plan_id for run in newest_command(index.runs)} if newest_run else None
     scored: dict[tuple[str, str], list[TaskMetrics]] = {}
     for task in index.tasks(()):
-        visit = index.visit(task.series, task.checkpoint.name)
-        if among is None or (task.plan_id in among and task.checkpoint == visit):
-            scored.setdefault((task.series, task.checkpoint.name), []).append(task)
+        scored.setdefault((task.series, task.checkpoint.name), []).append(task)
     if not scored:
         raise ResultsError(f"{path} has no metrics yet", "`milepost run` writes them")
     chosen = [own for own in scored.values() if checkpoint is None or checkpoint in _names(own[0].checkpoint)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from milepost.store import safe_paths as inside
@@ -21,16 +20,6 @@ def read_runs(results: ResultsFolder) -> list[RunRecord]:
     paths = results.run_paths()
     inside.bring(paths)
     return [read_record(RunRecord, path) for path in reversed(paths)]
-
-
-def newest_command(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return the records of the newest command: one for each plan that its checkpoints needed.
-
-    Args:
-        runs: as of `read_runs`.
-    """
-    together = runs[: runs[0].n_records] if runs else []
-    return [run for run in together if run.command == runs[0].command]
 
 
 def read_plan(results: ResultsFolder, plan_id: str) -> PlanRecord:
