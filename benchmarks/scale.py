@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py --measure [--limit 40]    shard times of 60 tasks on this machine, 15M shape
     python benchmarks/scale.py                           8 to 10,000 devices, 27 to 20,000 checkpoints
-    python benchmarks/scale.py --devices 1000 --runs 100 --checkpoints 200 --rate 0.4      one cluster
+    python benchmarks/scale.py --devices 1000 --runs 10 --name tenth     one cluster; a name keeps its row
 
 `milepost.run.executors.units.Schedule` is told of events in their order, as a driver tells it. The
 seconds of a shard are those that were measured for its task, per token that a forward pass computes, on
@@ -430,6 +430,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--checkpoints", type=int, default=200)
     parser.add_argument("--speed", type=float, default=1.0, help="devices' speed; 1 is the measured core's")
+    parser.add_argument("--name", help="store the row of one cluster as a result of this name")
     options = parser.parse_args(arguments)
     if options.measure:
         measured = measure(options.limit)
@@ -451,6 +452,8 @@ def main(arguments: list[str] | None = None) -> None:
         cluster = Cluster(options.devices, speed=options.speed)
         rows = [replay(cluster, measured, options.runs, options.checkpoints)]
         print("\n".join(markdown(rows)))
+        if options.name:
+            print(write_result("scale", options.name, {"measured": newest[-1].stem}, rows))
         return
     rows = []
     for devices, runs, checkpoints, speed, what in GRID:
