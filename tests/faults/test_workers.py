@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -139,11 +140,11 @@ def test_ctrl_c_ends_every_worker(asked_of_workers: list[str], zygote: Zygote, t
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB; only root can make one."""
+    """A file system of 8 MB; only root can make one."""
     place = tmp_path / "disk"
     place.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True, text=True
     )
     if made.returncode != 0:
         pytest.skip(f"cannot mount a small disk: {made.stderr.strip()}")
@@ -152,17 +153,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_is_full_for_a_while_holds_the_run_up_and_does_not_end_it(
-    small_disk: Path, asked_of_workers: list[str], zygote: Zygote, small_shards_alone: Path, tmp_path: Path
+    small_disk: Path, asked: list[str], zygote: Zygote, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    results, log = small_disk / "results", tmp_path / "log"
+    results, log, filling = small_disk / "results", tmp_path / "log", small_disk / "filling"
     log.touch()
-    child = zygote.start(*asked_of_workers, "-o", results, log=log)
+    child = zygote.start(*asked, "--workers", "2", "-o", results, log=log)
+    until(lambda: len(score_files(results)) >= 3, child)
+    with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
     until(lambda: "waiting for space" in child.output(), child)
     before = score_files(results)
     time.sleep(1)
-    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    filling.unlink()
     assert child.wait() == 0, child.output()
     assert before.items() <= score_files(results).items()
-    assert_same_records(results, small_shards_alone)
+    assert_same_records(results, uninterrupted)
     assert leftovers(results) == []
     assert child.output().count("waiting for space") == 1

@@ -28,6 +28,10 @@ from milepost.store import safe_paths as inside
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
+_AT_ONCE = "at_once"
+AT_ONCE = {_AT_ONCE: True}
+"""The `extra` of a warning that is shown when it is given, and not counted with others like it."""
+
 logger = logging.getLogger("milepost.run")
 
 
@@ -60,7 +64,7 @@ class _Repeats(logging.Handler):
         self._similar: dict[tuple[object, ...], list[logging.LogRecord]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno != logging.WARNING:
+        if record.levelno != logging.WARNING or getattr(record, _AT_ONCE, False):
             self._pass_on(record)
             return
         of = record.thread if record.thread in self._threads else None

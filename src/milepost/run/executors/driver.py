@@ -34,6 +34,7 @@ from milepost.run.executors.units import STRIKES, Loss, Schedule, ShardCost, Uni
 from milepost.run.executors.worker import changed
 from milepost.run.finishing import Finisher
 from milepost.run.jobs import CheckpointJob
+from milepost.run.journal import AT_ONCE
 from milepost.run.progress import Progress
 from milepost.run.records import note_visit
 from milepost.run.target import plan_shards
@@ -319,6 +320,7 @@ class Driver:
             how,
             "too many have died on this, so it is given up; " if loss.has_failed else "",
             1 << self._halvings[worker],
+            extra=AT_ONCE,
         )
         self._pool.replace(worker, self._halvings[worker])
         if unit is None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from milepost.errors import MilepostError, StorageError
+from milepost.run.journal import AT_ONCE
 
 PATIENCE_S = 300.0
 """How long a run with workers waits for space before it ends."""
@@ -32,7 +33,9 @@ class FullDisk:
         now = time.monotonic()
         if self._since is None:
             self._since = now
-            logger.warning("%s; waiting for space, for %.0f min at most", error.message, PATIENCE_S / 60)
+            logger.warning(
+                "%s; waiting for space, for %.0f min at most", error.message, PATIENCE_S / 60, extra=AT_ONCE
+            )
         if now - self._since > PATIENCE_S:
             raise error
         self._until = now + LOOK_AGAIN_S

@@ -130,10 +130,10 @@ class LocalPool:
 
     def events(self, timeout_s: float) -> list[tuple[int, Event]]:
         """Return what workers tell, after waiting for at most so long."""
-        number_of = {one.pipe: number for number, one in self._processes.items()}
+        number_of: dict[Any, int] = {one.pipe: number for number, one in self._processes.items()}
         found: list[tuple[int, Event]] = []
-        for pipe in wait(list(number_of), timeout_s):
-            assert isinstance(pipe, Connection)
+        pipes: list[Any] = wait(list(number_of), timeout_s)
+        for pipe in pipes:
             number = number_of[pipe]
             try:
                 while pipe.poll():

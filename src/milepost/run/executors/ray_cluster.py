@@ -41,6 +41,7 @@ from milepost.run.executors.messages import (
 from milepost.run.executors.probe import check_joined, probe_file
 from milepost.run.executors.worker import WorkerSetup, setup_of, unit_scorer
 from milepost.run.jobs import CheckpointJob
+from milepost.run.journal import AT_ONCE
 from milepost.run.model_memory import memory_needed
 from milepost.run.progress import Progress
 from milepost.store.leases import Leases
@@ -121,6 +122,7 @@ def connected(config: EvalConfig) -> Any:
             logger.warning(
                 "Ray was started for this run alone; it listens on %s",
                 ", ".join(listening_ports()) or "no port",
+                extra=AT_ONCE,
             )
         yield
     finally:
@@ -327,6 +329,7 @@ class RayPool:
                 self._shape.num_gpus,
                 self._shape.num_cpus,
                 format_bytes(self._shape.memory),
+                extra=AT_ONCE,
             )
 
 
