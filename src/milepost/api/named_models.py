@@ -48,7 +48,7 @@ class NamedModel:
 
 @dataclass(frozen=True, slots=True)
 class EarlierReport:
-    """What an earlier report in the same folder has of a model."""
+    """A model and its tasks in an earlier report in the same folder."""
 
     model_id: str
     tasks: tuple[str, ...]

@@ -97,7 +97,7 @@ def _answers(index: ResultsIndex, current: Sequence[TaskMetrics]) -> ModelAnswer
 
     tasks, groups = {}, {}
     for own in current:
-        if not own.is_group:
+        if not own.is_group and own.task in index.plan(own.plan_id).by_name:
             tasks[own.label] = answers_to(own.task, own, measurements_of([own]))
     for own in current:
         if own.is_group:
@@ -111,7 +111,7 @@ def _answers(index: ResultsIndex, current: Sequence[TaskMetrics]) -> ModelAnswer
                 members={
                     name: answers_to(name, own, [row.measurement(own.checkpoint) for row in rows[name]])
                     for name in plan.members(own.task)
-                    if name in rows
+                    if name in rows and name in plan.by_name
                 },
             )
     checkpoint = current[0].checkpoint
