@@ -114,7 +114,8 @@ def _names(frame: Frame) -> dict[str, Any]:
     names: dict[str, Any] = {"frame": frame, "_": _, "link": frame.link, "spec": _spec, "paths": paths}
 
     def render_one(block: Block) -> Markup:
-        template = _environment().get_template(f"blocks/{type(block).__name__}.html.j2")
+        kind = "str" if isinstance(block, str) else type(block).__name__
+        template = _environment().get_template(f"blocks/{kind}.html.j2")
         return Markup(template.render(names, block=block))
 
     def render(blocks: Iterable[Block]) -> Markup:
