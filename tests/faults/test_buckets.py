@@ -52,3 +52,13 @@ def test_two_processes_share_a_bucket_that_is_busy_for_a_while_and_score_each_sh
     assert set(s3.writes(SCORES).values()) == {1}
     assert all("shards scored" in child.output() for child in children)
     assert contents(s3.copy(results, tmp_path / "copy")) == contents(uninterrupted)
+
+
+def test_workers_of_one_command_share_a_bucket(
+    asked: list[str], zygote: Zygote, uninterrupted: Path, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    results, log = f"{bucket}/results", tmp_path / "log"
+    done = zygote.run(*asked, "-o", results, "--workers", "2", log=log, before=s3.code)
+    assert done == 0, log.read_text("utf-8")
+    assert set(s3.writes(SCORES).values()) == {1}
+    assert contents(s3.copy(results, tmp_path / "copy")) == contents(uninterrupted)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from milepost.buckets import in_bucket
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
@@ -55,7 +56,9 @@ def command(original: str, others: tuple[str, ...], output_path: Path, **options
     """
     as_json = options.pop("as_json")
     if options.pop("apart"):
-        return run.detached(output_path, as_json, is_new=not output_path.exists())
+        return run.detached(
+            output_path, as_json, is_new=not in_bucket(output_path) and not output_path.exists()
+        )
     with stop_in_good_order():
         return _compare(original, others, output_path, options, as_json)
 

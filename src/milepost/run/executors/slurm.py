@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from milepost.buckets import in_bucket
 from milepost.errors import MilepostError
 from milepost.language import Phrase
 from milepost.plan.plan_files import save_plan
@@ -61,6 +62,7 @@ class SlurmArrays:
 
     def __init__(self, config: EvalConfig) -> None:
         self._config = config
+        _check_place(config.output_path)
         if os.environ.get(CLUSTER) != "local" and shutil.which("sbatch") is None:
             raise MilepostError(
                 "there is no Slurm here: sbatch was not found",
@@ -117,12 +119,26 @@ def _n_workers(config: EvalConfig, n_jobs: int) -> int:
     return min(MOST_ELEMENTS, n_jobs) if config.workers in (None, "auto") else int(config.workers)
 
 
+def _check_place(results: Path) -> None:
+    """Refuse results in a bucket: the jobs' plans and logs lie in the results folder.
+
+    Raises:
+        MilepostError: they are in one.
+    """
+    if in_bucket(results):
+        raise MilepostError(
+            f"--executor slurm keeps plans and logs in the results folder, and {results} is in a bucket",
+            "choose a folder on a shared disk, or start one `milepost run` per job: they share the work",
+        )
+
+
 def script_of(config: EvalConfig, jobs: Sequence[CheckpointJob]) -> str:
     """Return the batch script that the jobs would be submitted with; Slurm is not needed."""
     _import_submitit()
     from submitit.slurm.slurm import _make_sbatch_string
 
     left = [job for job in jobs if job.missing]
+    _check_place(config.output_path)
     folder = config.output_path.absolute() / "slurm"
     command = STARTED_BY_SUBMITIT.format(folder=folder)
     parameters = {

@@ -46,6 +46,7 @@ from milepost.run.software_versions import versions
 from milepost.run.streaming import LoadedModel, Stream
 from milepost.run.target import PlannedShard, plan_shards
 from milepost.store import ResultsFolder
+from milepost.store import safe_paths as inside
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.types import Checkpoint
@@ -245,7 +246,7 @@ def setup_of(
         series=[replace(series, load_tokenizer=_given(series, texts)) for series in preparation.series],
         plan_of={key: tasks.plan.plan_id for key, tasks in preparation.tasks.items()},
         plans=plans,
-        results=config.output_path.absolute(),
+        results=inside.absolute(config.output_path),
         token=token,
     )
 
