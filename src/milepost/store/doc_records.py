@@ -18,7 +18,7 @@ from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics, measurements_of
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
-from milepost.store.tables import read_table
+from milepost.store.tables import read_rows, read_table
 from milepost.types import Measurement
 
 if TYPE_CHECKING:
@@ -138,15 +138,18 @@ def read_doc_answers(
         ResultsError: a damaged record.
     """
     results = ResultsFolder(model.results)
-    docs = _by_doc(read_table(results.docs_path(answers.docs_id)), doc_ids)
-    table = read_table(results.doc_metrics_path(answers.counted_id, model.model_id, answers.numerics))
-    filtered = _by_doc(table.filter([name == filter for name in table["filter"].to_pylist()]), doc_ids)
+    docs = read_rows(results.docs_path(answers.docs_id), "doc_id", doc_ids, ["arguments", "target"])
+    path = results.doc_metrics_path(answers.counted_id, model.model_id, answers.numerics)
+    table = read_table(path, ["doc_id", "filter", "filtered"])
+    names = zip(table["doc_id"].to_pylist(), table["filter"].to_pylist(), strict=True)
+    row_of = {doc_id: row for row, (doc_id, name) in enumerate(names) if name == filter}
+    filtered = {doc_id: table["filtered"][row_of[doc_id]].as_py() for doc_id in doc_ids}
     return [
         DocAnswer(
             doc_id=doc_id,
             arguments=tuple(tuple(request) for request in json.loads(docs[doc_id]["arguments"])),
             target=docs[doc_id]["target"],
-            answers=tuple(json.loads(filtered[doc_id]["filtered"])),
+            answers=tuple(json.loads(filtered[doc_id])),
         )
         for doc_id in doc_ids
     ]
@@ -201,9 +204,3 @@ def _hashes(docs: pa.Table, output_type: str | None) -> list[str]:
 def _generation(arguments: Sequence[Sequence[Any]]) -> Mapping[str, Any]:
     """Return the second argument of a request for a text, which all docs of a task have in common."""
     return next((one[1] for one in arguments if len(one) > 1 and isinstance(one[1], dict)), {})
-
-
-def _by_doc(table: pa.Table, doc_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    place = {doc_id: row for row, doc_id in enumerate(table["doc_id"].to_pylist())}
-    rows = table.take([place[doc_id] for doc_id in doc_ids]).to_pylist()
-    return {row["doc_id"]: row for row in rows}

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from milepost.arrow import as_array
 from milepost.store.folder import ResultsFolder
 from milepost.store.tables import read_table
 
@@ -45,7 +46,7 @@ class DocTexts:
     def _has(self, text: str) -> Any:
         import pyarrow.compute as pc
 
-        return pc.match_substring(self.texts, text).to_numpy()
+        return as_array(pc.match_substring(self.texts, text))
 
 
 def read_doc_texts(results: ResultsFolder, docs_id: str) -> DocTexts:
@@ -58,4 +59,4 @@ def read_doc_texts(results: ResultsFolder, docs_id: str) -> DocTexts:
 
     table = read_table(results.docs_path(docs_id), ("doc_id", "doc"))
     texts = pc.utf8_lower(pc.replace_substring_regex(table["doc"], NAME_OF_A_FIELD, ""))
-    return DocTexts(table["doc_id"].to_numpy(), texts)
+    return DocTexts(as_array(table["doc_id"]), texts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.arrow import as_array
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
 from milepost.language import Phrase
@@ -106,7 +107,7 @@ class ResultsFolder(Layout):
             ResultsError: the file is damaged.
         """
         table = read_table(path)
-        return table["loglikelihood"].to_numpy(), table["greedy"].to_numpy()
+        return as_array(table["loglikelihood"]), as_array(table["greedy"])
 
     def read_generated(self, path: Path) -> list[list[str] | None]:
         """Return the texts of each request of a shard; None if it was scored, or the model gave no numbers.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from milepost.arrow import as_array
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first, matches
 from milepost.result_types import PickHistory
@@ -160,11 +161,11 @@ def _first_requests(results: ResultsFolder, docs_id: str, n_requests: int) -> di
     """
     import numpy as np
 
-    choices = read_table(results.choices_path(docs_id), ["doc_id"])["doc_id"].to_numpy()
+    choices = as_array(read_table(results.choices_path(docs_id), ["doc_id"])["doc_id"])
     docs, counts = np.unique(choices, return_counts=True)
     if n_requests % max(1, len(choices)):
         table = read_table(results.docs_path(docs_id), ["doc_id", "arguments"])
-        docs = table["doc_id"].to_numpy()
+        docs = as_array(table["doc_id"])
         counts = np.array([len(json.loads(asked)) for asked in table["arguments"].to_pylist()])
     else:
         counts = counts * (n_requests // max(1, len(choices)))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.arrow import as_array, as_column
 from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError
@@ -100,24 +101,21 @@ def read_rows(path: Path, key: str, wanted: Collection[int], columns: Sequence[s
     Raises:
         ResultsError: as of `read_table`.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    import numpy as np
 
-    numbers = pa.array(sorted(wanted), pa.int64())
+    numbers = np.array(sorted(wanted), np.int64)
     found: dict[int, Any] = {}
     with _opened(path) as file:
         for group in range(file.num_row_groups):
-            there = pc.is_in(file.read_row_group(group, [key])[key], numbers)
-            left = pc.sum(there).as_py() or 0
-            if not left:
-                continue
-            batches = file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[key, *columns])
-            for batch in batches:
-                rows = batch.filter(pc.is_in(batch[key], numbers)).to_pylist()
-                found |= {row[key]: row for row in rows}
-                left -= len(rows)
-                if not left:
+            there = np.isin(as_array(file.read_row_group(group, [key])[key]), numbers)
+            first = 0
+            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[key, *columns]):
+                if not there[first:].any():
                     break
+                mask = there[first : first + len(batch)]
+                first += len(batch)
+                if mask.any():
+                    found |= {row[key]: row for row in batch.filter(as_column(mask)).to_pylist()}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,16 @@ from tests.analysis.made import mmlu, rising, write_results
 from tests.web.browser.conftest import Watched
 
 SOON_MS = 2_000
+PLACE = """() => {
+  const summary = [...document.querySelectorAll("main details > summary")].pop();
+  return { y: scrollY, top: summary.getBoundingClientRect().top, open: summary.parentNode.open,
+           focus: document.activeElement.textContent };
+}"""
+Serve = Callable[[Path], str]
+Browse = Callable[..., Watched]
 
 
-def test_new_metrics_appear_without_a_reload(
-    serve: Callable[[Path], str], browse: Callable[..., Watched], tmp_path: Path
-) -> None:
+def test_new_metrics_appear_without_a_reload(serve: Serve, browse: Browse, tmp_path: Path) -> None:
     results = write_results(tmp_path / "results", mmlu([1000, 2000], subjects=40))
     page = browse(serve(results)).open("/")
     page.evaluate("window.stays = true")
@@ -21,3 +27,41 @@ def test_new_metrics_appear_without_a_reload(
     write_results(results, rising("arc_easy", [3000], low=0.5, high=0.5, n=90))
     page.get_by_text("arc_easy").first.wait_for(timeout=SOON_MS)
     assert page.evaluate("window.stays") is True
+
+
+def test_a_new_shard_is_on_every_page(
+    real_results: Path, serve: Serve, browse: Browse, tmp_path: Path
+) -> None:
+    results = shutil.copytree(real_results, tmp_path / "results")
+    for metrics in sorted((results / "store" / "metrics").rglob("*.json"))[-1:]:
+        model = metrics.name.partition("-")[0]
+        metrics.unlink()
+    shards = sorted((results / "store" / "scores" / model).rglob("*.parquet"))
+    kept = shutil.copy(shards[-1], tmp_path / "shard")
+    shards[-1].unlink()
+    url = serve(results)
+    pages = [browse(url).open(name) for name in ("/", "/curves", "/questions", "/runs")]
+    total = 3 * len(shards)
+    for page in pages:
+        page.locator("#progress").get_by_text(f"{total - 1}/{total}").wait_for()
+    shutil.copy(kept, tmp_path / "whole")
+    (tmp_path / "whole").rename(shards[-1])
+    for page in pages:
+        page.locator("#progress").get_by_text(f"{total}/{total}").wait_for(timeout=SOON_MS)
+
+
+def test_the_reader_stays_where_they_were(serve: Serve, browse: Browse, tmp_path: Path) -> None:
+    results = write_results(tmp_path / "results", mmlu([1000, 2000, 3000], subjects=57))
+    page = browse(serve(results), viewport={"width": 1000, "height": 500}).open("/signal?all=1")
+    ratings = page.locator("main details > summary").last
+    ratings.click()
+    page.mouse.wheel(0, 300)
+    before = page.evaluate(PLACE)
+    write_results(results, mmlu([1000, 2000, 3000, 4000], subjects=57))
+    shown = page.locator('[aria-label$="4 checkpoints"]').first
+    shown.wait_for(state="attached", timeout=5 * SOON_MS)
+    after = page.evaluate(PLACE)
+    assert before["y"] > 300
+    assert abs(after["top"] - before["top"]) < 60
+    assert after["focus"] == before["focus"]
+    assert after["open"]

@@ -306,12 +306,14 @@
     const anchor = all("main .block").find((block) => block.getBoundingClientRect().bottom > 60);
     const before = anchor?.getBoundingClientRect().top;
     const focused = document.activeElement;
+    const held = focused?.closest("main") ? focused.getBoundingClientRect().top : -1;
     const way = focused && focused !== document.body ? wayTo(focused) : null;
     const range = focused?.matches?.("input[type=search]") ? [focused.selectionStart, focused.selectionEnd, focused.value] : null;
     change();
     if (anchor?.isConnected && scrollY > 0) scrollBy(0, anchor.getBoundingClientRect().top - before);
+    const again = way && (focused.isConnected ? focused : document.querySelector(way));
+    if (again && held >= 0 && held < innerHeight) scrollBy(0, again.getBoundingClientRect().top - held);
     if (way && !focused.isConnected) {
-      const again = document.querySelector(way);
       again?.focus({ preventScroll: true });
       if (range && again) { again.value = range[2]; again.setSelectionRange(range[0], range[1]); }
     }
@@ -320,6 +322,8 @@
   function wayTo(element) {
     if (element.id) return `#${CSS.escape(element.id)}`;
     if (element.name) return `[name="${CSS.escape(element.name)}"]${element.type === "checkbox" || element.type === "radio" ? `[value="${CSS.escape(element.value)}"]` : ""}`;
+    const href = element.getAttribute("href"); // a list may be in another order by then
+    if (href) return `main a[href="${CSS.escape(href)}"]`;
     const parts = [];
     for (let one = element; one && one !== document.body; one = one.parentElement) {
       parts.unshift(`${one.localName}:nth-child(${[...one.parentElement.children].indexOf(one) + 1})`);
