@@ -25,7 +25,9 @@ from random_series import make_series
 
 LOOK_S = 0.1
 TOKENS_PER_DOC = 190
-"""Of HellaSwag, with its four endings."""
+"""Of HellaSwag, with its four endings; about."""
+TRIED_TOKENS = 4096
+"""Tokens of the shards that the speed is measured with, to choose long ones."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,7 +51,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--shard-tokens", type=int, default=4096, help="of the throughput's shards")
     parser.add_argument("--shard-s", type=float, default=60.0, help="seconds of the overhead's shards")
-    parser.add_argument("--long-shards", type=int, default=4)
+    parser.add_argument("--long-shards", type=int, default=3)
     return parser.parse_args(arguments)
 
 
@@ -92,19 +94,20 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
             "CPU s": f"{one['CPU s']:.0f} and {two['CPU s']:.0f}",
         }
     ]
-    rows.append(_overhead(folder, asked, one, options))
+    rows.append(_overhead(folder, asked, options))
     rows.append(_start(folder, short))
     return rows
 
 
-def _overhead(
-    folder: Path, asked: list[str], one: dict[str, float], options: argparse.Namespace
-) -> dict[str, Any]:
+def _overhead(folder: Path, asked: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """Compare a worker and a run without workers on a few long shards of one checkpoint."""
-    tokens = max(1, round(options.shard_tokens * one["records/s"] * options.shard_s))
-    docs = -(-options.long_shards * tokens // TOKENS_PER_DOC)
-    long = [*asked, "--steps", "1000:1000", "--shard-tokens", str(tokens), "--limit", str(docs)]
-    long[long.index("mmlu")] = "hellaswag"  # MMLU's subjects are shards of their own, however small
+    one_checkpoint = [*asked, "--steps", "1000:1000"]
+    one_checkpoint[one_checkpoint.index("mmlu")] = "hellaswag"  # each subject of MMLU is a shard of its own
+    tried = ["--limit", str(8 * TRIED_TOKENS // TOKENS_PER_DOC), "--shard-tokens", str(TRIED_TOKENS)]
+    pace = milepost([*one_checkpoint, *tried], folder / "pace")
+    tokens = round(TRIED_TOKENS * options.shard_s / pace["each s"])
+    docs = -(-(options.long_shards + 1) * tokens // TOKENS_PER_DOC)
+    long = [*one_checkpoint, "--shard-tokens", str(tokens), "--limit", str(docs)]
     times = {}
     for name, more in (("this process", []), ("worker", ["--workers", "1"])):
         times[name] = milepost([*long, *more], folder / f"long-{name}")
@@ -146,6 +149,8 @@ def milepost(arguments: list[str], out: Path, log: Path | None = None) -> dict[s
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}\n{log.read_text()[-3000:]}")
     written = sorted(path.stat().st_mtime_ns / 1e9 for path in (out / "store" / "scores").rglob("*.parquet"))
+    if len(written) < 2:
+        raise SystemExit(f"{' '.join(command)} wrote {len(written)} records: ask for more")
     each_s = (written[-1] - written[0]) / max(1, len(written) - 1)
     return {"records/s": 1 / each_s if each_s else 0.0, "each s": each_s, "CPU s": sum(used.values())}
 

@@ -236,7 +236,6 @@ class Driver:
             schedule.scored(worker, event.shard, event.seconds)
             self._n_scored[number] += 1
             self._deaths = 0
-            self._disk.has_room()
             if number not in self._open:
                 return  # refused meanwhile
             self._context.clock.lap(checkpoint).scoring_s += event.seconds
@@ -251,6 +250,7 @@ class Driver:
         else:
             if isinstance(event, UnitStored):
                 schedule.ended(worker)
+                self._disk.has_room()
                 if event.noted and number in self._open:
                     self._note(self._jobs[number], **event.noted)
             elif isinstance(event, Refused):
