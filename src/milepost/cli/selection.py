@@ -44,8 +44,18 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `a,b` and repeated options as one list; a callback of `click.option`."""
-    return tuple(pattern.strip() for text in given for pattern in text.split(",") if pattern.strip())
+    """Return `a,b` and repeated options as one list; a callback of `click.option`.
+
+    A name of HELM's has commas of its own: `key=value` belongs to the `entry:key=value` before it.
+    """
+    found: list[str] = []
+    for text in given:
+        for pattern in filter(None, map(str.strip, text.split(","))):
+            if found and ":" in found[-1] and "=" in pattern and ":" not in pattern:
+                found[-1] += f",{pattern}"
+            else:
+                found.append(pattern)
+    return tuple(found)
 
 
 def tell_without_metrics(index: ResultsIndex) -> None:

@@ -25,12 +25,19 @@ def silence() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Also keep what HELM prints; for the main thread, as other threads print to the same place."""
+    """Also keep what HELM prints; for the main thread, as other threads print to the same place.
+
+    transformers warns of prompts that are longer than the model's context, which HELM then cuts.
+    """
     silence()
     printed = io.StringIO()
+    of_tokenizers = logging.getLogger("transformers.tokenization_utils_base")
+    level = of_tokenizers.level
+    of_tokenizers.setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(printed):
             yield
     finally:
+        of_tokenizers.setLevel(level)
         if printed.getvalue().strip():
             logger.debug("HELM printed: %s", printed.getvalue().strip())
