@@ -49,7 +49,7 @@ def choice_curves(
             y=alt.Y("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
             color=alt.Color("choice:N", scale=scale(PALETTE), legend=legend),
             shape=alt.Shape("choice:N", scale=scale(SHAPES), legend=legend),
-            strokeDash=alt.StrokeDash("choice:N", scale=scale(DASHES), legend=None),
+            strokeDash=alt.StrokeDash("choice:N", scale=scale(DASHES), legend=legend),
             strokeWidth=alt.condition("datum.right", alt.value(3), alt.value(1.4)),
             tooltip=[
                 alt.Tooltip("choice:N"),
