@@ -39,7 +39,8 @@ def refusal(called: Called) -> str:
     """The one line that says what is wrong; the checks that hold for every bad input."""
     assert called.status == 2, called.err
     assert called.out == ""
-    lines = called.err.splitlines()
+    # A slow machine also says what it is doing: `loading tasks and data ...`.
+    lines = [line for line in called.err.splitlines() if not line.endswith(" ...")]
     assert [line.split(":")[0] for line in lines] == ["error", "hint"], called.err
     return called.err
 
@@ -273,11 +274,10 @@ def test_a_quick_test_says_how_long_the_full_job_takes_and_how_to_ask_for_it(
 
 def test_verbose_says_that_tokens_were_made_once_and_how_long_it_took(run: Run, tiny_run: Path) -> None:
     said = run("-v", "--fresh-plan", source=tiny_run).err
-    (line,) = [line for line in said.splitlines() if "tokenised" in line]
-    assert " s (" in line
+    (line,) = [line for line in said.splitlines() if "tokenising" in line and " s (" in line]
     assert "once" in line
     quiet = run("--verbosity", "ERROR", source=tiny_run).err
-    assert "tokenised" not in quiet
+    assert " s (" not in quiet
 
 
 def test_lm_evals_log_level_counts_more_than_ours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,14 +174,20 @@ def test_figures_of_weights_that_are_gone_are_not_shown(evaluate: Evaluate, own_
     assert len({row.checkpoint for row in results.rows()}) == 3
 
 
-def test_of_two_few_shot_settings_the_newest_is_shown(evaluate: Evaluate, tiny_run: Path) -> None:
+def test_two_few_shot_settings_of_a_task_stand_side_by_side(evaluate: Evaluate, tiny_run: Path) -> None:
     zero = figures(evaluate(tiny_run, num_fewshot=0))
     results = evaluate(tiny_run, num_fewshot=2, steps="10:20")
     assert {(m.checkpoint, m.num_fewshot) for m in ResultsIndex.open(results.path).metrics()} == {
+        ("checkpoint-10", 0),
         ("checkpoint-10", 2),
+        ("checkpoint-20", 0),
         ("checkpoint-20", 2),
+        ("checkpoint-30", 0),
     }
-    assert figures(evaluate(tiny_run, num_fewshot=0)) == zero
+    again = evaluate(tiny_run, num_fewshot=0).rows()
+    assert {
+        (row.checkpoint, row.task, row.metric): row.value for row in again if row.num_fewshot == 0
+    } == zero
 
 
 # ---- sources ------------------------------------------------------------------------------------------
