@@ -42,6 +42,17 @@ def served(results: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
         process.communicate()
 
 
+@pytest.fixture(params=["at a prompt", "in the background"])
+def _started(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A server starts at a prompt, or in the background, where shells have programs ignore SIGINT."""
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_IGN if request.param == "in the background" else signal.default_int_handler
+    )
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_started")
 def test_it_answers_until_it_is_interrupted(made_results: Path) -> None:
     with served(made_results) as (process, url):
         with httpx.stream("GET", f"{url}events", timeout=30) as events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -75,7 +76,12 @@ def serve(
             timeout_graceful_shutdown=SECONDS_TO_END,
         )
         ready(Address(host, listening.getsockname()[1], token))
-        _Server(config, app.state.end).run(sockets=[listening])
+        server = _Server(config, app.state.end)
+        server.run(sockets=[listening])
+        if server.interrupted:
+            # Uvicorn hands the signal on to whoever listened before it. Where that is nobody, because a shell
+            # that starts a program in the background has it ignore Ctrl-C, the end is told here.
+            raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):
@@ -84,8 +90,10 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, end: Callable[[], None]) -> None:
         super().__init__(config)
         self._end = end
+        self.interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.interrupted = self.interrupted or sig == signal.SIGINT
         self._end()
         super().handle_exit(sig, frame)
 
