@@ -1,4 +1,4 @@
-"""Results go to standard output, a pipe gets whole lines, and nothing controls the terminal."""
+"""Results go to standard output, a pipe loses nothing, and nothing controls the terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,33 @@ from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.report.blocks import Note
 from milepost.report.table import Table, cells, columns
 
+NAMES = [f"column_{i}" for i in range(40)]
+WIDE = (Table(columns(*NAMES), (cells(NAMES),)), Note("word " * 100))
 
-def test_a_pipe_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [f"column_{i}" for i in range(40)]
-    say_blocks([Table(columns(*names), (cells(names),)), Note("word " * 100)])
+
+def test_a_pipe_gets_whole_lines_where_columns_asks_for_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    say_blocks(WIDE)
     heading, _rule, row, note = capsys.readouterr().out.splitlines()
-    assert heading.split() == row.split() == names
+    assert heading.split() == row.split() == NAMES
     assert note.split() == ["word"] * 100
+
+
+def test_a_pipe_without_a_width_gets_lines_of_80_columns_and_loses_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    say_blocks(WIDE)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    of_table = [line.split() for line in lines if line.startswith("column_")]
+    headings, rows = of_table[::2], of_table[1::2]
+    assert headings == rows
+    assert all(first == NAMES[0] for first, *_ in headings)
+    assert [name for _, *others in headings for name in others] == NAMES[1:]
+    assert " ".join(lines).split().count("word") == 100
 
 
 def test_results_and_the_rest_are_two_streams(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.report.charts.curves import curve
+from milepost.report.scores import score_tables
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
 from tests.analysis.made import accuracy, write_results
@@ -41,12 +42,25 @@ def results(tmp_path: Path) -> Path:
     return ResultsFolder(path).path
 
 
-def test_the_table_has_the_band_of_constant_answers_below_chance(results: Path) -> None:
+def test_the_table_of_a_checkpoint_has_the_band_of_constant_answers_beside_chance(results: Path) -> None:
     shown = milepost("show", results).out
-    (line,) = [line for line in shown.splitlines() if line.strip().startswith("constant ")]
-    assert line.split()[1:] == ["0.2000–0.5000"]
+    (line,) = [line for line in shown.splitlines() if line.startswith("letters ")]
+    assert "0.2500   0.2000–0.5000" in line
     assert "always the same position" in " ".join(shown.split())
-    assert "| constant | 0.2000–0.5000 |  |" in milepost("show", results, "--markdown").out
+    assert "| chance | constant | docs |" in (markdown := milepost("show", results, "--markdown").out)
+    assert "| 0.2500 | 0.2000–0.5000 | 10 |" in markdown
+
+
+def test_the_table_of_checkpoints_has_the_band_of_constant_answers_below_chance() -> None:
+    measured = [
+        accuracy(value=0.3, n=10, task=task, step=step, constant=band, fixed_choices=band is not None)
+        for step in (10, 20)
+        for task, band in (("letters", (0.2, 0.5)), ("words", None))
+    ]
+    (table,) = score_tables(rows(measured))
+    levels = {line[0].text: [cell.text for cell in line[1:]] for line in table.footer}
+    assert levels["constant"] == ["0.2000–0.5000", ""]
+    assert list(levels) == ["chance", "constant", "docs"]
 
 
 def test_only_accuracies_that_a_habit_can_raise_have_the_band(results: Path) -> None:

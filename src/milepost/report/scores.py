@@ -71,10 +71,15 @@ def _ordered(found: list[Curve], order: Order) -> list[Curve]:
 def _tasks_down(models: Sequence[Row], found: Sequence[Curve]) -> Table:
     """Return a row per task and metric, and a column per model."""
     values: dict[tuple[str, str, str], dict[str, Row]] = {}
+    bands: dict[tuple[str, str, str], str] = {}
     for curve in found:
-        values.setdefault((curve.task, curve.metric, curve.filter), {})[curve.series] = curve.rows[0]
+        key = curve.task, curve.metric, curve.filter
+        values.setdefault(key, {})[curve.series] = curve.rows[0]
+        bands[key] = bands.get(key) or _band(curve)
+    has_bands = any(bands.values())
     rows = []
-    for (task, metric, filter_name), of_models in values.items():
+    for key, of_models in values.items():
+        task, metric, filter_name = key
         any_row = next(iter(of_models.values()))
         counts = {row.n for row in of_models.values() if row.n}
         rows.append(
@@ -87,6 +92,7 @@ def _tasks_down(models: Sequence[Row], found: Sequence[Curve]) -> Table:
                         for model in models
                     ),
                     "" if any_row.chance is None else number(any_row.chance, metric),
+                    *([bands[key]] if has_bands else ()),
                     "" if not counts else _range(counts),
                     settings_words(any_row.asked, dtype=any_row.dtype),
                 ]
@@ -103,7 +109,8 @@ def _tasks_down(models: Sequence[Row], found: Sequence[Curve]) -> Table:
         (
             *columns("task", "metric", left=("task", "metric")),
             *named,
-            *columns("chance", "docs", "settings", left=("settings",), wraps=("settings",)),
+            *columns("chance", *(["constant"] if has_bands else ())),
+            *columns("docs", "settings", left=("settings",), wraps=("settings",)),
         ),
         tuple(rows),
     )
@@ -114,6 +121,7 @@ def legend(tables: Sequence[Table]) -> str:
     shown = [cell for table in tables for row in table.rows for cell in row[1:]]
     texts = [cell.text for cell in shown]
     levels = {row[0].text for table in tables for row in table.footer}
+    levels |= {column.name for table in tables for column in table.columns}
     marks = {
         Phrase("± is half of the 95 % interval"): any("±" in text for text in texts),
         Phrase("−a +b are its two halves where they differ"): any("+" in text for text in texts),
