@@ -27,7 +27,7 @@ AXE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/milepost-tests/axe.min.js
 
 test-web: $(READY)
 	tests/web/browser/get_axe.sh $(AXE)
-	MILEPOST_AXE=$(AXE) $(BIN)/python -m pytest -m browser
+	MILEPOST_AXE=$(AXE) $(BIN)/python -m pytest -m browser tests/web/browser
 
 # HELM's scenarios beside HELM's own runs, in an environment of its own: crfm-helm holds datasets below 4. It is kept in
 # the cache from one run, and one clone, to the next. Where it cannot be installed, the reason is printed.

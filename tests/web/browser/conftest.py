@@ -44,6 +44,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def serious_faults(page: Page, axe: str) -> list[tuple[str, str]]:
+    """Return the rules of axe-core that a page breaks seriously or critically, each with an example."""
+    page.evaluate("document.querySelectorAll('main details').forEach((each) => (each.open = true))")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run()")["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
+
+
 class Watched:
     """A browser's page, and what it did that it must not."""
 

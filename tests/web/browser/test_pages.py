@@ -18,11 +18,12 @@ from milepost.report.formatting import number
 from milepost.web.pages import PAGES
 from tests.analysis.made import measurement, write_results
 from tests.cli.called import milepost
-from tests.web.browser.conftest import Watched
+from tests.web.browser.conftest import Watched, serious_faults
 from tests.web.test_serving import served
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e{{7*7}}'\"</script>"
-NAMES = [kind.name for kind in PAGES]
+NAMES = [kind.name for kind in PAGES if kind.name != "question"]
+"""The page of one question needs docs: test_real_results.py has it."""
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,7 @@ def test_axe_finds_nothing_serious(
     page = browse(url, color_scheme=scheme, bypass_csp=True).open(f"/{name}")
     if page.locator(".plot").count():
         page.locator(".plot svg").first.wait_for()
-    page.evaluate("document.querySelectorAll('main details').forEach((each) => (each.open = true))")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run()")["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
+    assert serious_faults(page, axe) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from milepost.report.formatting import number
 from milepost.web.pages import PAGES
 from tests.cli.called import milepost
 from tests.demo.test_demonstration import QUICK
-from tests.web.browser.conftest import Watched
+from tests.web.browser.conftest import Watched, serious_faults
 from tests.web.test_serving import served
 
 
@@ -43,6 +43,19 @@ def test_a_page_of_the_demo_says_nothing_to_the_console(
     assert page.locator("h1").inner_text()
     if page.locator(".plot").count():
         page.locator(".plot svg").first.wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_a_question(
+    browse: Callable[..., Watched], demo_url: str, axe: str, scheme: str
+) -> None:
+    page = browse(demo_url, color_scheme=scheme, bypass_csp=True).open("/question")
+    assert serious_faults(page, axe) == []
+
+
+def test_a_phone_is_wide_enough_for_a_question(browse: Callable[..., Watched], demo_url: str) -> None:
+    page = browse(demo_url, viewport={"width": 390, "height": 800}).open("/question")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_the_overview_has_the_values_of_show(
