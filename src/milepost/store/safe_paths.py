@@ -12,6 +12,7 @@ A folder in a bucket (`s3://bucket/results`) has no links. Each function hands i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -262,6 +263,17 @@ def remove_folder(path: Path) -> None:
             remove(one)
         return
     shutil.rmtree(path)
+
+
+def remove_empty_folder(path: Path) -> None:
+    """Remove a folder on a disk; one that something is in, or that is gone, is left as it is.
+
+    Raises:
+        ResultsError: it leads out.
+    """
+    check(path)
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 def touch(path: Path) -> None:

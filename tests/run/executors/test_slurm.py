@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import milepost
-from milepost.errors import MilepostError
+from milepost.errors import MilepostError, ResultsError
 from milepost.run.config import EvalConfig
 from milepost.run.executors.messages import Died
 from milepost.run.executors.slurm import CLUSTER, ArrayElement, cut_of, death
+from milepost.store import ResultsFolder
 from tests.cli.called import milepost as call
 from tests.faults.records import leftovers
 from tests.run.executors.same_records import assert_same_records
@@ -41,6 +42,18 @@ def test_an_array_writes_the_records_that_one_process_writes(
     assert_same_records(out, alone)
     assert leftovers(out) == []
     assert not (out / "slurm").exists()
+
+
+def test_plans_and_logs_are_not_written_through_a_link_out_of_the_results_folder(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CLUSTER, "local")
+    out, outside = ResultsFolder.create(tmp_path / "out").path, tmp_path / "outside"
+    outside.mkdir()
+    (out / "slurm").symlink_to(outside)
+    with pytest.raises(ResultsError, match="link out"):
+        milepost.evaluate(tiny_run, **asked, output_path=out, executor="slurm")
+    assert list(outside.iterdir()) == []
 
 
 def test_the_script_is_printed_without_slurm_and_nothing_is_written(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -70,14 +69,11 @@ class LocalWorkers:
 @contextlib.contextmanager
 def _shared_plans(preparation: Preparation) -> Iterator[dict[str, Path]]:
     """Yield, by plan id, a folder with each plan as files that workers map into memory."""
-    folder = Path(tempfile.mkdtemp(prefix="milepost-plans-"))
-    try:
-        plans = {plan.plan_id: plan for plan in preparation.plans}
-        for plan_id, plan in plans.items():
-            save_plan(plan, folder / plan_id, None)
-        yield {plan_id: folder / plan_id for plan_id in plans}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="milepost-plans-", ignore_cleanup_errors=True) as folder:
+        where = {plan.plan_id: Path(folder) / plan.plan_id for plan in preparation.plans}
+        for plan in preparation.plans:
+            save_plan(plan, where[plan.plan_id], None)
+        yield where
 
 
 @dataclass(slots=True)

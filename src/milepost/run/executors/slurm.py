@@ -40,6 +40,8 @@ from milepost.run.executors.worker import setup_of, unit_scorer
 from milepost.run.jobs import CheckpointJob
 from milepost.run.model_memory import memory_needed
 from milepost.run.progress import Progress
+from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import write_atomically
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 
@@ -83,19 +85,20 @@ class SlurmArrays:
         left = [job for job in jobs if job.missing]
         with probe_file(context.results) as token:
             plans = {plan.plan_id: plan for plan in context.preparation.plans}
+            inside.make_folder(folder / "plans")
             for plan_id, plan in plans.items():
                 save_plan(plan, folder / "plans" / plan_id, None)
             where: dict[str, Path] = {plan_id: (folder / "plans" / plan_id).absolute() for plan_id in plans}
             setup = setup_of(context.config, context.preparation, where, token)
-            (folder / "setup.pickle").write_bytes(pickle.dumps(setup))
+            write_atomically(folder / "setup.pickle", pickle.dumps(setup))
             executor = _executor(self._config, folder, memory_needed(left))
             cut = cut_of(self._config, left)
             pool = SlurmPool(executor, folder.absolute(), cut.n_units)
             schedule = Schedule(target_s=TARGET_S, first_tokens=cut.tokens, waits_for_model=False)
             Driver(context, pool, leases, progress, schedule).run(jobs)
-        shutil.rmtree(folder, ignore_errors=True)  # after an error it stays, with the logs of the jobs
         with contextlib.suppress(OSError):
-            folder.parent.rmdir()
+            inside.remove_folder(folder)  # after an error it stays, with the logs of the jobs
+        inside.remove_empty_folder(folder.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,7 @@ class ArrayElement:
         if cpus := os.environ.get("SLURM_CPUS_PER_TASK"):
             torch.set_num_threads(int(cpus))
         setup = pickle.loads((self.folder / "setup.pickle").read_bytes())
-        with self.events.open("ab") as file:
+        with inside.append(self.events) as file:
 
             def tell(event: Event) -> None:
                 file.write(pickle.dumps(event))
@@ -288,7 +291,7 @@ class SlurmPool:
             return
         orders, self._orders = self._orders, {}
         folder = self._folder / "events"
-        folder.mkdir(exist_ok=True)
+        inside.make_folder(folder)
         elements = []
         for worker, order in orders.items():
             self._n_submitted += 1
