@@ -36,19 +36,32 @@ def metrics_unit(target: Target) -> str:
     return f"{target.unit}figures-{target.plan.plan_id}"
 
 
-def ensure_metrics(target: Target, tasks: PlannedTasks, leases: Leases) -> str | None:
+class MainThreadNeeded(Exception):
+    """Metrics have to be computed, and code of a task's own runs only in the main thread."""
+
+
+def ensure_metrics(
+    target: Target, tasks: PlannedTasks, leases: Leases, *, in_thread: bool = False
+) -> str | None:
     """Compute a scored checkpoint's metrics once across processes, unless they are stored.
+
+    Args:
+        in_thread: whether another thread than the main one calls.
 
     Returns:
         The metrics that could not be computed, and why; None if all were.
 
     Raises:
         ResultsError: a stored shard is damaged, or the disk is full.
+        MainThreadNeeded: the main thread has to do it.
     """
     while True:
         with leases.hold(metrics_unit(target)) as is_ours:
             stored = target.stored_metrics()
             if stored is None and is_ours:
+                # Asked this late because the answer is known only once the tasks are loaded.
+                if in_thread and tasks.needs_main_thread():
+                    raise MainThreadNeeded
                 return write_metrics(target, tasks)
         if stored is not None:
             return stored.problem

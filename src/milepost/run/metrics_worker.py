@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.run.checkpoint_metrics import ensure_metrics
+from milepost.run.checkpoint_metrics import MainThreadNeeded, ensure_metrics
 
 if TYPE_CHECKING:
     from milepost.run.journal import Journal
@@ -72,10 +72,10 @@ class MetricsWorker:
     ) -> ComputedMetrics | None:
         with self._journal.evaluation_log(log_path, aside=in_thread) as log:
             start = time.monotonic()
-            # Whether a source needs the main thread is known only once its tasks are loaded.
-            if in_thread and target.stored_metrics() is None and tasks.needs_main_thread():
+            try:
+                problem = ensure_metrics(target, tasks, self._leases, in_thread=in_thread)
+            except MainThreadNeeded:
                 return None
-            problem = ensure_metrics(target, tasks, self._leases)
             seconds = time.monotonic() - start
             log.info("metrics computed in %.1f s", seconds)
         return ComputedMetrics(problem, seconds)
