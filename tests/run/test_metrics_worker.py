@@ -13,7 +13,7 @@ import pytest
 
 import milepost
 from milepost.errors import ResultsError, StorageError
-from milepost.run import runner as streaming
+from milepost.run import streaming
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.tasks.lm_eval.question_set import LmEvalTasks
