@@ -12,6 +12,7 @@ import pytest
 from milepost.analysis import rows
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.intervals import NO_INTERVAL
+from milepost.analysis.learning_state import learning_state
 from milepost.analysis.standing import Standing, best_row, standing
 from milepost.analysis.task_signal import TaskSignal, task_signals
 from milepost.analysis.training import TrainedCurve
@@ -21,6 +22,8 @@ from milepost.report.scores import score_tables
 from milepost.types import Measurement
 from tests.analysis.made import accuracy, perplexity, rising
 
+LATE = [0.27, 0.26, 0.275, 0.28, 0.25, 0.4, 0.6, 0.8, 0.955]
+"""Flat for half of the run, then rising: too short for a test of trend."""
 WORDS_OF_NO_TREND = ("no trend", "no improvement", "at chance", "too few")
 
 
@@ -43,6 +46,11 @@ def some_curves(seed: int) -> Iterator[list[Measurement]]:
             )
             for step in steps
         ]
+    for number, values in enumerate((LATE, LATE[1:], LATE[::-1], LATE[:5])):
+        yield [
+            accuracy(task=f"late-{seed}-{number}", step=step, value=value, n=pick.choice([20, 200]))
+            for step, value in enumerate(values, 1)
+        ]
 
 
 def seen(measured: list[Measurement]) -> tuple[Curve, Standing, TaskSignal]:
@@ -62,9 +70,18 @@ def test_show_signal_star_and_ring_never_contradict_each_other(seed: int) -> Non
             TrainedCurve(curve=curve, progress=None, gain=None, gain_interval=NO_INTERVAL),
         )
         words = remark(trained)
-        # One verdict: that of `signal`, wherever it has enough checkpoints for one.
-        assert shown.improved == rating.improved
-        assert (shown.verdict == "got worse") == rating.worsened
+        # One verdict: that of `signal`, wherever it has enough checkpoints for one and finds a trend.
+        if shown.is_steady:
+            assert shown.improved == rating.improved
+            assert (shown.verdict == "got worse") == rating.worsened
+        else:
+            assert rating.verdict == "too noisy at this scale"
+            assert "no steady trend" in words
+        # The Overview page says the same in other words.
+        state = learning_state(trained)
+        assert shown.improved == (state in ("still learning", "plateau"))
+        assert (shown.verdict == "got worse") == (state == "worse than its best")
+        assert shown.at_chance == (state in ("at chance", "inside the constant-answer band"))
         if rating.verdict not in ("too few checkpoints", "too few docs"):
             assert shown.at_chance == (rating.verdict == "at chance")
         if shown.improved:
@@ -91,6 +108,22 @@ def test_a_curve_that_rises_to_chance_is_at_chance_everywhere() -> None:
     assert shown.at_chance
     assert signal.main.rating.verdict == "at chance"
     assert not signal.main.rating.improved
+
+
+def test_a_curve_that_rises_late_improved_though_not_steadily() -> None:
+    measured = [accuracy(step=step, value=value, n=200) for step, value in enumerate(LATE, 1)]
+    curve, shown, signal = seen(measured)
+    assert signal.main.rating.verdict == "too noisy at this scale"
+    assert (shown.verdict, shown.is_steady) == ("improved", False)
+    best = best_row(curve)
+    assert best is not None
+    assert best.step == len(LATE)
+
+
+def test_a_noisy_curve_whose_ends_happen_to_differ_shows_nothing() -> None:
+    values = [0.5, 0.7, 0.48, 0.69, 0.52, 0.71, 0.5, 0.72]
+    _, shown, _ = seen([accuracy(step=step, value=value, n=2000) for step, value in enumerate(values, 1)])
+    assert shown.verdict == "no trend"
 
 
 def test_two_checkpoints_that_differ_clearly_have_a_best() -> None:

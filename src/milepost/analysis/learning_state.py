@@ -23,7 +23,7 @@ def learning_state(trained: TrainedCurve) -> LearningState:
     """Return where a curve stands at its last checkpoint.
 
     The verdict is that of `analysis.standing`; the tests of `milepost show` over the same docs add plateau
-    and fall, and the gain of a curve whose trend is not steady: one that rises late.
+    and fall, and the gain where there are too few checkpoints for a trend.
 
     Args:
         trained: has at least one value.
@@ -37,6 +37,7 @@ def learning_state(trained: TrainedCurve) -> LearningState:
         return "inside the constant-answer band" if trained.curve.in_band else "at chance"
     if shown.verdict == "got worse" or (progress is not None and progress.regressed):
         return "worse than its best"
-    if shown.improved or (progress is not None and progress.improved):
+    few_improved = shown.verdict == "too few checkpoints" and progress is not None and progress.improved
+    if shown.improved or few_improved:
         return "plateau" if progress is not None and progress.plateau_since else "still learning"
     return "no improvement shown"

@@ -4,6 +4,9 @@ This is the one rule behind the verdicts of `milepost signal`, the remarks of `m
 tables and the ring of charts, so that they never contradict each other.
 
 - With enough checkpoints for a trend (`Points.fewest_checkpoints`) the verdict is that of `signal.rate`.
+- Where that finds no trend, as in a short curve that is flat at first and rises late, the ends decide: it
+  improved if its gain is beyond the noise between checkpoints and the last interval lies beyond the first.
+  Such a change is not steady, and is said not to be.
 - With fewer there is no trend to speak of. Such a curve is at chance if the 95 % interval of every checkpoint
   reaches down to the level of guessing or of the best constant answer.
 - A best checkpoint is named only of a curve that is not at chance, and only if the curve has a trend or the
@@ -13,11 +16,12 @@ tables and the ring of charts, so that they never contradict each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from milepost.analysis.curves import Curve
 from milepost.analysis.improvement import FEWEST_ANSWERS
+from milepost.analysis.intervals import Z95
 from milepost.analysis.metric_kinds import (
     FEWEST_CHECKPOINTS,
     FEWEST_CHECKPOINTS_OF_OTHERS,
@@ -45,6 +49,8 @@ class Standing:
     """Reason in a few words, as `milepost signal` gives it."""
     best: int | None = None
     """Place of the best checkpoint among the measured ones; None where none stands out."""
+    is_steady: bool = True
+    """False if only its ends show that it improved or got worse."""
 
     @property
     def improved(self) -> bool:
@@ -66,14 +72,14 @@ def standing(curve: Curve) -> Standing | None:
     if len(measured) >= (FEWEST_CHECKPOINTS if is_accuracy else FEWEST_CHECKPOINTS_OF_OTHERS):
         from milepost.analysis.signal import rate
 
-        found = _of_rating(rate(points_of(measured)))
+        found = _of_rating(rate(points_of(measured)), measured)
     else:
         found = _of_few(measured)
     if found.at_chance or len(curve.measured) < 2 or found.verdict == "too few docs":
         return found
     best = best_place(curve)
     if found.verdict in ("improved", "got worse") or _stands_out(curve, best):
-        return Standing(found.verdict, found.reason, best)
+        return replace(found, best=best)
     return found
 
 
@@ -118,12 +124,23 @@ def best_place(curve: Curve) -> int:
     return values.index(max(values))
 
 
-def _of_rating(rating: Rating) -> Standing:
+def _of_rating(rating: Rating, measured: Sequence[Row]) -> Standing:
     if rating.verdict == "watch":
         return Standing("improved" if rating.improved else "got worse", rating.reason)
     if rating.verdict == "too noisy at this scale":
-        return Standing("no trend", rating.reason)
+        return _of_ends(rating, measured)
     return Standing(rating.verdict, rating.reason)
+
+
+def _of_ends(rating: Rating, measured: Sequence[Row]) -> Standing:
+    ends = measured[0], measured[-1]
+    if abs(rating.gain_sigmas) > Z95 and (_high(ends[0]) < _low(ends[1]) or _high(ends[1]) < _low(ends[0])):
+        rises = (ends[1].value or 0.0) > (ends[0].value or 0.0)
+        if rating.gain_sigmas > 0 and rises == bool(ends[0].higher_is_better):
+            return Standing("improved", rating.reason, is_steady=False)
+        if rating.gain_sigmas < 0 and rises != bool(ends[0].higher_is_better):
+            return Standing("got worse", rating.reason, is_steady=False)
+    return Standing("no trend", rating.reason)
 
 
 def _of_few(measured: Sequence[Row]) -> Standing:

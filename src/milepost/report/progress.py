@@ -101,6 +101,8 @@ def _verdict(trained: TrainedCurve) -> str:
     if shown.at_chance:
         return Phrase("at chance: {reason}", reason=shown.reason)
     parts: list[str] = [Phrase(shown.verdict)]
+    if not shown.is_steady:
+        parts.append(Phrase("no steady trend"))
     if shown.verdict == "too few checkpoints" and progress is not None and progress.improved:
         parts.append(Phrase("the last is better than the first"))
     if progress is not None and progress.regressed:
