@@ -10,22 +10,22 @@ import torch
 
 from milepost.engine import build_engine
 from milepost.errors import CheckpointError
-from milepost.weights import LiveModel, device_map, read_checkpoint
+from milepost.weights import LiveModel, read_checkpoint
 from tests.engine.models import random_requests
 
 
 def test_spread_layers_score_the_same_and_take_the_next_weights(
     tiny_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def on_cpu(module: Any, places: dict[str, Any]) -> Any:
-        from accelerate import dispatch_model
+    from accelerate import dispatch_model  # before another takes its place
 
+    def on_cpu(module: Any, places: dict[str, Any]) -> Any:
         return dispatch_model(module, dict.fromkeys(places, "cpu"), force_hooks=True)
 
     parts = {"model.embed_tokens": 0, "model.layers.0": 0, "model.layers.1": 1, "model.norm": 1, "lm_head": 1}
-    monkeypatch.setattr(device_map, "infer_auto_device_map", lambda *_, **__: {"": 0} | parts)
-    monkeypatch.setattr(device_map, "get_balanced_memory", lambda *_, **__: {})
-    monkeypatch.setattr(device_map, "dispatch_model", lambda module, places: on_cpu(module, parts))
+    monkeypatch.setattr("accelerate.infer_auto_device_map", lambda *_, **__: {"": 0} | parts)
+    monkeypatch.setattr("accelerate.utils.get_balanced_memory", lambda *_, **__: {})
+    monkeypatch.setattr("accelerate.dispatch_model", lambda module, places: on_cpu(module, parts))
     sequences = random_requests()
     read = [read_checkpoint(tiny_run / f"checkpoint-{step}", "safetensors") for step in (10, 20)]
     spread = LiveModel.build(read[0], device="cuda", is_spread=True)
@@ -42,8 +42,8 @@ def test_spread_layers_score_the_same_and_take_the_next_weights(
 
 
 def test_gpus_without_room_are_said(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_map, "infer_auto_device_map", lambda *_, **__: {"model": 0, "lm_head": "cpu"})
-    monkeypatch.setattr(device_map, "get_balanced_memory", lambda *_, **__: {})
+    monkeypatch.setattr("accelerate.infer_auto_device_map", lambda *_, **__: {"model": 0, "lm_head": "cpu"})
+    monkeypatch.setattr("accelerate.utils.get_balanced_memory", lambda *_, **__: {})
     with pytest.raises(CheckpointError, match="does not fit into the free memory of"):
         LiveModel.build(
             read_checkpoint(tiny_run / "checkpoint-10", "safetensors"), device="cuda", is_spread=True

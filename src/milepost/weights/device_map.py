@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from accelerate import dispatch_model, infer_auto_device_map
-from accelerate.utils import get_balanced_memory
 from transformers import PreTrainedModel
 
 from milepost.errors import CheckpointError
@@ -25,6 +23,9 @@ def spread(module: PreTrainedModel, device: str) -> PreTrainedModel:
     """
     if not device.startswith("cuda"):
         return module.to(device)
+    from accelerate import dispatch_model, infer_auto_device_map  # not everywhere where models are scored
+    from accelerate.utils import get_balanced_memory
+
     whole: dict[str, Any] = {
         "no_split_module_classes": getattr(module, "_no_split_modules", None),
         "dtype": next(module.parameters()).dtype,
