@@ -17,6 +17,11 @@ class Called(NamedTuple):
     out: str
     err: str
 
+    @property
+    def said(self) -> list[str]:
+        """Lines of standard error, without the stages that a slow machine names: `loading tasks ...`."""
+        return [line for line in self.err.splitlines() if not line.endswith(" ...")]
+
 
 WIDE = 1000
 """Columns of a pipe in which every table has whole lines, for tests that look for them."""

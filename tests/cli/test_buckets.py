@@ -100,7 +100,7 @@ def test_pictures_are_written_into_a_bucket(results: str, bucket: str, s3: S3Ser
 def _refusal(called: Called) -> str:
     assert called.status == 2, called.err
     assert called.out == ""
-    assert [line.split(":")[0] for line in called.err.splitlines()] == ["error", "hint"], called.err
+    assert [line.split(":")[0] for line in called.said] == ["error", "hint"], called.err
     return called.err
 
 

@@ -20,6 +20,7 @@ from milepost.errors import ResultsError, StorageError
 from milepost.store import ResultsFolder, folder
 from milepost.store import atomic_files as files
 from milepost.store.folder import check_writable
+from tests.cli.called import Called
 from tests.faults.records import contents, leftovers, score_files
 from tests.faults.zygote import Zygote
 
@@ -68,7 +69,7 @@ def test_a_read_only_disk_is_told_before_any_work_and_what_it_holds_stays(
     for place in (results, small_disk / "new"):
         log = tmp_path / f"{place.name}.log"
         assert zygote.run(*asked, "-o", place, log=log) == 1
-        said = log.read_text("utf-8").splitlines()
+        said = Called(1, "", log.read_text("utf-8")).said
         assert [line.split(":")[0] for line in said] == ["error", "hint"]
         assert str(place) in said[0]
         assert "Read-only file system" in said[0]

@@ -64,7 +64,7 @@ def pack(results: Path, output: Path, *arguments: object) -> Called:
 def refused(called: Called, output: Path) -> str:
     assert called.status == 2, called.err
     assert called.out == ""
-    assert [line.split(":")[0] for line in called.err.splitlines()] == ["error", "hint"]
+    assert [line.split(":")[0] for line in called.said] == ["error", "hint"]
     assert list(output.parent.glob(f"*{output.name}*")) == []
     return called.err
 
