@@ -22,6 +22,7 @@ from milepost.store import atomic_files as files
 from milepost.store.folder import check_writable
 from tests.cli.called import Called
 from tests.faults.records import contents, leftovers, score_files
+from tests.faults.small_disks import mounted
 from tests.faults.zygote import Zygote
 
 pytestmark = pytest.mark.slow
@@ -29,16 +30,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB, to be made larger; only root can make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)], capture_output=True, text=True
-    )
-    if made.returncode != 0:
-        pytest.skip(f"cannot mount a small disk: {made.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    """A file system of 200 kB, to be made larger."""
+    with mounted(tmp_path / "disk", "200k") as place:
+        yield place
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(

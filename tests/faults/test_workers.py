@@ -7,7 +7,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from milepost.errors import ResultsError
 from milepost.store.atomic_files import read_json
 from tests.faults.records import leftovers, score_files
+from tests.faults.small_disks import mounted
 from tests.faults.zygote import Child, Zygote
 from tests.run.executors.same_records import assert_same_records
 
@@ -140,16 +140,9 @@ def test_ctrl_c_ends_every_worker(asked_of_workers: list[str], zygote: Zygote, t
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB; only root can make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True, text=True
-    )
-    if made.returncode != 0:
-        pytest.skip(f"cannot mount a small disk: {made.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    """A file system of 8 MB."""
+    with mounted(tmp_path / "disk", "8m") as place:
+        yield place
 
 
 def test_a_disk_that_is_full_for_a_while_holds_the_run_up_and_does_not_end_it(
