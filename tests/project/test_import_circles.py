@@ -14,6 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
 LATE_LIBRARIES = {
+    "accelerate",
     "altair",
     "datasets",
     "evaluate",
