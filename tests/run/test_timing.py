@@ -80,6 +80,18 @@ def test_loading_the_model_says_nothing_of_the_speed(monkeypatch: pytest.MonkeyP
     assert clock.left_s == pytest.approx(3), "time passes between two shards as well"
 
 
+def test_shards_of_workers_count_with_their_own_time_and_not_with_the_time_to_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    time, clock = Time(monkeypatch), Clock(of(1_000, 1_000))
+    clock.start(checkpoint(1))
+    clock.start(checkpoint(2))
+    time.now += 100  # both load
+    clock.advance(checkpoint(1), "farm", 500, seconds=10 / 2)
+    clock.advance(checkpoint(2), "farm", 500, seconds=10 / 2)
+    assert clock.left_s == pytest.approx(10), "two workers need ten seconds for two shards"
+
+
 def test_what_the_first_docs_say_of_other_tasks_is_scaled_by_what_is_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

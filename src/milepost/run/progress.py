@@ -50,11 +50,11 @@ class Progress:
         """Begin with a checkpoint."""
         self._display.start(checkpoint, self.clock.start(checkpoint))
 
-    def advance(self, checkpoint: Checkpoint, scored: PlannedShard) -> None:
-        """Count a shard that is scored; say once how long the run takes if that is long."""
+    def advance(self, checkpoint: Checkpoint, scored: PlannedShard, seconds: float | None = None) -> None:
+        """Count a shard, as `Clock.advance` does; say once how long the run takes if that is long."""
         task, shard = scored
         work = task.work_of(shard)
-        self.clock.advance(checkpoint, task.name, work)
+        self.clock.advance(checkpoint, task.name, work, seconds)
         self._display.advance(checkpoint, work)
         if (left_s := self.clock.left_s) is not None:
             self._note_left(left_s)

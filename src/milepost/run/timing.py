@@ -115,8 +115,8 @@ class Speeds:
 class Clock:
     """Measures the speed of a run and estimates the time left; every estimate that is shown comes from it.
 
-    Several workers may score several checkpoints at a time: the time between two shards, whoever scored them,
-    is the time of the later one.
+    Several workers may score several checkpoints at a time; then each says how long its shard took, and the
+    shard counts with its part of that time.
     """
 
     def __init__(self, work: Mapping[Checkpoint, Work], later: Work | None = None) -> None:
@@ -167,8 +167,12 @@ class Clock:
         """Return whether a checkpoint was started and is not left yet."""
         return checkpoint in self._turns
 
-    def advance(self, checkpoint: Checkpoint, task: str, work: int) -> None:
-        """Count a shard that is scored."""
+    def advance(self, checkpoint: Checkpoint, task: str, work: int, seconds: float | None = None) -> None:
+        """Count a shard that is scored.
+
+        Args:
+            seconds: that it took; None for the time since the shard before it.
+        """
         now = time.monotonic()
         left = self._turns[checkpoint].left
         left[task] = left.get(task, 0) - work
@@ -177,7 +181,7 @@ class Clock:
         if self.skips_first:
             self.skips_first = False
         else:
-            self.speeds.add(task, now - self._last, work)
+            self.speeds.add(task, now - self._last if seconds is None else seconds, work)
         self._last = now
 
     def leave(self, checkpoint: Checkpoint) -> int:

@@ -10,10 +10,12 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
+from milepost.run import timing
 from milepost.run.config import EvalConfig
 from milepost.run.executors import local_workers
 from milepost.run.executors.choice import local_places
 from milepost.run.executors.local_workers import Place
+from milepost.run.executors.units import Schedule
 from tests.faults.records import leftovers, score_files
 from tests.run.executors import dying
 from tests.run.executors.same_records import assert_same_records
@@ -43,6 +45,30 @@ def test_workers_write_the_records_that_one_process_writes(
     assert leftovers(results.path) == []
     again = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", workers=n_workers)
     assert len(again.reused) == 3
+
+
+def test_the_time_left_is_estimated_by_the_time_that_each_shard_took_its_worker(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[float] = []
+    add = timing.Speeds.add
+
+    def added(speeds: timing.Speeds, task: str, seconds: float, work: int) -> None:
+        took.append(seconds)
+        add(speeds, task, seconds, work)
+
+    scored: list[float] = []
+    schedule_scored = Schedule.scored
+
+    def noted(schedule: Schedule, worker: int, shard: int, seconds: float) -> None:
+        scored.append(seconds)
+        schedule_scored(schedule, worker, shard, seconds)
+
+    monkeypatch.setattr(timing.Speeds, "add", added)
+    monkeypatch.setattr(Schedule, "scored", noted)
+    milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", workers=2, steps="10:10")
+    assert len(took) == len(scored) > 2
+    assert all(own in (seconds, seconds / 2) for own, seconds in zip(took, scored, strict=True))
 
 
 def test_a_worker_that_is_killed_is_named_and_replaced_and_nothing_is_scored_twice(

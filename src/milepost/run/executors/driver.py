@@ -239,7 +239,9 @@ class Driver:
             if number not in self._open:
                 return  # refused meanwhile
             self._context.clock.lap(checkpoint).scoring_s += event.seconds
-            self._progress.advance(checkpoint, plan_shards(self._jobs[number].plan)[event.shard])
+            planned = plan_shards(self._jobs[number].plan)[event.shard]
+            # So many shards are scored at a time; loading the weights is not part of their speed.
+            self._progress.advance(checkpoint, planned, event.seconds / len(self._has))
         elif isinstance(event, LogText):
             with inside.append(self._context.results.path / event.path) as log:
                 log.write(event.text)
