@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from milepost.errors import MilepostError
 from milepost.language import Phrase
@@ -49,7 +50,7 @@ class Option:
     """False if no value of the option can change a result or its place; then it is not printed in a command.
     """
     parse: Callable[[Any], Any] = _unchanged
-    """Value as a caller or the command line gives it -> value of the field."""
+    """Value as a caller or the command line gives it, never None -> value of the field."""
     dump: Callable[[Any], Any] = _unchanged
     """Value of the field -> JSON, which `parse` reads back."""
 
@@ -58,18 +59,41 @@ class Option:
         return "--" + self.name.replace("_", "-")
 
 
+def _path(given: str | Path) -> Path:
+    return Path(given).expanduser()
+
+
+_BY_TYPE: Mapping[Any, Mapping[str, Any]] = {
+    bool: {"is_flag": True},
+    bool | None: {"kind": bool},
+    int: {"kind": int},
+    int | None: {"kind": int},
+    float | None: {"kind": float},
+    Path | None: {"is_path": True, "parse": _path, "dump": str},
+}
+"""What the type of a field says of its option, unless the declaration says otherwise."""
+
+
 def option(default: Any = MISSING, **described: Any) -> Any:
-    """Declare a dataclass field that is an option; arguments as of `Option`."""
+    """Declare a dataclass field that is an option.
+
+    Args:
+        default: of the field.
+        described: what differs from the defaults of `Option` and from what the type of the field says.
+    """
     return field(default=default, metadata={KEY: described})
 
 
-def options_of(*classes: type) -> dict[str, tuple[Field[Any], Option]]:
+@cache
+def options_of(*classes: type) -> Mapping[str, tuple[Field[Any], Option]]:
     """Return the options that dataclasses declare, with their fields, by argument name in order."""
     found = {}
     for declaring in classes:
+        types = get_type_hints(declaring)
         for declared in fields(declaring):
             if KEY in declared.metadata:
-                described = {"name": declared.name, **declared.metadata[KEY]}
+                of_type = _BY_TYPE.get(types[declared.name], {})
+                described = {"name": declared.name, **of_type, **declared.metadata[KEY]}
                 found[described["name"]] = declared, Option(**described)
     return found
 
@@ -90,12 +114,12 @@ def words_of(described: Option, value: Any) -> Iterator[str]:
         yield json.dumps(value) if isinstance(value, dict) else as_text
 
 
-def json_object(flag: str, example: str) -> Callable[[Any], dict[str, Any] | None]:
+def json_object(flag: str, example: str) -> Callable[[Any], dict[str, Any]]:
     """Return a parser of mappings, JSON text and JSON files; errors name `flag` and show `example`."""
 
-    def parse(given: Any) -> dict[str, Any] | None:
-        if given is None or isinstance(given, Mapping):
-            return None if given is None else dict(given)
+    def parse(given: Any) -> dict[str, Any]:
+        if isinstance(given, Mapping):
+            return dict(given)
         text = str(given)
         if not text.lstrip().startswith("{"):
             try:

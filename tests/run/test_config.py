@@ -15,7 +15,8 @@ from milepost.cli.compare import command as compare_command
 from milepost.cli.main import milepost as commands
 from milepost.cli.run import command as run_command
 from milepost.cli.watch import command as watch_command
-from milepost.run.config import OPTIONS, EvalConfig, EvalOptions
+from milepost.run.config import OPTIONS, EvalConfig
+from milepost.run.keyword_options import EvalOptions
 from milepost.sources import Steps
 from milepost.tasks.settings import Seeds, TaskSettings
 from milepost.tasks.suites import load_suite

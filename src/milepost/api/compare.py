@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from milepost.report.comparison.study import ReportedModel, Study
-    from milepost.run.config import EvalOptions, ModelOptions
+    from milepost.run.keyword_options import EvalOptions, ModelOptions
 
 logger = logging.getLogger("milepost.run")
 

@@ -13,7 +13,7 @@ from milepost.types import Checkpoint
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from milepost.run.config import EvalOptions
+    from milepost.run.keyword_options import EvalOptions
     from milepost.run.outcome import Outcome
     from milepost.run.timing import LongRunPolicy
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from milepost.api.results import Results
-    from milepost.run.config import EvalOptions
+    from milepost.run.keyword_options import EvalOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

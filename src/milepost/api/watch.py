@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from milepost.run.callbacks import RunCallback
-    from milepost.run.config import EvalOptions
+    from milepost.run.keyword_options import EvalOptions
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
     from milepost.types import Checkpoint

@@ -1,7 +1,8 @@
 """`EvalConfig`: every option of an evaluation, declared once.
 
 The arguments of `milepost.evaluate`, the options of `milepost run`, `watch`, `compare` and `ppl`, the record
-of a run in the results folder and the printed command lines are all made from its fields.
+of a run in the results folder and the printed command lines are all made from its fields, and from those of
+its two parts: `TaskSettings` and `Placement`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, get_args
 
 from milepost.buckets import as_path
 from milepost.credentials import remember, without_secrets
@@ -18,6 +19,8 @@ from milepost.errors import MilepostError
 from milepost.language import Phrase
 from milepost.options import option, options_of, words_of
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
+from milepost.run.keyword_options import EngineChoice, EvalOptions
+from milepost.run.placement import Placement
 from milepost.run.software_versions import can_compute_metrics
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-EngineChoice = Literal["auto", "packed", "padded", "reference", "hf-continuous", "openai"]
-ENGINES: tuple[EngineChoice, ...] = ("auto", "packed", "padded", "reference", "hf-continuous", "openai")
-ExecutorChoice = Literal["local", "ray", "slurm"]
-EXECUTORS: tuple[ExecutorChoice, ...] = ("local", "ray", "slurm")
+ENGINES: tuple[EngineChoice, ...] = get_args(EngineChoice)
 SERVED = "server"
 """In place of a dtype that only the server knows."""
 FEWEST_BATCH_TOKENS = 128
@@ -42,69 +42,6 @@ RUN = frozenset({"run"})
 RUN_AND_WATCH = frozenset({"run", "watch"})
 MODELS = frozenset({"run", "watch", "compare", "ppl"})
 """Every command that runs models."""
-
-
-class ModelOptions(TypedDict, total=False):
-    """The options of `EvalConfig` as Python callers give them, without `output_path`."""
-
-    suite: str | None
-    num_fewshot: int | None
-    limit: float | None
-    samples: Mapping[str, Sequence[int]] | str | None
-    seed: str
-    apply_chat_template: bool | str
-    fewshot_as_multiturn: bool | None
-    system_instruction: str | None
-    gen_kwargs: str | Mapping[str, Any] | None
-    include_path: str | Path | None
-    metadata: Mapping[str, Any] | str | None
-    allow_task_code: bool
-    skip_missing_data: bool
-    helm: str | Sequence[str]
-    max_eval_instances: int | None
-    max_train_instances: int | None
-    num_train_trials: int | None
-    helm_data: str | Path | None
-    quick: bool
-    plan: str | Path | None
-    scores_only: bool
-    steps: str | None
-    tokenizer: str | None
-    config: str | Path | None
-    base: str | None
-    device: str
-    workers: int | str | None
-    devices: str | Sequence[int]
-    device_map: str | None
-    executor: ExecutorChoice
-    ray_address: str | None
-    ray_local: bool
-    send_records: bool
-    slurm_partition: str | None
-    slurm_account: str | None
-    slurm_qos: str | None
-    slurm_time: int
-    slurm_gpus: int
-    slurm_cpus: int
-    slurm_options: str
-    dtype: str
-    engine: EngineChoice
-    base_url: str | None
-    served_model: str | None
-    batch_size: str | int
-    shard_tokens: int | None
-    log_samples: bool
-    repair: bool
-    record: str
-    record_project: str
-    fresh_plan: bool
-    verbosity: str
-
-
-class EvalOptions(ModelOptions):
-    """The options of `milepost.evaluate`."""
-
-    output_path: str | Path
 
 
 def _batch_tokens(given: str | int) -> int | None:
@@ -119,64 +56,15 @@ def _batch_tokens(given: str | int) -> int | None:
         ) from error
 
 
-def _workers(given: str | int | None) -> int | Literal["auto"] | None:
-    if given is None:
-        return None
-    if given == "auto":
-        return "auto"
-    try:
-        number = int(given)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise MilepostError(
-            Phrase("--workers {given!r} is not a number of workers", given=given),
-            "pass auto or a number from 1",
-        )
-    return number
-
-
-def _devices(given: str | Sequence[int] | None) -> tuple[int, ...]:
-    words = [word.strip() for word in given.split(",")] if isinstance(given, str) else list(given or ())
-    try:
-        numbers = tuple(int(word) for word in words if word != "")
-    except ValueError:
-        numbers = (-1,)
-    if any(number < 0 for number in numbers) or len(set(numbers)) < len(numbers):
-        raise MilepostError(
-            Phrase("--devices {given!r} is not a list of GPUs", given=given),
-            "numbers such as 0,1,2, each once",
-        )
-    return numbers
-
-
-def _named_values(given: str) -> tuple[tuple[str, str], ...]:
-    pairs = [word.partition("=") for word in given.split(",") if word.strip()] if given else []
-    if any(not equals or not name.strip() for name, equals, _ in pairs):
-        raise MilepostError(
-            Phrase("--slurm-options {given!r} is not a list of NAME=VALUE", given=given),
-            "for example --slurm-options constraint=a100,nice=100",
-        )
-    return tuple((name.strip().lstrip("-"), value.strip()) for name, _, value in pairs)
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given).expanduser()
-
-
-def _text(given: object) -> str | None:
-    return None if given is None else str(given)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
     """The options of an evaluation: sources, tasks, engine, results folder."""
 
     sources: tuple[str, ...]
     tasks: TaskSettings
+    placement: Placement = Placement()
     quick: bool = option(
         False,
-        is_flag=True,
         commands=RUN,
         help="A test: first, middle and last checkpoint, 100 docs per task; says how long the full job"
         " takes.",
@@ -184,16 +72,12 @@ class EvalConfig:
     plan: Path | None = option(
         None,
         metavar="FOLDER",
-        is_path=True,
         commands=RUN,
         help="Ask what --save-plan saved, in place of --tasks.",
-        parse=_path,
-        dump=_text,
     )
     """`tasks` are then those of the plan."""
     scores_only: bool = option(
         False,
-        is_flag=True,
         commands=RUN,
         help="Store scores and no metrics, as where lm_eval is missing; `milepost metrics` computes them"
         " later.",
@@ -212,8 +96,8 @@ class EvalConfig:
         metavar="BEGIN:END:STRIDE",
         commands=MODELS - {"compare"},
         help="Only these steps, END included; parts may be empty.",
-        parse=lambda given: None if given is None else Steps.parse(given),
-        dump=_text,
+        parse=Steps.parse,
+        dump=str,
     )
     tokenizer: str | None = option(
         None, commands=MODELS, help="For checkpoints without one: a folder or Hub address."
@@ -223,8 +107,6 @@ class EvalConfig:
         metavar="FILE",
         commands=MODELS,
         help="A config in place of any that lies beside the checkpoints.",
-        parse=_path,
-        dump=_text,
     )
     base: str | None = option(
         None, metavar="MODEL", commands=MODELS, help="What adapters change: a folder or Hub address."
@@ -235,103 +117,6 @@ class EvalConfig:
         commands=MODELS,
         changes_results=False,
         help="auto, cpu, cuda, cuda:N or mps.",
-    )
-    workers: int | Literal["auto"] | None = option(
-        None,
-        metavar="auto|N",
-        commands=RUN,
-        changes_results=False,
-        help="Processes that share the work: one per GPU, or on a CPU one per share of its cores. Without it,"
-        " one per GPU where there are several.",
-        parse=_workers,
-    )
-    devices: tuple[int, ...] = option(
-        (),
-        metavar="0,1,...",
-        commands=RUN,
-        changes_results=False,
-        help="The GPUs to use, one worker each.",
-        parse=_devices,
-        dump=lambda numbers: ",".join(map(str, numbers)),
-    )
-    device_map: Literal["auto"] | None = option(
-        None,
-        metavar="auto",
-        commands=RUN,
-        changes_results=False,
-        help="auto spreads each model over all GPUs of a worker, for models larger than one of them.",
-    )
-    executor: ExecutorChoice = option(
-        "local",
-        metavar="local|ray|slurm",
-        shows_default=True,
-        commands=RUN,
-        changes_results=False,
-        help="Where workers run: on this machine, on a Ray cluster, in Slurm's job arrays.",
-    )
-    ray_address: str | None = option(
-        None,
-        metavar="auto|ray://HOST:PORT",
-        commands=RUN,
-        changes_results=False,
-        help="The Ray cluster, which must be running; without it the one of this machine or of RAY_ADDRESS.",
-    )
-    ray_local: bool = option(
-        False,
-        is_flag=True,
-        commands=RUN,
-        changes_results=False,
-        help="Start a Ray for this run alone, on 127.0.0.1; says which ports it opens.",
-    )
-    send_records: bool = option(
-        False,
-        is_flag=True,
-        commands=RUN,
-        changes_results=False,
-        help="Send records from Ray's workers to this process, where they do not see the results folder.",
-    )
-    slurm_partition: str | None = option(
-        None, metavar="NAME", commands=RUN, changes_results=False, help="Partition of Slurm's jobs."
-    )
-    slurm_account: str | None = option(
-        None, metavar="NAME", commands=RUN, changes_results=False, help="Account of Slurm's jobs."
-    )
-    slurm_qos: str | None = option(
-        None, metavar="NAME", commands=RUN, changes_results=False, help="Quality of service of Slurm's jobs."
-    )
-    slurm_time: int = option(
-        240,
-        kind=int,
-        metavar="MINUTES",
-        shows_default=True,
-        commands=RUN,
-        changes_results=False,
-        help="Time limit of each of Slurm's jobs.",
-    )
-    slurm_gpus: int = option(
-        1,
-        kind=int,
-        shows_default=True,
-        commands=RUN,
-        changes_results=False,
-        help="GPUs of each of Slurm's jobs; 0 for a CPU.",
-    )
-    slurm_cpus: int = option(
-        4,
-        kind=int,
-        shows_default=True,
-        commands=RUN,
-        changes_results=False,
-        help="Cores of each of Slurm's jobs.",
-    )
-    slurm_options: tuple[tuple[str, str], ...] = option(
-        (),
-        metavar="NAME=VALUE,...",
-        commands=RUN,
-        changes_results=False,
-        help="Other options of sbatch, such as constraint=a100.",
-        parse=_named_values,
-        dump=lambda pairs: ",".join(f"{name}={value}" for name, value in pairs),
     )
     dtype: str = option(
         "auto", shows_default=True, commands=MODELS, help="auto, float32, float16 or bfloat16."
@@ -352,6 +137,7 @@ class EvalConfig:
     batch_tokens: int | None = option(
         None,
         name="batch_size",
+        kind=str,
         short="-b",
         metavar="auto|TOKENS",
         shows_default=True,
@@ -363,22 +149,18 @@ class EvalConfig:
     )
     shard_tokens: int = option(
         DEFAULT_SHARD_TOKENS,
-        kind=int,
         commands=MODELS,
         help="Tokens per unit of work and storage.",
-        parse=lambda given: DEFAULT_SHARD_TOKENS if given is None else given,
     )
     log_samples: bool = option(
         False,
         short="-s",
-        is_flag=True,
         commands=RUN,
         changes_results=False,
         help="Also write lm_eval's result and sample files.",
     )
     repair: bool = option(
         True,
-        is_flag=True,
         negative=True,
         shows_default=True,
         changes_results=False,
@@ -401,7 +183,7 @@ class EvalConfig:
         help="The recorder's project.",
     )
     fresh_plan: bool = option(
-        False, is_flag=True, changes_results=False, help="Build prompts and tokens anew, whatever is cached."
+        False, changes_results=False, help="Build prompts and tokens anew, whatever is cached."
     )
     verbosity: str = option(
         "WARNING",
@@ -422,36 +204,6 @@ class EvalConfig:
         if self.engine not in ENGINES:
             raise MilepostError(
                 Phrase("unknown engine {engine!r}", engine=self.engine), "one of " + ", ".join(ENGINES)
-            )
-        if self.device_map not in (None, "auto"):
-            raise MilepostError(Phrase("unknown device map {given!r}", given=self.device_map), "pass auto")
-        if self.executor not in EXECUTORS:
-            raise MilepostError(
-                Phrase("unknown executor {executor!r}", executor=self.executor),
-                "one of " + ", ".join(EXECUTORS),
-            )
-        if self.executor != "ray" and (self.ray_address is not None or self.ray_local or self.send_records):
-            raise MilepostError(
-                "--ray-address, --ray-local and --send-records are options of --executor ray",
-                "add --executor ray, or leave them out",
-            )
-        given = [
-            described.flag
-            for name, (declared, described) in OPTIONS.items()
-            if name.startswith("slurm_") and getattr(self, declared.name) != declared.default
-        ]
-        if self.executor != "slurm" and given:
-            raise MilepostError(
-                Phrase("{option} is an option of --executor slurm", option=given[0]),
-                "add --executor slurm, or leave it out",
-            )
-        if self.slurm_time < 1 or self.slurm_cpus < 1 or self.slurm_gpus < 0:
-            raise MilepostError(
-                "--slurm-time and --slurm-cpus are at least 1, --slurm-gpus at least 0", "leave them out"
-            )
-        if self.ray_local and self.ray_address is not None:
-            raise MilepostError(
-                "--ray-local starts a Ray, and --ray-address names one that runs", "leave out one of the two"
             )
         if (self.engine == "openai") != (self.base_url is not None):
             raise MilepostError(
@@ -499,26 +251,30 @@ class EvalConfig:
         unknown = sorted(given.keys() - OPTIONS.keys())
         if unknown:
             raise TypeError(f"there is no option {', '.join(unknown)}")
-        of_tasks = options_of(TaskSettings)
-        task_fields: dict[str, Any] = {}
-        fields: dict[str, Any] = {}
-        for name, value in given.items():
-            declared, described = OPTIONS[name]
-            (task_fields if name in of_tasks else fields)[declared.name] = described.parse(value)
-        if fields.get("plan") is not None:
-            return cls(sources=tuple(sources), tasks=_saved_tasks(fields, task_fields), **fields)
-        if task_fields.get("suite") is not None:
+        values = {name: OPTIONS[name][1].parse(value) for name, value in given.items() if value is not None}
+
+        def fields_of(part: type) -> dict[str, Any]:
+            own = options_of(part).items()
+            return {declared.name: values[name] for name, (declared, _) in own if name in values}
+
+        fields, task_fields = fields_of(cls), fields_of(TaskSettings)
+        placement = Placement(**fields_of(Placement))
+        if "plan" in fields:
+            tasks = _saved_tasks(fields, task_fields)
+            return cls(sources=tuple(sources), tasks=tasks, placement=placement, **fields)
+        if "suite" in task_fields:
             suite = load_suite(task_fields["suite"])
             task_fields["names"] = (*suite.tasks, *task_fields.get("names", ()))
             task_fields["helm"] = (*suite.helm, *task_fields.get("helm", ()))
             task_fields["shots"] = suite.shots
         if fields.get("quick"):
-            if task_fields.get("limit") is not None or task_fields.get("samples") is not None:
+            if task_fields.keys() & {"limit", "samples"}:
                 raise MilepostError(
                     "--quick chooses the docs itself", "leave out --limit and --samples, or --quick"
                 )
             task_fields["limit"] = QUICK_DOCS
-        return cls(sources=tuple(sources), tasks=TaskSettings(**task_fields), **fields)
+        tasks = TaskSettings(**task_fields)
+        return cls(sources=tuple(sources), tasks=tasks, placement=placement, **fields)
 
     def to_json(self) -> dict[str, Any]:
         """Return the sources and every option that differs from its default, in a form that JSON holds."""
@@ -541,7 +297,7 @@ class EvalConfig:
 
     def _given(self) -> dict[str, Any]:
         if self.plan is not None:
-            return {name: value for name, value in self._differing() if name not in _TASK_OPTIONS}
+            return {name: value for name, value in self._differing() if name not in options_of(TaskSettings)}
         return dict(self._differing())
 
     def _differing(self) -> Iterator[tuple[str, Any]]:
@@ -549,8 +305,11 @@ class EvalConfig:
         suite = load_suite(self.tasks.suite) if self.tasks.suite else None
         listed = {"tasks": suite.tasks, "helm": suite.helm} if suite else {}
         tasks = replace(self.tasks, limit=None) if self.quick else self.tasks
+        parts = dict.fromkeys(options_of(TaskSettings), tasks) | dict.fromkeys(
+            options_of(Placement), self.placement
+        )
         for name, (declared, described) in OPTIONS.items():
-            value = getattr(tasks if name in _TASK_OPTIONS else self, declared.name)
+            value = getattr(parts.get(name, self), declared.name)
             if name in listed:
                 value = tuple(task for task in value if task not in listed[name])
             if value != declared.default and value != ():
@@ -591,9 +350,8 @@ def _saved_tasks(fields: Mapping[str, Any], task_fields: Mapping[str, Any]) -> T
     return read_saved_plan(fields["plan"]).settings
 
 
-OPTIONS = options_of(TaskSettings, EvalConfig)
+OPTIONS = options_of(TaskSettings, EvalConfig, Placement)
 """Every option by its argument name: the field that holds it, and its description."""
-_TASK_OPTIONS = frozenset(options_of(TaskSettings))
 
 
 def check_options(command: str, options: Mapping[str, Any]) -> None:

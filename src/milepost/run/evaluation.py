@@ -84,7 +84,7 @@ def evaluate_series(
     results = ResultsFolder(config.output_path)
     jobs = make_jobs(results, preparation, config)
     unscored = [job for job in jobs if job.missing]
-    if unscored and config.executor == "local" and config.engine != "openai":
+    if unscored and config.placement.executor == "local" and config.engine != "openai":
         check_memory(unscored, preparation, config, resolve_device(config.device))
     ResultsFolder.create(config.output_path)
     if not claim_names(results, found, named):  # another process has just begun with a series of that name
@@ -195,7 +195,7 @@ def find_series(
 def _check_device(config: EvalConfig) -> None:
     if config.device != "auto":
         resolve_device(config.device)
-    if config.workers is not None or config.devices or config.executor != "local":
+    if config.placement.asks_for_workers or config.placement.executor != "local":
         choose_executor(config)
 
 

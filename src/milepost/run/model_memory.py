@@ -35,17 +35,17 @@ def check_memory(
     """
     needed, job = max(((_model_bytes(job, preparation), job) for job in jobs), key=lambda pair: pair[0])
     has = device_memory(device)
-    room = sum(has) if config.device_map is not None else max(has, default=0)
+    room = sum(has) if config.placement.device_map is not None else max(has, default=0)
     if not room or needed <= room:
         return
     shown = {"name": job.checkpoint.name, "needed": format_bytes(needed), "room": format_bytes(room)}
-    if config.device_map is not None:
+    if config.placement.device_map is not None:
         message = Phrase("{name} needs about {needed} of memory, and the devices here have {room}", **shown)
     else:
         message = Phrase(
             "{name} needs about {needed} of memory, and no device here has more than {room}", **shown
         )
-    helps = config.device_map is None and needed <= sum(has)
+    helps = config.placement.device_map is None and needed <= sum(has)
     raise MilepostError(
         message,
         "--device-map auto spreads it over the GPUs of this machine"

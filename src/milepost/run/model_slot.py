@@ -57,7 +57,7 @@ class ModelSlot:
         ):
             self._staging.forget(weights)
             self._model = self._inference = None  # frees the old module before the new one is made
-            is_spread = self._config.device_map is not None
+            is_spread = self._config.placement.device_map is not None
             self._model = LiveModel.build(weights, dtype=dtype, device=device, is_spread=is_spread)
             self._built_for = series.tokenizer_id, dtype
             self._inference = self._build_inference(self._model, series, plan)

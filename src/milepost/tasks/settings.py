@@ -59,28 +59,26 @@ def _task_names(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for text in listed for name in text.split(",") if name.strip())
 
 
-def _helm_entries(given: str | Sequence[str] | None) -> tuple[str, ...]:
+def _helm_entries(given: str | Sequence[str]) -> tuple[str, ...]:
     """Entries and files as they were given; an entry has commas of its own."""
-    listed = [given] if isinstance(given, str) else given or ()
+    listed = [given] if isinstance(given, str) else given
     return tuple(text.strip() for text in listed if text.strip())
 
 
-def _samples(given: Any) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+def _samples(given: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
     example = '{"arc_easy": [0, 1, 2]}'
     parsed = json_object("--samples", example)(given)
-    if parsed is None:
-        return None
     for ids in parsed.values():
         if isinstance(ids, str) or not all(type(number) is int for number in ids):
             raise MilepostError("--samples must map task names to lists of doc ids", example)
     return tuple((task, tuple(ids)) for task, ids in parsed.items())
 
 
-def _chat_template(given: bool | str | None) -> bool | str:
+def _chat_template(given: bool | str) -> bool | str:
     return True if given == "true" else given or False
 
 
-def _gen_kwargs(given: str | Mapping[str, Any] | None) -> str | None:
+def _gen_kwargs(given: str | Mapping[str, Any]) -> str:
     return json.dumps(dict(given)) if isinstance(given, Mapping) else given
 
 
@@ -107,19 +105,17 @@ class TaskSettings:
     )
     """Its tasks come first in `names`."""
     num_fewshot: int | None = option(
-        None, short="-f", kind=int, help="Examples in the prompt; default: the task's own."
+        None, short="-f", help="Examples in the prompt; default: the task's own."
     )
     shots: tuple[tuple[str, int], ...] = ()
     """(task, examples in the prompt) of the suite; `num_fewshot` overrides them."""
-    limit: float | None = option(
-        None, short="-L", kind=float, help="Docs per task: a count, or a share below 1."
-    )
+    limit: float | None = option(None, short="-L", help="Docs per task: a count, or a share below 1.")
     samples: tuple[tuple[str, tuple[int, ...]], ...] | None = option(
         None,
         short="-E",
         help="JSON: doc ids by task, for example '{\"arc_easy\": [0, 2]}', or a file with it.",
         parse=_samples,
-        dump=lambda samples: None if samples is None else {task: list(ids) for task, ids in samples},
+        dump=lambda samples: {task: list(ids) for task, ids in samples},
     )
     """(task, doc ids); tasks without an entry have all docs."""
     seeds: Seeds = option(
@@ -139,7 +135,6 @@ class TaskSettings:
     )
     fewshot_as_multiturn: bool | None = option(
         None,
-        kind=bool,
         flag_value="true",
         help="Few-shot examples as a conversation; on with a chat template.",
     )
@@ -153,23 +148,18 @@ class TaskSettings:
     )
     include_path: Path | None = option(
         None,
-        is_path=True,
         help="Folder with YAML tasks of your own.",
-        parse=lambda given: None if given is None else Path(given),
-        dump=lambda path: None if path is None else str(path),
     )
     metadata: tuple[tuple[str, Any], ...] = option(
         (),
         help="JSON: parameters of tasks, for example '{\"seqlen\": 1024}' for ppl_fixed, or a file.",
-        parse=lambda given: tuple(sorted((_metadata(given) or {}).items())),
-        dump=lambda pairs: dict(pairs) or None,
+        parse=lambda given: tuple(sorted(_metadata(given).items())),
+        dump=dict,
     )
     """lm_eval's `--metadata`; `ppl_*` tasks take text, seqlen and stride."""
-    allow_task_code: bool = option(
-        False, is_flag=True, help="Let YAML of --include-path run Python (`!function`)."
-    )
+    allow_task_code: bool = option(False, help="Let YAML of --include-path run Python (`!function`).")
     skip_missing_data: bool = option(
-        False, is_flag=True, help="Leave out tasks whose data cannot be had, and go on with the others."
+        False, help="Leave out tasks whose data cannot be had, and go on with the others."
     )
     helm: tuple[str, ...] = option(
         (),
@@ -180,21 +170,18 @@ class TaskSettings:
         dump=list,
     )
     max_eval_instances: int | None = option(
-        None, kind=int, help="Instances per HELM entry at most; default: --limit, else all."
+        None, help="Instances per HELM entry at most; default: --limit, else all."
     )
     max_train_instances: int | None = option(
-        None, kind=int, help="Examples in HELM's prompts; default: the entry's own."
+        None, help="Examples in HELM's prompts; default: the entry's own."
     )
     num_train_trials: int | None = option(
-        None, kind=int, help="How often HELM draws other examples and asks again; default: the entry's own."
+        None, help="How often HELM draws other examples and asks again; default: the entry's own."
     )
     helm_data: Path | None = option(
         None,
         metavar="DIR",
-        is_path=True,
         help="HELM's output folder, whose scenarios/ holds their data; default: benchmark_output.",
-        parse=lambda given: None if given is None else Path(given),
-        dump=lambda path: None if path is None else str(path),
     )
 
     def __post_init__(self) -> None:

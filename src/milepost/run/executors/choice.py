@@ -22,7 +22,7 @@ def choose_executor(config: EvalConfig) -> Executor:
     Raises:
         MilepostError: the options contradict each other, or ask for devices that are not here.
     """
-    if config.executor != "local":
+    if config.placement.executor != "local":
         return _on_cluster(config)
     places = local_places(config)
     return ThisProcess() if places is None else LocalWorkers(places)
@@ -32,11 +32,11 @@ def _on_cluster(config: EvalConfig) -> Executor:
     """Return the executor of a cluster; its library is imported only now."""
     if config.engine == "openai":
         raise MilepostError("--engine openai needs no workers", "leave out --executor")
-    if config.devices or config.device.startswith(("cuda:", "mps")):
+    if config.placement.devices or config.device.startswith(("cuda:", "mps")):
         raise MilepostError(
             "--devices and --device cuda:N name devices of this machine", "leave them out with --executor"
         )
-    if config.executor == "slurm":
+    if config.placement.executor == "slurm":
         from milepost.run.executors.slurm import SlurmArrays
 
         return SlurmArrays(config)
@@ -51,26 +51,26 @@ def local_places(config: EvalConfig) -> list[Place] | None:
     Raises:
         MilepostError: as `choose_executor`.
     """
-    if config.workers is None and not config.devices and config.device != "auto":
+    if not config.placement.asks_for_workers and config.device != "auto":
         return None
     if config.engine == "openai":
-        if config.workers is None and not config.devices:
+        if not config.placement.asks_for_workers:
             return None
         raise MilepostError("--engine openai needs no workers", "leave out --workers and --devices")
     if not config.device.startswith(("auto", "cuda")):
-        if config.devices:
+        if config.placement.devices:
             raise MilepostError(
                 "--devices names GPUs, and --device another kind", "leave out --device or --devices"
             )
-        return None if config.workers is None else _on_cpu(config)
+        return None if config.placement.workers is None else _on_cpu(config)
     gpus = _gpus(config)
     if not gpus:
-        return None if config.workers is None else _on_cpu(config)
-    if config.workers is None and not config.devices and (len(gpus) == 1 or config.device_map is not None):
+        return None if config.placement.workers is None else _on_cpu(config)
+    if not config.placement.asks_for_workers and (len(gpus) == 1 or config.placement.device_map is not None):
         return None
-    if config.device_map is not None:
-        return _groups(gpus, 1 if config.workers in (None, "auto") else int(config.workers))
-    n_workers = len(gpus) if config.workers in (None, "auto") else int(config.workers)
+    if config.placement.device_map is not None:
+        return _groups(gpus, config.placement.n_workers or 1)
+    n_workers = config.placement.n_workers or len(gpus)
     if n_workers > len(gpus):
         raise MilepostError(
             Phrase("{n} workers, and {m} devices ({names})", n=n_workers, m=len(gpus), names=", ".join(gpus)),
@@ -94,12 +94,12 @@ def _groups(gpus: list[str], n_workers: int) -> list[Place]:
 
 def _on_cpu(config: EvalConfig) -> list[Place] | None:
     """Return the places of workers that share the cores; OMP_NUM_THREADS limits the threads of each."""
-    if config.workers == "auto":
+    if config.placement.workers == "auto":
         n_workers = max(1, cores() // CORES_PER_WORKER)
         if n_workers == 1:
             return None
     else:
-        n_workers = int(config.workers or 1)
+        n_workers = config.placement.n_workers or 1
     if config.device == "mps" and n_workers > 1:
         raise MilepostError(
             "a Mac has one device for all workers", "leave out --workers, or use --device cpu"
@@ -123,7 +123,7 @@ def _gpus(config: EvalConfig) -> list[str]:
 
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    wanted = config.devices or tuple(range(n_gpus))
+    wanted = config.placement.devices or tuple(range(n_gpus))
     if config.device.startswith("cuda:"):
         wanted = (int(config.device.partition(":")[2]),)
     for number in wanted:

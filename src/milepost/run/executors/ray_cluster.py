@@ -99,7 +99,7 @@ def connected(config: EvalConfig) -> Any:
     Raises:
         MilepostError: Ray is not installed, there is no such cluster, or it has other versions.
     """
-    if config.ray_local:
+    if config.placement.ray_local:
         # Ray's own switch for hosts that are no cluster: then every server listens on 127.0.0.1 alone.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -109,18 +109,18 @@ def connected(config: EvalConfig) -> Any:
         "log_to_driver": False,
         "namespace": "milepost",
     }
-    if config.ray_local:
+    if config.placement.ray_local:
         ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # where Ray was imported before
         options |= {"address": "local", "include_dashboard": False, "num_cpus": cores()}
     else:
-        options |= {"address": config.ray_address or "auto"}
-        _check_answers(config.ray_address or os.environ.get("RAY_ADDRESS", "auto"))
+        options |= {"address": config.placement.ray_address or "auto"}
+        _check_answers(config.placement.ray_address or os.environ.get("RAY_ADDRESS", "auto"))
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        raise _no_cluster(config.ray_address or "auto", error) from error
+        raise _no_cluster(config.placement.ray_address or "auto", error) from error
     try:
-        if config.ray_local:
+        if config.placement.ray_local:
             logger.warning(
                 "Ray was started for this run alone; it listens on %s",
                 ", ".join(listening_ports()) or "no port",
@@ -181,7 +181,7 @@ def _shape_of_workers(config: EvalConfig, memory: int) -> tuple[int, WorkerShape
 
     total = ray.cluster_resources()  # type: ignore[no-untyped-call]
     n_gpus, n_cpus = int(total.get("GPU", 0)), int(total.get("CPU", 1))
-    asked = None if config.workers in (None, "auto") else int(config.workers)
+    asked = config.placement.n_workers
     if n_gpus and not config.device.startswith("cpu"):
         n_workers = asked or n_gpus
         if n_workers > n_gpus:
@@ -372,7 +372,7 @@ class RayWorker:
         import traceback
 
         try:
-            if self._setup.config.send_records:
+            if self._setup.config.placement.send_records:
                 with tempfile.TemporaryDirectory(prefix="milepost-records-") as folder:
                     results = Path(folder) / "results"
                     self._score(replace(self._setup, results=results, token=None), results)

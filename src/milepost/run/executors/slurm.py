@@ -119,7 +119,7 @@ def cut_of(config: EvalConfig, jobs: Sequence[CheckpointJob]) -> Cut:
 
 
 def _n_workers(config: EvalConfig, n_jobs: int) -> int:
-    return min(MOST_ELEMENTS, n_jobs) if config.workers in (None, "auto") else int(config.workers)
+    return config.placement.n_workers or min(MOST_ELEMENTS, n_jobs)
 
 
 def _check_place(results: Path) -> None:
@@ -155,17 +155,18 @@ def script_of(config: EvalConfig, jobs: Sequence[CheckpointJob]) -> str:
 
 def _parameters(config: EvalConfig, memory: int) -> dict[str, Any]:
     """Return the parameters of the jobs, by submitit's names for them."""
+    place = config.placement
     given: dict[str, Any] = {
         "slurm_job_name": "milepost",
-        "slurm_time": config.slurm_time,
-        "slurm_partition": config.slurm_partition,
-        "slurm_account": config.slurm_account,
-        "slurm_qos": config.slurm_qos,
-        "slurm_gpus_per_node": config.slurm_gpus or None,
-        "slurm_cpus_per_task": config.slurm_cpus,
+        "slurm_time": place.slurm_time,
+        "slurm_partition": place.slurm_partition,
+        "slurm_account": place.slurm_account,
+        "slurm_qos": place.slurm_qos,
+        "slurm_gpus_per_node": place.slurm_gpus or None,
+        "slurm_cpus_per_task": place.slurm_cpus,
         "slurm_mem": f"{-(-memory // (1 << 30))}GB",
         "slurm_array_parallelism": _n_workers(config, MOST_ELEMENTS),
-        "slurm_additional_parameters": {"requeue": True, **dict(config.slurm_options)},
+        "slurm_additional_parameters": {"requeue": True, **dict(place.slurm_options)},
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -185,7 +186,7 @@ def _executor(config: EvalConfig, folder: Path, memory: int) -> Any:
     executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=cluster)
     parameters = _parameters(config, memory)
     if cluster == "local":
-        executor.update_parameters(timeout_min=config.slurm_time)
+        executor.update_parameters(timeout_min=config.placement.slurm_time)
     else:
         executor.update_parameters(**parameters)
     return executor
