@@ -122,7 +122,7 @@ def _child(task: str, folder: Path, source: Path, options: argparse.Namespace) -
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     import milepost
     from milepost.engine import build_engine
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
     one_thread()
     with np.load(options.measure) as saved:

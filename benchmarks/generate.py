@@ -26,7 +26,7 @@ from common import GPT2, MAX_LENGTH, SHAPES, cpu_seconds, markdown, offline_hub,
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 BATCH_SIZES = (8, 16, 32)
 SAMPLE = 32
@@ -134,7 +134,7 @@ def _prompts(
     from milepost.run.planning import make_plan
     from milepost.tasks.question_source import ModelTraits
     from milepost.tasks.settings import TaskSettings
-    from milepost.types import GenerationDefaults
+    from milepost.types.generation import GenerationDefaults
 
     with Journal() as journal:
         models = ModelTraits(

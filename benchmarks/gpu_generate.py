@@ -100,7 +100,7 @@ def _ours(
     from milepost.engine import build_generator
     from milepost.engine.generate.step_graph import StepGraph
     from milepost.engine.optimizations import Optimizations
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
     if way == "server":
         from milepost.engine.server.client import ServerClient

@@ -14,7 +14,7 @@ from questions import Questions
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.types import Scores, Sequences
+    from milepost.types.sequences import Scores, Sequences
 
 BATCH_SIZES = (1, 4, 8, 16, 32)
 SAMPLE_TOKENS = 3000
@@ -36,7 +36,7 @@ class Harness:
 
     def score(self, sequences: Sequences, batch_size: int) -> Scores:
         """Score sequences, which are already cut to the model's context, by `_loglikelihood_tokens`."""
-        from milepost.types import Scores
+        from milepost.types.sequences import Scores
 
         self.lm.batch_size_per_gpu = batch_size
         starts, tokens = sequences.starts.tolist(), sequences.tokens.tolist()
@@ -72,7 +72,7 @@ def longest(sequences: Sequences, n: int) -> Sequences:
 
 
 def _choose(sequences: Sequences, numbers: npt.NDArray[np.int64]) -> Sequences:
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
     pieces = [sequences.tokens[sequences.starts[i] : sequences.starts[i + 1]] for i in numbers]
     return Sequences(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.plan.plan import Plan
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Questions:
 
     def first(self, subjects: int | None, docs: int | None) -> Questions:
         """Return the first docs of the first subjects."""
-        from milepost.types import Sequences
+        from milepost.types.sequences import Sequences
 
         chosen = np.ones(len(self.doc_of), bool)
         if subjects is not None:
@@ -77,7 +77,7 @@ class Questions:
     def of_plan(cls, plan: Plan) -> Questions:
         """Return a plan's scored requests, without prompts to continue."""
         from milepost.plan.sequences import take
-        from milepost.types import Sequences
+        from milepost.types.sequences import Sequences
 
         parts, task_of, doc_of = [], [], []
         for number, task in enumerate(plan.tasks):

@@ -36,7 +36,7 @@ from milepost.store.atomic_files import write_json
 from milepost.store.metrics_record import MetricsRecord, metric_row
 from milepost.store.picks import write_choices
 from milepost.store.records import RunRecord, write_record
-from milepost.types import Choices
+from milepost.types.choices import Choices
 
 GROUPS = ("mmlu", "mmlu_continuation", "mmlu_five_shot")
 FAMILIES = ("humanities", "social_sciences", "stem", "other")

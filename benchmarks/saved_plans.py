@@ -105,7 +105,8 @@ def _made_up_task(name: str, docs: int, seed: int) -> TaskPlan:
     from milepost.plan.encode import EncodedTask
     from milepost.plan.plan import TaskPlan
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS
-    from milepost.types import Request, Sequences
+    from milepost.types.requests import Request
+    from milepost.types.sequences import Sequences
 
     random = np.random.default_rng(seed)
     beginning = random.integers(0, GPT2_VOCABULARY, 20).tolist()

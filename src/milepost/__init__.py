@@ -22,7 +22,7 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 from milepost.version import __version__
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from milepost.engine.engine import EngineName
 from milepost.errors import MilepostError
 from milepost.run.device import resolve_device
 from milepost.tasks.lm_eval.generation import read_generation, with_defaults
-from milepost.types import Generation, Sequences
+from milepost.types.generation import Generation
+from milepost.types.sequences import Sequences
 from milepost.weights import generation_defaults
 
 TokenPair = tuple[Any, list[int], list[int]]

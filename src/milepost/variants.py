@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 
-from milepost.types import Asked
+from milepost.types.metrics import Asked
 
 MOST_CHARACTERS = 40
 """Characters of a label's part that spells out options."""

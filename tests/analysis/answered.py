@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from milepost.analysis.verdicts import MetricDifference
-from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from tests.analysis.made import measurement
 
 _RANDOM = np.random.default_rng(0)

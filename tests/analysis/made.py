@@ -12,7 +12,7 @@ from typing import Any
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.records import RunRecord
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 PLAIN = Measurement(
     series="run",

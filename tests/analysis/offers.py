@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from milepost.types import Choices
+from milepost.types.choices import Choices
 
 
 def offered(*docs: str, fixed: bool = False) -> Choices:

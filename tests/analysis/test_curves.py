@@ -8,7 +8,7 @@ import pytest
 
 from milepost.analysis import curves, rows
 from milepost.analysis.curves import missing_steps, with_gaps
-from milepost.result_types import Visited
+from milepost.types.checkpoints import Visited
 from tests.analysis.made import accuracy, measurement, perplexity
 
 

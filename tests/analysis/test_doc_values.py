@@ -25,7 +25,7 @@ from milepost.analysis.doc_values import (
 )
 from milepost.analysis.signal import Points, rate
 from milepost.analysis.training import train_curve
-from milepost.result_types import TaskDocs
+from milepost.types.histories import TaskDocs
 from tests.analysis.answered import model, task
 from tests.analysis.made import measurement
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from milepost.analysis.pick_bias import entropy_bits, pick_bias, position_name
-from milepost.types import PickCounts
+from milepost.types.picks import PickCounts
 
 
 def counts(picked: list[int], right: list[int]) -> PickCounts:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from milepost.analysis.questions import Kind, find_docs, step_changes, totals
-from milepost.result_types import PickHistory
+from milepost.types.histories import PickHistory
 
 
 def history(right: list[list[int]], margin: list[list[float]] | None = None) -> PickHistory:

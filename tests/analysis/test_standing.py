@@ -19,7 +19,7 @@ from milepost.analysis.training import TrainedCurve
 from milepost.report.charts.curves import curve as chart
 from milepost.report.progress import remark
 from milepost.report.scores import score_tables
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 from tests.analysis.made import accuracy, perplexity, rising
 
 LATE = [0.27, 0.26, 0.275, 0.28, 0.25, 0.4, 0.6, 0.8, 0.955]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import transformers
 
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 
 VOCAB = 97
 SMALL = {

@@ -11,7 +11,7 @@ import torch
 from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.trial import Trial, probes_of
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 from tests.engine.dependent import CONFIGS, SWITCH, dependent_model
 from tests.engine.models import VOCAB, close, pack_up, tiny_model
 

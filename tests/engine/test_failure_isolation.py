@@ -12,7 +12,7 @@ import transformers
 
 from milepost.engine import EngineName, build_engine, build_generator
 from milepost.errors import MilepostError
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 from tests.engine.models import VOCAB, close, pack_up, random_requests, tiny_model
 from tests.engine.texts import Characters, asking, prompts
 

@@ -16,7 +16,7 @@ from milepost.engine.packed import TILES_BUDGET, PackedEngine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.plan.sequences import take
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 from tests.engine.emulated import Compiler, compiler
 from tests.engine.models import VOCAB, close, pack_up, random_requests, tiny_model
 

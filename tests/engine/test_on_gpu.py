@@ -30,7 +30,7 @@ from milepost.plan.plan_files import load_plan
 from milepost.plan.tree import build_tree
 from milepost.run.score_plan import score_plan
 from milepost.store import ResultsFolder
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 from tests.engine.models import CONFIGS, VOCAB, random_requests
 from tests.engine.texts import Characters, asking, prompts
 

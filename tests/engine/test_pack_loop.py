@@ -14,7 +14,7 @@ from milepost.engine.accelerator import EMULATED_CARD, Accelerator
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.gpu_path import GpuPath
 from milepost.engine.packed import PackedEngine
-from milepost.types import Sequences
+from milepost.types.sequences import Sequences
 from tests.engine.emulated import Compiler, compiler
 from tests.engine.models import VOCAB, close, random_requests, tiny_model
 

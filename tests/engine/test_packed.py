@@ -18,7 +18,7 @@ from milepost.engine.packed import PackedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.trial import Trial
 from milepost.plan.sequences import longest, take
-from milepost.types import Sequences
+from milepost.types.sequences import Sequences
 from tests.engine.models import CONFIGS, SMALL, VOCAB, close, pack_up, random_requests, tiny_model
 
 FALLS_BACK = {"bloom", "falcon", "gpt_neo", "mamba2"}

@@ -12,7 +12,7 @@ from milepost.engine import EngineName, build_engine
 from milepost.engine.padded import PaddedEngine
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
-from milepost.types import Sequences
+from milepost.types.sequences import Sequences
 from tests.engine.models import CONFIGS, VOCAB, close, pack_up, random_requests, tiny_model
 
 

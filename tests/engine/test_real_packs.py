@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from milepost.engine.attention_gpu import FlexRunner
 from milepost.engine.packed import PackedEngine
-from milepost.types import Sequences
+from milepost.types.sequences import Sequences
 from tests.engine.emulated import Compiler, compiler
 
 pytestmark = pytest.mark.slow

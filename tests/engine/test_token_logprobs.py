@@ -10,7 +10,7 @@ from milepost.engine import EngineName, build_engine, build_generator
 from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.stopping import Stops
 from milepost.token_answers import TokenAnswer
-from milepost.types import Generation
+from milepost.types.generation import Generation
 from tests.engine.models import VOCAB, pack_up, random_requests, tiny_model
 from tests.engine.texts import Characters, asking, prompts
 

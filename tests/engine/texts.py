@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from milepost.types import Generation
+from milepost.types.generation import Generation
 from tests.engine.models import VOCAB
 
 SPECIAL = (0, 1, 2)

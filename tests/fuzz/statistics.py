@@ -14,7 +14,7 @@ from milepost.analysis.choice_values import doc_metrics
 from milepost.analysis.intervals import wilson
 from milepost.analysis.paired import Flips, holm, mcnemar, proportions_interval
 from milepost.tasks.lm_eval.stderr import standard_error
-from milepost.types import Choices
+from milepost.types.choices import Choices
 
 
 class Differs(AssertionError):

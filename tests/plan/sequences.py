@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from milepost.types import Sequences
+from milepost.types.sequences import Sequences
 
 
 def as_sequences(rows: list[tuple[list[int], int]]) -> Sequences:

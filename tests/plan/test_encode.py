@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from milepost.errors import TokenizerError
 from milepost.plan.encode import EncodedTask, encode
 from milepost.plan.string_encoder import StringEncoder
-from milepost.types import Request
+from milepost.types.requests import Request
 
 MAX_LENGTH = 16
 TEXT = st.text(alphabet="abcde '.\n\t é日", max_size=40)

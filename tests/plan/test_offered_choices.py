@@ -6,7 +6,8 @@ import numpy as np
 
 from milepost.plan.encode import EncodedTask
 from milepost.plan.offered_choices import choices_of, requests_of_choices
-from milepost.types import Offer, Sequences
+from milepost.types.choices import Offer
+from milepost.types.sequences import Sequences
 
 
 def test_each_choice_has_the_length_of_its_own_request() -> None:

@@ -16,7 +16,8 @@ from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.plan.plan_files import load_plan, save_plan
 from milepost.plan.shards import cut_into_shards, requests_of, shard_sequences
-from milepost.types import Request, Sequences
+from milepost.types.requests import Request
+from milepost.types.sequences import Sequences
 
 
 def make_encoded(docs: list[list[list[int]]]) -> tuple[EncodedTask, np.ndarray]:

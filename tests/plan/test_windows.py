@@ -9,7 +9,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from milepost.errors import TaskError
 from milepost.plan.windows import Window, cut, fixed, rolling, sliding, window_size
-from milepost.types import Windows
+from milepost.types.requests import Windows
 
 n_tokens = st.integers(1, 90)
 sizes = st.integers(2, 20)

@@ -19,7 +19,6 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
 GROUND = {
     "types",
-    "result_types",
     "errors",
     "language",
     "version",
@@ -39,7 +38,6 @@ GROUND = {
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "types": set(),
-    "result_types": {"types"},
     "errors": {"credentials", "language"},
     "credentials": set(),
     "language": set(),

@@ -12,7 +12,7 @@ from milepost.recorders.recording import Recording
 from milepost.store import open_folder
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 @dataclass

@@ -18,8 +18,8 @@ from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.comparison.tables import HOW_TO_READ, headline, models_table, p_value
 from milepost.report.formatting import printable_lines
 from milepost.report.terminal import print_blocks
-from milepost.result_types import ModelAnswers
-from milepost.types import LayerSparsity, Sparsity
+from milepost.types.answers import ModelAnswers
+from milepost.types.sparsity import LayerSparsity, Sparsity
 from tests.analysis.answered import group, model, perplexity, right
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m|`"

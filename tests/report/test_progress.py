@@ -14,7 +14,7 @@ from milepost.analysis.curves import curves
 from milepost.analysis.improvement import compare_all, curve_progress
 from milepost.analysis.training import TrainedCurve
 from milepost.report.progress import remark
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 from tests.analysis.made import accuracy, measurement, rising, write_results
 from tests.cli.called import milepost
 

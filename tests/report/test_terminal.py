@@ -15,7 +15,7 @@ from milepost.report.blocks import Block, Bullets, Chart, Details, Facts, Headin
 from milepost.report.scores import score_report
 from milepost.report.table import Cell, Column, Table, cells, columns
 from milepost.report.terminal import BETWEEN_COLUMNS, broken, columns_in_parts, print_blocks
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 from tests.analysis.made import measurement, mmlu
 
 

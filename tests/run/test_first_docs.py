@@ -19,7 +19,9 @@ from milepost.run.first_docs import check_run_time
 from milepost.run.progress import show_progress
 from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock, LongRunPolicy
-from milepost.types import Checkpoint, Generation, Sequences
+from milepost.types.checkpoints import Checkpoint
+from milepost.types.generation import Generation
+from milepost.types.sequences import Sequences
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_tasks
 

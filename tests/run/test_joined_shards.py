@@ -21,7 +21,7 @@ from milepost.store import atomic_files as files
 from milepost.store import open_folder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_together
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_tasks
 

@@ -17,7 +17,7 @@ from milepost.run import streaming
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.tasks.lm_eval.question_set import LmEvalTasks
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_task, write_tasks
 

@@ -10,7 +10,7 @@ import pytest
 from milepost.run import timing
 from milepost.run.progress import show_progress
 from milepost.run.timing import Clock
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 def checkpoint(step: int) -> Checkpoint:

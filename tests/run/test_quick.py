@@ -10,7 +10,7 @@ import pytest
 from milepost.api.evaluate import evaluate
 from milepost.run.config import QUICK_DOCS
 from milepost.run.quick import first_middle_last
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 from tests.run.own_tasks import ANIMALS, PLACES, write_task
 
 N_DOCS = 250

@@ -13,7 +13,7 @@ from milepost.run.series_names import claim_names, name_by_source
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.series import places_of_series
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 
 
 def found(root: Path | str, *names: str, name: str | None = None) -> Series:

@@ -12,7 +12,7 @@ from milepost.run.timing import Clock, format_duration
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.status import read_status
 from milepost.store.workers import Worker
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from tests.analysis.made import rising, write_results
 from tests.cli.called import milepost
 

@@ -12,7 +12,7 @@ from milepost.cache import cache_folder
 from milepost.errors import BucketError, CheckpointError, SourceError
 from milepost.sources import discover, discover_all, fetch, identify, is_fetched, tokenizer_location
 from milepost.sources.bucket import listing
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from milepost.watching.readiness import take_snapshot
 from tests.buckets.server import S3Server
 

@@ -15,7 +15,10 @@ from milepost.plan.plan import Plan, TaskPlan
 from milepost.run.target import Target
 from milepost.store import ResultsFolder
 from milepost.store.layout import RECORD_KINDS
-from milepost.types import Generation, Offer, Request, Sequences
+from milepost.types.choices import Offer
+from milepost.types.generation import Generation
+from milepost.types.requests import Request
+from milepost.types.sequences import Sequences
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = ResultsFolder(Path("results"))

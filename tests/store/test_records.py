@@ -24,7 +24,7 @@ from milepost.store.records import (
     read_record,
     write_record,
 )
-from milepost.types import MissingMetric
+from milepost.types.metrics import MissingMetric
 
 RUN = RunRecord(
     plan_id="p",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from milepost.store import ResultsFolder
 from milepost.store.sparsity import keep_sparsity, read_sparsity
-from milepost.types import LayerSparsity, Sparsity
+from milepost.types.sparsity import LayerSparsity, Sparsity
 
 LAYER = LayerSparsity(name="layers.0.up_proj.weight", shape=(8, 4), zeros=16, pattern="2:4")
 COUNTED = Sparsity(layers=(LAYER,), head=LAYER, n_parameters=64, n_zeros=16, bytes_on_disk=256)

@@ -27,7 +27,9 @@ from milepost.tasks.question_source import (
     TaskRequests,
 )
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Estimate, MissingMetric, PickCounts, Request
+from milepost.types.metrics import Estimate, MissingMetric
+from milepost.types.picks import PickCounts
+from milepost.types.requests import Request
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_task, write_tasks
 

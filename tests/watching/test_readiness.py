@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.types import Checkpoint, HubLocation
+from milepost.types.checkpoints import Checkpoint, HubLocation
 from milepost.watching.readiness import PATIENCE, Readiness
 
 SETTLE_S = 5.0

@@ -19,7 +19,7 @@ from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from milepost.watching import EndReason, WatchConfig, watch_run
 from milepost.watching.exec_command import ExecCommand
 from milepost.watching.waiting import Waiter

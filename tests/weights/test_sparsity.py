@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from milepost.types import Sparsity
+from milepost.types.sparsity import Sparsity
 from milepost.weights import read_checkpoint
 from milepost.weights.sparsity import measure_sparsity, zero_pattern
 from tests.weights.pruned import blocks, magnitude, n_of_m, prune

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from milepost.analysis.matching import common_docs, task_doc_values
 from milepost.analysis.verdicts import MetricDifference
-from milepost.result_types import ModelAnswers, TaskAnswers
+from milepost.types.answers import ModelAnswers, TaskAnswers
 
 
 class ChangedDoc(NamedTuple):

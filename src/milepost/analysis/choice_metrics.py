@@ -8,7 +8,9 @@ import numpy.typing as npt
 from milepost.analysis.calibration import calibration_error
 from milepost.analysis.choice_values import ChoiceTable, DocMetrics
 from milepost.analysis.pick_bias import pick_bias
-from milepost.types import Choices, Estimate, PickCounts
+from milepost.types.choices import Choices
+from milepost.types.metrics import Estimate
+from milepost.types.picks import PickCounts
 
 HIGHER_IS_BETTER: dict[str, bool | None] = {
     "acc": True,

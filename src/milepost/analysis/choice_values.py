@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from milepost.types import Choices
+from milepost.types.choices import Choices
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

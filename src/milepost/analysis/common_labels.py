@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
-from milepost.types import Asked, Measurement
+from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.types.metrics import Asked, Measurement
 from milepost.variants import variant_labels
 
 Measured = TypeVar("Measured", bound=Measurement)

@@ -16,8 +16,8 @@ from milepost.analysis.comparison_notes import comparison_notes
 from milepost.analysis.matching import DocPair, MatchedModels, Uncompared
 from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.analysis.verdicts import MetricDifference, Verdict, compare_family
-from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
-from milepost.types import Measurement
+from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.types.metrics import Measurement
 
 PER_WORD_OR_TOKEN = frozenset(
     {"word_perplexity", "perplexity", "token_perplexity", "guide_perplexity", "loss"}

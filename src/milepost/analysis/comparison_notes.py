@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from milepost.analysis.matching import CommonDocs, MatchedModels
-from milepost.result_types import ModelAnswers, TaskAnswers
+from milepost.types.answers import ModelAnswers, TaskAnswers
 
 
 def comparison_notes(

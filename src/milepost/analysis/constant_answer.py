@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis.choice_values import ChoiceTable, DocMetrics
-from milepost.types import Choices, PickCounts
+from milepost.types.choices import Choices
+from milepost.types.picks import PickCounts
 
 
 def count_picks(choices: Choices, docs: DocMetrics) -> PickCounts:

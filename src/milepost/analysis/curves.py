@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from milepost.analysis.row import Row
-from milepost.result_types import Visited
-from milepost.types import step_order
+from milepost.types.checkpoints import Visited, step_order
 
 MOST_MISSING = 0.25
 """A series with a larger share of missing steps is not taken for evenly spaced."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.doc_values import DocValues, identity, read_values
-from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
-from milepost.types import Measurement
+from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.types.metrics import Measurement
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milepost.types import PickCounts
+from milepost.types.picks import PickCounts
 
 
 @dataclass(frozen=True, slots=True)

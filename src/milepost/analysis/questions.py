@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from milepost.analysis.paired import mcnemar
-from milepost.result_types import PickHistory
+from milepost.types.histories import PickHistory
 
 if TYPE_CHECKING:
     import numpy as np

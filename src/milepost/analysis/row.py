@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from milepost.analysis.intervals import Member, group_interval, interval
-from milepost.types import Asked, Measurement
+from milepost.types.metrics import Asked, Measurement
 from milepost.variants import other_settings
 
 RECORD_KEYS = (

@@ -9,7 +9,7 @@ from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.errors import ResultsError
 from milepost.language import Phrase
 from milepost.name_matching import close_names, matches
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 Measured = TypeVar("Measured", bound=Measurement)
 """Measurements, or rows (which have intervals as well)."""

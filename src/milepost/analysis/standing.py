@@ -29,7 +29,7 @@ from milepost.analysis.metric_kinds import (
     is_ratio_scale,
 )
 from milepost.analysis.row import Row
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 if TYPE_CHECKING:
     from milepost.analysis.signal import Points, Rating

@@ -10,7 +10,8 @@ from milepost.analysis.agreement import Agreement, agreement
 from milepost.analysis.pick_bias import PickBias, pick_bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.analysis.standing import joined, points_of
-from milepost.types import Measurement, PickCounts, Picks
+from milepost.types.metrics import Measurement
+from milepost.types.picks import PickCounts, Picks
 
 CurveKey = tuple[str, str, str, str]
 """Series, task as it was asked, metric and filter."""

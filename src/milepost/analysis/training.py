@@ -11,8 +11,8 @@ from milepost.analysis.doc_values import DocValues, as_numbers, identity, is_mea
 from milepost.analysis.improvement import CurveProgress, compare_all, curve_progress, weighted
 from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.row import Row, members_of, rows
-from milepost.result_types import TaskDocs
-from milepost.types import Measurement
+from milepost.types.histories import TaskDocs
+from milepost.types.metrics import Measurement
 
 if TYPE_CHECKING:
     import numpy as np

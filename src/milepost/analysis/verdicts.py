@@ -10,7 +10,7 @@ from typing import Literal
 from milepost.analysis.intervals import Interval
 from milepost.analysis.matching import DocCount, DocPair
 from milepost.analysis.paired import ALPHA, Flips, Paired, compare_right, flips, holm, paired_means
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 Verdict = Literal["worse", "not distinguishable", "better", "different", "too few docs to tell"]
 """`different`: the metric has no direction. `too few docs to tell`: so few docs among so many tests could not

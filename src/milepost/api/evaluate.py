@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.api.results import Results
 from milepost.run.config import EvalConfig
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -14,16 +14,18 @@ from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError
 from milepost.language import Phrase
 from milepost.name_matching import matches
-from milepost.result_types import ModelAnswers
 from milepost.sources import Overrides, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
 from milepost.store.doc_records import read_answers
 from milepost.store.folder import is_results_folder
 from milepost.store.sparsity import keep_sparsity
+from milepost.types.answers import ModelAnswers
 
 if TYPE_CHECKING:
     from milepost.report.comparison.study import ReportedModel
-    from milepost.types import Checkpoint, Measurement, Sparsity
+    from milepost.types.checkpoints import Checkpoint
+    from milepost.types.metrics import Measurement
+    from milepost.types.sparsity import Sparsity
 
 logger = logging.getLogger("milepost.run")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from milepost.run.keyword_options import EvalOptions
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
-    from milepost.types import Checkpoint
+    from milepost.types.checkpoints import Checkpoint
     from milepost.watching import EndReason
 
 

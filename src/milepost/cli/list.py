@@ -16,7 +16,7 @@ from milepost.report.table import Cell, Table, cells, columns
 from milepost.safe_text import printable
 from milepost.sources import Overrides, Steps, discover_all, other_branches
 from milepost.store import ResultsIndex
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 
 MOST_BRANCHES = 12
 COLUMNS = columns(

@@ -23,9 +23,9 @@ from milepost.report.questions import (
     stats_report,
 )
 from milepost.report.table import grouped
-from milepost.result_types import PickHistory
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.pick_history import Question, read_histories, read_questions
+from milepost.types.histories import PickHistory
 
 Doc = tuple[PickHistory, Question]
 

@@ -15,7 +15,7 @@ from milepost.language import Phrase, _
 from milepost.report.notes import version_notes
 from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 results_argument = click.argument("results", type=Place())
 

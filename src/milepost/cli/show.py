@@ -26,7 +26,7 @@ from milepost.results.selection import select_all_rows, select_picks
 from milepost.results.training import read_training
 from milepost.store import ResultsIndex
 from milepost.store.provenance import read_provenance
-from milepost.types import Picks
+from milepost.types.picks import Picks
 
 
 @click.command()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from milepost.engine.optimizations import Optimizations
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 
 def build_engine(

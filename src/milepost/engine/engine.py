@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from milepost.types import Scores, Sequences
+    from milepost.types.sequences import Scores, Sequences
 
 EngineName = Literal["auto", "packed", "padded", "reference", "hf-continuous"]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from milepost.engine.engine import Engine
     from milepost.engine.generate.generator import Generator
-    from milepost.types import Generation, Scores, Sequences
+    from milepost.types.generation import Generation
+    from milepost.types.sequences import Scores, Sequences
 
 logger = logging.getLogger("milepost.engine")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator
     from milepost.engine.gpu_values import RunnerSettings
     from milepost.plan.joined_shards import JoinedPack
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

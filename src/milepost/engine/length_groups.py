@@ -13,7 +13,7 @@ import numpy as np
 from milepost.engine.engine import Engine, ShardwiseEngine
 from milepost.engine.reasons import join_reasons
 from milepost.plan.sequences import take
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 
 if TYPE_CHECKING:
     from milepost.engine.generate.generator import Generator

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milepost.errors import MilepostError
-from milepost.types import Scores
+from milepost.types.sequences import Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from milepost.engine.model_inputs import backwards
 from milepost.plan.tree import Tree
 
 if TYPE_CHECKING:
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from milepost.engine.gpu_path import GpuPath
     from milepost.engine.gpu_values import Context, Output
     from milepost.plan.joined_shards import JoinedPack
-    from milepost.types import Scores, Sequences
+    from milepost.types.sequences import Scores, Sequences
 
     Ints = npt.NDArray[np.int64]
 

@@ -38,7 +38,7 @@ from milepost.plan.sequences import longest
 
 if TYPE_CHECKING:
     from milepost.engine.attention_call import KeysAndValues
-    from milepost.types import Scores, Sequences
+    from milepost.types.sequences import Scores, Sequences
 
 
 EXPECTED_LONGEST = 1024

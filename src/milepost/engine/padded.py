@@ -23,7 +23,7 @@ from milepost.engine.reasons import join_reasons
 from milepost.engine.reference import ReferenceEngine
 from milepost.engine.trial import Trials, reason_from_positions
 from milepost.plan.sequences import take
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -17,12 +17,12 @@ from milepost.engine.engine import ShardwiseEngine
 from milepost.engine.model_inputs import check_tokens
 from milepost.engine.positions import reset_positions
 from milepost.engine.reasons import failure_reason
-from milepost.types import Scores
+from milepost.types.sequences import Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 logger = logging.getLogger("milepost.engine")
 

@@ -11,7 +11,7 @@ from milepost.plan.tree import build_tree
 if TYPE_CHECKING:
     from milepost.plan.tiles import Tiles
     from milepost.plan.tree import Tree
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
 TILE_TOKENS = 256
 KEPT_NODES = 16_000_000

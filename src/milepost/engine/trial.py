@@ -22,7 +22,7 @@ from milepost.engine.reasons import one_line
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
 from milepost.plan.sequences import longest, take
-from milepost.types import Scores, Sequences
+from milepost.types.sequences import Scores, Sequences
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -18,7 +18,8 @@ from milepost.errors import TaskError
 from milepost.language import Phrase
 from milepost.plan.string_encoder import Key, StringEncoder
 from milepost.plan.windows import rolling
-from milepost.types import Request, Sequences
+from milepost.types.requests import Request
+from milepost.types.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from milepost.plan.tree import Tree
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
     Ints = npt.NDArray[np.int64]
 

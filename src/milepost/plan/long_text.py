@@ -13,7 +13,7 @@ import numpy as np
 from milepost.plan.encode import EncodedTask, as_sequences
 from milepost.plan.string_encoder import StringEncoder
 from milepost.plan.windows import Window, cut
-from milepost.types import Request
+from milepost.types.requests import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.plan.encode import EncodedTask
-from milepost.types import Choices, Offer
+from milepost.types.choices import Choices, Offer
 
 
 def choices_of(offers: Sequence[Offer], encoded: EncodedTask, doc_ids: npt.NDArray[np.int64]) -> Choices:

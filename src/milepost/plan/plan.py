@@ -27,7 +27,10 @@ from milepost.plan.shards import (
     shard_work,
     without_tokenizer,
 )
-from milepost.types import Choices, Generation, Offer, Request, Sequences
+from milepost.types.choices import Choices, Offer
+from milepost.types.generation import Generation
+from milepost.types.requests import Request
+from milepost.types.sequences import Sequences
 
 if TYPE_CHECKING:
     import pyarrow as pa

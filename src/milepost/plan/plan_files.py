@@ -18,7 +18,9 @@ from milepost.arrow import as_array, read_mapped, read_parquet, write_mappable
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
-from milepost.types import CHOICE_COLUMNS, Choices, Generation, Sequences
+from milepost.types.choices import CHOICE_COLUMNS, Choices
+from milepost.types.generation import Generation
+from milepost.types.sequences import Sequences
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from milepost.types import Sequences
+from milepost.types.sequences import Sequences
 
 
 def take(sequences: Sequences, chosen: npt.NDArray[np.int64]) -> Sequences:

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.plan.encode import EncodedTask
-from milepost.types import Generation, Sequences
+from milepost.types.generation import Generation
+from milepost.types.sequences import Sequences
 
 DEFAULT_SHARD_TOKENS = 262_144
 """Seconds on a GPU, a quarter of an hour for a 135M model on one CPU core. Smaller shards share less: MMLU

@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.types import Sequences
+    from milepost.types.sequences import Sequences
 
     Ints = npt.NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from milepost.errors import TaskError
 from milepost.language import Phrase
-from milepost.types import Windows, usual_stride
+from milepost.types.requests import Windows, usual_stride
 
 USUAL_SIZE = 2048
 """The window of most published fixed-window perplexities."""

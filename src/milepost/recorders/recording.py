@@ -28,7 +28,8 @@ from milepost.store.leases import Leases
 from milepost.store.metrics_record import MetricRow
 from milepost.store.reading import read_checkpoints, read_metrics, read_plan
 from milepost.store.records import CheckpointRecord, PlanRecord
-from milepost.types import Checkpoint, Measurement
+from milepost.types.checkpoints import Checkpoint
+from milepost.types.metrics import Measurement
 
 logger = logging.getLogger("milepost.run")
 

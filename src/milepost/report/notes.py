@@ -8,7 +8,7 @@ from milepost.report.formatting import metric_name
 from milepost.report.table import grouped
 from milepost.safe_text import printable
 from milepost.store.records import CheckpointRecord
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 NAMED = 3
 """Names of one kind that are written out; of the rest, the number is given."""

@@ -9,7 +9,7 @@ from milepost.report.blocks import Block, Note
 from milepost.report.formatting import step_label
 from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
-from milepost.types import Picks
+from milepost.types.picks import Picks
 
 LEGEND = (
     "A, B, ...: % of docs whose pick stands first, second, ...; bits: entropy of these, 0 is always one; "

@@ -14,9 +14,9 @@ from milepost.language import Phrase
 from milepost.report.blocks import Block, Line, strong
 from milepost.report.formatting import decimals, printable_lines, step_label
 from milepost.report.table import Cell, Table, Tone, cells, columns
-from milepost.result_types import PickHistory
 from milepost.safe_text import printable
 from milepost.store.pick_history import Question
+from milepost.types.histories import PickHistory
 
 LEVELS = "▁▂▃▄▅▆▇█"
 SHOWN_CHARACTERS = 600

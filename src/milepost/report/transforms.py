@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from milepost.analysis.curves import checkpoints, missing_steps, with_gaps
 from milepost.analysis.row import Row
 from milepost.errors import ResultsError
-from milepost.result_types import Visited
+from milepost.types.checkpoints import Visited
 
 
 def together(rows: Sequence[Row]) -> list[Row]:

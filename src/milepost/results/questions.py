@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
-from milepost.result_types import PickHistory
 from milepost.store.doc_texts import DocTexts, read_doc_texts
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
 from milepost.store.pick_history import read_histories
+from milepost.types.histories import PickHistory
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,8 @@ from milepost.analysis.curves import with_gaps
 from milepost.analysis.selection import select, summary_rows
 from milepost.errors import ResultsError
 from milepost.store.index import EVERY, ResultsIndex, picks_of
-from milepost.types import Measurement, Picks
+from milepost.types.metrics import Measurement
+from milepost.types.picks import Picks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

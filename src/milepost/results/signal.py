@@ -8,7 +8,7 @@ from milepost.results.log_scale import on_log_scale
 from milepost.results.selection import Selection
 from milepost.store.doc_history import DocHistory
 from milepost.store.index import ResultsIndex, measurements_of, picks_of
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 
 def rate_tasks(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 class RunCallback(Protocol):

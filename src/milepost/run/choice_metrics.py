@@ -16,7 +16,8 @@ from milepost.plan.offered_choices import requests_of_choices
 from milepost.plan.plan import TaskPlan
 from milepost.store.metrics_record import ChoiceMetrics
 from milepost.store.picks import PICK_COLUMNS, write_picks
-from milepost.types import Estimate, PickCounts
+from milepost.types.metrics import Estimate
+from milepost.types.picks import PickCounts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.messages import shown
 from milepost.store.atomic_files import cannot_write
 from milepost.store.processes import this_process
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 
 if TYPE_CHECKING:
     from milepost.weights import Bases

@@ -10,7 +10,7 @@ from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.inference import Inference
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 def check_engine(config: EvalConfig, checkpoints: Sequence[Checkpoint], plans: Iterable[Plan]) -> None:

@@ -44,7 +44,7 @@ from milepost.store.folder import check_writable
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.tasks.registry import check_settings
-from milepost.types import Series
+from milepost.types.checkpoints import Series
 
 logger = logging.getLogger("milepost.run")
 

@@ -16,7 +16,7 @@ from milepost.run.outcome import Failure
 from milepost.run.progress import Progress
 from milepost.run.records import note_failure
 from milepost.store.leases import Leases
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 logger = logging.getLogger("milepost.run")
 

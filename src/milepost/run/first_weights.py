@@ -16,7 +16,7 @@ from milepost.sources import identify
 from milepost.sources.formats import SAFETENSORS
 from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from milepost.weights import HeldFiles

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from milepost.engine import Engine, Generator
     from milepost.engine.gpu_path import GpuPath
-    from milepost.types import Generation, Scores
+    from milepost.types.generation import Generation
+    from milepost.types.sequences import Scores
 
     Texts = list[list[str] | None]
 

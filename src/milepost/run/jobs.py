@@ -11,7 +11,7 @@ from milepost.plan.plan import Plan
 from milepost.run.target import PlannedShard, StoredMetrics, Target, plan_shards, work_by_task
 from milepost.store import ResultsFolder
 from milepost.store.records import CheckpointRecord, read_if_intact
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from milepost.run.config import EvalConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from milepost.types import MissingMetric
+from milepost.types.metrics import MissingMetric
 
 MOST = 3
 """Reasons that a message spells out, at most."""

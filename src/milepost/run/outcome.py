@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from milepost.store import ResultsFolder
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

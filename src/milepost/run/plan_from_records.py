@@ -19,7 +19,8 @@ from milepost.store.picks import read_choices
 from milepost.store.reading import read_plan
 from milepost.store.records import PlannedTask
 from milepost.store.tables import looks_whole, read_table, write_table
-from milepost.types import Generation, Sequences
+from milepost.types.generation import Generation
+from milepost.types.sequences import Sequences
 
 if TYPE_CHECKING:
     import numpy.typing as npt

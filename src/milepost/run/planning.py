@@ -22,7 +22,7 @@ from milepost.run.software_versions import can_compute_metrics, versions
 from milepost.tasks.question_source import ModelTraits, QuestionSet, TaskRequests
 from milepost.tasks.registry import check_settings, digest_of, load_sources
 from milepost.tasks.settings import TaskSettings
-from milepost.types import GenerationDefaults
+from milepost.types.generation import GenerationDefaults
 
 PLAN_FORMAT = 10
 

@@ -20,7 +20,7 @@ from milepost.run.plan_folder import read_saved_plan
 from milepost.run.planning import PlannedTasks, make_plan
 from milepost.run.series import PlanKey, PreparedSeries, prepare_series
 from milepost.run.series_cache import recall_series, remember_series
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 
 logger = logging.getLogger("milepost.run")
 

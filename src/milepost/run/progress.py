@@ -11,7 +11,7 @@ from milepost.run.signs_of_life import download_line, is_terminal
 from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock, format_duration, time_left
 from milepost.sources.hub.progress import downloads
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 class Display(Protocol):

@@ -14,7 +14,8 @@ from milepost.plan.string_encoder import StringEncoder
 from milepost.sources import discover
 from milepost.store import ResultsIndex
 from milepost.store.records import RunRecord
-from milepost.types import Generation, Request
+from milepost.types.generation import Generation
+from milepost.types.requests import Request
 
 if TYPE_CHECKING:
     from milepost.store.pick_history import Question

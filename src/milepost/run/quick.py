@@ -18,7 +18,7 @@ from milepost.run.target import plan_shards, work_by_task
 from milepost.run.timing import Clock
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import is_intact, read_json, write_json
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from milepost.store.records import (
     write_record,
 )
 from milepost.store.tables import copy_table, looks_whole
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 logger = logging.getLogger("milepost.run")
 

@@ -15,7 +15,8 @@ from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.sources import fetch, fetch_config
 from milepost.tasks.question_source import ModelTraits
-from milepost.types import Checkpoint, GenerationDefaults, Series, step_order
+from milepost.types.checkpoints import Checkpoint, Series, step_order
+from milepost.types.generation import GenerationDefaults
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

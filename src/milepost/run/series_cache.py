@@ -26,7 +26,8 @@ from milepost.sources.digests import sha256_of
 from milepost.sources.formats import BIN, SAFETENSORS
 from milepost.sources.local import find_config
 from milepost.sources.regular_files import too_large
-from milepost.types import Checkpoint, GenerationDefaults, Series
+from milepost.types.checkpoints import Checkpoint, Series
+from milepost.types.generation import GenerationDefaults
 from milepost.version import __version__
 
 _FORM = 2

@@ -21,7 +21,7 @@ from milepost.store import ResultsFolder
 from milepost.store.folder import is_results_folder
 from milepost.store.reading import read_checkpoints
 from milepost.store.series import HUB, claim, longer_name, places_of_series
-from milepost.types import Series
+from milepost.types.checkpoints import Series
 
 logger = logging.getLogger("milepost.run")
 

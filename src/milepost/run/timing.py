@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from milepost.language import _
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 LONG_S = 60.0
 """A shorter time left is not worth a line of its own."""

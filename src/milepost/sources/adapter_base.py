@@ -11,7 +11,7 @@ from milepost.sources.config_file import read_config_file
 from milepost.sources.fetch import fetch_config
 from milepost.sources.formats.peft.layout import ADAPTER_CONFIG
 from milepost.sources.messages import shown
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 HUB_SCHEME = "hf://"
 

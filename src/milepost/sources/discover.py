@@ -21,7 +21,7 @@ from milepost.sources.messages import listed, shown
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered, select
 from milepost.sources.steps import Steps
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 
 logger = logging.getLogger("milepost.sources")
 

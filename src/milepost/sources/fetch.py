@@ -17,7 +17,7 @@ from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
-from milepost.types import BucketLocation, Checkpoint, HubLocation
+from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")
 _TOKENIZER_PATTERNS = (*TOKENIZER_FILES, "*.tiktoken", CONFIG)

@@ -37,7 +37,7 @@ from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local import find_config, inspect_folder
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
-from milepost.types import BucketLocation, Checkpoint, HubLocation
+from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
 _NOT_THE_ADAPTER = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})

@@ -32,7 +32,7 @@ from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
 from milepost.sources.regular_files import irregular, is_hollow, read_regular, too_large
 from milepost.sources.trackers import last_finished
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
 _PLAIN_NAMES = ("checkpoint", "checkpoints")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from milepost.name_matching import close_or_first
-from milepost.types import step_order
+from milepost.types.checkpoints import step_order
 
 _STEP_WORD = re.compile(r"(?:step|iter|iteration|checkpoint|ckpt|chkpt)s?[-_=.]?([0-9]+)", re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]+")

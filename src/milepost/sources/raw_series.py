@@ -8,7 +8,7 @@ from milepost.errors import SourceError
 from milepost.language import Phrase
 from milepost.sources.messages import listed, shown
 from milepost.sources.steps import Steps
-from milepost.types import Checkpoint, step_order
+from milepost.types.checkpoints import Checkpoint, step_order
 
 
 @dataclass(frozen=True, slots=True)

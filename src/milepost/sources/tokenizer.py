@@ -16,7 +16,7 @@ from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, files_in
 from milepost.sources.links import leads_out
 from milepost.sources.messages import shown
-from milepost.types import BucketLocation, Checkpoint, HubLocation
+from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 TOKENIZER_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"
 _REPO_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?(?:@[^/@]+)?")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from milepost.result_types import TaskDocs
 from milepost.store import safe_paths as inside
 from milepost.store.columns import DocMetricsTable
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_table
+from milepost.types.histories import TaskDocs
 
 PICKED = {
     "acc": "right",

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
-from milepost.result_types import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics, measurements_of
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_rows, read_table
-from milepost.types import Measurement
+from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.types.metrics import Measurement
 
 if TYPE_CHECKING:
     import pyarrow as pa

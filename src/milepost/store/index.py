@@ -17,7 +17,6 @@ from typing import NamedTuple
 from milepost.buckets import as_path
 from milepost.errors import ResultsError
 from milepost.name_matching import matches
-from milepost.result_types import Visited
 from milepost.store import safe_paths as inside
 from milepost.store.asked import asked_of
 from milepost.store.atomic_files import damaged
@@ -26,7 +25,9 @@ from milepost.store.layout import model_of
 from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord
 from milepost.store.reading import place_in_series, visit_paths
 from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
-from milepost.types import Asked, Measurement, PickCounts, Picks
+from milepost.types.checkpoints import Visited
+from milepost.types.metrics import Asked, Measurement
+from milepost.types.picks import PickCounts, Picks
 from milepost.variants import variant_labels
 
 EVERY = ("*",)

@@ -10,11 +10,12 @@ from typing import Any, Literal, NamedTuple
 from milepost.errors import ResultsError
 from milepost.store.json_codec import decode, stored_as_list
 from milepost.store.records import CheckpointRecord, Json
-from milepost.types import AS_USUAL, Asked, Estimate, Measurement, MissingMetric, PickCounts
+from milepost.types.metrics import AS_USUAL, Asked, Estimate, Measurement, MissingMetric
+from milepost.types.picks import PickCounts
 
 
 class MetricRow(NamedTuple):
-    """A metric of a task or group; meanings as in `types.Measurement`."""
+    """A metric of a task or group; meanings as in `types.metrics.Measurement`."""
 
     task: str
     metric: str

@@ -11,13 +11,13 @@ from typing import Any
 from milepost.arrow import as_array
 from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first, matches
-from milepost.result_types import PickHistory
 from milepost.store.atomic_files import damaged as damaged_record
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_rows, read_table
 from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs
+from milepost.types.histories import PickHistory
 
 COLUMNS = ("pick", "right", "margin")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.arrow import as_array, as_column
 from milepost.store.tables import read_made, read_table, write_table
-from milepost.types import CHOICE_COLUMNS, Choices
+from milepost.types.choices import CHOICE_COLUMNS, Choices
 
 if TYPE_CHECKING:
     import numpy as np

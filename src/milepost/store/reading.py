@@ -8,7 +8,7 @@ from milepost.store import safe_paths as inside
 from milepost.store.folder import ResultsFolder
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord, read_record
-from milepost.types import step_order
+from milepost.types.checkpoints import step_order
 
 
 def read_runs(results: ResultsFolder) -> list[RunRecord]:

@@ -12,7 +12,7 @@ from milepost.errors import ResultsError
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
-from milepost.types import LayerSparsity, Sparsity
+from milepost.types.sparsity import LayerSparsity, Sparsity
 
 
 def keep_sparsity(results: ResultsFolder, model_id: str, counted: Sparsity) -> None:

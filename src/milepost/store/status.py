@@ -10,7 +10,7 @@ from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
 from milepost.store.records import CheckpointRecord, RunRecord
 from milepost.store.workers import WorkerRecord, live_workers
-from milepost.types import step_order
+from milepost.types.checkpoints import step_order
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from milepost.result_types import PickHistory, TextMetric
 from milepost.store.columns import DocMetricsTable
 from milepost.store.tables import read_table
+from milepost.types.histories import PickHistory, TextMetric
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from milepost.types import Estimate, Generation, GenerationDefaults, MissingMetric, Offer, PickCounts, Request
+from milepost.types.choices import Offer
+from milepost.types.generation import Generation, GenerationDefaults
+from milepost.types.metrics import Estimate, MissingMetric
+from milepost.types.picks import PickCounts
+from milepost.types.requests import Request
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -117,7 +121,7 @@ class Evaluation:
 
     rows: list[dict[str, Any]]
     """One per task or group, metric and filter, the headline metric of each first; the keys of
-    `types.Measurement` without the checkpoint's."""
+    `types.metrics.Measurement` without the checkpoint's."""
     docs: dict[str, DocMetrics]
     tables: dict[str, Any]
     """Parts of the source's own results file, such as lm_eval's `results`, `groups` and `configs`."""

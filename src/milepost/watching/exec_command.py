@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from milepost.store import ResultsFolder
     from milepost.store.leases import Leases
-    from milepost.types import Checkpoint
+    from milepost.types.checkpoints import Checkpoint
 
 logger = logging.getLogger("milepost.watching")
 

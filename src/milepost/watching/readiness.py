@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from milepost.sources.bucket.listing import snapshot_of
-from milepost.types import BucketLocation, Checkpoint, HubLocation
+from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 PATIENCE = 60
 """Number of settling times that a checkpoint waits for files that only the others have."""

@@ -18,7 +18,7 @@ from milepost.run.evaluation import check_run, evaluate_series, find_series
 from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
 from milepost.sources.adapter_base import HUB_SCHEME
-from milepost.types import Checkpoint, Series
+from milepost.types.checkpoints import Checkpoint, Series
 from milepost.watching.config import WatchConfig
 from milepost.watching.readiness import Readiness, Snapshot, take_snapshot
 from milepost.watching.waiting import Waiter

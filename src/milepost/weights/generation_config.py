@@ -12,7 +12,7 @@ from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.local import find_config
 from milepost.sources.messages import first_line, shown
-from milepost.types import GenerationDefaults
+from milepost.types.generation import GenerationDefaults
 
 FILE = "generation_config.json"
 OPTIONS = (

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import torch
 
-from milepost.types import LayerSparsity, Sparsity
+from milepost.types.sparsity import LayerSparsity, Sparsity
 from milepost.weights.checkpoint_weights import CheckpointWeights
 
 DENSE_BELOW = 0.005

@@ -13,7 +13,7 @@ from milepost.engine import EngineName, build_generator
 from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.selection import VerifiedGenerator
 from milepost.engine.generate.trial import GenerationTrial, probes_of
-from milepost.types import Generation
+from milepost.types.generation import Generation
 from tests.engine.dependent import CONFIGS, SWITCH, dependent_model
 from tests.engine.models import VOCAB, tiny_model
 from tests.engine.texts import CHARACTERS, SPECIAL, Characters, asking

@@ -17,7 +17,7 @@ from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.selection import VerifiedGenerator
 from milepost.engine.optimizations import GENERATION, Optimizations
 from milepost.errors import MilepostError
-from milepost.types import Generation
+from milepost.types.generation import Generation
 from tests.engine.models import CONFIGS, VOCAB, tiny_model
 from tests.engine.texts import CHARACTERS, Characters, asking, prompts
 

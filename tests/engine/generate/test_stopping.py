@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from milepost.engine.generate.stopping import Stops
-from milepost.types import Generation
+from milepost.types.generation import Generation
 
 LINES = [
     "naïve café Ünïcödé 日本語 한국어 ΑΒΓ 12345",

@@ -12,7 +12,7 @@ import vl_convert
 from milepost.report.charts.comparison import comparison_chart
 from milepost.report.comparison.study import ReportedModel, Study, make_study
 from milepost.report.vega import vegalite_version
-from milepost.result_types import ModelAnswers, TaskAnswers
+from milepost.types.answers import ModelAnswers, TaskAnswers
 from tests.analysis.answered import model, perplexity, right, task
 
 ROLES = ("original", "pruned", "pruned_2", "pruned_3")

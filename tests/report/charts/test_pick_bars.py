@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from milepost.report.charts.pick_bars import pick_bars
-from milepost.types import PickCounts, Picks
+from milepost.types.picks import PickCounts, Picks
 
 LETTERS = PickCounts(
     n=10,

@@ -17,7 +17,8 @@ from milepost.tasks.lm_eval.metrics import compute_metrics
 from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.question_source import Responses, TaskRequests
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Choices, Sequences
+from milepost.types.choices import Choices
+from milepost.types.sequences import Sequences
 from tests.run.own_tasks import write_task
 
 QUESTION = {"doc_to_text": "{{q}}", "doc_to_choice": "options", "doc_to_target": "label"}

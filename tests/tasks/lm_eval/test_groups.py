@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from milepost.tasks.lm_eval.groups import group_metrics, group_picks
-from milepost.types import Estimate, PickCounts
+from milepost.types.metrics import Estimate
+from milepost.types.picks import PickCounts
 
 FIGURES = {
     "small": {"ece": Estimate(0.2, 0.05, 10, None), "prob_right": Estimate(0.5, 0.1, 10, 0.25)},

@@ -16,7 +16,7 @@ from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.metrics import compute_metrics
 from milepost.tasks.question_source import Evaluation, Responses
 from milepost.tasks.settings import TaskSettings
-from milepost.types import MissingMetric
+from milepost.types.metrics import MissingMetric
 from tests.run.own_tasks import write_task
 
 DOCS: list[dict[str, Any]] = [

@@ -18,7 +18,7 @@ from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 from milepost.tasks.question_source import Evaluation, Responses, TaskRequests
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Request
+from milepost.types.requests import Request
 
 TASKS = (
     "mmlu_humanities",

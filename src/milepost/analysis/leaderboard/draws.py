@@ -14,7 +14,7 @@ from milepost.analysis.doc_values import DocValues
 from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.analysis.matching import task_doc_values
 from milepost.analysis.mean_test import FEWEST_DOCS
-from milepost.result_types import ModelAnswers, TaskAnswers
+from milepost.types.answers import ModelAnswers, TaskAnswers
 
 if TYPE_CHECKING:
     import numpy as np

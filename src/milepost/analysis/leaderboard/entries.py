@@ -18,7 +18,7 @@ from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
 from milepost.language import Phrase
 from milepost.name_matching import close_or_first, matches
-from milepost.types import step_order
+from milepost.types.checkpoints import step_order
 
 At = Literal["best", "last"] | int
 """The checkpoint of a run: its best, its last, or the one at a step."""

@@ -10,8 +10,8 @@ from milepost.analysis.intervals import interval
 from milepost.analysis.perplexity.chain import Gap, Sizes, gaps
 from milepost.analysis.perplexity.sums import Sums
 from milepost.analysis.perplexity.tasks import BOS, FIXED, STRIDED, lm_eval_task, tasks_of
-from milepost.result_types import ModelAnswers
-from milepost.types import usual_stride
+from milepost.types.answers import ModelAnswers
+from milepost.types.requests import usual_stride
 
 _REPORTED = (
     ("fixed", FIXED, "token_perplexity", "token"),

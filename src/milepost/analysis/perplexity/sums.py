@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from milepost.analysis.perplexity.tasks import DOCUMENTS
-from milepost.result_types import ModelAnswers
+from milepost.types.answers import ModelAnswers
 
 
 class Sums:

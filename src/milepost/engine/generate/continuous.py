@@ -20,7 +20,7 @@ from milepost.errors import MilepostError
 if TYPE_CHECKING:
     from milepost.engine.generate.generator import Prompts, Texts
     from milepost.engine.generate.stopping import TextCodec
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 PAGE_TOKENS = {"cpu": 64, "cuda": 256}
 MAX_ROWS = {"cpu": 16, "cuda": 256}

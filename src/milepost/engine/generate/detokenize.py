@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from milepost.engine.generate.generator import Prompts, Texts
     from milepost.engine.generate.stopping import TextCodec
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 IsFinished = Callable[[Sequence[int]], bool]
 """True if a text ends with the last of these tokens."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
     Prompts = Sequence[npt.NDArray[np.int32]]
     Texts = list[list[str] | None]

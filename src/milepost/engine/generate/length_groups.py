@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 
 class LengthGroupedGenerator(LengthGroups[Generator]):

@@ -15,7 +15,7 @@ import torch
 from transformers.generation import logits_process
 
 from milepost.engine.generate.sampling_support import effective_options
-from milepost.types import Generation
+from milepost.types.generation import Generation
 
 if TYPE_CHECKING:
     import numpy.typing as npt

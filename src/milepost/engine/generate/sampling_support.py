@@ -6,7 +6,7 @@ Milepost's own generators support every option that a task can set.
 from __future__ import annotations
 
 from milepost.errors import MilepostError
-from milepost.types import Generation
+from milepost.types.generation import Generation
 
 NEUTRAL: dict[str, tuple[float, ...]] = {
     "repetition_penalty": (1.0,), "no_repeat_ngram_size": (0,), "top_k": (0,), "top_p": (1.0,),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from milepost.engine.generate.generator import Prompts, Texts
     from milepost.engine.generate.stopping import TextCodec
     from milepost.engine.optimizations import Optimizations
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 
 @dataclass(frozen=True, slots=True)

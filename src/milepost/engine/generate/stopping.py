@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from milepost.types import Generation
+from milepost.types.generation import Generation
 
 EXTRA_TOKENS = 2
 """lm_eval decodes so many tokens more than a stop string has."""

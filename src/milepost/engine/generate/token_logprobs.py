@@ -12,7 +12,7 @@ from milepost.engine.generate.sampler import Sampler
 from milepost.token_answers import TokenAnswer
 
 if TYPE_CHECKING:
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 
 class TokenLogprobs:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from milepost.engine.generate.generator import Prompts
     from milepost.engine.generate.stopping import TextCodec
-    from milepost.types import Generation
+    from milepost.types.generation import Generation
 
 TRIAL_TOKENS = 4
 COMPARED_TOKENS = 8

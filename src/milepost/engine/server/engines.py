@@ -17,12 +17,13 @@ from milepost.engine.engine import ShardwiseEngine
 from milepost.engine.generate.sampling_support import OPTIONS, check_sampling_options
 from milepost.engine.server.client import RefusedError, ServerClient
 from milepost.errors import MilepostError
-from milepost.types import Scores
+from milepost.types.sequences import Scores
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from milepost.types import Generation, Sequences
+    from milepost.types.generation import Generation
+    from milepost.types.sequences import Sequences
 
 Logprobs = list[tuple[float, bool]]
 """Log-probability in nats of each token but the first, and whether no token is more likely."""

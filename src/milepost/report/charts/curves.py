@@ -19,7 +19,7 @@ from milepost.report.formatting import metric_heading, plus_minus, wrapped
 from milepost.report.notes import listed
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
-from milepost.types import Picks
+from milepost.types.picks import Picks
 
 NO_CURVE = "one checkpoint: no curve"
 

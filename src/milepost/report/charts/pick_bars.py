@@ -11,7 +11,7 @@ from milepost.analysis.pick_bias import length_names, pick_bias, position_name
 from milepost.report.charts.curves import heading, name_of
 from milepost.report.charts.theme import LIGHT
 from milepost.safe_text import printable
-from milepost.types import Picks
+from milepost.types.picks import Picks
 
 RIGHT = "right"
 """The first bar: how the right answers are spread. What a model that knows them all would pick."""

@@ -9,9 +9,9 @@ from typing import Any
 from milepost.analysis.changed_docs import ChangedDoc, changed_docs, tasks_behind
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number, printable_lines
-from milepost.result_types import ModelAnswers
 from milepost.safe_text import printable
 from milepost.store.doc_records import DocAnswer, read_doc_answers
+from milepost.types.answers import ModelAnswers
 
 LONGEST_QUESTION = 600
 """Characters; the end of a prompt is shown, which is the question itself."""

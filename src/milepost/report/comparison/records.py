@@ -11,7 +11,7 @@ from milepost.analysis.paired import ALPHA
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.comparison.examples import Examples
 from milepost.report.comparison.study import ReportedModel, Study, Variant
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 
 PERPLEXITIES = (
     "token_perplexity",

@@ -10,9 +10,9 @@ from milepost.analysis.comparison import Comparison, compare_models
 from milepost.errors import ResultsError
 from milepost.report.comparison.examples import Examples, find_examples
 from milepost.report.formatting import model_name
-from milepost.result_types import ModelAnswers
 from milepost.store.index import NewestRun
-from milepost.types import Sparsity
+from milepost.types.answers import ModelAnswers
+from milepost.types.sparsity import Sparsity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

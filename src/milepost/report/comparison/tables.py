@@ -13,7 +13,7 @@ from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.formatting import NOT_MEASURED, metric_heading, number, signed
 from milepost.report.table import VERDICT_TONES, Cell, CellRow, Column, Table, Tone, cells, columns
 from milepost.safe_text import printable
-from milepost.types import Sparsity
+from milepost.types.sparsity import Sparsity
 
 COLUMNS = columns(
     "task", "verdict", "metric", "original", "other", "difference [95 %]", "docs", "lost / gained",

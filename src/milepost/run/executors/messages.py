@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import MilepostError
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

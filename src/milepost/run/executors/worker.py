@@ -49,7 +49,7 @@ from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 Tell = Callable[[Event], None]
 

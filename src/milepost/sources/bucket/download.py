@@ -19,7 +19,7 @@ from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_o
 from milepost.cache import cache_folder
 from milepost.errors import BucketError, CheckpointError
 from milepost.sources.messages import shown
-from milepost.types import BucketLocation
+from milepost.types.checkpoints import BucketLocation
 
 PART_BYTES = 16 << 20
 THREADS = 4

@@ -17,7 +17,7 @@ from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.formats import format_named
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
-from milepost.types import BucketLocation, Checkpoint
+from milepost.types.checkpoints import BucketLocation, Checkpoint
 
 
 def fetch_all(checkpoint: Checkpoint, location: BucketLocation) -> Path:

@@ -20,7 +20,7 @@ from milepost.sources.names import names_a_step, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")
 _PLAIN_NAMES = ("checkpoint", "checkpoints")

@@ -12,7 +12,7 @@ from milepost.sources.formats import Contents, Layout, format_named
 from milepost.sources.formats.format import CONFIG, Unreadable
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.regular_files import read_regular
-from milepost.types import BucketLocation
+from milepost.types.checkpoints import BucketLocation
 
 
 def bucket_layout(

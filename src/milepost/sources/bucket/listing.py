@@ -12,7 +12,7 @@ from milepost.buckets import BucketPath, StoredObject, as_path, bucket_of
 from milepost.errors import CheckpointError
 from milepost.sources.folder_inspection import is_read
 from milepost.sources.messages import shown
-from milepost.types import BucketLocation
+from milepost.types.checkpoints import BucketLocation
 
 MOST_OBJECTS = 200_000
 _listed: dict[BucketLocation, FolderListing] = {}

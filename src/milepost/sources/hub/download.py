@@ -19,7 +19,7 @@ from milepost.sources.hub.progress import Transfer, counting
 from milepost.sources.hub.repair import damaged_files, drop
 from milepost.sources.hub.requests import ask_hub, is_offline
 from milepost.sources.messages import shown
-from milepost.types import HubLocation
+from milepost.types.checkpoints import HubLocation
 
 logger = logging.getLogger("milepost.sources")
 

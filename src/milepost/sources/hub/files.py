@@ -13,7 +13,7 @@ from milepost.sources.hub.bounds import HINT, HubMisbehaves, bounded
 from milepost.sources.hub.listing_cache import HubFile, recall_listing, remember_listing
 from milepost.sources.hub.name_checks import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub.requests import ask_hub, is_offline
-from milepost.types import HubLocation
+from milepost.types.checkpoints import HubLocation
 
 _MOST_FILES = 200_000
 _SHA256_DIGITS = 64

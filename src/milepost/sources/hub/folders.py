@@ -18,7 +18,7 @@ from milepost.sources.hub.download import Download, make_local
 from milepost.sources.hub.files import files_in, list_files
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.regular_files import read_regular
-from milepost.types import HubLocation
+from milepost.types.checkpoints import HubLocation
 
 
 def hub_layout(location: HubLocation, overrides: Overrides = NO_OVERRIDES) -> Layout | None:

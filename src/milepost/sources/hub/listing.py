@@ -27,7 +27,7 @@ from milepost.sources.names import names_a_step, nearest, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
-from milepost.types import Checkpoint, HubLocation, Series
+from milepost.types.checkpoints import Checkpoint, HubLocation, Series
 
 _LISTING_THREADS = 8
 

@@ -24,7 +24,7 @@ from milepost.tasks.question_source import (
     PlannedDocs,
     Responses,
 )
-from milepost.types import MissingMetric
+from milepost.types.metrics import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
 

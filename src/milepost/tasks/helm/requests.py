@@ -19,7 +19,8 @@ from milepost.errors import TaskError
 from milepost.tasks.helm.answers import HelmClient
 from milepost.tasks.helm.states import Adapted, dump_instance, dump_states
 from milepost.tasks.question_source import DocRecord, TaskRequests
-from milepost.types import Generation, GenerationDefaults, Request
+from milepost.types.generation import Generation, GenerationDefaults
+from milepost.types.requests import Request
 
 GREEDY_TEMPERATURE = 1e-7
 """HELM's client divides the logits by it where a request has temperature 0."""

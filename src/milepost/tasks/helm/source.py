@@ -19,7 +19,8 @@ from milepost.tasks.question_source import (
     Responses,
     TaskRequests,
 )
-from milepost.types import Estimate, PickCounts
+from milepost.types.metrics import Estimate
+from milepost.types.picks import PickCounts
 
 if TYPE_CHECKING:
     from milepost.tasks.helm.entries import Entry

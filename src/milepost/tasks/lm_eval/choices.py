@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from lm_eval.api.task import ConfigurableTask, Task
 
-from milepost.types import Offer
+from milepost.types.choices import Offer
 
 
 def offers_choices(task: Task) -> bool:

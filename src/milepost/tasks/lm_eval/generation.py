@@ -15,7 +15,7 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from milepost.errors import MilepostError, TaskError
-from milepost.types import Generation, GenerationDefaults
+from milepost.types.generation import Generation, GenerationDefaults
 
 DEFAULT_MAX_NEW_TOKENS = 256
 """lm_eval's `HFLM.max_gen_toks`."""

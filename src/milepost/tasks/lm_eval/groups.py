@@ -13,7 +13,8 @@ from lm_eval.api.group import Group
 from lm_eval.api.metrics import aggregate_subtask_metrics, pooled_sample_stderr, unweighted_mean_stderr
 
 from milepost.tasks.lm_eval.loading import LoadedTasks
-from milepost.types import Estimate, PickCounts
+from milepost.types.metrics import Estimate
+from milepost.types.picks import PickCounts
 
 Number = TypeVar("Number", int, float)
 

@@ -22,7 +22,7 @@ from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect
 from milepost.safe_text import blanked
 from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.perplexity.counting import NOT_A_NUMBER
-from milepost.types import MissingMetric
+from milepost.types.metrics import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
 

@@ -27,7 +27,7 @@ from milepost.tasks.lm_eval.shortcuts import compiled_templates
 from milepost.tasks.lm_eval.squad import is_squad, metric_loaded_once
 from milepost.tasks.lm_eval.stderr import standard_error
 from milepost.tasks.question_source import DocMetrics, Evaluation, Responses
-from milepost.types import MissingMetric
+from milepost.types.metrics import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
 

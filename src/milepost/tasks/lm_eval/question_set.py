@@ -22,7 +22,8 @@ from milepost.tasks.question_source import (
     TaskRequests,
 )
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Estimate, PickCounts
+from milepost.types.metrics import Estimate
+from milepost.types.picks import PickCounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.shortcuts import compiled_templates
 from milepost.tasks.question_source import ChatTemplate, DocRecord, TaskRequests
 from milepost.tasks.settings import TaskSettings
-from milepost.types import Generation, Offer, Request, Windows
+from milepost.types.choices import Offer
+from milepost.types.generation import Generation
+from milepost.types.requests import Request, Windows
 
 logger = logging.getLogger("milepost.tasks")
 

@@ -18,7 +18,7 @@ from milepost.report.transforms import by_tokens
 from milepost.results import Selection, select_rows
 from milepost.results.baselines import read_baselines
 from milepost.safe_text import printable
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import BadQuery, Query
 

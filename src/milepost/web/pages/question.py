@@ -12,9 +12,9 @@ from milepost.report.blocks import Block, Chart, Choice, Details, Links, Questio
 from milepost.report.formatting import NOT_MEASURED, decimals, printable_lines, step_label
 from milepost.report.questions import question_record
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns
-from milepost.result_types import PickHistory
 from milepost.safe_text import printable
 from milepost.store import pick_history as store
+from milepost.types.histories import PickHistory
 from milepost.web.damage import damage_lines
 from milepost.web.page import NotThere, Page, PageKind, Parameter, View
 from milepost.web.pages.questions import address_of

@@ -14,11 +14,11 @@ from milepost.report.blocks import Block, Controls, Field, Links, Note, Option
 from milepost.report.formatting import NOT_MEASURED, decimals
 from milepost.report.questions import question_record
 from milepost.report.table import Cell, CellRow, Table, cells, columns
-from milepost.result_types import PickHistory
 from milepost.results.questions import Histories
 from milepost.safe_text import blanked, printable
 from milepost.store.index import TaskMetrics
 from milepost.store.pick_history import Question, read_questions
+from milepost.types.histories import PickHistory
 from milepost.web.damage import damage_lines, places
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query

@@ -30,7 +30,7 @@ from milepost.report.table import grouped
 from milepost.results import Selection
 from milepost.results.signal import rate_tasks
 from milepost.safe_text import printable
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
 

@@ -11,7 +11,7 @@ from milepost.report.blocks import Block, Controls, Field, Note, Option
 from milepost.report.figures import heat_figure
 from milepost.results import Selection, select_rows
 from milepost.safe_text import printable
-from milepost.types import Measurement
+from milepost.types.metrics import Measurement
 from milepost.web.page import NotThere, Page, PageKind, Parameter, View
 from milepost.web.query import Query
 

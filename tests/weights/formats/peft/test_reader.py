@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from milepost.sources import Overrides, discover, fetch, identify, tokenizer_location
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from milepost.weights import Bases, LiveModel, read_checkpoint
 from tests.sources.folders import refusal_of
 from tests.weights.hostile import Command

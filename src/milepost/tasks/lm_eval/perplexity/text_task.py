@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.perplexity.texts import C4_WINDOWS, check_text, form_of, one_doc, read_text
-from milepost.types import Windows, usual_stride
+from milepost.types.requests import Windows, usual_stride
 
 DEFAULT_TEXT = "wikitext2"
 

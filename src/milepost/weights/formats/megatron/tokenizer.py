@@ -22,7 +22,7 @@ from milepost.sources.formats.megatron.metadata import Settings, read_settings
 from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import read_regular
 from milepost.sources.tokenizer import TOKENIZER_HINT
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from milepost.weights.tokenizer import load_tokenizer
 
 _MAX_BYTES = 100 * 2**20

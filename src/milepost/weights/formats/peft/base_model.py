@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from milepost.sources import fetch, identify
-from milepost.types import Checkpoint
+from milepost.types.checkpoints import Checkpoint
 from milepost.weights.adapter import Base
 from milepost.weights.checkpoint import read_checkpoint
 from milepost.weights.checkpoint_weights import CheckpointWeights

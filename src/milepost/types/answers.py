@@ -1,20 +1,13 @@
-"""Plain data types of results: values of docs, picks through training, visited checkpoints.
-
-The store reads them from a results folder, and `analysis` computes on them.
-"""
+"""The answers of a model to tasks, doc by doc, as the store reads them and `analysis` compares them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from milepost.types import Measurement
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from milepost.types.metrics import Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,58 +79,3 @@ class ModelAnswers:
         """All metrics, groups before tasks."""
         parts: list[GroupAnswers | TaskAnswers] = [*self.groups.values(), *self.tasks.values()]
         return [measured for part in parts for measured in part.measurements]
-
-
-class TaskDocs(NamedTuple):
-    """The docs' values of one task at S checkpoints."""
-
-    values: list[Any]
-    """[S] of [D]: an array of numbers, or a list of the values that lm_eval aggregates; None for docs that do
-    not count."""
-    weight: float
-    """Weight of each doc in its group; 1 for a task alone."""
-
-
-class TextMetric(NamedTuple):
-    """The metric by which texts that a model wrote count as right."""
-
-    metric: str
-    filter: str
-    files: tuple[Path, ...]
-    """[S] tables with the metric and the text of each doc, by checkpoint."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PickHistory:
-    """The picks of one task over a series, or the texts written: S checkpoints by step, D docs."""
-
-    series: str
-    task: str
-    """As it was asked: the name, with the variant where there are several."""
-    docs_id: str
-    """Name of the records of its docs and choices."""
-    checkpoints: tuple[str, ...]
-    """[S] names."""
-    steps: tuple[int | None, ...]
-    """[S] steps."""
-    doc_id: npt.NDArray[np.int64]
-    """[D] positions in the evaluation split."""
-    pick: npt.NDArray[np.int16]
-    """[S, D] position of the choice with the highest log-likelihood; -1 for a text."""
-    right: npt.NDArray[np.bool_]
-    """[S, D] True if that choice, or the text, is right."""
-    margin: npt.NDArray[np.float32]
-    """[S, D] log-likelihood of the best right choice minus the best wrong one, nats; of a text the value of
-    its metric."""
-    scores: tuple[tuple[Path, ...], ...] = ()
-    """[S] files with the log-likelihoods of all requests, in order."""
-    text: TextMetric | None = None
-    """None where the task offers choices."""
-
-
-class Visited(NamedTuple):
-    """A checkpoint that a run has visited, whether or not it has metrics."""
-
-    series: str
-    checkpoint: str
-    step: int | None
