@@ -10,7 +10,7 @@ import pytest
 
 from milepost.buckets import as_path
 from milepost.errors import BucketError, ResultsError
-from milepost.store import ResultsFolder, open_folder
+from milepost.store import ResultsFolder, file_state, listing, open_folder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import _sealed, create_json, read_json, write_json
 from milepost.store.bucket_files import files_of
@@ -107,7 +107,7 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(results: ResultsFol
         with leases.hold("unit") as ours, leases.hold("unit") as again:
             assert ours
             assert not again
-        assert inside.names(results.leases_folder) == []
+        assert listing.names(results.leases_folder) == []
         inside.create_with(results.leases_folder / "left.1", b"00000000-1-1")  # of a machine that is gone
         now = iter(range(0, 10_000, 100))
         leases.watch._clock = lambda: float(next(now))
@@ -117,16 +117,16 @@ def test_a_lease_is_held_by_one_and_taken_over_from_the_dead(results: ResultsFol
             assert second
         assert [one.process for one in live_workers(results)] == [worker.process]
         sweep(results)
-    assert inside.names(results.workers_folder) == []
+    assert listing.names(results.workers_folder) == []
 
 
 def test_a_sign_of_life_is_seen(results: ResultsFolder) -> None:
     path = results.worker_path("one")
     inside.write(path, b"{}")
-    before = inside.state_of(path)
+    before = file_state.state_of(path)
     inside.touch(path)
-    assert inside.state_of(path).modified >= before.modified
-    assert abs(inside.clock(results.workers_folder) - before.modified) < 60
+    assert file_state.state_of(path).modified >= before.modified
+    assert abs(file_state.clock(results.workers_folder) - before.modified) < 60
 
 
 def _take(address: str, environment: dict[str, str], unit: str, ours: multiprocessing.Queue[bool]) -> None:
@@ -137,7 +137,7 @@ def _take(address: str, environment: dict[str, str], unit: str, ours: multiproce
     with Worker(results, {}) as worker, Leases(results, worker).hold(unit) as is_ours:
         ours.put(is_ours)
         if is_ours:
-            while inside.names(results.folder_of("runs")) == []:
+            while listing.names(results.folder_of("runs")) == []:
                 pass  # until the others have tried
 
 

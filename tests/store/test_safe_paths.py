@@ -14,7 +14,7 @@ import pytest
 from milepost.errors import ResultsError
 from milepost.report.lm_eval_files import export_lm_eval
 from milepost.run.journal import Journal
-from milepost.store import ResultsFolder, open_folder
+from milepost.store import ResultsFolder, confinement, listing, open_folder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import is_intact, read_json, write_atomically, write_json
 from milepost.store.cleanup import sweep
@@ -140,7 +140,7 @@ def test_repair_and_sweep_remove_links_and_nothing_behind_them(results: ResultsF
     repair(found)
     assert content(outside) == before
     assert verify(results.path).is_sound
-    assert not [path for path in inside.walk(results.path) if path.is_symlink()]
+    assert not [path for path in listing.walk(results.path) if path.is_symlink()]
 
 
 def test_links_that_stay_inside_are_followed(results: ResultsFolder) -> None:
@@ -181,7 +181,7 @@ def test_no_name_of_a_task_checkpoint_or_series_leads_elsewhere(name: str, resul
         assert "/" not in part
         assert part not in ("", ".", "..")
         assert len(part.encode()) < 220
-    inside.check(results.log_folder(name, name))
+    confinement.check(results.log_folder(name, name))
 
 
 def test_harmless_names_of_tasks_stay_as_lm_eval_writes_them() -> None:
@@ -193,7 +193,7 @@ def test_exports_go_nowhere_else(results: ResultsFolder, tmp_path: Path, outside
     out = tmp_path / "out"
     out.mkdir()
     (out / "step-1").symlink_to(outside)
-    inside.confine(out)
+    confinement.confine(out)
     with pytest.raises(ResultsError, match="link out"):
         write_atomically(out / "step-1" / "samples.jsonl", b"")
     assert export_lm_eval.__module__ == "milepost.report.lm_eval_files"

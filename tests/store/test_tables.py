@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from milepost.errors import ResultsError
-from milepost.store import safe_paths as inside
+from milepost.store import confinement
 from milepost.store.tables import copy_table, read_table, write_table
 
 TABLE = pa.table({"doc_id": [0, 1], "doc": ["a", "b"]})
 
 
 def test_a_record_kept_elsewhere_is_copied_to_its_place(tmp_path: Path) -> None:
-    inside.confine(tmp_path)
+    confinement.confine(tmp_path)
     kept, place = tmp_path / "kept.parquet", tmp_path / "store" / "docs" / "one.parquet"
     write_table(kept, TABLE, name="docs/one")
     assert copy_table(kept, place)
@@ -26,7 +26,7 @@ def test_a_record_kept_elsewhere_is_copied_to_its_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["missing", "another record", "no record", "damaged", "cut"])
 def test_what_is_not_the_record_is_not_copied(tmp_path: Path, case: str) -> None:
-    inside.confine(tmp_path)
+    confinement.confine(tmp_path)
     kept, place = tmp_path / "kept.parquet", tmp_path / "store" / "docs" / "one.parquet"
     if case == "no record":
         pq.write_table(TABLE, kept)
@@ -43,7 +43,7 @@ def test_what_is_not_the_record_is_not_copied(tmp_path: Path, case: str) -> None
 
 
 def test_a_record_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
-    inside.confine(tmp_path)
+    confinement.confine(tmp_path)
     place = tmp_path / "store" / "docs" / "one.parquet"
     write_table(place, TABLE, name="docs/two")
     with pytest.raises(ResultsError, match="the record docs/two"):

@@ -113,15 +113,14 @@ def _write_sample_files(outcome: Outcome, config: EvalConfig) -> None:
     """
     from milepost.api.helm_files import export_helm
     from milepost.report.lm_eval_files import export_lm_eval
-    from milepost.store import ResultsIndex
-    from milepost.store import safe_paths as inside
+    from milepost.store import ResultsIndex, listing
 
     index = ResultsIndex(outcome.results)
     wanted = {(c.series, c.name) for c in outcome.scored}
     wanted |= {
         (c.series, c.name)
         for c in outcome.reused
-        if not inside.files(index.folder.log_folder(c.series, c.name), "results_*.json")
+        if not listing.files(index.folder.log_folder(c.series, c.name), "results_*.json")
     }
     lacking = {(failure.checkpoint.series, failure.checkpoint.name) for failure in outcome.failed}
     if lacking:  # a checkpoint that lacks one metric has the others

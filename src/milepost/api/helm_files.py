@@ -14,9 +14,9 @@ from milepost.run.plan_from_records import read_stored_plan
 from milepost.run.prompt_tokens import run_tokenizer
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import write_atomically
+from milepost.store.confinement import confine
 from milepost.store.file_names import file_part
 from milepost.store.records import CheckpointRecord
-from milepost.store.safe_paths import confine
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.registry import source_of
 

@@ -61,10 +61,9 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 
 def go_on_detached(output_path: Path, as_json: bool) -> int:
     """Start this command line again without its terminal, with a log in the results folder."""
-    from milepost.store import ResultsFolder
-    from milepost.store import safe_paths as inside
+    from milepost.store import ResultsFolder, file_state
 
-    is_new = not inside.folder_exists(output_path)
+    is_new = not file_state.folder_exists(output_path)
     ResultsFolder.create(output_path)
     more = _("how far:      milepost status {path}", path=output_path)
     return detached(output_path, as_json, more, is_new=is_new)
@@ -76,14 +75,14 @@ def detached(folder: Path, as_json: bool, *more: str, is_new: bool) -> int:
     If it fails within seconds, print its output, return its exit status and remove the folder if it `is_new`.
     """
     from milepost.cli.detach import detach
-    from milepost.store import ResultsFolder
+    from milepost.store import ResultsFolder, listing
     from milepost.store import safe_paths as inside
 
     started = detach(folder)
     if started.status:
         click.echo(inside.read_bytes(started.log).decode("utf-8", "replace"), nl=False, err=True)
         inside.remove(started.log)
-        if is_new and not inside.files_below(ResultsFolder(folder).store):
+        if is_new and not listing.files_below(ResultsFolder(folder).store):
             inside.remove_folder(folder)  # another process may have begun to use it meanwhile
         return started.status
     if as_json:

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from milepost.store import ResultsFolder
-from milepost.store import safe_paths as inside
+from milepost.store import ResultsFolder, file_state
 from milepost.store.atomic_files import is_intact, read_json, write_json
 
 IGNORED_SETTINGS = ("names", "suite", "include_path", "allow_task_code")
@@ -53,7 +52,7 @@ class Ledger:
         """
         digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:8]
         path = results.recorded_path(recorder, str(run["series"]), digest)
-        if not inside.exists(path):
+        if not file_state.exists(path):
             return cls(path, secrets.token_hex(4))
         kept = read_json(path)
         return cls(path, kept["run_id"], kept["recorded"], kept["tables"])

@@ -19,9 +19,9 @@ from milepost.errors import ResultsError
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_atomically
 from milepost.store.columns import harness_metrics
+from milepost.store.confinement import confine
 from milepost.store.file_names import file_part
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
-from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.store import safe_paths as inside
+from milepost.store import file_state
 from milepost.store.index import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, read_status, stored_shards
 from milepost.store.workers import WorkerRecord
@@ -90,7 +90,7 @@ class ProgressReader:
     def _time(self, path: Path) -> float:
         if path not in self._times:
             with contextlib.suppress(OSError):
-                self._times[path] = inside.time_of(path)
+                self._times[path] = file_state.time_of(path)
         return self._times.get(path, 0.0)
 
 

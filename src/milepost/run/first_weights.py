@@ -14,8 +14,7 @@ from milepost.run.device import resolve_device
 from milepost.run.series import PreparedSeries
 from milepost.sources import identify
 from milepost.sources.formats import SAFETENSORS
-from milepost.store import ResultsFolder
-from milepost.store import safe_paths as inside
+from milepost.store import ResultsFolder, file_state
 from milepost.types.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class FirstWeights:
         assert isinstance(folder, Path)
         try:
             identity = identify(self._checkpoint, cache_folder(), held.sha256)
-            if not inside.folder_exists(self._results.scores_folder(identity.model_id)):
+            if not file_state.folder_exists(self._results.scores_folder(identity.model_id)):
                 for file in identity.files:
                     held.sha256(folder / file.name)
         except MilepostError:
@@ -68,6 +67,6 @@ def read_first(series: Sequence[PreparedSeries], config: EvalConfig) -> FirstWei
     if first.format != SAFETENSORS.name or not isinstance(first.location, Path):
         return None
     results = ResultsFolder(config.output_path)
-    if inside.exists(results.checkpoint_path(first.series, first.name)):
+    if file_state.exists(results.checkpoint_path(first.series, first.name)):
         return None  # it was visited before: what is left of it depends on the plan
     return FirstWeights(first, results, HeldFiles(pinned=resolve_device(config.device).startswith("cuda")))

@@ -13,8 +13,7 @@ from milepost.language import Phrase
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import KINDS, Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
-from milepost.store import ResultsFolder
-from milepost.store import safe_paths as inside
+from milepost.store import ResultsFolder, file_state
 from milepost.store.picks import read_choices
 from milepost.store.reading import read_plan
 from milepost.store.records import PlannedTask
@@ -112,5 +111,5 @@ def _task(
         n_docs=entry.n_docs,
         docs=Docs(path=results.docs_path(entry.docs_id)),
         shards=tuple(Shard(shard_id, first, last, 0, 0) for shard_id, first, last in entry.shards),
-        choices=read_choices(choices) if inside.exists(choices) else None,
+        choices=read_choices(choices) if file_state.exists(choices) else None,
     )

@@ -19,7 +19,7 @@ from milepost.run.plan_from_records import write_requests
 from milepost.run.software_versions import versions
 from milepost.run.target import Target
 from milepost.sources import identify
-from milepost.store import ResultsFolder
+from milepost.store import ResultsFolder, file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, is_intact
 from milepost.store.picks import write_choices
@@ -121,17 +121,17 @@ def _drop_damaged(results: ResultsFolder) -> None:
     lost = {
         "runs": (results.run_paths(), "the same command has to be run again"),
         "checkpoints": (
-            inside.files_below(results.folder_of("checkpoints"), "*.json"),
+            listing.files_below(results.folder_of("checkpoints"), "*.json"),
             "a run over it writes it again",
         ),
         "metrics": (
-            inside.files_below(results.folder_of("metrics"), "*.json"),
+            listing.files_below(results.folder_of("metrics"), "*.json"),
             "a run over its checkpoint writes it again",
         ),
     }
     for paths, what_to_do in lost.values():
         for path in paths:
-            if inside.exists(path) and not is_intact(path):
+            if file_state.exists(path) and not is_intact(path):
                 logger.warning("%s is damaged and removed; %s", path, what_to_do)
                 inside.remove(path)
 

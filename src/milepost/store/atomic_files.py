@@ -16,6 +16,7 @@ from milepost import fastjson
 from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError, StorageError
+from milepost.store import confinement
 from milepost.store import safe_paths as inside
 from milepost.store.checksum import OPEN, is_sealed, seal
 from milepost.store.layout import KINDS_WITH_PLACES, STORE
@@ -129,7 +130,7 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
     new = path.with_name(f".{path.name}.{this_process()}.new.{this_process()}.tmp")
     write_atomically(new, _sealed(path, value))
     try:
-        inside.check(path.parent)
+        confinement.check(path.parent)
         os.link(new, path)
         inside.sync_folder(path.parent)
     except FileExistsError:
@@ -181,9 +182,9 @@ def record_name(path: Path) -> str | None:
     The name says everything that a record depends on, and is kept inside the record too: a record that was
     moved to the place of another is refused, and one that is copied alone still says what it is.
     """
-    folder = inside.confined_folder_of(path)
+    folder = confinement.confined_folder_of(path)
     store = None if folder is None else folder / STORE
-    absolute = inside.absolute(path).with_suffix("")
+    absolute = confinement.absolute(path).with_suffix("")
     if store is None or not absolute.is_relative_to(store):
         return None
     return absolute.relative_to(store).as_posix()

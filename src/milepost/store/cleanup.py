@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from milepost.buckets import in_bucket
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import TEMPORARY
 from milepost.store.folder import ResultsFolder
@@ -24,8 +25,8 @@ def leftovers(results: ResultsFolder) -> Iterator[Path]:
     """Yield temporary files whose process is gone; in a bucket there are none, as objects appear whole."""
     if in_bucket(results.path):
         return
-    now = inside.clock(results.path)
-    for path in inside.walk(results.path):
+    now = file_state.clock(results.path)
+    for path in listing.walk(results.path):
         written = TEMPORARY.fullmatch(path.name)
         if written is not None and not _may_be_in_use(path, written, now):
             yield path
@@ -40,12 +41,12 @@ def sweep(results: ResultsFolder) -> int:
     for path in leftovers(results):
         inside.remove(path)
         removed += 1
-    now = inside.clock(results.path)
-    for record in inside.files(results.workers_folder, "*.json"):
+    now = file_state.clock(results.path)
+    for record in listing.files(results.workers_folder, "*.json"):
         if not is_alive(record.stem, record, now, OLD_S):
             inside.remove(record)
     if all(worker.process == this_process() for worker in live_workers(results)):
-        for lease in inside.files(results.leases_folder, "*.*"):
+        for lease in listing.files(results.leases_folder, "*.*"):
             if _holder_is_gone(lease, results.workers_folder, now):
                 inside.remove(lease)
     return removed
@@ -64,6 +65,6 @@ def _may_be_in_use(path: Path, written: re.Match[str], now: float) -> bool:
     if running is not None:
         return running
     try:
-        return now - inside.state_of(path).modified < OLD_S
+        return now - file_state.state_of(path).modified < OLD_S
     except FileNotFoundError:
         return True  # finished and renamed meanwhile

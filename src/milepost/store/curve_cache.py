@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from milepost.errors import ResultsError
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
@@ -36,7 +37,7 @@ def write_cached_curves(results: ResultsFolder, curves: Sequence[dict[str, Any]]
 def read_cached_curves(results: ResultsFolder) -> list[dict[str, Any]]:
     """Return the cached curves; empty where there are none, or a record has changed since."""
     path = results.curve_cache_path
-    if not inside.exists(path):
+    if not file_state.exists(path):
         return []
     try:
         note = read_json(path)
@@ -52,9 +53,9 @@ def _state(results: ResultsFolder) -> str:
     """Return a name for the records as they are now: which there are, and what the checkpoints' hold."""
     digest = hashlib.sha256()
     for folder in RECORDS:
-        for path in inside.files_below(results.folder_of(folder), "*.json"):
+        for path in listing.files_below(results.folder_of(folder), "*.json"):
             # A metric that is tried again is written in the place of the one before.
-            digest.update(f"{path.relative_to(results.store)} {inside.size_of(path)}\0".encode())
+            digest.update(f"{path.relative_to(results.store)} {file_state.size_of(path)}\0".encode())
             if folder == "checkpoints":
                 digest.update(inside.read_bytes(path))
     return digest.hexdigest()

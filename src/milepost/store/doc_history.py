@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from milepost.store import safe_paths as inside
+from milepost.store import file_state
 from milepost.store.columns import DocMetricsTable
 from milepost.store.index import ResultsIndex, TaskMetrics
 from milepost.store.picks import read_picks
@@ -78,7 +78,7 @@ class DocHistory:
         file = place.plan_id, *place.checkpoint.model
         if file not in self._picks:
             path = self._index.folder.picks_path(*file)
-            self._picks[file] = read_picks(path, self._columns) if inside.exists(path) else {}
+            self._picks[file] = read_picks(path, self._columns) if file_state.exists(path) else {}
         return self._picks[file]
 
     def _stored(self, place: TaskMetrics, task: str, metric: str, filter_name: str) -> Any:
@@ -86,4 +86,6 @@ class DocHistory:
         if planned is None:
             return None
         path = self._index.folder.doc_metrics_path(planned.counted_id, *place.checkpoint.model)
-        return DocMetricsTable(read_table(path)).values(metric, filter_name) if inside.exists(path) else None
+        if not file_state.exists(path):
+            return None
+        return DocMetricsTable(read_table(path)).values(metric, filter_name)

@@ -15,12 +15,13 @@ from milepost.arrow import as_array
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
 from milepost.language import Phrase
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
+from milepost.store.confinement import confine
 from milepost.store.layout import MARKER, Layout
 from milepost.store.processes import this_process
 from milepost.store.records import RunRecord, write_record
-from milepost.store.safe_paths import confine
 from milepost.store.tables import read_table, table_bytes, write_table
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ResultsFolder(Layout):
         try:
             inside.make_folder(path)
             confine(path)
-            if not inside.exists(marker):
+            if not file_state.exists(marker):
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
             raise cannot_write(path, error) from error
@@ -141,7 +142,7 @@ class ResultsFolder(Layout):
         Raises:
             ResultsError: a link leads out of the folder.
         """
-        found = inside.files(self.runs_folder, "*.json")
+        found = listing.files(self.runs_folder, "*.json")
         return sorted(found, key=lambda path: (_number_of_run(path), path.name))
 
     def write_run(self, record: RunRecord) -> None:
@@ -161,7 +162,7 @@ def _number_of_run(path: Path) -> int:
 def is_results_folder(path: Path) -> bool:
     """Return whether there is a results folder at `path`."""
     path = as_path(path)
-    return inside.exists(path / MARKER) if in_bucket(path) else (path / MARKER).is_file()
+    return file_state.exists(path / MARKER) if in_bucket(path) else (path / MARKER).is_file()
 
 
 def check_writable(path: Path) -> None:
@@ -211,8 +212,8 @@ def _check_bucket(path: Path) -> None:
     The probe is put twice on the condition that there is none. A store that takes the second one too ignores
     the condition, and processes could not share work there.
     """
-    there = [folder.name for folder in inside.folders(path)]
-    there += inside.names(path)  # asked second: the marker is the first object of a results folder
+    there = [folder.name for folder in listing.folders(path)]
+    there += listing.names(path)  # asked second: the marker is the first object of a results folder
     if MARKER not in there and not all(name.startswith(".milepost") for name in there):
         raise ResultsError(
             f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
@@ -250,7 +251,7 @@ def open_folder(path: Path) -> ResultsFolder:
     confine(path)
     inside.look_again()
     if not is_results_folder(path):
-        there = inside.folder_exists(path) if in_bucket(path) else path.exists()
+        there = file_state.folder_exists(path) if in_bucket(path) else path.exists()
         what = "does not exist" if not there else "is not a results folder (no milepost.json in it)"
         raise ResultsError(f"{path} {what}", "RESULTS is the --output-path of an earlier `milepost run`")
     version = read_json(marker).get("version")

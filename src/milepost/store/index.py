@@ -17,6 +17,7 @@ from typing import NamedTuple
 from milepost.buckets import as_path
 from milepost.errors import ResultsError
 from milepost.name_matching import matches
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.asked import asked_of
 from milepost.store.atomic_files import damaged
@@ -245,7 +246,7 @@ class ResultsIndex:
 
     def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
         """Return whether a checkpoint has metrics under a plan, in the numerics of its last visit."""
-        return inside.exists(self.folder.metrics_path(plan_id, *checkpoint.model))
+        return file_state.exists(self.folder.metrics_path(plan_id, *checkpoint.model))
 
     def metrics_record(self, plan_id: str, checkpoint: CheckpointRecord) -> MetricsRecord:
         """Return the metrics of a checkpoint under a plan."""
@@ -369,7 +370,7 @@ class ResultsIndex:
 
     def _asked_with(self, found: Found) -> Asked:
         num_fewshot = found.record.of_task[found.task][0].num_fewshot
-        if not inside.exists(self.folder.plan_path(found.plan_id)):  # `milepost verify` tells of it
+        if not file_state.exists(self.folder.plan_path(found.plan_id)):  # `milepost verify` tells of it
             return Asked(num_fewshot=num_fewshot)
         return asked_of(self.plan(found.plan_id), num_fewshot)
 
@@ -382,7 +383,7 @@ class ResultsIndex:
             return []
         if plan_id not in self._numerics:
             found: dict[str, list[str]] = {}
-            for path in reversed(inside.files(self.folder.metrics_folder(plan_id), "*.json")):
+            for path in reversed(listing.files(self.folder.metrics_folder(plan_id), "*.json")):
                 model_id, numerics = model_of(path)
                 found.setdefault(model_id, []).append(numerics)
             self._numerics[plan_id] = found

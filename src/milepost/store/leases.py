@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from milepost.store import listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
 from milepost.store.folder import ResultsFolder
@@ -106,7 +107,7 @@ class Leases:
         return self._folder / f"{unit}.{max(generations)}" if generations else None
 
     def _names(self) -> list[str]:
-        return inside.names(self._folder)
+        return listing.names(self._folder)
 
 
 def _process_of(lease: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from milepost.buckets import as_path
 from milepost.errors import ResultsError
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.curve_cache import RECORDS
 from milepost.store.folder import ResultsFolder, open_folder
@@ -25,7 +26,7 @@ from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunReco
 class _Reader:
     """Records that were read before, with the states of their files."""
 
-    known: dict[Path, tuple[inside.Version | None, Any]] = field(default_factory=dict)
+    known: dict[Path, tuple[file_state.Version | None, Any]] = field(default_factory=dict)
 
     def read(self, kind: type[Record], path: Path) -> Record:
         """Return a record. Raises: ResultsError where it is missing or damaged, each time anew."""
@@ -121,7 +122,7 @@ class LiveIndex(ResultsIndex):
             return TaskMetrics(found.checkpoint, found.plan_id, found.task, rows, None, asked, variant)
 
 
-def record_states(folder: ResultsFolder) -> dict[Path, inside.Version | None]:
+def record_states(folder: ResultsFolder) -> dict[Path, file_state.Version | None]:
     """Return the states of the files that decide which metrics there are.
 
     Raises:
@@ -130,12 +131,12 @@ def record_states(folder: ResultsFolder) -> dict[Path, inside.Version | None]:
     return {
         path: _state(path)
         for kind in RECORDS
-        for path in inside.files_below(folder.folder_of(kind), "*.json")
+        for path in listing.files_below(folder.folder_of(kind), "*.json")
     }
 
 
-def _state(path: Path) -> inside.Version | None:
+def _state(path: Path) -> file_state.Version | None:
     try:
-        return inside.version_of(path)
+        return file_state.version_of(path)
     except OSError:
         return None

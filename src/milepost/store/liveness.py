@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.store import safe_paths as inside
+from milepost.store import file_state
 from milepost.store.processes import PROCESS_NAME, is_running, is_stopped
 
 HEARTBEAT_S = 10.0
@@ -28,7 +28,7 @@ logger = logging.getLogger("milepost.store")
 
 @dataclass(slots=True)
 class _Seen:
-    sign: inside.FileState | None
+    sign: file_state.FileState | None
     """When the file was touched last, by its own clock, and its size; None without a file."""
     since: float
     """When it was first seen like this, by this process's clock."""
@@ -69,8 +69,8 @@ class Watch:
         return False
 
 
-def _sign(path: Path) -> inside.FileState | None:
+def _sign(path: Path) -> file_state.FileState | None:
     try:
-        return inside.state_of(path)
+        return file_state.state_of(path)
     except OSError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.folder import ResultsFolder
 from milepost.store.metrics_record import MetricsRecord
@@ -33,7 +34,7 @@ def visit_paths(results: ResultsFolder) -> list[Path]:
     Raises:
         ResultsError: a link leads out of the folder.
     """
-    return inside.files_below(results.folder_of("checkpoints"), "*.json")
+    return listing.files_below(results.folder_of("checkpoints"), "*.json")
 
 
 def read_checkpoints(results: ResultsFolder, series: str) -> list[CheckpointRecord]:
@@ -42,7 +43,7 @@ def read_checkpoints(results: ResultsFolder, series: str) -> list[CheckpointReco
     Raises:
         ResultsError: a record is damaged.
     """
-    paths = inside.files(results.checkpoints_folder(series), "*.json")
+    paths = listing.files(results.checkpoints_folder(series), "*.json")
     records = [read_record(CheckpointRecord, path) for path in paths]
     return sorted((record for record in records if record.model_id), key=place_in_series)
 
@@ -54,7 +55,7 @@ def read_metrics(results: ResultsFolder, plan_id: str, checkpoint: CheckpointRec
         ResultsError: the record is damaged.
     """
     path = results.metrics_path(plan_id, *checkpoint.model)
-    return read_record(MetricsRecord, path) if inside.exists(path) else None
+    return read_record(MetricsRecord, path) if file_state.exists(path) else None
 
 
 def place_in_series(checkpoint: CheckpointRecord) -> tuple[bool, int, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from milepost.buckets import as_path
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import create_json, is_intact
 from milepost.store.folder import ResultsFolder
@@ -45,7 +46,7 @@ def places_of_series(results: ResultsFolder) -> dict[str, tuple[str, ...]]:
         ResultsError: a link leads out of the folder.
     """
     found = {record.series: record.places for record in _intact(SeriesRecord, results.folder_of("series"))}
-    for folder in inside.folders(results.folder_of("checkpoints")):
+    for folder in listing.folders(results.folder_of("checkpoints")):
         places: dict[str, None] = {}
         records = _intact(CheckpointRecord, folder)
         for record in records:
@@ -57,7 +58,7 @@ def places_of_series(results: ResultsFolder) -> dict[str, tuple[str, ...]]:
 
 
 def _intact(kind: type[Record], folder: Path) -> list[Record]:
-    records = (read_if_intact(kind, path) for path in inside.files(folder, "*.json"))
+    records = (read_if_intact(kind, path) for path in listing.files(folder, "*.json"))
     return [record for record in records if record is not None]
 
 
@@ -73,9 +74,9 @@ def claim(results: ResultsFolder, series: str, place: str) -> bool:
     path = results.series_path(series)
     known = places_of_series(results).get(series, ())
     record = SeriesRecord(series, tuple(dict.fromkeys([*known, place])))
-    if inside.exists(path) and not is_intact(path):
+    if file_state.exists(path) and not is_intact(path):
         inside.remove(path)
-    if inside.exists(path):
+    if file_state.exists(path):
         if place not in known:
             write_record(path, record)
         return True

@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import asdict
 
 from milepost.errors import ResultsError
-from milepost.store import safe_paths as inside
+from milepost.store import file_state
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 from milepost.types.sparsity import LayerSparsity, Sparsity
@@ -18,7 +18,7 @@ from milepost.types.sparsity import LayerSparsity, Sparsity
 def keep_sparsity(results: ResultsFolder, model_id: str, counted: Sparsity) -> None:
     """Write the zeros of a model; results that cannot be written are left as they are."""
     path = results.sparsity_path(model_id)
-    if not inside.exists(path):
+    if not file_state.exists(path):
         with contextlib.suppress(ResultsError):
             write_json(path, asdict(counted))
 
@@ -26,7 +26,7 @@ def keep_sparsity(results: ResultsFolder, model_id: str, counted: Sparsity) -> N
 def read_sparsity(results: ResultsFolder, model_id: str) -> Sparsity | None:
     """Return the zeros of a model; None where nobody counted them, or the record is damaged."""
     path = results.sparsity_path(model_id)
-    if not inside.exists(path):
+    if not file_state.exists(path):
         return None
     try:
         found = read_json(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from milepost.store import safe_paths as inside
+from milepost.store import listing
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
 from milepost.store.records import CheckpointRecord, RunRecord
@@ -136,7 +136,7 @@ def stored_shards(results: ResultsFolder, visit: CheckpointRecord) -> set[str]:
     """
     folder = results.score_path(*visit.model, "").parent
     try:
-        names = inside.names(folder)
+        names = listing.names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}

@@ -13,6 +13,7 @@ from milepost.arrow import as_array, as_column
 from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError
+from milepost.store import confinement, file_state
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import check_name, damaged, record_name, write_atomically
 from milepost.store.checksum import OPEN, is_sealed, seal
@@ -172,7 +173,7 @@ def read_made(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     try:
-        inside.check(path)
+        confinement.check(path)
         source = pa.BufferReader(inside.read_bytes(path)) if in_bucket(path) else path
         metadata = pq.read_metadata(source).metadata or {}
     except (OSError, pa.ArrowException, ResultsError) as error:
@@ -186,7 +187,7 @@ def looks_whole(path: Path) -> bool:
 
     `read_table` checks the checksum; this check is cheap enough for every file of a large folder.
     """
-    if not inside.is_file(path):
+    if not file_state.is_file(path):
         return False
     if in_bucket(path):
         return True  # an object is there whole or not at all

@@ -10,6 +10,7 @@ from typing import Literal
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
+from milepost.store import confinement, file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.cleanup import leftovers
@@ -83,7 +84,7 @@ def repair(found: Verification) -> None:
         if finding.kind != "missing":
             inside.remove(finding.path)
     marker = found.results.marker_path
-    if not inside.is_file(marker):
+    if not file_state.is_file(marker):
         write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
 
 
@@ -98,16 +99,16 @@ class _Look:
         """Yield every file in the place of a record; nothing behind a link out of the folder."""
         yield self._results.marker_path
         for kind in RECORD_KINDS:
-            if inside.folder_exists(self._store / kind) and not inside.leads_out(self._store / kind):
-                for path in inside.walk(self._store / kind):
+            if file_state.folder_exists(self._store / kind) and not confinement.leads_out(self._store / kind):
+                for path in listing.walk(self._store / kind):
                     is_record = path.suffix in (".json", ".parquet") and not path.name.startswith(".")
-                    if is_record and not inside.leads_out(path):
+                    if is_record and not confinement.leads_out(path):
                         yield path
 
     def links(self) -> Iterator[Path]:
         """Yield links that lead out of the folder, wherever they are."""
-        for path in inside.walk(self._results.path):
-            if not in_bucket(path) and path.is_symlink() and inside.leads_out(path):
+        for path in listing.walk(self._results.path):
+            if not in_bucket(path) and path.is_symlink() and confinement.leads_out(path):
                 yield path
 
     def check(self, path: Path) -> None:
@@ -130,7 +131,7 @@ class _Look:
                 record = read_if_intact(MetricsRecord, path)
                 if record is not None:  # else found damaged already
                     for source in self._sources(plan, path, record):
-                        if not inside.exists(source):
+                        if not file_state.exists(source):
                             reason = "there are metrics that were computed from it"
                             yield Finding("missing", source, reason, self._commands.get(plan_id))
 
@@ -214,6 +215,6 @@ class _Look:
 def _files(folder: Path) -> list[Path]:
     """Return the JSON records in a folder; empty if one leads out, which is found damaged already."""
     try:
-        return inside.files(folder, "*.json")
+        return listing.files(folder, "*.json")
     except ResultsError:
         return []

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import BucketError, ResultsError
+from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
@@ -113,8 +114,8 @@ def live_workers(results: ResultsFolder, now: float | None = None) -> list[Worke
     """
     found = []
     if now is None:
-        now = inside.clock(results.workers_folder)
-    for path in inside.files(results.workers_folder, "*.json"):
+        now = file_state.clock(results.workers_folder)
+    for path in listing.files(results.workers_folder, "*.json"):
         if is_alive(path.stem, path, now):
             try:
                 found.append(WorkerRecord(path.stem, read_json(path), is_stopped(path.stem)))
@@ -134,6 +135,6 @@ def is_alive(process: str, sign_of_life: Path, now: float, stale_s: float = STAL
     if running is not None:
         return running
     try:
-        return now - inside.state_of(sign_of_life).modified < stale_s
+        return now - file_state.state_of(sign_of_life).modified < stale_s
     except FileNotFoundError:
         return False

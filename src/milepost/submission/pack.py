@@ -23,7 +23,7 @@ from milepost.report.files import check_target
 from milepost.report.lm_eval_files import lm_eval_files
 from milepost.report.long_table import as_csv
 from milepost.results.selection import select_all_rows
-from milepost.store import ResultsFolder, ResultsIndex
+from milepost.store import ResultsFolder, ResultsIndex, file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import atomic_file
 from milepost.store.json_codec import encode
@@ -138,12 +138,12 @@ def _records(results: ResultsFolder) -> Iterable[Path]:
     yield results.marker_path
     for kind in RESULT_KINDS:
         for suffix in ("json", "parquet"):
-            yield from inside.files_below(results.folder_of(kind), f"*.{suffix}")
+            yield from listing.files_below(results.folder_of(kind), f"*.{suffix}")
 
 
 def _plans(index: ResultsIndex) -> dict[str, PlanRecord]:
     """Return the plans that have metrics, by their ids."""
-    scored = [path.name for path in inside.folders(index.folder.folder_of("metrics"))]
+    scored = [path.name for path in listing.folders(index.folder.folder_of("metrics"))]
     return {plan_id: index.plan(plan_id) for plan_id in scored}
 
 
@@ -186,7 +186,7 @@ def _refuse_secrets(results: ResultsFolder) -> None:
         ResultsError: a record that tells of a command or a place holds one.
     """
     for kind in sorted(KINDS_WITH_PLACES.intersection(RESULT_KINDS)):
-        for path in inside.files_below(results.folder_of(kind), "*.json"):
+        for path in listing.files_below(results.folder_of(kind), "*.json"):
             text = inside.read_bytes(path).decode("utf-8", "replace")
             if without_secrets(text) != text:
                 raise ResultsError(
@@ -197,7 +197,7 @@ def _refuse_secrets(results: ResultsFolder) -> None:
 
 def _refuse_large(content: Mapping[str, Path | bytes], most_mb: float) -> None:
     sizes = {
-        name: inside.size_of(one) if isinstance(one, Path) else len(one) for name, one in content.items()
+        name: file_state.size_of(one) if isinstance(one, Path) else len(one) for name, one in content.items()
     }
     total = sum(sizes.values())
     if total > most_mb * 1e6:

@@ -44,7 +44,7 @@ from milepost.run.jobs import CheckpointJob
 from milepost.run.journal import AT_ONCE
 from milepost.run.model_memory import memory_needed
 from milepost.run.progress import Progress
-from milepost.store import safe_paths as inside
+from milepost.store import listing
 from milepost.store.layout import Layout
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
@@ -401,7 +401,7 @@ class SendingRecords:
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, (Joined, Said)):
-            files = inside.files_below(Layout(self._results).folder_of("scores"), "*.parquet")
+            files = listing.files_below(Layout(self._results).folder_of("scores"), "*.parquet")
             new = [path for path in files if path not in self._sent]
             self._sent.update(new)
             if new:

@@ -45,8 +45,7 @@ from milepost.run.series import PlanKey, PreparedSeries
 from milepost.run.software_versions import versions
 from milepost.run.streaming import LoadedModel, Stream
 from milepost.run.target import PlannedShard, plan_shards
-from milepost.store import ResultsFolder
-from milepost.store import safe_paths as inside
+from milepost.store import ResultsFolder, confinement
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.types.checkpoints import Checkpoint
@@ -246,7 +245,7 @@ def setup_of(
         series=[replace(series, load_tokenizer=_given(series, texts)) for series in preparation.series],
         plan_of={key: tasks.plan.plan_id for key, tasks in preparation.tasks.items()},
         plans=plans,
-        results=inside.absolute(config.output_path),
+        results=confinement.absolute(config.output_path),
         token=token,
     )
 
