@@ -18,7 +18,7 @@ import pytest
 import milepost
 from milepost.store import ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
-from milepost.store.index import picks_of
+from milepost.store.task_metrics import picks_of
 from tests.cli.called import milepost as call
 from tests.conftest import save_tiny_llama
 from tests.faults.zygote import Zygote

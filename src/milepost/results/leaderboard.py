@@ -12,7 +12,8 @@ from milepost.analysis.leaderboard.entries import find_entries
 from milepost.analysis.selection import select
 from milepost.results.baselines import read_baselines
 from milepost.store.doc_records import read_answers
-from milepost.store.index import EVERY, ResultsIndex
+from milepost.store.index import ResultsIndex
+from milepost.store.task_metrics import EVERY
 
 
 def read_leaderboard(

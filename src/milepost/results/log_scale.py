@@ -9,8 +9,8 @@ from milepost.analysis.doc_values import EXPONENTIAL, read_curve
 from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale
 from milepost.analysis.task_signal import CurveKey
 from milepost.store.doc_history import DocHistory
-from milepost.store.index import TaskMetrics
 from milepost.store.metrics_record import MetricRow
+from milepost.store.task_metrics import TaskMetrics
 
 
 def on_log_scale(tasks: Sequence[TaskMetrics], history: DocHistory) -> set[CurveKey]:

@@ -9,7 +9,8 @@ from milepost.analysis import Row, rows
 from milepost.analysis.curves import with_gaps
 from milepost.analysis.selection import select, summary_rows
 from milepost.errors import ResultsError
-from milepost.store.index import EVERY, ResultsIndex, picks_of
+from milepost.store.index import ResultsIndex
+from milepost.store.task_metrics import EVERY, picks_of
 from milepost.types.metrics import Measurement
 from milepost.types.picks import Picks
 

@@ -7,7 +7,8 @@ from milepost.analysis.task_signal import TaskSignal, task_signals
 from milepost.results.log_scale import on_log_scale
 from milepost.results.selection import Selection
 from milepost.store.doc_history import DocHistory
-from milepost.store.index import ResultsIndex, measurements_of, picks_of
+from milepost.store.index import ResultsIndex
+from milepost.store.task_metrics import measurements_of, picks_of
 from milepost.types.metrics import Measurement
 
 

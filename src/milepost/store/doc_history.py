@@ -7,9 +7,10 @@ from typing import Any
 
 from milepost.store import file_state
 from milepost.store.columns import DocMetricsTable
-from milepost.store.index import ResultsIndex, TaskMetrics
+from milepost.store.index import ResultsIndex
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_table
+from milepost.store.task_metrics import TaskMetrics
 from milepost.types.histories import TaskDocs
 
 PICKED = {

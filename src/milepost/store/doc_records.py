@@ -15,9 +15,10 @@ from milepost.errors import ResultsError
 from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
-from milepost.store.index import ResultsIndex, TaskMetrics, measurements_of
+from milepost.store.index import ResultsIndex
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_rows, read_table
+from milepost.store.task_metrics import TaskMetrics, measurements_of
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 

@@ -7,35 +7,27 @@ of each, side by side, told apart by the variant in their labels.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from milepost.buckets import as_path
 from milepost.errors import ResultsError
-from milepost.name_matching import matches
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.asked import asked_of
 from milepost.store.atomic_files import damaged
+from milepost.store.current import Current, Found, Place, variants
 from milepost.store.folder import ResultsFolder, open_folder
 from milepost.store.layout import model_of
-from milepost.store.metrics_record import ChoiceMetrics, MetricRow, MetricsRecord
+from milepost.store.metrics_record import MetricsRecord
 from milepost.store.reading import place_in_series, visit_paths
 from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
+from milepost.store.task_metrics import EVERY, TaskMetrics, measurements_of, task_metrics
 from milepost.types.checkpoints import Visited
 from milepost.types.metrics import Asked, Measurement
-from milepost.types.picks import PickCounts, Picks
-from milepost.variants import variant_labels
-
-EVERY = ("*",)
-"""The pattern of all metrics."""
-
-RAISED_BY_A_HABIT = frozenset({"acc", "acc_norm", "acc_tokens", "acc_bytes"})
-"""Metrics that a model can raise by a favourite answer alone."""
 
 
 class NewestRun(NamedTuple):
@@ -43,74 +35,6 @@ class NewestRun(NamedTuple):
 
     run: RunRecord
     plan: PlanRecord
-
-
-@dataclass(frozen=True, slots=True)
-class TaskMetrics:
-    """The current metrics of one task or group at one checkpoint."""
-
-    checkpoint: CheckpointRecord
-    """With the numerics of these metrics."""
-    plan_id: str
-    """The plan for which they were computed."""
-    task: str
-    rows: tuple[MetricRow, ...]
-    """lm_eval's metrics, then the choice metrics that were asked for."""
-    choices: ChoiceMetrics | None
-    """Choice metrics of all tasks of the record."""
-    asked: Asked
-    variant: str
-    """As of `Measurement`."""
-
-    @property
-    def label(self) -> str:
-        """The task as it was asked; see `Measurement.label`."""
-        return f"{self.task} {self.variant}" if self.variant else self.task
-
-    @property
-    def has_picks(self) -> bool:
-        """Return whether the task offers choices and the model gave no NaN."""
-        return self.choices is not None and self.task in self.choices.picks
-
-    @property
-    def picks(self) -> PickCounts | None:
-        """Return what was picked; None unless `has_picks`. Raises: ResultsError if it is damaged."""
-        return None if self.choices is None else self.choices.counts(self.task)
-
-    @property
-    def series(self) -> str:
-        return self.checkpoint.series
-
-    @property
-    def is_group(self) -> bool:
-        return self.rows[0].kind == "group"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The task and the groups that it stands in."""
-        return self.task, *self.rows[0].parents
-
-
-class Found(NamedTuple):
-    """A task in a metrics record that is current."""
-
-    checkpoint: CheckpointRecord
-    plan_id: str
-    task: str
-    record: MetricsRecord
-
-
-class Current(NamedTuple):
-    """The metrics of a task, and how it was asked."""
-
-    found: Found
-    asked: Asked
-    variant: str
-    """As of `Measurement`."""
-
-
-_Place = tuple[str, str, str | None]
-"""Series, checkpoint and dtype."""
 
 
 class ResultsIndex:
@@ -323,7 +247,7 @@ class ResultsIndex:
     @cached_property
     def _current(self) -> list[Current]:
         """Tasks with settings and variant, by series, step, then in the order that they were asked in."""
-        found: dict[str, dict[str, dict[_Place, Found]]] = {}
+        found: dict[str, dict[str, dict[Place, Found]]] = {}
         """By task, then setting; of each setting the newest plan's."""
         for plan_id in self.plan_ids:
             inside.bring(
@@ -338,35 +262,12 @@ class ResultsIndex:
                     for task, setting in record.settings.items():
                         of_setting = found.setdefault(task, {}).setdefault(setting, {})
                         of_setting.setdefault(place, Found(checkpoint, plan_id, task, record))
-        ordered = [current for of_task in found.values() for current in self._variants(of_task)]
+        ordered = [current for of_task in found.values() for current in variants(of_task, self._asked_with)]
         place_of = {
             (checkpoint.series, checkpoint.name): place for place, checkpoint in enumerate(self.checkpoints())
         }
         ordered.sort(key=lambda one: place_of[one.found.checkpoint.series, one.found.checkpoint.name])
         return ordered
-
-    def _variants(self, of_task: dict[str, dict[_Place, Found]]) -> list[Current]:
-        """Return what was found of one task, by its settings, with settings and variant.
-
-        Args:
-            of_task: by setting, the newest first.
-        """
-        several_dtypes = any(
-            len(places) > len({(series, name) for series, name, _ in places}) for places in of_task.values()
-        )
-        found: dict[Asked, list[Found]] = {}
-        editions: Counter[Asked] = Counter()
-        for places in of_task.values():
-            asked = self._asked_with(next(iter(places.values())))
-            edition = editions[asked]
-            editions[asked] += 1
-            for (_, _, dtype), one in places.items():
-                own_dtype = dtype if several_dtypes else None
-                found.setdefault(asked._replace(dtype=own_dtype, edition=edition), []).append(one)
-        labels = variant_labels([found])
-        return [
-            Current(one, asked, labels[asked]) for asked in sorted(found, key=_order) for one in found[asked]
-        ]
 
     def _asked_with(self, found: Found) -> Asked:
         num_fewshot = found.record.of_task[found.task][0].num_fewshot
@@ -396,60 +297,9 @@ class ResultsIndex:
         return list(by_dtype.values())
 
     def _task(self, current: Current, choice_metrics: tuple[str, ...]) -> TaskMetrics:
-        (checkpoint, plan_id, task, record), asked, variant = current
-        rows, choices = record.of_task[task], record.choices
-        if choices is None:
-            return TaskMetrics(checkpoint, plan_id, task, rows, None, asked, variant)
-        higher = choices.higher_is_better
-        wanted = _wanted(tuple(higher), choice_metrics)
         try:
-            if wanted:
-                plain = rows[0]._replace(filter="none", doc_range=None, reason=None)
-                rows += tuple(
-                    plain._replace(metric=metric, higher_is_better=higher[metric], **estimate._asdict())
-                    for metric, estimate in choices.estimates(task, wanted)
-                )
-            band = choices.band(task)
+            return task_metrics(current, choice_metrics)
         except ResultsError as error:
-            raise damaged(self.folder.metrics_path(plan_id, *checkpoint.model), error) from error
-        if band is not None:
-            fixed = bool(choices.picks[task].get("fixed"))
-            rows = tuple(
-                row.with_band(band, fixed=fixed) if row.metric in RAISED_BY_A_HABIT else row for row in rows
-            )
-        return TaskMetrics(checkpoint, plan_id, task, rows, choices, asked, variant)
-
-
-def measurements_of(tasks: Sequence[TaskMetrics]) -> list[Measurement]:
-    """Return the metrics of tasks as single values."""
-    return [row.measurement(task.checkpoint, task.asked, task.variant) for task in tasks for row in task.rows]
-
-
-def picks_of(tasks: Sequence[TaskMetrics]) -> list[Picks]:
-    """Return what was picked on each of the tasks that offer choices."""
-    return [
-        Picks(
-            series=task.series,
-            checkpoint=task.checkpoint.name,
-            step=task.checkpoint.step,
-            task=task.label,
-            kind=task.rows[0].kind,
-            counts=picks,
-        )
-        for task in tasks
-        if (picks := task.picks) is not None
-    ]
-
-
-def _order(asked: Asked) -> tuple[tuple[bool, object], ...]:
-    """Sort key of the variants of a task: fewest examples first, all docs after a limit."""
-    return tuple(
-        (value is None, value or 0 if field in ("num_fewshot", "limit") else str(value))
-        for field, value in asked._asdict().items()
-    )
-
-
-@lru_cache(maxsize=64)
-def _wanted(names: tuple[str, ...], patterns: tuple[str, ...]) -> frozenset[str]:
-    hits = [{name for name in names if matches(name, [pattern])} for pattern in patterns]
-    return frozenset().union(*hits) if all(hits) else frozenset(names)
+            found = current.found
+            path = self.folder.metrics_path(found.plan_id, *found.checkpoint.model)
+            raise damaged(path, error) from error

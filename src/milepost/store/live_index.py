@@ -15,11 +15,13 @@ from milepost.buckets import as_path
 from milepost.errors import ResultsError
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
+from milepost.store.current import Current
 from milepost.store.curve_cache import RECORDS
 from milepost.store.folder import ResultsFolder, open_folder
-from milepost.store.index import Current, ResultsIndex, TaskMetrics
+from milepost.store.index import ResultsIndex
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord, PlanRecord, Record, RunRecord, read_record
+from milepost.store.task_metrics import TaskMetrics, without_choices
 
 
 @dataclass(slots=True)
@@ -115,11 +117,10 @@ class LiveIndex(ResultsIndex):
         try:
             return super()._task(current, choice_metrics)
         except ResultsError as error:
-            found, asked, variant = current
+            found = current.found
             path = self.folder.metrics_path(found.plan_id, *found.checkpoint.model)
             self._damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
-            rows = found.record.of_task[found.task]
-            return TaskMetrics(found.checkpoint, found.plan_id, found.task, rows, None, asked, variant)
+            return without_choices(current)
 
 
 def record_states(folder: ResultsFolder) -> dict[Path, file_state.Version | None]:

@@ -13,9 +13,10 @@ from milepost.errors import ResultsError
 from milepost.name_matching import close_or_first, matches
 from milepost.store.atomic_files import damaged as damaged_record
 from milepost.store.folder import ResultsFolder
-from milepost.store.index import ResultsIndex, TaskMetrics
+from milepost.store.index import ResultsIndex
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_rows, read_table
+from milepost.store.task_metrics import TaskMetrics
 from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs
 from milepost.types.histories import PickHistory
 

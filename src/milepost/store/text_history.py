@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from milepost.store.folder import ResultsFolder
-    from milepost.store.index import ResultsIndex, TaskMetrics
+    from milepost.store.index import ResultsIndex
+    from milepost.store.task_metrics import TaskMetrics
 
 HALF = 0.5
 NO_PICK = -1

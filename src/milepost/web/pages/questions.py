@@ -16,8 +16,8 @@ from milepost.report.questions import question_record
 from milepost.report.table import Cell, CellRow, Table, cells, columns
 from milepost.results.questions import Histories
 from milepost.safe_text import blanked, printable
-from milepost.store.index import TaskMetrics
 from milepost.store.pick_history import Question, read_questions
+from milepost.store.task_metrics import TaskMetrics
 from milepost.types.histories import PickHistory
 from milepost.web.damage import damage_lines, places
 from milepost.web.page import Page, PageKind, Parameter, View
