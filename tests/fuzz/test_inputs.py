@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from milepost.sources import Steps, discover_all, identify
 from milepost.sources.checksums import promised_sha256
-from milepost.sources.local import inspect_folder
+from milepost.sources.local_folder import inspect_folder
 from milepost.weights import LiveModel, context_length, read_checkpoint, read_config
 from tests.cli.called import milepost
 from tests.conftest import save_tiny_llama

@@ -24,7 +24,7 @@ from milepost.run.software_versions import installed_version
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.digests import sha256_of
 from milepost.sources.formats import BIN, SAFETENSORS
-from milepost.sources.local import find_config
+from milepost.sources.local_folder import find_config
 from milepost.sources.regular_files import too_large
 from milepost.types.checkpoints import Checkpoint, Series
 from milepost.types.generation import GenerationDefaults

@@ -34,7 +34,7 @@ from milepost.sources.formats.peft.layout import ADAPTER_CONFIG
 from milepost.sources.hub.files import files_in
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
-from milepost.sources.local import find_config, inspect_folder
+from milepost.sources.local_folder import find_config, inspect_folder
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.local import find_config
+from milepost.sources.local_folder import find_config
 from milepost.sources.messages import shown
 from milepost.sources.pickle_scan import unread_pickles
 from milepost.weights.adapter import Base
