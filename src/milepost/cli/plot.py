@@ -12,6 +12,7 @@ from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
 from milepost.language import Phrase, _
 from milepost.report.chart_files import write_chart
+from milepost.report.charts.remarks import gaps, remarks
 from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.report.transforms import by_tokens, together
 from milepost.results import Selection, select_rows
@@ -110,7 +111,7 @@ def _draw(
     picked: list[Row], kind: str, title: str | None, log_x: bool, x_title: str
 ) -> tuple[alt.TopLevelMixin, list[str]]:
     """Return the chart, and lines on what it does not or cannot show."""
-    from milepost.report.charts.curves import curve, gaps, remarks
+    from milepost.report.charts.curves import curve
     from milepost.report.charts.first_last import first_last
     from milepost.report.charts.heat_map import heat_map
 

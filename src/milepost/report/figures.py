@@ -9,6 +9,7 @@ from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.language import _
 from milepost.report.blocks import Chart, Grid, Note
+from milepost.report.charts.remarks import marks
 from milepost.report.formatting import NOT_MEASURED, metric_heading, plus_minus, signed, step_label
 from milepost.report.scores import score_tables, value_cells
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns, grouped
@@ -129,8 +130,6 @@ def without_common_start(names: Sequence[str]) -> list[str]:
 
 
 def _caption(shown: Sequence[Curve]) -> str:
-    from milepost.report.charts.curves import marks
-
     counts = [row.n for each in shown for row in each.measured]
     docs = _("n = {n} docs", n=_reach(counts)) if counts else ""
     return " · ".join(filter(None, (docs, *marks(shown))))

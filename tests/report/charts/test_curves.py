@@ -9,7 +9,8 @@ import pytest
 import vl_convert
 
 from milepost.analysis import rows
-from milepost.report.charts.curves import curve, remarks
+from milepost.report.charts.curves import curve
+from milepost.report.charts.remarks import remarks
 from milepost.report.charts.theme import DASHES, PALETTE, SHAPES
 from milepost.report.vega import vegalite_version
 from tests.analysis.made import accuracy, measurement, mmlu, perplexity

@@ -9,6 +9,12 @@ from typing import NamedTuple
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.row import Row
 
+SI = "format(datum.value, '~s')"
+PLAIN = "format(datum.value, '~r')"
+"""Label expressions, because an axis format would write 0 as `0k`."""
+TOKENS = f"replace({SI}, 'G', 'B')"
+"""Tokens are counted in billions, not in giga."""
+
 SMALLEST_SHARE = 0.2
 """An axis shows at least this share of a bounded metric's range, or of the largest value of an unbounded one:
 an accuracy axis spans 0.2 or more."""

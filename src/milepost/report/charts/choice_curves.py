@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from milepost.report.charts.curves import SI
+from milepost.report.charts.axes import SI
 from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
 from milepost.report.formatting import step_label
 

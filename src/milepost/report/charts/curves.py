@@ -5,30 +5,22 @@ Knows rows and Vega-Lite, not files. Importing it imports altair (0.5 s).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
-from milepost.report.charts.axes import linear_ticks, log_ticks, y_axis
-from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
-from milepost.report.formatting import metric_heading, plus_minus, wrapped
-from milepost.report.notes import listed
+from milepost.report.charts.axes import PLAIN, SI, TOKENS, linear_ticks, log_ticks, y_axis
+from milepost.report.charts.curve_marks import looks_of, records_of, tooltip, value_text
+from milepost.report.charts.headings import heading, name_of
+from milepost.report.charts.remarks import drawable, marks, reaches_beyond_0, remarks
+from milepost.report.charts.theme import LIGHT
+from milepost.report.formatting import metric_heading, wrapped
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
-from milepost.types.picks import Picks
-
-NO_CURVE = "one checkpoint: no curve"
-
-
-SI = "format(datum.value, '~s')"
-PLAIN = "format(datum.value, '~r')"
-"""Label expressions, because an axis format would write 0 as `0k`."""
-TOKENS = f"replace({SI}, 'G', 'B')"
-"""Tokens are counted in billions, not in giga."""
 
 
 class Size(NamedTuple):
@@ -106,39 +98,6 @@ def curve(
     return chart
 
 
-def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
-    """Return a line for each thing that a chart of the rows does not or cannot show."""
-    steps = {(row.series, row.checkpoint): row.step for row in rows}
-    lines = gaps(rows)
-    without = [name for (_, name), step in steps.items() if step is None]
-    if without and len(without) < len(steps):
-        lines.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
-    if log_x and 0 in steps.values() and reaches_beyond_0(rows):
-        lines.append("not drawn, a log axis has no place for it: step 0")
-    return lines
-
-
-def gaps(rows: Sequence[Row]) -> list[str]:
-    """Return a line if the rows make no curve, and a line that names checkpoints without values."""
-    places = {(row.series, row.checkpoint): False for row in with_missing_steps(rows)}
-    places |= {(row.series, row.checkpoint): True for row in rows if row.n}
-    lacking = [name for (_, name), is_measured in places.items() if not is_measured]
-    lines = [NO_CURVE] if list(places.values()).count(True) == 1 else []
-    return [*lines, f"gap, no metrics: {listed(lacking)}"] if lacking else lines
-
-
-def reaches_beyond_0(rows: Sequence[Row]) -> bool:
-    """Return whether there is a step that a log axis has a place for."""
-    return any(row.step for row in rows)
-
-
-def drawable(rows: Sequence[Row], *, log_x: bool) -> list[Row]:
-    """Return the rows that have a place on the x axis."""
-    if all(row.step is None for row in rows):
-        return list(rows)
-    return [row for row in rows if row.step is not None and (row.step > 0 or not log_x)]
-
-
 def _size(panels: int) -> Size:
     if panels == 1:
         return Size(1, 620, 340)
@@ -147,41 +106,10 @@ def _size(panels: int) -> Size:
     return Size(3, 300, 180) if panels <= 24 else Size(4, 200, 140)
 
 
-def name_of(rows: Sequence[Row | Picks], title: str | None = None) -> str:
-    """Return the title, or by default the name of the series or the number of series."""
-    series = list(dict.fromkeys(printable(row.series) for row in rows))
-    return title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
-
-
-def heading(text: str, width: int, below: Sequence[str] = ()) -> alt.TitleParams:
-    """Return the title of a chart that is `width` pixels wide, with lines below it."""
-    return alt.TitleParams(
-        text=wrapped(printable(text), width // 9),
-        subtitle=list(below),
-        anchor="start",
-        fontSize=16,
-        subtitleFontSize=11,
-        offset=14,
-    )
-
-
 def _heading(text: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
     width = size.columns * size.width
     lines = [line for note in notes for line in wrapped(note, width // 6)]
     return heading(text, width, [" · ".join(marks(drawn)), *lines])
-
-
-def marks(drawn: Iterable[Curve]) -> list[str]:
-    """Return what the marks of these curves mean, those that are there."""
-    longer = [each for each in drawn if len(each.measured) > 1]
-    meanings = {
-        "shaded: 95 % interval": any(row.ci_low is not None for each in longer for row in each.rows),
-        "bar: 95 % interval": any(each.rows[0].ci_low is not None for each in drawn if len(each.rows) == 1),
-        "dashed: chance": any(each.chance is not None for each in drawn),
-        "grey: a constant answer (A, B, ...)": any(each.constant is not None for each in drawn),
-        "ringed: best": any(best_row(each) is not None for each in longer),
-    }
-    return [meaning for meaning, is_there in meanings.items() if is_there]
 
 
 # ---- one panel -----------------------------------------------------------------------------------------
@@ -202,7 +130,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     opacity = 0.2 if len(of_panel) <= 2 else 0.12
     layers = [
         base.mark_area(opacity=opacity).encode(y=y("ci_low"), y2="ci_high", color=color),
-        *constant_layers(of_panel[0], y),
+        *_constant_layers(of_panel[0], y),
         *_chance_layers(of_panel[0], paper, y),
         base.transform_filter("datum.alone")
         .mark_rule(strokeWidth=1.6)
@@ -221,35 +149,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     )
 
 
-def records_of(of: Curve) -> list[dict[str, Any]]:
-    """Return what is drawn of a curve: a record per checkpoint."""
-    values = [row.value for row in of.rows]
-    around = zip([None, *values], [*values[1:], None], strict=False)
-    best = best_row(of)
-    return [
-        {
-            "series": printable(row.series),
-            "checkpoint": printable(row.checkpoint),
-            "step": row.step,
-            "value": row.value,
-            "ci_low": row.ci_low,
-            "ci_high": row.ci_high,
-            "value_text": None if row.value is None else value_text(row),
-            "docs": row.n,
-            "alone": row.ci_low is not None and before is None and after is None,
-            "best": row is best,
-        }
-        for row, (before, after) in zip(of.rows, around, strict=False)
-    ]
-
-
-def value_text(row: Row) -> str:
-    """Return the value and interval of a row that has a value, as text."""
-    assert row.value is not None
-    return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
-
-
-def constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
+def _constant_layers(of: Curve, y: Callable[[str], alt.Y]) -> list[alt.Chart]:
     """Return the band that a model stays in if it only changes its favourite position."""
     if of.constant is None:
         return []
@@ -303,29 +203,6 @@ def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
         )
 
     return looks_of(names, legend)
-
-
-def looks_of(names: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
-    """Return colour, shape and dash of the series of these names."""
-
-    def scale(looks: Sequence[Any]) -> alt.Scale:
-        return alt.Scale(domain=list(names), range=[looks[i % len(looks)] for i in range(len(names))])
-
-    return (
-        alt.Color("series:N", scale=scale(PALETTE), legend=legend),
-        alt.Shape("series:N", scale=scale(SHAPES), legend=legend),
-        alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend),
-    )
-
-
-def tooltip() -> list[alt.Tooltip]:
-    """Return what a point says under the pointer."""
-    return [
-        alt.Tooltip("series:N"),
-        alt.Tooltip("checkpoint:N"),
-        alt.Tooltip("value_text:N", title="value"),
-        alt.Tooltip("docs:Q", format=","),
-    ]
 
 
 def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:

@@ -16,7 +16,8 @@ import altair as alt
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.row import Row
-from milepost.report.charts.curves import heading, name_of, value_text
+from milepost.report.charts.curve_marks import value_text
+from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.panels import stacked
 from milepost.report.charts.theme import LIGHT
 from milepost.report.formatting import metric_heading, step_label

@@ -17,17 +17,9 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.report.charts.axes import y_axis
-from milepost.report.charts.curves import (
-    PLAIN,
-    SI,
-    TOKENS,
-    drawable,
-    looks_of,
-    reaches_beyond_0,
-    records_of,
-    tooltip,
-)
+from milepost.report.charts.axes import PLAIN, SI, TOKENS, y_axis
+from milepost.report.charts.curve_marks import looks_of, records_of, tooltip
+from milepost.report.charts.remarks import drawable, reaches_beyond_0
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 

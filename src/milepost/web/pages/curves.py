@@ -12,6 +12,7 @@ from milepost.analysis.row import record
 from milepost.errors import ResultsError
 from milepost.language import _
 from milepost.report.blocks import Block, Controls, Field, Note, Option
+from milepost.report.charts.remarks import remarks
 from milepost.report.figures import curve_figures
 from milepost.report.notes import reason_notes
 from milepost.report.transforms import by_tokens
@@ -36,8 +37,6 @@ class CurvesData(TypedDict):
 
 def curves_page(view: View, query: Query) -> Page:
     """Return a chart per task and metric, a line per series."""
-    from milepost.report.charts.curves import remarks
-
     x, scale = query.choice("x", X, "step"), query.choice("scale", SCALES, "linear")
     title = _("Curves")
     if not view.index.scored:

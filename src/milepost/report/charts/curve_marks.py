@@ -1,0 +1,66 @@
+"""How the checkpoints of a curve are drawn: a record each, looks per series, and what a point says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from milepost.analysis.curves import Curve
+from milepost.analysis.row import Row
+from milepost.analysis.standing import best_row
+from milepost.report.charts.theme import DASHES, PALETTE, SHAPES
+from milepost.report.formatting import plus_minus
+from milepost.safe_text import printable
+
+
+def records_of(of: Curve) -> list[dict[str, Any]]:
+    """Return what is drawn of a curve: a record per checkpoint."""
+    values = [row.value for row in of.rows]
+    around = zip([None, *values], [*values[1:], None], strict=False)
+    best = best_row(of)
+    return [
+        {
+            "series": printable(row.series),
+            "checkpoint": printable(row.checkpoint),
+            "step": row.step,
+            "value": row.value,
+            "ci_low": row.ci_low,
+            "ci_high": row.ci_high,
+            "value_text": None if row.value is None else value_text(row),
+            "docs": row.n,
+            "alone": row.ci_low is not None and before is None and after is None,
+            "best": row is best,
+        }
+        for row, (before, after) in zip(of.rows, around, strict=False)
+    ]
+
+
+def value_text(row: Row) -> str:
+    """Return the value and interval of a row that has a value, as text."""
+    assert row.value is not None
+    return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
+
+
+def looks_of(names: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
+    """Return colour, shape and dash of the series of these names."""
+
+    def scale(looks: Sequence[Any]) -> alt.Scale:
+        return alt.Scale(domain=list(names), range=[looks[i % len(looks)] for i in range(len(names))])
+
+    return (
+        alt.Color("series:N", scale=scale(PALETTE), legend=legend),
+        alt.Shape("series:N", scale=scale(SHAPES), legend=legend),
+        alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend),
+    )
+
+
+def tooltip() -> list[alt.Tooltip]:
+    """Return what a point says under the pointer."""
+    return [
+        alt.Tooltip("series:N"),
+        alt.Tooltip("checkpoint:N"),
+        alt.Tooltip("value_text:N", title="value"),
+        alt.Tooltip("docs:Q", format=","),
+    ]
