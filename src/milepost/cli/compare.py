@@ -11,6 +11,7 @@ from milepost.buckets import in_bucket
 from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
+from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, tell, tell_failure
 from milepost.language import _
 from milepost.run.signs_of_life import importing
@@ -19,12 +20,9 @@ from milepost.run.signs_of_life import importing
 @click.command("compare")
 @click.argument("original", metavar="ORIGINAL")
 @click.argument("others", nargs=-1, required=True, metavar="PRUNED...")
-@click.option(
-    "-o",
+@output_option(
     "--output-path",
-    type=click.Path(path_type=Path),
     default=Path("milepost-comparison"),
-    show_default=True,
     help="Folder for the report and for the results of models that are run.",
 )
 @click.option(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, tell
 from milepost.language import _
 from milepost.run.convert import Converted, convert
@@ -15,14 +16,7 @@ from milepost.sources import Overrides, Steps, discover
 
 @click.command("convert")
 @click.argument("source", metavar="SOURCE")
-@click.option(
-    "-o",
-    "--output-path",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="A new or empty folder.",
-)
+@output_option("--output-path", required=True, metavar="DIR", help="A new or empty folder.")
 @click.option(
     "--steps", metavar="BEGIN:END:STRIDE", help="Only these steps, END included; parts may be empty."
 )

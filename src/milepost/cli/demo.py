@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, say_text, tell, tell_failure, tell_notes
 
 if TYPE_CHECKING:
@@ -15,14 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("demo")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("demo-out"),
-    show_default=True,
-    help="Folder for everything that the demo writes.",
-)
+@output_option(default=Path("demo-out"), help="Folder for everything that the demo writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON instead of tables.")
 def command(output: Path, as_json: bool) -> int:
     """Train a tiny model on an invented world and measure every checkpoint, offline, in a few minutes.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from milepost.cli.options import Command
 from milepost.options import Option
 from milepost.run.config import OPTIONS
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def evaluation_options(command: str, *, leaving_out: Collection[str] = ()) -> Callable[[Command], Command]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json
 from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
@@ -28,12 +29,8 @@ FORMATS = ("lm_eval", "helm", "csv", "parquet")
     help="lm_eval: its results_*.json and samples_*.jsonl; helm: its runs/SUITE/RUN/*.json; csv and "
     "parquet: one line per metric. By default the name of PATH decides; without PATH it is lm_eval.",
 )
-@click.option(
-    "-o",
-    "--output",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="The file to write, for lm_eval and helm the folder; by default in RESULTS.",
+@output_option(
+    metavar="PATH", help="The file to write, for lm_eval and helm the folder; by default in RESULTS."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the names of the files as JSON.")
 def command(results: Path, kind: str | None, output: Path | None, as_json: bool) -> None:

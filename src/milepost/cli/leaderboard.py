@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from milepost.analysis.leaderboard import At
-from milepost.cli.options import Place
+from milepost.cli.options import Place, output_option
 from milepost.cli.output import say, say_blocks, say_text, tell
 from milepost.cli.selection import patterns
 from milepost.errors import MilepostError
@@ -48,12 +48,8 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
     metavar="best|last|STEP",
     help="Checkpoint of each run.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the table to a file; its name says the format: .md, .csv, .html or .json.",
+@output_option(
+    metavar="FILE", help="Write the table to a file; its name says the format: .md, .csv, .html or .json."
 )
 @click.option(
     "--record",

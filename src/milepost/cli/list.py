@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from milepost.byte_sizes import format_bytes
+from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, tell_notes
 from milepost.language import _
 from milepost.report.formatting import NOT_MEASURED
@@ -32,12 +33,8 @@ COLUMNS = columns(
 )
 @click.option("--config", metavar="FILE", help="A config in place of those beside the checkpoints.")
 @click.option("--base", metavar="MODEL", help="The base model of adapters: a folder or Hub address.")
-@click.option(
-    "-o",
-    "--output-path",
-    type=click.Path(path_type=Path),
-    metavar="RESULTS",
-    help="Also say which checkpoints have metrics in this results folder.",
+@output_option(
+    "--output-path", metavar="RESULTS", help="Also say which checkpoints have metrics in this results folder."
 )
 @click.option("--json", "as_json", is_flag=True, help="An array of objects, one per checkpoint.")
 def command(

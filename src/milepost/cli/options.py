@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from milepost.buckets import as_path
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+"""A function that becomes a command."""
 
 
 class Place(click.ParamType[Path]):
@@ -18,6 +22,11 @@ class Place(click.ParamType[Path]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the folder's path. Raises: MilepostError for an address without a bucket."""
         return as_path(value)
+
+
+def output_option(flag: str = "--output", **described: Any) -> Callable[[Command], Command]:
+    """Return the option `-o`, a path; other arguments as of `click.option`."""
+    return click.option("-o", flag, type=click.Path(path_type=Path), show_default=True, **described)
 
 
 def spell_with_dashes(name: str) -> str:

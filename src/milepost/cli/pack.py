@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument
 from milepost.language import _
@@ -13,14 +14,7 @@ from milepost.language import _
 
 @click.command("pack")
 @results_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("submission.zip"),
-    show_default=True,
-    help="The zip to write.",
-)
+@output_option(default=Path("submission.zip"), help="The zip to write.")
 @click.option(
     "--task-yaml",
     "task_files",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
@@ -27,13 +28,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @results_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("curve.png"),
-    show_default=True,
-    help="The file to write: .png, .svg or .html (one file, works offline).",
+@output_option(
+    default=Path("curve.png"), help="The file to write: .png, .svg or .html (one file, works offline)."
 )
 @selection_options
 @click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, say_text
 from milepost.cli.selection import results_argument
 from milepost.language import _
@@ -16,13 +17,7 @@ FORMATS = {".html": "html", ".pdf": "pdf", ".md": "markdown"}
 
 @click.command("report")
 @results_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The file to write: .html (default: report.html), .pdf or .md.",
-)
+@output_option(metavar="FILE", help="The file to write: .html (default: report.html), .pdf or .md.")
 @click.option(
     "--format",
     "form",

@@ -13,6 +13,8 @@ from milepost.store.records import CheckpointRecord, Json
 from milepost.types.metrics import AS_USUAL, Asked, Estimate, Measurement, MissingMetric
 from milepost.types.picks import PickCounts
 
+stored_as_list(Estimate)  # thousands of them are in a record
+
 
 class MetricRow(NamedTuple):
     """A metric of a task or group; meanings as in `types.metrics.Measurement`."""
@@ -44,29 +46,16 @@ class MetricRow(NamedTuple):
         self, checkpoint: CheckpointRecord, asked: Asked = AS_USUAL, variant: str = ""
     ) -> Measurement:
         """Return the metric as that of a checkpoint, asked with these settings."""
+        own = self._asdict()
+        del own["setting"]
         return Measurement(
             series=checkpoint.series,
             checkpoint=checkpoint.name,
             step=checkpoint.step,
-            task=self.task,
-            metric=self.metric,
-            filter=self.filter,
-            value=self.value,
-            stderr=self.stderr,
-            n=self.n,
-            chance=self.chance,
-            higher_is_better=self.higher_is_better,
-            kind=self.kind,
-            alias=self.alias,
-            parents=self.parents,
-            num_fewshot=self.num_fewshot,
-            constant=self.constant,
-            fixed_choices=self.fixed_choices,
-            reason=self.reason,
-            doc_range=self.doc_range,
             dtype=checkpoint.dtype,
             asked=asked,
             variant=variant,
+            **own,
         )
 
 
@@ -108,20 +97,10 @@ class ChoiceMetrics:
             ResultsError: one is not a value with its standard error, number of docs and chance level.
         """
         return [
-            (metric, Estimate(*decode(_Stored, entry)))
+            (metric, decode(Estimate, entry))
             for metric, entry in self.figures.get(task, {}).items()
             if metric in metrics
         ]
-
-
-@stored_as_list
-class _Stored(NamedTuple):
-    """An `Estimate` as it is stored."""
-
-    value: float | None
-    stderr: float | None
-    n: int
-    chance: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
