@@ -15,25 +15,30 @@ def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
+WRONG = {
+    "HF_ENDPOINT": (
+        check_endpoint,
+        "HF_ENDPOINT is not an address",
+        ["http://h:9x", "bob:S3CRETpw@h:9", "ftp://h", "http://", "h", "http://[::1"],
+    ),
+    "https_proxy": (
+        check_proxies,
+        "https_proxy is not an address of a proxy",
+        ["bob:S3CRETpw@h:9x", "foo://h:9", "http://", "socks5://h:port"],
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    "address", ["http://h:9x", "bob:S3CRETpw@h:9", "ftp://h", "http://", "h", "http://[::1"]
+    ("name", "address"), [(name, address) for name, (*_, wrong) in WRONG.items() for address in wrong]
 )
-def test_an_endpoint_that_is_no_address_is_told_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, address: str
+def test_an_address_that_cannot_be_used_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, address: str
 ) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", address)
-    with pytest.raises(MilepostError, match="HF_ENDPOINT is not an address") as told:
-        check_endpoint()
-    assert "S3CRET" not in told.value.message
-
-
-@pytest.mark.parametrize("address", ["bob:S3CRETpw@h:9x", "foo://h:9", "http://", "socks5://h:port"])
-def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    monkeypatch.setenv("https_proxy", address)
-    with pytest.raises(MilepostError, match="https_proxy is not an address of a proxy") as told:
-        check_proxies()
+    check, message, _ = WRONG[name]
+    monkeypatch.setenv(name, address)
+    with pytest.raises(MilepostError, match=message) as told:
+        check()
     assert "S3CRET" not in told.value.message
 
 

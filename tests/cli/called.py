@@ -23,6 +23,14 @@ class Called(NamedTuple):
         return [line for line in self.err.splitlines() if not line.endswith(" ...")]
 
 
+def refusal(called: Called) -> str:
+    """What is wrong, after the checks that hold for every bad input: status 2, one line and a hint."""
+    assert called.status == 2, called.err
+    assert called.out == ""
+    assert [line.split(":")[0] for line in called.said] == ["error", "hint"], called.err
+    return called.err
+
+
 WIDE = 1000
 """Columns of a pipe in which every table has whole lines, for tests that look for them."""
 

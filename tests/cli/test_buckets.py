@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.buckets.server import S3Server
-from tests.cli.called import Called, milepost
+from tests.cli.called import Called, milepost, refusal
 from tests.run.own_tasks import write_tasks
 
 
@@ -97,30 +97,23 @@ def test_pictures_are_written_into_a_bucket(results: str, bucket: str, s3: S3Ser
     assert (s3.copy(bucket, tmp_path) / "curve.svg").read_text("utf-8").startswith("<svg")
 
 
-def _refusal(called: Called) -> str:
-    assert called.status == 2, called.err
-    assert called.out == ""
-    assert [line.split(":")[0] for line in called.said] == ["error", "hint"], called.err
-    return called.err
-
-
 @pytest.mark.parametrize("command", ["run", "show"])
 def test_a_bucket_that_does_not_exist_is_one_line(
     command: str, s3: S3Server, tiny_run: Path, tasks: Path
 ) -> None:
     place = "s3://no-such-bucket/results"
     called = _run(tiny_run, tasks, place) if command == "run" else milepost("show", place)
-    assert "there is no bucket no-such-bucket" in _refusal(called)
+    assert "there is no bucket no-such-bucket" in refusal(called)
 
 
 def test_a_bucket_without_permission_is_one_line(s3: S3Server, tiny_run: Path, tasks: Path) -> None:
     s3.make_bucket("forbidden-to-me")
-    assert "permission denied" in _refusal(_run(tiny_run, tasks, "s3://forbidden-to-me/results"))
-    assert "permission denied" in _refusal(milepost("show", "s3://forbidden-to-me/results"))
+    assert "permission denied" in refusal(_run(tiny_run, tasks, "s3://forbidden-to-me/results"))
+    assert "permission denied" in refusal(milepost("show", "s3://forbidden-to-me/results"))
     s3.make_bucket("read-only-for-me")
-    refusal = _refusal(_run(tiny_run, tasks, "s3://read-only-for-me/results"))
-    assert "cannot be written: permission denied" in refusal
-    assert "list, read, write and delete" in refusal
+    said = refusal(_run(tiny_run, tasks, "s3://read-only-for-me/results"))
+    assert "cannot be written: permission denied" in said
+    assert "list, read, write and delete" in said
 
 
 def test_missing_credentials_are_one_line(
@@ -129,22 +122,22 @@ def test_missing_credentials_are_one_line(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    refusal = _refusal(_run(tiny_run, tasks, f"{bucket}/results"))
-    assert "there are no credentials for s3://" in refusal
-    assert "AWS_PROFILE" in refusal
+    said = refusal(_run(tiny_run, tasks, f"{bucket}/results"))
+    assert "there are no credentials for s3://" in said
+    assert "AWS_PROFILE" in said
 
 
 def test_an_endpoint_that_does_not_answer_is_one_line(
     s3: S3Server, tiny_run: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    refusal = _refusal(_run(tiny_run, tasks, "s3://bucket/results"))
-    assert "http://127.0.0.1:9 does not answer" in refusal
+    said = refusal(_run(tiny_run, tasks, "s3://bucket/results"))
+    assert "http://127.0.0.1:9 does not answer" in said
 
 
 def test_a_missing_package_is_one_line(tiny_run: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install 'milepost[remote]'" in _refusal(_run(tiny_run, tasks, "s3://bucket/results"))
+    assert "pip install 'milepost[remote]'" in refusal(_run(tiny_run, tasks, "s3://bucket/results"))
 
 
 def test_a_detached_run_says_that_its_log_needs_a_disk(
@@ -153,7 +146,7 @@ def test_a_detached_run_says_that_its_log_needs_a_disk(
     called = milepost(
         "run", tiny_run, "-t", "where", "--include-path", tasks, "-o", f"{bucket}/r", "--detach"
     )
-    assert "is in a bucket" in _refusal(called)
+    assert "is in a bucket" in refusal(called)
 
 
 def test_no_secret_gets_into_records_or_messages(

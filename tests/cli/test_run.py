@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.called import Called, milepost
+from tests.cli.called import Called, milepost, refusal
 from tests.conftest import NO_HUB
 from tests.run.own_tasks import write_task, write_tasks
 
@@ -33,14 +33,6 @@ def run(tiny_llama: Path, tasks: Path, tmp_path: Path) -> Run:
         return milepost("run", source, "-t", names, "--include-path", tasks, "-L", 2, "-o", out, *arguments)
 
     return called
-
-
-def refusal(called: Called) -> str:
-    """The one line that says what is wrong; the checks that hold for every bad input."""
-    assert called.status == 2, called.err
-    assert called.out == ""
-    assert [line.split(":")[0] for line in called.said] == ["error", "hint"], called.err
-    return called.err
 
 
 WRONG = {

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from milepost.arrow import as_array, as_column
 from milepost.buckets import in_bucket
@@ -21,6 +21,7 @@ from milepost.store.checksum import OPEN, is_sealed, seal
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from typing_extensions import Unpack
 
 CHECKSUM_KEY = "milepost"
 MADE_KEY = "milepost.made"
@@ -32,39 +33,32 @@ ROWS_AT_ONCE = 256
 """Rows of a large table that are in memory at once where only some are wanted."""
 
 
+class TableForm(TypedDict, total=False):
+    """How a table is written."""
+
+    name: str
+    """Name of the record; by default from its path."""
+    compression: str
+    """`zstd` by default. `lz4` for numbers that are read for a whole series at once takes half the time."""
+    group: int
+    """Rows that are found without reading those before them; by default all of them together."""
+
+
 def write_table(
-    path: Path,
-    table: pa.Table,
-    made: Mapping[str, Any] | None = None,
-    *,
-    name: str | None = None,
-    compression: str = "zstd",
-    group: int | None = None,
+    path: Path, table: pa.Table, made: Mapping[str, Any] | None = None, **form: Unpack[TableForm]
 ) -> None:
-    """Write a Parquet file atomically. Arguments as of `table_bytes`.
+    """Write a Parquet file atomically; `made` is kept as JSON in its metadata.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    write_atomically(path, table_bytes(path, table, made, name=name, compression=compression, group=group))
+    write_atomically(path, table_bytes(path, table, made, **form))
 
 
 def table_bytes(
-    path: Path,
-    table: pa.Table,
-    made: Mapping[str, Any] | None = None,
-    *,
-    name: str | None = None,
-    compression: str = "zstd",
-    group: int | None = None,
+    path: Path, table: pa.Table, made: Mapping[str, Any] | None = None, **form: Unpack[TableForm]
 ) -> bytes:
-    """Return the sealed Parquet file that belongs at `path`; `made` is kept as JSON in its metadata.
-
-    Args:
-        name: the name of the record; by default from its path.
-        compression: `lz4` for numbers that are read for a whole series at once: half the time of `zstd`.
-        group: rows that are found without reading those before them; None for all together.
-    """
+    """Return the sealed Parquet file that `write_table` writes to `path`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -72,10 +66,11 @@ def table_bytes(
     # A dictionary of numbers is larger than they are, and takes most of the time that writing them does.
     words = (pa.types.is_dictionary, pa.types.is_string)
     of_words = [one.name for one in table.schema if any(kind(one.type) for kind in words)]
+    compression = form.get("compression", "zstd")
     with pq.ParquetWriter(sink, table.schema, compression=compression, use_dictionary=of_words) as writer:
-        writer.write_table(table, row_group_size=group)
+        writer.write_table(table, row_group_size=form.get("group"))
         told = {MADE_KEY: json.dumps(redacted(made or {})), CHECKSUM_KEY: OPEN.decode()}
-        if name := name or record_name(path):
+        if name := form.get("name") or record_name(path):
             told[NAME_KEY] = name
         writer.add_key_value_metadata(told)
     return seal(sink.getvalue().to_pybytes())

@@ -47,7 +47,6 @@ class BatchedGenerator(TokenGenerator):
     """A generator for models whose attention can be replaced; `VerifiedGenerator` tries whether it can."""
 
     name = "batched"
-    fallback: str | None = None
 
     def __init__(
         self,
@@ -59,9 +58,8 @@ class BatchedGenerator(TokenGenerator):
         optimizations: Optimizations | None = None,
         max_rows: int | None = None,
     ) -> None:
+        super().__init__(codec, vocab_size)
         self.model = SplitModel(module)
-        self.codec = codec
-        self.vocab_size = vocab_size
         self.budget_tokens = budget_tokens or fitting_budget(module)
         self.optimizations = optimizations or Optimizations()
         self._rows = BatchLimit(max_rows or MAX_ROWS.get(self.model.device.type, 32))

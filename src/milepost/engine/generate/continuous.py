@@ -33,12 +33,10 @@ class ContinuousGenerator(TokenGenerator):
     """Runs one of transformers' managers per call; the module must let its attention be replaced."""
 
     name = "hf-continuous"
-    fallback: str | None = None
 
     def __init__(self, module: torch.nn.Module, codec: TextCodec, *, vocab_size: int) -> None:
+        super().__init__(codec, vocab_size)
         self.module: Any = module
-        self.codec = codec
-        self.vocab_size = vocab_size
         self.device_type = next(module.parameters()).device.type
 
     def generate(self, prompts: Prompts, generation: Generation) -> Texts:

@@ -40,12 +40,17 @@ class GenerationJob:
 class TokenGenerator(ABC):
     """A generator whose texts are decoded from its `tokens`."""
 
-    codec: TextCodec
-    vocab_size: int
+    fallback: str | None = None
+    """See `Generator.fallback`."""
     failed: Mapping[int, str] = {}
     """Empty: what the model raises is raised."""
     incremental_stops = True
     """See `Optimizations.incremental_stops`."""
+
+    def __init__(self, codec: TextCodec, vocab_size: int) -> None:
+        self.codec = codec
+        self.vocab_size = vocab_size
+        self._stops: dict[Generation, Stops] = {}
 
     @property
     @abstractmethod
@@ -78,7 +83,6 @@ class TokenGenerator(ABC):
 
     def _stops_of(self, generation: Generation) -> Stops:
         """Return the stops of a `Generation`, made once, as that reads the whole vocabulary."""
-        kept: dict[Generation, Stops] = self.__dict__.setdefault("_stops", {})
-        if generation not in kept:
-            kept[generation] = Stops(self.codec, generation, incremental=self.incremental_stops)
-        return kept[generation]
+        if generation not in self._stops:
+            self._stops[generation] = Stops(self.codec, generation, incremental=self.incremental_stops)
+        return self._stops[generation]

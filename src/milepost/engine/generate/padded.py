@@ -38,7 +38,6 @@ class PaddedGenerator(TokenGenerator):
     """Batches of prompts of similar length, or of equal length if padding would change texts."""
 
     name = "padded"
-    fallback: str | None = None
 
     def __init__(
         self,
@@ -50,9 +49,8 @@ class PaddedGenerator(TokenGenerator):
         max_rows: int | None = None,
     ) -> None:
         """`equal_lengths`: whether a batch has prompts of one length; `max_rows`: answers in a batch."""
+        super().__init__(codec, vocab_size)
         self.module: Any = module
-        self.codec = codec
-        self.vocab_size = vocab_size
         self.equal_lengths = equal_lengths
         self.device = next(module.parameters()).device
         self._rows = BatchLimit(max_rows or MAX_ROWS.get(self.device.type, 16))

@@ -28,13 +28,11 @@ class ReferenceGenerator(TokenGenerator):
     """Runs one prompt at a time and searches every stop string after every token."""
 
     name = "reference"
-    fallback: str | None = None
     incremental_stops = False
 
     def __init__(self, module: torch.nn.Module, codec: TextCodec, *, vocab_size: int) -> None:
+        super().__init__(codec, vocab_size)
         self.module = module
-        self.codec = codec
-        self.vocab_size = vocab_size
         self._cached = (
             None
             if length_switch(module) is None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from milepost.environment_urls import hub_endpoint
 from milepost.errors import CheckpointError, MilepostError
+from milepost.progress_bars import without_progress_bars
 from milepost.sources.hub.bounds import bounded
 from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
@@ -163,19 +164,8 @@ def _remember_revision(location: HubLocation) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Switch huggingface_hub's progress bars off: Milepost shows its own, kept up to date by small chunks."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+    from huggingface_hub import constants, utils
 
     constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, _CHUNK_BYTES)
-    if are_progress_bars_disabled():
+    with without_progress_bars(utils):
         yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()

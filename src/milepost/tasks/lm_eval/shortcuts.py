@@ -16,14 +16,16 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import datasets.utils
 import lm_eval.api.task
 import lm_eval.utils
 import yaml
 from tqdm import tqdm
 
+from milepost.progress_bars import without_progress_bars
 from milepost.tasks.lm_eval.templates.rendering import render_untrusted
 from milepost.tasks.settings import TaskSettings
 
@@ -72,7 +74,7 @@ def plain_output() -> Iterator[None]:
     for library_logger in loggers:
         library_logger.addFilter(_is_useful)
     try:
-        with _no_progress_bars():
+        with nullcontext() if sys.stderr.isatty() else without_progress_bars(datasets.utils):
             yield
     finally:
         for library_logger in loggers:
@@ -101,20 +103,6 @@ def _in_plain_words(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("lm_eval.api.task").addFilter(_in_plain_words)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if are_progress_bars_disabled() or sys.stderr.isatty():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 @functools.lru_cache(maxsize=4096)
