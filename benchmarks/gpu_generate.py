@@ -111,7 +111,7 @@ def _ours(
         name, _, off = way.partition("-no-")
         optimizations = replace(Optimizations(), **{SWITCHES[off]: False}) if off else None
         vocab_size = model.config.vocab_size
-        generator = build_generator(name, model, codec, vocab_size=vocab_size, optimizations=optimizations)  # type: ignore[arg-type]
+        generator = build_generator(name, model, codec, vocab_size=vocab_size, optimizations=optimizations)
     asked = Generation(until=(), max_new_tokens=options.new_tokens)
     recorded = StepGraph.n_recorded
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from common import GPT2, RESULTS, SHAPES, markdown, offline_hub, one_thread, write_result
 
@@ -331,10 +332,16 @@ def measure(limit: int) -> dict[str, Any]:
             written[path.stem] = time.thread_time()
             write(self, path, *arguments, **named)
 
-        ResultsFolder.write_scores = timed  # type: ignore[method-assign]
-        milepost.evaluate(
-            str(model), TASKS, output_path=folder / "out", limit=limit, device="cpu", workers=None, **asked
-        )
+        with mock.patch.object(ResultsFolder, "write_scores", timed):
+            milepost.evaluate(
+                str(model),
+                TASKS,
+                output_path=folder / "out",
+                limit=limit,
+                device="cpu",
+                workers=None,
+                **asked,
+            )
         some, every = (read_saved_plan(folder / name).plan for name in ("some", "all"))
         pace = dict(_pace(some, written))
         usual = sorted(pace.values())[len(pace) // 2]

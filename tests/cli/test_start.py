@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_with_nobody_there_at_all_the_command_without_questions_is_named(start: 
 
 def test_ctrl_c_ends_it_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(io.StringIO):
-        def readline(self, *_: object) -> str:  # type: ignore[override]
+        def readline(self, size: int | None = -1, /) -> Any:
             raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.stdin", Interrupted())

@@ -105,7 +105,8 @@ def test_a_joined_stream_that_raises_goes_on_with_the_shards_it_held() -> None:
 
     reference = build_engine("reference", tiny_model("llama"), vocab_size=VOCAB)
     shards = [pack_up([([4, 5, 6 + i], 1)] * n) for i, n in enumerate((1, 2, 3, 4, 5))]
-    engine = FailureIsolatingEngine(Joined(reference), reference)  # type: ignore[arg-type]
+    joined: Any = Joined(reference)
+    engine = FailureIsolatingEngine(joined, reference)
     found = list(engine.score_stream(iter(shards)))
     assert [len(scores.greedy) for scores in found] == [1, 2, 3, 4, 5]
     for scores, shard in zip(found, shards, strict=True):

@@ -222,7 +222,9 @@ def test_a_compiler_that_fails_in_the_middle_of_a_stream_loses_nothing(compiler:
     assert "SDPA" in str(engine.fallback)
 
 
-def test_a_kernel_too_large_for_the_card_is_tried_with_smaller_blocks(compiler: Compiler) -> None:
+def test_a_kernel_too_large_for_the_card_is_tried_with_smaller_blocks(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[int] = []
     own = compiler.compile
 
@@ -235,7 +237,7 @@ def test_a_kernel_too_large_for_the_card_is_tried_with_smaller_blocks(compiler: 
                 )
         return own(graph, examples)
 
-    compiler.compile = compile_flex  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(compiler, "compile", compile_flex)
     model, shard = tiny_model("llama"), random_requests(seed=5, n=60)
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256)
     first = gpu_of(engine).settings.options
@@ -246,7 +248,9 @@ def test_a_kernel_too_large_for_the_card_is_tried_with_smaller_blocks(compiler: 
     assert second.rows * second.keys < first.rows * first.keys
 
 
-def test_layers_that_cannot_be_compiled_run_as_they_are(compiler: Compiler) -> None:
+def test_layers_that_cannot_be_compiled_run_as_they_are(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = compiler.compile
 
     def only_flex(graph: torch.fx.GraphModule, examples: object) -> object:
@@ -254,7 +258,7 @@ def test_layers_that_cannot_be_compiled_run_as_they_are(compiler: Compiler) -> N
             raise RuntimeError("a layer that no compiler likes")
         return own(graph, examples)
 
-    compiler.compile = only_flex  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(compiler, "compile", only_flex)
     model, shard = tiny_model("llama"), random_requests(seed=5, n=60)
     engine = PackedEngine(model, vocab_size=VOCAB, budget_tokens=256)
     close(engine.score(shard), ReferenceEngine(model, vocab_size=VOCAB).score(shard), 5e-5)

@@ -34,7 +34,7 @@ class Held(TorchDispatchMode):
     """Measures the peak bytes of results that are alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        TorchDispatchMode.__init__(self)
         self._alive: set[int] = set()
         self._now = self.peak = 0
 

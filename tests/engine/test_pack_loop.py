@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def count_waits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 class StubEvent:
     """A replacement of `torch.cuda.Event` that completes when it or a later event is waited for."""
 
-    recorded: list[StubEvent] = []  # noqa: RUF012
+    recorded: ClassVar[list[StubEvent]] = []
     n_waits = 0
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ def test_nothing_in_the_loop_makes_the_host_wait(
 
 
 def test_the_host_waits_for_one_event_per_pack_and_not_while_the_device_is_idle(
-    compiler: Compiler, stubbed_card: type[StubEvent]
+    compiler: Compiler, stubbed_card: type[StubEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = shards_of(8)
     engine = engine_of(shards)
@@ -163,12 +163,9 @@ def test_the_host_waits_for_one_event_per_pack_and_not_while_the_device_is_idle(
             idle.append(nth)
         own_wait(event)
 
-    runner.run = run  # type: ignore[method-assign]
-    stubbed_card.synchronize = wait  # type: ignore[assignment,method-assign]
-    try:
-        again = list(engine.score_stream(shards))
-    finally:
-        stubbed_card.synchronize = own_wait  # type: ignore[method-assign]
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(stubbed_card, "synchronize", wait)
+    again = list(engine.score_stream(shards))
     for one, other in zip(again, expected, strict=True):
         close(one, other, 0)
     packs = engine.gpu.counts.packs - packs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,9 +19,9 @@ from tests.engine.texts import Characters, asking, prompts
 CODEC = Characters()
 
 
-def tokens(**more: object) -> Generation:
-    settings: dict[str, object] = {"max_new_tokens": 6, "stop_tokens": (1,), **more}
-    return Generation(until=(), returns="tokens", **settings)  # type: ignore[arg-type]
+def tokens(**more: Any) -> Generation:
+    settings: dict[str, Any] = {"max_new_tokens": 6, "stop_tokens": (1,), **more}
+    return Generation(until=(), returns="tokens", **settings)
 
 
 def plain(module: torch.nn.Module, ids: list[int]) -> np.ndarray:

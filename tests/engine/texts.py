@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,5 +46,5 @@ def prompts(seed: int = 0, n: int = 9, shared: int = 40) -> list[np.ndarray]:
     return [*made, np.concatenate([longer, ids(5)]), np.concatenate([longer, ids(17)]), made[0].copy()]
 
 
-def asking(until: Sequence[str] = ("A", "xy"), max_new_tokens: int = 24, **more: object) -> Generation:
-    return Generation(until=(*until, "</s>"), max_new_tokens=max_new_tokens, stop_tokens=(1,), **more)  # type: ignore[arg-type]
+def asking(until: Sequence[str] = ("A", "xy"), max_new_tokens: int = 24, **more: Any) -> Generation:
+    return Generation(until=(*until, "</s>"), max_new_tokens=max_new_tokens, stop_tokens=(1,), **more)

@@ -66,6 +66,10 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def has_files(results: Path, n: int) -> Callable[[], bool]:
+    return lambda: len(score_files(results)) >= n
+
+
 def until(condition: Callable[[], bool], child: Child) -> None:
     """Wait until a condition holds or the run has ended."""
     end = time.monotonic() + PATIENCE_S
@@ -85,7 +89,7 @@ def test_thirty_workers_killed_at_random_cost_at_most_a_shard_each(
     while n_killed < N_KILLS and not child.has_ended():
         until(lambda: bool(workers_of(results, child.pid)), child)
         if moments.random() < 0.7:  # else they would mostly die while they load the model
-            until(lambda: len(score_files(results)) > len(seen), child)  # noqa: B023
+            until(has_files(results, len(seen) + 1), child)
         time.sleep(moments.uniform(0, 0.5))
         for pid in moments.sample(found := workers_of(results, child.pid), k=min(1, len(found))):
             os.kill(pid, signal.SIGKILL)
@@ -110,7 +114,7 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_command_goes_on(
     results, log = tmp_path / "results", tmp_path / "log"
     for n_stored in (3, 40):
         child = zygote.start(*asked_of_workers, "-o", results, log=log)
-        until(lambda n=n_stored: len(score_files(results)) >= n, child)  # type: ignore[misc]
+        until(has_files(results, n_stored), child)
         workers = workers_of(results, child.pid)
         before = score_files(results)
         os.kill(child.pid, signal.SIGKILL)

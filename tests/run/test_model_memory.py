@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,14 +36,14 @@ def test_a_model_that_no_device_can_hold_is_refused_before_anything_is_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     shares: tuple[float, ...],
-    options: dict[str, str],
+    options: dict[str, Any],
     message: str,
     hint: str,
 ) -> None:
     size = size_of(tiny_run / "checkpoint-10")
     monkeypatch.setattr(model_memory, "device_memory", lambda _: [int(share * size) for share in shares])
     with pytest.raises(MilepostError, match=message) as caught:
-        milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=tmp_path / "out", **options)  # type: ignore[arg-type]
+        milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=tmp_path / "out", **options)
     assert hint in (caught.value.hint or "")
     assert caught.value.exit_code == 2
     assert not (tmp_path / "out").exists()

@@ -54,7 +54,9 @@ def weights(checkpoint: Checkpoint) -> str:
 
 @pytest.fixture(autouse=True)
 def identified(monkeypatch: pytest.MonkeyPatch) -> None:
-    identify = lambda checkpoint, cache: SimpleNamespace(model_id=weights(checkpoint))  # noqa: E731
+    def identify(checkpoint: Checkpoint, _cache: Path) -> SimpleNamespace:
+        return SimpleNamespace(model_id=weights(checkpoint))
+
     monkeypatch.setattr(series_names, "identify", identify)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -98,9 +99,9 @@ def test_the_clock_of_a_checkpoint_begins_anew_and_that_of_the_run_goes_on(
     created: list[rich.progress.Progress] = []
     init = rich.progress.Progress.__init__
 
-    def keep(self: rich.progress.Progress, *columns: object, **options: object) -> None:
+    def keep(self: rich.progress.Progress, *columns: Any, **options: Any) -> None:
         created.append(self)
-        init(self, *columns, get_time=lambda: now, **options)  # type: ignore[arg-type]
+        init(self, *columns, get_time=lambda: now, **options)
 
     monkeypatch.setattr(rich.progress.Progress, "__init__", keep)
     with show_progress(2, Clock({checkpoint(step): {"farm": 1000} for step in (1, 2)})) as shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -41,9 +42,9 @@ def test_another_version_than_the_tested_one_is_warned_of(
         ({"limit": 0.5, "helm": ("boolq",)}, "--limit 0.5 is a share, and HELM takes a number of instances"),
     ],
 )
-def test_options_of_helm_that_cannot_be(given: dict[str, object], said: str) -> None:
+def test_options_of_helm_that_cannot_be(given: dict[str, Any], said: str) -> None:
     with pytest.raises(MilepostError) as failure:
-        TaskSettings(**given)  # type: ignore[arg-type]
+        TaskSettings(**given)
     assert str(failure.value).startswith(said)
 
 

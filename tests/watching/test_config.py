@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     assert "30m" in (caught.value.hint or "")
 
 
-def settings(**given: object) -> WatchConfig:
+def settings(**given: Any) -> WatchConfig:
     steps = given.pop("steps", None)
     run = EvalConfig(
         sources=("run",),
@@ -36,7 +37,7 @@ def settings(**given: object) -> WatchConfig:
         output_path=Path("out"),
         steps=Steps.parse(steps) if isinstance(steps, str) else None,
     )
-    return WatchConfig(run=run, **given)  # type: ignore[arg-type]
+    return WatchConfig(run=run, **given)
 
 
 @pytest.mark.parametrize(

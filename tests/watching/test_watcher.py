@@ -60,7 +60,7 @@ class Told(NoCallback):
 
 
 def watch(
-    run: Path, questions: Path, listener: RunCallback, said: list[str] | None = None, **given: object
+    run: Path, questions: Path, listener: RunCallback, said: list[str] | None = None, **given: Any
 ) -> WatchReport:
     steps = given.pop("steps", None)
     settings = WatchConfig(
@@ -73,7 +73,7 @@ def watch(
         ),
         settle_s=0.1,
         every_s=0.3,
-        **given,  # type: ignore[arg-type]
+        **given,
     )
     with Journal(logging.WARNING) as journal:
         return watch_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -16,9 +17,9 @@ STEPS = [1000, 2000, 3000, 4000]
 HOST = "http://127.0.0.1:8730"
 
 
-def client_of(results: Path, **options: object) -> TestClient:
+def client_of(results: Path, **options: Any) -> TestClient:
     """A client of a dashboard; an exception in the server is an answer 500, as for readers."""
-    app = make_app(results, **options)  # type: ignore[arg-type]
+    app = make_app(results, **options)
     return TestClient(app, base_url=HOST, raise_server_exceptions=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost.errors import MilepostError
 
@@ -19,7 +19,13 @@ def in_bucket(place: object) -> bool:
     return isinstance(place, BucketPath) or bool(_ADDRESS.match(str(place)))
 
 
-class BucketPath(type(Path())):  # type: ignore[misc]  # the class of this system's paths
+if TYPE_CHECKING:
+    SystemPath = Path
+else:
+    SystemPath = type(Path())  # PosixPath or WindowsPath
+
+
+class BucketPath(SystemPath):
     """The name of an object or a folder in a bucket, which is joined and cut as paths are.
 
     Its text is the address, with both slashes. The methods of a path that look at the disk raise TypeError:

@@ -112,7 +112,7 @@ class Bucket:
         page: dict[str, Any] = {"MaxKeys": PAGE} | ({} if recursive else {"Delimiter": "/"})
         while True:
             asked = {**page, "Prefix": prefix}
-            found = self._ask(prefix, lambda asked=asked: self._s3("list_objects_v2", **asked))  # type: ignore[misc]
+            found = self._ask(prefix, functools.partial(self._s3, "list_objects_v2", **asked))
             objects += [_of_s3(one["Key"], one) for one in found.get("Contents", ()) if one["Key"] != prefix]
             folders += [one["Prefix"][len(prefix) :].rstrip("/") for one in found.get("CommonPrefixes", ())]
             if not found.get("IsTruncated"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
@@ -21,7 +22,7 @@ def command(arguments: tuple[str, ...]) -> None:
     """
     from lm_eval.__main__ import cli_evaluate
 
-    import milepost.lm_eval_backend  # noqa: F401  registers the model
+    importlib.import_module("milepost.lm_eval_backend")  # registers the model
 
     sys.argv = ["milepost lm-eval", *arguments]
     cli_evaluate()

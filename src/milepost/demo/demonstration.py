@@ -10,6 +10,7 @@ import contextlib
 import json
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,10 +22,8 @@ from milepost.demo.tasks import TASKS, write_tasks
 from milepost.demo.world import make_world
 from milepost.errors import MilepostError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from milepost.api.compare import Compared
@@ -69,7 +68,7 @@ def only_demo_in(folder: Path) -> Iterator[None]:
         raise MilepostError(f"{error.filename}: {error.strerror}", "choose another folder with -o") from error
     with lock:
         try:
-            if fcntl is not None:
+            if sys.platform != "win32":
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise MilepostError(
@@ -186,11 +185,12 @@ def _holds(path: Path, text: str) -> bool:
 def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
     from milepost.analysis.selection import summary_rows
     from milepost.report.chart_files import write_chart
-    from milepost.report.charts import curves
+    from milepost.report.charts.curves import curve as draw
+    from milepost.report.charts.remarks import remarks
     from milepost.report.files import write_file
     from milepost.web.report_file import open_view, report_html
 
     rows = summary_rows(results.rows())
-    notices = [*curves.remarks(rows, log_x=True), *write_chart(curves.curve(rows, log_x=True), curve)]
+    notices = [*remarks(rows, log_x=True), *write_chart(draw(rows, log_x=True), curve)]
     write_file(report, report_html(open_view(results.path)).encode())
     return tuple(dict.fromkeys(notices))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,11 +153,11 @@ def test_running_out_of_memory_costs_rows_and_no_text(monkeypatch: pytest.Monkey
     generator = BatchedGenerator(model, CODEC, vocab_size=VOCAB, max_rows=8)
     forward, calls = generator.forward, []
 
-    def failing(*arguments: object) -> torch.Tensor:
+    def failing(*arguments: Any) -> torch.Tensor:
         calls.append(arguments)
         if len(calls) == 9:
             raise MemoryError
-        return forward(*arguments)  # type: ignore[arg-type]
+        return forward(*arguments)
 
     monkeypatch.setattr(generator, "forward", failing)
     assert generator.generate(prompts(), asking()) == by_reference(model, asking())

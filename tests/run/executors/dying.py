@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from milepost.run.executors import local_workers
 from milepost.run.inference import Inference, ShardAnswers
@@ -22,8 +23,8 @@ def die_of_a_shard(*arguments: Any) -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         return answer(inference, task, shard)
 
-    Inference.answer = answer_or_die  # type: ignore[method-assign, assignment]
-    work(*arguments)
+    with mock.patch.object(Inference, "answer", answer_or_die):
+        work(*arguments)
 
 
 def die_once(*arguments: Any) -> None:
@@ -39,8 +40,8 @@ def die_once(*arguments: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer(inference, task, shard)
 
-    Inference.answer = answer_or_die  # type: ignore[method-assign, assignment]
-    work(*arguments)
+    with mock.patch.object(Inference, "answer", answer_or_die):
+        work(*arguments)
 
 
 def die_at_start(*arguments: Any) -> None:

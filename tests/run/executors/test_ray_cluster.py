@@ -54,7 +54,7 @@ def cluster() -> Iterator[Any]:
         yield made
     finally:
         ray.shutdown()
-        made.shutdown()  # type: ignore[no-untyped-call]
+        made.shutdown()
 
 
 @pytest.mark.parametrize("send_records", [False, True], ids=["shared folder", "sent to the driver"])

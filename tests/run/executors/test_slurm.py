@@ -103,7 +103,8 @@ def test_there_are_units_for_every_worker_and_no_checkpoint_is_cut_without_need(
     workers: int | None, sizes: list[int], n_units: int
 ) -> None:
     config = EvalConfig.from_options("run", "where", output_path="out", executor="slurm", workers=workers)
-    assert cut_of(config, [Job(size) for size in sizes]).n_units == n_units  # type: ignore[misc]
+    jobs: Any = [Job(size) for size in sizes]
+    assert cut_of(config, jobs).n_units == n_units
 
 
 def test_a_preempted_element_is_not_blamed_and_is_requeued_as_it_is(tmp_path: Path) -> None:
@@ -115,7 +116,8 @@ def test_a_preempted_element_is_not_blamed_and_is_requeued_as_it_is(tmp_path: Pa
 
     died = death(Ended())
     assert died == Died("PREEMPTED; slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO PREEMPTION ***", True)
-    element = ArrayElement(tmp_path, None, tmp_path / "events", 0)  # type: ignore[arg-type]
+    order: Any = None
+    element = ArrayElement(tmp_path, order, tmp_path / "events", 0)
     assert element.checkpoint().function is element
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from milepost.run.executors.units import STRIKES, Schedule, ShardCost, Unit
 
 
-def schedule_of(n_checkpoints: int, costs: list[ShardCost], **options: object) -> Schedule:
-    schedule = Schedule(**options)  # type: ignore[arg-type]
+def schedule_of(n_checkpoints: int, costs: list[ShardCost], **options: Any) -> Schedule:
+    schedule = Schedule(**options)
     for number in range(n_checkpoints):
         schedule.add(number, costs, range(len(costs)))
     return schedule

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ def test_every_template_is_rendered_in_the_sandbox(folder: Path, key: str) -> No
 def loaded_or_refused(folder: Path, run: Callable[[], None], key: str) -> None:
     if key == "doc_to_decontamination_query":
         task = load_tasks(TaskSettings(names=("t",), include_path=folder)).tasks["t"]
-        run = lambda: task.doc_to_decontamination_query(task.eval_docs[0])  # noqa: E731
+        run = partial(task.doc_to_decontamination_query, task.eval_docs[0])
     with pytest.raises(Exception, match="unsafe"):
         run()
 

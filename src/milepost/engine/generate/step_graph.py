@@ -93,7 +93,7 @@ class _NoWaiting(TorchDispatchMode):
     """Refuses operations that a CUDA graph cannot hold."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        TorchDispatchMode.__init__(self)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

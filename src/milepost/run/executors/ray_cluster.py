@@ -179,7 +179,7 @@ def _shape_of_workers(config: EvalConfig, memory: int) -> tuple[int, WorkerShape
     """
     import ray
 
-    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    total = ray.cluster_resources()
     n_gpus, n_cpus = int(total.get("GPU", 0)), int(total.get("CPU", 1))
     asked = config.placement.n_workers
     if n_gpus and not config.device.startswith("cpu"):
@@ -215,7 +215,7 @@ def _shape_of_workers(config: EvalConfig, memory: int) -> tuple[int, WorkerShape
 def _nodes() -> list[dict[str, Any]]:
     import ray
 
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes: list[dict[str, Any]] = ray.nodes()
     return [node for node in nodes if node["Alive"]]
 
 

@@ -82,7 +82,7 @@ class _Run:
         layout = bucket_layout(listing, listing.location(self.folder), self._overrides)
         if layout is None:
             return None
-        parent = cast("BucketPath", self.folder.parent)
+        parent = self.folder.parent
         is_of_run = names_a_step(self.folder.name) and bool(parent.key)
         home = parent if is_of_run else self.folder
         checkpoint = self._checkpoint(
@@ -117,7 +117,7 @@ class _Run:
     def _inner(self, name: str) -> _Run:
         cut = len(name) + 1
         files = {path[cut:]: one for path, one in self.files.items() if path.startswith(f"{name}/")}
-        return _Run(cast("BucketPath", self.folder / name), files, self._overrides)
+        return _Run(self.folder / name, files, self._overrides)
 
     def _name(self) -> str:
         parent = self.folder.parent

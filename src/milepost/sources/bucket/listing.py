@@ -58,7 +58,7 @@ def read_above(folder: BucketPath) -> dict[str, StoredObject]:
     """Return the small files of the folder above. Raises: BucketError."""
     if not folder.key:
         return {}
-    parent = cast("BucketPath", folder.parent)
+    parent = folder.parent
     objects = bucket_of(parent.bucket).list_folder(parent.key)[0]
     return {name: one for one in objects if is_read(name := one.key.rpartition("/")[2])}
 

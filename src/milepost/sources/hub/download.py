@@ -123,7 +123,7 @@ def _counting_bar(transfer: Transfer) -> type:
     """Return a progress bar for huggingface_hub that shows nothing and counts the bytes."""
     from huggingface_hub.utils import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc]
+    class Bar(tqdm):
         def __init__(self, *_: object, **__: object) -> None:
             super().__init__(disable=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import jinja2
@@ -20,15 +20,13 @@ _UNDEFINED = re.compile(r"'([^']*)' is undefined")
 
 
 @contextmanager
-def blaming_the_task(
-    name: str, *, is_own: bool, fields: Callable[[], Iterable[str]] = lambda: ()
-) -> Iterator[None]:
+def blaming_the_task(name: str, task: object = None, *, is_own: bool) -> Iterator[None]:
     """Turn exceptions of the block into faults of the task `name`.
 
     Args:
+        task: lm_eval's object, whose `features` are the fields of its docs once they are loaded.
         is_own: whether the user wrote any of the task; if not, exceptions other than of templates are bugs
             and pass unchanged.
-        fields: returns the known fields of the task's docs.
 
     Raises:
         TaskError: in place of the exception.
@@ -47,7 +45,7 @@ def blaming_the_task(
     except _FAULTS as error:
         if not is_own:
             raise
-        raise _explained(name, error, sorted(fields())) from error
+        raise _explained(name, error, sorted(getattr(task, "features", ()))) from error
 
 
 def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:

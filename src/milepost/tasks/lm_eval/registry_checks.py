@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lm_eval import filters as _filters  # noqa: F401
+from lm_eval import filters  # registers the filters as it is imported
 from lm_eval.api.registry import (
     AGGREGATION_REGISTRY,
-    FILTER_REGISTRY,
     METRIC_AGGREGATION_REGISTRY,
     METRIC_REGISTRY,
 )
@@ -104,10 +103,11 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
     name = step["function"] if isinstance(step, dict) else step
     if not isinstance(name, str):
         return
-    if name not in FILTER_REGISTRY:
+    if name not in filters.filter_registry:
         raise TaskError(
             f"{where}: lm_eval has no filter function {name!r}",
-            did_you_mean(name, FILTER_REGISTRY) or f"it has {', '.join(sorted(FILTER_REGISTRY))}",
+            did_you_mean(name, filters.filter_registry)
+            or f"it has {', '.join(sorted(filters.filter_registry))}",
         )
     arguments = {key: value for key, value in step.items() if key != "function"}
     if name == "custom" and not settings.allow_task_code:
@@ -117,7 +117,7 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
     if name == "custom":
         return
     try:
-        FILTER_REGISTRY[name](**arguments)
+        filters.filter_registry[name](**arguments)
     except re.error as error:
         raise TaskError(
             f"{where}: regex_pattern is not a valid regular expression: {error}", "correct it"

@@ -47,7 +47,7 @@ def build_requests(
         # The context ends before `yield`, so that it does not cover the code of the caller.
         with (
             compiled_templates(loaded.settings, enabled=compile_templates_once),
-            blaming_the_task(name, is_own=is_own, fields=lambda: getattr(task, "features", ())),  # noqa: B023
+            blaming_the_task(name, task, is_own=is_own),
         ):
             requests = _requests_of(task, name, loaded.settings, chat_template)
         _check_labels(task, requests, is_own)

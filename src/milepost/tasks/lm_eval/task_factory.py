@@ -34,8 +34,7 @@ class CheckedTask(ConfigurableTask):
         self.is_own = is_own
         self.data_states: dict[str, str | None] = {}
         name = str(config.get("task"))
-        fields = lambda: getattr(self, "features", ())  # noqa: E731
-        with blaming_the_data(name), blaming_the_task(name, is_own=is_own, fields=fields):
+        with blaming_the_data(name), blaming_the_task(name, self, is_own=is_own):
             super().__init__(config=config)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:

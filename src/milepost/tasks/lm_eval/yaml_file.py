@@ -127,7 +127,9 @@ def _parse(shown: str, path: Path, data: bytes) -> TaskFile:
 def _loader(path: Path) -> type[Any]:
     import yaml
 
-    class Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    fastest: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+    class Loader(fastest):
         def __init__(self, stream: bytes) -> None:
             super().__init__(stream)
             self.code: list[CodeTag] = []
