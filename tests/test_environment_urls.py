@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from milepost.environment_urls import check_endpoint, check_proxies, check_token
@@ -57,6 +58,8 @@ def test_addresses_that_libraries_take_are_taken(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_ENDPOINT", "http://bob:pw@127.0.0.1:8000/hub/")
     check_proxies()
     check_endpoint()
+    with httpx.Client(verify=False) as client:  # reads the proxies
+        assert not client.is_closed
 
 
 def test_a_hub_address_is_not_looked_for_where_the_endpoint_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-CHECKS = ("raises", "warns", "fail")
-"""Calls of pytest that can fail a test; so can everything named `assert_...` or `check_...`."""
+CHECKS = ("pytest.raises", "pytest.warns", "pytest.fail")
+"""Calls that fail a test; so do those named `assert_...`, and Playwright's `wait_for` at its time limit."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -47,15 +47,16 @@ def _asserts(module: str, name: str, seen: frozenset[tuple[str, str]] = frozense
         return False
     if any(isinstance(node, ast.Assert) for node in ast.walk(function)):
         return True
-    called = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
-    if any(one in CHECKS or one.startswith(("assert_", "check_")) for one in called):
+    called = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    if any(_is_check(ast.unparse(one)) for one in called):
         return True
-    return any(_asserts(module, one, seen | {(module, name)}) for one in called)
+    helpers = {one.id for one in called if isinstance(one, ast.Name)}
+    return any(_asserts(module, one, seen | {(module, name)}) for one in helpers)
 
 
-def _called(call: ast.Call) -> str:
-    function = call.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+def _is_check(called: str) -> bool:
+    name = called.rpartition(".")[2]
+    return called in CHECKS or name == "wait_for" or name.startswith("assert_")
 
 
 def _tests() -> Iterator[tuple[str, str]]:
@@ -69,8 +70,9 @@ def _tests() -> Iterator[tuple[str, str]]:
 def test_every_test_asserts() -> None:
     tests = list(_tests())
     assert len(tests) > 1000
-    assert [f"{module}.{name}" for module, name in tests if not _asserts(module, name)] == []
+    without = [f"{module}.{name}" for module, name in tests if not _asserts(module, name)]
+    assert without == []
 
 
 def test_a_test_without_an_assertion_would_be_found() -> None:
-    assert not _asserts("tests.project.test_tests_assert", "_called")
+    assert not _asserts("tests.project.test_tests_assert", "_is_check")

@@ -58,7 +58,7 @@ def _named_values(given: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where the work of a run is done: by how many workers, on which devices, on which cluster."""
+    """The workers, devices and cluster that do the work of a run."""
 
     workers: int | Literal["auto"] | None = option(
         None,

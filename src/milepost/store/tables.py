@@ -34,7 +34,7 @@ ROWS_AT_ONCE = 256
 
 
 class TableForm(TypedDict, total=False):
-    """How a table is written."""
+    """Options of writing a table."""
 
     name: str
     """Name of the record; by default from its path."""

@@ -1,4 +1,4 @@
-"""How a prompt is continued to a text."""
+"""Settings by which a model continues a prompt."""
 
 from __future__ import annotations
 

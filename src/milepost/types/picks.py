@@ -1,4 +1,4 @@
-"""Which choices a model picked."""
+"""The choices that a model picked, counted by position and by length."""
 
 from __future__ import annotations
 

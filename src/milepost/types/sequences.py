@@ -1,4 +1,4 @@
-"""What an engine gets and returns: token ids in, log-likelihoods out."""
+"""Input and output of an engine: token ids in, log-likelihoods out."""
 
 from __future__ import annotations
 

@@ -31,8 +31,11 @@ def test_the_probe_file_is_there_while_the_run_is(tmp_path: Path) -> None:
     assert not (results.path / PROBE).exists()
 
 
-def test_a_worker_with_the_same_software_that_sees_the_results_may_work() -> None:
+def test_a_worker_with_the_same_software_that_sees_the_results_may_work(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     check_joined(WORKER)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("name", "version"), [("milepost", "0.0.1"), ("python", "3.9.1")])

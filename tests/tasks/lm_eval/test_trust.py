@@ -31,6 +31,7 @@ from milepost.tasks.lm_eval.loading import load_tasks
 from milepost.tasks.lm_eval.requests import build_requests
 from milepost.tasks.lm_eval.task_files import configs_of
 from milepost.tasks.settings import TaskSettings
+from milepost.types.requests import Request
 from tests.run.own_tasks import write_tasks
 
 MARK = "PWNED"
@@ -76,12 +77,13 @@ def write(path: Path, content: dict[str, Any], replaced: dict[str, str] | None =
     path.write_text(text)
 
 
-def build(folder: Path, name: str = "t", **given: Any) -> None:
-    """Load and render everything that a run does."""
+def build(folder: Path, name: str = "t", **given: Any) -> list[Request]:
+    """Load and render everything that a run does; the requests."""
     loaded = load_tasks(TaskSettings(names=(name,), include_path=folder, **given))
-    list(build_requests(loaded))
+    requests = [request for of_task in build_requests(loaded) for request in of_task.requests]
     for task in loaded.tasks:
         chance_levels(loaded, task)
+    return requests
 
 
 def refused(folder: Path, name: str = "t", **given: Any) -> TaskError:
@@ -167,7 +169,7 @@ def test_every_template_is_rendered_in_the_sandbox(folder: Path, key: str) -> No
     loaded_or_refused(folder, lambda: build(folder), key)
 
 
-def loaded_or_refused(folder: Path, run: Callable[[], None], key: str) -> None:
+def loaded_or_refused(folder: Path, run: Callable[[], Any], key: str) -> None:
     if key == "doc_to_decontamination_query":
         task = load_tasks(TaskSettings(names=("t",), include_path=folder)).tasks["t"]
         run = partial(task.doc_to_decontamination_query, task.eval_docs[0])
@@ -364,5 +366,5 @@ def test_data_that_changes_within_a_tick_of_the_clock_is_read_again(folder: Path
 
 def test_harmless_files_give_requests(tmp_path: Path) -> None:
     own = write_tasks(tmp_path / "own")
-    build(own, "farm")
-    build(own, "prose")
+    assert {request.kind for request in build(own, "farm")} == {"loglikelihood"}
+    assert {request.kind for request in build(own, "prose")} == {"loglikelihood_rolling"}

@@ -1,4 +1,4 @@
-"""How the checkpoints of a curve are drawn: a record each, looks per series, and what a point says."""
+"""Records, looks and tooltips of the checkpoints on a curve, for every chart that draws curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headings of charts."""
+"""Make the headings of charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chart of rows says in words: the meaning of its marks, and what it does not or cannot show."""
+"""Say in words what the marks of a chart mean, and what the chart does not or cannot show."""
 
 from __future__ import annotations
 
