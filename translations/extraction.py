@@ -16,7 +16,7 @@ from babel.messages import extract
 Found = tuple[int, str | None, Any, list[str]]
 
 ERRORS = {"MilepostError", "SourceError", "CheckpointError", "TaskError", "TokenizerError", "ResultsError"}
-ERRORS |= {"StorageError", "RecorderError"}
+ERRORS |= {"StorageError", "RecorderError", "BucketError"}
 
 
 def extract_python(
@@ -45,12 +45,22 @@ def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node.func, ast.Name) and node.func.id in ("columns", "Column"):
             values += node.args  # headings of tables
         for value in values:
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield value.lineno, value.value
+            yield from _constants(value)
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).lower().endswith("hint"):
+        yield from _constants(node.value)
     if isinstance(node, ast.FunctionDef) and any(map(_makes_a_command, node.decorator_list)):
         text = ast.get_docstring(node)
         if text is not None:
             yield node.lineno, inspect.cleandoc(text)
+
+
+def _constants(value: ast.expr) -> Iterator[tuple[int, str]]:
+    """Yield a text, or both of `"a" if x else "b"`."""
+    if isinstance(value, ast.IfExp):
+        yield from _constants(value.body)
+        yield from _constants(value.orelse)
+    elif isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value.lineno, value.value
 
 
 def _makes_a_command(decorator: ast.expr) -> bool:

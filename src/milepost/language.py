@@ -56,6 +56,11 @@ def joined(between: str, parts: Iterable[str]) -> str:
     return Phrase(between.join(f"{{{name}}}" for name in named), **named) if named else ""
 
 
+def for_reader(text: str) -> str:
+    """Return a phrase in the reader's language; any other text, such as a foreign name, as it is."""
+    return translated(text) if isinstance(text, Phrase) else text
+
+
 def translated(text: str) -> str:
     """Return a phrase, or a text that the catalogue has, in the reader's language; any other as it is."""
     return _(text.template, **text.values) if isinstance(text, Phrase) else _(text)
@@ -128,4 +133,4 @@ def _catalogue(name: str) -> gettext.NullTranslations:
 
 def _translated(values: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the phrases among the values; names and paths stay as they are."""
-    return {name: translated(value) if isinstance(value, Phrase) else value for name, value in values.items()}
+    return {name: for_reader(value) if isinstance(value, str) else value for name, value in values.items()}

@@ -126,7 +126,8 @@ def json_object(flag: str, example: str) -> Callable[[Any], dict[str, Any]]:
                 text = Path(text).read_text("utf-8")
             except OSError as error:
                 raise MilepostError(
-                    f"{flag} {given}: {error.strerror}", "pass JSON or a file with JSON"
+                    Phrase("{flag} {given}: {reason}", flag=flag, given=given, reason=error.strerror),
+                    "pass JSON or a file with JSON",
                 ) from error
         try:
             parsed = json.loads(text)

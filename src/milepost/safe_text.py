@@ -14,8 +14,11 @@ _DIRECTION_CHANGES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068
 def printable(text: str) -> str:
     """Return the text on one line, with its control characters spelled out (`\\x1b`).
 
-    Characters without a width are kept: words and emojis in docs are joined by them.
+    Characters without a width are kept: words and emojis in docs are joined by them. A text that is printable
+    is returned itself, so that a phrase stays one.
     """
+    if not any(map(_is_control, text)):
+        return text
     return "".join(_spelled_out(char) if _is_control(char) else char for char in text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 
+from milepost.language import Phrase, joined
 from milepost.types.metrics import Asked
 
 MOST_CHARACTERS = 40
@@ -34,12 +35,12 @@ def settings_words(asked: Asked, *, dtype: str | None = None) -> str:
         asked.dtype or dtype or "",
         other_settings(asked),
     )
-    return ", ".join(filter(None, words))
+    return joined(", ", filter(None, words))
 
 
 def other_settings(asked: Asked) -> str:
     """Return the settings that have no column of their own, in words."""
-    return ", ".join(filter(None, (asked.others, _edition(asked.edition))))
+    return joined(", ", filter(None, (asked.others, _edition(asked.edition))))
 
 
 def other_options(given: Mapping[str, object]) -> str:
@@ -54,24 +55,24 @@ def _label(asked: Asked, differing: Collection[int]) -> str:
         _shots(asked.num_fewshot),
         _limit(asked.limit),
         asked.dtype or "",
-        _short(asked.others) or "no other options",
+        _short(asked.others) or Phrase("no other options"),
         _edition(asked.edition),
     )
-    return " ".join(word for place, word in enumerate(words) if place in differing and word)
+    return joined(" ", (word for place, word in enumerate(words) if place in differing and word))
 
 
 def _shots(count: int | None) -> str:
-    return "mixed-shot" if count is None else f"{count}-shot"
+    return Phrase("mixed-shot") if count is None else Phrase("{n}-shot", n=count)
 
 
 def _limit(limit: float | None) -> str:
-    return "no limit" if limit is None else f"limit {limit:g}"
+    return Phrase("no limit") if limit is None else Phrase("limit {limit:g}", limit=limit)
 
 
 def _edition(edition: int) -> str:
-    return (
-        "" if edition == 0 else "earlier prompts" if edition == 1 else f"earlier prompts ({edition} before)"
-    )
+    if edition < 2:
+        return Phrase("earlier prompts") if edition else ""
+    return Phrase("earlier prompts ({n} before)", n=edition)
 
 
 def _short(text: str) -> str:

@@ -89,20 +89,3 @@ def test_a_checkpoint_without_any_metric_is_a_gap_in_every_curve_of_its_series()
 )
 def test_an_evenly_spaced_series_lacks_the_steps_between(steps: Any, missing: Any) -> None:
     assert missing_steps(steps) == missing
-
-
-def banded(*values: float, n: int = 14_042, **changes: object) -> Any:
-    band = {"constant": (0.23, 0.27), "fixed_choices": True} | changes
-    (curve,) = curves(rows([accuracy(value=v, n=n, step=i, **band) for i, v in enumerate(values)]))
-    return curve
-
-
-def test_a_curve_is_in_the_band_if_every_interval_reaches_into_it() -> None:
-    assert banded(0.226, 0.25, 0.272).in_band
-    assert not banded(0.25, 0.29).in_band
-    assert banded(0.25, 0.29, n=400).in_band
-
-
-def test_where_answers_are_texts_of_their_own_there_is_no_band_to_be_in() -> None:
-    assert not banded(0.25, 0.25, fixed_choices=False).in_band
-    assert not banded(0.25, 0.25, constant=None).in_band

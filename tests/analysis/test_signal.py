@@ -162,8 +162,13 @@ def test_lower_is_better_turns_the_signs() -> None:
 
 @pytest.mark.parametrize(("n", "reason"), [(1, "one checkpoint: no curve"), (3, "fewer than 4: no trend")])
 def test_too_few_checkpoints_are_said_to_be_too_few(n: int, reason: str) -> None:
-    rating = rate(Points(steps=tuple(range(n)), values=(0.3,) * n, n=100, chance=0.25))
+    rating = rate(Points(steps=tuple(range(n)), values=(0.6,) * n, n=100, chance=0.25))
     assert (rating.verdict, rating.reason) == ("too few checkpoints", reason)
+
+
+def test_three_checkpoints_that_guess_are_at_chance() -> None:
+    rating = rate(Points(steps=(1, 2, 3), values=(0.3, 0.27, 0.29), n=100, chance=0.25))
+    assert (rating.verdict, rating.reason) == ("at chance", "not above chance, no improvement shown")
 
 
 def test_a_curve_that_is_exactly_constant_has_no_trend() -> None:

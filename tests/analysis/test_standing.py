@@ -23,8 +23,7 @@ from milepost.types.metrics import Measurement
 from tests.analysis.made import accuracy, perplexity, rising
 
 LATE = [0.27, 0.26, 0.275, 0.28, 0.25, 0.4, 0.6, 0.8, 0.955]
-"""Flat for half of the run, then rising: too short for a test of trend."""
-WORDS_OF_NO_TREND = ("no trend", "no improvement", "at chance", "too few")
+"""Flat for half of the run, then rising."""
 
 
 def some_curves(seed: int) -> Iterator[list[Measurement]]:
@@ -65,27 +64,23 @@ def seen(measured: list[Measurement]) -> tuple[Curve, Standing, TaskSignal]:
 def test_show_signal_star_and_ring_never_contradict_each_other(seed: int) -> None:
     for measured in some_curves(seed):
         curve, shown, signal = seen(measured)
-        rating, trained = (
-            signal.main.rating,
-            TrainedCurve(curve=curve, progress=None, gain=None, gain_interval=NO_INTERVAL),
-        )
+        rating = signal.main.rating
+        trained = TrainedCurve(curve=curve, progress=None, gain=None, gain_interval=NO_INTERVAL)
         words = remark(trained)
-        # One verdict: that of `signal`, wherever it has enough checkpoints for one and finds a trend.
-        if shown.is_steady:
-            assert shown.improved == rating.improved
-            assert (shown.verdict == "got worse") == rating.worsened
-        else:
-            assert rating.verdict == "too noisy at this scale"
-            assert "no steady trend" in words
+        # One verdict, for one reason.
+        assert shown.improved == rating.improved
+        assert (shown.verdict == "got worse") == rating.worsened
+        assert shown.at_chance == (rating.verdict == "at chance")
+        assert (shown.verdict == "too few docs") == (rating.verdict == "too few docs" and len(measured) > 1)
+        assert shown.reason == rating.reason
         # The Overview page says the same in other words.
         state = learning_state(trained)
         assert shown.improved == (state in ("still learning", "plateau"))
         assert (shown.verdict == "got worse") == (state == "worse than its best")
         assert shown.at_chance == (state in ("at chance", "inside the constant-answer band"))
-        if rating.verdict not in ("too few checkpoints", "too few docs"):
-            assert shown.at_chance == (rating.verdict == "at chance")
+        assert (state == "inside the constant-answer band") == (rating.reason.startswith("inside the"))
         if shown.improved:
-            assert not any(word in words for word in WORDS_OF_NO_TREND)
+            assert words == "improved"
             assert best_row(curve) is not None
         else:
             assert "improved" not in words
@@ -98,7 +93,7 @@ def test_show_signal_star_and_ring_never_contradict_each_other(seed: int) -> Non
         assert ringed == (set() if best is None else {str(best.step)})
         assert ringed <= starred
         assert bool(starred) == bool(ringed)
-        if shown.at_chance or rating.verdict == "at chance":
+        if shown.at_chance:
             assert not starred
 
 
@@ -110,14 +105,46 @@ def test_a_curve_that_rises_to_chance_is_at_chance_everywhere() -> None:
     assert not signal.main.rating.improved
 
 
-def test_a_curve_that_rises_late_improved_though_not_steadily() -> None:
-    measured = [accuracy(step=step, value=value, n=200) for step, value in enumerate(LATE, 1)]
-    curve, shown, signal = seen(measured)
-    assert signal.main.rating.verdict == "too noisy at this scale"
-    assert (shown.verdict, shown.is_steady) == ("improved", False)
+@pytest.mark.parametrize("values", [LATE, LATE[1:], [0.25] * 3 + LATE])
+def test_a_curve_that_rises_late_improved(values: list[float]) -> None:
+    curve, shown, signal = seen([accuracy(step=i, value=value, n=200) for i, value in enumerate(values, 1)])
+    assert (shown.verdict, signal.main.rating.verdict) == ("improved", "watch")
     best = best_row(curve)
     assert best is not None
-    assert best.step == len(LATE)
+    assert best.step == len(values)
+
+
+def test_a_jump_without_a_trend_is_told_alike_by_show_and_signal() -> None:
+    """Four checkpoints that do not rise one after the other show no trend, however large the last step is."""
+    measured = [accuracy(step=i, value=value, n=2000) for i, value in enumerate([0.3, 0.28, 0.5, 0.9], 1)]
+    _, shown, signal = seen(measured)
+    assert shown.verdict == "no trend"
+    assert signal.main.rating.verdict == "too noisy at this scale"
+    assert shown.reason == "above chance; moves, 0.29 → 0.7, but not steadily"
+
+
+def test_a_metric_of_the_users_own_is_judged_by_the_same_scale_everywhere() -> None:
+    """Its noise is a part of its value, so that only logarithms show that it falls."""
+    values = [9000.0, 200.0, 3100.0, 150.0, 60.0, 210.0, 40.0, 22.0, 31.0, 17.0, 19.0, 12.0]
+    _, shown, signal = seen([perplexity(metric="surprise", step=i, value=v) for i, v in enumerate(values, 1)])
+    assert shown.verdict == "improved"
+    assert signal.main.rating.improved
+
+
+def banded(*values: float, n: int = 14_042, **changes: Any) -> Standing:
+    band = {"constant": (0.23, 0.27), "fixed_choices": True} | changes
+    return seen([accuracy(value=v, n=n, step=i, **band) for i, v in enumerate(values)])[1]
+
+
+def test_a_curve_is_in_the_band_if_every_interval_reaches_into_it() -> None:
+    assert banded(0.226, 0.25, 0.272).in_band
+    assert not banded(0.25, 0.29).in_band
+    assert banded(0.25, 0.29, n=400).in_band
+
+
+def test_where_answers_are_texts_of_their_own_there_is_no_band_to_be_in() -> None:
+    assert not banded(0.25, 0.25, fixed_choices=False).in_band
+    assert not banded(0.25, 0.25, constant=None).in_band
 
 
 def test_a_noisy_curve_whose_ends_happen_to_differ_shows_nothing() -> None:

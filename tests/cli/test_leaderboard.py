@@ -139,5 +139,5 @@ def test_models_computed_in_different_dtypes_are_named(
         )
     shown = json.loads(called("leaderboard", tmp_path / "float32", tmp_path / "bfloat16", "--json").out)
     (note,) = [one for one in shown["notes"] if "dtypes" in one]
-    assert "tiny-run in float32" in note
-    assert "tiny-llama in bfloat16" in note
+    assert "tiny-run float32" in note
+    assert "tiny-llama bfloat16" in note

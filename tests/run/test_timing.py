@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from milepost.results.progress import read_progress
 from milepost.run import timing
-from milepost.run.timing import Clock, format_duration
+from milepost.run.timing import Clock
 from milepost.store import ResultsFolder, ResultsIndex
+from milepost.store.live_index import LiveIndex
 from milepost.store.status import read_status
 from milepost.store.workers import Worker
 from milepost.types.checkpoints import Checkpoint
@@ -176,13 +178,6 @@ def test_checkpoints_that_several_workers_score_at_a_time_make_one_speed(
     assert [lap.seconds for lap in clock.laps.values()] == [4, 4]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.25, "0.2 s"), (59.6, "60 s"), (150, "2 min"), (7200, "2.0 h")]
-)
-def test_durations_are_written_in_the_unit_that_fits(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
-
-
 def test_the_time_left_is_noted_for_status_and_processes_that_share_the_work_take_less(
     tmp_path: Path,
 ) -> None:
@@ -194,4 +189,6 @@ def test_the_time_left_is_noted_for_status_and_processes_that_share_the_work_tak
         twins = replace(status, workers=status.workers * 2)
         assert twins.left_s == pytest.approx(300, abs=15)
         assert "about 10 min left" in milepost("status", folder).out
+        shown = read_progress(LiveIndex.open(folder))
+        assert shown.seconds_left == pytest.approx(600, abs=30), "pages show the same estimate"
     assert read_status(ResultsIndex.open(folder)).left_s is None

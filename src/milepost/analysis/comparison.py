@@ -16,6 +16,7 @@ from milepost.analysis.comparison_notes import comparison_notes
 from milepost.analysis.matching import DocPair, MatchedModels, Uncompared
 from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.analysis.verdicts import MetricDifference, Verdict, compare_family
+from milepost.language import Phrase
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 
@@ -103,7 +104,9 @@ def _measurements(model: ModelAnswers) -> dict[str, tuple[Measurement, ...]]:
 
 
 def _only_in_one(original: ModelAnswers, other: ModelAnswers) -> Iterator[Uncompared]:
-    for role, has, lacks in (("original", original, other), ("other", other, original)):
+    only_original = Phrase("only the original was evaluated on it")
+    only_other = Phrase("only the other was evaluated on it")
+    for reason, has, lacks in ((only_original, original, other), (only_other, other, original)):
         for name in (*has.groups, *has.tasks):
             if name not in lacks.groups and name not in lacks.tasks:
-                yield Uncompared(name, f"only the {role} was evaluated on it")
+                yield Uncompared(name, reason)

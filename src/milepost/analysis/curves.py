@@ -58,18 +58,6 @@ class Curve:
         """Lowest and highest value of always answering with the same position."""
         return next((row.constant for row in self.rows if row.constant is not None), None)
 
-    @property
-    def in_band(self) -> bool:
-        """True if a model that only changes its favourite letter would explain the curve.
-
-        Then the 95 % interval of every checkpoint reaches into the band of constant answers. False if each
-        doc has its own choices, because a model cannot have a favourite position among those.
-        """
-        if self.constant is None or not self.rows[0].fixed_choices:
-            return False
-        low, high = self.constant
-        return all(_end(row.ci_high, row) >= low and _end(row.ci_low, row) <= high for row in self.measured)
-
 
 def checkpoints(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Return for each series one row per checkpoint, by step; checkpoints without a step come last."""
@@ -146,8 +134,3 @@ def _place(row: Row) -> tuple[bool, int, str]:
 def _value(row: Row) -> float:
     assert row.value is not None
     return row.value
-
-
-def _end(end: float | None, row: Row) -> float:
-    """Return an end of the row's interval, or its value without an interval."""
-    return _value(row) if end is None else end

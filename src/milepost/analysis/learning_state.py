@@ -15,6 +15,7 @@ LearningState = Literal[
     "worse than its best",
     "plateau",
     "still learning",
+    "better, no steady trend",
     "no improvement shown",
 ]
 
@@ -34,10 +35,12 @@ def learning_state(trained: TrainedCurve) -> LearningState:
     if shown.verdict == "too few docs" or (progress is not None and progress.too_few_docs):
         return "too few docs to tell"
     if shown.at_chance:
-        return "inside the constant-answer band" if trained.curve.in_band else "at chance"
+        return "inside the constant-answer band" if shown.in_band else "at chance"
     if shown.verdict == "got worse" or (progress is not None and progress.regressed):
         return "worse than its best"
-    few_improved = shown.verdict == "too few checkpoints" and progress is not None and progress.improved
-    if shown.improved or few_improved:
+    is_better = progress is not None and progress.improved
+    if shown.verdict == "no trend" and is_better:
+        return "better, no steady trend"
+    if shown.improved or (shown.verdict == "too few checkpoints" and is_better):
         return "plateau" if progress is not None and progress.plateau_since else "still learning"
     return "no improvement shown"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.doc_values import DocValues, identity, read_values
+from milepost.language import Phrase
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 
@@ -103,7 +104,10 @@ class MatchedModels:
         common = self._common(original, other)
         count = DocCount(len(common.original), len(original.doc_hashes), len(other.doc_hashes))
         if not count.common:
-            return Uncompared(name, f"no doc in common ({count.original} and {count.other} docs)")
+            return Uncompared(
+                name,
+                Phrase("no doc in common ({one} and {other} docs)", one=count.original, other=count.other),
+            )
         before, after = (_doc_values(task, metric, filter) for task in (original, other))
         for values in (before, after):
             if isinstance(values, str):
@@ -111,13 +115,13 @@ class MatchedModels:
         assert isinstance(before, DocValues)
         assert isinstance(after, DocValues)
         if before.transform is not after.transform:
-            return Uncompared(label, "the two results compute it differently")
+            return Uncompared(label, Phrase("the two results compute it differently"))
         before, after = before.of(common.original), after.of(common.other)
         counts = ~(np.isnan(before.values) | np.isnan(after.values))
         if not counts.any():
-            return Uncompared(label, "no common doc counts in it")
+            return Uncompared(label, Phrase("no common doc counts in it"))
         if not np.allclose(before.weights[counts], after.weights[counts]):
-            return Uncompared(label, "the two results weigh the same docs differently")
+            return Uncompared(label, Phrase("the two results weigh the same docs differently"))
         places = np.flatnonzero(counts)
         in_percent = any(measured.metric == "HasAns_exact" for measured in original.measurements)
         docs = count._replace(common=len(places))
@@ -135,11 +139,14 @@ class MatchedModels:
         ]
         parts = [part for part in members if isinstance(part, DocPair)]
         if not parts:
-            return Uncompared(label, "none of its tasks could be compared")
+            return Uncompared(label, Phrase("none of its tasks could be compared"))
         if len(parts) < len(group.tasks):
-            return Uncompared(label, f"only {len(parts)} of its {len(group.tasks)} tasks could be compared")
+            return Uncompared(
+                label,
+                Phrase("only {n} of its {all} tasks could be compared", n=len(parts), all=len(group.tasks)),
+            )
         if not all(part.original.is_mean for part in parts):
-            return Uncompared(label, "it is not a mean over docs")
+            return Uncompared(label, Phrase("it is not a mean over docs"))
         by_size = group.weighs_by_size(measured.metric)
         weights = np.concatenate(
             [np.full(part.docs.common, 1.0 if by_size else 1.0 / part.docs.common) for part in parts]
@@ -165,9 +172,9 @@ def task_doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | 
 
 def _doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | str:
     if _stored_value(task, metric, filter) is None:
-        return "one of the models does not have this metric"
+        return Phrase("one of the models does not have this metric")
     values = task_doc_values(task, metric, filter)
-    return "it is not a mean over these docs, so it has no paired test" if values is None else values
+    return Phrase("it is not a mean over these docs, so it has no paired test") if values is None else values
 
 
 def _stored_value(task: TaskAnswers, metric: str, filter: str) -> float | None:

@@ -6,7 +6,7 @@ Names are lm_eval's (lm_eval/api/metrics.py). A metric that is not listed here i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _INF = math.inf
 
@@ -41,6 +41,9 @@ once in six times."""
 FEWEST_CHECKPOINTS_OF_OTHERS = 6
 """Fewest checkpoints for a trend of any other metric, which need these to show its noise."""
 
+FAR_APART = 2.0
+"""Largest over smallest value from which a metric that nobody declared is judged by its logarithm."""
+
 _EXACT = frozenset({"exact_match", "em"})
 
 
@@ -69,3 +72,16 @@ def value_range(metric: str, values: Iterable[float] = ()) -> tuple[float, float
 def is_ratio_scale(metric: str) -> bool:
     """Return whether equal ratios mean equal progress, as for perplexities (shown on a log axis)."""
     return metric.endswith("perplexity")
+
+
+def spans_ratios(metric: str, values: Collection[float], *, higher_is_better: bool) -> bool:
+    """Return whether a curve is judged by its logarithms.
+
+    That is so for perplexities by their name, and for a metric of the user's own, better if lower, whose
+    values are positive and lie so far apart that its noise shrinks with it.
+    """
+    if is_ratio_scale(metric):
+        return True
+    if higher_is_better or metric in _RANGES or is_proportion(metric) or min(values) <= 0:
+        return False
+    return max(values) > FAR_APART * min(values)

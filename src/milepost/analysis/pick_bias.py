@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from milepost.language import Phrase
 from milepost.types.picks import PickCounts
 
 
@@ -54,8 +55,13 @@ def position_name(place: int) -> str:
 
 def length_names(n: int) -> list[str]:
     """Return names for the ranks of n choices by length."""
-    between = ({2: "2nd", 3: "3rd"}.get(rank, f"{rank}th") for rank in range(2, n))
-    return ["shortest", *between, "longest"]
+    return [Phrase("shortest"), *map(_length_rank, range(2, n)), Phrase("longest")]
+
+
+def _length_rank(rank: int) -> str:
+    if rank == 2:
+        return Phrase("2nd shortest")
+    return Phrase("3rd shortest") if rank == 3 else Phrase("{n}th shortest", n=rank)
 
 
 def _shares(numbers: Sequence[float]) -> tuple[float, ...]:

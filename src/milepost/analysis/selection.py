@@ -90,5 +90,5 @@ def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> 
 
 def _existing_names(pattern: str, names: list[str]) -> str:
     if close := close_names(pattern, names):
-        return f"nearest: {', '.join(close)}"
-    return f"there are: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+        return Phrase("nearest: {names}", names=", ".join(close))
+    return Phrase("there are: {names}", names=", ".join([*names[:12], *(["..."] if len(names) > 12 else [])]))

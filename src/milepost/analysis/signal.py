@@ -27,11 +27,12 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis import trend
-from milepost.analysis.improvement import FEWEST_ANSWERS
+from milepost.analysis.few import rate_few, where
 from milepost.analysis.intervals import Z95
-from milepost.analysis.mean_test import FEWEST_DOCS
-from milepost.analysis.metric_kinds import FEWEST_CHECKPOINTS, FEWEST_CHECKPOINTS_OF_OTHERS
+from milepost.analysis.metric_kinds import FEWEST_CHECKPOINTS
+from milepost.analysis.points import Points as Points
 from milepost.analysis.ranks import spearman
+from milepost.language import Phrase, joined
 
 Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"]
 
@@ -43,70 +44,6 @@ Z_EVER_ABOVE = 3.0
 """FineTasks' distance from chance for the best of many checkpoints, whose value is high by selection."""
 ABOVE_LEVEL = 0.025
 """One-sided level of "above chance": 1.96 standard errors for many docs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Points:
-    """One metric over a series, by step: N checkpoints with a value."""
-
-    steps: tuple[int, ...]
-    values: tuple[float, ...]
-    n: int
-    """Number of docs of each value."""
-    stderr: tuple[float | None, ...] = ()
-    """Standard error of each value; empty for an accuracy, whose standard error follows from the value."""
-    is_accuracy: bool = True
-    """True if values are shares of docs answered right."""
-    higher_is_better: bool = True
-    is_ratio: bool = False
-    """True if equal ratios mean equal progress, as for perplexities: then logarithms are rated."""
-    chance: float | None = None
-    constant: tuple[float, float] | None = None
-    """Lowest and highest accuracy of always answering A, always B, ... Only if every doc has the same
-    choices, so that a model can have a favourite."""
-
-    @property
-    def fewest_docs(self) -> int:
-        """Fewest docs for any statement, as in `improvement`."""
-        return FEWEST_ANSWERS if self.is_accuracy else FEWEST_DOCS
-
-    @property
-    def fewest_checkpoints(self) -> int:
-        """Fewest checkpoints for any statement."""
-        return FEWEST_CHECKPOINTS if self.is_accuracy else FEWEST_CHECKPOINTS_OF_OTHERS
-
-    def rated(self) -> npt.NDArray[np.float64]:
-        """Return [N] the numbers to rate: the values, or their logarithms."""
-        values = np.asarray(self.values, dtype=np.float64)
-        return np.log(values) if self._in_logs else values
-
-    def in_unit(self, rated: float) -> float:
-        """Convert a mean of rated numbers to the metric's unit; of logarithms, to the geometric mean."""
-        return math.exp(rated) if self._in_logs else rated
-
-    def errors(self) -> npt.NDArray[np.float64]:
-        """Return [N] standard errors of the rated numbers; 0 where unknown."""
-        if self.stderr:
-            errors: npt.NDArray[np.float64] = np.asarray([error or 0.0 for error in self.stderr])
-            return errors / np.asarray(self.values) if self._in_logs else errors
-        shares: npt.NDArray[np.float64] = np.clip(np.asarray(self.values, float), 0.0, 1.0)
-        return np.sqrt(shares * (1 - shares) / self.n)
-
-    def docs_errors(self) -> npt.NDArray[np.float64]:
-        """Return [N] standard errors of an accuracy that are not 0 if few docs are all right or all wrong.
-
-        Two right and two wrong answers are added, as by A. Agresti and B. A. Coull (The American Statistician
-        52 (1998), 119-126). 0 for other metrics: the spread of their docs is common to all checkpoints.
-        """
-        if not self.is_accuracy:
-            return np.zeros(len(self.values))
-        shares: npt.NDArray[np.float64] = np.clip(np.asarray(self.values, float), 0.0, 1.0)
-        shares = (shares * self.n + 2) / (self.n + 4)
-        return np.maximum(self.errors(), np.sqrt(shares * (1 - shares) / (self.n + 4)))
-
-    @property
-    def _in_logs(self) -> bool:
-        return self.is_ratio and min(self.values) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +74,7 @@ class Rating:
     """True if every checkpoint's 95 % interval reaches into the band of constant answers."""
     verdict: Verdict
     reason: str
-    """Reason of the verdict in a few words."""
+    """Reason of the verdict in a few words; a phrase, which is translated when it is shown."""
 
     @property
     def improved(self) -> bool:
@@ -169,7 +106,8 @@ def rate(points: Points, last: int = LAST) -> Rating:
     `at chance`: the curve is not above the chance level, nor (if all docs have the same choices) above the
     best constant answer, neither at its end (one-sided 2.5 %) nor anywhere (2.5 % over all checkpoints). An
     accuracy is tested by the binomial distribution, other metrics by 1.96 and 3 standard errors. `watch`: it
-    is above and moves. Everything else is `too noisy at this scale`.
+    is above and moves. `too few checkpoints`: it is above, and has too few for a trend. Everything else is
+    `too noisy at this scale`.
 
     Args:
         points: at least one checkpoint.
@@ -194,7 +132,7 @@ def rate(points: Points, last: int = LAST) -> Rating:
         snr=abs(level - start) / noise if noise > 0 else None,
         gain_sigmas=sign * _sigmas(level - start, values, points.docs_errors(), k),
         steady=int(sign) * _steady(points, values),
-        in_band=_in_band(points, values, errors),
+        in_band=points.in_band,
         verdict="too few checkpoints",
         reason="",
     )
@@ -233,43 +171,38 @@ def _from_chance(points: Points, level: float, errors: npt.NDArray[np.float64]) 
     return (level - points.chance) / error if points.chance is not None and error > 0 else None
 
 
-def _in_band(points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]) -> bool:
-    if points.constant is None:
-        return False
-    low, high = points.constant
-    return bool(np.all((values + Z95 * errors >= low) & (values - Z95 * errors <= high)))
-
-
 def _with_verdict(
     draft: Rating, points: Points, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
 ) -> Rating:
     verdict: Verdict
-    moves = abs(draft.gain_sigmas) > Z95 and draft.steady * draft.gain_sigmas > 0
+    reason: str
     if draft.n_checkpoints < points.fewest_checkpoints:
-        verdict = "too few checkpoints"
-        fewest = points.fewest_checkpoints
-        reason = "one checkpoint: no curve" if draft.n_checkpoints == 1 else f"fewer than {fewest}: no trend"
-    elif points.n < points.fewest_docs:
-        verdict, reason = "too few docs", f"fewer than {points.fewest_docs}"
+        verdict, reason = rate_few(points)
+        return replace(draft, verdict=verdict, reason=reason)
+    differs = abs(draft.gain_sigmas) > Z95
+    moves = differs and draft.steady * draft.gain_sigmas > 0
+    if points.n < points.fewest_docs:
+        verdict, reason = "too few docs", Phrase("fewer than {n}", n=points.fewest_docs)
     elif not _is_above(points, draft, values, errors):
         verdict = "at chance"
-        reason = f"{_where(draft, points)}, {f'moves, {_ends(draft)}' if moves else 'no improvement shown'}"
+        how = Phrase("moves, {ends}", ends=_ends(draft)) if moves else Phrase("no improvement shown")
+        reason = joined(", ", (where(points, in_band=draft.in_band), how))
     elif moves:
-        way = "improves" if draft.gain_sigmas > 0 else "gets worse"
-        verdict, reason = "watch", f"{way}, {_ends(draft)}"
+        verdict = "watch"
+        way = Phrase("improves") if draft.gain_sigmas > 0 else Phrase("gets worse")
+        reason = joined(", ", (way, _ends(draft)))
     else:
-        above = "above chance, but " if points.chance is not None else ""
-        verdict, reason = "too noisy at this scale", f"{above}no trend beyond its noise"
+        verdict = "too noisy at this scale"
+        reason = _without_trend(draft, is_above_chance=points.chance is not None, differs=differs)
     return replace(draft, verdict=verdict, reason=reason)
 
 
 def _is_above(
     points: Points, draft: Rating, values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]
 ) -> bool:
-    if points.chance is None and points.constant is None:
+    floor = points.floor
+    if floor is None:
         return True
-    floors = [level for level in (points.chance, points.constant and points.constant[1]) if level is not None]
-    floor = max(floors)
     k = draft.last
     windows = np.convolve(values, np.ones(k) / k, mode="valid")
     if points.is_accuracy:
@@ -308,12 +241,14 @@ def _luck(share: float, n: float, floor: float) -> float:
     return float(betainc(right, n - right + 1, max(0.0, floor)))
 
 
-def _where(draft: Rating, points: Points) -> str:
-    if draft.in_band:
-        return "inside the constant-answer band"
-    if points.constant is not None:
-        return "not above the constant-answer band"
-    return "not above chance"
+def _without_trend(draft: Rating, *, is_above_chance: bool, differs: bool) -> str:
+    if differs and is_above_chance:
+        return Phrase("above chance; moves, {ends}, but not steadily", ends=_ends(draft))
+    if differs:
+        return Phrase("moves, {ends}, but not steadily", ends=_ends(draft))
+    if is_above_chance:
+        return Phrase("above chance, but no trend beyond its noise")
+    return Phrase("no trend beyond its noise")
 
 
 def _ends(draft: Rating) -> str:

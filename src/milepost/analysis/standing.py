@@ -3,12 +3,7 @@
 This is the one rule behind the verdicts of `milepost signal`, the remarks of `milepost show`, the star of its
 tables and the ring of charts, so that they never contradict each other.
 
-- With enough checkpoints for a trend (`Points.fewest_checkpoints`) the verdict is that of `signal.rate`.
-- Where that finds no trend, as in a short curve that is flat at first and rises late, the ends decide: it
-  improved if its gain is beyond the noise between checkpoints and the last interval lies beyond the first.
-  Such a change is not steady, and is said not to be.
-- With fewer there is no trend to speak of. Such a curve is at chance if the 95 % interval of every checkpoint
-  reaches down to the level of guessing or of the best constant answer.
+- The verdict is that of `signal.rate`.
 - A best checkpoint is named only of a curve that is not at chance, and only if the curve has a trend or the
   best checkpoint's interval lies beyond that of the worst.
 """
@@ -17,22 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from milepost.analysis.curves import Curve
-from milepost.analysis.improvement import FEWEST_ANSWERS
-from milepost.analysis.intervals import Z95
-from milepost.analysis.metric_kinds import (
-    FEWEST_CHECKPOINTS,
-    FEWEST_CHECKPOINTS_OF_OTHERS,
-    is_proportion,
-    is_ratio_scale,
-)
+from milepost.analysis.few import rate_few
+from milepost.analysis.metric_kinds import is_proportion, spans_ratios
+from milepost.analysis.points import Points
 from milepost.analysis.row import Row
+from milepost.language import Phrase
 from milepost.types.metrics import Measurement
-
-if TYPE_CHECKING:
-    from milepost.analysis.signal import Points, Rating
 
 Measured = TypeVar("Measured", bound=Measurement)
 Verdict = Literal[
@@ -49,8 +37,8 @@ class Standing:
     """Reason in a few words, as `milepost signal` gives it."""
     best: int | None = None
     """Place of the best checkpoint among the measured ones; None where none stands out."""
-    is_steady: bool = True
-    """False if only its ends show that it improved or got worse."""
+    in_band: bool = False
+    """True if a model that only changes its favourite letter would explain the curve."""
 
     @property
     def improved(self) -> bool:
@@ -68,14 +56,10 @@ def standing(curve: Curve) -> Standing | None:
     measured = joined(curve.measured)
     if curve.rows[0].higher_is_better is None or not measured:
         return None
-    is_accuracy = is_proportion(curve.metric)
-    if len(measured) >= (FEWEST_CHECKPOINTS if is_accuracy else FEWEST_CHECKPOINTS_OF_OTHERS):
-        from milepost.analysis.signal import rate
-
-        found = _of_rating(rate(points_of(measured)), measured)
-    else:
-        found = _of_few(measured)
-    if found.at_chance or len(curve.measured) < 2 or found.verdict == "too few docs":
+    if len(measured) == 1:
+        return Standing("one checkpoint", Phrase("one checkpoint: no curve"))
+    found = _rated(points_of(measured))
+    if found.verdict in ("at chance", "too few docs"):
         return found
     best = best_place(curve)
     if found.verdict in ("improved", "got worse") or _stands_out(curve, best):
@@ -83,24 +67,22 @@ def standing(curve: Curve) -> Standing | None:
     return found
 
 
-def points_of(measured: Sequence[Measurement], *, is_ratio: bool = False) -> Points:
+def points_of(measured: Sequence[Measurement]) -> Points:
     """Return the points that `signal.rate` rates.
 
     Args:
         measured: of one curve, with values and as many docs each; at least one.
-        is_ratio: rate logarithms, besides the metrics that are known by name.
     """
-    from milepost.analysis.signal import Points
-
     first = measured[0]
+    values = tuple(point.value for point in measured if point.value is not None)
     return Points(
         steps=tuple(i if point.step is None else point.step for i, point in enumerate(measured)),
-        values=tuple(point.value for point in measured if point.value is not None),
+        values=values,
         n=first.n,
         stderr=tuple(point.stderr for point in measured),
         is_accuracy=is_proportion(first.metric),
         higher_is_better=bool(first.higher_is_better),
-        is_ratio=is_ratio or is_ratio_scale(first.metric),
+        is_ratio=spans_ratios(first.metric, values, higher_is_better=bool(first.higher_is_better)),
         chance=first.chance,
         constant=first.constant if first.fixed_choices else None,
     )
@@ -124,36 +106,18 @@ def best_place(curve: Curve) -> int:
     return values.index(max(values))
 
 
-def _of_rating(rating: Rating, measured: Sequence[Row]) -> Standing:
+def _rated(points: Points) -> Standing:
+    if len(points.values) < points.fewest_checkpoints:
+        verdict, reason = rate_few(points)
+        return Standing(verdict, reason, in_band=verdict == "at chance" and points.in_band)
+    from milepost.analysis.signal import rate
+
+    rating = rate(points)
     if rating.verdict == "watch":
         return Standing("improved" if rating.improved else "got worse", rating.reason)
     if rating.verdict == "too noisy at this scale":
-        return _of_ends(rating, measured)
-    return Standing(rating.verdict, rating.reason)
-
-
-def _of_ends(rating: Rating, measured: Sequence[Row]) -> Standing:
-    ends = measured[0], measured[-1]
-    if abs(rating.gain_sigmas) > Z95 and (_high(ends[0]) < _low(ends[1]) or _high(ends[1]) < _low(ends[0])):
-        rises = (ends[1].value or 0.0) > (ends[0].value or 0.0)
-        if rating.gain_sigmas > 0 and rises == bool(ends[0].higher_is_better):
-            return Standing("improved", rating.reason, is_steady=False)
-        if rating.gain_sigmas < 0 and rises != bool(ends[0].higher_is_better):
-            return Standing("got worse", rating.reason, is_steady=False)
-    return Standing("no trend", rating.reason)
-
-
-def _of_few(measured: Sequence[Row]) -> Standing:
-    last = measured[-1]
-    if len(measured) == 1:
-        return Standing("one checkpoint", "one checkpoint: no curve")
-    if is_proportion(last.metric) and last.n < FEWEST_ANSWERS:
-        return Standing("too few docs", f"fewer than {FEWEST_ANSWERS}")
-    levels = [last.chance, last.constant[1] if last.constant and last.fixed_choices else None]
-    floors = [level for level in levels if level is not None]
-    if floors and last.higher_is_better and all(_low(row) <= max(floors) for row in measured):
-        return Standing("at chance", "not above chance")
-    return Standing("too few checkpoints", "too few for a trend")
+        return Standing("no trend", rating.reason)
+    return Standing(rating.verdict, rating.reason, in_band=rating.verdict == "at chance" and rating.in_band)
 
 
 def _stands_out(curve: Curve, best: int) -> bool:

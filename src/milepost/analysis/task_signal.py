@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from milepost.analysis.agreement import Agreement, agreement
 from milepost.analysis.pick_bias import PickBias, pick_bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.analysis.standing import joined, points_of
+from milepost.language import Phrase
 from milepost.types.metrics import Measurement
 from milepost.types.picks import PickCounts, Picks
-
-CurveKey = tuple[str, str, str, str]
-"""Series, task as it was asked, metric and filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +56,6 @@ def task_signals(
     measurements: Sequence[Measurement],
     picks: Sequence[Picks],
     last: int = LAST,
-    *,
-    ratios: Collection[CurveKey] = (),
 ) -> list[TaskSignal]:
     """Rate every task and group of every series, in the order of the measurements, which are by step.
 
@@ -67,7 +63,6 @@ def task_signals(
         measurements: all metrics of the tasks to be rated.
         picks: pick counts of the same series, by step.
         last: most checkpoints that are averaged at either end.
-        ratios: metrics to rate as logarithms, besides those known by name.
     """
     last_picks = {(of_task.series, of_task.task): of_task.counts for of_task in picks}
     checkpoints: dict[str, dict[str, None]] = {}
@@ -76,9 +71,7 @@ def task_signals(
         checkpoints.setdefault(measured.series, {})[measured.checkpoint] = None
         if measured.higher_is_better is not None:
             metrics = metrics_of.setdefault((measured.series, measured.label), {})
-            key = measured.series, measured.label, measured.metric, measured.filter
-            curve = metrics.setdefault((measured.metric, measured.filter), _Curve(is_ratio=key in ratios))
-            curve.add(measured)
+            metrics.setdefault((measured.metric, measured.filter), _Curve()).add(measured)
     curves_of = {
         key: known
         for key, metrics in metrics_of.items()
@@ -99,16 +92,15 @@ def task_signals(
 class _Curve:
     """The measurements of one metric over a series, by step."""
 
-    def __init__(self, *, is_ratio: bool) -> None:
+    def __init__(self) -> None:
         self.known: list[Measurement] = []
-        self.is_ratio = is_ratio
 
     def add(self, measured: Measurement) -> None:
         if measured.value is not None and math.isfinite(measured.value):
             self.known.append(measured)
 
     def points(self) -> Points:
-        return points_of(joined(self.known), is_ratio=self.is_ratio)
+        return points_of(joined(self.known))
 
 
 def _task_signal(
@@ -152,12 +144,12 @@ def _notes(curve: _Curve, checkpoints: Sequence[str]) -> tuple[str, ...]:
     others = [measured for measured in curve.known if measured.n != n]
     if others:
         names = ", ".join(f"{measured.checkpoint} ({measured.n} docs)" for measured in others)
-        notes.append(f"not joined, measured on another number of docs: {names}")
+        notes.append(Phrase("not joined, measured on another number of docs: {names}", names=names))
     dtypes = dict.fromkeys(measured.dtype for measured in curve.known if measured.dtype is not None)
     if len(dtypes) > 1:
-        notes.append(f"computed in several dtypes: {', '.join(dtypes)}")
+        notes.append(Phrase("computed in several dtypes: {dtypes}", dtypes=", ".join(dtypes)))
     known = {measured.checkpoint for measured in curve.known}
     gaps = [name for name in checkpoints if name not in known]
     if gaps:
-        notes.append(f"no value at {', '.join(gaps)}")
+        notes.append(Phrase("no value at {step}", step=", ".join(gaps)))
     return tuple(notes)

@@ -30,8 +30,9 @@ FEWEST = 6
 """Fewest points of a trend: five points rise one after the other by luck once in sixteen times."""
 
 _PARTS = 8
-_SIGNS_LEVEL = 0.032
-"""Share of one of the 32 combinations of signs of six points."""
+_SIGNS_LEVEL = 0.05
+"""Level of the test of signs where it is the only one."""
+_SIGNS_LEVEL_BESIDE_SLOPE = 0.032
 _SLOPE_LEVEL = 0.985
 _UPPER = 1.645
 _FEWEST_FOR_SLOPE = 12
@@ -57,7 +58,8 @@ def _rises_by_signs(series: npt.NDArray[np.float64]) -> bool:
     steps = np.diff([part.mean() for part in parts])
     sums = _signs(len(steps)) @ steps
     as_large = sums >= steps.sum() - 1e-9 * np.abs(steps).sum()
-    return bool(as_large.mean() <= _SIGNS_LEVEL)
+    is_alone = len(series) < _FEWEST_FOR_SLOPE
+    return bool(as_large.mean() <= (_SIGNS_LEVEL if is_alone else _SIGNS_LEVEL_BESIDE_SLOPE))
 
 
 @functools.cache

@@ -137,9 +137,11 @@ def _task_names(tasks: str | Sequence[str]) -> tuple[str, ...]:
 
 def _check_folder(folder: Path) -> None:
     is_file = not in_bucket(folder) and folder.is_file()
-    what = "a file" if is_file else "a results folder" if is_results_folder(folder) else None
+    what = Phrase("a file") if is_file else Phrase("a results folder") if is_results_folder(folder) else None
     if what is not None:
-        raise ResultsError(f"{folder} is {what}", "choose another folder for --output-path")
+        raise ResultsError(
+            Phrase("{folder} is {what}", folder=folder, what=what), "choose another folder for --output-path"
+        )
 
 
 def _check_engine(engine: str | None, to_run: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 
 SCHEMES = ("s3", "gs")
 _ADDRESS = re.compile(r"(?P<scheme>s3|gs):/{1,2}(?P<rest>.*)", re.DOTALL)
@@ -69,6 +70,6 @@ def as_path(given: str | Path) -> Path:
         return given
     bucket, _, key = found["rest"].partition("/")
     if not _BUCKET.fullmatch(bucket) or any(part in (".", "..") for part in key.split("/")):
-        raise MilepostError(f"{text} is not an address of a bucket", _HINT)
+        raise MilepostError(Phrase("{text} is not an address of a bucket", text=text), _HINT)
     path: Path = BucketPath(f"{found['scheme']}://{bucket}", key)
     return path

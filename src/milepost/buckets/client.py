@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from milepost.buckets.failures import code_of, explained, is_from_the_store, may_pass, no_bucket, reason_of
 from milepost.errors import BucketError, MilepostError
+from milepost.language import Phrase
 
 T = TypeVar("T")
 
@@ -65,7 +66,8 @@ class Bucket:
         package = _PACKAGES[self.scheme]
         if importlib.util.find_spec(package) is None:
             raise BucketError(
-                f"{address} needs {package}, which is not installed", "pip install 'milepost[remote]'"
+                Phrase("{address} needs {package}, which is not installed", address=address, package=package),
+                "pip install 'milepost[remote]'",
             )
         self._has_answered = False
 

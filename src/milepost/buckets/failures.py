@@ -8,20 +8,24 @@ from collections.abc import Mapping
 
 from milepost.credentials import without_secrets
 from milepost.errors import BucketError
+from milepost.language import Phrase
 
 _TRANSIENT = frozenset({errno.EBUSY, errno.EREMOTEIO, errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE})
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "fsspec")
-_ENDPOINT_HINT = "check the name, and AWS_ENDPOINT_URL for a server that is not Amazon's"
+_ENDPOINT_HINT = Phrase("check the name, and AWS_ENDPOINT_URL for a server that is not Amazon's")
 _CREDENTIALS_HINTS = {
-    "s3": "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS",
+    "s3": Phrase("set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    "gs": Phrase("`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"),
 }
 _REFUSED_CREDENTIALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
 
 
 def no_bucket(scheme: str, name: str) -> BucketError:
     """Return the error for a bucket that does not exist."""
-    return BucketError(f"there is no bucket {name} at {endpoint(scheme)}", _ENDPOINT_HINT)
+    return BucketError(
+        Phrase("there is no bucket {name} at {endpoint}", name=name, endpoint=endpoint(scheme)),
+        _ENDPOINT_HINT,
+    )
 
 
 def explained(where: str, failure: Exception, *, writes: bool) -> BucketError:
@@ -32,20 +36,33 @@ def explained(where: str, failure: Exception, *, writes: bool) -> BucketError:
         writes: whether the request was to write.
     """
     scheme = where.partition(":")[0]
-    what = f"{where} cannot be {'written' if writes else 'read'}"
+    what = (
+        Phrase("{where} cannot be written", where=where)
+        if writes
+        else Phrase("{where} cannot be read", where=where)
+    )
     kind, code = type(failure).__name__, code_of(failure)
     if "Credentials" in kind or kind in ("TokenRetrievalError", "ProfileNotFound"):
-        return BucketError(f"{what}: there are no credentials for {scheme}://", _CREDENTIALS_HINTS[scheme])
+        return BucketError(
+            Phrase("{what}: there are no credentials for {scheme}://", what=what, scheme=scheme),
+            _CREDENTIALS_HINTS[scheme],
+        )
     if code in _REFUSED_CREDENTIALS:
-        return BucketError(f"{what}: the credentials are refused ({code})", _CREDENTIALS_HINTS[scheme])
+        return BucketError(
+            Phrase("{what}: the credentials are refused ({code})", what=what, code=code),
+            _CREDENTIALS_HINTS[scheme],
+        )
     if isinstance(failure, PermissionError):
         rights = "list, read, write and delete" if writes else "list and read"
         return BucketError(
-            f"{what}: permission denied", f"these credentials need the right to {rights} there"
+            Phrase("{what}: permission denied", what=what),
+            Phrase("these credentials need the right to {rights} there", rights=rights),
         )
     if _is_silence(failure):
-        return BucketError(f"{what}: {endpoint(scheme)} does not answer", _ENDPOINT_HINT)
-    return BucketError(f"{what}: {reason_of(failure)}", _ENDPOINT_HINT)
+        return BucketError(
+            Phrase("{what}: {endpoint} does not answer", what=what, endpoint=endpoint(scheme)), _ENDPOINT_HINT
+        )
+    return BucketError(Phrase("{what}: {reason}", what=what, reason=reason_of(failure)), _ENDPOINT_HINT)
 
 
 def endpoint(scheme: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from milepost.buckets import in_bucket
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
 
@@ -37,7 +38,11 @@ def detach(folder: Path) -> Detached:
     """
     if in_bucket(folder):
         raise MilepostError(
-            f"{OPTION} keeps its log in the results folder, and {folder} is in a bucket",
+            Phrase(
+                "{option} keeps its log in the results folder, and {folder} is in a bucket",
+                option=OPTION,
+                folder=folder,
+            ),
             "start the command without it, under nohup or in tmux",
         )
     log = folder / time.strftime("run-%Y%m%dT%H%M%S.log")

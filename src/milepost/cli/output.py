@@ -28,7 +28,7 @@ def tell(text: str) -> None:
 def tell_notes(notes: Iterable[str]) -> None:
     """Print lines that the reader of the result should know."""
     for note in notes:
-        tell(f"note: {note}")
+        tell(_("note: {note}", note=note))
 
 
 def tell_failure(name: str, reason: str) -> None:

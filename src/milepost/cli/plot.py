@@ -93,7 +93,7 @@ def command(
             picked = together(picked)
         if tokens_per_step:
             picked = by_tokens(picked, _tokens(tokens_per_step))
-        chart, remarks = _draw(picked, kind, title, log_x, "tokens" if tokens_per_step else "step")
+        chart, remarks = _draw(picked, kind, title, log_x=log_x, in_tokens=bool(tokens_per_step))
         notes += remarks
     notes += write_chart(chart, output)
     tell_notes(notes)
@@ -104,7 +104,7 @@ def command(
 
 
 def _draw(
-    picked: list[Row], kind: str, title: str | None, log_x: bool, x_title: str
+    picked: list[Row], kind: str, title: str | None, *, log_x: bool, in_tokens: bool
 ) -> tuple[alt.TopLevelMixin, list[str]]:
     """Return the chart, and lines on what it does not or cannot show."""
     from milepost.report.charts.curves import curve
@@ -112,7 +112,7 @@ def _draw(
     from milepost.report.charts.heat_map import heat_map
 
     if kind == "curves":
-        return curve(picked, title=title, log_x=log_x, x_title=x_title), remarks(picked, log_x=log_x)
+        return curve(picked, title=title, log_x=log_x, in_tokens=in_tokens), remarks(picked, log_x=log_x)
     return (heat_map if kind == "heatmap" else first_last)(picked, title=title), gaps(picked)
 
 

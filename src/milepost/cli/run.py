@@ -12,6 +12,7 @@ from milepost.cli.evaluation_options import evaluation_options, log_level, may_a
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.cli.selection import tell_versions
+from milepost.durations import format_duration
 from milepost.errors import MilepostError
 from milepost.language import _
 from milepost.run.signs_of_life import importing
@@ -182,8 +183,6 @@ def print_results(results: Results, as_json: bool) -> None:
 
 
 def _tell_full_job(job: FullJob) -> None:
-    from milepost.run.timing import format_duration
-
     tell(
         _(
             "the full job, {n_checkpoints} checkpoints x {n_docs:,} docs: about"

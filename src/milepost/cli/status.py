@@ -10,8 +10,8 @@ import click
 
 from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import results_argument
+from milepost.durations import time_left
 from milepost.language import _
-from milepost.run.timing import time_left
 from milepost.store import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
 

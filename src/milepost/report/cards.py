@@ -21,6 +21,7 @@ MOODS: Mapping[str, Mood] = {
     Phrase("worse than its best"): "bad",
     Phrase("plateau"): "still",
     Phrase("still learning"): "good",
+    Phrase("better, no steady trend"): "still",
     Phrase("no improvement shown"): "still",
 }
 """By `LearningState`."""

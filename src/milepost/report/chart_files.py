@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from milepost.language import Phrase
 from milepost.report.blocks import Chart
 from milepost.report.charts.fonts import spell_missing
 from milepost.report.files import CHART_SUFFIXES, check_target, write_file
@@ -65,5 +66,8 @@ def _png(chart: alt.TopLevelMixin) -> tuple[bytes, list[str]]:
         return data, []
     which = " ".join(f"{char} (U+{ord(char):04X})" for char in sorted(missing)[:8])
     return data, [
-        f"no font here draws {which}: spelt out in the picture; install a font, or write SVG or HTML"
+        Phrase(
+            "no font here draws {characters}: spelt out in the picture; install a font, or write SVG or HTML",
+            characters=which,
+        )
     ]

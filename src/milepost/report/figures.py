@@ -10,7 +10,14 @@ from milepost.analysis.row import Row
 from milepost.language import _
 from milepost.report.blocks import Chart, Grid, Note
 from milepost.report.charts.remarks import marks
-from milepost.report.formatting import NOT_MEASURED, metric_heading, plus_minus, signed, step_label
+from milepost.report.formatting import (
+    NOT_MEASURED,
+    metric_heading,
+    plus_minus,
+    signed,
+    step_label,
+    training_runs,
+)
 from milepost.report.scores import score_tables, value_cells
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns, grouped
 from milepost.safe_text import printable
@@ -20,14 +27,14 @@ def curve_figures(
     rows: Sequence[Row],
     *,
     log_x: bool = False,
-    x_title: str = "step",
+    in_tokens: bool = False,
     levels: Callable[[Curve], Sequence[tuple[str, float]]] = lambda of: (),
 ) -> list[Grid]:
     """Return a chart per task, metric and filter, a line per series, side by side.
 
     Args:
         log_x: steps on a log axis.
-        x_title: what is counted along the x axis.
+        in_tokens: the steps are tokens that were trained on.
         levels: names and values to draw across the chart of a curve: published scores.
     """
     from milepost.report.charts.page_curve import Level, page_curve
@@ -42,7 +49,7 @@ def curve_figures(
             own,
             series=series,
             log_x=log_x,
-            x_title=x_title,
+            in_tokens=in_tokens,
             levels=[Level(*level) for level in levels(shown[0])],
         )
         what = metric_heading(metric, filter_name, own[0].higher_is_better)
@@ -159,4 +166,4 @@ def _reach(counts: Sequence[int]) -> str:
 
 
 def _names(series: Sequence[str]) -> str:
-    return ", ".join(map(printable, series)) if len(series) <= 4 else f"{len(series)} training runs"
+    return ", ".join(map(printable, series)) if len(series) <= 4 else training_runs(len(series))

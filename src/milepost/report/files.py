@@ -6,6 +6,7 @@ from pathlib import Path
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store.atomic_files import write_atomically
 
 CHART_SUFFIXES = (".png", ".svg", ".html")
@@ -18,14 +19,19 @@ def check_target(path: Path, suffixes: tuple[str, ...] = ()) -> None:
         ResultsError: its name ends in none of `suffixes`, it is a folder, or its folder does not exist.
     """
     if suffixes and path.suffix.lower() not in suffixes:
-        ending = f"ends in `{path.suffix}`" if path.suffix else "has no ending"
-        raise ResultsError(f"{path} {ending}", f"the name says the format: {', '.join(suffixes)}")
+        ending = Phrase("ends in `{suffix}`", suffix=path.suffix) if path.suffix else Phrase("has no ending")
+        raise ResultsError(
+            Phrase("{path} {ending}", path=path, ending=ending),
+            Phrase("the name says the format: {names}", names=", ".join(suffixes)),
+        )
     if in_bucket(path):
         return
     if path.is_dir():
-        raise ResultsError(f"{path} is a folder", "name a file in it")
+        raise ResultsError(Phrase("{path} is a folder", path=path), "name a file in it")
     if not path.parent.is_dir():
-        raise ResultsError(f"{path.parent} is not a folder", "create it first, or choose another -o")
+        raise ResultsError(
+            Phrase("{parent} is not a folder", parent=path.parent), "create it first, or choose another -o"
+        )
 
 
 def write_file(path: Path, data: bytes) -> None:

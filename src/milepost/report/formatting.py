@@ -7,6 +7,7 @@ import math
 import re
 
 from milepost.analysis.metric_kinds import is_proportion
+from milepost.language import ngettext
 from milepost.safe_text import printable
 
 NO_NUMBER = "nan"
@@ -73,6 +74,11 @@ def step_label(step: int | None, checkpoint: str) -> str:
 def model_name(series: str, checkpoint: str) -> str:
     """Return series and checkpoint, or one of them where they are equal, as for a folder that is a model."""
     return printable(series if series == checkpoint else f"{series} {checkpoint}")
+
+
+def training_runs(n: int) -> str:
+    """Return `3 training runs`."""
+    return ngettext("{n} training run", "{n} training runs", n)
 
 
 def utc_time(seconds: float, form: str = "%Y-%m-%d %H:%M:%S UTC") -> str:

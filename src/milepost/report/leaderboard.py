@@ -8,7 +8,7 @@ from typing import Any
 
 from milepost.analysis.leaderboard import BoardColumn, Leaderboard, Standing
 from milepost.analysis.leaderboard.board import Summary
-from milepost.language import Phrase
+from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.csv_text import csv_text
 from milepost.report.formatting import NOT_MEASURED, direction_arrow, metric_heading, number
@@ -19,10 +19,10 @@ from milepost.report.table import Column, Table, cells, data_table
 from milepost.safe_text import printable
 
 SUMMARIES = (
-    ("win rate", "win_rate", True),
-    ("rank", "rank", False),
-    ("normalised", "normalised", True),
-    ("min-max sum", "min_max", True),
+    (Phrase("win rate"), "win_rate", True),
+    (Phrase("rank"), "rank", False),
+    (Phrase("normalised"), "normalised", True),
+    (Phrase("min-max sum"), "min_max", True),
 )
 """Heading, name in a `Standing`, whether higher is better."""
 
@@ -42,12 +42,15 @@ def leaderboard_table(board: Leaderboard) -> Table:
     """Return one row per model, the best first."""
     return Table(
         (
-            Column("model", "model\ncheckpoint", align="left"),
-            *(Column(name, f"{name}\n{direction_arrow(better)}") for name, _, better in SUMMARIES),
+            Column("model", Phrase("model\ncheckpoint"), align="left"),
+            *(Column(name, joined("\n", (name, direction_arrow(better)))) for name, _, better in SUMMARIES),
             *(
                 Column(
                     _key(column),
-                    f"{printable(column.task)}\n{metric_heading(column.metric, column.filter, better)}",
+                    joined(
+                        "\n",
+                        (printable(column.task), metric_heading(column.metric, column.filter, better)),
+                    ),
                 )
                 for column, better in zip(board.columns, board.higher_is_better, strict=True)
             ),
@@ -63,7 +66,7 @@ def as_markdown(board: Leaderboard) -> str:
 
 def as_html(board: Leaderboard) -> str:
     """Return the report as one HTML page."""
-    return page("Leaderboard", leaderboard_report(board))
+    return page(Phrase("Leaderboard"), leaderboard_report(board))
 
 
 def as_csv(board: Leaderboard) -> str:
@@ -89,9 +92,9 @@ def leaderboard_record(board: Leaderboard) -> dict[str, Any]:
 
 def _texts(standing: Standing, columns: Sequence[BoardColumn]) -> list[str]:
     name = printable(standing.name)
-    where = printable(standing.checkpoint) if standing.checkpoint else "published"
+    where = printable(standing.checkpoint) if standing.checkpoint else Phrase("published")
     return [
-        name if standing.checkpoint == standing.name else f"{name} ({where})",
+        name if standing.checkpoint == standing.name else Phrase("{name} ({where})", name=name, where=where),
         *(_summary(getattr(standing, key)) for _, key, _ in SUMMARIES),
         *(
             NOT_MEASURED if score is None else number(score, column.metric)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_atomically
 from milepost.store.columns import harness_metrics
@@ -42,7 +43,8 @@ def export_lm_eval(index: ResultsIndex, out: Path, only: set[tuple[str, str]] | 
             written.append(out / name)
     if not written:
         raise ResultsError(
-            f"{index.folder.path} has no metrics yet", "run `milepost run` to the end of a checkpoint first"
+            Phrase("{path} has no metrics yet", path=index.folder.path),
+            "run `milepost run` to the end of a checkpoint first",
         )
     return written
 

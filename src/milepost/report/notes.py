@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from milepost.language import Phrase, joined
 from milepost.report.formatting import metric_name
 from milepost.report.table import grouped
 from milepost.safe_text import printable
@@ -22,12 +23,17 @@ def reason_notes(rows: Sequence[Measurement]) -> list[str]:
         (row for row in rows if row.value is None and row.reason),
         lambda row: (row.reason or "", metric_name(row.metric, row.filter)),
     )
-    notes = [
-        f"no {metric} of {listed(list(dict.fromkeys(row.label for row in without)))}: {printable(reason)}"
+    notes: list[str] = [
+        Phrase(
+            "no {metric} of {tasks}: {reason}",
+            metric=metric,
+            tasks=listed(list(dict.fromkeys(row.label for row in without))),
+            reason=printable(reason),
+        )
         for (reason, metric), without in lacking.items()
     ]
     more = len(notes) - MOST_REASONS
-    return [*notes[:MOST_REASONS], f"{more} more metrics are missing"] if more > 0 else notes
+    return [*notes[:MOST_REASONS], Phrase("{n} more metrics are missing", n=more)] if more > 0 else notes
 
 
 def version_notes(checkpoints: Iterable[CheckpointRecord], shown: Collection[str]) -> list[str]:
@@ -44,9 +50,16 @@ def version_notes(checkpoints: Iterable[CheckpointRecord], shown: Collection[str
                 versions = found.setdefault((checkpoint.series, library), {})
                 versions.setdefault(version, []).append(checkpoint.name)
     return [
-        f"{printable(series)}: scored with different versions of {library} ("
-        + "; ".join(f"{printable(version)}: {listed(names)}" for version, names in versions.items())
-        + "), whose numbers may differ by more than rounding"
+        Phrase(
+            "{series}: scored with different versions of {library} ({versions}), whose numbers may differ by "
+            "more than rounding",
+            series=printable(series),
+            library=library,
+            versions=joined(
+                "; ",
+                (joined(": ", (printable(version), listed(names))) for version, names in versions.items()),
+            ),
+        )
         for (series, library), versions in found.items()
         if len(versions) > 1
     ]
@@ -54,5 +67,6 @@ def version_notes(checkpoints: Iterable[CheckpointRecord], shown: Collection[str
 
 def listed(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
-    text = ", ".join(map(printable, names[:NAMED]))
-    return text if len(names) <= NAMED else f"{text} and {len(names) - NAMED} more"
+    text = joined(", ", map(printable, names[:NAMED]))
+    more = len(names) - NAMED
+    return text if more <= 0 else Phrase("{names} and {n} more", names=text, n=more)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 MOST_S = 120
@@ -48,13 +49,17 @@ def as_pdf(html: bytes) -> bytes:
             ended = subprocess.run([browser, *options], capture_output=True, timeout=MOST_S, check=False)
         except subprocess.TimeoutExpired:
             raise MilepostError(
-                f"{browser} made no PDF within {MOST_S} s", "write report.html instead"
+                Phrase("{browser} made no PDF within {n} s", browser=browser, n=MOST_S),
+                "write report.html instead",
             ) from None
         if not made.exists():
             lines = ended.stderr.decode(errors="replace").strip().splitlines() or [
                 f"exit code {ended.returncode}"
             ]
-            raise MilepostError(f"{browser} made no PDF: {lines[-1][:200]}", "write report.html instead")
+            raise MilepostError(
+                Phrase("{browser} made no PDF: {reason}", browser=browser, reason=lines[-1][:200]),
+                "write report.html instead",
+            )
         return made.read_bytes()
 
 

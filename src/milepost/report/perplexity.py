@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-from milepost.language import Phrase, _
+from milepost.language import Phrase, _, joined
 from milepost.report.blocks import Block, Note, strong
 from milepost.report.formatting import model_name, plus_minus, step_label
 from milepost.report.table import Column, Table, cells, columns, grouped
@@ -80,13 +80,20 @@ def _name(text: TextPerplexity) -> str:
 
 
 def _heading(text: TextPerplexity) -> str:
-    counts = [f"{text.n_words:,} words", f"{text.n_bytes:,} bytes"]
+    counts = [Phrase("{n:,} words", n=text.n_words), Phrase("{n:,} bytes", n=text.n_bytes)]
     if text.n_tokens is not None:
-        counts.append(f"{text.n_tokens:,} tokens")
-    windows = (
-        f"{text.n_windows:,} windows of {text.seqlen:,}, stride {text.stride:,}, context {text.context:,}"
+        counts.append(Phrase("{n:,} tokens", n=text.n_tokens))
+    return Phrase(
+        "{text} for {series}: {counts}; {n_windows:,} windows of {seqlen:,}, stride {stride:,}, context "
+        "{context:,}",
+        text=printable(text.text),
+        series=printable(text.series),
+        counts=joined(", ", counts),
+        n_windows=text.n_windows,
+        seqlen=text.seqlen,
+        stride=text.stride,
+        context=text.context,
     )
-    return f"{printable(text.text)} for {printable(text.series)}: {', '.join(counts)}; {windows}"
 
 
 def _models_table(found: Sequence[TextPerplexity]) -> Table:
@@ -114,7 +121,7 @@ def _heading_of(text: TextPerplexity) -> str:
 def _steps_table(own: Sequence[TextPerplexity]) -> Table:
     """Return checkpoints down, conventions across."""
     shown = [convention.name for convention in own[0].conventions if convention.name != "strided_guide"]
-    headings = {name: LABELS[name].replace(" ", "\n", 1) for name in shown}
+    headings = {name: LABELS[name] for name in shown}
     rows = [
         [step_label(text.step, text.checkpoint), *(_value(text.convention(name)) for name in shown)]
         for text in own
@@ -138,11 +145,11 @@ def _explanation(text: TextPerplexity) -> Iterator[Block]:
             )
         )
         if end.name == "bits_per_byte":
-            yield "the binary logarithm of byte_perplexity: log2(x) = ln(x) / ln(2)"
+            yield Phrase("the binary logarithm of byte_perplexity: log2(x) = ln(x) / ln(2)")
         else:
             yield _factors_table(gap)
-            by_kind = (f"{kind} × {_factor(ln)}" for kind, ln in gap.by_kind().items())
-            yield f"together: {', '.join(by_kind)}"
+            by_kind = [joined(" × ", (kind, _factor(ln))) for kind, ln in gap.by_kind().items()]
+            yield Phrase("together: {factors}", factors=joined(", ", by_kind))
         yield ""
 
 
@@ -151,7 +158,7 @@ def _factors_table(gap: Gap) -> Table:
         (f"× {_factor(factor.ln_factor)}", f"{factor.ln_factor:+.5f}", factor.kind, factor.change)
         for factor in gap.factors
     ]
-    ratio = f"the ratio of the two perplexities is {_factor(gap.ln_ratio)}"
+    ratio = Phrase("the ratio of the two perplexities is {ratio}", ratio=_factor(gap.ln_ratio))
     return Table(
         columns("factor", "nats", "of", "what changes", left=("of",), wraps=("what changes",)),
         tuple(map(cells, rows)),

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from milepost.analysis.pick_bias import PickBias, pick_bias, position_name
+from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import step_label
 from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
 from milepost.types.picks import Picks
 
-LEGEND = (
+LEGEND = Phrase(
     "A, B, ...: % of docs whose pick stands first, second, ...; bits: entropy of these, 0 is always one; "
     "bias: % of picks that would have to move to be spread as the right answers are"
 )
-LENGTHS = "s, ..., l: % of picks that are the shortest, ..., the longest choice of their doc"
+LENGTHS = Phrase("s, ..., l: % of picks that are the shortest, ..., the longest choice of their doc")
 MOST_LENGTHS = 6
 
 
@@ -45,10 +46,10 @@ def _record(picks: Picks, bias: PickBias) -> dict[str, object]:
 def pick_report(picks: Sequence[Picks]) -> Iterator[Block]:
     """Yield a table per series and task: steps down, positions across, the right answers below; a legend."""
     for (series, task), steps in grouped(picks, lambda each: (each.series, each.task)).items():
-        yield _table(f"{series}: {task}", steps)
+        yield _table(joined(": ", (printable(series), printable(task))), steps)
         yield ""
     by_length = any(pick_bias(each.counts).by_length for each in picks)
-    yield Note(f"{LEGEND}; {LENGTHS}" if by_length else LEGEND)
+    yield Note(joined("; ", (LEGEND, LENGTHS)) if by_length else LEGEND)
 
 
 def _table(title: str, steps: Sequence[Picks]) -> Table:
@@ -71,11 +72,11 @@ def _table(title: str, steps: Sequence[Picks]) -> Table:
             )
             for each, bias in zip(steps, biases, strict=True)
         ),
-        title=printable(title),
+        title=title,
         footer=(
             cells(
                 [
-                    "right",
+                    Phrase("right"),
                     *_percent(last.right, positions),
                     "",
                     "",

@@ -12,7 +12,7 @@ from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
     NOT_MEASURED,
-    direction_arrow,
+    metric_heading,
     metric_name,
     number,
     plus_minus,
@@ -68,7 +68,7 @@ def remark(trained: TrainedCurve) -> str:
         lacks = Phrase("no value at {step}", step=_label(last))
         text = joined("; ", filter(None, (text, lacks)))
     if len(dtypes) > 1:
-        text = joined("; ", (text, Phrase("computed in {dtypes}", dtypes=" and ".join(dtypes))))
+        text = joined("; ", (text, Phrase("computed in {dtypes}", dtypes=", ".join(dtypes))))
     return text
 
 
@@ -76,9 +76,8 @@ def _texts(trained: TrainedCurve) -> list[str]:
     curve = trained.curve
     rows, metric = curve.measured, curve.metric
     best, worst = best_and_worst(trained)
-    name = f"{printable(curve.task)} {metric_name(metric, curve.filter)} "
     return [
-        name + direction_arrow(rows[0].higher_is_better),
+        joined(" ", (printable(curve.task), metric_heading(metric, curve.filter, rows[0].higher_is_better))),
         remark(trained),
         gain_text(trained),
         _value_at(rows[0]),
@@ -101,9 +100,7 @@ def _verdict(trained: TrainedCurve) -> str:
     if shown.at_chance:
         return Phrase("at chance: {reason}", reason=shown.reason)
     parts: list[str] = [Phrase(shown.verdict)]
-    if not shown.is_steady:
-        parts.append(Phrase("no steady trend"))
-    if shown.verdict == "too few checkpoints" and progress is not None and progress.improved:
+    if shown.verdict in ("too few checkpoints", "no trend") and progress is not None and progress.improved:
         parts.append(Phrase("the last is better than the first"))
     if progress is not None and progress.regressed:
         parts.append(Phrase("worse than its best"))
@@ -140,25 +137,34 @@ def _as_good(trained: TrainedCurve) -> str:
     others = [_label(trained.row(place)) for place in progress.as_good if place != progress.best]
     if not others:
         return "none"
-    more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-    return ", ".join(others[-NAMED:]) + more
+    names, more = ", ".join(others[-NAMED:]), len(others) - NAMED
+    return Phrase("{names} and {n} more", names=names, n=more) if more > 0 else names
 
 
 def _extremes_of_group(extremes: GroupExtremes) -> Iterator[str]:
     group = extremes.group
-    yield f"{printable(group.task)} at {_label(group)}, {metric_name(group.metric, group.filter)}"
-    names = ("best", "worst") if group.higher_is_better is False else ("highest", "lowest")
+    yield Phrase(
+        "{task} at {place}, {metric}",
+        task=printable(group.label),
+        place=_label(group),
+        metric=metric_name(group.metric, group.filter),
+    )
+    names = (
+        (Phrase("best"), Phrase("worst"))
+        if group.higher_is_better is False
+        else (Phrase("highest"), Phrase("lowest"))
+    )
     for name, rows in zip(names, (extremes.top, extremes.bottom), strict=True):
         texts = (
             f"{printable(row.task)} {plus_minus(row.value or 0.0, row.ci_low, row.ci_high, group.metric)}"
             for row in rows
         )
-        yield f"  {name}: {'; '.join(texts)}"
+        yield joined("", ("  ", name, ": ", "; ".join(texts)))
     yield ""
 
 
 def _value_at(row: Row) -> str:
-    return f"{number(row.value or 0.0, row.metric)} at {_label(row)}"
+    return Phrase("{value} at {place}", value=number(row.value or 0.0, row.metric), place=_label(row))
 
 
 def _label(row: Row) -> str:
@@ -200,7 +206,7 @@ def _record(trained: TrainedCurve) -> dict[str, Any]:
         if progress is None or progress.plateau_since is None
         else _point(trained.row(progress.plateau_since)),
         "regressed": progress and progress.regressed,
-        "inside_constant_answer_band": curve.in_band,
+        "inside_constant_answer_band": shown is not None and shown.in_band,
         "remark": remark(trained),
     }
 

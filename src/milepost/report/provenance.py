@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from milepost.language import Phrase, for_reader
 from milepost.report.formatting import utc_time
 from milepost.report.table import Table, cells, columns
 from milepost.safe_text import printable
@@ -47,7 +48,7 @@ def origin_lines(origins: Sequence[Provenance]) -> Iterator[str]:
     """Yield a paragraph per checkpoint: where its weights lay, and by what its scores were computed."""
     for origin in origins:
         yield printable(f"{origin.series} {origin.checkpoint}")
-        yield from (f"  {name:10} {value}" for name, value in origin_facts(origin))
+        yield from (f"  {for_reader(name):10} {value}" for name, value in origin_facts(origin))
 
 
 def origin_facts(origin: Provenance) -> tuple[tuple[str, str], ...]:
@@ -56,36 +57,36 @@ def origin_facts(origin: Provenance) -> tuple[tuple[str, str], ...]:
 
 
 def _origin(origin: Provenance) -> Iterator[tuple[str, str]]:
-    yield "source", origin.source
-    yield "scored at", ", ".join(place for place in origin.scored_from if place != origin.source)
-    yield "model_id", origin.model_id
-    yield "numerics", origin.numerics
-    yield "plan_id", f"{origin.plan_id} ({origin.n_shards} shards)"
-    yield "engine", ", ".join(origin.engines)
-    yield "device", ", ".join(origin.devices)
-    yield "versions", " / ".join(origin.versions)
+    yield Phrase("source"), origin.source
+    yield Phrase("scored at"), ", ".join(place for place in origin.scored_from if place != origin.source)
+    yield Phrase("model_id"), origin.model_id
+    yield Phrase("numerics"), origin.numerics
+    yield Phrase("plan_id"), Phrase("{plan_id} ({n} shards)", plan_id=origin.plan_id, n=origin.n_shards)
+    yield Phrase("engine"), ", ".join(origin.engines)
+    yield Phrase("device"), ", ".join(origin.devices)
+    yield Phrase("versions"), " / ".join(origin.versions)
     moments = (utc_time(seconds) for seconds in (origin.first_scored, origin.last_scored) if seconds)
-    yield "scored", " to ".join(dict.fromkeys(moments))
+    yield Phrase("scored"), " to ".join(dict.fromkeys(moments))
 
 
 def _settings(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
     asked = plan.asked
-    yield "measured", None if run.time is None else utc_time(run.time, "%Y-%m-%d %H:%M UTC")
-    yield "checkpoints of", run.sources
-    yield "tasks asked for", asked.get("names")
-    yield "examples in the prompt", asked.get("num_fewshot")
-    yield "docs per task", asked.get("limit")
-    yield "docs chosen", asked.get("samples")
-    yield "generation_kwargs changed", asked.get("gen_kwargs")
-    yield "parameters of tasks", dict(asked.get("metadata") or ())
-    yield "chat template", asked.get("apply_chat_template") or None
-    yield "system instruction", asked.get("system_instruction")
-    yield "seeds", asked.get("seeds")
-    yield "context, tokens", plan.max_length or None
-    yield "dtype", run.dtype
-    yield "device", run.device
-    yield "versions", run.versions
-    yield "plan", run.plan_id
+    yield Phrase("measured"), None if run.time is None else utc_time(run.time, "%Y-%m-%d %H:%M UTC")
+    yield Phrase("checkpoints of"), run.sources
+    yield Phrase("tasks asked for"), asked.get("names")
+    yield Phrase("examples in the prompt"), asked.get("num_fewshot")
+    yield Phrase("docs per task"), asked.get("limit")
+    yield Phrase("docs chosen"), asked.get("samples")
+    yield Phrase("generation_kwargs changed"), asked.get("gen_kwargs")
+    yield Phrase("parameters of tasks"), dict(asked.get("metadata") or ())
+    yield Phrase("chat template"), asked.get("apply_chat_template") or None
+    yield Phrase("system instruction"), asked.get("system_instruction")
+    yield Phrase("seeds"), asked.get("seeds")
+    yield Phrase("context, tokens"), plan.max_length or None
+    yield Phrase("dtype"), run.dtype
+    yield Phrase("device"), run.device
+    yield Phrase("versions"), run.versions
+    yield Phrase("plan"), run.plan_id
 
 
 def _text(value: Any) -> str:

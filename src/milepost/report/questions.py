@@ -10,7 +10,7 @@ from typing import Any
 from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
-from milepost.language import Phrase
+from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Line, strong
 from milepost.report.formatting import decimals, printable_lines, step_label
 from milepost.report.table import Cell, Table, Tone, cells, columns
@@ -50,8 +50,8 @@ def question_report(
         name_series: say which training run it is.
     """
     place = history.doc_id.tolist().index(doc.doc_id)
-    series = f"{printable(history.series)}: " if name_series else ""
-    yield strong(f"{series}{printable(history.task)}, doc {doc.doc_id}")
+    title = Phrase("{task}, doc {doc_id}", task=printable(history.task), doc_id=doc.doc_id)
+    yield strong(joined(": ", (printable(history.series), title)) if name_series else title)
     contexts = {context for context, _ in doc.requests}
     if history.text is not None:
         yield from _texts(history, doc, whole)
@@ -66,7 +66,8 @@ def question_report(
         yield _line(line, "strong" if position in doc.right else "")
     yield from _strips(history, place)
     if tokens is not None:
-        yield _line(f"{len(tokens)} tokens: {'|'.join(map(printable, tokens))}")
+        texts = "|".join(map(printable, tokens))
+        yield _line(Phrase("{n} tokens: {texts}", n=len(tokens), texts=texts))
     yield ""
 
 
@@ -85,10 +86,10 @@ def stats_report(history: PickHistory, changes: Sequence[StepChange], totals: To
     if len(changes) == 1:
         yield ONE_CHECKPOINT
         return
-    yield (
-        f"of {totals.docs:,} docs: always right {totals.always_right:,}, always wrong "
-        f"{totals.always_wrong:,}, learned {totals.learned:,}, forgotten {totals.forgotten:,}; "
-        f"first against last p = {totals.p_value:.2g}"
+    yield Phrase(
+        "of {docs:,} docs: always right {always_right:,}, always wrong {always_wrong:,}, "
+        "learned {learned:,}, forgotten {forgotten:,}; first against last p = {p_value:.2g}",
+        **asdict(totals),
     )
     yield ""
 
@@ -106,7 +107,9 @@ def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -
     ]
     names = ("task", "docs", "always right", "always wrong", "learned", "forgotten", "p Holm")
     yield Table(
-        columns(*names, left=("task",)), tuple(map(cells, rows)), title=printable(f"{series}: by task")
+        columns(*names, left=("task",)),
+        tuple(map(cells, rows)),
+        title=Phrase("{series}: by task", series=printable(series)),
     )
     yield ""
 
@@ -166,7 +169,8 @@ def _prompt(context: str, whole: bool) -> Iterator[Line]:
     shown = context if whole else context[-SHOWN_CHARACTERS:]
     if len(shown) < len(context):
         shown = shown[shown.find("\n") + 1 :]  # from the beginning of a line
-        yield _line(f"... {len(context) - len(shown):,} characters before; --full shows them", "faint")
+        before = Phrase("... {n:,} characters before; --full shows them", n=len(context) - len(shown))
+        yield _line(before, "faint")
     yield _line(printable_lines(shown))
 
 
@@ -180,11 +184,12 @@ def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
     """Yield the prompts of a doc, what is right, and what the first and the last checkpoint answered."""
     for context, _ in doc.requests:
         yield from _prompt(context, whole)
-    yield _line(f"right: {printable(doc.target)}", "strong")
+    yield _line(joined(": ", (Phrase("right"), printable(doc.target))), "strong")
     ends = dict.fromkeys((0, len(doc.texts) - 1))
     for number in ends:
         step = step_label(history.steps[number], history.checkpoints[number])
-        yield _line(f"{step}: {printable(doc.texts[number].strip()) or '(nothing)'}")
+        text = printable(doc.texts[number].strip()) or Phrase("(nothing)")
+        yield _line(joined(": ", (step, text)))
 
 
 def _strips(history: PickHistory, place: int) -> Iterator[Line]:
@@ -193,7 +198,7 @@ def _strips(history: PickHistory, place: int) -> Iterator[Line]:
     wrong = str.lower if history.text is None else (lambda _: WRONG_TEXT)
     yield Line(
         (
-            Cell("right   " if history.text else "picks   "),
+            Cell(Phrase("right   ") if history.text else Phrase("picks   ")),
             *(Cell(letter, "right") if right else Cell(wrong(letter), "faint") for letter, right in letters),
         )
     )
@@ -205,13 +210,15 @@ def _strips(history: PickHistory, place: int) -> Iterator[Line]:
     shares = [2 * value - 1 for value in margins] if history.text else [margin / most for margin in margins]
     levels = "".join(" " if math.isnan(share) else _level(share) for share in shares)
     if history.text is not None:
-        ends = "  " + " to ".join(f"{value:.2f}" for value in dict.fromkeys((known[0], known[-1])))
+        ends = " → ".join(f"{value:.2f}" for value in dict.fromkeys((known[0], known[-1])))
         ends += f" {history.text.metric}"
     else:
-        ends = f"  {known[0]:+.2f} to {known[-1]:+.2f} nats" if len(known) > 1 else f"  {known[0]:+.2f} nats"
+        ends = " → ".join(f"{value:+.2f}" for value in ([known[0], known[-1]] if len(known) > 1 else known))
+        ends += " nats"
     steps = [step for step in history.steps if step is not None]
-    reach = f", steps {steps[0]} to {steps[-1]}" if len(steps) > 1 else ""
-    yield _line(f"{'value' if history.text else 'margin':<8}{levels}{ends}{reach}")
+    reach = [Phrase("steps {first} to {last}", first=steps[0], last=steps[-1])] if len(steps) > 1 else []
+    name = Phrase("value   ") if history.text else Phrase("margin  ")
+    yield _line(joined("", (name, levels, "  ", joined(", ", (ends, *reach)))))
 
 
 def _level(share: float) -> str:

@@ -171,16 +171,22 @@ def _settings_notes(its_curves: Sequence[Curve]) -> tuple[str, ...]:
         its_curves, lambda curve: settings_words(curve.rows[0].asked, dtype=_usual_dtype(curve))
     )
     if len(tasks_of) == 1:
-        return tuple(f"settings: {words}" for words in tasks_of if words)
+        return tuple(Phrase("settings: {words}", words=words) for words in tasks_of if words)
     return tuple(
-        f"{words or 'no settings known'}: {listed(list(dict.fromkeys(curve.task for curve in own)))}"
+        joined(
+            ": ",
+            (
+                words or Phrase("no settings known"),
+                listed(list(dict.fromkeys(curve.task for curve in own))),
+            ),
+        )
         for words, own in tasks_of.items()
     )
 
 
 def _column(curve: Curve) -> Column:
     metric = metric_heading(curve.metric, curve.filter, curve.rows[0].higher_is_better)
-    return Column(f"{curve.task}.{curve.metric}", f"{printable(curve.task)}\n{metric}")
+    return Column(f"{curve.task}.{curve.metric}", joined("\n", (printable(curve.task), metric)))
 
 
 def value_cells(curve: Curve) -> CellRow:

@@ -98,10 +98,19 @@ def _favourite(habit: PickBias | None) -> str:
         return NOT_MEASURED
     if habit.by_length:
         rank = max(range(len(habit.by_length)), key=habit.by_length.__getitem__)
-        name = length_names(len(habit.by_length))[rank]
-        return f"{name} {habit.by_length[rank]:.0%}, right {habit.right_by_length[rank]:.0%}"
+        return Phrase(
+            "{name} {picked:.0%}, right {right:.0%}",
+            name=length_names(len(habit.by_length))[rank],
+            picked=habit.by_length[rank],
+            right=habit.right_by_length[rank],
+        )
     position = max(range(len(habit.picked)), key=habit.picked.__getitem__)
-    return f"{position_name(position)} {habit.picked[position]:.0%}, {habit.entropy_bits:.2f} bits"
+    return Phrase(
+        "{name} {picked:.0%}, {entropy:.2f} bits",
+        name=position_name(position),
+        picked=habit.picked[position],
+        entropy=habit.entropy_bits,
+    )
 
 
 def _summary(own: Sequence[TaskSignal]) -> str:
@@ -115,9 +124,13 @@ def _notes(own: Sequence[TaskSignal]) -> list[str]:
     """Return each note once, with the task or the number of tasks that it is about."""
     about = grouped(((note, signal.task) for signal in own for note in signal.notes), lambda pair: pair[0])
     return [
-        f"{printable(pairs[0][1]) if len(pairs) == 1 else f'{len(pairs)} tasks'}: {printable(note)}"
+        joined(": ", (_of_tasks([task for _, task in pairs]), printable(note)))
         for note, pairs in about.items()
     ]
+
+
+def _of_tasks(tasks: Sequence[str]) -> str:
+    return printable(tasks[0]) if len(tasks) == 1 else Phrase("{n} tasks", n=len(tasks))
 
 
 def _record(signal: TaskSignal) -> dict[str, Any]:

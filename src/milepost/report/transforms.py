@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from milepost.analysis.curves import checkpoints, missing_steps, with_gaps
 from milepost.analysis.row import Row
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.types.checkpoints import Visited
 
 
@@ -22,10 +23,15 @@ def together(rows: Sequence[Row]) -> list[Row]:
     tasks = list(dict.fromkeys(row.label for row in rows))
     metrics = list(dict.fromkeys((row.metric, row.filter) for row in rows))
     if len(tasks) < 2:
-        raise ResultsError(f"{tasks[0]} alone cannot be drawn together", "name two tasks or more with --task")
+        raise ResultsError(
+            Phrase("{task} alone cannot be drawn together", task=tasks[0]),
+            "name two tasks or more with --task",
+        )
     if len(metrics) > 1:
         names = ", ".join(metric for metric, _ in metrics)
-        raise ResultsError(f"these tasks have different metrics: {names}", "choose one with --metric")
+        raise ResultsError(
+            Phrase("these tasks have different metrics: {names}", names=names), "choose one with --metric"
+        )
     several = len({row.series for row in rows}) > 1
     panel = f"{', '.join(tasks[:-1])} and {tasks[-1]}"
     bands = {row.constant for row in rows if row.fixed_choices}
@@ -64,11 +70,15 @@ def by_tokens(rows: Sequence[Row], tokens_per_step: Mapping[str, float]) -> list
     series = list(dict.fromkeys(row.series for row in rows))
     for name in tokens_per_step:
         if name and name not in series:
-            raise ResultsError(f"--tokens-per-step: no series {name}", f"there are: {', '.join(series)}")
+            raise ResultsError(
+                Phrase("--tokens-per-step: no series {name}", name=name),
+                Phrase("there are: {names}", names=", ".join(series)),
+            )
     lacking = [name for name in series if name not in tokens_per_step and "" not in tokens_per_step]
     if lacking:
         raise ResultsError(
-            f"--tokens-per-step does not say how many {lacking[0]} sees", f"add {lacking[0]}=NUMBER"
+            Phrase("--tokens-per-step does not say how many {series} sees", series=lacking[0]),
+            Phrase("add {series}=NUMBER", series=lacking[0]),
         )
     scale = {name: tokens_per_step.get(name, tokens_per_step.get("", 0.0)) for name in series}
     return [

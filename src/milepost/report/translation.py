@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from milepost.language import ENGLISH, Phrase, language, translated
+from milepost.language import ENGLISH, Phrase, for_reader, language, translated
 from milepost.report.blocks import Block, Chart, Verdict
 from milepost.report.table import Cell, Column
 
@@ -40,12 +40,12 @@ def in_readers_language(blocks: Iterable[Block]) -> list[Block]:
 
 def word(text: str) -> str:
     """Return a phrase or a verdict in the reader's language; any other text as it is."""
-    return translated(text) if isinstance(text, Phrase) or text in _IS_WORD else text
+    return translated(text) if text in _IS_WORD else for_reader(text)
 
 
 def _shown(value: Any) -> Any:
-    if isinstance(value, Phrase):
-        return translated(value)
+    if isinstance(value, str):
+        return for_reader(value)
     if isinstance(value, tuple):
         return tuple(map(_shown, value))
     if isinstance(value, Column):

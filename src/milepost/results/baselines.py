@@ -52,7 +52,14 @@ def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise ResultsError(f"{path}{where}: {getattr(error, 'problem', None) or 'no YAML'}") from error
+        raise ResultsError(
+            Phrase(
+                "{path}{where}: {what}",
+                path=path,
+                where=where,
+                what=getattr(error, "problem", None) or Phrase("no YAML"),
+            )
+        ) from error
     return _Reader(path, columns).models(root)
 
 
@@ -106,13 +113,24 @@ class _Reader:
         try:
             value = float(node.value)
         except (TypeError, ValueError):
-            what = f"the {column.metric} of {column.task} is not a number"
-            raise ResultsError(f"{self._at(node)}: {what}", "write it as 0.421") from None
+            what = Phrase("the {metric} of {task} is not a number", metric=column.metric, task=column.task)
+            raise ResultsError(
+                Phrase("{at}: {what}", at=self._at(node), what=what), "write it as 0.421"
+            ) from None
         low, high = value_range(column.metric)
         if not low <= value <= high:
-            hint = f"{value / 100:g} instead of {value:g}" if high == 1 and 1 < value <= 100 else None
-            what = f"{value:g} cannot be the {column.metric} of {column.task}"
-            raise ResultsError(f"{self._at(node)}: {what}", hint)
+            hint = (
+                Phrase("{right:g} instead of {value:g}", right=value / 100, value=value)
+                if high == 1 and 1 < value <= 100
+                else None
+            )
+            what = Phrase(
+                "{value:g} cannot be the {metric} of {task}",
+                value=value,
+                metric=column.metric,
+                task=column.task,
+            )
+            raise ResultsError(Phrase("{at}: {what}", at=self._at(node), what=what), hint)
         return value
 
     def _entries(self, node: yaml.Node, what: str) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
@@ -135,7 +153,10 @@ class _Reader:
 
     def _unknown(self, node: yaml.ScalarNode, what: str, there: Iterable[str]) -> ResultsError:
         near = close_or_first(node.value, there, n=3)
-        return ResultsError(f"{self._at(node)}: {what}", Phrase("there is: {names}", names=", ".join(near)))
+        return ResultsError(
+            Phrase("{at}: {what}", at=self._at(node), what=what),
+            Phrase("there is: {names}", names=", ".join(near)),
+        )
 
     def _at(self, node: yaml.Node) -> str:
         return f"{self.path} line {node.start_mark.line + 1}"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from milepost.analysis.selection import select
 from milepost.analysis.task_signal import TaskSignal, task_signals
-from milepost.results.log_scale import on_log_scale
 from milepost.results.selection import Selection
-from milepost.store.doc_history import DocHistory
 from milepost.store.index import ResultsIndex
 from milepost.store.task_metrics import measurements_of, picks_of
 from milepost.types.metrics import Measurement
@@ -30,5 +28,4 @@ def rate_tasks(
     asked = {row.task for row in select(index.metrics(()), tasks=selection.tasks, series=selection.series)}
     tasks = index.tasks_named(asked)
     picked = select(measurements_of(tasks), tasks=selection.tasks, series=selection.series)
-    history = DocHistory(index, {row.metric for task in tasks for row in task.rows})
-    return task_signals(picked, picks_of(tasks), last, ratios=on_log_scale(tasks, history)), picked
+    return task_signals(picked, picks_of(tasks), last), picked

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, ResultsError, SourceError, TokenizerError
+from milepost.language import Phrase
 from milepost.sources import fetch
 from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.messages import shown
@@ -73,8 +74,10 @@ def check_empty(output: Path) -> None:
             return
     except OSError as error:
         raise cannot_write(output, error) from error
-    what = "is not empty" if output.is_dir() else "is a file"
-    raise ResultsError(f"{shown(output)} {what}", "give a folder that does not exist yet")
+    what = Phrase("is not empty") if output.is_dir() else Phrase("is a file")
+    raise ResultsError(
+        Phrase("{output} {what}", output=shown(output), what=what), "give a folder that does not exist yet"
+    )
 
 
 def _converted(checkpoint: Checkpoint, folder: Path, tokenizer: str | None, bases: Bases) -> Converted:

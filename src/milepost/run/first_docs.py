@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from milepost.durations import format_duration, time_left
 from milepost.errors import MilepostError
-from milepost.run.timing import LONG_S, format_duration, time_left
+from milepost.run.timing import LONG_S
 
 if TYPE_CHECKING:
     from milepost.run.inference import Inference
@@ -52,6 +53,7 @@ def check_run_time(
         _warm_up(inference, missing)
         return
     basis = time_first_docs(inference, missing, clock)
+    progress.note_left()
     left_s = clock.left_s
     if basis is None or left_s is None:
         return

@@ -166,7 +166,7 @@ def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for part in parts:
         if twice := joined.keys() & part.keys():
             raise TaskError(
-                f"two question sources have a task named {min(twice)!r}",
+                Phrase("two question sources have a task named {name!r}", name=min(twice)),
                 "give your own task another name, or leave one of them out",
             )
         joined |= part

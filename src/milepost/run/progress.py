@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
+from milepost.durations import format_duration, time_left
 from milepost.run.signs_of_life import download_line, is_terminal
 from milepost.run.target import PlannedShard
-from milepost.run.timing import Clock, format_duration, time_left
+from milepost.run.timing import Clock
 from milepost.sources.hub.progress import downloads
 from milepost.types.checkpoints import Checkpoint
 
@@ -39,7 +40,7 @@ class Progress:
         """Make it.
 
         Args:
-            note_left: called with the seconds left after each shard, for other processes to read.
+            note_left: called with the seconds left after the first docs and each shard, for other processes.
         """
         self.clock = clock
         self._display = display
@@ -56,10 +57,14 @@ class Progress:
         work = task.work_of(shard)
         self.clock.advance(checkpoint, task.name, work, seconds)
         self._display.advance(checkpoint, work)
-        if (left_s := self.clock.left_s) is not None:
-            self._note_left(left_s)
+        self.note_left()
         if line := self.clock.announcement():
             print(line, file=sys.stderr, flush=True)
+
+    def note_left(self) -> None:
+        """Note the time left for `milepost status` and the pages, where it is known."""
+        if (left_s := self.clock.left_s) is not None:
+            self._note_left(left_s)
 
     def leave(self, checkpoint: Checkpoint) -> None:
         """End with the scores of a checkpoint; its metrics may come later."""

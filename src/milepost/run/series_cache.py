@@ -17,6 +17,7 @@ from typing import Any
 
 from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import CheckpointError, MilepostError, TokenizerError
+from milepost.language import Phrase
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.run.series import PreparedSeries
@@ -138,5 +139,5 @@ def _digests(files: list[Path]) -> Iterator[list[str]]:
     for path in sorted(files):
         if path.suffix in _DESCRIBES and path.is_file():
             if what := too_large(path):
-                raise CheckpointError(f"{path} {what}")
+                raise CheckpointError(Phrase("{path} {what}", path=path, what=what))
             yield [path.name, sha256_of(path, cache_folder(), has_trusted_hash=True)]

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from milepost.byte_sizes import format_bytes
+from milepost.durations import format_duration, time_left
 from milepost.language import Phrase, _, translated
-from milepost.run.timing import format_duration, time_left
 from milepost.sources.hub.progress import Transfer, downloads
 
 if TYPE_CHECKING:

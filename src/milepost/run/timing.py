@@ -1,4 +1,4 @@
-"""Estimate how long a run takes: one clock, and one sentence that says the time left."""
+"""Estimate how long a run takes: one clock, from which every estimate that is shown comes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from milepost.language import _
+from milepost.durations import time_left
 from milepost.types.checkpoints import Checkpoint
 
 LONG_S = 60.0
@@ -227,16 +227,3 @@ class Clock:
             return None
         self.has_announced = True
         return time_left(left_s) if left_s >= LONG_S else None
-
-
-def time_left(seconds: float, basis: str = "") -> str:
-    """Return `about 12 min left`, and in parentheses what the estimate rests on."""
-    return _("about {duration} left", duration=format_duration(seconds)) + (f" ({basis})" if basis else "")
-
-
-def format_duration(seconds: float) -> str:
-    """Return `8.1 s`, `42 s`, `12 min` or `3.4 h`."""
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

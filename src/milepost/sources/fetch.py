@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
+from milepost.language import Phrase
 from milepost.sources.bucket.fetching import fetch_all, fetch_described, is_all_local
 from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.formats import format_named
@@ -38,7 +39,9 @@ def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool
         CheckpointError: the checkpoint has a problem, the download failed for good, or a file is damaged.
     """
     if checkpoint.problem:
-        raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
+        raise CheckpointError(
+            Phrase("{source}: {problem}", source=shown(checkpoint.source), problem=checkpoint.problem)
+        )
     location = checkpoint.location
     if isinstance(location, Path):
         return location
@@ -65,7 +68,7 @@ def _files_of(checkpoint: Checkpoint, location: HubLocation) -> dict[str, HubFil
     layout = hub_layout(location, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         problem = layout.problem if layout else "no weights in it"
-        raise CheckpointError(f"{shown(checkpoint.source)}: {problem}")
+        raise CheckpointError(Phrase("{source}: {problem}", source=shown(checkpoint.source), problem=problem))
     listed = list_files(location.repo_id, location.commit)
     prefix = f"{location.subfolder}/" if location.subfolder else ""
     weights = {prefix + name: listed[prefix + name] for name in layout.weight_files}

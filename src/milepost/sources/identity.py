@@ -81,7 +81,9 @@ def identify(
             it (`SHA256SUMS`, `model.safetensors.sha256`) or from an earlier visit.
     """
     if checkpoint.problem:
-        raise CheckpointError(f"{shown(checkpoint.source)}: {checkpoint.problem}")
+        raise CheckpointError(
+            Phrase("{source}: {problem}", source=shown(checkpoint.source), problem=checkpoint.problem)
+        )
     if isinstance(checkpoint.location, HubLocation):
         folder, files = _on_hub(checkpoint, checkpoint.location, cache_dir)
     elif isinstance(checkpoint.location, BucketLocation):
@@ -104,7 +106,11 @@ def _in_folder(
     layout = inspect_folder(folder, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         raise CheckpointError(
-            f"{shown(folder)}: {layout.problem if layout and layout.problem else 'no weights in it'}"
+            Phrase(
+                "{folder}: {problem}",
+                folder=shown(folder),
+                problem=layout.problem if layout and layout.problem else "no weights in it",
+            )
         )
     files = _digests_in(folder, layout.weight_files, cache_dir, hash_file)
     config = checkpoint.config or find_config(folder)
@@ -158,7 +164,11 @@ def _weight_files(location: HubLocation, checkpoint: Checkpoint) -> dict[str, Hu
     layout = hub_layout(location, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         raise CheckpointError(
-            f"{shown(checkpoint.source)}: {layout.problem if layout else 'no weights in it'}"
+            Phrase(
+                "{source}: {problem}",
+                source=shown(checkpoint.source),
+                problem=layout.problem if layout else "no weights in it",
+            )
         )
     files = files_in(location)
     return {name: files[name] for name in layout.weight_files}

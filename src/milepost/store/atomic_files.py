@@ -16,6 +16,7 @@ from milepost import fastjson
 from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError, StorageError
+from milepost.language import Phrase
 from milepost.store import confinement
 from milepost.store import safe_paths as inside
 from milepost.store.checksum import OPEN, is_sealed, seal
@@ -106,7 +107,7 @@ def write_together(files: Sequence[tuple[Path, bytes]]) -> None:
 def cannot_write(path: Path, error: OSError) -> StorageError:
     """Return the error for a disk that is full, or a folder that may not be written."""
     return StorageError(
-        f"cannot write {path}: {error.strerror or error}",
+        Phrase("cannot write {path}: {reason}", path=path, reason=str(error.strerror or error)),
         "free space or choose another --output-path; what is complete is kept, the same command goes on",
         is_full=error.errno in FULL,
     )
@@ -207,7 +208,7 @@ def check_name(path: Path, said: str | None) -> None:
     """
     here = record_name(path)
     if said is not None and here is not None and said not in (here, _name_of_first_versions(here)):
-        raise ResultsError(f"it is the record {said}, in the place of another")
+        raise ResultsError(Phrase("it is the record {said}, in the place of another", said=said))
 
 
 def _name_of_first_versions(name: str) -> str:
@@ -228,7 +229,7 @@ def damaged(path: Path, error: Exception) -> ResultsError:
     """Return the error for a record that cannot be used."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return ResultsError(
-        f"cannot read {path}: {reason}",
+        Phrase("cannot read {path}: {reason}", path=path, reason=reason),
         "`milepost verify RESULTS --repair` removes what is damaged, the next run makes it anew",
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 
 HINT = "`milepost verify RESULTS --repair` removes such links, and nothing behind them"
 
@@ -79,9 +80,9 @@ def check(path: Path) -> None:
         ResultsError: it does; or its name alone does, by `..`.
     """
     if ".." in path.parts:
-        raise ResultsError(f"{path} is not a place in a results folder", None)
+        raise ResultsError(Phrase("{path} is not a place in a results folder", path=path), None)
     if leads_out(path):
-        raise ResultsError(f"{_first_link(path)} is a link out of the results folder", HINT)
+        raise ResultsError(Phrase("{path} is a link out of the results folder", path=_first_link(path)), HINT)
 
 
 def _first_link(path: Path) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
@@ -58,11 +59,14 @@ def read_answers(index: ResultsIndex, checkpoint: str | None = None) -> ModelAns
     for task in index.tasks(()):
         scored.setdefault((task.series, task.checkpoint.name), []).append(task)
     if not scored:
-        raise ResultsError(f"{path} has no metrics yet", "`milepost run` writes them")
+        raise ResultsError(Phrase("{path} has no metrics yet", path=path), "`milepost run` writes them")
     chosen = [own for own in scored.values() if checkpoint is None or checkpoint in _names(own[0].checkpoint)]
     if not chosen:
         names = ", ".join([name for _, name in scored][:12])
-        raise ResultsError(f"{path} has no metrics of a checkpoint {checkpoint}", f"there are: {names}")
+        raise ResultsError(
+            Phrase("{path} has no metrics of a checkpoint {checkpoint}", path=path, checkpoint=checkpoint),
+            Phrase("there are: {names}", names=names),
+        )
     return _answers(index, chosen[-1])
 
 

@@ -66,11 +66,6 @@ def version_of(path: Path) -> Version:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def time_of(path: Path) -> float:
-    """Return when a record was written, in seconds since 1970. Raises: OSError if it is not there."""
-    return _object_at(path).modified if in_bucket(path) else path.stat().st_mtime
-
-
 def size_of(path: Path) -> int:
     """Return the bytes of a file. Raises: FileNotFoundError if it is not there."""
     return _object_at(path).size if in_bucket(path) else path.stat().st_size

@@ -216,7 +216,8 @@ def _check_bucket(path: Path) -> None:
     there += listing.names(path)  # asked second: the marker is the first object of a results folder
     if MARKER not in there and not all(name.startswith(".milepost") for name in there):
         raise ResultsError(
-            f"{path} is not empty and not a results folder", "choose a new folder for --output-path"
+            Phrase("{path} is not empty and not a results folder", path=path),
+            "choose a new folder for --output-path",
         )
     probe = path / f".milepost-{this_process()}"
     inside.remove(probe)
@@ -228,7 +229,7 @@ def _check_bucket(path: Path) -> None:
     finally:
         inside.remove(probe)
     raise ResultsError(
-        f"{path}: this store ignores the condition of a put (If-None-Match)",
+        Phrase("{path}: this store ignores the condition of a put (If-None-Match)", path=path),
         "processes cannot share work there; choose another store, or a local folder, for --output-path",
     )
 
@@ -252,8 +253,13 @@ def open_folder(path: Path) -> ResultsFolder:
     inside.look_again()
     if not is_results_folder(path):
         there = file_state.folder_exists(path) if in_bucket(path) else path.exists()
-        what = "does not exist" if not there else "is not a results folder (no milepost.json in it)"
-        raise ResultsError(f"{path} {what}", "RESULTS is the --output-path of an earlier `milepost run`")
+        what = (
+            Phrase("is not a results folder (no milepost.json in it)") if there else Phrase("does not exist")
+        )
+        raise ResultsError(
+            Phrase("{path} {what}", path=path, what=what),
+            "RESULTS is the --output-path of an earlier `milepost run`",
+        )
     version = read_json(marker).get("version")
     if version != FORMAT_VERSION:
         raise ResultsError(

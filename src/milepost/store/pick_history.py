@@ -10,6 +10,7 @@ from typing import Any
 
 from milepost.arrow import as_array
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.name_matching import close_or_first, matches
 from milepost.store.atomic_files import damaged as damaged_record
 from milepost.store.folder import ResultsFolder
@@ -73,7 +74,8 @@ def read_histories(
     answered = {key: [task for task in found if task.has_picks] for key, found in wanted.items()}
     if not texts and not any(answered.values()):
         raise ResultsError(
-            f"{_tasks(wanted)}: no multiple-choice task", "questions are shown of tasks that offer choices"
+            Phrase("{tasks}: no multiple-choice task", tasks=_tasks(wanted)),
+            "questions are shown of tasks that offer choices",
         )
     picked = _read(index, {key: found for key, found in answered.items() if found}, damaged)
     if not texts:
@@ -83,7 +85,7 @@ def read_histories(
     histories = [history for history in read if history is not None]
     if not histories:
         raise ResultsError(
-            f"{_tasks(wanted)}: no doc is right or wrong",
+            Phrase("{tasks}: no doc is right or wrong", tasks=_tasks(wanted)),
             "questions are shown of tasks that offer choices, and of those whose first metric is a share of "
             "right answers",
         )
@@ -185,7 +187,9 @@ def _read_docs(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dic
     found = {}
     for doc in docs:
         if doc not in rows or not rights[doc]:
-            raise damaged_record(path, ResultsError(f"it lacks the doc {doc}, or its choices are lacking"))
+            raise damaged_record(
+                path, ResultsError(Phrase("it lacks the doc {doc}, or its choices are lacking", doc=doc))
+            )
         given = json.loads(rows[doc]["arguments"])
         found[doc] = Question(
             doc_id=doc,
@@ -245,7 +249,7 @@ def _read_file(path: Path, tasks: set[str]) -> dict[str, dict[str, Any]]:
     lacking = sorted(tasks - set(found))
     if lacking:
         raise ResultsError(
-            f"cannot read {path}: the picks have no task {lacking[0]}",
+            Phrase("cannot read {path}: the picks have no task {task}", path=path, task=lacking[0]),
             "`milepost verify RESULTS` checks every record",
         )
     return found
@@ -270,4 +274,7 @@ def _check_some(current: Sequence[TaskMetrics], what: str, names: set[str], patt
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in names):
             near = close_or_first(pattern, sorted(names))
-            raise ResultsError(f"no {what} matches `{pattern}`", f"there are: {', '.join(near)}")
+            raise ResultsError(
+                Phrase("no {what} matches `{pattern}`", what=what, pattern=pattern),
+                Phrase("there are: {names}", names=", ".join(near)),
+            )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store.atomic_files import damaged, read_json, write_json
 from milepost.store.json_codec import decode, encode, stored_as_list
 from milepost.store.layout import counted_id
@@ -131,7 +132,8 @@ class PlanRecord:
         """Return the task of that name. Raises: ResultsError if the plan has none."""
         if name not in self.by_name:
             raise ResultsError(
-                f"the plan {self.plan_id} has no task {name}", "`milepost verify RESULTS` checks every record"
+                Phrase("the plan {plan_id} has no task {name}", plan_id=self.plan_id, name=name),
+                "`milepost verify RESULTS` checks every record",
             )
         return self.by_name[name]
 

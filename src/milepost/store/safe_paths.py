@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store.bucket_files import Appended, files_of, forget_all
 from milepost.store.confinement import HINT, check
 from milepost.store.listing import walk
@@ -73,7 +74,10 @@ def read_bytes(path: Path) -> bytes:
             raise ResultsError("it is not a regular file", HINT)
         on_disk = getattr(state, "st_blocks", None)
         if on_disk is not None and state.st_size > _LARGE and on_disk * 512 < state.st_size // 100:
-            raise ResultsError(f"it is said to have {state.st_size:,} bytes, nearly all of them holes", HINT)
+            raise ResultsError(
+                Phrase("it is said to have {size:,} bytes, nearly all of them holes", size=state.st_size),
+                HINT,
+            )
         return file.read()
 
 
@@ -128,7 +132,7 @@ def append(path: Path) -> BinaryIO:
         return Appended(*files_of(path))
     make_folder(path.parent)
     if path.exists() and not path.is_file():
-        raise ResultsError(f"{path} is not a regular file", HINT)
+        raise ResultsError(Phrase("{path} is not a regular file", path=path), HINT)
     if path.exists() and path.stat().st_nlink > 1:
         _own_copy(path)
     return path.open("ab")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from milepost.language import joined
 from milepost.name_matching import matches
 from milepost.store.current import Current
 from milepost.store.metrics_record import ChoiceMetrics, MetricRow
@@ -41,7 +42,7 @@ class TaskMetrics:
     @property
     def label(self) -> str:
         """The task as it was asked; see `Measurement.label`."""
-        return f"{self.task} {self.variant}" if self.variant else self.task
+        return joined(" ", (self.task, self.variant)) if self.variant else self.task
 
     @property
     def has_picks(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.store import confinement, file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
@@ -120,9 +121,9 @@ class _Look:
         kind = self._kind(path)
         rows = {"scores": self._rows_of_shard, "docs": self._docs_of_task}.get(kind, {}).get(path.stem)
         if rows is not None and len(table) != rows:
-            raise ResultsError(f"it has {len(table)} rows instead of {rows}")
+            raise ResultsError(Phrase("it has {n} rows instead of {rows}", n=len(table), rows=rows))
         if kind == "scores" and table.column_names not in SCORE_COLUMNS:
-            raise ResultsError(f"its columns are {table.column_names}")
+            raise ResultsError(Phrase("its columns are {names}", names=table.column_names))
 
     def missing(self) -> Iterator[Finding]:
         """Yield records from which metrics were computed and that are no longer there."""

@@ -38,7 +38,13 @@ def refuse_unsound(results: ResultsFolder) -> int:
         first = wrong[0]
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ResultsError(
-            f"{first.path.relative_to(results.path)} is {first.kind}: {first.reason}{more}",
+            Phrase(
+                "{path} is {kind}: {reason}{more}",
+                path=first.path.relative_to(results.path),
+                kind=first.kind,
+                reason=first.reason,
+                more=more,
+            ),
             Phrase("`milepost verify {path}` lists all, with what to do", path=results.path),
         )
     return found.n_checked

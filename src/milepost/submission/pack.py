@@ -131,7 +131,7 @@ def _refuse_unfinished(path: Path, rows: Sequence[Row], lacking: Sequence[str], 
     if lacking and not partial:
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         hint = "finish the run, or pass --partial to hand in what there is"
-        raise ResultsError(f"{lacking[0]}{more}", hint)
+        raise ResultsError(Phrase("{what}{more}", what=lacking[0], more=more), hint)
 
 
 def _records(results: ResultsFolder) -> Iterable[Path]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from milepost.language import joined
+
 
 class Asked(NamedTuple):
     """The settings of a task that the user chose; metrics of different ones stand side by side."""
@@ -68,7 +70,7 @@ class Measurement:
     @property
     def label(self) -> str:
         """The task as it was asked: its name, with the variant where it was asked in several settings."""
-        return f"{self.task} {self.variant}" if self.variant else self.task
+        return joined(" ", (self.task, self.variant)) if self.variant else self.task
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from milepost.errors import ResultsError
-from milepost.results.progress import ProgressReader
+from milepost.results.progress import read_progress
 from milepost.results.questions import QuestionReader
 from milepost.store.live_index import LiveIndex
 from milepost.web.page import View
@@ -55,7 +55,6 @@ class LiveFolder:
 
     def __init__(self, path: Path, baselines: Path | None = None) -> None:
         self._lock = threading.Lock()
-        self._progress = ProgressReader()
         self._questions = QuestionReader()
         self._baselines = baselines
         index = LiveIndex.open(path)
@@ -86,7 +85,7 @@ class LiveFolder:
     def _view(self, index: LiveIndex) -> View:
         return View(
             index=index,
-            progress=self._progress.read(index),
+            progress=read_progress(index),
             questions=self._questions,
             baselines=self._baselines,
         )

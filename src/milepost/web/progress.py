@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypedDict
 
+from milepost.durations import time_left
 from milepost.language import _, ngettext
 from milepost.report.blocks import Block
 from milepost.report.blocks import Progress as ProgressBar
@@ -55,7 +56,7 @@ def _blocks(progress: Progress) -> Iterator[Block]:
         _("{done} of {all} checkpoints", done=data["checkpoints_done"], all=data["checkpoints"]),
     ]
     if data["seconds_left"] is not None:
-        notes.append(_("{time} left", time=time_left(data["seconds_left"])))
+        notes.append(time_left(data["seconds_left"]))
     places = [worker.record for worker in progress.workers if "checkpoint" in worker.record]
     for place in dict.fromkeys(f"{each.get('series')} {each['checkpoint']}" for each in places):
         notes.append(_("at {place}", place=printable(place)))
@@ -68,11 +69,3 @@ def _state(progress: Progress) -> str:
     if not progress.workers:
         return _("not running")
     return _("stopped") if all(worker.stopped for worker in progress.workers) else _("running")
-
-
-def time_left(seconds: float) -> str:
-    """Return `40 s`, `12 min` or `3.4 h`."""
-    minutes = seconds / 60
-    if minutes < 2:
-        return _("{n} s", n=round(seconds))
-    return _("{n} min", n=round(minutes)) if minutes < 100 else _("{n} h", n=round(minutes / 60, 1))

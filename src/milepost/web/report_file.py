@@ -13,7 +13,7 @@ from milepost.report.markdown import markdown
 from milepost.report.progress import progress_report
 from milepost.report.scores import score_report
 from milepost.results import select_rows
-from milepost.results.progress import ProgressReader
+from milepost.results.progress import read_progress
 from milepost.results.training import read_training
 from milepost.safe_text import printable
 from milepost.store.live_index import LiveIndex
@@ -34,7 +34,7 @@ def open_view(results: Path, baselines: Path | None = None) -> View:
     index = LiveIndex.open(results)
     if not index.scored:
         raise ResultsError("these results hold no measurement yet", "`milepost run` writes them")
-    return View(index=index, progress=ProgressReader().read(index), baselines=baselines)
+    return View(index=index, progress=read_progress(index), baselines=baselines)
 
 
 def report_html(view: View, *, title: str | None = None) -> str:

@@ -120,7 +120,8 @@ def _bind(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise MilepostError(
-            f"--host {host}: {error.strerror}", "leave it out, or name one of this machine"
+            Phrase("--host {host}: {reason}", host=host, reason=error.strerror),
+            "leave it out, or name one of this machine",
         ) from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,7 +137,9 @@ def _bind(host: str, port: int) -> socket.socket:
                 Phrase("port {port} may not be used", port=port), Phrase("choose one above 1023")
             ) from error
         hint = Phrase("leave it out, or name one of this machine")
-        raise MilepostError(f"--host {host}: {error.strerror}", hint) from error
+        raise MilepostError(
+            Phrase("--host {host}: {reason}", host=host, reason=error.strerror), hint
+        ) from error
     return listening
 
 

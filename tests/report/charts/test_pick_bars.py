@@ -49,8 +49,8 @@ def test_a_bar_has_the_share_of_each_position_and_the_first_one_that_of_the_righ
 def test_where_choices_differ_in_length_there_is_a_panel_by_length() -> None:
     _, by_length = bars(pick_bars([picks(TEXTS)]))
     assert by_length == {
-        "10": {"shortest": 0.2, "2nd": 0.3, "longest": 0.5},
-        "right": {"shortest": 0.4, "2nd": 0.4, "longest": 0.2},
+        "10": {"shortest": 0.2, "2nd shortest": 0.3, "longest": 0.5},
+        "right": {"shortest": 0.4, "2nd shortest": 0.4, "longest": 0.2},
     }
 
 

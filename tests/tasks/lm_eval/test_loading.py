@@ -117,6 +117,38 @@ def test_a_task_without_data_is_named_and_can_be_left_out(
     assert "left out: lost (task lost: its data cannot be read" in caplog.text
 
 
+def test_one_task_of_a_group_is_left_out_and_its_other_tasks_go_on(
+    own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mean over the others would look like the group's: it is not computed, and that is said."""
+    write_task(own, "lost", [], EMPTY)
+    (own / "all.yaml").write_text(
+        "group: everything\ntask: [farm, fields]\naggregate_metric_list: [{metric: acc}]\n"
+    )
+    (own / "fields.yaml").write_text(
+        "group: fields\ntask: [lost, prose]\naggregate_metric_list: [{metric: acc}]\n"
+    )
+    settings = TaskSettings(names=("everything",), include_path=own, skip_missing_data=True)
+    with caplog.at_level("WARNING", logger="milepost.tasks"):
+        loaded = load_tasks(settings)
+    assert sorted(loaded.tasks) == ["prose", "where", "who"]
+    assert list(loaded.groups) == ["farm"], "a group that lacks nothing keeps its mean"
+    assert "left out: lost (task lost: its data cannot be read" in caplog.text
+    assert "no mean without it: everything, fields" in caplog.text
+
+
+def test_a_group_that_changes_its_members_is_left_out_as_a_whole(
+    own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its members by themselves would be other tasks."""
+    write_task(own, "lost", [], EMPTY)
+    (own / "two.yaml").write_text("group: two\ntask: [{task: where, num_fewshot: 2}, lost]\n")
+    with caplog.at_level("WARNING", logger="milepost.tasks"):
+        loaded = load_tasks(TaskSettings(names=("two", "who"), include_path=own, skip_missing_data=True))
+    assert list(loaded.tasks) == ["who"]
+    assert "left out: two (task lost" in caplog.text
+
+
 def test_where_no_task_has_data_nothing_is_left_to_score(own: Path) -> None:
     write_task(own, "lost", [], EMPTY)
     with pytest.raises(MissingDataError):

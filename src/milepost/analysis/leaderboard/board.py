@@ -11,6 +11,7 @@ from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.leaderboard.draws import draw_scores
 from milepost.analysis.leaderboard.entries import At, Baseline, BoardColumn, Entrants, Entry, limits
 from milepost.analysis.leaderboard.formulas import mean_normalised, mean_rank, mean_win_rate, min_max_sum
+from milepost.language import Phrase
 from milepost.types.answers import ModelAnswers
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 N_DRAWS = 1000
 SEED = 20_240_601
-FLATTERED = (
+FLATTERED = Phrase(
     "each run is represented by its best checkpoint, chosen by the same docs: "
     "this flatters runs with many checkpoints"
 )
@@ -214,30 +215,51 @@ def _place(standing: Standing) -> tuple[float, float, str]:
 def _dtype_notes(entries: Sequence[Entry]) -> list[str]:
     """Return a note if not all models were computed in the same dtype."""
     dtypes_of = {
-        entry.name: " and ".join(sorted({row.dtype for row in entry.rows.values() if row.dtype}))
+        entry.name: "/".join(sorted({row.dtype for row in entry.rows.values() if row.dtype}))
         for entry in entries
     }
     known = {name: dtypes for name, dtypes in dtypes_of.items() if dtypes}
     if len(set(known.values())) < 2:
         return []
-    listed = ", ".join(f"{name} in {dtypes}" for name, dtypes in known.items())
-    return [f"computed in different dtypes: {listed}"]
+    listed = ", ".join(f"{name} {dtypes}" for name, dtypes in known.items())
+    return [Phrase("computed in different dtypes: {listed}", listed=listed)]
 
 
 def _notes(
     standings: Sequence[Standing], columns: Sequence[BoardColumn], small: Collection[BoardColumn]
 ) -> list[str]:
-    notes = [f"{standing.name}: published at {standing.source}" for standing in standings if standing.source]
+    notes: list[str] = [
+        Phrase("{model}: published at {source}", model=standing.name, source=standing.source)
+        for standing in standings
+        if standing.source
+    ]
     for place, column in enumerate(columns):
         lacking = [standing.name for standing in standings if standing.scores[place] is None]
         if lacking:
-            notes.append(f"{column.task} {column.metric}: not known of {', '.join(lacking)}")
+            notes.append(
+                Phrase(
+                    "{task} {metric}: not known of {names}",
+                    task=column.task,
+                    metric=column.metric,
+                    names=", ".join(lacking),
+                )
+            )
         if column in small:
             notes.append(
-                f"{column.task} {column.metric}: too few docs, so the models that have it get no intervals"
+                Phrase(
+                    "{task} {metric}: too few docs, so the models that have it get no intervals",
+                    task=column.task,
+                    metric=column.metric,
+                )
             )
         with_docs = [standing for standing in standings if standing.docs[place]]
         if len({standing.docs[place] for standing in with_docs}) > 1:
-            listed = ", ".join(f"{standing.docs[place]:,} of {standing.name}" for standing in with_docs)
-            notes.append(f"{column.task}: measured on different numbers of docs ({listed})")
+            listed = ", ".join(f"{standing.name} {standing.docs[place]:,}" for standing in with_docs)
+            notes.append(
+                Phrase(
+                    "{task}: measured on different numbers of docs ({listed})",
+                    task=column.task,
+                    listed=listed,
+                )
+            )
     return notes

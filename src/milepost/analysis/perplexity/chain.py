@@ -14,8 +14,16 @@ from dataclasses import dataclass
 
 from milepost.analysis.perplexity.sums import Sums
 from milepost.analysis.perplexity.tasks import BOS, CONTEXT, DOCUMENTS, FIXED, PLAIN, ROLLING, STRIDED, TAIL
+from milepost.language import Phrase
 
-_JOINED = {"wikitext2": "not lines by blank lines", "c4": "not by spaces"}
+_JOINED = {
+    "wikitext2": Phrase("documents strung together as they are, not lines by blank lines"),
+    "c4": Phrase("documents strung together as they are, not by spaces"),
+}
+_PER_UNIT = {
+    "word": Phrase("per word, not per token: {n_tokens:,} tokens, {n_units:,} words"),
+    "byte": Phrase("per byte, not per token: {n_tokens:,} tokens, {n_units:,} bytes"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,20 +102,32 @@ def gaps(ln_values: Mapping[str, float], sums: Sums, sizes: Sizes) -> Iterator[G
 
 def _to_documents(sums: Sums, sizes: Sizes, n_units: int, unit: str) -> list[Factor]:
     """List the factors from fixed windows to lm_eval's value: per token up to BOS, then per unit."""
-    by_token = [
-        (TAIL, "dropped tail", "what is left after the last window counts too"),
-        (ROLLING, "window/context", "the first token of a window is predicted too, from the one before it"),
+    by_token: list[tuple[str, str, str]] = [
+        (TAIL, Phrase("dropped tail"), Phrase("what is left after the last window counts too")),
+        (
+            ROLLING,
+            Phrase("window/context"),
+            Phrase("the first token of a window is predicted too, from the one before it"),
+        ),
         (
             CONTEXT,
             "window/context",
-            f"windows of {sizes.context:,} tokens (the context), not {sizes.seqlen:,}",
+            Phrase(
+                "windows of {context:,} tokens (the context), not {seqlen:,}",
+                context=sizes.context,
+                seqlen=sizes.seqlen,
+            ),
         ),
-        (BOS, "BOS", "the text begins with BOS, from which its first token is predicted"),
+        (BOS, Phrase("BOS"), Phrase("the text begins with BOS, from which its first token is predicted")),
     ]
-    by_unit = [
-        (PLAIN, "join/detokenise", f"documents strung together as they are, {_JOINED.get(sizes.text, '')}"),
-        (DOCUMENTS, "window/context", "each document by itself, with nothing but BOS before it"),
-        (sums.lm_eval, "join/detokenise", "documents detokenised"),
+    by_unit: list[tuple[str, str, str]] = [
+        (PLAIN, Phrase("join/detokenise"), _JOINED.get(sizes.text, "")),
+        (
+            DOCUMENTS,
+            Phrase("window/context"),
+            Phrase("each document by itself, with nothing but BOS before it"),
+        ),
+        (sums.lm_eval, Phrase("join/detokenise"), Phrase("documents detokenised")),
     ]
     if sizes.seqlen == sizes.context:
         by_token = [link for link in by_token if link[0] != CONTEXT]
@@ -118,8 +138,8 @@ def _to_documents(sums: Sums, sizes: Sizes, n_units: int, unit: str) -> list[Fac
         factors.append(Factor(kind=kind, change=change, task=task, ln_factor=after - before))
         before = after
     nats, n_tokens = sums.nats(BOS), sums.tokens(BOS)
-    change = f"per {unit}, not per token: {n_tokens:,} tokens, {n_units:,} {unit}s"
-    factors.append(Factor(kind="unit", change=change, task=BOS, ln_factor=nats / n_units - before))
+    per_unit = Phrase(_PER_UNIT[unit], n_tokens=n_tokens, n_units=n_units)
+    factors.append(Factor(kind=Phrase("unit"), change=per_unit, task=BOS, ln_factor=nats / n_units - before))
     for task, kind, change in by_unit if sizes.text in _JOINED else ():
         after = sums.nats(task)
         factors.append(Factor(kind=kind, change=change, task=task, ln_factor=(after - nats) / n_units))
@@ -131,14 +151,14 @@ def _to_strided(sums: Sums) -> list[Factor]:
     fixed, tail, strided = (sums.per_token(task) for task in (FIXED, TAIL, STRIDED))
     return [
         Factor(
-            kind="dropped tail",
-            change="what is left after the last window counts too",
+            kind=Phrase("dropped tail"),
+            change=Phrase("what is left after the last window counts too"),
             task=TAIL,
             ln_factor=tail - fixed,
         ),
         Factor(
-            kind="window/context",
-            change="windows overlap, so that a token has more before it",
+            kind=Phrase("window/context"),
+            change=Phrase("windows overlap, so that a token has more before it"),
             task=STRIDED,
             ln_factor=strided - tail,
         ),
@@ -148,8 +168,8 @@ def _to_strided(sums: Sums) -> list[Factor]:
 def _as_bits(sums: Sums) -> Factor:
     nats = sums.nats(sums.lm_eval) / sums.n_bytes
     return Factor(
-        kind="logarithm",
-        change="the binary logarithm of byte_perplexity",
+        kind=Phrase("logarithm"),
+        change=Phrase("the binary logarithm of byte_perplexity"),
         task=sums.lm_eval,
         ln_factor=math.log(nats / math.log(2)) - nats,
     )
@@ -157,8 +177,8 @@ def _as_bits(sums: Sums) -> Factor:
 
 def _as_in_the_guide(sums: Sums, ln_guide: float) -> Factor:
     return Factor(
-        kind="arithmetic",
-        change="each window but the first weighs one token less than it predicts",
+        kind=Phrase("arithmetic"),
+        change=Phrase("each window but the first weighs one token less than it predicts"),
         task=STRIDED,
         ln_factor=ln_guide - sums.per_token(STRIDED),
     )

@@ -10,16 +10,18 @@ from milepost.analysis.intervals import interval
 from milepost.analysis.perplexity.chain import Gap, Sizes, gaps
 from milepost.analysis.perplexity.sums import Sums
 from milepost.analysis.perplexity.tasks import BOS, FIXED, STRIDED, lm_eval_task, tasks_of
+from milepost.language import Phrase
 from milepost.types.answers import ModelAnswers
 from milepost.types.requests import usual_stride
 
+_TOKEN, _WORD, _BYTE = Phrase("token"), Phrase("word"), Phrase("byte")
 _REPORTED = (
-    ("fixed", FIXED, "token_perplexity", "token"),
-    ("strided", STRIDED, "token_perplexity", "token"),
-    ("strided_guide", STRIDED, "guide_perplexity", "token"),
-    ("word_perplexity", None, "word_perplexity", "word"),
-    ("byte_perplexity", None, "byte_perplexity", "byte"),
-    ("bits_per_byte", None, "bits_per_byte", "byte"),
+    ("fixed", FIXED, "token_perplexity", _TOKEN),
+    ("strided", STRIDED, "token_perplexity", _TOKEN),
+    ("strided_guide", STRIDED, "guide_perplexity", _TOKEN),
+    ("word_perplexity", None, "word_perplexity", _WORD),
+    ("byte_perplexity", None, "byte_perplexity", _BYTE),
+    ("bits_per_byte", None, "bits_per_byte", _BYTE),
 )
 """Name, task (None for lm_eval's task of the text), metric and unit of each convention."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from milepost.language import _
 from milepost.report.charts.axes import SI
 from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
 from milepost.report.formatting import step_label
@@ -38,7 +39,7 @@ def choice_curves(
     x = (
         alt.X("checkpoint:N", sort=None, title=None, axis=names_axis)
         if by_name
-        else alt.X("step:Q", title="step", axis=steps_axis)
+        else alt.X("step:Q", title=_("step"), axis=steps_axis)
     )
     legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=90)
     chart = (
@@ -52,9 +53,9 @@ def choice_curves(
             strokeDash=alt.StrokeDash("choice:N", scale=scale(DASHES), legend=legend),
             strokeWidth=alt.condition("datum.right", alt.value(3), alt.value(1.4)),
             tooltip=[
-                alt.Tooltip("choice:N"),
-                alt.Tooltip("checkpoint:N"),
-                alt.Tooltip("probability:Q", format=".4f"),
+                alt.Tooltip("choice:N", title=_("choice")),
+                alt.Tooltip("checkpoint:N", title=_("checkpoint")),
+                alt.Tooltip("probability:Q", title=_("probability"), format=".4f"),
             ],
         )
         .properties(config=LIGHT, autosize=alt.AutoSizeParams(type="fit", contains="padding"))

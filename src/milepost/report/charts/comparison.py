@@ -10,10 +10,12 @@ import altair as alt
 
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.verdicts import MetricDifference
+from milepost.language import _
 from milepost.report.charts.axes import linear_ticks, log_ticks
 from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
 from milepost.report.comparison.study import Study
 from milepost.report.formatting import metric_name, wrapped
+from milepost.report.translation import word
 from milepost.safe_text import printable
 
 _COLORS = {
@@ -38,8 +40,8 @@ def comparison_chart(study: Study) -> alt.VConcatChart | None:
         *panels,
         spacing=30,
         title=alt.TitleParams(
-            text=wrapped(f"What changed from {study.label(study.original)}", 70),
-            subtitle=["bar: 95 % interval of the paired difference · colour: verdict after Holm"],
+            text=wrapped(_("What changed from {model}", model=study.label(study.original)), 70),
+            subtitle=[_("bar: 95 % interval of the paired difference · colour: verdict after Holm")],
             anchor="start",
             fontSize=16,
             subtitleFontSize=11,
@@ -70,14 +72,14 @@ def _difference_panels(study: Study) -> list[alt.LayerChart]:
     panels = []
     if points:
         rows = [_record(name, one, 100.0 / (_top(one) or 1.0)) for name, one in points]
-        panels.append(_forest(study, rows, "difference in points of a hundred (right of 0 is better)"))
+        panels.append(_forest(study, rows, _("difference in points of a hundred (right of 0 is better)")))
     if ratios:
         rows = [_ratio(_record(name, one, 1.0 / one.original)) for name, one in ratios]
-        title = "perplexity as a multiple of the original's (left of 1 is better)"
+        title = _("perplexity as a multiple of the original's (left of 1 is better)")
         panels.append(_forest(study, rows, title, same=1.0))
     if relative:
         rows = [_record(name, one, 100.0 / abs(one.original)) for name, one in relative]
-        panels.append(_forest(study, rows, "change in % of the original"))
+        panels.append(_forest(study, rows, _("change in % of the original")))
     return panels
 
 
@@ -95,7 +97,7 @@ def _record(variant: str, one: MetricDifference, unit: float) -> dict[str, Any]:
         "difference": one.difference * unit,
         "low": None if low is None else low * unit,
         "high": None if high is None else high * unit,
-        "verdict": one.verdict,
+        "verdict": word(one.verdict),
         "docs": one.docs.common,
     }
 
@@ -115,10 +117,11 @@ def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: f
     """
     names = [study.label(variant.model) for variant in study.variants]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    verdicts = [verdict for verdict in _COLORS if any(row["verdict"] == verdict for row in rows)]
+    colors = {word(verdict): color for verdict, color in _COLORS.items()}
+    verdicts = [verdict for verdict in colors if any(row["verdict"] == verdict for row in rows)]
     color = alt.Color(
         "verdict:N",
-        scale=alt.Scale(domain=verdicts, range=[_COLORS[one] for one in verdicts]),
+        scale=alt.Scale(domain=verdicts, range=[colors[one] for one in verdicts]),
         legend=alt.Legend(title=None, orient="top", symbolSize=110),
     )
     shape = alt.Shape(
@@ -169,13 +172,13 @@ def _legend(names: Sequence[str]) -> alt.Legend:
 
 def _tooltip() -> list[alt.Tooltip]:
     return [
-        alt.Tooltip("task:N"),
-        alt.Tooltip("variant:N"),
-        alt.Tooltip("difference:Q", format=".3f"),
-        alt.Tooltip("low:Q", format=".3f"),
-        alt.Tooltip("high:Q", format=".3f"),
-        alt.Tooltip("verdict:N"),
-        alt.Tooltip("docs:Q", format=","),
+        alt.Tooltip("task:N", title=_("task")),
+        alt.Tooltip("variant:N", title=_("model")),
+        alt.Tooltip("difference:Q", title=_("difference"), format=".3f"),
+        alt.Tooltip("low:Q", title=_("from"), format=".3f"),
+        alt.Tooltip("high:Q", title=_("to"), format=".3f"),
+        alt.Tooltip("verdict:N", title=_("verdict")),
+        alt.Tooltip("docs:Q", title=_("docs"), format=","),
     ]
 
 
@@ -203,9 +206,14 @@ def _sparsity_panel(study: Study) -> list[alt.Chart]:
         alt.Chart(alt.Data(values=rows), width=_WIDTH, height=150)
         .mark_point(filled=False, size=44, strokeWidth=1.4, opacity=1)
         .encode(
-            x=alt.X("place:Q", title="linear layer, in the order of the files", scale=alt.Scale(nice=False)),
+            x=alt.X(
+                "place:Q", title=_("linear layer, in the order of the files"), scale=alt.Scale(nice=False)
+            ),
             y=alt.Y(
-                "share:Q", title="share of zeros", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")
+                "share:Q",
+                title=_("share of zeros"),
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%"),
             ),
             color=alt.Color(
                 "model:N",
@@ -217,6 +225,11 @@ def _sparsity_panel(study: Study) -> list[alt.Chart]:
                 scale=alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))]),
                 legend=None,
             ),
-            tooltip=["model:N", "layer:N", alt.Tooltip("share:Q", format=".2%"), "pattern:N"],
+            tooltip=[
+                alt.Tooltip("model:N", title=_("model")),
+                alt.Tooltip("layer:N", title=_("layer")),
+                alt.Tooltip("share:Q", title=_("share"), format=".2%"),
+                alt.Tooltip("pattern:N", title=_("pattern")),
+            ],
         )
     ]

@@ -10,6 +10,7 @@ import altair as alt
 from milepost.analysis.curves import Curve
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
+from milepost.language import _
 from milepost.report.charts.theme import DASHES, PALETTE, SHAPES
 from milepost.report.formatting import plus_minus
 from milepost.safe_text import printable
@@ -59,8 +60,13 @@ def looks_of(names: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color
 def tooltip() -> list[alt.Tooltip]:
     """Return what a point says under the pointer."""
     return [
-        alt.Tooltip("series:N"),
-        alt.Tooltip("checkpoint:N"),
-        alt.Tooltip("value_text:N", title="value"),
-        alt.Tooltip("docs:Q", format=","),
+        alt.Tooltip("series:N", title=_("series")),
+        alt.Tooltip("checkpoint:N", title=_("checkpoint")),
+        alt.Tooltip("value_text:N", title=_("value")),
+        alt.Tooltip("docs:Q", title=_("docs"), format=","),
     ]
+
+
+def steps_title(*, in_tokens: bool) -> str:
+    """Return the title of an x axis of steps."""
+    return _("tokens") if in_tokens else _("step")

@@ -13,8 +13,9 @@ import altair as alt
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
+from milepost.language import _, for_reader
 from milepost.report.charts.axes import PLAIN, SI, TOKENS, linear_ticks, log_ticks, y_axis
-from milepost.report.charts.curve_marks import looks_of, records_of, tooltip, value_text
+from milepost.report.charts.curve_marks import looks_of, records_of, steps_title, tooltip, value_text
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.remarks import drawable, marks, reaches_beyond_0, remarks
 from milepost.report.charts.theme import LIGHT
@@ -40,11 +41,11 @@ class Paper(NamedTuple):
     """True where no checkpoint has a step: the x axis has names."""
     steps: tuple[int, ...]
     log_x: bool
-    x_title: str
+    in_tokens: bool
 
 
 def curve(
-    rows: Sequence[Row], *, title: str | None = None, log_x: bool = False, x_title: str = "step"
+    rows: Sequence[Row], *, title: str | None = None, log_x: bool = False, in_tokens: bool = False
 ) -> alt.ConcatChart:
     """Return a chart of the rows: a panel for each task, metric and filter, in the order of the rows.
 
@@ -55,7 +56,7 @@ def curve(
         rows: what to draw, every row of it; at least one.
         title: heading; by default the name of the series, or how many there are.
         log_x: steps on a log axis; step 0 is left out, unless there is no other.
-        x_title: what is counted along the x axis.
+        in_tokens: the steps are tokens that were trained on.
     """
     rows = with_missing_steps(rows)
     log_x = log_x and reaches_beyond_0(rows)
@@ -70,12 +71,12 @@ def curve(
         by_name=all(row.step is None for row in drawn),
         steps=tuple(sorted({row.step for row in drawn if row.step is not None})),
         log_x=log_x,
-        x_title=x_title,
+        in_tokens=in_tokens,
     )
     first_of_last_row = len(panels) - paper.size.columns
     chart = alt.concat(
         *(
-            _panel(of_panel, paper, f"panel-{i}", x_title=i >= first_of_last_row)
+            _panel(of_panel, paper, f"panel-{i}", with_title=i >= first_of_last_row)
             for i, of_panel in enumerate(panels.values())
         ),
         columns=paper.size.columns,
@@ -108,14 +109,14 @@ def _size(panels: int) -> Size:
 
 def _heading(text: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size) -> alt.TitleParams:
     width = size.columns * size.width
-    lines = [line for note in notes for line in wrapped(note, width // 6)]
+    lines = [line for note in notes for line in wrapped(for_reader(note), width // 6)]
     return heading(text, width, [" · ".join(marks(drawn)), *lines])
 
 
 # ---- one panel -----------------------------------------------------------------------------------------
 
 
-def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> alt.LayerChart:
+def _panel(of_panel: list[Curve], paper: Paper, data: str, *, with_title: bool) -> alt.LayerChart:
     axis = y_axis([row for each in of_panel for row in each.rows])
     scale = alt.Scale(
         domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False, zero=False
@@ -126,7 +127,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, x_title: bool) -> 
     def y(field: str) -> alt.Y:
         return alt.Y(field, type="quantitative", scale=scale, axis=labels)
 
-    base = alt.Chart(alt.NamedData(name=data)).encode(x=_x(paper, with_title=x_title))
+    base = alt.Chart(alt.NamedData(name=data)).encode(x=_x(paper, with_title=with_title))
     opacity = 0.2 if len(of_panel) <= 2 else 0.12
     layers = [
         base.mark_area(opacity=opacity).encode(y=y("ci_low"), y2="ci_high", color=color),
@@ -165,7 +166,7 @@ def _chance_layers(of: Curve, paper: Paper, y: Callable[[str], alt.Y]) -> list[a
     """Return the chance line, and its label in the right margin, where no curve can cross it."""
     if of.chance is None:
         return []
-    label = ["chance", f"{of.chance:.3g}"]
+    label = [_("chance"), f"{of.chance:.3g}"]
     level = alt.Chart(alt.Data(values=[{"chance": of.chance, "label": label}]))
     return [
         level.mark_rule(style="chance").encode(y=y("chance")),
@@ -185,9 +186,13 @@ def _x(paper: Paper, *, with_title: bool) -> alt.X:
         air = (last - first) * 0.025 or max(1.0, first * 0.1)
         ticks = linear_ticks(first, last) if last > first else [first]
         scale = alt.Scale(domain=[first - air, last + air], nice=False)
-    label = SI if paper.x_title == "step" else TOKENS
-    title = paper.x_title if with_title else None
-    axis = alt.Axis(title=title, grid=False, values=ticks, labelExpr=label, labelOverlap=True)
+    axis = alt.Axis(
+        title=steps_title(in_tokens=paper.in_tokens) if with_title else None,
+        grid=False,
+        values=ticks,
+        labelExpr=TOKENS if paper.in_tokens else SI,
+        labelOverlap=True,
+    )
     return alt.X("step:Q", scale=scale, axis=axis)
 
 
@@ -208,10 +213,10 @@ def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
 def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:
     any_curve = of_panel[0]
     metric = metric_heading(any_curve.metric, any_curve.filter, any_curve.rows[0].higher_is_better)
-    what = f"{metric} (log)" if log else metric
+    what = _("{metric} (log)", metric=metric) if log else metric
     best = _best_line(any_curve) if len(of_panel) == 1 else ""
     return alt.TitleParams(
-        text=wrapped(printable(any_curve.task), paper.size.width // 8),
+        text=wrapped(for_reader(printable(any_curve.task)), paper.size.width // 8),
         subtitle=wrapped(" · ".join(filter(None, (what, best))), round(paper.size.width / 5.4)),
         frame="group",
         offset=6,
@@ -221,9 +226,9 @@ def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.Title
 
 def _best_line(of: Curve) -> str:
     if not of.measured:
-        return "no value at any checkpoint"
+        return _("no value at any checkpoint")
     best = best_row(of)
     if best is None:
         return value_text(of.measured[0]) if len(of.measured) == 1 else ""
-    where = f"step {best.step}" if best.step is not None else printable(best.checkpoint)
-    return f"best {value_text(best)} at {where}"
+    where = printable(best.checkpoint) if best.step is None else _("step {step}", step=best.step)
+    return _("best {value} at {place}", value=value_text(best), place=where)

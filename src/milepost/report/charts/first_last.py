@@ -9,6 +9,7 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
+from milepost.language import _, for_reader
 from milepost.report.charts.axes import y_axis
 from milepost.report.charts.curve_marks import value_text
 from milepost.report.charts.headings import heading, name_of
@@ -46,7 +47,7 @@ def first_last(rows: Sequence[Row], *, title: str | None = None) -> alt.VConcatC
 
 def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerChart:
     first = of_panel[0].rows[0]
-    tasks = [printable(each.task) for each in sorted(of_panel, key=_gain, reverse=True)]
+    tasks = [for_reader(printable(each.task)) for each in sorted(of_panel, key=_gain, reverse=True)]
     shown = [row for each in of_panel for row in _ends(each)]
     axis = y_axis(shown)
     scale = alt.Scale(
@@ -57,9 +58,9 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
         y=alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=LABEL_PIXELS, ticks=False)),
         yOffset=alt.YOffset("when:N", sort=when, scale=alt.Scale(domain=when, paddingInner=0.1)),
         tooltip=[
-            alt.Tooltip("task:N"),
-            alt.Tooltip("checkpoint:N"),
-            alt.Tooltip("value_text:N", title="value"),
+            alt.Tooltip("task:N", title=_("task")),
+            alt.Tooltip("checkpoint:N", title=_("checkpoint")),
+            alt.Tooltip("value_text:N", title=_("value")),
         ],
     )
     bars = base.mark_bar().encode(
@@ -91,7 +92,7 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
             y2=alt.Y2("task:N", bandPosition=1),
         )
         layers.append(level.transform_filter("isValid(datum.chance)").mark_rule(style="chance"))
-        what += " · dashed: chance"
+        what += " · " + _("dashed: chance")
     return alt.layer(*layers).properties(
         width=WIDTH,
         height=BAR_HEIGHT * len(tasks),
@@ -104,7 +105,7 @@ def _bars(of_panel: Sequence[Curve]) -> list[dict[str, Any]]:
     first, last = _names_of_ends(of_panel)
     return [
         {
-            "task": printable(each.task),
+            "task": for_reader(printable(each.task)),
             "when": first if row is each.first and row is not each.last else last,
             "checkpoint": printable(row.checkpoint),
             "low": foot,
@@ -124,15 +125,15 @@ def _names_of_ends(of_panel: Sequence[Curve]) -> list[str]:
     ends = [(each.first, each.last) for each in of_panel]
     return [
         f"{name}: {_steps([row for row in rows if row is not None])}"
-        for name, rows in zip(("first", "last"), zip(*ends, strict=True), strict=True)
+        for name, rows in zip((_("first"), _("last")), zip(*ends, strict=True), strict=True)
     ]
 
 
 def _steps(rows: Sequence[Row]) -> str:
     places = dict.fromkeys(
-        printable(row.checkpoint) if row.step is None else f"step {row.step}" for row in rows
+        printable(row.checkpoint) if row.step is None else _("step {step}", step=row.step) for row in rows
     )
-    return listed(list(places))
+    return for_reader(listed(list(places)))
 
 
 def _foot(shown: Sequence[Row]) -> float:

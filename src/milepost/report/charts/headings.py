@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from milepost.analysis.row import Row
-from milepost.report.formatting import wrapped
+from milepost.report.formatting import training_runs, wrapped
 from milepost.safe_text import printable
 from milepost.types.picks import Picks
 
@@ -15,7 +15,7 @@ from milepost.types.picks import Picks
 def name_of(rows: Sequence[Row | Picks], title: str | None = None) -> str:
     """Return the title, or by default the name of the series or the number of series."""
     series = list(dict.fromkeys(printable(row.series) for row in rows))
-    return title or (series[0] if len(series) == 1 else f"{len(series)} training runs")
+    return title or (series[0] if len(series) == 1 else training_runs(len(series)))
 
 
 def heading(text: str, width: int, below: Sequence[str] = ()) -> alt.TitleParams:

@@ -16,6 +16,7 @@ import altair as alt
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.row import Row
+from milepost.language import _, for_reader
 from milepost.report.charts.curve_marks import value_text
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.panels import stacked
@@ -77,10 +78,8 @@ def _map(of_map: list[Curve], data: str, *, name_series: bool) -> alt.Chart:
     found = _in_groups(of_map)
     what = metric_heading(first.metric, first.filter, first.higher_is_better)
     if has_chance(of_map):
-        what += " · colour: distance from chance"
-    return _rectangles(
-        found, [printable(each.task) for each in found], data, label_pixels=LABEL_PIXELS
-    ).properties(
+        what += " · " + _("colour: distance from chance")
+    return _rectangles(found, [_name(each) for each in found], data, label_pixels=LABEL_PIXELS).properties(
         width=WIDTH,
         height=CELL_HEIGHT * len(found),
         title=alt.TitleParams(text=f"{printable(first.series)} · {what}" if name_series else what),
@@ -97,7 +96,7 @@ def _rectangles(found: Sequence[Curve], names: list[str], data: str, *, label_pi
             x=alt.X(
                 "checkpoint:O",
                 sort=places,
-                title="step",
+                title=_("step"),
                 scale=alt.Scale(domain=places),
                 axis=alt.Axis(labelAngle=-60 if len(places) > 12 else 0, labelOverlap=True, ticks=False),
             ),
@@ -120,10 +119,10 @@ def _rectangles(found: Sequence[Curve], names: list[str], data: str, *, label_pi
             ),
             color=_color(found),
             tooltip=[
-                alt.Tooltip("task:N"),
-                alt.Tooltip("checkpoint:N"),
-                alt.Tooltip("value_text:N", title="value"),
-                alt.Tooltip("chance:Q"),
+                alt.Tooltip("task:N", title=_("task")),
+                alt.Tooltip("checkpoint:N", title=_("checkpoint")),
+                alt.Tooltip("value_text:N", title=_("value")),
+                alt.Tooltip("chance:Q", title=_("chance")),
             ],
         )
     )
@@ -172,7 +171,11 @@ def _color(of_map: Sequence[Curve]) -> alt.Color:
 
 
 def _cells(of_map: Sequence[Curve]) -> list[dict[str, Any]]:
-    return [cell for each in of_map for cell in _cells_of(each, printable(each.task))]
+    return [cell for each in of_map for cell in _cells_of(each, _name(each))]
+
+
+def _name(of: Curve) -> str:
+    return for_reader(printable(of.task))
 
 
 def _cells_of(of: Curve, name: str) -> list[dict[str, Any]]:

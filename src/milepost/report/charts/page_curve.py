@@ -17,8 +17,9 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
+from milepost.language import _, language
 from milepost.report.charts.axes import PLAIN, SI, TOKENS, y_axis
-from milepost.report.charts.curve_marks import looks_of, records_of, tooltip
+from milepost.report.charts.curve_marks import looks_of, records_of, steps_title, tooltip
 from milepost.report.charts.remarks import drawable, reaches_beyond_0
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
@@ -42,7 +43,8 @@ class _Kind(NamedTuple):
     by_name: bool
     log_x: bool
     log_y: bool
-    x_title: str
+    in_tokens: bool
+    language: str
 
 
 def page_curve(
@@ -50,7 +52,7 @@ def page_curve(
     *,
     series: Sequence[str],
     log_x: bool = False,
-    x_title: str = "step",
+    in_tokens: bool = False,
     levels: Sequence[Level] = (),
 ) -> dict[str, Any]:
     """Return the spec of the curves of one task and metric, a line per series with its 95 % band.
@@ -59,7 +61,7 @@ def page_curve(
         rows: of one task, metric and filter; at least one.
         series: all series of the page, so that each looks the same in all of its charts.
         log_x: steps on a log axis; step 0 is left out, unless there is no other.
-        x_title: what is counted along the x axis.
+        in_tokens: the steps are tokens that were trained on.
         levels: published values.
     """
     rows = with_missing_steps(rows)
@@ -68,7 +70,7 @@ def page_curve(
     shown = [row for each in drawn for row in each.rows]
     steps = [row.step for row in shown if row.step is not None]
     axis = y_axis(shown, also=[level.value for level in levels])
-    kind = _Kind(tuple(map(printable, series)), not steps, log_x, axis.log, x_title)
+    kind = _Kind(tuple(map(printable, series)), not steps, log_x, axis.log, in_tokens, language())
     values = {
         "low": axis.low,
         "high": axis.high,
@@ -101,7 +103,7 @@ def _ends(steps: Sequence[int], *, log_x: bool) -> dict[str, float]:
 
 
 def _levels(of: Curve, levels: Sequence[Level]) -> list[dict[str, Any]]:
-    chance = [] if of.chance is None else [Level("chance", of.chance)]
+    chance = [] if of.chance is None else [Level(_("chance"), of.chance)]
     return [
         {"level": level.value, "label": f"{printable(level.name)} {level.value:.3g}"}
         for level in (*chance, *levels)
@@ -157,12 +159,11 @@ def _names() -> alt.X:
 def _steps(kind: _Kind) -> alt.X:
     ends = [alt.ExprRef("from"), alt.ExprRef("to")]
     scale = alt.Scale(type="log" if kind.log_x else "linear", domain=ends, nice=False)
-    label = SI if kind.x_title == "step" else TOKENS
     axis = alt.Axis(
-        title=kind.x_title,
+        title=steps_title(in_tokens=kind.in_tokens),
         grid=False,
         tickCount=6,
-        labelExpr=label,
+        labelExpr=TOKENS if kind.in_tokens else SI,
         labelOverlap="greedy",
         labelSeparation=10,
     )

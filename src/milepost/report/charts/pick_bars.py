@@ -8,20 +8,21 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from milepost.analysis.pick_bias import length_names, pick_bias, position_name
+from milepost.language import Phrase, _, for_reader
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.theme import LIGHT
 from milepost.safe_text import printable
 from milepost.types.picks import Picks
 
-RIGHT = "right"
+RIGHT = Phrase("right")
 """The first bar: how the right answers are spread. What a model that knows them all would pick."""
 COLUMNS, WIDTH, HEIGHT = 2, 400, 170
 
 
 class _Panel(NamedTuple):
     title: str
-    by: str
-    """`position` or `length`."""
+    about: str
+    """What the parts of a bar are."""
     places: list[str]
     """Names of the bars, from left to right."""
     kinds: list[str]
@@ -51,7 +52,9 @@ def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.Concat
     chart = alt.concat(
         *(_bars(panel, f"picks-{i}") for i, panel in enumerate(panels)),
         columns=COLUMNS,
-        title=heading(name_of(picks, title), WIDTH, [f"bar `{RIGHT}`: how the right answers are spread"]),
+        title=heading(
+            name_of(picks, title), WIDTH, [_("bar `{right}`: how the right answers are spread", right=RIGHT)]
+        ),
         config=LIGHT,
         padding=14,
         spacing=26,
@@ -63,15 +66,21 @@ def pick_bars(picks: Sequence[Picks], *, title: str | None = None) -> alt.Concat
 
 def _panels(name: str, steps: Sequence[Picks]) -> list[_Panel]:
     shares = [pick_bias(each.counts) for each in steps]
-    places = [RIGHT, *(each.checkpoint if each.step is None else str(each.step) for each in steps)]
+    places = [
+        for_reader(RIGHT),
+        *(each.checkpoint if each.step is None else str(each.step) for each in steps),
+    ]
     known = sum(shares[-1].right) or 1.0
     right = [share / known for share in shares[-1].right]  # several right answers in one doc count each
     positions = [position_name(place) for place in range(len(right))]
-    title = printable(name)
-    found = [_Panel(title, "position", places, positions, [right, *(list(of.picked) for of in shares)])]
+    title = for_reader(printable(name))
+    found = [
+        _Panel(title, _("picks by position"), places, positions, [right, *(list(of.picked) for of in shares)])
+    ]
     if ranks := len(shares[-1].by_length):
         lengths = [list(shares[-1].right_by_length), *(list(of.by_length) for of in shares)]
-        found.append(_Panel(title, "length", places, length_names(ranks), lengths))
+        names = list(map(for_reader, length_names(ranks)))
+        found.append(_Panel(title, _("picks by length"), places, names, lengths))
     return found
 
 
@@ -99,24 +108,22 @@ def _bars(panel: _Panel, data: str) -> alt.Chart:
             ),
             order=alt.Order("rank:Q"),
             tooltip=[
-                alt.Tooltip("checkpoint:N"),
-                alt.Tooltip("kind:N"),
-                alt.Tooltip("share:Q", format=".1%"),
+                alt.Tooltip("checkpoint:N", title=_("checkpoint")),
+                alt.Tooltip("kind:N", title=_("pick")),
+                alt.Tooltip("share:Q", title=_("share"), format=".1%"),
             ],
         )
         .properties(
             width=WIDTH,
             height=HEIGHT,
-            title=alt.TitleParams(
-                text=panel.title, subtitle=f"picks by {panel.by}", frame="group", limit=WIDTH
-            ),
+            title=alt.TitleParams(text=panel.title, subtitle=panel.about, frame="group", limit=WIDTH),
         )
     )
 
 
 def _records(panel: _Panel) -> list[dict[str, Any]]:
     return [
-        {"checkpoint": printable(place), "kind": kind, "rank": rank, "share": share}
+        {"checkpoint": place, "kind": kind, "rank": rank, "share": share}
         for place, shares in zip(panel.places, panel.shares, strict=True)
         for rank, (kind, share) in enumerate(zip(panel.kinds, shares, strict=True))
     ]

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from milepost.analysis.curves import Curve
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
+from milepost.language import Phrase, _
 from milepost.report.notes import listed
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
-
-NO_CURVE = "one checkpoint: no curve"
 
 
 def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
@@ -20,9 +19,10 @@ def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:
     lines = gaps(rows)
     without = [name for (_, name), step in steps.items() if step is None]
     if without and len(without) < len(steps):
-        lines.append(f"not drawn, no step in the name: {', '.join(map(printable, without))}")
+        names = ", ".join(map(printable, without))
+        lines.append(Phrase("not drawn, no step in the name: {names}", names=names))
     if log_x and 0 in steps.values() and reaches_beyond_0(rows):
-        lines.append("not drawn, a log axis has no place for it: step 0")
+        lines.append(Phrase("not drawn, a log axis has no place for it: step 0"))
     return lines
 
 
@@ -31,8 +31,8 @@ def gaps(rows: Sequence[Row]) -> list[str]:
     places = {(row.series, row.checkpoint): False for row in with_missing_steps(rows)}
     places |= {(row.series, row.checkpoint): True for row in rows if row.n}
     lacking = [name for (_, name), is_measured in places.items() if not is_measured]
-    lines = [NO_CURVE] if list(places.values()).count(True) == 1 else []
-    return [*lines, f"gap, no metrics: {listed(lacking)}"] if lacking else lines
+    lines: list[str] = [Phrase("one checkpoint: no curve")] if list(places.values()).count(True) == 1 else []
+    return [*lines, Phrase("gap, no metrics: {names}", names=listed(lacking))] if lacking else lines
 
 
 def reaches_beyond_0(rows: Sequence[Row]) -> bool:
@@ -51,11 +51,13 @@ def marks(drawn: Iterable[Curve]) -> list[str]:
     """Return what the marks of these curves mean, those that are there."""
     longer = [each for each in drawn if len(each.measured) > 1]
     meanings = {
-        "shaded: 95 % interval": any(row.ci_low is not None for each in longer for row in each.rows),
-        "bar: 95 % interval": any(each.rows[0].ci_low is not None for each in drawn if len(each.rows) == 1),
-        "dashed: chance": any(each.chance is not None for each in drawn),
-        "grey: a constant answer (A, B, ...)": any(each.constant is not None for each in drawn),
-        "ringed: best": any(best_row(each) is not None for each in longer),
+        _("shaded: 95 % interval"): any(row.ci_low is not None for each in longer for row in each.rows),
+        _("bar: 95 % interval"): any(
+            each.rows[0].ci_low is not None for each in drawn if len(each.rows) == 1
+        ),
+        _("dashed: chance"): any(each.chance is not None for each in drawn),
+        _("grey: a constant answer (A, B, ...)"): any(each.constant is not None for each in drawn),
+        _("ringed: best"): any(best_row(each) is not None for each in longer),
     }
     return [meaning for meaning, is_there in meanings.items() if is_there]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from milepost.analysis.pick_bias import position_name
-from milepost.language import Phrase
+from milepost.language import Phrase, joined
 from milepost.report.blocks import (
     Block,
     Bullets,
@@ -129,8 +129,13 @@ def _variant(study: Study, variant: Variant) -> Iterator[Block]:
     if shown:
         yield Heading(Phrase("Questions lost and gained"), 3)
     for examples in shown:
-        counts = f"{examples.n_lost:,} lost, {examples.n_gained:,} gained"
-        yield Details(f"{examples.task}: {counts}", tuple(_examples(examples)))
+        summary = Phrase(
+            "{task}: {lost:,} lost, {gained:,} gained",
+            task=printable(examples.task),
+            lost=examples.n_lost,
+            gained=examples.n_gained,
+        )
+        yield Details(summary, tuple(_examples(examples)))
 
 
 def _not_compared(variant: Variant) -> Iterator[str]:
@@ -138,14 +143,15 @@ def _not_compared(variant: Variant) -> Iterator[str]:
     for reason, skipped in grouped(variant.comparison.uncompared, lambda each: each.reason).items():
         names = ", ".join(what for what, _ in skipped[:_MOST_NAMED])
         more = len(skipped) - _MOST_NAMED
-        more_said = f" and {more:,} more (all in comparison_results.json)" if more > 0 else ""
-        yield printable(f"{names}{more_said}: {reason}")
+        if more > 0:
+            names = Phrase("{names} and {n:,} more (all in comparison_results.json)", names=names, n=more)
+        yield joined(": ", (printable(names), printable(reason)))
 
 
 def _examples(examples: Examples) -> Iterator[Block]:
     for verdict, docs in (
-        (Verdict("lost", "bad"), examples.lost),
-        (Verdict("gained", "good"), examples.gained),
+        (Verdict(Phrase("lost"), "bad"), examples.lost),
+        (Verdict(Phrase("gained"), "good"), examples.gained),
     ):
         for example in docs:
             yield _example(verdict, example)
@@ -154,16 +160,16 @@ def _examples(examples: Examples) -> Iterator[Block]:
 def _example(verdict: Verdict, example: Example) -> Question:
     marked = example.target in example.choices
     return Question(
-        f"{example.task}, doc {example.doc_id}",
+        Phrase("{task}, doc {doc_id}", task=example.task, doc_id=example.doc_id),
         example.question,
         tuple(
             Choice(position_name(place), text, is_right=text == example.target)
             for place, text in enumerate(example.choices)
         ),
         (
-            *((("right", example.target),) if example.target and not marked else ()),
-            ("original", example.original_answer),
-            ("other", example.other_answer),
+            *(((Phrase("right"), example.target),) if example.target and not marked else ()),
+            (Phrase("original"), example.original_answer),
+            (Phrase("other"), example.other_answer),
         ),
         verdict=verdict,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from milepost.analysis.common_labels import with_common_labels
 from milepost.analysis.comparison import Comparison, compare_models
 from milepost.errors import ResultsError
+from milepost.language import Phrase
 from milepost.report.comparison.examples import Examples, find_examples
 from milepost.report.formatting import model_name
 from milepost.store.index import NewestRun
@@ -81,7 +82,12 @@ def make_study(models: Sequence[ReportedModel], examples: int) -> Study | None:
         if not (comparison.tasks or comparison.subjects or comparison.others):
             reasons = "; ".join(f"{what}: {reason}" for what, reason in comparison.uncompared[:3])
             raise ResultsError(
-                f"{first.role} and {model.role} have nothing in common to compare ({reasons})",
+                Phrase(
+                    "{original} and {other} have nothing in common to compare ({reasons})",
+                    original=first.role,
+                    other=model.role,
+                    reasons=reasons,
+                ),
                 "run both on the same tasks, with limits that overlap",
             )
         shown = [find_examples(first.answers, model.answers, task, examples) for task in comparison.tasks]

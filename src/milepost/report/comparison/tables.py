@@ -79,7 +79,11 @@ def _model_row(study: Study, model: ReportedModel) -> tuple[str, ...]:
 def uncounted(study: Study) -> list[str]:
     """Return a line per model whose zeros were not counted, with the reason."""
     return [
-        f"{study.label(model)}: zeros not counted, {printable(model.without_sparsity)}"
+        Phrase(
+            "{model}: zeros not counted, {reason}",
+            model=study.label(model),
+            reason=printable(model.without_sparsity),
+        )
         for model in study.models
         if model.sparsity is None
     ]
@@ -150,7 +154,7 @@ def overview_table(study: Study) -> Table | None:
 
 def _with_verdict(difference: MetricDifference) -> str:
     value = number(difference.other, difference.metric)
-    return f"{value} {difference.verdict}" if difference.verdict in VERDICT_TONES else value
+    return joined(" ", (value, Phrase(difference.verdict))) if difference.verdict in VERDICT_TONES else value
 
 
 def differences_table(title: str, differences: Sequence[MetricDifference], note: str = "") -> Table | None:
@@ -195,9 +199,11 @@ def _difference_row(difference: MetricDifference) -> CellRow:
             number(difference.original, metric),
             number(difference.other, metric),
             _difference(difference),
-            f"{docs.common:,}" if docs.common == most else f"{docs.common:,} of {most:,}",
+            f"{docs.common:,}"
+            if docs.common == most
+            else Phrase("{n:,} of {all:,}", n=docs.common, all=most),
             NOT_MEASURED if flips is None else f"{flips.lost:,} / {flips.gained:,}",
-            number(difference.smallest, metric) if math.isfinite(difference.smallest) else "nothing",
+            number(difference.smallest, metric) if math.isfinite(difference.smallest) else Phrase("nothing"),
             NOT_MEASURED if difference.relative is None else _percent(difference.relative),
             p_value(difference.p_value),
             p_value(difference.p_adjusted),

@@ -130,7 +130,10 @@ def _check_place(results: Path) -> None:
     """
     if in_bucket(results):
         raise MilepostError(
-            f"--executor slurm keeps plans and logs in the results folder, and {results} is in a bucket",
+            Phrase(
+                "--executor slurm keeps plans and logs in the results folder, and {folder} is in a bucket",
+                folder=results,
+            ),
             "choose a folder on a shared disk, or start one `milepost run` per job: they share the work",
         )
 

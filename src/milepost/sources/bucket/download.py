@@ -18,6 +18,7 @@ from typing import cast
 from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_of
 from milepost.cache import cache_folder
 from milepost.errors import BucketError, CheckpointError
+from milepost.language import Phrase
 from milepost.sources.messages import shown
 from milepost.types.checkpoints import BucketLocation
 
@@ -53,7 +54,11 @@ def make_local(location: BucketLocation, wanted: Mapping[Path, StoredObject]) ->
         except OSError as error:
             pool.shutdown(wait=False, cancel_futures=True)
             raise CheckpointError(
-                f"{shown(location.address)} cannot be stored: {error.strerror or error}",
+                Phrase(
+                    "{address} cannot be stored: {reason}",
+                    address=shown(location.address),
+                    reason=str(error.strerror or error),
+                ),
                 "MILEPOST_CACHE=a folder on a larger disk",
             ) from error
         except BaseException:
@@ -75,19 +80,26 @@ def _download(bucket: Bucket, one: StoredObject, path: Path) -> None:
             try:
                 data = bucket.read(one.key, at, min(at + PART_BYTES, one.size))
             except FileNotFoundError as error:
-                raise CheckpointError(f"{what} was removed while it was downloaded") from error
+                raise CheckpointError(
+                    Phrase("{what} was removed while it was downloaded", what=what)
+                ) from error
             if not data:
-                raise CheckpointError(f"{what} is shorter than listed; it was overwritten meanwhile")
+                raise CheckpointError(
+                    Phrase("{what} is shorter than listed; it was overwritten meanwhile", what=what)
+                )
             file.write(data)
     now = bucket.object_at(one.key)
     if now is None or now.version != one.version:
         part.unlink()
         raise CheckpointError(
-            f"{what} was overwritten while it was downloaded", "run again once nobody writes to it"
+            Phrase("{what} was overwritten while it was downloaded", what=what),
+            "run again once nobody writes to it",
         )
     if damage := _damage(bucket, one, part):
         part.unlink()
-        raise CheckpointError(f"{what} is damaged: {damage}", "run again to download it again")
+        raise CheckpointError(
+            Phrase("{what} is damaged: {damage}", what=what, damage=damage), "run again to download it again"
+        )
     os.replace(part, path)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from milepost.buckets import StoredObject
 from milepost.cache import write_cache_file
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.bucket.download import is_local, make_local, place_of
 from milepost.sources.bucket.folders import bucket_layout
 from milepost.sources.bucket.listing import listing_of
@@ -99,7 +100,7 @@ def _weights(checkpoint: Checkpoint, location: BucketLocation) -> dict[Path, Sto
     layout = bucket_layout(listing_of(location), location, Overrides(config=checkpoint.config))
     if layout is None or layout.problem:
         problem = layout.problem if layout else "no weights in it"
-        raise CheckpointError(f"{shown(checkpoint.source)}: {problem}")
+        raise CheckpointError(Phrase("{source}: {problem}", source=shown(checkpoint.source), problem=problem))
     files, folder = listing_of(location).files, place_of(location)
     return {folder / name: files[name] for name in layout.weight_files}
 

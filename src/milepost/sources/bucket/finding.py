@@ -10,6 +10,7 @@ from typing import cast
 
 from milepost.buckets import BucketPath, StoredObject, as_path
 from milepost.errors import BucketError, MilepostError, SourceError
+from milepost.language import Phrase
 from milepost.name_matching import is_pattern
 from milepost.sources.bucket.folders import bucket_layout
 from milepost.sources.bucket.listing import FolderListing, objects_below, read_above
@@ -40,7 +41,10 @@ def find_in_bucket(source: str, overrides: Overrides = NO_OVERRIDES) -> tuple[Ra
             return _runs_matching(folder, source, overrides)
         found = _Run(folder, objects_below(folder), overrides)
         if not found.files:
-            raise SourceError(f"there is nothing at {shown(source)}", "check the address, or list the bucket")
+            raise SourceError(
+                Phrase("there is nothing at {source}", source=shown(source)),
+                "check the address, or list the bucket",
+            )
         return (found.series(source),)
     except BucketError as error:
         raise SourceError(error.message, error.hint) from error
@@ -72,7 +76,7 @@ class _Run:
             if inner._checkpoints():
                 return inner.series(source)
         raise SourceError(
-            f"there is no checkpoint in {shown(source)}",
+            Phrase("there is no checkpoint in {source}", source=shown(source)),
             "a checkpoint is a folder with config.json and model.safetensors (or shards with their index)",
         )
 
@@ -162,6 +166,7 @@ def _runs_matching(pattern: BucketPath, source: str, overrides: Overrides) -> tu
     if not found:
         some = listed("/".join(names) for names in folders[:5])
         raise SourceError(
-            f"{shown(source)} matches no checkpoint", f"in {shown(base)} there is {some}" if some else None
+            Phrase("{source} matches no checkpoint", source=shown(source)),
+            Phrase("in {base} there is {some}", base=shown(base), some=some) if some else None,
         )
     return tuple(found)

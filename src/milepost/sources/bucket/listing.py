@@ -10,6 +10,7 @@ from typing import cast
 
 from milepost.buckets import BucketPath, StoredObject, as_path, bucket_of
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.folder_inspection import is_read
 from milepost.sources.messages import shown
 from milepost.types.checkpoints import BucketLocation
@@ -74,7 +75,7 @@ def listing_of(location: BucketLocation) -> FolderListing:
         folder = cast("BucketPath", as_path(location.address))
         if list_folder(folder).location(folder) != location:
             raise CheckpointError(
-                f"{shown(location.address)} has changed since it was listed",
+                Phrase("{address} has changed since it was listed", address=shown(location.address)),
                 "run again once nobody writes to it",
             )
     return _listed[location]

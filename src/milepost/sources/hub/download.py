@@ -12,6 +12,7 @@ from pathlib import Path
 
 from milepost.environment_urls import hub_endpoint
 from milepost.errors import CheckpointError, MilepostError
+from milepost.language import Phrase
 from milepost.progress_bars import without_progress_bars
 from milepost.sources.hub.bounds import bounded
 from milepost.sources.hub.files import cache_folder_of
@@ -139,7 +140,10 @@ def _damage_error(snapshot: Path, damaged: Mapping[str, str], options: Download)
     if is_offline():
         hint = "unset HF_HUB_OFFLINE to download it again"
     elif options.repair:
-        hint = f"the download was damaged twice; try another mirror than {hub_endpoint()} (HF_ENDPOINT)"
+        hint = Phrase(
+            "the download was damaged twice; try another mirror than {endpoint} (HF_ENDPOINT)",
+            endpoint=hub_endpoint(),
+        )
     else:
         hint = "pass --repair to download it again"
     return options.error(f"{options.what}: {shown(snapshot / path)} {damage}{others}", hint)

@@ -6,7 +6,7 @@ sub-folder with weights is a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -200,21 +200,32 @@ def other_branches(series: Series) -> list[str]:
 
 def _nothing_found(address: HubAddress, source: str, listings: list[Mapping[str, HubFile]]) -> SourceError:
     folders = {name for files in listings for name in _all_folders(files)}
-    where = "the local cache holds" if is_offline() else "there are"
+    where = Phrase("the local cache holds") if is_offline() else Phrase("there are")
     if is_pattern(address.subfolder):
         alike = nearest(address.subfolder, folders)
-        hint = f"{where} the folders {listed(alike)}" if alike else f"{where} no folders"
+        hint = _names_of(where, alike) if alike else Phrase("{there_are} no folders", there_are=where)
         return SourceError(Phrase("{source} matches no folder with weights", source=shown(source)), hint)
     inside = address.subfolder or "the repository"
     alike = nearest(address.subfolder, folders) if folders else []
     hint = (
-        f"{where} the folders {listed(alike)}" if alike else f"{where} only files such as {_some(listings)}"
+        _names_of(where, alike)
+        if alike
+        else Phrase("{there_are} only files such as {names}", there_are=where, names=_some(listings))
     )
     if not address.subfolder and (branches := sorted(set(list_revisions(address.repo_id)) - {"main"})):
-        hint = f"its other branches are {some(branches, 6)}: hf://{address.repo_id}@{branches[0]}"
+        hint = Phrase(
+            "its other branches are {names}: hf://{repository}@{branch}",
+            names=some(branches, 6),
+            repository=address.repo_id,
+            branch=branches[0],
+        )
     return SourceError(
         Phrase("{source}: no weights in {inside}", source=shown(source), inside=shown(inside)), hint
     )
+
+
+def _names_of(where: str, alike: Sequence[str]) -> str:
+    return Phrase("{there_are} the folders {names}", there_are=where, names=listed(alike))
 
 
 def _some(listings: list[Mapping[str, HubFile]]) -> str:

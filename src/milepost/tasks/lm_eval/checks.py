@@ -53,14 +53,6 @@ class CheckedTasks:
     digest: str
     """Hash of everything in these files that can change requests or metrics."""
 
-    def names_without(self, task: str) -> tuple[str, ...]:
-        """Return the names without those that are or contain a task."""
-
-        def contains(name: str) -> bool:
-            return any(entry.name == task for entry, _ in configs_of([name], self.catalog))
-
-        return tuple(name for name in self.names if not contains(name))
-
     def own(self) -> Iterator[tuple[str, Config]]:
         """Yield name and config of tasks and groups of `--include-path`."""
         for entry in self.catalog.values():

@@ -32,6 +32,7 @@ from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down
 from milepost.tasks.lm_eval.fewshot import accept_fewshot_fields
 from milepost.tasks.lm_eval.function_tags import with_code
 from milepost.tasks.lm_eval.generation import parse_gen_kwargs
+from milepost.tasks.lm_eval.left_out import leave_out
 from milepost.tasks.lm_eval.local_data import PACKAGED
 from milepost.tasks.lm_eval.registry_checks import check_registered
 from milepost.tasks.lm_eval.shadows import check_shadows
@@ -68,7 +69,7 @@ class LoadedTasks:
 def load_tasks(settings: TaskSettings) -> LoadedTasks:
     """Build the task objects that `settings` names; downloads data that is not cached.
 
-    Tasks without data are left out where `settings` say so, with a warning.
+    Tasks without data are left out where `settings` say so, with a warning; see `leave_out`.
 
     Raises:
         TaskError: an unknown name, YAML that does not parse or would run code that the user does not allow, a
@@ -78,12 +79,13 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     try:
         return _load_checked(checked, settings)
     except MissingDataError as error:
-        without = checked.names_without(error.task)
-        if not settings.skip_missing_data or not without:
+        without = leave_out(checked, error.task)
+        if not settings.skip_missing_data or not without.names or without.names == checked.names:
             raise
-        left_out = ", ".join(name for name in checked.names if name not in without)
-        logger.warning("left out: %s (%s)", left_out, error.message)
-        return load_tasks(replace(settings, names=without))
+        logger.warning("left out: %s (%s)", ", ".join(without.dropped), error.message)
+        if without.groups:
+            logger.warning("no mean without it: %s", ", ".join(without.groups))
+        return load_tasks(replace(settings, names=without.names))
 
 
 def _load_checked(checked: CheckedTasks, settings: TaskSettings) -> LoadedTasks:

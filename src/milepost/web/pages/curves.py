@@ -59,7 +59,7 @@ def curves_page(view: View, query: Query) -> Page:
         *curve_figures(
             shown,
             log_x=scale == "log",
-            x_title="step" if shown is rows else "tokens",
+            in_tokens=shown is not rows,
             levels=_levels(view, rows),
         ),
         Note(

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from milepost.analysis.pick_bias import position_name
 from milepost.errors import ResultsError
-from milepost.language import _
+from milepost.language import Phrase, _
 from milepost.report.blocks import Block, Chart, Choice, Details, Links, Question, Quote, strong
 from milepost.report.formatting import NOT_MEASURED, decimals, printable_lines, step_label
 from milepost.report.questions import question_record
@@ -81,7 +81,7 @@ def _history(view: View, query: Query) -> PickHistory:
     ]
     if not found:
         hint = "`milepost verify RESULTS` names each record"
-        raise ResultsError(f"the picks of {first.label} are damaged", hint)
+        raise ResultsError(Phrase("the picks of {label} are damaged", label=first.label), hint)
     return found[0]
 
 
