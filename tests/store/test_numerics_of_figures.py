@@ -45,7 +45,7 @@ def test_a_column_that_mixes_dtypes_says_so_at_the_cell(results: Path) -> None:
     assert last.count("(float32)") == 1
     assert shown.count("(float32)") == 1
     assert "(dtype): computed in another one than the rest of its column" in " ".join(shown.split())
-    assert "computed in bfloat16 and float32" in shown
+    assert "computed in bfloat16, float32" in shown
 
 
 def test_free_figures_are_not_cut_to_the_range_of_the_accuracy_beside_them(results: Path) -> None:
