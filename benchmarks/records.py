@@ -37,6 +37,7 @@ from milepost.store.metrics_record import MetricsRecord, metric_row
 from milepost.store.picks import write_choices
 from milepost.store.records import RunRecord, write_record
 from milepost.types.choices import Choices
+from milepost.types.shard_answers import ShardAnswers
 
 GROUPS = ("mmlu", "mmlu_continuation", "mmlu_five_shot")
 FAMILIES = ("humanities", "social_sciences", "stem", "other")
@@ -252,7 +253,9 @@ def write_scores(
 ) -> None:
     for task in tasks:
         ours = logs[task.name]
-        results.write_scores(results.score_path(model_id, NUMERICS, task.task_id), ours, ours > -1.0)
+        results.write_scores(
+            results.score_path(model_id, NUMERICS, task.task_id), ShardAnswers(ours, ours > -1.0)
+        )
         by_doc = ours.reshape(-1, 4)
         columns = {
             "doc_id": list(range(task.n_docs)),

@@ -22,6 +22,7 @@ from milepost.store import open_folder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_together
 from milepost.types.sequences import Scores, Sequences
+from milepost.types.shard_answers import ShardAnswers
 from tests.cli.called import milepost as call
 from tests.run.own_tasks import write_tasks
 
@@ -228,7 +229,7 @@ def test_scores_of_a_shard_are_written_as_the_store_reads_them(tmp_path: Path) -
     results = milepost.store.ResultsFolder.create(tmp_path / "out")
     path = results.score_path("model", "float32-v1", "shard")
     content = results.scores_bytes(
-        path, np.array([-1.5, np.nan]), np.array([True, False]), {"engine": "packed"}
+        path, ShardAnswers(np.array([-1.5, np.nan]), np.array([True, False])), {"engine": "packed"}
     )
     write_together([(path, content)])
     loglikelihood, greedy = results.read_scores(path)

@@ -19,6 +19,7 @@ from milepost.store.leases import Leases
 from milepost.store.tables import looks_whole, read_made
 from milepost.store.verify import repair, verify
 from milepost.store.workers import Worker, live_workers
+from milepost.types.shard_answers import ShardAnswers
 from tests.buckets.server import S3Server
 
 
@@ -29,7 +30,9 @@ def results(bucket: str) -> ResultsFolder:
 
 def test_scores_are_written_and_read(results: ResultsFolder) -> None:
     path = results.score_path("model", "float32-v1", "shard")
-    results.write_scores(path, np.array([-1.0, -2.5]), np.array([True, False]), {"device": "cpu"})
+    results.write_scores(
+        path, ShardAnswers(np.array([-1.0, -2.5]), np.array([True, False])), {"device": "cpu"}
+    )
     inside.look_again()
     assert looks_whole(path)
     loglikelihood, greedy = results.read_scores(path)
@@ -160,7 +163,7 @@ def test_of_several_processes_that_take_a_lease_at_once_one_has_it(
 
 def test_a_damaged_object_is_found_and_removed(results: ResultsFolder) -> None:
     path = results.score_path("model", "float32-v1", "shard")
-    results.write_scores(path, np.array([-1.0]), np.array([True]))
+    results.write_scores(path, ShardAnswers(np.array([-1.0]), np.array([True])))
     inside.write(path, inside.read_bytes(path)[:-20])
     inside.look_again()
     found = verify(results.path)

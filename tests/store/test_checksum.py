@@ -15,6 +15,7 @@ from milepost.store import ResultsFolder
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.checksum import MARK, OPEN, is_sealed, seal
 from milepost.store.tables import read_made, read_table
+from milepost.types.shard_answers import ShardAnswers
 
 
 @given(before=st.binary(), after=st.binary(), at=st.integers(min_value=0), flip=st.integers(1, 255))
@@ -49,7 +50,9 @@ def test_json_changed_by_hand_is_refused_with_its_name(tmp_path: Path) -> None:
 def test_scores_carry_how_they_were_made(tmp_path: Path) -> None:
     results = ResultsFolder.create(tmp_path / "results")
     path = results.score_path("model", "float32-v1", "shard")
-    results.write_scores(path, np.array([-1.0, np.nan]), np.array([True, False]), {"engine": "packed"})
+    results.write_scores(
+        path, ShardAnswers(np.array([-1.0, np.nan]), np.array([True, False])), {"engine": "packed"}
+    )
     assert read_made(path) == {"engine": "packed"}
     loglikelihood, greedy = results.read_scores(path)
     np.testing.assert_array_equal(loglikelihood, [-1.0, np.nan])
@@ -60,7 +63,7 @@ def test_scores_carry_how_they_were_made(tmp_path: Path) -> None:
 def test_scores_with_one_flipped_byte_are_refused(tmp_path: Path, part: float) -> None:
     results = ResultsFolder.create(tmp_path / "results")
     path = results.score_path("model", "float32-v1", "shard")
-    results.write_scores(path, np.linspace(-9, 0, 100), np.zeros(100, dtype=np.bool_))
+    results.write_scores(path, ShardAnswers(np.linspace(-9, 0, 100), np.zeros(100, dtype=np.bool_)))
     data = bytearray(path.read_bytes())
     data[int(len(data) * part)] ^= 1
     path.write_bytes(data)

@@ -15,7 +15,8 @@ from milepost.language import Phrase, _
 from milepost.recorders import check_recorder, opener, record_board
 from milepost.report import leaderboard as report
 from milepost.report.files import check_target, write_file
-from milepost.results.leaderboard import read_leaderboard
+from milepost.results.leaderboard import leaderboard_of
+from milepost.store import ResultsIndex
 
 SUFFIXES = (".md", ".csv", ".html", ".json")
 
@@ -85,8 +86,8 @@ def command(
         check_target(output, SUFFIXES)
     if record is not None:
         check_recorder(record)
-    board = read_leaderboard(
-        list(dict.fromkeys(results)),
+    board = leaderboard_of(
+        {folder: ResultsIndex.open(folder) for folder in results},
         baselines=baselines,
         tasks=tasks,
         metrics=metrics,

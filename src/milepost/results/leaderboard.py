@@ -16,8 +16,8 @@ from milepost.store.index import ResultsIndex
 from milepost.store.task_metrics import EVERY
 
 
-def read_leaderboard(
-    folders: Sequence[Path],
+def leaderboard_of(
+    indexes: Mapping[Path, ResultsIndex],
     *,
     baselines: Path | None = None,
     tasks: Sequence[str] = (),
@@ -28,7 +28,7 @@ def read_leaderboard(
     """Compare one checkpoint of each series of some results folders, and published metrics.
 
     Args:
-        folders: results folders.
+        indexes: by results folder.
         baselines: a YAML file; see `read_baselines`.
         tasks, metrics, exclude, at: as of `analysis.leaderboard.entries.find_entries`.
 
@@ -36,20 +36,6 @@ def read_leaderboard(
         ResultsError: a folder without metrics or with a damaged record; else as `find_entries` and
             `read_baselines`.
     """
-    indexes = {folder: ResultsIndex.open(folder) for folder in folders}
-    return leaderboard_of(indexes, baselines=baselines, tasks=tasks, metrics=metrics, exclude=exclude, at=at)
-
-
-def leaderboard_of(
-    indexes: Mapping[Path, ResultsIndex],
-    *,
-    baselines: Path | None = None,
-    tasks: Sequence[str] = (),
-    metrics: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    at: At = "last",
-) -> Leaderboard:
-    """Compare one checkpoint of each series of open results; else as `read_leaderboard`."""
     # Choice metrics are most rows; without patterns they stand in no column.
     wanted = EVERY if baselines or metrics or exclude else ()
     rows_of = {folder: rows(select(index.metrics(wanted))) for folder, index in indexes.items()}

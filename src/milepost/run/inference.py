@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from milepost.plan.encode import as_sequences
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard, requests_of, shard_sequences
 from milepost.token_answers import TokenAnswer
+from milepost.types.shard_answers import ShardAnswers
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,21 +25,6 @@ if TYPE_CHECKING:
     from milepost.types.sequences import Scores
 
     Texts = list[list[str] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardAnswers:
-    """The answers of a model to the R requests of a shard."""
-
-    loglikelihood: npt.NDArray[np.float64]
-    """[R] nats; NaN where the model gave no number, and where a text is generated."""
-    greedy: npt.NDArray[np.bool_]
-    """[R]"""
-    generated: Texts | None
-    """[R] the texts of each request; None where it was scored or the model gave no numbers. None in place of
-    the list where the shard generates no text."""
-    failed: dict[int, str] = field(default_factory=dict)
-    """By request, counted from the shard's first: the exception that the model raised."""
 
 
 @dataclass(frozen=True, slots=True)

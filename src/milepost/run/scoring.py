@@ -16,8 +16,9 @@ from milepost.store.leases import Leases
 from milepost.store.tables import looks_whole
 
 if TYPE_CHECKING:
-    from milepost.run.inference import Inference, ShardAnswers
+    from milepost.run.inference import Inference
     from milepost.run.jobs import CheckpointJob
+    from milepost.types.shard_answers import ShardAnswers
 
 LOOK_AGAIN_S = 0.5
 """Pause of a process that has nothing left before it looks again for what the others have done."""
@@ -89,9 +90,7 @@ class _Scorer:
             note = self._note(planned, answers)
             if looks_whole(path):
                 return 0, True  # another process took over while this one was stopped
-            target.results.write_scores(
-                path, answers.loglikelihood, answers.greedy, note, generated=answers.generated
-            )
+            target.results.write_scores(path, answers, note)
             self.stored(planned)
         return 1, True
 
@@ -121,9 +120,7 @@ class _Scorer:
                 if looks_whole(path):
                     lease.close()  # another process took over while this one was stopped
                     continue
-                content = partial(
-                    target.results.scores_bytes, path, answers.loglikelihood, answers.greedy, note
-                )
+                content = partial(target.results.scores_bytes, path, answers, note)
                 writer.write(path, content, then=lease.close)
         return len(ours), others
 

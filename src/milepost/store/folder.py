@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from milepost.types.shard_answers import ShardAnswers
+
 FORMAT_VERSION = 1
 DOCS_TOGETHER = 2_000
 """Docs of a task that lie together in its record, so that one of them is found without reading all."""
@@ -63,42 +65,21 @@ class ResultsFolder(Layout):
             raise cannot_write(path, error) from error
         return open_folder(path)
 
-    def write_scores(
-        self,
-        path: Path,
-        loglikelihood: npt.NDArray[np.float64],
-        greedy: npt.NDArray[np.bool_],
-        made: Mapping[str, Any] | None = None,
-        *,
-        generated: Sequence[Sequence[str] | None] | None = None,
-    ) -> None:
-        """Write one shard. Arguments as of `scores_bytes`.
+    def write_scores(self, path: Path, answers: ShardAnswers, made: Mapping[str, Any] | None = None) -> None:
+        """Write one shard; `made` says how the scores were computed, and when.
 
         Raises:
             StorageError: the disk is full or the folder cannot be written.
         """
-        write_atomically(path, self.scores_bytes(path, loglikelihood, greedy, made, generated=generated))
+        write_atomically(path, self.scores_bytes(path, answers, made))
 
-    def scores_bytes(
-        self,
-        path: Path,
-        loglikelihood: npt.NDArray[np.float64],
-        greedy: npt.NDArray[np.bool_],
-        made: Mapping[str, Any] | None = None,
-        *,
-        generated: Sequence[Sequence[str] | None] | None = None,
-    ) -> bytes:
-        """Return the file of one shard: a row per request, in the order of the plan.
-
-        Args:
-            made: how the scores were computed, and when.
-            generated: the texts of each request, None for a request that was scored; None without texts.
-        """
+    def scores_bytes(self, path: Path, answers: ShardAnswers, made: Mapping[str, Any] | None = None) -> bytes:
+        """Return the file that `write_scores` writes: a row per request, in the order of the plan."""
         import pyarrow as pa
 
-        columns: dict[str, Any] = {"loglikelihood": loglikelihood, "greedy": greedy}
-        if generated is not None:
-            columns["generated"] = pa.array(generated, type=pa.list_(pa.string()))
+        columns: dict[str, Any] = {"loglikelihood": answers.loglikelihood, "greedy": answers.greedy}
+        if answers.generated is not None:
+            columns["generated"] = pa.array(answers.generated, type=pa.list_(pa.string()))
         return table_bytes(path, pa.table(columns), made)
 
     def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:

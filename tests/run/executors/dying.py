@@ -9,7 +9,8 @@ from typing import Any
 from unittest import mock
 
 from milepost.run.executors import local_workers
-from milepost.run.inference import Inference, ShardAnswers
+from milepost.run.inference import Inference
+from milepost.types.shard_answers import ShardAnswers
 
 work = local_workers._work
 answer = Inference.answer

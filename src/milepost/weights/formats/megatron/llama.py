@@ -149,16 +149,16 @@ def _has_rms(args: MegatronArgs) -> bool:
     return _is_rotary(args) and args.norm == "RMSNorm"
 
 
+def _biases(args: MegatronArgs) -> dict[str, bool]:
+    return {"attention_bias": args.qkv_bias, "mlp_bias": args.bias}
+
+
 LLAMA_LIKE = (
     LlamaLike(
         "LlamaForCausalLM",
         LlamaConfig,
         lambda args: _has_rms(args) and args.gated and _rotates_all(args) and not args.qk_norm,
-        lambda args: {
-            "rms_norm_eps": args.norm_epsilon,
-            "attention_bias": args.qkv_bias,
-            "mlp_bias": args.bias,
-        },
+        lambda args: {"rms_norm_eps": args.norm_epsilon, **_biases(args)},
         output_bias=True,
     ),
     LlamaLike(
@@ -180,22 +180,14 @@ LLAMA_LIKE = (
         "ArceeForCausalLM",
         ArceeConfig,
         lambda args: _has_rms(args) and not args.gated and _rotates_all(args) and not args.qk_norm,
-        lambda args: {
-            "rms_norm_eps": args.norm_epsilon,
-            "attention_bias": args.qkv_bias,
-            "mlp_bias": args.bias,
-        },
+        lambda args: {"rms_norm_eps": args.norm_epsilon, **_biases(args)},
         output_bias=True,
     ),
     LlamaLike(
         "NemotronForCausalLM",
         NemotronConfig,
         lambda args: _is_rotary(args) and args.norm == "LayerNorm" and not args.gated and not args.qk_norm,
-        lambda args: {
-            "norm_eps": args.norm_epsilon,
-            "attention_bias": args.qkv_bias,
-            "mlp_bias": args.bias,
-        },
+        lambda args: {"norm_eps": args.norm_epsilon, **_biases(args)},
         norm_less_one=True,
         output_bias=True,
     ),
