@@ -71,7 +71,7 @@ _BY_TYPE: Mapping[Any, Mapping[str, Any]] = {
     float | None: {"kind": float},
     Path | None: {"is_path": True, "parse": _path, "dump": str},
 }
-"""What the type of a field says of its option, unless the declaration says otherwise."""
+"""Defaults of an option by the type of its field; the declaration overrides them."""
 
 
 def option(default: Any = MISSING, **described: Any) -> Any:

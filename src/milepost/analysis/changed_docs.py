@@ -16,7 +16,7 @@ class ChangedDoc(NamedTuple):
     task: str
     original_doc_id: int
     other_doc_id: int
-    """Its position in the other result's split, which may be of another version."""
+    """Position of the doc in the other result's split, which may be of another version."""
     original: float
     """The metric over this doc alone."""
     other: float

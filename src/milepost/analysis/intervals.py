@@ -17,7 +17,7 @@ Z95 = 1.96
 """Half-width in standard errors, rounded as in the usual "± 1.96 stderr"."""
 
 MANY = 40
-"""With this many right and this many wrong docs, ± 1.96 stderr covers a share in at least 93 of 100 cases."""
+"""Right docs, and wrong docs, from which on ± 1.96 stderr covers a share in at least 93 of 100 cases."""
 
 
 class Interval(NamedTuple):

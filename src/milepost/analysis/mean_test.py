@@ -36,7 +36,7 @@ _SMALL_SAMPLE = 10.0
 symmetric ones lose a tenth of their power at 20 docs."""
 
 _ENOUGH = 64
-"""With more differing docs than this, their number does not limit a p-value."""
+"""Differing docs; more of them do not limit a p-value."""
 
 _FIRST_COLUMNS = 2_000
 

@@ -36,7 +36,7 @@ _SIGNS_LEVEL_BESIDE_SLOPE = 0.032
 _SLOPE_LEVEL = 0.985
 _UPPER = 1.645
 _FEWEST_FOR_SLOPE = 12
-"""With fewer points, autocorrelation cannot be separated from a trend."""
+"""Fewest points at which autocorrelation can be separated from a trend."""
 
 
 def direction(values: npt.ArrayLike) -> int:

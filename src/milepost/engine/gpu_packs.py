@@ -25,7 +25,7 @@ class StagedPack:
     """A pack on the device, padded to the runner's size."""
 
     sequences: tuple[Sequences, ...]
-    """Its shards; held, so that their ids cannot become those of other objects."""
+    """The shards; kept alive so that their ids cannot be reused for other objects."""
     input_2T: torch.Tensor
     """[2, T] int64: token ids, positions."""
     visibility_2K: torch.Tensor

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 HALVES = (torch.bfloat16, torch.float16)
 MIN_ROWS = 4
-"""With fewer rows the cast of the weights takes longer than the product."""
+"""Fewest rows: below, casting the weights takes longer than the product."""
 
 
 def upcast_matmuls(module: torch.nn.Module, *, wanted: bool = True) -> AbstractContextManager[Any]:

@@ -33,7 +33,7 @@ class Converted:
     n_bytes: int = 0
     """Bytes of weights."""
     tokenizer: bool = False
-    """Whether a tokenizer was written as well."""
+    """True if a tokenizer was written as well."""
     problem: str | None = None
 
 

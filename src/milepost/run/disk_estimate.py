@@ -13,7 +13,7 @@ from milepost.plan.plan import Plan
 from milepost.run.jobs import CheckpointJob
 
 LONG_TOKENS = 2_000_000
-"""Nothing is shown for fewer tokens in all."""
+"""Fewest tokens for which an estimate is shown."""
 
 BYTES_PER_REQUEST = 10
 """9.5 measured: a log-likelihood of 8 bytes hardly compresses."""

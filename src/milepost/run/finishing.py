@@ -29,7 +29,7 @@ class _Scored:
     finish: Callable[[], str]
     """Count it in the outcome, call the callback, and return the result in a few words."""
     is_ready: Callable[[], bool] = lambda: True
-    """Whether `finish` need not wait for the metrics."""
+    """True if `finish` need not wait for the metrics."""
     add_again: Callable[[], None] | None = None
     """Compute its metrics once more, after they could not be stored."""
 

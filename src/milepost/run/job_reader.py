@@ -29,7 +29,7 @@ class ReadJob:
     problem: MilepostError | None = None
     """The reason why the weights cannot be read."""
     is_busy: bool = False
-    """Whether another process works on the model, so that its weights were not read."""
+    """True if another process works on the model, so that its weights were not read."""
 
 
 class JobReader:

@@ -41,4 +41,4 @@ class Outcome:
     without_metrics: list[Checkpoint] = field(default_factory=list)
     """Scored or reused checkpoints whose metrics another run computes."""
     full_job: FullJob | None = None
-    """Of a quick test: the estimated time of the full job."""
+    """Estimated time of the full job, after a quick test."""

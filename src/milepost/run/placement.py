@@ -14,7 +14,7 @@ ExecutorChoice = Literal["local", "ray", "slurm"]
 EXECUTORS: tuple[ExecutorChoice, ...] = get_args(ExecutorChoice)
 
 _OF_RUN: dict[str, Any] = {"commands": frozenset({"run"}), "changes_results": False}
-"""What all of these options share."""
+"""Entries that all of these options share."""
 
 
 def _workers(given: str | int) -> int | Literal["auto"]:

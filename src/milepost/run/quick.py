@@ -28,9 +28,9 @@ class _Pace:
     before_s: float
     """Preparation, once: libraries, data, prompts, tokens."""
     fixed_s: float
-    """Of each checkpoint: reading and loading its weights."""
+    """Seconds to read and load the weights of each checkpoint."""
     metrics_s: float
-    """Of each checkpoint, beside the scoring of the next."""
+    """Seconds of work on each checkpoint beside the scoring of the next."""
     s_per_work: dict[str, float]
     """By task."""
     tokens_per_s: float

@@ -24,7 +24,7 @@ class LongRunPolicy:
     """The caller's wishes for long runs."""
 
     ask: bool = False
-    """Whether to ask a person at the terminal before the run begins."""
+    """True to ask a person at the terminal before the run begins."""
     models_after: int = 0
     """Further models that the caller will score on the same tasks; the estimate counts their time too."""
 
@@ -132,9 +132,9 @@ class Clock:
         self.read_s = 0.0
         """Seconds to read, or download, the weights of one checkpoint; beside the scoring of another."""
         self.skips_first = False
-        """Whether the first shard takes longer than others, as on a GPU that compiles: it is not measured."""
+        """True if the first shard takes longer than others, as on a GPU that compiles: it is not measured."""
         self.has_announced = False
-        """Whether the time of the whole run was shown."""
+        """True if the time of the whole run was shown."""
         self._waiting = dict(work)
         self._turns: dict[Checkpoint, _Turn] = {}
         self._later = dict(later or {})

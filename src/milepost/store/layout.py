@@ -45,11 +45,11 @@ class Kind(NamedTuple):
 
     name: str
     is_result: bool = True
-    """Whether the records belong to the results; others describe this machine's work."""
+    """True if the records belong to the results; others describe this machine's work."""
     names_places: bool = False
-    """Whether the records hold commands and addresses, which may contain a password, and no task text."""
+    """True if the records hold commands and addresses, which may contain a password, and no task text."""
     is_lasting: bool = True
-    """Whether `milepost verify` checks the records; others exist only while a process works."""
+    """True if `milepost verify` checks the records; others exist only while a process works."""
 
 
 _KINDS = (

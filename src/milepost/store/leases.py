@@ -33,7 +33,7 @@ class Leases:
         self._workers = results.workers_folder
         self._worker = worker
         self.watch = Watch()
-        """What this process has seen of the others."""
+        """The other processes' leases, as this process has seen them."""
         try:
             inside.make_folder(self._folder)
         except OSError as error:

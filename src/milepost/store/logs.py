@@ -11,7 +11,7 @@ from milepost.store.folder import ResultsFolder
 
 LOG = "evaluation.log"
 MOST_BYTES = 500_000
-"""Of a longer log, the end is read."""
+"""Bytes; of a longer log only the end is read."""
 _WARNING = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL)\b")
 
 

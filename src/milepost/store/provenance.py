@@ -19,9 +19,9 @@ class Provenance:
     checkpoint: str
     step: int | None
     source: str
-    """Where the weights were at the last visit."""
+    """Address of the weights at the last visit."""
     scored_from: tuple[str, ...]
-    """Where they were when they were scored: another place if two names stand for the same weights."""
+    """Address of the weights when they were scored: another one if two names stand for the same weights."""
     model_id: str
     numerics: str
     plan_id: str

@@ -32,7 +32,7 @@ class SeriesStatus:
 
     series: str
     plan_id: str
-    """Of the newest run."""
+    """The plan of the newest run."""
     command: str | None
     checkpoints: tuple[CheckpointStatus, ...]
 

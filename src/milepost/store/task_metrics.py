@@ -27,7 +27,7 @@ class TaskMetrics:
     """The current metrics of one task or group at one checkpoint."""
 
     checkpoint: CheckpointRecord
-    """With the numerics of these metrics."""
+    """The checkpoint's record, with the numerics of these metrics."""
     plan_id: str
     """The plan for which they were computed."""
     task: str

@@ -34,7 +34,7 @@ class WrittenDoc:
     target: str
     """The right answer, as the task says it."""
     texts: tuple[str, ...]
-    """What each checkpoint of the series answered."""
+    """The answers of each checkpoint of the series."""
 
 
 def read_text_history(index: ResultsIndex, places: Sequence[TaskMetrics]) -> PickHistory | None:

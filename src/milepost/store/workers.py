@@ -36,7 +36,7 @@ class WorkerRecord:
     process: str
     record: Mapping[str, Any]
     stopped: bool = False
-    """Whether the process exists and is stopped: Ctrl-Z, SIGSTOP."""
+    """True if the process exists and is stopped: Ctrl-Z, SIGSTOP."""
 
     @property
     def left_s(self) -> float | None:

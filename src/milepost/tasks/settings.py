@@ -103,7 +103,7 @@ class TaskSettings:
     suite: str | None = option(
         None, metavar="NAME", help="A named list of tasks: early, smollm2, pruning or helm-lite."
     )
-    """Its tasks come first in `names`."""
+    """The suite's tasks come first in `names`."""
     num_fewshot: int | None = option(
         None, short="-f", help="Examples in the prompt; default: the task's own."
     )

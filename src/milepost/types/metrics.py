@@ -24,7 +24,7 @@ class Asked(NamedTuple):
 
 
 AS_USUAL = Asked()
-"""Nothing was chosen, or it is not known."""
+"""The settings where the user chose nothing, or they are not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Measurement:
     asked: Asked = AS_USUAL
     """The settings that the user chose."""
     variant: str = ""
-    """What sets it apart from the same task in other settings (`5-shot`); empty where there are none."""
+    """Label of its settings where the same task was asked in others too (`5-shot`); else empty."""
 
     @property
     def label(self) -> str:

@@ -31,7 +31,7 @@ class WatchConfig:
     until: int | None = None
     """The step at which to end; None for the last of `--steps`, or never."""
     order: Order = "oldest"
-    """Which of several complete checkpoints comes first."""
+    """The order of checkpoints that are complete at the same time."""
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:

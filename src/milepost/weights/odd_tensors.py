@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 from milepost.sources.messages import some
 
 _FEW_CORES = 4
-"""With fewer, one thread looks at the weights, beside the one that scores."""
+"""Fewest cores for more than one thread that looks at the weights, beside the one that scores."""
 
 
 def odd_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[str]:

@@ -20,7 +20,7 @@ class Row:
     """An answer under way."""
 
     number: int
-    """Its number among the answers of the job."""
+    """The answer's number in the job."""
     prompt: Ids
     rng: np.random.Generator
     n_shared: int

@@ -24,7 +24,7 @@ class FolderListing:
     """The objects that belong to a checkpoint."""
 
     files: Mapping[str, StoredObject]
-    """Those in its folder and below, by path in the folder."""
+    """Objects of the folder and below, by path in the folder."""
     above: Mapping[str, StoredObject]
     """Small files of the folder above, by name: a run has one config or tokenizer for all checkpoints."""
 

@@ -50,7 +50,7 @@ class CatalogEntry:
     tags: tuple[str, ...] = ()
     """For a tag: its tasks. For a task or group: its tags."""
     is_own: bool = False
-    """Whether it comes from `--include-path`: the file of the user or of a stranger."""
+    """True if it comes from `--include-path`: the file of the user or of a stranger."""
 
 
 Catalog = dict[str, CatalogEntry]

@@ -29,7 +29,7 @@ class Field:
     kinds: tuple[type, ...]
     """Types of YAML; empty for a key that only takes code."""
     is_template: bool = False
-    """Whether lm_eval renders its text (or each text in it) with Jinja."""
+    """True if lm_eval renders its text (or each text in it) with Jinja."""
     items: tuple[type, ...] | None = None
     """Types of a list's items."""
     at_least: int | None = None

@@ -51,7 +51,7 @@ class TaskFile:
     """The content of one file, without its includes."""
 
     path: Path
-    """With all links resolved, as in lm_eval."""
+    """The path with all links resolved, as in lm_eval."""
     sha256: str
     content: dict[str, Any]
     code: tuple[CodeTag, ...]

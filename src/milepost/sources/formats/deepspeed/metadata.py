@@ -51,7 +51,7 @@ class ModelStates:
     frozen: Mapping[str, Shape]
     """Weights that were not trained, so that they are not in the optimizer."""
     frozen_parts: Mapping[str, StoredTensor]
-    """With ZeRO-3, this rank's part of each of these weights, flat."""
+    """This rank's part of each of these weights, flat; ZeRO-3 only."""
     stage: int
     n_ranks: int
     """Data-parallel ranks, each of which writes a file of its optimizer's state."""
