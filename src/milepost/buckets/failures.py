@@ -29,7 +29,7 @@ def no_bucket(scheme: str, name: str) -> BucketError:
 
 
 def explained(where: str, failure: Exception, *, writes: bool) -> BucketError:
-    """Return the error for a request that failed for good.
+    """Return the error for a request that failed after every retry.
 
     Args:
         where: the address of the object or folder.

@@ -36,7 +36,7 @@ def fetch(checkpoint: Checkpoint, cache_dir: Path | None = None, *, repair: bool
         repair: download a damaged file again, once; otherwise it is an error.
 
     Raises:
-        CheckpointError: the checkpoint has a problem, the download failed for good, or a file is damaged.
+        CheckpointError: it has a problem, its download failed after every retry, or a file is damaged.
     """
     if checkpoint.problem:
         raise CheckpointError(
@@ -86,7 +86,7 @@ def fetch_config(checkpoint: Checkpoint) -> Path:
     """Return the folder that `fetch` would return, with only the files that describe the checkpoint.
 
     Raises:
-        CheckpointError: the download failed for good.
+        CheckpointError: the download failed after every retry.
     """
     location = checkpoint.location
     if isinstance(location, Path):

@@ -37,7 +37,7 @@ class Question:
     right: tuple[int, ...]
     """Positions of the right choices."""
     loglikelihoods: tuple[tuple[float, ...], ...] = ()
-    """Log-likelihoods of the choices at each checkpoint of the series, nats; NaN where the model gave none."""
+    """Log-likelihoods of the choices at each checkpoint of the series, nats; NaN if the model gave none."""
     target: str = ""
     """The right answer where a text is written, as the task says it."""
     texts: tuple[str, ...] = ()

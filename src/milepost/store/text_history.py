@@ -38,7 +38,7 @@ class WrittenDoc:
 
 
 def read_text_history(index: ResultsIndex, places: Sequence[TaskMetrics]) -> PickHistory | None:
-    """Return a task at its checkpoints; None where its headline metric is no number from 0 to 1 of each doc.
+    """Return a task at its checkpoints; None unless its headline metric is a number from 0 to 1 of each doc.
 
     Checkpoints that were asked other docs than the last one are left out.
 

@@ -159,7 +159,7 @@ class TaskSettings:
     """lm_eval's `--metadata`; `ppl_*` tasks take text, seqlen and stride."""
     allow_task_code: bool = option(False, help="Let YAML of --include-path run Python (`!function`).")
     skip_missing_data: bool = option(
-        False, help="Leave out tasks whose data cannot be had, and go on with the others."
+        False, help="Leave out tasks whose data are not available, and go on with the others."
     )
     helm: tuple[str, ...] = option(
         (),
