@@ -4,7 +4,7 @@
     python benchmarks/scale.py                           8 to 10,000 devices, 27 to 20,000 checkpoints
     python benchmarks/scale.py --devices 1000 --runs 10 --name tenth     one cluster; a name keeps its row
 
-`milepost.run.executors.units.Schedule` is told of events in their order, as a driver tells it. The
+`milepost.run.executors.schedule.Schedule` is told of events in their order, as a driver tells it. The
 seconds of a shard are those that were measured for its task, per token that a forward pass computes, on
 the shards of the full plan. Scatter, stragglers, lost nodes, weights from a store and the start of
 workers are simulated (`Cluster`). The driver handles one event after the other: each takes the CPU
@@ -30,7 +30,7 @@ from unittest import mock
 
 from common import GPT2, RESULTS, SHAPES, markdown, offline_hub, one_thread, write_result
 
-from milepost.run.executors.units import Schedule, ShardCost, Unit
+from milepost.run.executors.schedule import Schedule, ShardCost, Unit
 
 TASKS = ("mmlu", "hellaswag", "arc_easy", "piqa")
 """57 subjects and three more: 60 tasks."""

@@ -66,7 +66,8 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def has_files(results: Path, n: int) -> Callable[[], bool]:
+def has_stored(results: Path, n: int) -> Callable[[], bool]:
+    """Return a condition: so many shards are stored."""
     return lambda: len(score_files(results)) >= n
 
 
@@ -89,7 +90,7 @@ def test_thirty_workers_killed_at_random_cost_at_most_a_shard_each(
     while n_killed < N_KILLS and not child.has_ended():
         until(lambda: bool(workers_of(results, child.pid)), child)
         if moments.random() < 0.7:  # else they would mostly die while they load the model
-            until(has_files(results, len(seen) + 1), child)
+            until(has_stored(results, len(seen) + 1), child)
         time.sleep(moments.uniform(0, 0.5))
         for pid in moments.sample(found := workers_of(results, child.pid), k=min(1, len(found))):
             os.kill(pid, signal.SIGKILL)
@@ -114,7 +115,7 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_command_goes_on(
     results, log = tmp_path / "results", tmp_path / "log"
     for n_stored in (3, 40):
         child = zygote.start(*asked_of_workers, "-o", results, log=log)
-        until(has_files(results, n_stored), child)
+        until(has_stored(results, n_stored), child)
         workers = workers_of(results, child.pid)
         before = score_files(results)
         os.kill(child.pid, signal.SIGKILL)
@@ -132,7 +133,7 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_command_goes_on(
 def test_ctrl_c_ends_every_worker(asked_of_workers: list[str], zygote: Zygote, tmp_path: Path) -> None:
     results, log = tmp_path / "results", tmp_path / "log"
     child = zygote.start(*asked_of_workers, "-o", results, log=log)
-    until(lambda: len(score_files(results)) >= 3, child)
+    until(has_stored(results, 3), child)
     workers = workers_of(results, child.pid)
     assert len(workers) == 2
     os.kill(child.pid, signal.SIGINT)
@@ -155,7 +156,7 @@ def test_a_disk_that_is_full_for_a_while_holds_the_run_up_and_does_not_end_it(
     results, log, filling = small_disk / "results", tmp_path / "log", small_disk / "filling"
     log.touch()
     child = zygote.start(*asked, "--workers", "2", "-o", results, log=log)
-    until(lambda: len(score_files(results)) >= 3, child)
+    until(has_stored(results, 3), child)
     with filling.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))

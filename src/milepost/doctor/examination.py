@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from milepost.doctor.bucket_cache import check_bucket_cache
 from milepost.doctor.disk import check_disk
 from milepost.doctor.finding import Finding
 from milepost.doctor.gpu import check_gpu
@@ -27,4 +28,5 @@ def examine(results: Path | None = None, *, deep: bool = False) -> Iterator[Find
     yield check_lm_eval()
     yield from check_mirror()
     yield from check_hub_cache(deep=deep)
+    yield from check_bucket_cache()
     yield from check_disk(results or Path())

@@ -7,12 +7,13 @@ that cannot be used is noted, and the others go on.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from milepost.errors import SourceError
+from milepost.errors import MilepostError, SourceError
 from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
@@ -23,6 +24,7 @@ from milepost.run.device import resolve_device
 from milepost.run.disk_estimate import announce_work
 from milepost.run.engine_checks import check_engine
 from milepost.run.executors.choice import choose_executor
+from milepost.run.executors.executor import Work
 from milepost.run.executors.this_process import ThisProcess
 from milepost.run.jobs import CheckpointJob, make_jobs
 from milepost.run.journal import Journal
@@ -62,6 +64,7 @@ def evaluate_run(
     """
     with journal.timed(Phrase("checking the tasks")):
         check_run(config)
+        check_device(config)
     with journal.timed(Phrase("looking for the checkpoints")):
         found = find_series(config)
     return evaluate_series(found, config, journal, callback, policy)
@@ -76,7 +79,6 @@ def evaluate_series(
 ) -> Outcome:
     """Evaluate the checkpoints of these series. Raises as `evaluate_run`."""
     began = time.monotonic()
-    _check_device(config)
     named = name_by_source(config.output_path, found)
     chosen = [first_middle_last(series) for series in named] if config.quick else named
     preparation = prepare(chosen, config, journal)
@@ -135,7 +137,7 @@ def _run_jobs(jobs: Sequence[CheckpointJob], context: RunContext) -> None:
                 announce_work(left, results.path)
                 with show_progress(len(jobs), context.clock, worker.note_left) as progress:
                     executor = choose_executor(config) if left else ThisProcess()
-                    executor.run(jobs, context, worker, leases, progress)
+                    executor.run(Work(jobs, context, worker, leases, progress))
     except KeyboardInterrupt:
         logger.warning("interrupted; what is scored is kept, and the same command goes on from there")
         raise
@@ -158,7 +160,7 @@ def batch_script(config: EvalConfig, journal: Journal) -> str:
     Raises:
         MilepostError: the command is wrong, or no checkpoint is usable.
     """
-    from milepost.run.executors.slurm import script_of
+    from milepost.run.executors.slurm_arrays import script_of
 
     check_run(config)
     found = name_by_source(config.output_path, find_series(config))
@@ -192,9 +194,16 @@ def find_series(
     return discover_all(config.sources, config.steps, overrides, skip)
 
 
-def _check_device(config: EvalConfig) -> None:
+def check_device(config: EvalConfig) -> None:
+    """Check that the devices, workers and libraries that a run asks for are here.
+
+    Raises:
+        MilepostError: they are not.
+    """
     if config.device != "auto":
         resolve_device(config.device)
+    if config.placement.device_map is not None and importlib.util.find_spec("accelerate") is None:
+        raise MilepostError("--device-map auto needs accelerate", "pip install accelerate")
     if config.placement.asks_for_workers or config.placement.executor != "local":
         choose_executor(config)
 

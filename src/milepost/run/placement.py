@@ -13,7 +13,10 @@ from milepost.options import option, options_of
 ExecutorChoice = Literal["local", "ray", "slurm"]
 EXECUTORS: tuple[ExecutorChoice, ...] = get_args(ExecutorChoice)
 
-_OF_RUN: dict[str, Any] = {"commands": frozenset({"run"}), "changes_results": False}
+_SHARED: dict[str, Any] = {
+    "commands": frozenset({"run", "watch", "compare", "ppl"}),
+    "changes_results": False,
+}
 """Entries that all of these options share."""
 
 
@@ -62,7 +65,7 @@ class Placement:
 
     workers: int | Literal["auto"] | None = option(
         None,
-        **_OF_RUN,
+        **_SHARED,
         metavar="auto|N",
         help="Processes that share the work: one per GPU, or on a CPU one per share of its cores. Without it,"
         " one per GPU where there are several.",
@@ -70,7 +73,7 @@ class Placement:
     )
     devices: tuple[int, ...] = option(
         (),
-        **_OF_RUN,
+        **_SHARED,
         metavar="0,1,...",
         help="The GPUs to use, one worker each.",
         parse=_devices,
@@ -78,46 +81,46 @@ class Placement:
     )
     device_map: Literal["auto"] | None = option(
         None,
-        **_OF_RUN,
+        **_SHARED,
         metavar="auto",
         help="auto spreads each model over all GPUs of a worker, for models larger than one of them.",
     )
     executor: ExecutorChoice = option(
         "local",
-        **_OF_RUN,
+        **_SHARED,
         metavar="local|ray|slurm",
         shows_default=True,
         help="Where workers run: on this machine, on a Ray cluster, in Slurm's job arrays.",
     )
     ray_address: str | None = option(
         None,
-        **_OF_RUN,
+        **_SHARED,
         metavar="auto|ray://HOST:PORT",
         help="The Ray cluster, which must be running; without it the one of this machine or of RAY_ADDRESS.",
     )
     ray_local: bool = option(
-        False, **_OF_RUN, help="Start a Ray for this run alone, on 127.0.0.1; says which ports it opens."
+        False, **_SHARED, help="Start a Ray for this run alone, on 127.0.0.1; says which ports it opens."
     )
     send_records: bool = option(
         False,
-        **_OF_RUN,
+        **_SHARED,
         help="Send records from Ray's workers to this process, where they do not see the results folder.",
     )
-    slurm_partition: str | None = option(None, **_OF_RUN, metavar="NAME", help="Partition of Slurm's jobs.")
-    slurm_account: str | None = option(None, **_OF_RUN, metavar="NAME", help="Account of Slurm's jobs.")
+    slurm_partition: str | None = option(None, **_SHARED, metavar="NAME", help="Partition of Slurm's jobs.")
+    slurm_account: str | None = option(None, **_SHARED, metavar="NAME", help="Account of Slurm's jobs.")
     slurm_qos: str | None = option(
-        None, **_OF_RUN, metavar="NAME", help="Quality of service of Slurm's jobs."
+        None, **_SHARED, metavar="NAME", help="Quality of service of Slurm's jobs."
     )
     slurm_time: int = option(
-        240, **_OF_RUN, metavar="MINUTES", shows_default=True, help="Time limit of each of Slurm's jobs."
+        240, **_SHARED, metavar="MINUTES", shows_default=True, help="Time limit of each of Slurm's jobs."
     )
     slurm_gpus: int = option(
-        1, **_OF_RUN, shows_default=True, help="GPUs of each of Slurm's jobs; 0 for a CPU."
+        1, **_SHARED, shows_default=True, help="GPUs of each of Slurm's jobs; 0 for a CPU."
     )
-    slurm_cpus: int = option(4, **_OF_RUN, shows_default=True, help="Cores of each of Slurm's jobs.")
+    slurm_cpus: int = option(4, **_SHARED, shows_default=True, help="Cores of each of Slurm's jobs.")
     slurm_options: tuple[tuple[str, str], ...] = option(
         (),
-        **_OF_RUN,
+        **_SHARED,
         metavar="NAME=VALUE,...",
         help="Other options of sbatch, such as constraint=a100.",
         parse=_named_values,

@@ -12,8 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from milepost.errors import CheckpointError
-from milepost.language import Phrase
+from milepost.run.checkpoint_changes import scores_removed
 from milepost.run.context import ScoringContext
 from milepost.run.engine_checks import connect
 from milepost.run.inference import Inference
@@ -78,17 +77,14 @@ class Stream:
         config = self._context.config
         if config.engine == "openai":
             return LoadedModel(connect(config), None, config.base_url)
-        name = job.checkpoint.name
         if read.weights is None:
-            raise CheckpointError(
-                Phrase("{name}: its scores were removed while the run was under way", name=name)
-            )
+            raise scores_removed(job.checkpoint)
         from milepost.weights import merged
 
         start = time.monotonic()
         weights = merged(read.weights)  # here, because the background must not make modules
         for warning in weights.warnings:
-            log.warning("%s: %s", name, warning)
+            log.warning("%s: %s", job.checkpoint.name, warning)
         preparation = self._context.preparation
         series = preparation.series_of(job.checkpoint)
         first_plan = preparation.tasks[series.keys[0]].plan

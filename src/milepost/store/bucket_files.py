@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_of
-from milepost.cache import cache_folder, write_cache_file
+from milepost.cache import RECORDS_OF_BUCKETS, cache_folder, mark_used, remove_unused, write_cache_file
 from milepost.store.layout import FLEETING_KINDS, STORE
 
 ABSENT_S = 1.0
@@ -115,17 +115,19 @@ class BucketFiles:
                 write_cache_file(self._place_of(lacking[key]), data)
 
     def _kept(self, known: StoredObject) -> bytes | None:
+        place = self._place_of(known)
         try:
-            data = self._place_of(known).read_bytes()
+            data = place.read_bytes()
         except OSError:
             return None
+        mark_used(place)
         return data if len(data) == known.size else None
 
     def _place_of(self, known: StoredObject) -> Path:
         name = hashlib.sha256(
             f"{self.bucket.address}/{known.key}\0{known.version}\0{known.size}".encode()
         ).hexdigest()
-        return cache_folder() / "objects" / name[:2] / name
+        return cache_folder() / RECORDS_OF_BUCKETS / name[:2] / name
 
     # ---- writing --------------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ def files_of(path: Path) -> tuple[BucketFiles, str]:
     """Return the files of a path's bucket, and the path's key."""
     there = cast("BucketPath", as_path(path))
     if there.bucket not in _of_buckets:
+        remove_unused(cache_folder() / RECORDS_OF_BUCKETS)
         _of_buckets[there.bucket] = BucketFiles(bucket_of(there.bucket))
     return _of_buckets[there.bucket], there.key
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from milepost.errors import SourceError
 from milepost.run.callbacks import RunCallback
-from milepost.run.evaluation import check_run, evaluate_series, find_series
+from milepost.run.evaluation import check_device, check_run, evaluate_series, find_series
 from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
 from milepost.sources.adapter_base import HUB_SCHEME
@@ -68,6 +68,7 @@ def watch_run(
         MilepostError: the command is wrong: the tasks, the output folder, an address on the Hub.
     """
     check_run(config.run)
+    check_device(config.run)
     return _Watcher(config, journal, callback, say, has_ended).run()
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from milepost.errors import MilepostError
-from milepost.run.executors.listening_ports import listening_ports
 from milepost.run.executors.messages import Joined
 from milepost.run.executors.probe import PROBE, check_joined, probe_file
+from milepost.run.executors.ray_cluster.listening_ports import listening_ports
 from milepost.run.software_versions import versions
 from milepost.store import ResultsFolder
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import MilepostError
+from milepost.run.executors.schedule import Cause
 from milepost.types.checkpoints import Checkpoint
 
 
@@ -35,6 +36,14 @@ class Joined:
     versions: tuple[tuple[str, str], ...] = ()
     sees_results: bool = True
     """Whether it finds the probe file in the results folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A sign of life, told every few seconds, also while a shard takes long."""
+
+    cpu_s: float
+    """CPU seconds of the worker so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +94,10 @@ class UnitStored:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The checkpoint cannot be used."""
+    """The unit was not scored: its checkpoint cannot be used, or the disk of the results folder is full."""
 
     error: MilepostError
-
-
-@dataclass(frozen=True, slots=True)
-class NoRoom:
-    """The disk of the results folder is full."""
-
-    error: MilepostError
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +123,10 @@ class Died:
 
     how: str
     """`process 4711 was killed by SIGKILL`"""
-    from_outside: bool = False
-    """Whether it was killed from outside, or its machine is gone: what it worked on is hardly to blame."""
+    cause: Cause = Cause.ITSELF
 
 
+UnitEnd = UnitStored | Refused
 Event = (
-    Joined
-    | Identified
-    | Loaded
-    | ShardScored
-    | Records
-    | LogText
-    | UnitStored
-    | Refused
-    | NoRoom
-    | Broken
-    | Said
-    | Died
+    Joined | Alive | Identified | Loaded | ShardScored | Records | LogText | UnitEnd | Broken | Said | Died
 )

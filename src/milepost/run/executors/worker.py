@@ -7,18 +7,14 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError, MilepostError, SourceError, StorageError
 from milepost.language import Phrase
-from milepost.plan.plan import Plan
-from milepost.plan.plan_files import load_plan
-from milepost.run.config import EvalConfig
+from milepost.run.checkpoint_changes import changed
 from milepost.run.context import ScoringContext
 from milepost.run.executors.messages import (
     Broken,
@@ -26,7 +22,6 @@ from milepost.run.executors.messages import (
     Identified,
     Joined,
     Loaded,
-    NoRoom,
     Order,
     Refused,
     Said,
@@ -34,39 +29,20 @@ from milepost.run.executors.messages import (
     UnitStored,
 )
 from milepost.run.executors.probe import PROBE
+from milepost.run.executors.worker_setup import WorkerSetup
 from milepost.run.job_reader import ReadJob
 from milepost.run.jobs import CheckpointJob
 from milepost.run.journal import Journal, parse_level
-from milepost.run.plan_folder import planned_from
 from milepost.run.prefetch import start_reading
-from milepost.run.preparation import Preparation
 from milepost.run.records import log_head
-from milepost.run.series import PlanKey, PreparedSeries
 from milepost.run.software_versions import versions
 from milepost.run.streaming import LoadedModel, Stream
 from milepost.run.target import PlannedShard, plan_shards
-from milepost.store import ResultsFolder, confinement
+from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
-from milepost.types.checkpoints import Checkpoint
 
 Tell = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class WorkerSetup:
-    """The values that every worker of a run is given; they pickle."""
-
-    config: EvalConfig
-    series: Sequence[PreparedSeries]
-    plan_of: Mapping[PlanKey, str]
-    """Key of a series to plan id."""
-    plans: Mapping[str, Path | Plan]
-    """Plan id to a folder with the plan, or where there is no common disk the plan itself."""
-    results: Path
-    """The folder that the worker writes to."""
-    token: str | None = None
-    """Content of the probe file; None where the worker is on the driver's machine or writes elsewhere."""
 
 
 class UnitScorer:
@@ -89,7 +65,7 @@ class UnitScorer:
         except (CheckpointError, SourceError) as error:
             self._tell(Refused(error))
         except StorageError as error:
-            self._tell(NoRoom(error) if error.is_full else Broken(error))
+            self._tell(Refused(error, is_full=True) if error.is_full else Broken(error))
         except MilepostError as error:
             self._tell(Broken(error))
         except Exception:
@@ -171,14 +147,6 @@ class UnitScorer:
         self._ahead = upcoming, reading
 
 
-def changed(checkpoint: Checkpoint) -> CheckpointError:
-    """Return the error of a checkpoint that two workers found to be different models."""
-    return CheckpointError(
-        Phrase("{source} changed while it was being scored", source=checkpoint.source),
-        "the same command scores it as it is now",
-    )
-
-
 def _is_same(one: Order, other: Order) -> bool:
     """Return whether two units are of the same checkpoint and plan."""
     return (one.checkpoint, one.plan_id, one.dtype) == (other.checkpoint, other.plan_id, other.dtype)
@@ -188,11 +156,7 @@ def _is_same(one: Order, other: Order) -> bool:
 def unit_scorer(setup: WorkerSetup, tell: Tell, halvings: int = 0) -> Iterator[UnitScorer]:
     """Yield the scorer of this process, with its record in the results folder and its leases."""
     config = setup.config
-    tasks = {
-        key: planned_from(plan if isinstance(plan, Plan) else load_plan(plan))
-        for key, plan in ((key, setup.plans[plan_id]) for key, plan_id in setup.plan_of.items())
-    }
-    preparation = Preparation(setup.series, tasks, None)
+    preparation = setup.preparation()
     about = _joined(setup)
     tell(about)
     if not about.sees_results:
@@ -228,37 +192,3 @@ class _Forwarding(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(Said(record.name, record.levelno, record.getMessage()))
-
-
-def setup_of(
-    config: EvalConfig, preparation: Preparation, plans: Mapping[str, Path | Plan], token: str | None = None
-) -> WorkerSetup:
-    """Return what the workers of a run are given.
-
-    Args:
-        plans: plan id to its folder, or to the plan.
-        token: content of the probe file; None where none is needed.
-    """
-    texts = any(plan.generates_text for plan in preparation.plans)
-    return WorkerSetup(
-        config=config,
-        series=[replace(series, load_tokenizer=_given(series, texts)) for series in preparation.series],
-        plan_of={key: tasks.plan.plan_id for key, tasks in preparation.tasks.items()},
-        plans=plans,
-        results=confinement.absolute(config.output_path),
-        token=token,
-    )
-
-
-def _given(series: PreparedSeries, texts: bool) -> _Tokenizer:
-    return _Tokenizer(series.tokenizer if texts else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tokenizer:
-    """Returns a tokenizer that travels with it; None where no text is generated, which needs none."""
-
-    tokenizer: Any
-
-    def __call__(self) -> Any:
-        return self.tokenizer

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_of
-from milepost.cache import cache_folder
+from milepost.cache import FILES_OF_BUCKETS, cache_folder, mark_used, remove_unused
 from milepost.errors import BucketError, CheckpointError
 from milepost.language import Phrase
 from milepost.sources.messages import shown
@@ -29,7 +29,7 @@ THREADS = 4
 def place_of(location: BucketLocation) -> Path:
     """Return the folder in the cache for the files of a location."""
     name = hashlib.sha256(f"{location.address}\0{location.version}".encode()).hexdigest()[:32]
-    return cache_folder() / "buckets" / name / as_path(location.address).name
+    return cache_folder() / FILES_OF_BUCKETS / name / as_path(location.address).name
 
 
 def make_local(location: BucketLocation, wanted: Mapping[Path, StoredObject]) -> None:
@@ -42,7 +42,10 @@ def make_local(location: BucketLocation, wanted: Mapping[Path, StoredObject]) ->
         CheckpointError: the store refuses or does not answer, a file is damaged, or the disk is full.
     """
     bucket = bucket_of(cast("BucketPath", as_path(location.address)).bucket)
+    remove_unused(cache_folder() / FILES_OF_BUCKETS)
     missing = {path: one for path, one in wanted.items() if not is_local(path, one)}
+    for path in wanted.keys() - missing.keys():
+        mark_used(path)
     with ThreadPoolExecutor(THREADS) as pool:
         waiting = [pool.submit(_download, bucket, one, path) for path, one in missing.items()]
         try:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milepost.run.executors.units import STRIKES, Schedule, ShardCost, Unit
+from milepost.run.executors.schedule import STRIKES, Cause, Schedule, ShardCost, Unit
+from milepost.run.executors.schedule.units import FIRST_TOKENS, TARGET_S
 
 
-def schedule_of(n_checkpoints: int, costs: list[ShardCost], **options: Any) -> Schedule:
-    schedule = Schedule(**options)
+def schedule_of(
+    n_checkpoints: int,
+    costs: list[ShardCost],
+    *,
+    first_tokens: int = FIRST_TOKENS,
+    target_s: float = TARGET_S,
+) -> Schedule:
+    schedule = Schedule(first_tokens=first_tokens, target_s=target_s)
     for number in range(n_checkpoints):
         schedule.add(number, costs, range(len(costs)))
     return schedule
@@ -156,16 +162,66 @@ def test_a_shard_that_a_worker_died_on_comes_last_and_alone() -> None:
     assert sorted(shard for shards in rest for shard in shards) == [1, 2, 3, 4, 5]
 
 
-def test_kills_from_outside_blame_a_shard_a_third_as_much() -> None:
+def die_on(schedule: Schedule, worker: int, cause: Cause) -> bool:
+    """Let a worker die on the first shard of its next unit; returns whether that is given up."""
+    unit = taken(schedule, worker)
+    schedule.opened(unit.checkpoint)
+    schedule.loaded(worker, 1.0)
+    return schedule.lost(worker, cause=cause).has_failed
+
+
+@pytest.mark.parametrize(
+    ("cause", "n_deaths"),
+    [(Cause.ITSELF, 3), (Cause.KILLED, 3), (Cause.TAKEN, 9)],
+    ids=lambda given: str(given),
+)
+def test_a_shard_is_given_up_after_three_deaths_and_after_nine_machines_that_were_taken(
+    cause: Cause, n_deaths: int
+) -> None:
     schedule = schedule_of(1, [ShardCost("t", 10)])
-    for number in range(9):
-        unit = taken(schedule, 0)
-        schedule.opened(0)
-        schedule.loaded(0, 1.0)
-        assert unit.shards == (0,)
-        assert schedule.lost(0, from_outside=True).has_failed == (number == 8)
+    found = [die_on(schedule, 0, cause) for _ in range(n_deaths)]
+    assert found == [False] * (n_deaths - 1) + [True]
     assert schedule.failed(0) == [0]
     assert schedule.is_done
+
+
+def test_kills_count_a_third_once_a_shard_that_one_struck_was_scored_all_the_same() -> None:
+    schedule = schedule_of(1, [ShardCost("t", 10)] * 2, first_tokens=10)
+    assert not die_on(schedule, 0, Cause.KILLED)
+    for _ in range(2):  # the other shard, and then the one that was struck
+        score_all(schedule, 1, taken(schedule, 1))
+    schedule.add(1, [ShardCost("t", 10)], [0])
+    found = [die_on(schedule, 1, Cause.KILLED) for _ in range(9)]
+    assert found == [False] * 8 + [True]
+
+
+def test_loading_is_given_up_after_three_kills_in_a_row() -> None:
+    schedule = schedule_of(2, [ShardCost("t", 10)])
+    for number in range(3):
+        assert taken(schedule, 0).checkpoint == 0
+        loss = schedule.lost(0, cause=Cause.KILLED)
+        assert (loss.struck, loss.has_failed) == (None, number == 2)
+    assert taken(schedule, 0).checkpoint == 1
+
+
+def test_a_death_strikes_the_shard_after_the_one_whose_record_was_not_written_yet() -> None:
+    schedule = schedule_of(1, [ShardCost("t", 10)] * 3)
+    assert taken(schedule, 0).shards == (0, 1, 2)
+    schedule.opened(0)
+    schedule.loaded(0, 1.0)
+    schedule.scored(0, 0, 1.0)
+    assert schedule.lost(0).struck == 1
+    assert taken(schedule, 0).shards == (0, 2)
+
+
+def test_the_seconds_of_the_longest_shard_of_a_unit_are_expected_once_there_is_a_speed() -> None:
+    schedule = schedule_of(1, [ShardCost("t", 10), ShardCost("t", 30)], first_tokens=10)
+    unit = taken(schedule, 0)
+    assert schedule.expected_s(0) is None
+    score_all(schedule, 0, unit, seconds=2.0)
+    taken(schedule, 0)
+    assert schedule.expected_s(0) == pytest.approx(6.0)
+    assert schedule.expected_s(1) is None
 
 
 def test_a_worker_does_not_help_where_loading_takes_longer_than_what_is_left() -> None:

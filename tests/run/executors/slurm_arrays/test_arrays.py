@@ -11,9 +11,13 @@ import pytest
 import milepost
 from milepost.errors import MilepostError, ResultsError
 from milepost.run.config import EvalConfig
-from milepost.run.executors.messages import Died
-from milepost.run.executors.slurm import CLUSTER, ArrayElement, cut_of, death
+from milepost.run.executors.messages import Died, Order
+from milepost.run.executors.schedule import Cause
+from milepost.run.executors.slurm_arrays.element import ArrayElement
+from milepost.run.executors.slurm_arrays.pool import death
+from milepost.run.executors.slurm_arrays.script import CLUSTER, cut_of
 from milepost.store import ResultsFolder
+from milepost.types.checkpoints import Checkpoint
 from tests.cli.called import milepost as call
 from tests.faults.records import leftovers
 from tests.run.executors.same_records import assert_same_records
@@ -88,13 +92,6 @@ def test_without_slurm_the_command_says_so(
     assert (caught.value.exit_code, (tmp_path / "out").exists()) == (2, False)
 
 
-class Job:
-    """A job that is enough for the questions that are asked of it."""
-
-    def __init__(self, n_tokens: int) -> None:
-        self.n_tokens = n_tokens
-
-
 @pytest.mark.parametrize(
     ("workers", "sizes", "n_units"),
     [(None, [10, 10, 10], 3), (2, [10, 10, 10], 3), (8, [10, 10], 8), (4, [9, 3], 3)],
@@ -103,8 +100,7 @@ def test_there_are_units_for_every_worker_and_no_checkpoint_is_cut_without_need(
     workers: int | None, sizes: list[int], n_units: int
 ) -> None:
     config = EvalConfig.from_options("run", "where", output_path="out", executor="slurm", workers=workers)
-    jobs: Any = [Job(size) for size in sizes]
-    assert cut_of(config, jobs).n_units == n_units
+    assert cut_of(config, sizes).n_units == n_units
 
 
 def test_a_preempted_element_is_not_blamed_and_is_requeued_as_it_is(tmp_path: Path) -> None:
@@ -114,10 +110,14 @@ def test_a_preempted_element_is_not_blamed_and_is_requeued_as_it_is(tmp_path: Pa
         def stderr(self) -> str:
             return "slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO PREEMPTION ***\n"
 
+    checkpoint = Checkpoint(
+        series="run", name="step-1", step=1, source="run/step-1", format="huggingface", location=tmp_path
+    )
     died = death(Ended())
-    assert died == Died("PREEMPTED; slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO PREEMPTION ***", True)
-    order: Any = None
-    element = ArrayElement(tmp_path, order, tmp_path / "events", 0)
+    assert died == Died(
+        "PREEMPTED; slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO PREEMPTION ***", Cause.TAKEN
+    )
+    element = ArrayElement(tmp_path, Order(checkpoint, "float32", "plan", (0,)), tmp_path / "events", 0)
     assert element.checkpoint().function is element
 
 

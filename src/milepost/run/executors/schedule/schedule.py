@@ -1,4 +1,4 @@
-"""Cut the work of a run into units and decide which worker gets which; pure, without files and clocks.
+"""Decide which worker scores what.
 
 A unit is some shards of one checkpoint. A worker stays at its checkpoint, so that it loads weights once.
 Units take minutes by the speed that was measured, and get smaller towards the end. When no checkpoint is left
@@ -8,43 +8,22 @@ that a simulation can use the same code.
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter, defaultdict, deque
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-TARGET_S = 180.0
-"""Seconds of scoring in a unit: messages and a lost unit cost little beside it."""
-LEAST_S = 2.0
-"""Seconds below which a unit is not worth its messages."""
-FIRST_TOKENS = 524_288
-"""Tokens of the units before a speed is measured: two shards of the default size."""
-UNITS_LEFT_PER_WORKER = 2
-"""What is left makes at least so many units per worker, so that workers end at about the same time."""
-STRIKES = 3
-"""Workers that die on a shard before it counts as failed."""
-KILLS_PER_STRIKE = 3
-"""Workers killed from outside that count as one such death: hardly ever is the shard to blame."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardCost:
-    """The size of a shard."""
-
-    kind: str
-    """Shards of a kind, such as those of a task, take the same time per token."""
-    tokens: int
-    """Tokens that forward passes compute, see `TaskPlan.work_of`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Some shards of a checkpoint, for one worker."""
-
-    checkpoint: int
-    """Number of the checkpoint in the order of the run."""
-    shards: tuple[int, ...]
-    """Places of the shards in the checkpoint's plan."""
+from milepost.run.executors.schedule.checkpoint_work import CheckpointWork, Left
+from milepost.run.executors.schedule.most_left import MostLeft
+from milepost.run.executors.schedule.pace import Pace
+from milepost.run.executors.schedule.strikes import Cause, Strikes
+from milepost.run.executors.schedule.units import (
+    FIRST_TOKENS,
+    LEAST_S,
+    TARGET_S,
+    UNITS_LEFT_PER_WORKER,
+    ShardCost,
+    Unit,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,67 +38,6 @@ class Loss:
     """Whether the shard, or without one the checkpoint, is given up."""
 
 
-class Pace:
-    """Seconds per token, by kind of shard and by worker, as measured."""
-
-    def __init__(self) -> None:
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._tokens: Counter[str] = Counter()
-        self._first: tuple[float, int] | None = None
-        """Time and tokens of a worker's first shard, which may have compiled: used until there are others."""
-        self._of_worker: dict[int, tuple[float, float]] = {}
-        """Seconds that a worker took, and seconds that all workers' speed lets one expect."""
-
-    def measured(self, cost: ShardCost, worker: int, seconds: float, *, is_first: bool) -> None:
-        """Add the time of a shard; `is_first`: the first one of its worker."""
-        if is_first:
-            self._first = self._first or (seconds, cost.tokens)
-            return
-        expected = self.seconds(cost)
-        if expected is not None:
-            took, expect = self._of_worker.get(worker, (0.0, 0.0))
-            self._of_worker[worker] = took + seconds, expect + expected
-        self._seconds[cost.kind] += seconds
-        self._tokens[cost.kind] += cost.tokens
-        self._seconds[""] += seconds
-        self._tokens[""] += cost.tokens
-
-    def seconds(self, cost: ShardCost, worker: int | None = None) -> float | None:
-        """Return the expected seconds of a shard, for a worker or on average; None before any is measured."""
-        kind = cost.kind if self._tokens[cost.kind] else ""
-        if self._tokens[kind]:
-            of_all = self._seconds[kind] / self._tokens[kind] * cost.tokens
-        elif self._first is not None and self._first[1]:
-            of_all = self._first[0] / self._first[1] * cost.tokens
-        else:
-            return None
-        took, expected = self._of_worker.get(-1 if worker is None else worker, (0.0, 0.0))
-        return of_all * took / expected if expected > 0 else of_all
-
-
-@dataclass(slots=True)
-class _Checkpoint:
-    """The state of a checkpoint."""
-
-    costs: Sequence[ShardCost]
-    is_open: bool
-    """Whether the model is known, so that several workers may score it."""
-    pending: deque[int] = field(default_factory=deque)
-    tokens: int = 0
-    """Of what is pending."""
-    workers: set[int] = field(default_factory=set)
-    """Those that have a unit of it."""
-    strikes: Counter[int] = field(default_factory=Counter)
-    """By shard; KILLS_PER_STRIKE for each strike."""
-    load_strikes: int = 0
-    failed: set[int] = field(default_factory=set)
-    is_refused: bool = False
-
-    @property
-    def is_finished(self) -> bool:
-        return self.is_refused or not (self.pending or self.workers)
-
-
 @dataclass(slots=True)
 class _Worker:
     """The state of a worker."""
@@ -129,6 +47,8 @@ class _Worker:
     unit: Unit | None = None
     is_loaded: bool = False
     n_scored: int = 0
+    scored: set[int] = field(default_factory=set)
+    """Shards of its unit that it has scored; the last of them may not be stored yet."""
     next_at: int | None = None
     """The checkpoint that it reads meanwhile."""
 
@@ -149,18 +69,17 @@ class Schedule:
         self._target_s = target_s
         self._first_tokens = first_tokens
         self._waits_for_model = waits_for_model
-        self._checkpoints: dict[int, _Checkpoint] = {}
+        self._checkpoints: dict[int, CheckpointWork] = {}
         self._workers: dict[int, _Worker] = {}
         self._fresh: deque[int] = deque()
         """Checkpoints that no worker has been at, nor reads."""
         self._read: dict[int, int] = {}
         """Checkpoints that no worker has been at to the worker that reads them."""
-        self._by_rest: list[tuple[int, int]] = []
-        """Heap of (minus pending tokens, checkpoint) of open checkpoints; an entry may be out of date."""
-        self._left: Counter[str] = Counter()
-        """Pending tokens of all checkpoints, by kind."""
-        self.pace = Pace()
+        self._rest = MostLeft(self._checkpoints)
+        self._left = Left()
+        self._pace = Pace()
         self._load_s: list[float] = []
+        self._strikes = Strikes()
 
     def add(
         self, checkpoint: int, costs: Sequence[ShardCost], missing: Iterable[int], *, is_open: bool = False
@@ -173,7 +92,7 @@ class Schedule:
             is_open: whether its model is known.
         """
         opened = is_open or not self._waits_for_model
-        self._checkpoints[checkpoint] = _Checkpoint(costs, opened)
+        self._checkpoints[checkpoint] = CheckpointWork(costs, self._left, opened)
         self._set_pending(checkpoint, missing)
         self._fresh.append(checkpoint)
 
@@ -182,7 +101,7 @@ class Schedule:
     @property
     def is_done(self) -> bool:
         """Return whether nothing is pending and no worker has a unit."""
-        return not any(self._left.values()) and all(one.is_finished for one in self._checkpoints.values())
+        return not self._left.n_shards and all(one.is_finished for one in self._checkpoints.values())
 
     def is_finished(self, checkpoint: int) -> bool:
         """Return whether nothing of a checkpoint is left to do."""
@@ -193,18 +112,19 @@ class Schedule:
         return sorted(self._checkpoints[checkpoint].failed)
 
     def next_unit(self, worker: int) -> Unit | None:
-        """Return what a worker without a unit does next; None if there is nothing for it now.
+        """Return what a worker without a unit does next; None if there is nothing for anybody now.
 
         It may be asked again after the next event.
         """
         own = self._workers.setdefault(worker, _Worker())
         assert own.unit is None, "the worker has a unit"
-        chosen = self._choose(own)
+        chosen = self._choose(own) if self._left.n_shards else None
         if chosen is None:
             return None
         if chosen != own.at:
             own.at, own.is_loaded = chosen, False
         own.unit = Unit(chosen, self._cut(chosen, worker))
+        own.scored.clear()
         self._checkpoints[chosen].workers.add(worker)
         return own.unit
 
@@ -221,6 +141,18 @@ class Schedule:
             self._read[own.next_at] = worker
         return own.next_at
 
+    def expected_s(self, worker: int) -> float | None:
+        """Return how long the longest shard of a worker's unit should take.
+
+        None where no speed has been measured, and while the weights are read, which may be a download.
+        """
+        own = self._workers.get(worker, _Worker())
+        if own.unit is None or not own.is_loaded:
+            return None
+        costs = self._checkpoints[own.unit.checkpoint].costs
+        expected = (self._pace.seconds(costs[shard], worker) for shard in own.unit.shards)
+        return max((seconds for seconds in expected if seconds is not None), default=None)
+
     # ---- what a caller tells --------------------------------------------------------------------------
 
     def opened(self, checkpoint: int, stored: Collection[int] = ()) -> None:
@@ -229,7 +161,7 @@ class Schedule:
         one.is_open = True
         if stored:
             self._set_pending(checkpoint, [shard for shard in one.pending if shard not in set(stored)])
-        self._offer_help(checkpoint)
+        self._rest.changed(checkpoint)
 
     def loaded(self, worker: int, seconds: float) -> None:
         """Note that a worker has the weights in place, and how long that took."""
@@ -237,7 +169,7 @@ class Schedule:
         own.is_loaded = True
         self._load_s.append(seconds)
         if own.unit is not None:
-            self._checkpoints[own.unit.checkpoint].load_strikes = 0
+            self._strikes.passed(own.unit.checkpoint, None)
 
     def scored(self, worker: int, shard: int, seconds: float) -> None:
         """Note that a worker has scored a shard of its unit, and how long that took."""
@@ -245,8 +177,10 @@ class Schedule:
         if own.unit is None:
             return
         cost = self._checkpoints[own.unit.checkpoint].costs[shard]
-        self.pace.measured(cost, worker, seconds, is_first=own.n_scored == 0)
+        self._pace.measured(cost, worker, seconds, is_first=own.n_scored == 0)
+        self._strikes.passed(own.unit.checkpoint, shard)
         own.n_scored += 1
+        own.scored.add(shard)
 
     def ended(self, worker: int) -> None:
         """Note that all of a worker's unit is stored."""
@@ -256,57 +190,47 @@ class Schedule:
         """Note that a worker's checkpoint cannot be used: nothing more of it is given out."""
         unit = self._take_unit(worker)
         if unit is not None:
-            self._checkpoints[unit.checkpoint].is_refused = True
-            self._set_pending(unit.checkpoint, [])
+            self._give_up(unit.checkpoint)
 
     def returned(self, worker: int, stored: Collection[int] = ()) -> None:
         """Take back what is not stored of a worker's unit, which nobody is to blame for."""
         unit = self._take_unit(worker)
         if unit is not None:
-            self._return(unit, stored)
+            self._return(unit.checkpoint, [shard for shard in unit.shards if shard not in stored])
 
-    def lost(self, worker: int, stored: Collection[int] = (), *, from_outside: bool = False) -> Loss:
+    def lost(self, worker: int, stored: Collection[int] = (), *, cause: Cause = Cause.ITSELF) -> Loss:
         """Take back what is not stored of the unit of a worker that died.
 
-        The first shard that is missing gets a strike, and is then scored in a unit of its own. A worker that
-        dies before its weights are in place strikes the checkpoint, unless it was killed from outside.
-
-        Args:
-            from_outside: whether it was killed from outside, or its machine is gone.
+        The shard that it was at gets a strike, and is then scored in a unit of its own. A worker that dies
+        before its weights are in place strikes the loading of its checkpoint.
         """
-        own = self._workers.pop(worker, _Worker())
+        unit = self._take_unit(worker)
+        own = self._workers.pop(worker)
         if own.next_at is not None:
             self._fresh.appendleft(own.next_at)
             del self._read[own.next_at]
-        if own.unit is None:
+        if unit is None:
             return Loss(None)
-        one = self._checkpoints[own.unit.checkpoint]
-        one.workers.discard(worker)
-        missing = [shard for shard in own.unit.shards if shard not in stored]
-        struck = missing[0] if own.is_loaded and missing else None
-        weight, limit = 1 if from_outside else KILLS_PER_STRIKE, STRIKES * KILLS_PER_STRIKE
-        has_failed = False
-        if struck is not None:
-            one.strikes[struck] += weight
-            if has_failed := one.strikes[struck] >= limit:
-                one.failed.add(struck)
-                missing = missing[1:]
-        elif missing:
-            one.load_strikes += 0 if from_outside else 1
-            has_failed = one.load_strikes >= STRIKES
-        if struck is None and has_failed:
-            one.is_refused = True
-            self._set_pending(own.unit.checkpoint, [])
-        else:
-            self._return(Unit(own.unit.checkpoint, tuple(missing)), ())
-        return Loss(own.unit, struck, has_failed)
+        missing = [shard for shard in unit.shards if shard not in stored]
+        at = [shard for shard in missing if shard not in own.scored] or missing
+        struck = at[0] if own.is_loaded and at else None
+        has_failed = bool(missing) and self._strikes.add(unit.checkpoint, struck, cause)
+        if has_failed and struck is None:
+            self._give_up(unit.checkpoint)
+        elif has_failed and struck is not None:
+            self._checkpoints[unit.checkpoint].failed.add(struck)
+            missing.remove(struck)
+        self._return(unit.checkpoint, missing)
+        return Loss(unit, struck, has_failed)
 
     # ---- inside ---------------------------------------------------------------------------------------
 
     def _choose(self, own: _Worker) -> int | None:
         """Return the checkpoint to take a unit of."""
-        if own.at is not None and self._checkpoints[own.at].pending and self._may_join(own.at):
-            return own.at
+        if own.at is not None:
+            at = self._checkpoints[own.at]
+            if at.pending and at.may_be_joined:
+                return own.at
         for checkpoint in self._untouched(own):
             one = self._checkpoints[checkpoint]
             if one.pending and not one.workers:
@@ -328,81 +252,65 @@ class Schedule:
 
     def _most_left(self) -> int | None:
         """Return the checkpoint with most left, if helping there takes less time than loading its weights."""
-        while self._by_rest:
-            rest, checkpoint = self._by_rest[0]
-            one = self._checkpoints[checkpoint]
-            if one.pending and -rest == one.tokens:
-                return checkpoint if self._pays(one) else None
-            heapq.heappop(self._by_rest)  # out of date: every change has added an entry of its own
-        return None
+        checkpoint = self._rest.top()
+        return checkpoint if checkpoint is not None and self._pays(self._checkpoints[checkpoint]) else None
 
-    def _may_join(self, checkpoint: int) -> bool:
-        one = self._checkpoints[checkpoint]
-        return one.is_open or not one.workers
-
-    def _pays(self, one: _Checkpoint) -> bool:
+    def _pays(self, one: CheckpointWork) -> bool:
         """Return whether one more worker saves more time than it takes to load the weights."""
         if not one.workers or not self._load_s:
             return True
-        rate = self.pace.seconds(ShardCost("", one.tokens))
+        rate = self._pace.seconds(ShardCost("", one.tokens))
         return rate is None or rate / (len(one.workers) + 1) > sum(self._load_s) / len(self._load_s)
 
     def _cut(self, checkpoint: int, worker: int) -> tuple[int, ...]:
         """Take the next shards of a checkpoint for a worker; one that a worker died on is taken alone."""
         one = self._checkpoints[checkpoint]
-        left = [self.pace.seconds(ShardCost(kind, tokens)) for kind, tokens in self._left.items()]
-        left_s = sum(seconds for seconds in left if seconds is not None)
-        share_s = left_s / (UNITS_LEFT_PER_WORKER * len(self._workers))
-        limit_s = min(self._target_s, max(LEAST_S, share_s))
+        limit_s = self._unit_s()
         taken: list[int] = []
         seconds, tokens = 0.0, 0
         while one.pending:
             shard = one.pending[0]
             cost = one.costs[shard]
-            expected = self.pace.seconds(cost, worker)
-            is_struck = one.strikes[shard] > 0
+            expected = self._pace.seconds(cost, worker)
+            is_struck = self._strikes.has(checkpoint, shard)
             tokens += cost.tokens
             seconds += expected or 0.0
             is_too_much = tokens > self._first_tokens if expected is None else seconds > limit_s
             if taken and (is_too_much or is_struck):
                 break
-            taken.append(one.pending.popleft())
-            one.tokens -= cost.tokens
-            self._left[cost.kind] -= cost.tokens
+            taken.append(one.take())
             if is_struck:
                 break
-        self._offer_help(checkpoint)
+        self._rest.changed(checkpoint)
         return tuple(taken)
 
-    def _return(self, unit: Unit, stored: Collection[int]) -> None:
+    def _unit_s(self) -> float:
+        """Return the seconds of a unit: less when little is left for each worker."""
+        left = (self._pace.seconds(ShardCost(kind, n)) for kind, n in self._left.tokens.items())
+        left_s = sum(seconds for seconds in left if seconds is not None)
+        return min(self._target_s, max(LEAST_S, left_s / (UNITS_LEFT_PER_WORKER * len(self._workers))))
+
+    def _return(self, checkpoint: int, missing: Sequence[int]) -> None:
         """Put shards back: those that a worker died on to the end, the others to the front."""
-        one = self._checkpoints[unit.checkpoint]
+        one = self._checkpoints[checkpoint]
         if one.is_refused:
             return
-        missing = [shard for shard in unit.shards if shard not in stored]
-        struck = [shard for shard in missing if one.strikes[shard]]
-        others = [shard for shard in missing if not one.strikes[shard]]
-        self._set_pending(unit.checkpoint, [*others, *one.pending, *struck])
+        struck = [shard for shard in missing if self._strikes.has(checkpoint, shard)]
+        others = [shard for shard in missing if not self._strikes.has(checkpoint, shard)]
+        self._set_pending(checkpoint, [*others, *one.pending, *struck])
         if not one.workers and one.pending and not one.is_open:
-            self._fresh.appendleft(unit.checkpoint)
+            self._fresh.appendleft(checkpoint)
+
+    def _give_up(self, checkpoint: int) -> None:
+        self._checkpoints[checkpoint].is_refused = True
+        self._set_pending(checkpoint, [])
 
     def _set_pending(self, checkpoint: int, shards: Iterable[int]) -> None:
-        one = self._checkpoints[checkpoint]
-        for shard in one.pending:
-            self._left[one.costs[shard].kind] -= one.costs[shard].tokens
-        one.pending = deque(shards)
-        for shard in one.pending:
-            self._left[one.costs[shard].kind] += one.costs[shard].tokens
-        one.tokens = sum(one.costs[shard].tokens for shard in one.pending)
-        self._offer_help(checkpoint)
-
-    def _offer_help(self, checkpoint: int) -> None:
-        one = self._checkpoints[checkpoint]
-        if one.pending and one.is_open:
-            heapq.heappush(self._by_rest, (-one.tokens, checkpoint))
+        self._checkpoints[checkpoint].set_pending(shards)
+        self._rest.changed(checkpoint)
 
     def _take_unit(self, worker: int) -> Unit | None:
-        own = self._workers[worker]
+        own = self._workers.setdefault(worker, _Worker())
         unit, own.unit = own.unit, None
         if unit is not None:
             self._checkpoints[unit.checkpoint].workers.discard(worker)

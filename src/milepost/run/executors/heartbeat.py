@@ -1,0 +1,28 @@
+"""Tell the driver every few seconds that this worker is alive, and how much it has computed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from milepost.run.executors.messages import Alive
+
+BEAT_S = 2.0
+
+
+@contextmanager
+def heartbeat(tell: Callable[[Alive], None]) -> Iterator[None]:
+    """Call `tell` from a thread while the block runs."""
+    is_over = threading.Event()
+
+    def beat() -> None:
+        while not is_over.wait(BEAT_S):
+            tell(Alive(time.process_time()))
+
+    threading.Thread(target=beat, name="milepost-heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()

@@ -1,0 +1,101 @@
+"""Connect to a Ray cluster that is running, or start one for this run alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from milepost.errors import MilepostError
+from milepost.language import Phrase
+from milepost.run.config import EvalConfig
+from milepost.run.executors.local.cores import cores
+from milepost.run.executors.ray_cluster.listening_ports import listening_ports
+from milepost.run.journal import AT_ONCE
+
+ANSWER_S = 5.0
+"""Time in which a cluster has to answer."""
+
+logger = logging.getLogger("milepost.run")
+
+
+@contextlib.contextmanager
+def connected(config: EvalConfig) -> Iterator[None]:
+    """Connect to the cluster while the block runs; a local one is started for it, and ended with it.
+
+    Raises:
+        MilepostError: Ray is not installed, there is no such cluster, or it has other versions.
+    """
+    if config.placement.ray_local:
+        # Ray's own switch for hosts that are no cluster: then every server listens on 127.0.0.1 alone.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = _import_ray()
+    options: dict[str, Any] = {
+        "logging_level": logging.ERROR,
+        "log_to_driver": False,
+        "namespace": "milepost",
+    }
+    if config.placement.ray_local:
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # where Ray was imported before
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": cores()}
+    else:
+        options |= {"address": config.placement.ray_address or "auto"}
+        _check_answers(config.placement.ray_address or os.environ.get("RAY_ADDRESS", "auto"))
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        raise _no_cluster(config.placement.ray_address or "auto", error) from error
+    try:
+        if config.placement.ray_local:
+            logger.warning(
+                "Ray was started for this run alone; it listens on %s",
+                ", ".join(listening_ports()) or "no port",
+                extra=AT_ONCE,
+            )
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Check that somebody answers at an address; Ray itself would try for minutes.
+
+    Raises:
+        MilepostError: nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # `auto`, or a name that Ray resolves
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise MilepostError("--executor ray needs Ray", "pip install 'milepost[ray]'") from error
+    return ray
+
+
+def _no_cluster(address: str, error: Exception) -> MilepostError:
+    text = " ".join(str(error).split())
+    if "ersion mismatch" in text:
+        return MilepostError(
+            Phrase("the Ray cluster has other versions than this process: {text}", text=text[:400]),
+            "install the same Ray and Python on every host",
+        )
+    return MilepostError(
+        Phrase(
+            "there is no Ray cluster at {address}: {text}",
+            address=address,
+            text=text[:200],
+        ),
+        "start one with `ray start --head`, name it with --ray-address, or pass --ray-local",
+    )
