@@ -39,6 +39,17 @@ def test_lm_eval_finds_groups_with_a_task_per_subject(loaded: dict[str, Any]) ->
     assert set(loaded["tasks"]) == tasks | {"world_letters", "world_text"}
 
 
+def test_task_files_in_the_folder_one_is_in_name_no_absolute_path(
+    lessons: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tasks(lessons, Path("out/tasks"))
+    texts = [path.read_text("utf-8") for path in Path("out/tasks").glob("*.yaml")]
+    assert texts
+    assert not any(str(tmp_path) in text for text in texts)
+    assert any("test: out/tasks/world_text.jsonl" in text for text in texts)
+
+
 def test_a_question_is_asked_with_its_answers_as_text(loaded: dict[str, Any], lessons: Lessons) -> None:
     task = loaded["tasks"]["world_geography"]
     doc = next(iter(task.test_docs()))

@@ -69,10 +69,16 @@ def _write_task(name: str, config: dict[str, Any], docs: Iterable[dict[str, Any]
     source = {
         "task": name,
         "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(data.resolve())}},
+        "dataset_kwargs": {"data_files": {"test": _named(data.resolve())}},
         "test_split": "test",
     }
     _write(folder / f"{name}.yaml", _as_yaml({**source, **config}))
+
+
+def _named(path: Path) -> str:
+    """Return a path from the folder we are in, where it lies in it: the folder can then be moved."""
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else str(path)
 
 
 def _multiple_choice(

@@ -81,6 +81,22 @@ def test_data_that_cannot_be_read_is_refused(own: Path, content: str) -> None:
         requests_of(own, "where")
 
 
+def test_data_files_are_found_beside_or_above_the_task_file_from_every_folder(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lm_eval starts from the folder one is in; a folder of tasks and data can be moved nevertheless."""
+    text = (own / "where.yaml").read_text()
+    for name in ("where.jsonl", f"{own.name}/where.jsonl", "whe*.jsonl"):
+        (own / "where.yaml").write_text(text.replace(str(own / "where.jsonl"), name))
+        assert name in (own / "where.yaml").read_text()
+        for folder in (tmp_path, own, Path("/")):
+            monkeypatch.chdir(folder)
+            assert len(requests_of(own, "where")["where"].docs) == 8
+    (own / "where.yaml").write_text(text.replace(str(own / "where.jsonl"), "lost.jsonl"))
+    with pytest.raises(TaskError, match=r"lost\.jsonl cannot be read"):
+        requests_of(own, "where")
+
+
 def test_a_group_weighs_its_members_by_their_docs(own: Path) -> None:
     import numpy as np
 

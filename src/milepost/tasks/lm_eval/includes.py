@@ -14,6 +14,7 @@ from typing import Any
 
 from milepost.errors import TaskError
 from milepost.language import Phrase
+from milepost.tasks.lm_eval.local_data import PACKAGED, with_files_found
 from milepost.tasks.lm_eval.yaml_file import BAD_YAML, CodeTag, TaskFile, read_task_file
 
 MOST_INCLUDES = 100
@@ -82,5 +83,7 @@ def _merged(path: Path, files: list[TaskFile]) -> dict[str, Any]:
             inherited = _merged(target, files)
             inherited.pop("task_list", None)
             merged.update(inherited)
+    if "dataset_kwargs" in own and {**merged, **own}.get("dataset_path") in PACKAGED:
+        own["dataset_kwargs"] = with_files_found(own["dataset_kwargs"], file.path)
     merged.update(own)
     return merged

@@ -92,6 +92,37 @@ def local_files(content: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
             yield split, os.path.join(str(data_dir), file) if data_dir else file
 
 
+def with_files_found(kwargs: Any, task_file: Path) -> Any:
+    """Return `dataset_kwargs` whose data files are found from every folder.
+
+    A path that is not absolute starts from the folder you are in, as in lm_eval; where nothing is there, from
+    the folder of the task file or one above it, so that a folder of tasks and data can be moved.
+    """
+    if not isinstance(kwargs, Mapping) or kwargs.get("data_dir") or "data_files" not in kwargs:
+        return kwargs
+    folders = task_file.absolute().parents
+
+    def found(files: Any) -> Any:
+        if isinstance(files, Mapping):
+            return {split: found(value) for split, value in files.items()}
+        if isinstance(files, list | tuple):
+            return [found(value) for value in files]
+        if not isinstance(files, str) or os.path.isabs(files) or _ADDRESS.match(files) or "::" in files:
+            return files
+        searched = folders[:1] if glob.has_magic(files) else folders  # a pattern could search the disk
+        places = (files, *(str(folder / files) for folder in searched))
+        return next((place for place in places if _is_there(place)), files)
+
+    return {**kwargs, "data_files": found(kwargs["data_files"])}
+
+
+def _is_there(file: str) -> bool:
+    try:
+        return os.path.lexists(file) or next(glob.iglob(file, recursive=True), None) is not None
+    except (OSError, ValueError):
+        return False
+
+
 def _flat(split: str | None, files: Any) -> Iterator[tuple[str | None, str]]:
     if isinstance(files, Mapping):
         for name, value in files.items():
@@ -147,7 +178,8 @@ def _check_file(split: str | None, file: str, where: str) -> None:
         raise TaskError(
             f"{where}: data file{of_split} {file} cannot be read: {getattr(error, 'strerror', None) or error}"
             f" (looked for {os.path.abspath(file)})",
-            "correct data_files; a path that is not absolute starts from the folder you are in",
+            "correct data_files; a path that is not absolute starts from the folder you are in, or from one"
+            " above the task file",
         ) from error
     if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
         raise TaskError(f"{where}: data file{of_split} {file} is not a regular file", "name a file of docs")
