@@ -208,3 +208,20 @@ def test_the_mean_of_other_metrics_over_tasks_has_satterthwaites_degrees_of_free
     low, high = group_interval("prob_right", 0.5, 0.05, members)
     half = t.ppf(0.975, 2) * 0.05
     assert (low, high) == pytest.approx((0.5 - half, 0.5 + half), rel=0.01)
+
+
+@pytest.mark.parametrize("metric", ["exact", "HasAns_exact", "NoAns_exact"])
+def test_squadv2_has_intervals_in_percent_also_where_all_answers_are_wrong_or_right(metric: str) -> None:
+    of_share = interval("acc", 0.0, 0.0, 100)
+    assert of_share.high == pytest.approx(0.046, abs=0.001)
+    wrong = interval(metric, 0.0, 0.0, 100, doc_range=(0.0, 0.0))
+    assert wrong == (0.0, pytest.approx(100 * (of_share.high or 0)))
+    right = interval(metric, 100.0, 0.0, 100, doc_range=(100.0, 100.0))
+    assert right == (pytest.approx(100 - 100 * (of_share.high or 0)), 100.0)
+    some = interval(metric, 30.0, 100 * math.sqrt(0.3 * 0.7 / 399), 400, doc_range=(0.0, 100.0))
+    assert some == pytest.approx((30 - 4.497, 30 + 4.497), abs=0.01)
+
+
+def test_a_metric_of_that_name_whose_right_docs_count_1_has_an_interval_of_a_share() -> None:
+    some = interval("exact", 0.3, math.sqrt(0.3 * 0.7 / 399), 400, doc_range=(0.0, 1.0))
+    assert some == pytest.approx((0.255, 0.345), abs=0.001)

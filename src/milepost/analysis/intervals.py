@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from milepost.analysis.metric_kinds import is_proportion, is_ratio_scale, value_range
+from milepost.analysis.metric_kinds import is_percentage, is_proportion, is_ratio_scale, value_range
 from milepost.analysis.student_t import t_quantile
 
 Z95 = 1.96
@@ -83,6 +83,7 @@ def interval(
       which are all 0 or 1): `value ± 1.96 stderr`, as readers of lm_eval's tables compute it (Miller,
       "Adding Error Bars to Evals", arXiv 2411.00640, section 2.1), if at least `MANY` docs are right and
       `MANY` are wrong; else Wilson's interval with correction for continuity, which keeps its coverage.
+      squadv2's shares are in percent, and so are their intervals.
     - A perplexity: on the log scale, so that it is never below 0 (nor 1); its stderr is taken as that of a
       lognormal value.
     - Any other metric: `value ± t stderr` with Student's t of n - 1 degrees of freedom, cut at the ends of
@@ -100,6 +101,9 @@ def interval(
     """
     if value is None:
         return NO_INTERVAL
+    if is_percentage(metric) and (doc_range is None or doc_range[1] != 1.0):
+        shares = interval("acc", value / 100, stderr and stderr / 100, n, pooled=pooled)
+        return Interval(*(end and 100 * end for end in shares))
     lowest, highest = _range(metric, doc_range)
     share = _is_share(metric, value, stderr, n) and not (pooled and stderr is None)
     if share and (not stderr or not _many(value, n)):

@@ -33,6 +33,11 @@ _RANGES = {
     "bleu": (0.0, 100.0),
     "chrf": (0.0, 100.0),
     "ter": (0.0, _INF),
+    "exact": (0.0, 100.0),
+    "HasAns_exact": (0.0, 100.0),
+    "NoAns_exact": (0.0, 100.0),
+    "HasAns_f1": (0.0, 100.0),
+    "NoAns_f1": (0.0, 100.0),
 }
 
 FEWEST_CHECKPOINTS = 4
@@ -45,11 +50,17 @@ FAR_APART = 2.0
 """Largest over smallest value from which a metric that nobody declared is judged by its logarithm."""
 
 _EXACT = frozenset({"exact_match", "em"})
+_PERCENTAGES = frozenset({"exact", "HasAns_exact", "NoAns_exact"})
 
 
 def is_proportion(metric: str) -> bool:
     """Return whether the metric is a share of right answers: `exact_match`, `acc` and every `acc_*`."""
     return metric in _EXACT or metric == "acc" or metric.startswith("acc_")
+
+
+def is_percentage(metric: str) -> bool:
+    """Return whether the metric is squadv2's share of right answers, of which each right one counts 100."""
+    return metric in _PERCENTAGES
 
 
 def is_shown_beside_first(metric: str) -> bool:

@@ -20,6 +20,7 @@ from lm_eval.api.task import Task
 from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect_results
 
 from milepost.safe_text import blanked
+from milepost.tasks.lm_eval.bounded_regexes import bounded_regexes
 from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.perplexity.counting import NOT_A_NUMBER
 from milepost.types.metrics import MissingMetric
@@ -77,7 +78,8 @@ def apply_filters(task: Task, instances: Sequence[Instance], reasons: Reasons) -
     names = []
     for pipeline in task._filters:
         try:
-            pipeline.apply(list(instances))
+            with bounded_regexes(task):
+                pipeline.apply(list(instances))
             names.append(pipeline.name)
         except Exception as error:
             reasons.note(task.task_name, None, pipeline.name, error)
@@ -94,7 +96,8 @@ def doc_values(task: Task, doc: Any, filtered: list[Any], broken: dict[str, Exce
         Exception: the exception of `process_results`, if no metric could be computed.
     """
     try:
-        return _mapping(task.process_results(doc, filtered))
+        with bounded_regexes(task):
+            return _mapping(task.process_results(doc, filtered))
     except Exception:
         own = {} if callable(task.get_config("process_results")) else getattr(task, "_metric_fn_list", {})
         if len(own) < 2:
@@ -104,7 +107,8 @@ def doc_values(task: Task, doc: Any, filtered: list[Any], broken: dict[str, Exce
         for metric in own:
             with _only_metric(task, metric):
                 try:
-                    values |= _mapping(task.process_results(doc, filtered))
+                    with bounded_regexes(task):
+                        values |= _mapping(task.process_results(doc, filtered))
                 except Exception as error:
                     raised[metric] = error
         if len(raised) == len(own):
