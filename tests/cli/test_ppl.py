@@ -73,6 +73,13 @@ def test_again_nothing_is_computed_and_the_table_explains_the_last_checkpoint(
     done = milepost("ppl", tiny_run, "--text", text, *WINDOWS, "-o", results, "--plot", curve)
     assert done.status == 0
     assert done.err.count("already scored") == 3
+    short = milepost("ppl", tiny_run, "--text", text, *WINDOWS, "-o", results, "--short")
+    sentence, table = done.out.partition("\n\n")[0], "fixed"
+    assert " ".join(sentence.split()).startswith("tiny-run checkpoint-30 has ")
+    assert short.out.startswith(f"{sentence}\n\n")
+    assert done.out.startswith(short.out.rstrip()), "the short form is the beginning of the long one"
+    assert table in short.out
+    assert "window/context" not in short.out
     assert sorted(results.glob("store/scores/*/*/*")) == scores
     assert curve.read_bytes().startswith(b"\x89PNG")
     assert "checkpoint-30: fixed windows" in done.out

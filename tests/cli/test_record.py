@@ -39,7 +39,9 @@ def test_steps_recorded_in_two_commands_are_one_run_with_the_figures_of_show(
     assert called.status == 0
     assert "trackio show --project later" in called.err
     assert "trackio" not in called.out
-    run(tiny_run, tasks, out, *record)
+    again = run(tiny_run, tasks, out, *record)
+    assert "trackio: all of tiny-run is recorded already" in again.err
+    assert "trackio show" not in again.err
     rows = [row for row in stored("later") if "where/acc" in row[2]]
     assert [step for _, step, _ in rows] == [20, 10, 30]
     assert len({run_id for run_id, _, _ in stored("later")}) == 1

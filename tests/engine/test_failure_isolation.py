@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,3 +184,14 @@ def test_a_model_whose_cache_raises_is_continued_without_one() -> None:
         generator = build_generator(name, model, CODEC, vocab_size=VOCAB)
         assert generator.generate(asked, wanted) == expected
         assert not generator.failed
+
+
+def test_a_request_that_does_not_fit_even_alone_names_the_page_that_says_what_to_do() -> None:
+    sequences, bad = requests()
+    model = delicate(tiny_model("llama"), torch.cuda.OutOfMemoryError("CUDA out of memory."))
+    scores = build_engine("padded", model, vocab_size=VOCAB).score(sequences)
+    assert sorted(scores.failed) == bad
+    (reason,) = set(scores.failed.values())
+    assert reason.startswith("out of memory, although the request was alone in its forward pass; see ")
+    page = Path(__file__).resolve().parents[2] / reason.rpartition(" ")[2]
+    assert page.read_text("utf-8").startswith("# Out of memory")
