@@ -59,7 +59,7 @@ def test_an_endless_pattern_is_named() -> None:
 
 
 def test_tasks_of_lm_eval_keep_its_patterns() -> None:
-    with bounded_regexes.bounded_regexes(SimpleNamespace()):  # type: ignore[arg-type]
+    with bounded_regexes.bounded_regexes(SimpleNamespace()):
         assert isinstance(RegexFilter(ENDLESS).regex, re.Pattern)
 
 
