@@ -12,7 +12,7 @@ import pytest
 
 from milepost.store import ResultsFolder
 from milepost.web import live
-from milepost.web.live import Events, LiveFolder
+from milepost.web.live import Events, LiveFolders
 from tests.analysis.made import rising, write_results
 
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def events_of(path: Path) -> Events:
-    return Events(LiveFolder(path), lambda moment, language: f"{language} {moment.shards}")
+    return Events(LiveFolders([path]), lambda moment, language: f"{language} {moment.shards}")
 
 
 async def next_of(stream: AsyncIterator[bytes]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from milepost.analysis.leaderboard import At
-from milepost.cli.options import Place, output_option
+from milepost.cli.options import output_option
 from milepost.cli.output import say, say_blocks, say_text, tell
-from milepost.cli.selection import patterns
+from milepost.cli.selection import patterns, several_results_argument
 from milepost.errors import MilepostError
 from milepost.language import Phrase, _
 from milepost.recorders import check_recorder, opener, record_board
@@ -22,7 +22,7 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=Place(), metavar="RESULTS...")
+@several_results_argument
 @click.option(
     "--baselines",
     type=click.Path(path_type=Path),

@@ -1,4 +1,4 @@
-"""`milepost report`: a results folder as one file to send."""
+"""`milepost report`: results folders as one file to send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, say_text
-from milepost.cli.selection import results_argument
+from milepost.cli.selection import several_results_argument
 from milepost.language import _
 from milepost.report.files import check_target, write_file
 
@@ -16,7 +16,7 @@ FORMATS = {".html": "html", ".pdf": "pdf", ".md": "markdown"}
 
 
 @click.command("report")
-@results_argument
+@several_results_argument
 @output_option(metavar="FILE", help="The file to write: .html (default: report.html), .pdf or .md.")
 @click.option(
     "--format",
@@ -31,7 +31,7 @@ FORMATS = {".html": "html", ".pdf": "pdf", ".md": "markdown"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
-    results: Path,
+    results: tuple[Path, ...],
     output: Path | None,
     form: str | None,
     as_pdf: bool,
@@ -43,6 +43,7 @@ def command(
 
     \b
     milepost report results -o report.html
+    milepost report original pruned -o report.html     # side by side
     milepost report results -o report.pdf
     milepost report results --format markdown          # for a pull request
     """
@@ -50,7 +51,7 @@ def command(
     output = _target(output, form)
     from milepost.web.report_file import open_view, report_html, report_markdown
 
-    view = open_view(results, baselines)
+    view = open_view(*results, baselines=baselines)
     if form == "markdown":
         text = report_markdown(view)
         if output is None:

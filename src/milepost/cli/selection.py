@@ -18,6 +18,9 @@ from milepost.store.status import without_metrics
 from milepost.types.metrics import Measurement
 
 results_argument = click.argument("results", type=Place())
+several_results_argument = click.argument(
+    "results", nargs=-1, required=True, type=Place(), metavar="RESULTS..."
+)
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:

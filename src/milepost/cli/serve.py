@@ -1,4 +1,4 @@
-"""`milepost serve`: a results folder as pages in a browser, live while a run is going."""
+"""`milepost serve`: results folders as pages in a browser, live while a run is going."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from milepost.cli.output import say, say_json, tell
-from milepost.cli.selection import results_argument
+from milepost.cli.selection import several_results_argument
 
 
 @click.command("serve")
-@results_argument
+@several_results_argument
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -32,12 +32,18 @@ from milepost.cli.selection import results_argument
 @click.option("--open/--no-open", "opens", default=None, help="Open a browser; default: where there is one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON.")
 def command(
-    results: Path, host: str, port: int | None, baselines: Path | None, opens: bool | None, as_json: bool
+    results: tuple[Path, ...],
+    host: str,
+    port: int | None,
+    baselines: Path | None,
+    opens: bool | None,
+    as_json: bool,
 ) -> None:
     """Show RESULTS as pages in a browser, live while a run is going; Ctrl-C ends it.
 
     \b
     milepost serve results
+    milepost serve original pruned                                     # side by side
     ssh -L 8730:127.0.0.1:8730 cluster milepost serve runs/results     # from elsewhere
 
     Nothing can be changed through the pages, and nothing is fetched from the internet. Each page has the same
@@ -48,10 +54,15 @@ def command(
     def ready(address: Address) -> None:
         if as_json:
             say_json(
-                {"url": address.url, "host": address.host, "port": address.port, "results": str(results)}
+                {
+                    "url": address.url,
+                    "host": address.host,
+                    "port": address.port,
+                    "results": [str(folder) for folder in results],
+                }
             )
         else:
-            say(f"{results} at {address.url}")
+            say(f"{', '.join(map(str, results))} at {address.url}")
             tell("Ctrl-C ends it")
         sys.stdout.flush()
         if _opens_a_browser() if opens is None else opens:

@@ -11,7 +11,7 @@ from milepost.report.table import Cell, Table
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The title of a section; level 2 is the largest below a page's own title."""
+    """The title of what follows; level 2 is the largest below a page's own title, or a section's."""
 
     text: str
     level: int = 2
@@ -114,11 +114,28 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """A count, large, over its name."""
+
+    name: str
+    figure: str
+    beside: str = ""
+    """After the figure and smaller: of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Counts side by side."""
+
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Grid:
     """Blocks side by side, as many as the width has room for."""
 
     blocks: tuple[Block, ...]
-    size: Literal["inline", "small", "medium", "large"] = "medium"
+    size: Literal["inline", "medium", "large"] = "medium"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +168,8 @@ class Question:
     title: str
     prompt: str
     choices: tuple[Choice, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
     blocks: tuple[Block, ...] = ()
-    """More of it, such as the picks of each checkpoint."""
+    """More of it, such as what each model answered."""
     verdict: Verdict | None = None
 
 
@@ -227,6 +243,7 @@ Block = (
     | Verdict
     | Sparkline
     | Card
+    | Tiles
     | Grid
     | Progress
     | Question

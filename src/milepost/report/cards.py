@@ -52,7 +52,7 @@ def curve_card(trained: TrainedCurve, *, href: str = "") -> Card:
         printable(curve.task),
         number(last.value or 0.0, metric),
         about=metric_heading(metric, curve.filter, last.higher_is_better),
-        beside=_interval(last.ci_low, last.ci_high, metric),
+        beside=interval_text(last),
         sparkline=sparkline(trained) if len(curve.measured) > 1 else None,
         verdict=verdict(trained),
         facts=tuple(facts),
@@ -73,8 +73,11 @@ def sparkline(trained: TrainedCurve) -> Sparkline:
     )
 
 
-def _interval(low: float | None, high: float | None, metric: str) -> str:
-    return "" if low is None or high is None else f"[{number(low, metric)}, {number(high, metric)}]"
+def interval_text(row: Row) -> str:
+    """Return the ends of a value's interval; nothing without one."""
+    if row.ci_low is None or row.ci_high is None:
+        return ""
+    return f"[{number(row.ci_low, row.metric)}, {number(row.ci_high, row.metric)}]"
 
 
 def _value_at(row: Row) -> str:

@@ -9,10 +9,11 @@ from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.language import _
 from milepost.report.blocks import Chart, Grid, Note
-from milepost.report.charts.remarks import marks
+from milepost.report.charts.remarks import drawable, marks
 from milepost.report.formatting import (
     NOT_MEASURED,
     metric_heading,
+    model_name,
     plus_minus,
     signed,
     step_label,
@@ -32,6 +33,8 @@ def curve_figures(
 ) -> list[Grid]:
     """Return a chart per task, metric and filter, a line per series, side by side.
 
+    Beside training runs, a model that has no step is a line across.
+
     Args:
         log_x: steps on a log axis.
         in_tokens: the steps are tokens that were trained on.
@@ -39,18 +42,23 @@ def curve_figures(
     """
     from milepost.report.charts.page_curve import Level, page_curve
 
-    series = list(dict.fromkeys(row.series for row in rows))
+    series = list(dict.fromkeys(row.series for row in drawable(rows, log_x=False)))
     figures = []
     for (task, metric, filter_name), own in grouped(
         rows, lambda row: (row.label, row.metric, row.filter)
     ).items():
         shown = curves(own)
+        through = drawable(own, log_x=False)
+        across = [row for row in own if row not in through and row.value is not None]
         spec = page_curve(
-            own,
+            through,
             series=series,
             log_x=log_x,
             in_tokens=in_tokens,
-            levels=[Level(*level) for level in levels(shown[0])],
+            levels=[
+                *(Level(*level) for level in levels(shown[0])),
+                *(Level(model_name(row.series, row.checkpoint), row.value or 0.0) for row in across),
+            ],
         )
         what = metric_heading(metric, filter_name, own[0].higher_is_better)
         figures.append(
@@ -62,7 +70,7 @@ def curve_figures(
                     what=what,
                     series=_names(series),
                 ),
-                _caption(shown),
+                _caption(curves(through), across),
                 _table(shown),
                 title=printable(task),
                 about=what,
@@ -86,7 +94,7 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
     names = without_common_start([printable(each.task) for each in found])
     what = metric_heading(first.metric, first.filter, first.higher_is_better)
     counts = [row.n for each in found for row in each.measured]
-    docs = _("n = {docs} docs per subject", docs=_reach(counts))
+    docs = _("n = {docs} docs per subject", docs=reach(counts))
     colour = _("colour: distance from chance") if has_chance(found) else _("colour: {what}", what=what)
     return Chart(
         page_map(found, names).to_dict(),
@@ -136,10 +144,11 @@ def without_common_start(names: Sequence[str]) -> list[str]:
     return ["_".join(of[common:]) for of in words]
 
 
-def _caption(shown: Sequence[Curve]) -> str:
-    counts = [row.n for each in shown for row in each.measured]
-    docs = _("n = {n} docs", n=_reach(counts)) if counts else ""
-    return " · ".join(filter(None, (docs, *marks(shown))))
+def _caption(shown: Sequence[Curve], across: Sequence[Row]) -> str:
+    counts = [row.n for each in shown for row in each.measured] + [row.n for row in across]
+    docs = _("n = {n} docs", n=reach(counts)) if counts else ""
+    lines = _("dashed with a name: a model without steps") if across else ""
+    return " · ".join(filter(None, (docs, *marks(shown), lines)))
 
 
 def _table(shown: Sequence[Curve]) -> Table:
@@ -160,7 +169,7 @@ def _table(shown: Sequence[Curve]) -> Table:
     )
 
 
-def _reach(counts: Sequence[int]) -> str:
+def reach(counts: Sequence[int]) -> str:
     """Return `223`, or `40–223` where checkpoints or tasks differ."""
     return "–".join(f"{count:,}" for count in dict.fromkeys((min(counts), max(counts))))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.language import _, language, translated
 from milepost.report.blocks import Block, Chart, has_charts
-from milepost.report.charts.theme import DARK, LIGHT
+from milepost.report.charts.theme import DARK, LIGHT, ON_DARK
 from milepost.report.sparkline import paths
 from milepost.report.translation import in_readers_language
 from milepost.report.vega import vega_script
@@ -96,7 +96,7 @@ def page(title: str, blocks: Sequence[Block], frame: Frame = Frame()) -> str:
             blocks=in_readers_language(blocks),
             charts=charts,
             asset=_asset,
-            paper={"light": {**LIGHT, "background": None}, "dark": DARK},
+            paper={"light": {**LIGHT, "background": None}, "dark": DARK, "swaps": ON_DARK},
             script=_inline(vega_script()) if charts and not frame.served else "",
         )
     )
@@ -107,18 +107,25 @@ def fragment(blocks: Sequence[Block], frame: Frame = Frame()) -> str:
     return str(_names(frame)["render"](in_readers_language(blocks)))
 
 
-def _names(frame: Frame) -> dict[str, Any]:
-    """Return what every template can use."""
+def _names(frame: Frame, level: int = 2) -> dict[str, Any]:
+    """Return what every template can use.
+
+    Args:
+        level: of headings; those in a section are one level deeper than its own.
+    """
     from markupsafe import Markup
 
     names: dict[str, Any] = {"frame": frame, "_": _, "link": frame.link, "spec": _spec, "paths": paths}
+    names["level"] = level
 
     def render_one(block: Block) -> Markup:
         kind = "str" if isinstance(block, str) else type(block).__name__
         template = _environment().get_template(f"blocks/{kind}.html.j2")
         return Markup(template.render(names, block=block))
 
-    def render(blocks: Iterable[Block]) -> Markup:
+    def render(blocks: Iterable[Block], inside: int = 0) -> Markup:
+        if inside:
+            return Markup(_names(frame, level + inside)["render"](blocks))
         return Markup("\n").join(_marked(render_one(block)) for block in blocks)
 
     names |= {"render": render, "render_one": render_one}

@@ -35,7 +35,12 @@ EXPLANATION = Phrase(
 
 def leaderboard_report(board: Leaderboard) -> list[Block]:
     """Return the table and its notes."""
-    return [leaderboard_table(board), "", Note(EXPLANATION), *(Note(printable(note)) for note in board.notes)]
+    return [
+        leaderboard_table(board),
+        "",
+        Note(EXPLANATION),
+        *(Note(printable(note)) for note in board.notes),
+    ]
 
 
 def leaderboard_table(board: Leaderboard) -> Table:

@@ -97,8 +97,6 @@ def _question(block: Question) -> Iterator[Block]:
                 for choice in block.choices
             )
         )
-    if block.facts:
-        yield Facts(block.facts)
     yield from block.blocks
 
 

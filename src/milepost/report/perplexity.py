@@ -23,6 +23,8 @@ LABELS = {
     "bits_per_byte": Phrase("lm_eval bits_per_byte"),
 }
 
+UNITS = {"token": Phrase("token"), "word": Phrase("word"), "byte": Phrase("byte")}
+
 
 def perplexity_records(found: Sequence[TextPerplexity]) -> list[dict[str, Any]]:
     """Return everything as plain mappings, for JSON; ratios and factors beside their logarithms."""
@@ -103,12 +105,14 @@ def _models_table(found: Sequence[TextPerplexity]) -> Table:
     for convention in found[0].conventions:
         same = [text.convention(convention.name) for text in found]
         ratio = [f"{math.exp(same[1].ln_value - same[0].ln_value):.4f}"] if with_ratio else []
-        rows.append([LABELS[convention.name], convention.unit, *map(_value_and_interval, same), *ratio])
+        rows.append(
+            [LABELS[convention.name], UNITS[convention.unit], *map(_value_and_interval, same), *ratio]
+        )
     return Table(
         (
             *columns("convention", "per", left=("convention", "per")),
             *(Column(_name(text), _heading_of(text)) for text in found),
-            *columns(*["ratio"] * with_ratio),
+            *(columns("ratio") if with_ratio else ()),
         ),
         tuple(map(cells, rows)),
     )

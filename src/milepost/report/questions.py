@@ -123,6 +123,7 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
         history.steps,
         loglikelihoods,
         doc.texts or [""] * len(history.checkpoints),
+        doc.written or [""] * len(history.checkpoints),
         history.pick[:, place].tolist(),
         history.right[:, place].tolist(),
         history.margin[:, place].tolist(),
@@ -147,10 +148,10 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
                         "loglikelihoods": [None if math.isnan(nats) else nats for nats in of_choices],
                     }
                     if history.text is None
-                    else {"text": text, "value": margin}
+                    else {"text": text, "written": written, "value": margin}
                 ),
             }
-            for checkpoint, step, of_choices, text, pick, right, margin in steps
+            for checkpoint, step, of_choices, text, written, pick, right, margin in steps
         ],
     }
 
@@ -182,8 +183,11 @@ def _loglikelihoods(nats: Sequence[float]) -> str:
 
 def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
     """Yield the prompts of a doc, what is right, and what the first and the last checkpoint answered."""
-    for context, _ in doc.requests:
+    for context, continuation in doc.requests:
         yield from _prompt(context, whole)
+        if continuation:
+            scored = Phrase("continuation that is scored")
+            yield _line(joined(": ", (scored, printable(continuation.strip()))))
     yield _line(joined(": ", (Phrase("right"), printable(doc.target))), "strong")
     ends = dict.fromkeys((0, len(doc.texts) - 1))
     for number in ends:
@@ -192,14 +196,19 @@ def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
         yield _line(joined(": ", (step, text)))
 
 
+def pick_mark(history: PickHistory, pick: int, right: bool) -> str:
+    """Return a character for one answer: the choice's letter, upper case if right, or whether a text is."""
+    if history.text is not None:
+        return RIGHT_TEXT if right else WRONG_TEXT
+    return position_name(pick) if right else position_name(pick).lower()
+
+
 def _strips(history: PickHistory, place: int) -> Iterator[Line]:
     picks = zip(history.pick[:, place].tolist(), history.right[:, place].tolist(), strict=True)
-    letters = ((RIGHT_TEXT if history.text else position_name(pick), right) for pick, right in picks)
-    wrong = str.lower if history.text is None else (lambda _: WRONG_TEXT)
     yield Line(
         (
             Cell(Phrase("right   ") if history.text else Phrase("picks   ")),
-            *(Cell(letter, "right") if right else Cell(wrong(letter), "faint") for letter, right in letters),
+            *(Cell(pick_mark(history, *pick), "right" if pick[1] else "faint") for pick in picks),
         )
     )
     margins = history.margin[:, place].tolist()

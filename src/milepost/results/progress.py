@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from milepost.store.index import ResultsIndex
+from milepost.store.live_index import LiveIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, read_status, stored_shards
+from milepost.store.united_index import UnitedIndex
 from milepost.store.workers import WorkerRecord
 
 
@@ -17,8 +20,10 @@ class Progress:
     workers: tuple[WorkerRecord, ...]
     """Processes at work, the oldest first."""
     series: tuple[SeriesStatus, ...]
+    tokens: float
+    """Of the newest runs."""
     share: float
-    """Tokens of the newest runs that have scores, as a share; 1 where nothing was asked for."""
+    """Those of them that have scores; 1 where nothing was asked for."""
     seconds_left: float | None = field(compare=False)
     """The estimate of the processes at work, as `milepost status` shows it; None before they have one.
 
@@ -41,6 +46,8 @@ def read_progress(index: ResultsIndex) -> Progress:
     Raises:
         ResultsError: a damaged record.
     """
+    if isinstance(index, UnitedIndex):
+        return _together([_renamed(index, part, read_progress(part)) for part in index.parts])
     status = read_status(index, now=time.time())
     total = done = 0.0
     for series in status.series:
@@ -51,6 +58,7 @@ def read_progress(index: ResultsIndex) -> Progress:
     return Progress(
         workers=status.workers,
         series=status.series,
+        tokens=total,
         share=done / total if total else 1.0,
         seconds_left=status.left_s,
     )
@@ -64,6 +72,25 @@ def _tokens_done(
     visit = index.visit(series, checkpoint.checkpoint)
     stored = set() if visit is None else stored_shards(index.folder, visit)
     return sum(tokens[shard] for shard in stored.intersection(tokens))
+
+
+def _renamed(index: UnitedIndex, part: LiveIndex, progress: Progress) -> Progress:
+    names = (replace(each, series=index.name_of(part, each.series)) for each in progress.series)
+    return replace(progress, series=tuple(names))
+
+
+def _together(found: Sequence[Progress]) -> Progress:
+    """Return the progress of several folders as one: all is done when the slowest is."""
+    total = sum(each.tokens for each in found)
+    return Progress(
+        workers=tuple(worker for each in found for worker in each.workers),
+        series=tuple(series for each in found for series in each.series),
+        tokens=total,
+        share=sum(each.share * each.tokens for each in found) / total if total else 1.0,
+        seconds_left=max(
+            (each.seconds_left for each in found if each.seconds_left is not None), default=None
+        ),
+    )
 
 
 def _tokens(index: ResultsIndex, plan_id: str) -> dict[str, float]:

@@ -28,7 +28,7 @@ MOST_TEXT_BYTES = 128_000_000
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """The picks of some tasks through training."""
+    """The picks, or the texts, of some tasks through training."""
 
     found: tuple[PickHistory, ...]
     damaged: dict[Path, str]
@@ -56,7 +56,7 @@ class QuestionReader:
                 self._histories.clear()
             if key not in self._histories:
                 damaged: dict[Path, str] = {}
-                found = read_histories(index, tasks, series, damaged=damaged)
+                found = read_histories(index, tasks, series, damaged=damaged, texts=True)
                 self._histories[key] = Histories(tuple(found), damaged)
                 if len(self._histories) > MOST_SELECTIONS:
                     self._histories.popitem(last=False)

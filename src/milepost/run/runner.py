@@ -107,6 +107,8 @@ class Runner:
             self._finisher.finish_ready()
 
         n_shards, noted = self._stream.score(job, model, log, stored, share=share)
-        self._context.clock.lap(job.checkpoint).scoring_s += time.monotonic() - start
+        lap = self._context.clock.lap(job.checkpoint)
+        lap.scoring_s += time.monotonic() - start
+        noted["scoring_s"] = round(lap.scoring_s, 2)
         note_visit(self._context.results, job.checkpoint, job.target, **noted)
         return n_shards

@@ -19,6 +19,7 @@ from milepost.run.inference import Inference
 from milepost.run.job_reader import JobReader, ReadJob
 from milepost.run.jobs import CheckpointJob
 from milepost.run.model_slot import ModelSlot
+from milepost.run.peak_memory import peak_memory
 from milepost.run.scoring import score_shards
 from milepost.run.software_versions import COMPUTING, versions
 from milepost.run.target import PlannedShard
@@ -140,6 +141,7 @@ class Stream:
             "fallback": fallback,
             "n_parameters": model.n_parameters,
             "device": model.device,
+            **peak_memory(self._context.device if model.n_parameters is not None else None),
             "versions": {name: versions()[name] for name in COMPUTING if name in versions()},
         }
 

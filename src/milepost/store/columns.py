@@ -49,6 +49,11 @@ def harness_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def columns_of(metric: str) -> list[str]:
+    """Return the columns that a `DocMetricsTable` needs for one metric; a table has some of them."""
+    return ["doc_id", "filter", *(f"{prefix}{metric}" for prefix in _BY_PREFERENCE)]
+
+
 class DocMetricsTable:
     """The metrics of the docs of one task at one checkpoint: a row per doc and filter."""
 

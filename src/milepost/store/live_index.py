@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from milepost.buckets import as_path
 from milepost.errors import ResultsError
@@ -46,6 +46,13 @@ class _Reader:
         return record
 
 
+class Home(NamedTuple):
+    """The folder that a series lies in, and its name there."""
+
+    part: LiveIndex
+    series: str
+
+
 class LiveIndex(ResultsIndex):
     """An index that leaves out damaged records, and of which `refreshed` gives the next."""
 
@@ -68,6 +75,15 @@ class LiveIndex(ResultsIndex):
         """
         folder = open_folder(self.folder.path)
         return self if record_states(folder) == self._states else LiveIndex(folder, before=self)
+
+    @property
+    def parts(self) -> tuple[LiveIndex, ...]:
+        """The folders that are shown together: this one alone."""
+        return (self,)
+
+    def home(self, series: str) -> Home:
+        """Return where a series lies."""
+        return Home(self, series)
 
     @property
     def damaged(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from milepost.store.folder import ResultsFolder
 LOG = "evaluation.log"
 MOST_BYTES = 500_000
 """Bytes; of a longer log only the end is read."""
-_WARNING = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL)\b")
+_WARNING = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL)\b\s*")
 
 
 class LogLine(NamedTuple):
@@ -20,6 +20,11 @@ class LogLine(NamedTuple):
 
     text: str
     is_warning: bool
+
+    @property
+    def message(self) -> str:
+        """The text without its time and level."""
+        return _WARNING.sub("", self.text)
 
 
 def read_log_lines(results: ResultsFolder, series: str, checkpoint: str) -> list[LogLine]:

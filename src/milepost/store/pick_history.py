@@ -18,7 +18,7 @@ from milepost.store.index import ResultsIndex
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics
-from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs
+from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs, score_files
 from milepost.types.histories import PickHistory
 
 COLUMNS = ("pick", "right", "margin")
@@ -33,7 +33,7 @@ class Question:
 
     doc_id: int
     requests: tuple[tuple[str, str], ...]
-    """Context and continuation of each choice; of a text the prompt, and nothing."""
+    """Context and continuation of each choice, or of each request; of a text the prompt, and nothing."""
     right: tuple[int, ...]
     """Positions of the right choices."""
     loglikelihoods: tuple[tuple[float, ...], ...] = ()
@@ -41,7 +41,9 @@ class Question:
     target: str = ""
     """The right answer where a text is written, as the task says it."""
     texts: tuple[str, ...] = ()
-    """The text of each checkpoint, where the task offers no choices."""
+    """What the task takes from each checkpoint's text, where it offers no choices."""
+    written: tuple[str, ...] = ()
+    """That text; empty where none was asked for."""
 
 
 def read_histories(
@@ -81,7 +83,7 @@ def read_histories(
     if not texts:
         return picked
     of_picks = {(history.series, history.task): history for history in picked}
-    read = [of_picks.get(key) or read_text_history(index, found) for key, found in wanted.items()]
+    read = [of_picks.get(key) or read_text_history(index, found, damaged) for key, found in wanted.items()]
     histories = [history for history in read if history is not None]
     if not histories:
         raise ResultsError(
@@ -97,14 +99,14 @@ def _tasks(wanted: Collection[tuple[str, str]]) -> str:
 
 
 def read_questions(
-    results: ResultsFolder, wanted: Sequence[tuple[PickHistory, int]], *, loglikelihoods: bool = True
+    results: ResultsFolder, wanted: Sequence[tuple[PickHistory, int]], *, answers: bool = True
 ) -> list[Question]:
     """Return docs as the model saw them, in the order given; each task's files are read once.
 
     Args:
         results: the folder of the histories.
         wanted: a task through a series, and the doc's place in the split.
-        loglikelihoods: also read those of the choices, from the scores of every checkpoint.
+        answers: also read the log-likelihoods of the choices, and the texts, of every checkpoint.
 
     Raises:
         ResultsError: a damaged record.
@@ -117,10 +119,11 @@ def read_questions(
             docs_of.setdefault(history.docs_id, []).append(doc)
         else:
             texts_of.setdefault((history.series, history.task), []).append(doc)
-    written = {name: read_written_docs(results, of_text[name], docs) for name, docs in texts_of.items()}
+    written = {
+        name: read_written_docs(results, of_text[name], docs, answers=answers)
+        for name, docs in texts_of.items()
+    }
     found = {docs_id: _read_docs(results, docs_id, docs) for docs_id, docs in docs_of.items()}
-    if not loglikelihoods:
-        return [found[history.docs_id][doc] for history, doc in wanted]
     of_history: dict[tuple[str, str], _Scores] = {}
     questions = []
     for history, doc in wanted:
@@ -128,17 +131,27 @@ def read_questions(
         if history.text is not None:
             questions.append(_written(doc, written[name][doc]))
             continue
+        question = found[history.docs_id][doc]
+        if not answers:
+            questions.append(question)
+            continue
         if name not in of_history:
             of_history[name] = _Scores(results, history)
-        question = found[history.docs_id][doc]
         asked = of_history[name].of_doc(doc, len(question.requests))
         questions.append(replace(question, loglikelihoods=asked))
     return questions
 
 
 def _written(doc_id: int, doc: WrittenDoc) -> Question:
-    requests = tuple((prompt, "") for prompt in doc.prompts)
-    return Question(doc_id=doc_id, requests=requests, right=(), target=doc.target, texts=doc.texts)
+    return Question(
+        doc_id=doc_id,
+        requests=doc.requests,
+        right=(),
+        loglikelihoods=doc.loglikelihoods,
+        target=doc.target,
+        texts=doc.answers,
+        written=doc.texts,
+    )
 
 
 class _Scores:
@@ -235,7 +248,7 @@ def _read(
                 checkpoints=tuple(place.checkpoint.name for place in places),
                 steps=tuple(place.checkpoint.step for place in places),
                 doc_id=own[0]["doc_id"],
-                scores=tuple(_score_files(index, place, task) for place in places),
+                scores=tuple(score_files(index, place, task) for place in places),
                 pick=np.stack([picks["pick"] for picks in own]),
                 right=np.stack([picks["right"] for picks in own]),
                 margin=np.stack([picks["margin"] for picks in own]),
@@ -253,11 +266,6 @@ def _read_file(path: Path, tasks: set[str]) -> dict[str, dict[str, Any]]:
             "`milepost verify RESULTS` checks every record",
         )
     return found
-
-
-def _score_files(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[Path, ...]:
-    shards = index.plan(place.plan_id).task(task).shards
-    return tuple(index.folder.score_path(*place.checkpoint.model, shard.shard_id) for shard in shards)
 
 
 def _file(place: TaskMetrics) -> _File:

@@ -183,12 +183,18 @@ class CheckpointRecord:
     """None where the checkpoint could not be used."""
     numerics: str | None = None
     engine: str | None = None
-    """The engine that scored it last; with it the next four."""
+    """The engine that scored it last; with it the next seven."""
     fallback: str | None = None
     """Reason for a slower engine than the wanted one."""
     n_parameters: int | None = None
     device: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    scoring_s: float | None = None
+    """Seconds that scoring took, of all processes together."""
+    peak_memory: int | None = None
+    """Bytes of main memory that the process which scored it needed at most, until it was done."""
+    peak_gpu_memory: int | None = None
+    """The same of the GPU."""
     failure: str | None = None
     """Reason why the last visit failed."""
 

@@ -1,23 +1,25 @@
 """Read which docs each checkpoint of a series got right on a task that offers no choices, through training.
 
-A doc counts as right where the task's headline metric is at least half for it: 1 of an exact match, 0.5 of an
-overlap such as F1.
+A doc counts as right where a metric is at least half for it: 1 of an exact match, 0.5 of an overlap such as
+F1. It is the first metric of the task that is a number from 0 to 1 of each doc, and higher for the better.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.store.columns import DocMetricsTable
-from milepost.store.tables import read_table
+from milepost.errors import ResultsError
+from milepost.language import Phrase
+from milepost.store import file_state
+from milepost.store.columns import DocMetricsTable, columns_of
+from milepost.store.tables import read_rows, read_table
 from milepost.types.histories import PickHistory, TextMetric
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from milepost.store.folder import ResultsFolder
     from milepost.store.index import ResultsIndex
     from milepost.store.task_metrics import TaskMetrics
@@ -28,31 +30,59 @@ NO_PICK = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenDoc:
-    """A doc of a task that offers no choices, as the model saw it."""
+    """A doc of a task that offers no choices, as the model saw it, and what S checkpoints answered."""
 
-    prompts: tuple[str, ...]
+    requests: tuple[tuple[str, str], ...]
+    """Context and continuation; the continuation is empty where a text was to be written."""
     target: str
     """The right answer, as the task says it."""
-    texts: tuple[str, ...]
-    """The answers of each checkpoint of the series."""
+    answers: tuple[str, ...] = ()
+    """[S] what the task takes from each checkpoint's text."""
+    texts: tuple[str, ...] = ()
+    """[S] what each checkpoint wrote; empty where it wrote nothing."""
+    loglikelihoods: tuple[tuple[float, ...], ...] = ()
+    """[S] of each request, in nats; NaN where a text was to be written."""
 
 
-def read_text_history(index: ResultsIndex, places: Sequence[TaskMetrics]) -> PickHistory | None:
-    """Return a task at its checkpoints; None unless its headline metric is a number from 0 to 1 of each doc.
+def score_files(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[Path, ...]:
+    """Return the files with a checkpoint's scores of a task, in the order of its requests."""
+    shards = index.plan(place.plan_id).task(task).shards
+    return tuple(index.folder.score_path(*place.checkpoint.model, shard.shard_id) for shard in shards)
+
+
+def read_text_history(
+    index: ResultsIndex,
+    places: Sequence[TaskMetrics],
+    damaged: MutableMapping[Path, str] | None = None,
+) -> PickHistory | None:
+    """Return a task at its checkpoints; None where no metric is a number from 0 to 1 of each doc.
 
     Checkpoints that were asked other docs than the last one are left out.
 
     Args:
         places: of one task and series, by step.
+        damaged: gets damaged records with the reasons, and their checkpoints are left out; None to raise.
 
     Raises:
         ResultsError: a damaged record.
     """
+    for row in places[-1].rows:
+        if row.higher_is_better is True:
+            found = _history(index, places, TextMetric(row.metric, row.filter, ()), damaged)
+            if found is not None:
+                return found
+    return None
+
+
+def _history(
+    index: ResultsIndex,
+    places: Sequence[TaskMetrics],
+    headline: TextMetric,
+    damaged: MutableMapping[Path, str] | None,
+) -> PickHistory | None:
+    """Return a task at its checkpoints by one metric."""
     import numpy as np
 
-    headline = places[-1].rows[0]
-    if headline.higher_is_better is not True:
-        return None
     columns: list[Any] = []
     kept: list[TaskMetrics] = []
     files: list[Path] = []
@@ -60,9 +90,15 @@ def read_text_history(index: ResultsIndex, places: Sequence[TaskMetrics]) -> Pic
     for place in reversed(places):
         planned = index.plan(place.plan_id).task(place.task)
         path = index.folder.doc_metrics_path(planned.counted_id, *place.checkpoint.model)
-        if not path.exists():
+        if not file_state.exists(path):
             continue
-        table = DocMetricsTable(read_table(path))
+        try:
+            table = DocMetricsTable(read_table(path, columns_of(headline.metric)))
+        except ResultsError as error:
+            if damaged is None:
+                raise
+            damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
+            continue
         own_ids = list(table.filters.get(headline.filter, {}))
         values = table.values(headline.metric, headline.filter)
         if not own_ids or not _are_shares(values) or (doc_ids and own_ids != doc_ids):
@@ -84,7 +120,8 @@ def read_text_history(index: ResultsIndex, places: Sequence[TaskMetrics]) -> Pic
         pick=np.full(value.shape, NO_PICK, dtype=np.int16),
         right=value >= HALF,
         margin=value,
-        text=TextMetric(headline.metric, headline.filter, tuple(files)),
+        scores=tuple(score_files(index, place, place.task) for place in kept),
+        text=headline._replace(files=tuple(files)),
     )
 
 
@@ -97,40 +134,93 @@ def _are_shares(values: Any) -> bool:
 
 
 def read_written_docs(
-    results: ResultsFolder, history: PickHistory, docs: Sequence[int]
+    results: ResultsFolder, history: PickHistory, docs: Sequence[int], *, answers: bool = True
 ) -> dict[int, WrittenDoc]:
     """Return docs of a text history, by their places in the split.
+
+    Args:
+        answers: also read what each checkpoint answered.
 
     Raises:
         ResultsError: a damaged record.
     """
     assert history.text is not None
-    table = read_table(results.docs_path(history.docs_id))
-    row_of = {doc: row for row, doc in enumerate(table["doc_id"].to_pylist())}
-    answers = [_answers(read_table(file), history.text.filter) for file in history.text.files]
-    found = {}
-    for doc in docs:
-        row = row_of[doc]
-        asked = json.loads(table["arguments"][row].as_py())
-        found[doc] = WrittenDoc(
-            prompts=tuple(str(one[0]) for one in asked),
-            target=str(table["target"][row].as_py()),
-            texts=tuple(of_checkpoint[doc] for of_checkpoint in answers),
+    rows = read_rows(results.docs_path(history.docs_id), "doc_id", docs, ["arguments", "target"])
+    asked = {doc: json.loads(rows[doc]["arguments"]) for doc in docs}
+    answered: list[dict[int, str]] = []
+    written: list[dict[int, _Scored]] = []
+    if answers:
+        answered = [_answers(file, history.text.filter, docs) for file in history.text.files]
+        places = _places(results, history.docs_id, docs)
+        written = [_scored(results, files, places) for files in history.scores]
+    return {
+        doc: WrittenDoc(
+            requests=tuple(
+                (str(one[0]), one[1] if len(one) > 1 and isinstance(one[1], str) else "")
+                for one in asked[doc]
+            ),
+            target=str(rows[doc]["target"]),
+            answers=tuple(of_checkpoint[doc] for of_checkpoint in answered),
+            texts=tuple(of_checkpoint[doc].text for of_checkpoint in written),
+            loglikelihoods=tuple(of_checkpoint[doc].loglikelihoods for of_checkpoint in written),
         )
-    return found
+        for doc in docs
+    }
 
 
-def _answers(table: Any, filter_name: str) -> dict[int, str]:
-    """Return by doc what a checkpoint answered: its first text."""
-    rows = zip(
-        table["doc_id"].to_pylist(), table["filter"].to_pylist(), table["filtered"].to_pylist(), strict=True
-    )
-    return {doc: _first_text(json.loads(filtered)) for doc, name, filtered in rows if name == filter_name}
+def _answers(file: Path, filter_name: str, docs: Sequence[int]) -> dict[int, str]:
+    """Return by doc what the task takes from a checkpoint's text: the first answer."""
+    table = read_table(file, ["doc_id", "filter", "filtered"])
+    wanted = set(docs)
+    names = zip(table["doc_id"].to_pylist(), table["filter"].to_pylist(), strict=True)
+    return {
+        doc: _first(json.loads(table["filtered"][row].as_py()))
+        for row, (doc, name) in enumerate(names)
+        if name == filter_name and doc in wanted
+    }
 
 
-def _first_text(filtered: Any) -> str:
+def _first(filtered: Any) -> str:
+    """Return the first text; of a continuation that was scored, its log-likelihood in words."""
     while isinstance(filtered, list):
+        if len(filtered) == 2 and isinstance(filtered[1], bool):
+            nats = f"{filtered[0]:.2f}"
+            if filtered[1]:
+                return Phrase("log-likelihood {nats}, the most likely text", nats=nats)
+            return Phrase("log-likelihood {nats}, not the most likely text", nats=nats)
         if not filtered:
             return ""
         filtered = filtered[0]
     return str(filtered)
+
+
+def _places(results: ResultsFolder, docs_id: str, docs: Sequence[int]) -> dict[int, slice]:
+    """Return the places of the docs' requests among those of their task."""
+    table = read_table(results.docs_path(docs_id), ["doc_id", "arguments"])
+    first, found = 0, {}
+    wanted = set(docs)
+    for doc, asked in zip(table["doc_id"].to_pylist(), table["arguments"].to_pylist(), strict=True):
+        last = first + len(json.loads(asked))
+        if doc in wanted:
+            found[doc] = slice(first, last)
+        first = last
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The text and the log-likelihoods of one doc, from a checkpoint's scores."""
+
+    text: str
+    loglikelihoods: tuple[float, ...]
+
+
+def _scored(results: ResultsFolder, files: Sequence[Path], places: dict[int, slice]) -> dict[int, _Scored]:
+    import numpy as np
+
+    logs = np.concatenate([results.read_scores(file)[0] for file in files])
+    texts = [text for file in files for text in results.read_generated(file)]
+    return {
+        doc: _Scored(next((own[0] for own in texts[place] if own), ""), tuple(logs[place].tolist()))
+        for doc, place in places.items()
+    }

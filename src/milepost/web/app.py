@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -28,7 +28,7 @@ from milepost.report.vega import vega_script
 from milepost.web.bodies import Body
 from milepost.web.errors import error_response, wanted_language
 from milepost.web.kept import Kept
-from milepost.web.live import Events, LiveFolder, Moment
+from milepost.web.live import Events, LiveFolders, Moment
 from milepost.web.openapi import openapi
 from milepost.web.page import Page, PageKind
 from milepost.web.pages import PAGES
@@ -54,30 +54,31 @@ VEGA = "vega.js"
 Form = Literal["html", "json"]
 
 
-def make_app(results: Path, *, rules: Rules = LOCAL, baselines: Path | None = None) -> Starlette:
-    """Return the dashboard of a results folder.
+def make_app(*results: Path, rules: Rules = LOCAL, baselines: Path | None = None) -> Starlette:
+    """Return the dashboard of results folders, whose series are shown side by side.
 
     Args:
+        results: at least one.
         rules: who may ask; by default programs of this machine.
         baselines: a YAML file of published scores, shown beside the results.
 
     Raises:
-        ResultsError: it is no results folder, or of a newer version.
+        ResultsError: one is no results folder, or of a newer version.
     """
     return Dashboard(results, baselines).app(rules)
 
 
 class Dashboard:
-    """Answers requests about one results folder."""
+    """Answers requests about one or several results folders."""
 
-    def __init__(self, results: Path, baselines: Path | None) -> None:
-        self._folder = LiveFolder(results, baselines)
+    def __init__(self, results: Sequence[Path], baselines: Path | None) -> None:
+        self._folders = LiveFolders(results, baselines)
         self._pages: Kept[Page] = Kept(MOST_PAGES)
         self._bodies: Kept[Body] = Kept(MOST_BYTES, lambda body: len(body.content))
         self._limit: CapacityLimiter | None = None
         self._is_prepared = False
-        self._events = Events(self._folder, _progress_html)
-        self._results = str(results)
+        self._events = Events(self._folders, _progress_html)
+        self._results = ", ".join(map(str, results))
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
 
     def app(self, rules: Rules) -> Starlette:
@@ -120,13 +121,13 @@ class Dashboard:
         """Read what later pages need, once a reader is there: the picks, the texts of docs, the charts."""
         import_module("milepost.report.charts.curves")
         with suppress(ResultsError):
-            view = self._folder.now().view
+            view = self._folders.now().view
             found = view.questions.histories(view.index).found
             view.questions.prepare(view.index.folder, found)
 
     def _made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:
         with speaking(wanted):
-            moment = self._folder.now()
+            moment = self._folders.now()
             asked = kind.name, language(), query.key
             of_page = (moment.shards if kind.is_live else moment.records, *asked)
             page = self._pages.get(of_page, lambda: kind.make(moment.view, query))
@@ -148,7 +149,7 @@ class Dashboard:
         return Body(page_html(page, place).encode("utf-8", "backslashreplace"), "text/html")
 
     async def _progress(self, request: Request) -> Response:
-        body = await self._in_thread(lambda: _json(progress_data(self._folder.now().view.progress)))
+        body = await self._in_thread(lambda: _json(progress_data(self._folders.now().view.progress)))
         return body.response(request.headers)
 
     async def _openapi(self, request: Request) -> Response:

@@ -9,6 +9,7 @@ from milepost.language import _
 from milepost.report.blocks import Line
 from milepost.report.table import Cell
 from milepost.safe_text import printable
+from milepost.store.united_index import FolderIndex
 
 
 def damage_lines(damaged: Mapping[str, str]) -> list[Line]:
@@ -24,6 +25,12 @@ def damage_lines(damaged: Mapping[str, str]) -> list[Line]:
     ]
 
 
-def places(damaged: Mapping[Path, str], results: Path) -> dict[str, str]:
-    """Return the records by their places in the results folder."""
-    return {path.relative_to(results).as_posix(): reason for path, reason in damaged.items()}
+def places(damaged: Mapping[Path, str], index: FolderIndex) -> dict[str, str]:
+    """Return the records by their places in their results folders."""
+    folders = [part.folder.path for part in index.parts]
+    return {
+        path.relative_to(folder).as_posix(): reason
+        for path, reason in damaged.items()
+        for folder in folders
+        if path.is_relative_to(folder)
+    }

@@ -8,9 +8,11 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from milepost.errors import MilepostError
-from milepost.language import ENGLISH, speaking
+from milepost.language import ENGLISH, language, speaking
 from milepost.report.html import Frame, page
 from milepost.safe_text import printable
+from milepost.web.pages import PAGES
+from milepost.web.rendering import page_links
 
 
 def error_response(request: HTTPConnection, status: int, error: MilepostError | str) -> Response:
@@ -22,7 +24,12 @@ def error_response(request: HTTPConnection, status: int, error: MilepostError | 
         return Response(json.dumps(found), status, media_type="application/json")
     with speaking(wanted_language(request)):
         lines = [printable(line) for line in error.for_reader() if line]
-        return Response(page(str(status), lines, Frame(served=True)), status, media_type="text/html")
+        frame = Frame(
+            served=True,
+            lang=language().replace("_", "-"),
+            pages=page_links(PAGES, lang=request.query_params.get("lang", "")),
+        )
+        return Response(page(str(status), lines, frame), status, media_type="text/html")
 
 
 def wanted_language(request: HTTPConnection) -> str:

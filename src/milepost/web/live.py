@@ -1,6 +1,6 @@
-"""Look at a results folder while others write to it, and tell browsers what has changed.
+"""Look at results folders while others write to them, and tell browsers what has changed.
 
-The folder is looked at every half second while somebody has a page open, else when a page is asked for.
+The folders are looked at every half second while somebody has a page open, else when a page is asked for.
 Names and times of the small records are compared, and the folders of scores that are still growing are
 listed: that works on every file system, also where another machine writes and no notification comes. A look
 that takes long makes the next one come later, so that looking never takes more than a twentieth of a core.
@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -22,7 +22,7 @@ from anyio.to_thread import run_sync
 from milepost.errors import ResultsError
 from milepost.results.progress import read_progress
 from milepost.results.questions import QuestionReader
-from milepost.store.live_index import LiveIndex
+from milepost.store.united_index import FolderIndex, open_folders
 from milepost.web.page import View
 
 logger = logging.getLogger("milepost.web")
@@ -35,7 +35,7 @@ KEEP_ALIVE_S = 15.0
 
 
 class Moment:
-    """A folder as it was at one look; numbers tell whether two moments differ."""
+    """The folders as they were at one look; numbers tell whether two moments differ."""
 
     def __init__(self, view: View, records: int, shards: int) -> None:
         self.view = view
@@ -45,27 +45,26 @@ class Moment:
         """Raised with each change of the progress as well."""
 
 
-class LiveFolder:
-    """A results folder, looked at not more often than every `INTERVAL_S`; may be used by several threads.
+class LiveFolders:
+    """Results folders, looked at not more often than every `INTERVAL_S`; may be used by several threads.
 
     Args:
-        path: the results folder.
+        folders: at least one.
         baselines: the file of published scores.
     """
 
-    def __init__(self, path: Path, baselines: Path | None = None) -> None:
+    def __init__(self, folders: Sequence[Path], baselines: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._questions = QuestionReader()
         self._baselines = baselines
-        index = LiveIndex.open(path)
-        self._moment = Moment(self._view(index), 1, 1)
+        self._moment = Moment(self._view(open_folders(folders)), 1, 1)
         self._next_look = time.monotonic() + INTERVAL_S
 
     def now(self) -> Moment:
-        """Return the folder as it is, or was less than `INTERVAL_S` ago.
+        """Return the folders as they are, or were less than `INTERVAL_S` ago.
 
         Raises:
-            ResultsError: it is no results folder any more.
+            ResultsError: one is no results folder any more.
         """
         with self._lock:
             began = time.monotonic()
@@ -82,7 +81,7 @@ class LiveFolder:
         if records != before.records or view.progress != before.view.progress:
             self._moment = Moment(view, records, before.shards + 1)
 
-    def _view(self, index: LiveIndex) -> View:
+    def _view(self, index: FolderIndex) -> View:
         return View(
             index=index,
             progress=read_progress(index),
@@ -92,15 +91,15 @@ class LiveFolder:
 
 
 class Events:
-    """Tells every open page of changes; looks at the folder as long as there is one.
+    """Tells every open page of changes; looks at the folders as long as there is one.
 
     An event says the number of the records, which a page compares with its own, and the progress as HTML. It
     is made once for all readers of a language.
     """
 
-    def __init__(self, folder: LiveFolder, shown: Callable[[Moment, str], str]) -> None:
-        """Make the events of a folder; `shown` gives the progress as HTML in a language."""
-        self._folder = folder
+    def __init__(self, folders: LiveFolders, shown: Callable[[Moment, str], str]) -> None:
+        """Make the events of some folders; `shown` gives the progress as HTML in a language."""
+        self._folders = folders
         self._shown = shown
         self._readers: Counter[str] = Counter()
         """By language."""
@@ -118,7 +117,7 @@ class Events:
                 self._made.clear()
                 self._looking = asyncio.create_task(self._look())
             if language not in self._made:
-                moment = await run_sync(self._folder.now)
+                moment = await run_sync(self._folders.now)
                 self._made[language] = await run_sync(self._event, moment, language)
             sent = b""
             while not self._ended:
@@ -147,7 +146,7 @@ class Events:
         seen = -1
         while self._readers.total() and not self._ended:
             try:
-                moment = await run_sync(self._folder.now)
+                moment = await run_sync(self._folders.now)
             except ResultsError as error:
                 logger.warning("%s", error)
                 await asyncio.sleep(KEEP_ALIVE_S)

@@ -11,7 +11,7 @@ from milepost.errors import MilepostError
 from milepost.report.blocks import Block
 from milepost.results.progress import Progress
 from milepost.results.questions import QuestionReader
-from milepost.store.live_index import LiveIndex
+from milepost.store.united_index import FolderIndex
 from milepost.web.query import Query
 
 
@@ -21,9 +21,9 @@ class NotThere(MilepostError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A results folder at one moment, as pages see it."""
+    """One or several results folders at one moment, as pages see them."""
 
-    index: LiveIndex
+    index: FolderIndex
     progress: Progress
     questions: QuestionReader = field(default_factory=QuestionReader)
     baselines: Path | None = None

@@ -42,15 +42,26 @@ def progress_html(progress: Progress) -> str:
     return fragment(progress_blocks(progress), Frame(served=True))
 
 
+def page_links(
+    menu: Sequence[PageKind], *, lang: str, current: PageKind | None = None
+) -> tuple[PageLink, ...]:
+    """Return the menu.
+
+    Args:
+        lang: the language that the address names; every link keeps it.
+        current: the page that is shown.
+    """
+    kept = "?" + urlencode({"lang": lang}) if lang else ""
+    return tuple(
+        PageLink(_(each.label), f"/{each.name}{kept}", current=each is current) for each in menu if each.label
+    )
+
+
 def _frame(place: Place) -> Frame:
     chosen = place.query.text("lang")
-    kept = urlencode({"lang": chosen}) if chosen else ""
+    kept = "?" + urlencode({"lang": chosen}) if chosen else ""
     return Frame(
-        pages=tuple(
-            PageLink(_(each.label), f"/{each.name}{kept and f'?{kept}'}", current=each is place.kind)
-            for each in place.menu
-            if each.label
-        ),
+        pages=page_links(place.menu, lang=chosen, current=place.kind),
         languages=tuple(
             PageLink(name, place.query.having(lang=tag), lang=tag.replace("_", "-"))
             for tag, name in LANGUAGES.items()
@@ -59,7 +70,7 @@ def _frame(place: Place) -> Frame:
         lang=language().replace("_", "-"),
         about=printable(place.results),
         served=True,
-        events=f"/events{kept and f'?{kept}'}",
+        events=f"/events{kept}",
         records=place.records,
         progress=progress_blocks(place.progress),
     )

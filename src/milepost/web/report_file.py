@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from milepost.errors import ResultsError
+from milepost.folder_names import short_names
 from milepost.language import language
 from milepost.report.blocks import Block, Section
 from milepost.report.html import Frame, PageLink, page
@@ -16,7 +17,7 @@ from milepost.results import select_rows
 from milepost.results.progress import read_progress
 from milepost.results.training import read_training
 from milepost.safe_text import printable
-from milepost.store.live_index import LiveIndex
+from milepost.store.united_index import open_folders
 from milepost.web.page import Page, PageKind, View
 from milepost.web.pages import PAGES
 from milepost.web.query import Query
@@ -25,13 +26,13 @@ LEFT_OUT = frozenset({"questions"})
 """Pages that only make sense where a reader can ask for more."""
 
 
-def open_view(results: Path, baselines: Path | None = None) -> View:
-    """Return a results folder as it is now.
+def open_view(*results: Path, baselines: Path | None = None) -> View:
+    """Return results folders as they are now.
 
     Raises:
-        ResultsError: it is no results folder, or holds no metric yet.
+        ResultsError: one is no results folder, or none holds a metric yet.
     """
-    index = LiveIndex.open(results)
+    index = open_folders(results)
     if not index.scored:
         raise ResultsError("these results hold no measurement yet", "`milepost run` writes them")
     return View(index=index, progress=read_progress(index), baselines=baselines)
@@ -44,7 +45,11 @@ def report_html(view: View, *, title: str | None = None) -> str:
     return page(
         title or ", ".join(map(printable, view.index.series)),
         sections,
-        Frame(pages=links, lang=language(), about=printable(view.index.folder.path.name)),
+        Frame(
+            pages=links,
+            lang=language(),
+            about=printable(", ".join(short_names([part.folder.path for part in view.index.parts]))),
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,28 +42,29 @@ class Address:
 
 
 def serve(
-    results: Path,
+    results: Sequence[Path],
     *,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
     baselines: Path | None = None,
     ready: Callable[[Address], None],
 ) -> None:
-    """Serve the dashboard of a results folder until the process is asked to end.
+    """Serve the dashboard of results folders until the process is asked to end.
 
     Args:
+        results: at least one.
         host: where to listen; beyond this machine a token is asked of every reader.
         port: 0 for the next free one from `DEFAULT_PORT` on.
         baselines: as of `make_app`.
         ready: called with the address once the port is ours.
 
     Raises:
-        ResultsError: it is no results folder, or of a newer version.
+        ResultsError: one is no results folder, or of a newer version.
         MilepostError: the port is taken, or the host is none of this machine.
         KeyboardInterrupt: it was ended by Ctrl-C.
     """
     token = None if is_loopback(host) else new_token()
-    app = make_app(results, rules=rules_for(host, token), baselines=baselines)
+    app = make_app(*results, rules=rules_for(host, token), baselines=baselines)
     with closing(_listen(host, port)) as listening:
         config = uvicorn.Config(
             app,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from milepost.safe_text import printable
 from milepost.web.pages import questions
 from tests.cli.called import milepost
 from tests.run.own_tasks import ANIMALS
@@ -84,9 +86,9 @@ def test_a_query_that_cannot_be_understood_is_a_400(real: TestClient, query: str
     assert query.partition("=")[0] in answer.json()["error"]["message"]
 
 
-def test_results_without_choices_say_so(dashboard: TestClient) -> None:
+def test_results_without_answers_say_so(dashboard: TestClient) -> None:
     assert listed(dashboard)["questions"] == []
-    assert "offers choices" in dashboard.get("/questions", headers=BROWSER).text
+    assert "no answer here is right or wrong" in dashboard.get("/questions", headers=BROWSER).text
 
 
 def test_damaged_picks_and_docs_are_named_and_the_rest_is_shown(real_results: Path, tmp_path: Path) -> None:
@@ -103,3 +105,55 @@ def test_damaged_picks_and_docs_are_named_and_the_rest_is_shown(real_results: Pa
         emptied = listed(client, task="where", page=1)
         assert emptied["questions"] == []
         assert len(emptied["damaged"]) == 2
+
+
+def test_texts_are_listed_as_the_command_lists_them(texts: TestClient, text_results: Path) -> None:
+    for kind in ("always-wrong", "always-right", "flips"):
+        said = milepost("questions", text_results, f"--{kind}", "-n", 100, "--json").out
+        expected = json.loads(said) if said.startswith("[") else []
+        for doc in expected:  # a list is read without the texts
+            doc["checkpoints"] = [{**each, "text": "", "written": ""} for each in doc["checkpoints"]]
+        assert listed(texts, kind=kind)["questions"] == expected
+    assert listed(texts)["total"] == 2 * len(ANIMALS)
+
+
+def test_a_question_has_the_text_that_each_checkpoint_wrote(texts: TestClient, text_results: Path) -> None:
+    data = texts.get("/question.json", params={"task": "tell", "doc": 3}).json()
+    said = milepost("questions", text_results, "--task", "tell", "--doc-id", 3, "--json").out
+    assert [data["question"]] == json.loads(said)
+    assert data["question"]["requests"] == [{"context": f"the {ANIMALS[3]} sat on the", "continuation": ""}]
+    assert data["probabilities"] == [None] * 3
+    written = [each["written"] for each in data["question"]["checkpoints"]]
+    assert all(written)
+    html = unescape(texts.get("/question?task=tell&doc=3", headers=BROWSER).text)
+    assert f"the {ANIMALS[3]} sat on the" in html
+    assert all(printable(text.strip()) in html for text in written)
+
+
+def test_a_question_has_the_probability_of_a_continuation_through_training(
+    texts: TestClient, text_results: Path
+) -> None:
+    data = texts.get("/question.json", params={"task": "next", "doc": 1}).json()
+    assert data["question"]["requests"] == [
+        {"context": f"the {ANIMALS[1]} sat on the", "continuation": " log"}
+    ]
+    probabilities = [own[0] for own in data["probabilities"]]
+    assert len(probabilities) == 3
+    assert all(0 < each < 1 for each in probabilities)
+    for each, checkpoint in zip(probabilities, data["question"]["checkpoints"], strict=True):
+        assert f"log-likelihood {np.log(each):.2f}" in checkpoint["text"]
+    html = texts.get("/question?task=next&doc=1", headers=BROWSER).text
+    assert "continuation that is scored" in html
+    assert f"{probabilities[-1]:.4f}" in html
+
+
+def test_a_checkpoint_whose_texts_are_damaged_is_named_and_the_rest_is_shown(
+    text_results: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(text_results, tmp_path / "copy")
+    first = sorted((copy / "store" / "doc_metrics").rglob("*.parquet"))[0]
+    first.write_bytes(first.read_bytes()[:-40])
+    with client_of(copy) as client:
+        found = listed(client)
+        assert list(found["damaged"]) == [first.relative_to(copy).as_posix()]
+        assert sorted({len(doc["checkpoints"]) for doc in found["questions"]}) == [2, 3]

@@ -131,6 +131,11 @@ def make_leaderboard(
         standings=tuple(sorted(standings, key=_place)),
         notes=(
             *([FLATTERED] if at == "best" else []),
+            *(
+                [Phrase("left out, with none of these metrics: {names}", names=", ".join(found.lacking))]
+                if found.lacking
+                else []
+            ),
             *_dtype_notes(entries),
             *_notes(standings, columns, small),
         ),

@@ -16,6 +16,7 @@ from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.row import Row
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
+from milepost.folder_names import short_names
 from milepost.language import Phrase
 from milepost.name_matching import close_or_first, matches
 from milepost.types.checkpoints import step_order
@@ -65,6 +66,8 @@ class Entrants:
     columns: tuple[BoardColumn, ...]
     all_columns: tuple[BoardColumn, ...]
     """All columns, also those that the patterns exclude; the first of a task is its main metric."""
+    lacking: tuple[str, ...] = ()
+    """Names of the series that have none of the columns."""
 
 
 def find_entries(
@@ -98,18 +101,25 @@ def find_entries(
     for pattern in metrics:
         _check_matches(pattern, "--metrics", [*_words(known), *(column.metric for column in known)])
     columns = _chosen_columns(every, known, tasks, metrics, exclude)
-    entries = []
+    entries, lacking = [], []
     for (folder, series), name in names.items():
         rows = [
             row
             for home, row in measured
             if home == folder and row.series == series and not matches(f"{name}/{row.checkpoint}", exclude)
         ]
-        if rows and not matches(name, exclude):
-            entries.append(_entry(folder, name, rows, columns, at))
+        if not rows or matches(name, exclude):
+            continue
+        entry = _entry(folder, name, rows, columns, at)
+        if entry is None:
+            lacking.append(name)
+        else:
+            entries.append(entry)
     if not entries or not columns:
         raise ResultsError("nothing is left to compare", "exclude fewer models or metrics")
-    return Entrants(entries=tuple(entries), columns=tuple(columns), all_columns=tuple(known))
+    return Entrants(
+        entries=tuple(entries), columns=tuple(columns), all_columns=tuple(known), lacking=tuple(lacking)
+    )
 
 
 def _chosen_columns(
@@ -140,16 +150,16 @@ def _chosen_columns(
     ]
 
 
-def _entry(folder: Path, name: str, rows: Sequence[Row], columns: Sequence[BoardColumn], at: At) -> Entry:
+def _entry(
+    folder: Path, name: str, rows: Sequence[Row], columns: Sequence[BoardColumn], at: At
+) -> Entry | None:
+    """Return the chosen checkpoint of a series; None if it has none of the columns."""
     by_checkpoint: dict[str, dict[BoardColumn, Row]] = {}
     for row in rows:
         if _column(row) in columns and row.value is not None:
             by_checkpoint.setdefault(row.checkpoint, {})[_column(row)] = row
     if not by_checkpoint:
-        raise ResultsError(
-            Phrase("{name} has none of the compared metrics", name=name),
-            "`milepost show --all` lists what it has",
-        )
+        return None
     chosen = _choose(name, by_checkpoint, columns, at)
     some_row = next(iter(by_checkpoint[chosen].values()))
     return Entry(
@@ -212,8 +222,11 @@ def limits(column: BoardColumn, entries: Sequence[Entry]) -> tuple[float, float]
 def _names(measured: Sequence[tuple[Path, Row]]) -> dict[tuple[Path, str], str]:
     keys = list(dict.fromkeys((folder, row.series) for folder, row in measured))
     series = [name for _, name in keys]
+    folders = list(dict.fromkeys(folder for folder, _ in keys))
+    short = dict(zip(folders, short_names(folders), strict=True))
     return {
-        (folder, name): name if series.count(name) == 1 else f"{folder.name}:{name}" for folder, name in keys
+        (folder, name): name if series.count(name) == 1 else f"{short[folder]}:{name}"
+        for folder, name in keys
     }
 
 

@@ -12,6 +12,9 @@ from milepost.report.charts.theme import DASHES, LIGHT, PALETTE, SHAPES
 from milepost.report.formatting import step_label
 
 HEIGHT = 240
+SMALLEST = 1e-30
+"""Of a probability on a log axis, which has no place for 0."""
+_SHARES = alt.Scale(domain=[0, 1])
 DATA = "choices"
 
 
@@ -20,6 +23,8 @@ def choice_curves(
     right: Sequence[int],
     checkpoints: Sequence[tuple[str, int | None]],
     probabilities: Sequence[Sequence[float] | None],
+    *,
+    log: bool = False,
 ) -> alt.Chart:
     """Return a chart as wide as its place; the lines of right choices are thicker.
 
@@ -28,7 +33,11 @@ def choice_curves(
         right: positions of the right choices.
         checkpoints: [S] names and steps.
         probabilities: [S] of [C]; None where a checkpoint has none.
+        log: probabilities on a log axis, for texts that are unlikely as a whole.
     """
+    if log:
+        probabilities = [of and [max(each, SMALLEST) for each in of] for of in probabilities]
+    lowest = min((each for of in probabilities for each in of or ()), default=1.0)
     by_name = any(step is None for _, step in checkpoints)
 
     def scale(looks: Sequence[object]) -> alt.Scale:
@@ -47,7 +56,12 @@ def choice_curves(
         .mark_line(point=alt.OverlayMarkDef(size=34, filled=True))
         .encode(
             x=x,
-            y=alt.Y("probability:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
+            y=alt.Y(
+                "probability:Q",
+                title=None,
+                scale=_scale(lowest) if log else _SHARES,
+                axis=alt.Axis(tickCount=5),
+            ),
             color=alt.Color("choice:N", scale=scale(PALETTE), legend=legend),
             shape=alt.Shape("choice:N", scale=scale(SHAPES), legend=legend),
             strokeDash=alt.StrokeDash("choice:N", scale=scale(DASHES), legend=legend),
@@ -75,3 +89,8 @@ def choice_curves(
         ]
     }
     return chart
+
+
+def _scale(lowest: float) -> alt.Scale:
+    """Return a log axis from below the lowest probability to 1."""
+    return alt.Scale(type="log", domain=[min(lowest / 2, 0.1), 1], nice=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -13,10 +13,11 @@ from milepost.analysis.verdicts import MetricDifference
 from milepost.language import _
 from milepost.report.charts.axes import linear_ticks, log_ticks
 from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
-from milepost.report.comparison.study import Study
+from milepost.report.comparison.study import ReportedModel, Study
 from milepost.report.formatting import metric_name, wrapped
 from milepost.report.translation import word
 from milepost.safe_text import printable
+from milepost.types.sparsity import Sparsity
 
 _COLORS = {
     "worse": PALETTE[1],
@@ -31,9 +32,19 @@ _LABEL = 230
 """Pixels for the names of tasks."""
 
 
+class Panel(NamedTuple):
+    """Differences in one unit."""
+
+    compared: list[tuple[str, MetricDifference]]
+    """Names of the models that are not the original, and what is drawn of them."""
+    chart: alt.LayerChart
+
+
 def comparison_chart(study: Study) -> alt.VConcatChart | None:
     """Return differences of all tasks and the sparsity of each layer; None where there is nothing to draw."""
-    panels = [*_difference_panels(study), *_sparsity_panel(study)]
+    panels: list[alt.LayerChart | alt.Chart] = [panel.chart for panel in difference_panels(study)]
+    if (sparsity := sparsity_chart(study)) is not None:
+        panels.append(sparsity)
     if not panels:
         return None
     chart = alt.vconcat(
@@ -57,7 +68,7 @@ def comparison_chart(study: Study) -> alt.VConcatChart | None:
 # ---- differences ---------------------------------------------------------------------------------------
 
 
-def _difference_panels(study: Study) -> list[alt.LayerChart]:
+def difference_panels(study: Study) -> list[Panel]:
     """Return a panel of scores, in points, one of perplexities, as ratios, and one of others, in per cent."""
     compared = [
         (study.label(variant.model), one) for variant in study.variants for one in variant.comparison.tasks
@@ -72,14 +83,15 @@ def _difference_panels(study: Study) -> list[alt.LayerChart]:
     panels = []
     if points:
         rows = [_record(name, one, 100.0 / (_top(one) or 1.0)) for name, one in points]
-        panels.append(_forest(study, rows, _("difference in points of a hundred (right of 0 is better)")))
+        title = _("difference in points of a hundred (right of 0 is better)")
+        panels.append(Panel(points, _forest(study, rows, title)))
     if ratios:
         rows = [_ratio(_record(name, one, 1.0 / one.original)) for name, one in ratios]
         title = _("perplexity as a multiple of the original's (left of 1 is better)")
-        panels.append(_forest(study, rows, title, same=1.0))
+        panels.append(Panel(ratios, _forest(study, rows, title, same=1.0)))
     if relative:
         rows = [_record(name, one, 100.0 / abs(one.original)) for name, one in relative]
-        panels.append(_forest(study, rows, _("change in % of the original")))
+        panels.append(Panel(relative, _forest(study, rows, _("change in % of the original"))))
     return panels
 
 
@@ -185,7 +197,13 @@ def _tooltip() -> list[alt.Tooltip]:
 # ---- sparsity ------------------------------------------------------------------------------------------
 
 
-def _sparsity_panel(study: Study) -> list[alt.Chart]:
+def sparse_models(study: Study) -> list[tuple[ReportedModel, Sparsity]]:
+    """Return the models that have zeros in a linear layer."""
+    counted = [(model, model.sparsity) for model in study.models if model.sparsity is not None]
+    return [(model, sparsity) for model, sparsity in counted if any(layer.zeros for layer in sparsity.layers)]
+
+
+def sparsity_chart(study: Study) -> alt.Chart | None:
     """Return a point per linear layer, in the order of the files, of every model that has zeros."""
     rows = [
         {
@@ -195,14 +213,13 @@ def _sparsity_panel(study: Study) -> list[alt.Chart]:
             "share": layer.share,
             "pattern": layer.pattern,
         }
-        for model in study.models
-        if model.sparsity is not None and any(layer.zeros for layer in model.sparsity.layers)
-        for place, layer in enumerate(model.sparsity.layers)
+        for model, sparsity in sparse_models(study)
+        for place, layer in enumerate(sparsity.layers)
     ]
     if not rows:
-        return []
+        return None
     names = list(dict.fromkeys(row["model"] for row in rows))
-    return [
+    return (
         alt.Chart(alt.Data(values=rows), width=_WIDTH, height=150)
         .mark_point(filled=False, size=44, strokeWidth=1.4, opacity=1)
         .encode(
@@ -232,4 +249,4 @@ def _sparsity_panel(study: Study) -> list[alt.Chart]:
                 alt.Tooltip("pattern:N", title=_("pattern")),
             ],
         )
-    ]
+    )

@@ -7,6 +7,14 @@ from typing import Any
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 """Okabe and Ito's colour-blind safe colours (jfly.uni-koeln.de/color, 2008) without yellow and black, which
 vanish on white and on dark paper, and with a grey."""
+ON_DARK = dict(
+    zip(
+        PALETTE,
+        ("#5CB8F5", "#FF8F3F", "#2FCB9B", "#EBA3CC", "#F4C04A", "#B4BDFF", "#B0B0B0"),
+        strict=True,
+    )
+)
+"""The same hues, lighter, for dark paper: a page's script puts them in their places."""
 SHAPES = (
     "circle",
     "square",

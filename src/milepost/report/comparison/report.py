@@ -20,6 +20,7 @@ from milepost.report.blocks import (
     Verdict,
 )
 from milepost.report.comparison.examples import Example, Examples
+from milepost.report.comparison.figures import comparison_figures
 from milepost.report.comparison.study import Study, Variant
 from milepost.report.comparison.tables import (
     HOW_TO_READ,
@@ -41,9 +42,6 @@ COUNTED = ("zeros in linear layers", "pattern", "parameters", "not zero", "on di
 """Columns that need the weights."""
 _ONLY_IN_FILES = ("relative", "p")
 """Columns that only the files have: a terminal is narrow."""
-CAPTION = Phrase(
-    "bar: 95 % interval of the paired difference · colour: verdict after Holm · n: in the tables"
-)
 _MOST_NAMED = 3
 """Metrics named per reason; comparison_results.json has them all: a HELM entry has hundreds."""
 
@@ -61,7 +59,7 @@ def comparison_summary(study: Study) -> Iterator[Block]:
     yield from (models_table(study).without(("path", "not zero", "parameters")), "")
     yield from map(Note, uncounted(study))
     for variant in study.variants:
-        yield from (Note(f"  {printable(note)}") for note in variant.comparison.notes)
+        yield from (Note(joined("", ("  ", printable(note)))) for note in variant.comparison.notes)
         for line in _not_compared(variant):
             yield Note(Phrase("  not compared: {line}", line=line))
 
@@ -72,27 +70,24 @@ def comparison_markdown(study: Study) -> str:
 
 
 def comparison_page(study: Study) -> str:
-    """Return the whole report as one HTML page, with a chart."""
+    """Return the whole report as one HTML page, with its charts."""
     return page(_title(study), list(comparison_blocks(study)))
 
 
 def comparison_blocks(study: Study) -> Iterator[Block]:
-    """Yield the whole report, with a chart."""
-    from milepost.report.charts.comparison import comparison_chart
-
-    chart = comparison_chart(study)
-    return _report(study, chart and Chart(chart.to_dict(), _title(study), CAPTION))
+    """Yield the whole report, with its charts."""
+    return _report(study, tuple(comparison_figures(study)))
 
 
 def _title(study: Study) -> str:
     return Phrase("What changed from {model}", model=study.label(study.original))
 
 
-def _report(study: Study, chart: Chart | None = None) -> Iterator[Block]:
+def _report(study: Study, charts: tuple[Chart, ...] = ()) -> Iterator[Block]:
     headlines = tuple(headline(study, variant) for variant in study.variants)
     yield Bullets(headlines) if len(headlines) > 1 else headlines[0]
-    if chart is not None:
-        yield Grid((chart,), "large")
+    if charts:
+        yield Grid(charts, "large")
     yield from _models(study)
     if (overview := overview_table(study)) is not None:
         yield overview
@@ -141,7 +136,7 @@ def _variant(study: Study, variant: Variant) -> Iterator[Block]:
 def _not_compared(variant: Variant) -> Iterator[str]:
     """Yield a line per reason, with the metrics that it holds for."""
     for reason, skipped in grouped(variant.comparison.uncompared, lambda each: each.reason).items():
-        names = ", ".join(what for what, _ in skipped[:_MOST_NAMED])
+        names = printable(", ".join(what for what, _ in skipped[:_MOST_NAMED]))
         more = len(skipped) - _MOST_NAMED
         if more > 0:
             names = Phrase("{names} and {n:,} more (all in comparison_results.json)", names=names, n=more)
@@ -159,6 +154,11 @@ def _examples(examples: Examples) -> Iterator[Block]:
 
 def _example(verdict: Verdict, example: Example) -> Question:
     marked = example.target in example.choices
+    facts = (
+        *(((Phrase("right"), example.target),) if example.target and not marked else ()),
+        (Phrase("original"), example.original_answer),
+        (Phrase("other"), example.other_answer),
+    )
     return Question(
         Phrase("{task}, doc {doc_id}", task=example.task, doc_id=example.doc_id),
         example.question,
@@ -166,10 +166,6 @@ def _example(verdict: Verdict, example: Example) -> Question:
             Choice(position_name(place), text, is_right=text == example.target)
             for place, text in enumerate(example.choices)
         ),
-        (
-            *(((Phrase("right"), example.target),) if example.target and not marked else ()),
-            (Phrase("original"), example.original_answer),
-            (Phrase("other"), example.other_answer),
-        ),
-        verdict=verdict,
+        (Facts(facts),),
+        verdict,
     )

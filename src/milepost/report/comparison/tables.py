@@ -55,9 +55,15 @@ def headline(study: Study, variant: Variant) -> str:
 
 def models_table(study: Study) -> Table:
     """Return one row per model: where it is, how large, how sparse."""
-    names = ("model", "zeros in linear layers", "pattern", "parameters", "not zero", "on disk", "path")
     rows = (cells(_model_row(study, model)) for model in study.models)
-    return Table(columns(*names, left=("model",)), tuple(rows), title=Phrase("Models"))
+    return Table(
+        columns(
+            "model", "zeros in linear layers", "pattern", "parameters", "not zero", "on disk", "path",
+            left=("model", "path"),
+        ),
+        tuple(rows),
+        title=Phrase("Models"),
+    )  # fmt: skip
 
 
 def _model_row(study: Study, model: ReportedModel) -> tuple[str, ...]:

@@ -50,11 +50,20 @@
   }, { rootMargin: "300px" });
 
   const specOf = (figure) => JSON.parse(figure.querySelector('script[type="application/json"]').textContent);
+  const papers = () => JSON.parse(document.getElementById("paper").textContent);
+  const scheme = () => (theme() === "dark" && !matchMedia("print").matches ? "dark" : "light");
+
+  // Colours that are made for light paper have lighter twins; data are left as they are.
+  function recoloured(value, swaps) {
+    if (typeof value === "string") return swaps[value] ?? value;
+    if (Array.isArray(value)) return value.map((each) => recoloured(each, swaps));
+    if (!value || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, ["datasets", "data", "domain"].includes(key) ? each : recoloured(each, swaps)]));
+  }
   const number = (name) => { const text = read(name); return text === null || isNaN(text) ? null : Number(text); };
 
   function paper() {
-    const name = theme() === "dark" && !matchMedia("print").matches ? "dark" : "light";
-    const config = JSON.parse(document.getElementById("paper").textContent)[name];
+    const config = papers()[scheme()];
     const scale = parseFloat(getComputedStyle(root).fontSize) / 16;
     const grown = (value, key) => typeof value === "number" && /fontSize$/i.test(key) ? value * scale
       : value && typeof value === "object" && !Array.isArray(value)
@@ -64,7 +73,7 @@
 
   async function draw(figure) {
     const plot = figure.querySelector(".plot");
-    const spec = specOf(figure);
+    const spec = scheme() === "dark" ? recoloured(specOf(figure), papers().swaps) : specOf(figure);
     const label = plot.getAttribute("aria-label");
     const has = (name) => (spec.params || []).some((param) => param.name === name);
     for (const param of spec.params || []) {
@@ -150,16 +159,27 @@
     if (!event.target.classList.contains("plot") || !views.has(figure)) return;
     if (event.key === "Escape") return pin(null);
     if (event.key === "0") return zoom(null, null);
-    const by = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
     if (!by) return;
+    event.preventDefault();
     const rows = records(figure).filter((row) => row.step != null && row.value != null);
     const steps = [...new Set(rows.map((row) => row.step))].sort((a, b) => a - b);
-    if (!steps.length) return;
-    event.preventDefault();
+    if (!steps.length) return readRow(figure, by);
     const now = steps.indexOf(number("pin"));
     const next = Math.min(steps.length - 1, Math.max(0, now < 0 ? (by > 0 && by < Infinity ? 0 : steps.length - 1) : now + by));
     pin(steps[next]);
     say(rows.filter((row) => row.step === steps[next]).map((row) => `${row.series}, ${row.checkpoint}: ${row.value_text}`).join("; "));
+  }
+
+  // Of a chart without steps, arrows read the rows of the table behind it, one after the other.
+  function readRow(figure, by) {
+    const rows = all(".behind tbody tr", figure);
+    if (!rows.length) return;
+    const now = rows.findIndex((row) => row.classList.contains("pinned"));
+    const next = Math.min(rows.length - 1, Math.max(0, now < 0 ? (by > 0 && by < Infinity ? 0 : rows.length - 1) : now + by));
+    rows.forEach((row, place) => row.classList.toggle("pinned", place === next));
+    const names = all(".behind thead th", figure).map((head) => head.textContent.trim());
+    say([...rows[next].cells].map((cell, place) => `${names[place]}: ${cell.textContent.trim()}`).join("; "));
   }
 
   const records = (figure) => Object.values(specOf(figure).datasets || {}).reduce((most, rows) => (rows.length > most.length ? rows : most), []);

@@ -113,7 +113,9 @@ class DrivenJobs:
     def note(self, number: int, **noted: object) -> None:
         """Add to the record of a checkpoint's visit, such as the engine."""
         if noted and number in self._open:
-            self._note_visit(self._jobs[number], **noted)
+            job = self._jobs[number]
+            seconds = self._context.clock.lap(job.checkpoint).scoring_s
+            self._note_visit(job, **noted, scoring_s=round(seconds, 2))
 
     def refuse(self, number: int, error: MilepostError) -> None:
         """Finish with a checkpoint that cannot be used."""

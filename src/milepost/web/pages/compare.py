@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from milepost.errors import ResultsError
-from milepost.language import _
+from milepost.language import Phrase, _
 from milepost.report.blocks import Block, Controls, Field, Note, Option
 from milepost.report.comparison.records import comparison_record
 from milepost.report.comparison.report import comparison_blocks
 from milepost.report.comparison.study import ReportedModel, Study, make_study
 from milepost.report.formatting import model_name
 from milepost.store.doc_records import read_answers
-from milepost.store.index import ResultsIndex
+from milepost.store.records import CheckpointRecord
 from milepost.store.sparsity import read_sparsity
-from milepost.web.page import NotThere, Page, PageKind, Parameter, View
+from milepost.store.united_index import FolderIndex
+from milepost.web.choices import chosen
+from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
 
 EXAMPLES = 3
@@ -38,15 +42,17 @@ def compare(view: View, query: Query) -> Page:
         nothing = CompareData(models=list(models), original=None, other=None, comparison=None)
         two = _("There is nothing to compare yet: that takes two checkpoints with metrics.")
         return Page(title=title, blocks=(Note(two),), data=nothing)
-    original = _one(query.text("a"), models, _defaults(view.index, models)[0])
-    other = _one(query.text("b"), models, _defaults(view.index, models)[1])
+    original, other = (
+        chosen(query.text(name), list(models), "checkpoint", own)
+        for name, own in zip("ab", _defaults(models), strict=True)
+    )
     blocks: list[Block] = [_controls(models, original, other)]
     study = None
     if original == other:
         blocks.append(Note(_("Choose two different checkpoints.")))
     else:
         try:
-            study = read_study(view.index, original, other)
+            study = read_study(view.index, models[original], models[other])
         except ResultsError as error:
             blocks.append(Note(error.message))
     if study is not None:
@@ -60,51 +66,42 @@ def compare(view: View, query: Query) -> Page:
     return Page(title=title, blocks=tuple(blocks), data=data)
 
 
-def read_study(index: ResultsIndex, original: str, other: str) -> Study | None:
-    """Compare two checkpoints, by their `series/checkpoint` names.
+def read_study(index: FolderIndex, original: CheckpointRecord, other: CheckpointRecord) -> Study | None:
+    """Compare two checkpoints, which may lie in two folders.
 
     Raises:
         ResultsError: they have no doc in common, or a record is damaged.
     """
     models = []
-    for role, name in (("original", original), ("other", other)):
-        answers = read_answers(index, name)
+    for role, checkpoint in (("original", original), ("other", other)):
+        home = index.home(checkpoint.series)
+        answers = read_answers(home.part, f"{home.series}/{checkpoint.name}")
         models.append(
             ReportedModel(
                 role=role,
-                answers=answers,
+                answers=replace(answers, series=checkpoint.series),
                 sparsity=read_sparsity(index.folder, answers.model_id),
-                without_sparsity=_("`milepost compare` counts them"),
-                newest=index.newest,
+                without_sparsity=Phrase("`milepost compare` counts them"),
+                newest=home.part.newest,
             )
         )
     return make_study(models, EXAMPLES)
 
 
-def _models(index: ResultsIndex) -> dict[str, str]:
-    """Return the checkpoints with metrics, by `series/checkpoint`, with their names for people."""
-    return {
-        each.full_name: model_name(each.series, each.name)
-        for each in index.checkpoints()
-        if (each.series, each.name) in index.scored
-    }
+def _models(index: FolderIndex) -> dict[str, CheckpointRecord]:
+    """Return the checkpoints with metrics, by `series/checkpoint`."""
+    return {each.full_name: each for each in index.checkpoints() if (each.series, each.name) in index.scored}
 
 
-def _defaults(index: ResultsIndex, models: dict[str, str]) -> tuple[str, str]:
+def _defaults(models: Mapping[str, CheckpointRecord]) -> tuple[str, str]:
     """Return the last checkpoints of the first two series, or the first and the last of one series."""
-    last = {name.rpartition("/")[0]: name for name in models}
+    last = {record.series: name for name, record in models.items()}
     names = list(last.values()) if len(last) > 1 else [next(iter(models)), list(models)[-1]]
     return names[0], names[1]
 
 
-def _one(given: str, models: dict[str, str], default: str) -> str:
-    if given and given not in models:
-        raise NotThere(f"no checkpoint {given[:80]}", f"there are: {', '.join(list(models)[:12])}")
-    return given or default
-
-
-def _controls(models: dict[str, str], original: str, other: str) -> Controls:
-    options = tuple(Option(name, text) for name, text in models.items())
+def _controls(models: Mapping[str, CheckpointRecord], original: str, other: str) -> Controls:
+    options = tuple(Option(name, model_name(record.series, record.name)) for name, record in models.items())
     return Controls(
         (
             Field("a", _("Original"), "one", options, (original,)),

@@ -11,15 +11,14 @@ from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.analysis.row import record
 from milepost.errors import ResultsError
 from milepost.language import _
-from milepost.report.blocks import Block, Controls, Field, Note, Option
-from milepost.report.charts.remarks import remarks
+from milepost.report.blocks import Block, Controls, Field, Note
+from milepost.report.charts.remarks import drawable, remarks
 from milepost.report.figures import curve_figures
 from milepost.report.notes import reason_notes
 from milepost.report.transforms import by_tokens
 from milepost.results import Selection, select_rows
 from milepost.results.baselines import read_baselines
-from milepost.safe_text import printable
-from milepost.types.metrics import Measurement
+from milepost.web.choices import any_of, switch, tasks_of
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import BadQuery, Query
 
@@ -48,7 +47,7 @@ def curves_page(view: View, query: Query) -> Page:
     rows = select_rows(view.index, selection)
     shown = by_tokens(rows, _tokens(query)) if x == "tokens" and query.text("tokens") else rows
     notes = [
-        *remarks(shown, log_x=scale == "log"),
+        *remarks(drawable(shown, log_x=False), log_x=scale == "log"),
         *reason_notes(rows),
     ]
     if x == "tokens" and not query.text("tokens"):
@@ -75,35 +74,14 @@ def curves_page(view: View, query: Query) -> Page:
 
 def _controls(view: View, query: Query, rows: Sequence[Row]) -> Controls:
     every = view.index.metrics()
+    metrics = sorted({each.metric for each in every})
+    x, scale = query.text("x") or X[0], query.text("scale") or SCALES[0]
     fields = [
-        several("series", _("Series"), view.index.series, dict.fromkeys(row.series for row in rows)),
-        Field(
-            "task",
-            _("Tasks"),
-            "several",
-            task_options(every),
-            tuple(dict.fromkeys(row.task for row in rows)),
-        ),
-        several(
-            "metric",
-            _("Metrics"),
-            sorted({each.metric for each in every}),
-            dict.fromkeys(row.metric for row in rows),
-        ),
-        Field(
-            "x",
-            _("By"),
-            "switch",
-            _options((("step", _("steps")), ("tokens", _("tokens")))),
-            (query.text("x") or "step",),
-        ),
-        Field(
-            "scale",
-            _("Scale"),
-            "switch",
-            _options((("linear", _("linear")), ("log", _("logarithmic")))),
-            (query.text("scale") or "linear",),
-        ),
+        any_of("series", _("Series"), view.index.series, dict.fromkeys(row.series for row in rows)),
+        tasks_of("task", every, dict.fromkeys(row.task for row in rows)),
+        any_of("metric", _("Metrics"), metrics, dict.fromkeys(row.metric for row in rows)),
+        switch("x", _("By"), {"step": _("steps"), "tokens": _("tokens")}, x),
+        switch("scale", _("Scale"), {"linear": _("linear"), "log": _("logarithmic")}, scale),
     ]
     if query.text("x") == "tokens":
         hint = _("65536, or NAME=65536")
@@ -111,30 +89,6 @@ def _controls(view: View, query: Query, rows: Sequence[Row]) -> Controls:
             Field("tokens", _("Tokens per step"), "text", chosen=(query.text("tokens"),), hint=hint)
         )
     return Controls(tuple(fields), _("What the charts show"))
-
-
-def several(name: str, label: str, values: Sequence[str], chosen: Sequence[str] | dict[str, None]) -> Field:
-    """Return a choice of any number of names."""
-    return Field(
-        name, label, "several", _options((value, printable(value)) for value in values), tuple(chosen)
-    )
-
-
-def task_options(every: Sequence[Measurement]) -> tuple[Option, ...]:
-    """Return the tasks as options, groups first, each task under its innermost group."""
-    found = {each.task: each for each in every}
-    return tuple(
-        Option(task, printable(task), _("groups") if each.kind == "group" else _group(each.parents))
-        for task, each in found.items()
-    )
-
-
-def _group(parents: Sequence[str]) -> str:
-    return printable(parents[-1]) if parents else ""
-
-
-def _options(pairs: Any) -> tuple[Option, ...]:
-    return tuple(Option(value, text) for value, text in pairs)
 
 
 def _tokens(query: Query) -> dict[str, float]:

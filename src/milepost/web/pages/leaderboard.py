@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from milepost.analysis.leaderboard import At
-from milepost.language import _
-from milepost.report.blocks import Controls, Field, Note, Option
+from milepost.language import _, ngettext
+from milepost.report.blocks import Controls, Details, Field, Note, Option
 from milepost.report.leaderboard import leaderboard_record, leaderboard_report
 from milepost.results.leaderboard import leaderboard_of
 from milepost.safe_text import printable
+from milepost.web.choices import any_of
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import BadQuery, Query
 
 HIGHEST_STEP = 10**12
+FEW_NOTES = 4
+"""More are shown when the reader opens them."""
 
 
 class LeaderboardData(TypedDict):
@@ -33,7 +37,7 @@ def leaderboard(view: View, query: Query) -> Page:
         nothing = LeaderboardData(at=at, columns=[], models=[], notes=[])
         return Page(title=title, blocks=(Note(_("Nothing is measured yet.")),), data=nothing)
     board = leaderboard_of(
-        {view.index.folder.path: view.index},
+        {part.folder.path: part for part in view.index.parts if part.scored},
         baselines=view.baselines,
         tasks=query.texts("task"),
         metrics=query.texts("metric"),
@@ -41,9 +45,14 @@ def leaderboard(view: View, query: Query) -> Page:
         at=_at(at),
     )
     record = leaderboard_record(board)
+    blocks = leaderboard_report(replace(board, notes=()))
+    if board.notes:
+        notes = tuple(Note(printable(note)) for note in board.notes)
+        summary = ngettext("{n} note", "{n} notes", len(notes))
+        blocks += notes if len(notes) <= FEW_NOTES else [Details(summary, notes)]
     return Page(
         title=title,
-        blocks=(_controls(view, query, at), *leaderboard_report(board)),
+        blocks=(_controls(view, query, at), *blocks),
         data=LeaderboardData(
             at=at, columns=record["columns"], models=record["models"], notes=record["notes"]
         ),
@@ -68,13 +77,7 @@ def _controls(view: View, query: Query, at: str) -> Controls:
     return Controls(
         (
             Field("at", _("Checkpoint"), "one", tuple(Option(*each) for each in names), (at,)),
-            Field(
-                "task",
-                _("Tasks"),
-                "several",
-                tuple(Option(name, printable(name)) for name in tasks),
-                query.texts("task"),
-            ),
+            any_of("task", _("Tasks"), tasks, query.texts("task")),
         ),
         _("What is ranked"),
     )

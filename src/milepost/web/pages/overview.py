@@ -13,7 +13,7 @@ from milepost.analysis.learning_state import learning_state
 from milepost.analysis.row import Row, record
 from milepost.analysis.training import TrainedCurve
 from milepost.language import _, ngettext
-from milepost.report.blocks import Block, Card, Details, Grid, Line, Note, Section, Verdict
+from milepost.report.blocks import Block, Details, Grid, Line, Note, Section, Tile, Tiles, Verdict
 from milepost.report.cards import MOODS, curve_card
 from milepost.report.formatting import compact
 from milepost.report.notes import reason_notes, version_notes
@@ -53,7 +53,7 @@ def overview(view: View, query: Query) -> Page:
 
 
 def _blocks(view: View, rows: Sequence[Row], trained: Sequence[TrainedCurve]) -> Iterator[Block]:
-    yield Grid(tuple(_tiles(rows)), "small")
+    yield Tiles(tuple(_tiles(rows)))
     yield Grid(tuple(_verdicts(trained)), "inline")
     yield from _failures(view)
     places = checkpoints(rows)
@@ -70,18 +70,18 @@ def _blocks(view: View, rows: Sequence[Row], trained: Sequence[TrainedCurve]) ->
     yield Details(_("What each curve shows"), tuple(progress_report(trained)))
 
 
-def _tiles(rows: Sequence[Row]) -> Iterator[Card]:
+def _tiles(rows: Sequence[Row]) -> Iterator[Tile]:
     """Yield how much there is."""
     places = {(row.series, row.checkpoint) for row in rows}
     measured = {(row.series, row.checkpoint) for row in rows if row.n}
     tasks = {row.label: row for row in rows if row.n}
     names = {row.task for row in tasks.values()}
     n_docs = sum(row.n for row in tasks.values() if names.isdisjoint(row.parents))
-    yield Card(_("training runs"), compact(len({row.series for row in rows})))
+    yield Tile(_("training runs"), compact(len({row.series for row in rows})))
     of_all = _("of {n}", n=len(places)) if len(measured) < len(places) else ""
-    yield Card(_("checkpoints measured"), compact(len(measured)), beside=of_all)
-    yield Card(_("tasks and groups"), compact(len(tasks)))
-    yield Card(_("docs per checkpoint"), compact(n_docs))
+    yield Tile(_("checkpoints measured"), compact(len(measured)), beside=of_all)
+    yield Tile(_("tasks and groups"), compact(len(tasks)))
+    yield Tile(_("docs per checkpoint"), compact(n_docs))
 
 
 def _verdicts(trained: Sequence[TrainedCurve]) -> Iterator[Verdict]:

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 from urllib.parse import urlencode
 
-from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import KINDS, FoundDocs, Kind, find_docs
 from milepost.errors import ResultsError
-from milepost.language import _, ngettext
+from milepost.language import Phrase, _, ngettext
 from milepost.report.blocks import Block, Controls, Field, Links, Note, Option
 from milepost.report.formatting import NOT_MEASURED, decimals
-from milepost.report.questions import question_record
-from milepost.report.table import Cell, CellRow, Table, cells, columns
+from milepost.report.questions import RIGHT_TEXT, WRONG_TEXT, pick_mark, question_record
+from milepost.report.table import Cell, CellRow, Column, Table, cells, columns
 from milepost.results.questions import Histories
 from milepost.safe_text import blanked, printable
 from milepost.store.pick_history import Question, read_questions
 from milepost.store.task_metrics import TaskMetrics
 from milepost.types.histories import PickHistory
+from milepost.web.choices import options
 from milepost.web.damage import damage_lines, places
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
@@ -50,14 +50,20 @@ def questions(view: View, query: Query) -> Page:
     kind = _kind(query)
     search = query.text("search")
     page = query.number("page", 1, low=1, high=HIGHEST_PAGE)
-    choosable = [task for task in view.index.tasks(()) if not task.is_group and task.has_picks]
+    choosable = [task for task in view.index.tasks(()) if has_answers(task)]
     if not choosable:
         return _nothing(kind, search)
-    read = view.questions.histories(view.index, query.texts("task"), query.texts("series"))
+    tasks, series = query.texts("task"), query.texts("series")
+    try:
+        read = view.questions.histories(view.index, tasks, series)
+    except ResultsError:
+        if tasks or series:
+            raise
+        return _nothing(kind, search)
     found = _found(view, read, kind, search)
     pages = max(1, -(-len(found) // ON_A_PAGE))
     docs, damaged = _docs(view, found.part((page - 1) * ON_A_PAGE, ON_A_PAGE))
-    damaged |= places(read.damaged, view.index.folder.path)
+    damaged |= places(read.damaged, view.index)
     return Page(
         title=_("Questions"),
         blocks=(
@@ -79,6 +85,11 @@ def questions(view: View, query: Query) -> Page:
     )
 
 
+def has_answers(task: TaskMetrics) -> bool:
+    """Return whether answers to a task may be right or wrong: choices, or a metric that has a better end."""
+    return not task.is_group and (task.has_picks or any(row.higher_is_better is True for row in task.rows))
+
+
 def _kind(query: Query) -> Kind:
     wanted = query.choice("kind", KINDS, "all")
     return next(kind for kind in KINDS if kind == wanted)
@@ -86,14 +97,16 @@ def _kind(query: Query) -> Kind:
 
 def _nothing(kind: Kind, search: str) -> Page:
     empty = QuestionsData(kind=kind, search=search, total=0, page=1, pages=1, questions=[], damaged={})
-    note = _("No task here offers choices, or nothing is measured yet; questions are shown of those that do.")
+    note = _("Nothing is measured yet, or no answer here is right or wrong.")
     return Page(title=_("Questions"), blocks=(Note(note),), data=empty)
 
 
 def _found(view: View, read: Histories, kind: Kind, search: str) -> FoundDocs:
     if not read.found:
-        hint = "`milepost verify RESULTS` names each record"
-        raise ResultsError("the picks of all checkpoints are damaged", hint)
+        raise ResultsError(
+            Phrase("the answers of all checkpoints are damaged"),
+            Phrase("`milepost verify RESULTS` names each damaged record"),
+        )
     among = view.questions.having(view.index.folder, read.found, search) if search.strip() else None
     return find_docs(read.found, kind, among)
 
@@ -108,7 +121,7 @@ def _docs(view: View, wanted: Sequence[tuple[PickHistory, int]]) -> tuple[list[D
     read: dict[tuple[str, int], Question] = {}
     for docs_id, own in of_record.items():
         try:
-            docs = read_questions(view.index.folder, own, loglikelihoods=False)
+            docs = read_questions(view.index.folder, own, answers=False)
         except ResultsError as error:
             damaged[f"docs/{docs_id}"] = error.message
             continue
@@ -123,16 +136,16 @@ def _controls(query: Query, choosable: Sequence[TaskMetrics], kind: Kind, search
     series = tuple(dict.fromkeys(task.series for task in choosable))
     groups = tuple(dict.fromkeys(parent for task in choosable for parent in task.rows[0].parents))
     names = (*groups, *dict.fromkeys(task.label for task in choosable))
-    chosen = {name: query.texts(name)[:1] or ("",) for name in ("series", "task")}
     kinds = tuple(Option(each, words) for each, words in _kinds())
+    all_tasks, all_series = (Option("", _("all tasks")),), (Option("", _("all")),)
     fields = [
         Field("search", _("Search"), "text", chosen=(search,), hint=_("words of the question")),
         Field("kind", _("Kind"), "one", kinds, (kind,)),
-        Field("task", _("Task"), "one", (Option("", _("all tasks")), *_options(names)), chosen["task"]),
+        Field("task", _("Task"), "one", all_tasks + options(names), query.texts("task")[:1]),
     ]
     if len(series) > 1:
-        options = (Option("", _("all")), *_options(series))
-        fields.append(Field("series", _("Series"), "one", options, chosen["series"]))
+        chosen = query.texts("series")[:1]
+        fields.append(Field("series", _("Series"), "one", all_series + options(series), chosen))
     return Controls(tuple(fields), _("Questions to show"))
 
 
@@ -145,38 +158,45 @@ def _kinds() -> Iterator[tuple[str, str]]:
     yield "always-right", _("always right")
 
 
-def _options(names: Sequence[str]) -> tuple[Option, ...]:
-    return tuple(Option(name, printable(name)) for name in names)
-
-
 def _list(docs: Sequence[Doc], query: Query) -> Iterator[Block]:
     if not docs:
         return
     several = len({history.series for history, _question in docs}) > 1
-    names = ("task", "doc", "question", "picks", "margin")
-    table = Table(
-        columns(
-            *(("series",) if several else ()),
-            *names,
-            left=("series", "task", "picks"),
-            wraps=("question",),
-            headings={"task": _("task"), "doc": _("doc"), "question": _("question"), "picks": _("picks")},
+    of_text = {history.text is not None for history, _question in docs}
+    yield Table(
+        (
+            *(columns("series", left=("series",)) if several else ()),
+            *columns("task", "doc", "question", "picks", left=("task", "picks"), wraps=("question",)),
+            Column("margin")
+            if of_text == {False}
+            else Column("value")
+            if of_text == {True}
+            else Column("margin or value"),
         ),
         tuple(_row(*doc, query, several=several) for doc in docs),
     )
-    yield table
-    yield Note(
-        _(
-            "picks: a letter per checkpoint, upper case where it is right; margin: log-likelihood of the "
-            "right choice over the best wrong one at the last checkpoint, in nats"
+    if False in of_text:
+        yield Note(
+            _(
+                "picks: a letter per checkpoint, upper case where it is right; margin: log-likelihood of the "
+                "right choice over the best wrong one at the last checkpoint, in nats"
+            )
         )
-    )
+    if True in of_text:
+        yield Note(
+            _(
+                "{right} a checkpoint whose text is right, {wrong} one whose text is not; value: the doc's "
+                "metric at the last checkpoint, right from 0.5 on",
+                right=RIGHT_TEXT,
+                wrong=WRONG_TEXT,
+            )
+        )
 
 
 def _row(history: PickHistory, doc: Question, query: Query, *, several: bool) -> CellRow:
     place = history.doc_id.tolist().index(doc.doc_id)
     picks = zip(history.pick[:, place].tolist(), history.right[:, place].tolist(), strict=True)
-    letters = "".join(position_name(pick) if right else position_name(pick).lower() for pick, right in picks)
+    letters = "".join(pick_mark(history, pick, right) for pick, right in picks)
     shown = letters if len(letters) <= MOST_CHECKPOINTS else f"…{letters[-MOST_CHECKPOINTS:]}"
     margin = float(history.margin[-1, place])
     return cells(
@@ -226,7 +246,7 @@ def _links(query: Query, page: int, pages: int) -> Iterator[Block]:
 PAGE = PageKind(
     name="questions",
     label="Questions",
-    about="Docs that were learned, forgotten, or always right or wrong, with each checkpoint's pick.",
+    about="Docs that were learned, forgotten, or always right or wrong, with each checkpoint's answer.",
     make=questions,
     data=QuestionsData,
     parameters=(

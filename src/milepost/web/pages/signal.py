@@ -15,22 +15,22 @@ from milepost.report.blocks import (
     Card,
     Controls,
     Details,
-    Field,
     Grid,
     Mood,
     Note,
-    Option,
     Section,
     Sparkline,
     Verdict,
 )
-from milepost.report.formatting import NOT_MEASURED, metric_name, number, plus_minus
+from milepost.report.cards import interval_text
+from milepost.report.formatting import NOT_MEASURED, metric_heading, metric_name, number
 from milepost.report.signal import by_signal, signal_records, signal_report
 from milepost.report.table import grouped
 from milepost.results import Selection
 from milepost.results.signal import rate_tasks
 from milepost.safe_text import printable
 from milepost.types.metrics import Measurement
+from milepost.web.choices import any_of, switch
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
 
@@ -79,17 +79,9 @@ def signal(view: View, query: Query) -> Page:
 def _controls(names: Sequence[str], query: Query, everything: bool) -> Iterator[Block]:
     fields = []
     if len(names) > FEW_TASKS:
-        fields.append(
-            Field(
-                "all",
-                _("Tasks"),
-                "switch",
-                (Option("0", _("groups and lone tasks")), Option("1", _("all"))),
-                ("1" if everything else "0",),
-            )
-        )
-    options = tuple(Option(name, printable(name)) for name in names)
-    fields.append(Field("task", _("Choose tasks"), "several", options, query.texts("task")))
+        words = {"0": _("groups and lone tasks"), "1": _("all")}
+        fields.append(switch("all", _("Tasks"), words, "1" if everything else "0"))
+    fields.append(any_of("task", _("Choose tasks"), names, query.texts("task")))
     yield Controls(tuple(fields), _("What is rated"))
 
 
@@ -117,9 +109,9 @@ def _card(signal: TaskSignal, curve: Sequence[Row]) -> Card:
         facts.append((_("clearest metric"), f"{name} {clearest.rating.gain_sigmas:+.1f} σ"))
     return Card(
         title=printable(signal.task),
-        about=metric_name(metric, signal.main.filter),
+        about=metric_heading(metric, signal.main.filter, last.higher_is_better),
         figure=NOT_MEASURED if last.value is None else number(last.value, metric),
-        beside="" if last.value is None else _interval(last),
+        beside=interval_text(last),
         sparkline=Sparkline(
             _("{task}: {n} checkpoints", task=printable(signal.task), n=len(known)),
             tuple(row.value for row in curve),
@@ -132,12 +124,6 @@ def _card(signal: TaskSignal, curve: Sequence[Row]) -> Card:
         facts=tuple(facts),
         href="/curves?" + urlencode({"series": signal.series, "task": signal.task}),
     )
-
-
-def _interval(row: Row) -> str:
-    """Return the `± 0.0072` of a value with its interval."""
-    assert row.value is not None
-    return plus_minus(row.value, row.ci_low, row.ci_high, row.metric).partition(" ")[2]
 
 
 def _places(curve: Sequence[Row]) -> tuple[float, ...]:

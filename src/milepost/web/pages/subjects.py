@@ -7,12 +7,12 @@ from typing import TypedDict
 
 from milepost.analysis.curves import Curve, curves
 from milepost.language import _
-from milepost.report.blocks import Block, Controls, Field, Note, Option
+from milepost.report.blocks import Block, Controls, Note
 from milepost.report.figures import heat_figure
 from milepost.results import Selection, select_rows
-from milepost.safe_text import printable
 from milepost.types.metrics import Measurement
-from milepost.web.page import NotThere, Page, PageKind, Parameter, View
+from milepost.web.choices import chosen, one_of, switch
+from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
 
 ORDERS = ("last", "gain", "name")
@@ -51,20 +51,19 @@ def subjects(view: View, query: Query) -> Page:
     if not tasks:
         nothing = SubjectsData(series=None, group=None, metric=None, checkpoints=[], steps=[], subjects=[])
         return Page(title=title, blocks=(Note(_("Nothing is measured yet.")),), data=nothing)
-    series = _one(query.text("series"), list(dict.fromkeys(each.series for each in tasks)), "series")
+    every_series = _series(tasks)
+    series = chosen(query.text("series"), every_series, "series", every_series[0])
     own = [each for each in tasks if each.series == series]
     groups = list(dict.fromkeys(parent for each in own for parent in each.parents))
-    group = _one(query.text("group"), ["", *groups], "group", groups[0] if groups else "")
+    group = chosen(query.text("group"), ["", *groups], "group", groups[0] if groups else "")
     inside = [each for each in own if not group or group in each.parents]
     metrics = list(dict.fromkeys(each.metric for each in inside))
-    metric = _one(query.text("metric"), metrics, "metric")
+    metric = chosen(query.text("metric"), metrics, "metric", metrics[0])
     names = list(dict.fromkeys(each.task for each in inside if each.metric == metric))
     rows = select_rows(view.index, Selection(tasks=names, metrics=(metric,), series=(series,), subjects=True))
     found = in_order([each for each in curves(rows) if each.first is not None], order)
     picked = found if shown == "all" or len(found) <= 2 * ENDS else [*found[:ENDS], *found[-ENDS:]]
-    blocks: list[Block] = [
-        _controls(query, _names(every), groups, metrics, (series, group, metric, order, shown))
-    ]
+    blocks: list[Block] = [_controls(_series(every), groups, metrics, (series, group, metric, order, shown))]
     if len(picked) < len(found):
         blocks.append(Note(_("The {n} first and the {n} last of {all} subjects.", n=ENDS, all=len(found))))
     blocks.append(heat_figure(picked, href="curves"))
@@ -111,31 +110,21 @@ def _subject(of: Curve) -> SubjectData:
     )
 
 
-def _one(given: str, there: list[str], name: str, default: str | None = None) -> str:
-    value = given or (there[0] if default is None else default)
-    if value not in there:
-        raise NotThere(f"no {name} {given[:80]}", f"there are: {', '.join(filter(None, there[:12]))}")
-    return value
-
-
-def _names(every: Sequence[Measurement]) -> list[str]:
+def _series(every: Sequence[Measurement]) -> list[str]:
     return list(dict.fromkeys(each.series for each in every))
 
 
 def _controls(
-    query: Query, series: list[str], groups: list[str], metrics: list[str], chosen: tuple[str, ...]
+    every_series: list[str], groups: list[str], metrics: list[str], values: tuple[str, str, str, str, str]
 ) -> Controls:
-    def one(name: str, label: str, values: Sequence[str], value: str) -> Field:
-        return Field(name, label, "one", tuple(Option(each, printable(each)) for each in values), (value,))
-
+    series, group, metric, order, shown = values
     orders = {"last": _("last value"), "gain": _("gain"), "name": _("name")}
-    shown = {"all": _("all"), "ends": _("top and bottom")}
     fields = [
-        *([one("series", _("Series"), series, chosen[0])] if len(series) > 1 else []),
-        *([one("group", _("Group"), groups, chosen[1])] if groups else []),
-        one("metric", _("Metric"), metrics, chosen[2]),
-        Field("sort", _("Sort by"), "switch", tuple(Option(*each) for each in orders.items()), (chosen[3],)),
-        Field("show", _("Show"), "switch", tuple(Option(*each) for each in shown.items()), (chosen[4],)),
+        *([one_of("series", _("Series"), every_series, series)] if len(every_series) > 1 else []),
+        *([one_of("group", _("Group"), groups, group)] if groups else []),
+        one_of("metric", _("Metric"), metrics, metric),
+        switch("sort", _("Sort by"), orders, order),
+        switch("show", _("Show"), {"all": _("all"), "ends": _("top and bottom")}, shown),
     ]
     return Controls(tuple(fields), _("What the map shows"))
 
