@@ -9,7 +9,7 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
-from milepost.run import model_memory
+from milepost.run import evaluation, model_memory
 from tests.run.own_tasks import write_tasks
 
 
@@ -27,6 +27,8 @@ def size_of(checkpoint: Path) -> int:
     [
         ((0.9,), {}, "checkpoint-10 needs about .* and no device here has more than", "more memory"),
         ((0.6, 0.6), {}, "no device here has more than", "--device-map auto"),
+        ((2.0, 0.6), {}, "and one of the GPUs has", "--devices 0 leaves out"),
+        ((2.0, 0.6), {"devices": "1"}, "no device here has more than", "--device-map auto"),
         ((0.4, 0.4), {"device_map": "auto"}, "and the devices here have", "more memory"),
     ],
 )
@@ -42,6 +44,7 @@ def test_a_model_that_no_device_can_hold_is_refused_before_anything_is_written(
 ) -> None:
     size = size_of(tiny_run / "checkpoint-10")
     monkeypatch.setattr(model_memory, "device_memory", lambda _: [int(share * size) for share in shares])
+    monkeypatch.setattr(evaluation, "check_device", lambda _: None)
     with pytest.raises(MilepostError, match=message) as caught:
         milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=tmp_path / "out", **options)
     assert hint in (caught.value.hint or "")

@@ -12,6 +12,7 @@ import errno
 import functools
 import importlib.util
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,7 @@ class Bucket:
                     "retries": {"total_max_attempts": 1},  # s3fs and `_ask` repeat requests
                 },
             )
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it asks every bucket by gRPC
         return fsspec.filesystem("gs", use_listings_cache=False)
 
     def _path(self, key: str) -> str:

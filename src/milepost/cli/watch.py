@@ -63,9 +63,9 @@ AT_PLATEAU = 3
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Evaluate the checkpoints of a training run as they become complete.
 
-    SOURCE is a folder, which need not exist yet, or a Hub address. A checkpoint is read once its files are
-    complete and nobody writes to them any more. A watch that is stopped and started again goes on; several
-    watches on one results folder share the work.
+    SOURCE is a folder, which need not exist yet, a Hub address or a folder in a bucket (s3://, gs://). A
+    checkpoint is read once its files are complete and nobody writes to them any more. A watch that is stopped
+    and started again goes on; several watches on one results folder share the work.
 
     \b
     milepost watch runs/my-500m -t mmlu,boolq,hellaswag --steps 2000:200000:2000 -o results

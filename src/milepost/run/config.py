@@ -87,7 +87,7 @@ class EvalConfig:
         command_default="milepost-results",
         shows_default=True,
         commands=MODELS - {"compare"},
-        help="Results folder, new or of an earlier run.",
+        help="Results folder, new or of an earlier run; may be in a bucket (s3://, gs://).",
         parse=as_path,
         dump=str,
     )

@@ -35,23 +35,41 @@ def check_memory(
     """
     needed, job = max(((_model_bytes(job, preparation), job) for job in jobs), key=lambda pair: pair[0])
     has = device_memory(device)
-    room = sum(has) if config.placement.device_map is not None else max(has, default=0)
+    used = _used(len(has), config)
+    is_spread = config.placement.device_map is not None
+    room = sum(has[number] for number in used) if is_spread else min((has[n] for n in used), default=0)
     if not room or needed <= room:
         return
+    large = [str(number) for number in used if has[number] >= needed]
     shown = {"name": job.checkpoint.name, "needed": format_bytes(needed), "room": format_bytes(room)}
-    if config.placement.device_map is not None:
+    if is_spread:
         message = Phrase("{name} needs about {needed} of memory, and the devices here have {room}", **shown)
+    elif large:
+        raise MilepostError(
+            Phrase("{name} needs about {needed} of memory, and one of the GPUs has {room}", **shown),
+            Phrase("--devices {large} leaves out what is too small", large=",".join(large)),
+        )
     else:
+        shown["room"] = format_bytes(max(has[number] for number in used))
         message = Phrase(
             "{name} needs about {needed} of memory, and no device here has more than {room}", **shown
         )
-    helps = config.placement.device_map is None and needed <= sum(has)
     raise MilepostError(
         message,
         "--device-map auto spreads it over the GPUs of this machine"
-        if helps
+        if not is_spread and needed <= sum(has)
         else "use a machine with more memory, or --dtype bfloat16 where the weights are float32",
     )
+
+
+def _used(n_devices: int, config: EvalConfig) -> Sequence[int]:
+    """Return the places, among the devices of this machine, of those that a run computes on."""
+    placement = config.placement
+    if placement.devices:
+        return placement.devices
+    if placement.device_map is None and (placement.workers is not None or config.device == "cuda"):
+        return range(n_devices)[: placement.n_workers or (n_devices if placement.workers else 1)]
+    return range(n_devices)
 
 
 def device_memory(device: str) -> list[int]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +20,32 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
+from milepost.run.executors import probe, vigil
+from milepost.run.executors.ray_cluster import pool
+from milepost.run.software_versions import versions
+from milepost.store.atomic_files import read_json
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.same_records import assert_same_records
 from tests.run.own_tasks import write_tasks
 
 ray = pytest.importorskip("ray")
+Cluster: Any = pytest.importorskip("ray.cluster_utils").Cluster
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
+
+
+HAS_CLIENT = importlib.util.find_spec("grpc") is not None
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +60,31 @@ def alone(asked: dict[str, Any], tiny_run: Path, tmp_path_factory: pytest.TempPa
     return milepost.evaluate(tiny_run, **asked, output_path=tmp_path_factory.mktemp("alone") / "out").path
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Two nodes with a core each, on the loopback address."""
-    from ray.cluster_utils import Cluster
-
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """Start two nodes with a core each, on the loopback address, and a server of Ray's client."""
     node: dict[str, Any] = {
         "num_cpus": 1,
         "object_store_memory": 100 << 20,
         "memory": 8 << 30,
         "include_dashboard": False,
     }
-    made = Cluster(initialize_head=True, head_node_args=node | {"num_cpus": 0})
+    head = node | {"num_cpus": 0, "ray_client_server_port": free_port() if HAS_CLIENT else None}
+    made = Cluster(initialize_head=True, head_node_args=head)
     made.nodes_of_workers = [made.add_node(**node) for _ in range(2)]
+    made.client_address = f"ray://127.0.0.1:{head['ray_client_server_port']}"
     try:
         yield made
     finally:
         ray.shutdown()
         made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes for the tests that kill neither."""
+    with two_nodes() as made:
+        yield made
 
 
 @pytest.mark.parametrize("send_records", [False, True], ids=["shared folder", "sent to the driver"])
@@ -78,27 +108,126 @@ def test_two_nodes_write_the_records_that_one_process_writes(
     ) >= 1
 
 
+@contextmanager
+def once_some_are_scored(out: Path, do: Callable[[], None]) -> Iterator[None]:
+    """Do something from a thread as soon as three shards are stored."""
+
+    def wait() -> None:
+        while len(score_files(out)) < 3:
+            time.sleep(0.02)
+        do()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    yield
+    waiting.join()
+
+
 def test_a_node_that_is_killed_in_the_middle_costs_the_shard_under_way(
-    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, cluster: Any
+    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     before: dict[Path, tuple[int, int]] = {}
+    with two_nodes() as own:
 
-    def kill_when_some_are_scored() -> None:
-        while len(score_files(out)) < 3:
-            time.sleep(0.02)
-        before.update(score_files(out))
-        cluster.remove_node(cluster.nodes_of_workers[0], allow_graceful=False)
+        def kill_a_node() -> None:
+            before.update(score_files(out))
+            own.remove_node(own.nodes_of_workers[0], allow_graceful=False)
 
-    killer = threading.Thread(target=kill_when_some_are_scored)
-    killer.start()
-    results = milepost.evaluate(
-        tiny_run, **asked, output_path=out, executor="ray", ray_address=cluster.address, workers=2
-    )
-    killer.join()
+        with once_some_are_scored(out, kill_a_node):
+            results = milepost.evaluate(
+                tiny_run, **asked, output_path=out, executor="ray", ray_address=own.address, workers=2
+            )
     assert len(results.scored) == 3, results.failures
     assert before.items() <= score_files(out).items(), "nothing that was stored is scored again"
     assert_same_records(out, alone)
+
+
+def test_a_driver_that_is_killed_and_started_again_goes_on(
+    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, cluster: Any
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    command = [
+        sys.executable, "-m", "milepost", "run", tiny_run, "-t", asked["tasks"], "--include-path",
+        asked["include_path"], "--shard-tokens", "60", "-o", out, "--executor", "ray", "--workers", "2",
+        "--ray-address", cluster.address,
+    ]  # fmt: skip
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as driver:
+        while len(score_files(out)) < 3 and driver.poll() is None:
+            time.sleep(0.02)
+        driver.kill()
+    assert driver.returncode == -signal.SIGKILL, log.read_text()
+    before = score_files(out)
+    results = milepost.evaluate(
+        tiny_run, **asked, output_path=out, executor="ray", ray_address=cluster.address, workers=2
+    )
+    assert len(results.scored) + len(results.reused) == 3, results.failures
+    assert before.items() <= score_files(out).items(), "nothing that was stored is scored again"
+    assert_same_records(out, alone)
+    assert leftovers(out) == []
+
+
+def test_an_actor_that_hangs_is_killed_on_its_node_and_replaced(
+    asked: dict[str, Any],
+    alone: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(pool, "POLL_S", 1.0)
+    monkeypatch.setattr(vigil, "SILENCE_S", 6.0)
+    stopped: list[int] = []
+
+    def stop_an_actor() -> None:
+        pids = {read_json(path)["pid"] for path in (out / "store" / "workers").glob("*.json")}
+        stopped.append(max(pids - {os.getpid()}))
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    with once_some_are_scored(out, stop_an_actor):
+        results = milepost.evaluate(
+            tiny_run, **asked, output_path=out, executor="ray", ray_address=cluster.address, workers=2
+        )
+    assert len(results.scored) == 3, results.failures
+    assert_same_records(out, alone)
+    said = capsys.readouterr().err
+    assert said.count("takes its place") == 1
+    assert re.search(r"it gave no sign of life for \d+ s, and was killed", said)
+    with pytest.raises(ProcessLookupError):
+        os.kill(stopped[0], 0)
+
+
+@pytest.mark.skipif(not HAS_CLIENT, reason="needs ray[client]")
+def test_a_driver_outside_of_the_cluster_reaches_it_by_an_address_of_ray_client(
+    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, cluster: Any
+) -> None:
+    results = milepost.evaluate(
+        tiny_run, **asked, output_path=tmp_path / "out", executor="ray", ray_address=cluster.client_address,
+        workers=2, send_records=True,
+    )  # fmt: skip
+    assert len(results.scored) == 3, results.failures
+    assert_same_records(results.path, alone)
+
+
+def test_another_version_of_ray_or_of_milepost_is_named_before_any_work(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {**asked, "executor": "ray", "ray_address": cluster.address}
+    with monkeypatch.context() as other:
+        other.setattr("ray._private.utils.compute_version_info", lambda: ("1.2.3", "3.9.1"))
+        with pytest.raises(MilepostError, match=r"other versions than this process: .*1\.2\.3") as caught:
+            milepost.evaluate(tiny_run, output_path=tmp_path / "ray", **options)
+        assert (caught.value.exit_code, caught.value.hint) == (
+            2,
+            "install the same Ray and Python on every host",
+        )
+    with monkeypatch.context() as other:
+        other.setattr(probe, "versions", lambda: {**versions(), "milepost": "0.0.1"})
+        with pytest.raises(MilepostError, match=r"has other software: milepost 0\.0\.1 here and"):
+            milepost.evaluate(tiny_run, output_path=tmp_path / "milepost", **options)
+    assert score_files(tmp_path / "ray") == score_files(tmp_path / "milepost") == {}
 
 
 def test_a_ray_of_the_run_alone_says_what_it_opens(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,15 @@ from milepost.errors import MilepostError, ResultsError
 from milepost.run.config import EvalConfig
 from milepost.run.executors.messages import Died, Order
 from milepost.run.executors.schedule import Cause
+from milepost.run.executors.slurm_arrays import executor
 from milepost.run.executors.slurm_arrays.element import ArrayElement
-from milepost.run.executors.slurm_arrays.pool import death
+from milepost.run.executors.slurm_arrays.pool import SlurmPool, death
 from milepost.run.executors.slurm_arrays.script import CLUSTER, cut_of
 from milepost.store import ResultsFolder
+from milepost.store.atomic_files import read_json
 from milepost.types.checkpoints import Checkpoint
 from tests.cli.called import milepost as call
-from tests.faults.records import leftovers
+from tests.faults.records import leftovers, score_files
 from tests.run.executors.same_records import assert_same_records
 from tests.run.own_tasks import write_tasks
 
@@ -46,6 +51,64 @@ def test_an_array_writes_the_records_that_one_process_writes(
     assert_same_records(out, alone)
     assert leftovers(out) == []
     assert not (out / "slurm").exists()
+
+
+@pytest.mark.slow
+def test_a_job_that_is_preempted_is_requeued_and_goes_on_from_its_records(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "alone", steps="10:10").path
+    monkeypatch.setenv(CLUSTER, "local")
+    out = tmp_path / "out"
+    before: dict[Path, tuple[int, int]] = {}
+    logs: list[Path] = []
+    has_ended = threading.Event()
+
+    def preempt() -> None:
+        while len(score_files(out)) < 2 and not has_ended.wait(0.01):
+            pass
+        jobs = {read_json(path)["pid"] for path in (out / "store" / "workers").glob("*.json")}
+        os.kill(max(jobs - {os.getpid()}), signal.SIGUSR2)  # what submitit's jobs get of Slurm
+        before.update(score_files(out))
+        while not logs and not has_ended.wait(0.01):
+            logs.extend(one for one in out.glob("slurm/*/jobs/*_log.out") if "Requeued" in read(one))
+
+    killer = threading.Thread(target=preempt)
+    killer.start()
+    results = milepost.evaluate(
+        tiny_run, **asked, output_path=out, steps="10:10", executor="slurm", workers=1, slurm_gpus=0
+    )
+    has_ended.set()
+    killer.join()
+    assert len(results.scored) == 1, results.failures
+    assert len(logs) == 1
+    assert before.items() <= score_files(out).items(), "nothing that was stored is scored again"
+    assert_same_records(out, alone)
+    assert leftovers(out) == []
+
+
+def read(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CLUSTER, "local")
+    folders: list[Path] = []
+
+    class Noted(SlurmPool):
+        def __init__(self, executor: Any, folder: Path, n_units: int) -> None:
+            folders.append(folder)
+            raise MilepostError("far enough")
+
+    monkeypatch.setattr(executor, "SlurmPool", Noted)
+    monkeypatch.setattr(time, "strftime", lambda *_: "20261127T120000")
+    for process in ("one", "two"):
+        monkeypatch.setattr(executor, "this_process", lambda process=process: process)
+        with pytest.raises(MilepostError, match="far enough"):
+            milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", executor="slurm")
+    assert [folder.name for folder in folders] == ["20261127T120000-one", "20261127T120000-two"]
 
 
 def test_plans_and_logs_are_not_written_through_a_link_out_of_the_results_folder(

@@ -125,11 +125,9 @@ class RayPool:
         self._asked = {question: one for question, one in self._asked.items() if one != worker}
         with contextlib.suppress(ray.exceptions.RayError):  # the node is gone as well
             on_node = NodeAffinitySchedulingStrategy(ray.get(self._nodes[worker], timeout=KILL_S), soft=False)
-            kill: Any = ray.remote(os.kill)
-            done = kill.options(num_cpus=0, scheduling_strategy=on_node).remote(
-                self._joined[worker].pid, signal.SIGKILL
-            )
-            ray.get(done, timeout=KILL_S)
+            kill: Any = ray.remote(_kill)
+            options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": on_node}
+            ray.get(kill.options(**options).remote(self._joined[worker].pid), timeout=KILL_S)
         ray.kill(self._actors[worker])
         self._killed.append((worker, Died(f"it {why}, and was killed")))
 
@@ -151,6 +149,10 @@ class RayPool:
                 format_bytes(self._shape.memory),
                 extra=AT_ONCE,
             )
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
 
 
 def death(error: Exception) -> Died:
