@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """List the checkpoints of each SOURCE: step, format, size, and whether they are complete.
 
-    A SOURCE is a folder of checkpoints, a Hub address (hf://org/name@step-*, hf://org/name/iter_*) or a folder
-    in a bucket (s3://bucket/run, gs://bucket/run).
+    A SOURCE is a folder of checkpoints, a Hub address (hf://org/name@step-*, hf://org/name/iter_*) or a
+    folder in a bucket (s3://bucket/run, gs://bucket/run).
 
     \b
     milepost list runs/my-500m

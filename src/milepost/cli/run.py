@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Score every checkpoint of each SOURCE, then print the table.
 
-    A SOURCE is a folder of checkpoints, a Hub address (hf://org/name@step-*, hf://org/name/iter_*) or a folder
-    in a bucket (s3://bucket/run, gs://bucket/run); several make several curves. What the results folder already
-    has is not computed again.
+    A SOURCE is a folder of checkpoints, a Hub address (hf://org/name@step-*, hf://org/name/iter_*) or a
+    folder in a bucket (s3://bucket/run, gs://bucket/run); several make several curves. What the results
+    folder already has is not computed again.
 
     \b
     milepost run runs/my-500m -t mmlu,arc_easy -f 5 -o results
