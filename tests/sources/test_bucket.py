@@ -9,6 +9,7 @@ import pytest
 
 from milepost.buckets import Bucket, BucketPath, as_path, bucket_of
 from milepost.cache import cache_folder
+from milepost.downloads import Transfer
 from milepost.errors import BucketError, CheckpointError, SourceError
 from milepost.sources import discover, discover_all, fetch, identify, is_fetched, tokenizer_location
 from milepost.sources.bucket import listing
@@ -116,7 +117,16 @@ def test_a_download_goes_on_where_it_was_cut_off(run: str, monkeypatch: pytest.M
     monkeypatch.setattr(Bucket, "read", fails_later)
     with pytest.raises(CheckpointError, match="does not answer"):
         fetch(checkpoint)
+    arrived: list[tuple[int, int | None]] = []
+    count = Transfer.add
+
+    def noted(self: Transfer, n_bytes: int) -> None:
+        count(self, n_bytes)
+        arrived.append((self.n_bytes, self.total_bytes))
+
+    monkeypatch.setattr(Transfer, "add", noted)
     fetch(checkpoint)
+    assert arrived[-1][0] == arrived[-1][1], "all is counted, also what an earlier attempt has"
     assert read == [(0, False), (100_000, False), (200_000, True), (200_000, False), (300_000, False)]
 
 

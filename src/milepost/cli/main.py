@@ -78,7 +78,8 @@ class Commands(click.Group):
 def milepost() -> None:
     """Measure every checkpoint of a language model.
 
-    SOURCE is a local folder or a Hub address such as hf://org/name@step-*; RESULTS is an output folder.
+    SOURCE is a local folder, a Hub address such as hf://org/name@step-*, or a folder of a bucket,
+    s3://bucket/folder or gs://bucket/folder; RESULTS is an output folder, also in a bucket.
     """
 
 

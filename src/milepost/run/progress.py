@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
+from milepost.downloads import downloads
 from milepost.durations import format_duration, time_left
 from milepost.run.signs_of_life import download_line, is_terminal
 from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock
-from milepost.sources.hub.progress import downloads
 from milepost.types.checkpoints import Checkpoint
 
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from milepost.byte_sizes import format_bytes
+from milepost.downloads import Transfer, downloads
 from milepost.durations import format_duration, time_left
 from milepost.language import Phrase, _, translated
-from milepost.sources.hub.progress import Transfer, downloads
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -124,13 +124,12 @@ def is_terminal() -> bool:
 
 def download_line(transfer: Transfer) -> str:
     """Return `hf://org/name@step-1: 120 MB of 990 MB, 12 MB/s, about 72 s left`."""
-    line = _(
-        "downloading {what}: {done} of {total}",
-        what=transfer.what,
-        done=format_bytes(transfer.n_bytes),
-        total=format_bytes(transfer.total_bytes),
-    )
-    rate, left_s = transfer.bytes_per_s, transfer.left_s
-    if rate is None or left_s is None:
-        return line
-    return f"{line}, {format_bytes(rate)}/s, {time_left(left_s)}"
+    done, rate, left_s = format_bytes(transfer.n_bytes), transfer.bytes_per_s, transfer.left_s
+    if transfer.total_bytes is not None:
+        done = _("{done} of {total}", done=done, total=format_bytes(transfer.total_bytes))
+    parts = [
+        _("downloading {what}: {done}", what=transfer.what, done=done),
+        *([] if rate is None else [f"{format_bytes(rate)}/s"]),
+        *([] if left_s is None else [time_left(left_s)]),
+    ]
+    return ", ".join(parts)

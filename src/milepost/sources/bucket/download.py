@@ -17,6 +17,7 @@ from typing import cast
 
 from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_of
 from milepost.cache import FILES_OF_BUCKETS, cache_folder, mark_used, remove_unused
+from milepost.downloads import Transfer, counting
 from milepost.errors import BucketError, CheckpointError
 from milepost.language import Phrase
 from milepost.sources.messages import shown
@@ -46,8 +47,9 @@ def make_local(location: BucketLocation, wanted: Mapping[Path, StoredObject]) ->
     missing = {path: one for path, one in wanted.items() if not is_local(path, one)}
     for path in wanted.keys() - missing.keys():
         mark_used(path)
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting = [pool.submit(_download, bucket, one, path) for path, one in missing.items()]
+    total = sum(one.size for one in missing.values())
+    with counting(shown(location.address), total) as transfer, ThreadPoolExecutor(THREADS) as pool:
+        waiting = [pool.submit(_download, bucket, one, path, transfer) for path, one in missing.items()]
         try:
             for download in waiting:
                 download.result()
@@ -74,11 +76,12 @@ def is_local(path: Path, one: StoredObject) -> bool:
     return path.is_file() and path.stat().st_size == one.size
 
 
-def _download(bucket: Bucket, one: StoredObject, path: Path) -> None:
+def _download(bucket: Bucket, one: StoredObject, path: Path, transfer: Transfer) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     what = shown(f"{bucket.address}/{one.key}")
     part = path.with_name(f".{path.name}.{hashlib.sha256(one.version.encode()).hexdigest()[:16]}.part")
     with part.open("ab") as file:
+        transfer.add(file.tell())  # from an earlier attempt
         while (at := file.tell()) < one.size:
             try:
                 data = bucket.read(one.key, at, min(at + PART_BYTES, one.size))
@@ -91,6 +94,7 @@ def _download(bucket: Bucket, one: StoredObject, path: Path) -> None:
                     Phrase("{what} is shorter than listed; it was overwritten meanwhile", what=what)
                 )
             file.write(data)
+            transfer.add(len(data))
     now = bucket.object_at(one.key)
     if now is None or now.version != one.version:
         part.unlink()

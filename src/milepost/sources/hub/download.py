@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from milepost.downloads import Transfer, counting, counting_bar
 from milepost.environment_urls import hub_endpoint
 from milepost.errors import CheckpointError, MilepostError
 from milepost.language import Phrase
@@ -17,7 +18,6 @@ from milepost.progress_bars import without_progress_bars
 from milepost.sources.hub.bounds import bounded
 from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
-from milepost.sources.hub.progress import Transfer, counting
 from milepost.sources.hub.repair import damaged_files, drop
 from milepost.sources.hub.requests import ask_hub, is_offline
 from milepost.sources.messages import shown
@@ -109,7 +109,7 @@ def _download_one(
                     path,
                     revision=location.commit,
                     local_files_only=is_offline(),
-                    tqdm_class=_counting_bar(transfer),
+                    tqdm_class=counting_bar(transfer),
                 ),
                 what=options.what,
                 error=options.error,
@@ -118,20 +118,6 @@ def _download_one(
         raise options.error(
             f"{options.what}: its commit {location.commit[:12]} is gone from the Hub", None
         ) from refusal
-
-
-def _counting_bar(transfer: Transfer) -> type:
-    """Return a progress bar for huggingface_hub that shows nothing and counts the bytes."""
-    from huggingface_hub.utils import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *_: object, **__: object) -> None:
-            super().__init__(disable=True)
-
-        def update(self, n: float | None = 1) -> None:
-            transfer.add(int(n or 0))
-
-    return Bar
 
 
 def _damage_error(snapshot: Path, damaged: Mapping[str, str], options: Download) -> MilepostError:

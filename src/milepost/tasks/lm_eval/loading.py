@@ -28,6 +28,7 @@ from milepost.errors import MissingDataError, TaskError
 from milepost.language import Phrase
 from milepost.tasks.lm_eval.catalog import Catalog
 from milepost.tasks.lm_eval.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
+from milepost.tasks.lm_eval.data_downloads import counted_downloads
 from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down
 from milepost.tasks.lm_eval.fewshot import accept_fewshot_fields
 from milepost.tasks.lm_eval.function_tags import with_code
@@ -152,7 +153,13 @@ class _Index(dict[str, Entry]):
 def _load(manager: lm_eval.tasks.TaskManager, names: list[str], data: Iterator[str]) -> dict[str, Any]:
     factory = manager._factory
     try:
-        with cache_if_hub_is_down(data), compiled_yaml(), plain_output(), factory.installed():
+        with (
+            cache_if_hub_is_down(data),
+            compiled_yaml(),
+            plain_output(),
+            counted_downloads(),
+            factory.installed(),
+        ):
             loaded: dict[str, Any] = dict(manager.load(names))
     except ValueError as error:
         if "Duplicate task" in str(error):
