@@ -35,20 +35,21 @@ def task(
 ) -> TaskAnswers:
     """Return a task with one metric: the mean of its values, or `stored`."""
     hashes = tuple(docs) if docs is not None else tuple(f"{name}-{i}" for i in range(len(values)))
+    worded, doc_ids = hashes if prompts is None else tuple(prompts), np.arange(len(values))
     value = float(np.mean([v for v in values if v is not None])) if stored is None else stored
     own = measurement(task=name, metric=metric, value=value, n=len(values), parents=parents, **changes)
     return TaskAnswers(
         name=name,
         task_id=name,
-        docs_id=name,
+        docs_id=f"{name}-{hash((hashes, worded))}",
         counted_id=name,
         numerics=numerics,
         version=version,
         num_fewshot=num_fewshot,
         measurements=(own,),
-        doc_hashes=hashes,
-        doc_ids=tuple(range(len(values))),
-        prompt_hashes=hashes if prompts is None else tuple(prompts),
+        hashes=lambda: hashes,
+        prompt_hashes=lambda: worded,
+        doc_ids=doc_ids,
         generation=generation or {},
         values={(metric, "none"): list(values)},
     )
@@ -69,7 +70,7 @@ def perplexity(
 
 def group(name: str, tasks: Sequence[TaskAnswers], *, by_size: bool = True) -> GroupAnswers:
     values: list[Any] = [part.measurements[0].value for part in tasks]
-    sizes = [len(part.doc_hashes) if by_size else 1 for part in tasks]
+    sizes = [part.n_docs if by_size else 1 for part in tasks]
     own = measurement(task=name, value=float(np.average(values, weights=sizes)), kind="group", n=sum(sizes))
     return GroupAnswers(
         name=name,

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
 
+from milepost.analysis.mcnemar_power import smallest_of_shares
 from milepost.analysis.paired import (
     ALPHA,
     Flips,
@@ -21,7 +22,6 @@ from milepost.analysis.paired import (
     mcnemar,
     paired_means,
     proportions_interval,
-    smallest_of_shares,
 )
 
 counts = st.integers(0, 400)
@@ -101,12 +101,12 @@ def test_fewer_than_six_flips_can_show_nothing_and_the_smallest_difference_says_
 
 @pytest.mark.parametrize(("n", "alpha", "shows"), [(5, 0.05, False), (6, 0.05, True), (9, 0.001, False)])
 def test_too_few_docs_could_show_nothing(n: int, alpha: float, shows: bool) -> None:
-    assert math.isfinite(smallest_of_shares(Flips(0, 0), n, alpha)) is shows
+    assert math.isfinite(smallest_of_shares(0, 0, n, alpha)) is shows
 
 
 @pytest.mark.parametrize(("n", "lost", "gained"), [(12, 1, 1), (40, 4, 6), (300, 2, 0), (300, 40, 30)])
 def test_what_mcnemar_could_show_it_shows_in_four_of_five_samples(n: int, lost: int, gained: int) -> None:
-    smallest = smallest_of_shares(Flips(lost, gained), n)
+    smallest = smallest_of_shares(lost, gained, n, ALPHA)
     churn = max(smallest, (lost + gained + 2) / (n + 2))
     drawn = np.random.default_rng(n).multinomial(
         n, [(churn - smallest) / 2, (churn + smallest) / 2, 1 - churn], size=2000

@@ -65,8 +65,13 @@ def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
 
     `Comparison.uncompared` lists what could not be compared; if nothing could, the other lists are empty.
     """
+    return compare_matched(MatchedModels(original, other))
+
+
+def compare_matched(matched: MatchedModels) -> Comparison:
+    """Compare two models as `compare_models` does."""
+    original, other = matched.original, matched.other
     same_tokenizer = not original.tokenizer_ids.isdisjoint(other.tokenizer_ids)
-    matched = MatchedModels(original, other)
     families: dict[str, list[tuple[Measurement, DocPair]]] = {"tasks": [], "subjects": [], "others": []}
     uncompared = list(_only_in_one(original, other))
     shared = {name for name in (*original.tasks, *original.groups) if matched.has(name)}
@@ -94,7 +99,7 @@ def compare_models(original: ModelAnswers, other: ModelAnswers) -> Comparison:
         **{family: tuple(compare_family(pairs)) for family, pairs in families.items()},
         uncompared=tuple(dict.fromkeys(uncompared)),
         same_tokenizer=same_tokenizer,
-        notes=tuple(comparison_notes(original, other, matched, same_tokenizer=same_tokenizer)),
+        notes=tuple(comparison_notes(matched, same_tokenizer=same_tokenizer)),
     )
 
 

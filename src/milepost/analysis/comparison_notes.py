@@ -8,13 +8,12 @@ from typing import Any
 
 from milepost.analysis.matching import CommonDocs, MatchedModels
 from milepost.language import Phrase, joined
-from milepost.types.answers import ModelAnswers, TaskAnswers
+from milepost.types.answers import TaskAnswers
 
 
-def comparison_notes(
-    original: ModelAnswers, other: ModelAnswers, matched: MatchedModels, *, same_tokenizer: bool
-) -> Iterator[str]:
+def comparison_notes(matched: MatchedModels, *, same_tokenizer: bool) -> Iterator[str]:
     """Yield a sentence for each difference between the evaluations of two models."""
+    original, other = matched.original, matched.other
     if not same_tokenizer:
         yield Phrase(
             "the models have different tokenizers: tasks are compared by docs, "
@@ -49,12 +48,14 @@ def _task_differences(original: TaskAnswers, other: TaskAnswers, common: CommonD
             yield Phrase(
                 "texts with {key} {one} against {other}", key=key, one=settings[0], other=settings[1]
             )
-    sizes, n = (len(original.doc_hashes), len(other.doc_hashes)), len(common.original)
+    sizes, n = (original.n_docs, other.n_docs), len(common.original)
     if n and (sizes != (n, n) or original.version != other.version):
         yield Phrase("{n} docs in common of {one} and {other}", n=n, one=sizes[0], other=sizes[1])
+    if original.docs_id == other.docs_id:
+        return
+    prompts, other_prompts = original.prompt_hashes(), other.prompt_hashes()
     n_reworded = sum(
-        original.prompt_hashes[i] != other.prompt_hashes[j]
-        for i, j in zip(common.original, common.other, strict=True)
+        prompts[i] != other_prompts[j] for i, j in zip(common.original, common.other, strict=True)
     )
     if n_reworded:
         yield Phrase("{n} of the {all} docs in common with other prompts", n=n_reworded, all=n)

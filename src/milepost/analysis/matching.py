@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.doc_values import DocValues, identity, read_values
@@ -52,68 +53,99 @@ class Uncompared(NamedTuple):
     reason: str
 
 
-def common_docs(original: Sequence[str], other: Sequence[str]) -> CommonDocs:
-    """Match docs by their hashes; repeated docs are matched in order, the first with the first."""
+def common_docs(original: TaskAnswers, other: TaskAnswers) -> CommonDocs:
+    """Match docs by their hashes; repeated docs are matched in order, the first with the first.
+
+    Answers to the same record of docs are to the same docs in the same order.
+    """
     import numpy as np
 
-    place = {key: i for i, key in enumerate(_numbered(other))}
-    pairs = [(i, place[key]) for i, key in enumerate(_numbered(original)) if key in place]
+    if original.docs_id == other.docs_id and original.n_docs == other.n_docs:
+        every = np.arange(original.n_docs)
+        return CommonDocs(every, every)
+    place = {key: i for i, key in enumerate(_numbered(other.hashes()))}
+    numbered = enumerate(_numbered(original.hashes()))
+    pairs = [(i, place[key]) for i, key in numbered if key in place]
     places = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return CommonDocs(places[:, 0], places[:, 1])
 
 
 class MatchedModels:
-    """Two models with the common docs of each task, which are matched once.
+    """Two models with the common docs of each task; what is asked again is kept.
 
     The tasks of a group are taken as in the group's metric: a task may have been evaluated again since, alone
     and on other docs.
     """
 
     def __init__(self, original: ModelAnswers, other: ModelAnswers) -> None:
-        self._original, self._other = original, other
-        self.docs: dict[str, CommonDocs] = {
-            name: common_docs(task.doc_hashes, other.tasks[name].doc_hashes)
-            for name, task in original.tasks.items()
-            if name in other.tasks
+        self.original, self.other = original, other
+        self._common: dict[tuple[int, int], CommonDocs] = {}
+        self._values: dict[tuple[int, str, str], DocValues | None] = {}
+        self._pairs: dict[tuple[int, int, str, str], DocPair | Uncompared] = {}
+
+    @cached_property
+    def docs(self) -> dict[str, CommonDocs]:
+        """The common docs, by task of both models."""
+        return {
+            name: self.common(task, self.other.tasks[name])
+            for name, task in self.original.tasks.items()
+            if name in self.other.tasks
         }
 
     def has(self, name: str) -> bool:
         """Return whether both models have this task or group."""
-        return name in self.docs or (name in self._original.groups and name in self._other.groups)
+        return name in self.docs or (name in self.original.groups and name in self.other.groups)
 
     def pair(self, measured: Measurement) -> DocPair | Uncompared:
         """Align the docs' values of a metric of the original, or return why that is impossible."""
         if measured.kind == "task":
-            tasks = self._original.tasks[measured.label], self._other.tasks[measured.label]
+            tasks = self.original.tasks[measured.label], self.other.tasks[measured.label]
             return self._of_task(*tasks, measured.metric, measured.filter)
-        return self._of_group(self._original.groups[measured.label], measured)
+        return self._of_group(self.original.groups[measured.label], measured)
 
-    def _common(self, original: TaskAnswers, other: TaskAnswers) -> CommonDocs:
-        label = original.measurements[0].label
-        if original is self._original.tasks.get(label) and other is self._other.tasks.get(label):
-            return self.docs[label]
-        return common_docs(original.doc_hashes, other.doc_hashes)
+    def common(self, original: TaskAnswers, other: TaskAnswers) -> CommonDocs:
+        """Return the common docs of a task of the original and one of the other model."""
+        key = id(original), id(other)
+        if key not in self._common:
+            self._common[key] = common_docs(original, other)
+        return self._common[key]
+
+    def values(self, task: TaskAnswers, metric: str, filter: str) -> DocValues | None:
+        """Return `task_doc_values` of a task of one of the models."""
+        key = id(task), metric, filter
+        if key not in self._values:
+            self._values[key] = task_doc_values(task, metric, filter)
+        return self._values[key]
 
     def _of_task(
+        self, original: TaskAnswers, other: TaskAnswers, metric: str, filter: str
+    ) -> DocPair | Uncompared:
+        key = id(original), id(other), metric, filter
+        if key not in self._pairs:
+            self._pairs[key] = self._aligned(original, other, metric, filter)
+        return self._pairs[key]
+
+    def _aligned(
         self, original: TaskAnswers, other: TaskAnswers, metric: str, filter: str
     ) -> DocPair | Uncompared:
         import numpy as np
 
         name = original.measurements[0].label
         label = _label(name, metric, filter)
-        common = self._common(original, other)
-        count = DocCount(len(common.original), len(original.doc_hashes), len(other.doc_hashes))
+        common = self.common(original, other)
+        count = DocCount(len(common.original), original.n_docs, other.n_docs)
         if not count.common:
             return Uncompared(
                 name,
                 Phrase("no doc in common ({one} and {other} docs)", one=count.original, other=count.other),
             )
-        before, after = (_doc_values(task, metric, filter) for task in (original, other))
-        for values in (before, after):
-            if isinstance(values, str):
-                return Uncompared(label, values)
-        assert isinstance(before, DocValues)
-        assert isinstance(after, DocValues)
+        for task in (original, other):
+            if _stored_value(task, metric, filter) is None:
+                return Uncompared(label, Phrase("one of the models does not have this metric"))
+        before, after = (self.values(task, metric, filter) for task in (original, other))
+        if before is None or after is None:
+            no_mean = Phrase("it is not a mean over these docs, so it has no paired test")
+            return Uncompared(label, no_mean)
         if before.transform is not after.transform:
             return Uncompared(label, Phrase("the two results compute it differently"))
         before, after = before.of(common.original), after.of(common.other)
@@ -131,7 +163,7 @@ class MatchedModels:
         import numpy as np
 
         label = _label(measured.label, measured.metric, measured.filter)
-        others = self._other.groups[measured.label].members
+        others = self.other.groups[measured.label].members
         members = [
             self._of_task(task, others[name], measured.metric, measured.filter)
             for name, task in group.members.items()
@@ -168,13 +200,6 @@ def task_doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | 
     raw = task.values.get((metric, filter))
     stored = _stored_value(task, metric, filter)
     return None if raw is None or stored is None else read_values(raw, stored)
-
-
-def _doc_values(task: TaskAnswers, metric: str, filter: str) -> DocValues | str:
-    if _stored_value(task, metric, filter) is None:
-        return Phrase("one of the models does not have this metric")
-    values = task_doc_values(task, metric, filter)
-    return Phrase("it is not a mean over these docs, so it has no paired test") if values is None else values
 
 
 def _stored_value(task: TaskAnswers, metric: str, filter: str) -> float | None:

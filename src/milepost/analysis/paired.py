@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.doc_values import Transform, identity
 from milepost.analysis.intervals import NO_INTERVAL, Z95, Interval
+from milepost.analysis.mcnemar_power import POWER, smallest_of_shares
 from milepost.analysis.mean_test import (
     Differences,
     differences,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 """Allowed share of false alarms among verdicts where there is no difference."""
-
-POWER = 0.8
-"""Power with which the smallest visible difference is found."""
 
 
 class Flips(NamedTuple):
@@ -119,61 +117,8 @@ def compare_right(
         difference=(changed.gained - changed.lost) / n,
         interval=proportions_interval(changed, n),
         p_value=mcnemar(*changed),
-        smallest=smallest_of_shares(changed, n, alpha),
+        smallest=smallest_of_shares(*changed, n, alpha),
     )
-
-
-def smallest_of_shares(changed: Flips, n: int, alpha: float = ALPHA) -> float:
-    """Return the smallest true difference of two shares that McNemar's exact test finds with power `POWER`.
-
-    The share of docs that change sides is taken as measured (with one doc added on either side, as in the
-    interval), or as large as the difference needs. The power is exact: a sum over the number of docs that
-    change sides and the number of those that are lost (both binomial). Infinite if `n` docs cannot show any
-    difference.
-
-    Args:
-        n: number of docs.
-        alpha: level of the test.
-    """
-    churn = (changed.lost + changed.gained + 2) / (n + 2)
-    if mcnemar_power(1.0, 1.0, n, alpha) < POWER:
-        return math.inf
-    low, high = 0.0, 1.0
-    while high - low > 1e-3 * high:
-        middle = (low + high) / 2
-        if mcnemar_power(middle, max(churn, middle), n, alpha) < POWER:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def mcnemar_power(difference: float, churn: float, n: int, alpha: float = ALPHA) -> float:
-    """Return how often McNemar's exact test finds a true difference of two shares, 0 to 1.
-
-    Args:
-        difference: difference of the shares, positive.
-        churn: share of docs that change sides, at least `difference`.
-        n: number of docs.
-    """
-    import numpy as np
-    from scipy.special import bdtr, bdtrik, gammaln, xlog1py, xlogy
-
-    spread = 8 * math.sqrt(n * churn * (1 - churn)) + 1
-    number = np.arange(max(0, math.floor(n * churn - spread)), min(n, math.ceil(n * churn + spread)) + 1)
-    log_of_number = (
-        gammaln(n + 1)
-        - gammaln(number + 1)
-        - gammaln(n - number + 1)
-        + xlogy(number, churn)
-        + xlog1py(n - number, -churn)
-    )
-    # For each number of docs that change sides: the most lost docs with which the test finds a difference.
-    most = np.floor(bdtrik(alpha / 2, number, 0.5))
-    most = np.where(2 * bdtr(np.maximum(most, 0), number, 0.5) < alpha, most, most - 1)
-    lost = (churn - difference) / (2 * churn)
-    found = np.where(most >= 0, bdtr(np.maximum(most, 0), number, lost), 0.0)
-    return float((np.exp(log_of_number) * found).sum())
 
 
 def _proportions_stderr(changed: Flips, n: int) -> float:

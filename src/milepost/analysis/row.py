@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from milepost.analysis.intervals import Member, group_interval, interval
 from milepost.types.metrics import Asked, Measurement
@@ -62,6 +63,15 @@ def rows(measurements: Iterable[Measurement], among: Iterable[Measurement] | Non
     return [_row(measurement, tasks) for measurement in measured]
 
 
+def finite(measurement: Measurement) -> Measurement:
+    """Return the measurement with None in place of a number that is NaN or infinite."""
+    numbers = measurement.value, measurement.stderr, measurement.chance
+    value, stderr, chance = map(_finite, numbers)
+    if (value, stderr, chance) == numbers:
+        return measurement
+    return dataclasses.replace(measurement, value=value, stderr=stderr, chance=chance)
+
+
 def record(row: Row) -> dict[str, str | int | float | None]:
     """Return the row as the mapping that `show --json` and exports write, with the keys `RECORD_KEYS`.
 
@@ -104,16 +114,22 @@ class _Tasks:
 
     def __init__(self, measurements: Iterable[Measurement]) -> None:
         self._measurements = measurements
-        self._found: dict[_GroupKey, list[Measurement]] | None = None
+
+    @cached_property
+    def _in_groups(self) -> dict[tuple[_GroupKey, str], list[Measurement]]:
+        """The tasks by the group's name, and what a group has in common with them."""
+        found: dict[tuple[_GroupKey, str], list[Measurement]] = {}
+        for measurement in self._measurements:
+            if measurement.kind == "task" and measurement.parents:
+                key = _group_key(measurement)
+                for parent in measurement.parents:
+                    found.setdefault((key, parent), []).append(measurement)
+        return found
 
     def of(self, group: Measurement) -> list[Member]:
         """Return the tasks of a group's metric with their weights; empty if their mean is not its value."""
-        if self._found is None:
-            self._found = {}
-            for measurement in self._measurements:
-                if measurement.kind == "task":
-                    self._found.setdefault(_group_key(measurement), []).append(measurement)
-        tasks = members_of(group, self._found.get(_group_key(group), ()))
+        inside = self._in_groups.get((_group_key(group), group.task), ())
+        tasks = [task for task in inside if _has_its_examples(task, group)]
         values = [_finite(task.value) for task in tasks]
         known = [value for value in values if value is not None]
         if not known or len(known) < len(values) or sum(task.n for task in tasks) != group.n:
@@ -139,8 +155,12 @@ def members_of(group: Measurement, measurements: Iterable[Measurement]) -> list[
         if task.kind == "task"
         and group.task in task.parents
         and _group_key(task) == key
-        and group.num_fewshot in (None, task.num_fewshot)
+        and _has_its_examples(task, group)
     ]
+
+
+def _has_its_examples(task: Measurement, group: Measurement) -> bool:
+    return group.num_fewshot in (None, task.num_fewshot)
 
 
 _GroupKey = tuple[str, str, str, str, Asked]
@@ -148,8 +168,13 @@ _GroupKey = tuple[str, str, str, str, Asked]
 
 def _group_key(measurement: Measurement) -> _GroupKey:
     """Return what a group has in common with its tasks; their numbers of examples may differ."""
-    asked = measurement.asked._replace(num_fewshot=None, edition=0)
+    asked = _but_for_examples(measurement.asked)
     return measurement.series, measurement.checkpoint, measurement.metric, measurement.filter, asked
+
+
+@lru_cache(maxsize=256)
+def _but_for_examples(asked: Asked) -> Asked:
+    return asked._replace(num_fewshot=None, edition=0)
 
 
 def _finite(number: float | None) -> float | None:

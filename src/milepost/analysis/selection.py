@@ -8,7 +8,7 @@ from typing import TypeVar
 from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.errors import ResultsError
 from milepost.language import Phrase
-from milepost.name_matching import close_names, matches
+from milepost.name_matching import close_names, is_pattern, matches
 from milepost.types.metrics import Measurement
 
 Measured = TypeVar("Measured", bound=Measurement)
@@ -75,14 +75,15 @@ def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> 
     if not patterns:
         return list(rows)
     fields = ("task", "label") if field == "task" else (field,)
-    names = list(dict.fromkeys(getattr(row, of) for row in rows for of in fields))
+    names = dict.fromkeys(getattr(row, of) for row in rows for of in fields)
     wanted: set[str] = set()
     for pattern in patterns:
-        found = [name for name in names if matches(name, [pattern])]
+        candidates = names if is_pattern(pattern) else {pattern} & names.keys()
+        found = [name for name in candidates if matches(name, [pattern])]
         if not found:
             raise ResultsError(
                 Phrase("no {field} matches `{pattern}`", field=field, pattern=pattern),
-                _existing_names(pattern, names),
+                _existing_names(pattern, list(names)),
             )
         wanted.update(found)
     return [row for row in rows if any(getattr(row, of) in wanted for of in fields)]

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.analysis import trend
+from milepost.analysis.beta import betainc
 from milepost.analysis.few import rate_few, where
 from milepost.analysis.intervals import Z95
 from milepost.analysis.metric_kinds import FEWEST_CHECKPOINTS
@@ -233,12 +234,10 @@ def _luck(share: float, n: float, floor: float) -> float:
 
     The upper tail of a binomial, also between integers (the regularised incomplete beta function).
     """
-    from scipy.special import betainc
-
     right = share * n
     if right <= 0 or floor >= 1:
         return 1.0
-    return float(betainc(right, n - right + 1, max(0.0, floor)))
+    return betainc(right, n - right + 1, max(0.0, floor))
 
 
 def _without_trend(draft: Rating, *, is_above_chance: bool, differs: bool) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from milepost.analysis.curves import Curve
@@ -23,6 +24,9 @@ from milepost.language import Phrase
 from milepost.types.metrics import Measurement
 
 Measured = TypeVar("Measured", bound=Measurement)
+MOST_KEPT = 256
+"""Curves whose standing is kept: a page asks for that of each of its curves many times."""
+
 Verdict = Literal[
     "improved", "got worse", "no trend", "at chance", "too few checkpoints", "too few docs", "one checkpoint"
 ]
@@ -51,6 +55,7 @@ class Standing:
         return self.verdict == "at chance"
 
 
+@lru_cache(maxsize=MOST_KEPT)
 def standing(curve: Curve) -> Standing | None:
     """Return what a curve shows; None where the metric has no direction, or there is no value."""
     measured = joined(curve.measured)

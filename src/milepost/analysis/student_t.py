@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from statistics import NormalDist
 
+from milepost.analysis.beta import betainc
+
 _NORMAL = NormalDist()
+_NEWTON_STEPS = 4
+"""The start has three digits or more, and each step doubles them."""
 
 
 def t_quantile(df: float, outside: float = 0.05) -> float:
@@ -40,3 +45,19 @@ def t_quantile(df: float, outside: float = 0.05) -> float:
             df + 1
         ) / (df + 2) + 1 / y
     return math.sqrt(df * y)
+
+
+@cache
+def upper_t(df: int, above: float) -> float:
+    """Return the t that a share of the distribution lies above, to about 11 digits.
+
+    Args:
+        df: degrees of freedom, at least 1.
+        above: the share in the upper tail, less than a half.
+    """
+    front = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+    t = t_quantile(df, 2 * above)
+    for _ in range(_NEWTON_STEPS):
+        tail = betainc(df / 2, 0.5, df / (df + t * t)) / 2
+        t += (tail - above) / math.exp(front - (df + 1) / 2 * math.log1p(t * t / df))
+    return t

@@ -26,6 +26,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from milepost.analysis.student_t import upper_t
+
 FEWEST = 6
 """Fewest points of a trend: five points rise one after the other by luck once in sixteen times."""
 
@@ -33,7 +35,7 @@ _PARTS = 8
 _SIGNS_LEVEL = 0.05
 """Level of the test of signs where it is the only one."""
 _SIGNS_LEVEL_BESIDE_SLOPE = 0.032
-_SLOPE_LEVEL = 0.985
+_SLOPE_LEVEL = 0.015
 _UPPER = 1.645
 _FEWEST_FOR_SLOPE = 12
 """Fewest points at which autocorrelation can be separated from a trend."""
@@ -69,8 +71,6 @@ def _signs(n: int) -> npt.NDArray[np.float64]:
 
 
 def _rises_by_slope(series: npt.NDArray[np.float64]) -> bool:
-    from scipy.special import stdtrit
-
     n = len(series)
     if n < _FEWEST_FOR_SLOPE:
         return False
@@ -84,4 +84,4 @@ def _rises_by_slope(series: npt.NDArray[np.float64]) -> bool:
     observed = float((residuals[1:] * residuals[:-1]).sum()) / squares
     r = min(0.99, max(0.0, (observed + 2 / n) / (1 - 4 / n) + _UPPER / math.sqrt(n)))
     error = math.sqrt(squares / (n - 2) / spread * (1 + r) / (1 - r))
-    return slope / error > float(stdtrit(n - 2, _SLOPE_LEVEL))
+    return slope / error > upper_t(n - 2, _SLOPE_LEVEL)

@@ -49,6 +49,8 @@ def command(
     Nothing can be changed through the pages, and nothing is fetched from the internet. Each page has the same
     as JSON at its address with `.json`; docs/web.md describes it.
     """
+    # Pages multiply small matrices, beside a run that needs the cores: before numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from milepost.web.serving import DEFAULT_PORT, Address, serve
 
     def ready(address: Address) -> None:

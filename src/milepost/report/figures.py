@@ -9,6 +9,8 @@ from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.language import _
 from milepost.report.blocks import Chart, Grid, Note
+from milepost.report.charts.heat_cells import has_chance, page_map
+from milepost.report.charts.page_curve import Level, page_curve
 from milepost.report.charts.remarks import drawable, marks
 from milepost.report.formatting import (
     NOT_MEASURED,
@@ -40,8 +42,6 @@ def curve_figures(
         in_tokens: the steps are tokens that were trained on.
         levels: names and values to draw across the chart of a curve: published scores.
     """
-    from milepost.report.charts.page_curve import Level, page_curve
-
     series = list(dict.fromkeys(row.series for row in drawable(rows, log_x=False)))
     figures = []
     for (task, metric, filter_name), own in grouped(
@@ -86,8 +86,6 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
         found: a curve per task, all of one series and metric, in the order to show.
         href: where one task's curve is, as `curves`; its name is added.
     """
-    from milepost.report.charts.heat_map import has_chance, page_map
-
     if not found:
         return Note(_("Nothing is measured yet."))
     first = found[0].rows[0]
@@ -97,7 +95,7 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
     docs = _("n = {docs} docs per subject", docs=reach(counts))
     colour = _("colour: distance from chance") if has_chance(found) else _("colour: {what}", what=what)
     return Chart(
-        page_map(found, names).to_dict(),
+        page_map(found, names),
         _(
             "{n} subjects of {series} at each checkpoint, {what}",
             n=len(found),

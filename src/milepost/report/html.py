@@ -146,6 +146,13 @@ def _spec(chart: Chart) -> dict[str, Any]:
     return {key: value for key, value in chart.spec.items() if key not in ("config", "title", "$schema")}
 
 
+def load_templates() -> None:
+    """Compile all templates, which a process that makes many pages does before the first."""
+    environment = _environment()
+    for name in environment.list_templates(extensions=["j2"]):
+        environment.get_template(name)
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader

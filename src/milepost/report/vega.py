@@ -25,12 +25,12 @@ def vega_script() -> str:
     Raises:
         CalledProcessError: vl-convert cannot make it.
     """
-    vegalite = vegalite_version()
-    kept = cache_folder() / "vega" / f"{version('vl-convert-python')}-{vegalite}.js"
+    kept = cache_folder() / "vega" / f"{version('vl-convert-python')}-altair-{version('altair')}.js"
     try:
         return kept.read_text("utf-8")
     except OSError:
-        made = subprocess.run([sys.executable, "-c", _BUNDLE, vegalite], capture_output=True, check=True)
+        command = [sys.executable, "-c", _BUNDLE, vegalite_version()]
+        made = subprocess.run(command, capture_output=True, check=True)
         write_cache_file(kept, made.stdout)
         return made.stdout.decode()
 

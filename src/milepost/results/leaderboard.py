@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from milepost.analysis import Row, rows
 from milepost.analysis.common_labels import CommonLabels, with_labels
 from milepost.analysis.leaderboard import At, Leaderboard, make_leaderboard
 from milepost.analysis.leaderboard.entries import find_entries
+from milepost.analysis.row import finite
 from milepost.analysis.selection import select
 from milepost.results.baselines import read_baselines
 from milepost.store.doc_records import read_answers
 from milepost.store.index import ResultsIndex
 from milepost.store.task_metrics import EVERY
+from milepost.types.metrics import Measurement
 
 
 def leaderboard_of(
@@ -38,8 +39,8 @@ def leaderboard_of(
     """
     # Choice metrics are most rows; without patterns they stand in no column.
     wanted = EVERY if baselines or metrics or exclude else ()
-    rows_of = {folder: rows(select(index.metrics(wanted))) for folder, index in indexes.items()}
-    runs: dict[tuple[Path, str], list[Row]] = {}
+    rows_of = {folder: list(map(finite, select(index.metrics(wanted)))) for folder, index in indexes.items()}
+    runs: dict[tuple[Path, str], list[Measurement]] = {}
     for folder, own in rows_of.items():
         for row in own:
             runs.setdefault((folder, row.series), []).append(row)

@@ -8,21 +8,10 @@ from typing import Any
 from milepost.store import file_state
 from milepost.store.columns import DocMetricsTable
 from milepost.store.index import ResultsIndex
-from milepost.store.picks import read_picks
+from milepost.store.picked_values import PICKED, PickedValues
 from milepost.store.tables import read_table
 from milepost.store.task_metrics import TaskMetrics
 from milepost.types.histories import TaskDocs
-
-PICKED = {
-    "acc": "right",
-    "acc_norm": "right_norm",
-    "acc_tokens": "right_tokens",
-    "acc_bytes": "right_bytes",
-    "prob_right": "prob_right",
-    "bpb_right": "bpb_right",
-    "margin": "margin",
-}
-"""Metrics that are means over the docs of a column of picks."""
 
 
 class DocHistory:
@@ -35,11 +24,10 @@ class DocHistory:
 
     def __init__(self, index: ResultsIndex, metrics: Collection[str]) -> None:
         self._index = index
-        self._columns = tuple(column for metric, column in PICKED.items() if metric in metrics)
         self._tasks: dict[tuple[str, str], list[TaskMetrics]] = {}
         for task in index.tasks(()):
             self._tasks.setdefault((task.series, task.label), []).append(task)
-        self._picks: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+        self._picks = PickedValues(index.folder, metrics)
 
     def parts(
         self, series: str, task: str, metric: str, filter_name: str, checkpoints: Collection[str]
@@ -70,17 +58,10 @@ class DocHistory:
 
     def _values(self, place: TaskMetrics, task: str, metric: str, filter_name: str) -> Any:
         if metric in PICKED and filter_name == "none":
-            picks = self._picks_of(place).get(task)
+            picks = self._picks.of((place.plan_id, *place.checkpoint.model), task)
             if picks is not None:
                 return picks[PICKED[metric]].astype(float)
         return self._stored(place, task, metric, filter_name)
-
-    def _picks_of(self, place: TaskMetrics) -> dict[str, dict[str, Any]]:
-        file = place.plan_id, *place.checkpoint.model
-        if file not in self._picks:
-            path = self._index.folder.picks_path(*file)
-            self._picks[file] = read_picks(path, self._columns) if file_state.exists(path) else {}
-        return self._picks[file]
 
     def _stored(self, place: TaskMetrics, task: str, metric: str, filter_name: str) -> Any:
         planned = self._index.plan(place.plan_id).by_name.get(task)

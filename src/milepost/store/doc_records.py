@@ -7,16 +7,21 @@ their order of docs, or the version of their task.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.arrow import as_array
 from milepost.errors import ResultsError
 from milepost.language import Phrase
 from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
+from milepost.store.picked_values import PICKED, PickedValues
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics, measurements_of
@@ -24,11 +29,10 @@ from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import numpy as np
+    import numpy.typing as npt
 
 
-DOC_NAMES = ("doc_id", "doc_hash", "prompt_hash")
-"""Columns of a table of docs by which docs are told apart."""
 GENERATES = "generate_until"
 """The output type of tasks whose answers are texts."""
 
@@ -90,6 +94,7 @@ def answers_of_plan(index: ResultsIndex, checkpoint: CheckpointRecord, plan_id: 
 
 def _answers(index: ResultsIndex, current: Sequence[TaskMetrics]) -> ModelAnswers:
     """Return the answers behind the metrics of one checkpoint."""
+    picks = PickedValues(index.folder, {row.metric for own in current for row in own.rows})
     read: dict[tuple[str, str], TaskAnswers] = {}
     """By the name of the docs' values and the numerics: a task and a member of a group may be the same."""
 
@@ -97,7 +102,8 @@ def _answers(index: ResultsIndex, current: Sequence[TaskMetrics]) -> ModelAnswer
         planned = index.plan(of.plan_id).task(task)
         key = planned.counted_id, of.checkpoint.numerics or ""
         if key not in read:
-            read[key] = _task(index.folder, of.checkpoint, index.plan(of.plan_id), planned, measured)
+            picked = picks.of((of.plan_id, *of.checkpoint.model), task)
+            read[key] = _task(index.folder, of.checkpoint, index.plan(of.plan_id), planned, measured, picked)
         return read[key]
 
     tasks, groups = {}, {}
@@ -164,24 +170,71 @@ def _names(checkpoint: CheckpointRecord) -> set[str]:
     return {checkpoint.name, checkpoint.full_name, str(checkpoint.step)}
 
 
+class _Values(Mapping[tuple[str, str], Sequence[Any]]):
+    """The docs' values by metric and filter: those of the picks, and those of a file that is read if need be.
+
+    Args:
+        picked: the values that the picks give.
+        read: reads those of the file.
+    """
+
+    def __init__(
+        self, picked: Mapping[tuple[str, str], Any], read: Callable[[], Mapping[tuple[str, str], Any]]
+    ) -> None:
+        self._picked, self._read = picked, read
+
+    @cached_property
+    def _stored(self) -> Mapping[tuple[str, str], Any]:
+        return self._read()
+
+    def __getitem__(self, key: tuple[str, str]) -> Sequence[Any]:
+        found: Sequence[Any] = self._picked[key] if key in self._picked else self._stored[key]
+        return found
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+def _agreeing(
+    picked: Mapping[str, npt.NDArray[Any]], metrics: Sequence[Measurement]
+) -> dict[tuple[str, str], npt.NDArray[np.float64]]:
+    """Return the picks' values of those metrics that are means over them: a task may define its own `acc`."""
+    found = {}
+    for measured in metrics:
+        column = PICKED.get(measured.metric, "") if measured.filter == "none" else ""
+        if column in picked and measured.value is not None:
+            values = picked[column].astype(float)
+            if math.isclose(values.mean(), measured.value, rel_tol=1e-9, abs_tol=1e-12):
+                found[measured.metric, measured.filter] = values
+    return found
+
+
 def _task(
     results: ResultsFolder,
     checkpoint: CheckpointRecord,
     plan: PlanRecord,
     task: PlannedTask,
     metrics: Sequence[Measurement],
+    picked: Mapping[str, npt.NDArray[Any]] | None,
 ) -> TaskAnswers:
     described = plan.described[task.name]
-    # Prompts are most of a table; only generation has its settings among them.
-    asks_for_texts = described.get("output_type", GENERATES) == GENERATES
-    names = [*DOC_NAMES, *(["arguments"] if asks_for_texts else [])]
-    docs = read_table(results.docs_path(task.docs_id), names)
-    doc_ids = docs["doc_id"].to_pylist()
-    values: dict[tuple[str, str], Any] = {}
-    if any(metric.value is not None for metric in metrics):
+    output_type = described.get("output_type", GENERATES)
+    docs_path = results.docs_path(task.docs_id)
+    if picked is None or len(picked["doc_id"]) != task.n_docs:
+        picked = {"doc_id": as_array(read_table(docs_path, ["doc_id"])["doc_id"])}
+    doc_ids = picked["doc_id"]
+
+    def stored() -> dict[tuple[str, str], Any]:
+        if all(metric.value is None for metric in metrics):
+            return {}
         table = DocMetricsTable(read_table(results.doc_metrics_path(task.counted_id, *checkpoint.model)))
         keys = [(metric, name) for metric in table.metrics for name in table.filters]
-        values = {key: table.values(*key, doc_ids) for key in keys}
+        values = {key: table.values(*key, doc_ids.tolist()) for key in keys}
+        return {key: own for key, own in values.items() if own is not None}
+
     return TaskAnswers(
         name=task.name,
         task_id=task.task_id,
@@ -191,21 +244,27 @@ def _task(
         version=str(described.get("version", "")),
         num_fewshot=described.get("num_fewshot"),
         measurements=tuple(metrics),
-        doc_hashes=tuple(_hashes(docs, described.get("output_type"))),
-        doc_ids=tuple(doc_ids),
-        prompt_hashes=tuple(docs["prompt_hash"].to_pylist()),
-        generation=_generation(json.loads(docs["arguments"][0].as_py())) if asks_for_texts else {},
-        values={key: own for key, own in values.items() if own is not None},
+        doc_ids=doc_ids,
+        hashes=partial(_read_hashes, docs_path, output_type),
+        prompt_hashes=lambda: _read_words(docs_path, "prompt_hash"),
+        generation=_generation(docs_path) if output_type == GENERATES else {},
+        values=_Values(_agreeing(picked, metrics), stored),
     )
 
 
-def _hashes(docs: pa.Table, output_type: str | None) -> list[str]:
-    hashes: list[str] = docs["doc_hash"].to_pylist()
+def _read_hashes(path: Path, output_type: str) -> list[str]:
+    hashes = _read_words(path, "doc_hash")
     if output_type != "loglikelihood_rolling":
         return hashes
-    return [f"{doc}-{text}" for doc, text in zip(hashes, docs["prompt_hash"].to_pylist(), strict=True)]
+    return [f"{doc}-{text}" for doc, text in zip(hashes, _read_words(path, "prompt_hash"), strict=True)]
 
 
-def _generation(arguments: Sequence[Sequence[Any]]) -> Mapping[str, Any]:
+def _read_words(path: Path, column: str) -> list[str]:
+    words: list[str] = read_table(path, [column])[column].to_pylist()
+    return words
+
+
+def _generation(path: Path) -> Mapping[str, Any]:
     """Return the second argument of a request for a text, which all docs of a task have in common."""
+    arguments = json.loads(read_table(path, ["arguments"])["arguments"][0].as_py())
     return next((one[1] for one in arguments if len(one) > 1 and isinstance(one[1], dict)), {})

@@ -229,8 +229,13 @@ class ResultsIndex:
                 mistyped.
         """
         key = tuple(choice_metrics)
+        if () not in self._tasks:
+            self._tasks[()] = [self._task(found, ()) for found in self._current]
         if key not in self._tasks:
-            self._tasks[key] = [self._task(found, key) for found in self._current]
+            self._tasks[key] = [
+                self._task(found, key) if plain.has_more(key) else plain
+                for found, plain in zip(self._current, self._tasks[()], strict=True)
+            ]
         return self._tasks[key]
 
     def tasks_named(self, names: Collection[str]) -> list[TaskMetrics]:

@@ -18,7 +18,7 @@ from milepost.store.index import ResultsIndex
 from milepost.store.picks import read_picks
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics
-from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs, score_files
+from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs, scored_shards
 from milepost.types.histories import PickHistory
 
 COLUMNS = ("pick", "right", "margin")
@@ -161,7 +161,8 @@ class _Scores:
         import numpy as np
 
         self._scores = [
-            np.concatenate([results.read_scores(file)[0] for file in files]) for files in history.scores
+            np.concatenate([results.read_scores(results.score_path(*shard))[0] for shard in shards])
+            for shards in history.scores
         ]
         self._first = _first_requests(results, history.docs_id, max(map(len, self._scores), default=0))
 
@@ -248,7 +249,7 @@ def _read(
                 checkpoints=tuple(place.checkpoint.name for place in places),
                 steps=tuple(place.checkpoint.step for place in places),
                 doc_id=own[0]["doc_id"],
-                scores=tuple(score_files(index, place, task) for place in places),
+                scores=tuple(scored_shards(index, place, task) for place in places),
                 pick=np.stack([picks["pick"] for picks in own]),
                 right=np.stack([picks["right"] for picks in own]),
                 margin=np.stack([picks["margin"] for picks in own]),

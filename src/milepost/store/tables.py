@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from milepost.arrow import as_array, as_column
+from milepost.arrow import as_array
 from milepost.buckets import in_bucket
 from milepost.credentials import redacted
 from milepost.errors import ResultsError
@@ -108,10 +108,10 @@ def read_rows(path: Path, key: str, wanted: Collection[int], columns: Sequence[s
             for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=[key, *columns]):
                 if not there[first:].any():
                     break
-                mask = there[first : first + len(batch)]
+                # Not batch.filter, which imports pyarrow.compute for longer than reading the file takes.
+                for place in np.flatnonzero(there[first : first + len(batch)]).tolist():
+                    found |= {row[key]: row for row in batch.slice(place, 1).to_pylist()}
                 first += len(batch)
-                if mask.any():
-                    found |= {row[key]: row for row in batch.filter(as_column(mask)).to_pylist()}
     return found
 
 

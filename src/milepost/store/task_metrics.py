@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from milepost.language import joined
 from milepost.name_matching import matches
@@ -22,7 +22,7 @@ RAISED_BY_A_HABIT = frozenset({"acc", "acc_norm", "acc_tokens", "acc_bytes"})
 """Metrics that a model can raise by a favourite answer alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskMetrics:
     """The current metrics of one task or group at one checkpoint."""
 
@@ -53,6 +53,24 @@ class TaskMetrics:
     def picks(self) -> PickCounts | None:
         """Return what was picked; None unless `has_picks`. Raises: ResultsError if it is damaged."""
         return None if self.choices is None else self.choices.counts(self.task)
+
+    @cached_property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """The rows as single values."""
+        return tuple(row.measurement(self.checkpoint, self.asked, self.variant) for row in self.rows)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of all of its metrics, also of those that were not asked for."""
+        others = () if self.choices is None else self.choices.figures.get(self.task, ())
+        return tuple(dict.fromkeys((*(row.metric for row in self.rows), *others)))
+
+    def has_more(self, choice_metrics: tuple[str, ...]) -> bool:
+        """Return whether the task has any of the choice metrics of these names and patterns."""
+        if self.choices is None or self.task not in self.choices.figures:
+            return False
+        wanted = _wanted(tuple(self.choices.higher_is_better), choice_metrics)
+        return not wanted.isdisjoint(self.choices.figures[self.task])
 
     @property
     def series(self) -> str:
@@ -113,7 +131,7 @@ def _with_bands(rows: tuple[MetricRow, ...], choices: ChoiceMetrics) -> tuple[Me
 
 def measurements_of(tasks: Sequence[TaskMetrics]) -> list[Measurement]:
     """Return the metrics of tasks as single values."""
-    return [row.measurement(task.checkpoint, task.asked, task.variant) for task in tasks for row in task.rows]
+    return [measured for task in tasks for measured in task.measurements]
 
 
 def picks_of(tasks: Sequence[TaskMetrics]) -> list[Picks]:

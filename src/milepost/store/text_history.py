@@ -17,7 +17,7 @@ from milepost.language import Phrase
 from milepost.store import file_state
 from milepost.store.columns import DocMetricsTable, columns_of
 from milepost.store.tables import read_rows, read_table
-from milepost.types.histories import PickHistory, TextMetric
+from milepost.types.histories import PickHistory, ScoredShard, TextMetric
 
 if TYPE_CHECKING:
     from milepost.store.folder import ResultsFolder
@@ -44,10 +44,10 @@ class WrittenDoc:
     """[S] of each request, in nats; NaN where a text was to be written."""
 
 
-def score_files(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[Path, ...]:
-    """Return the files with a checkpoint's scores of a task, in the order of its requests."""
-    shards = index.plan(place.plan_id).task(task).shards
-    return tuple(index.folder.score_path(*place.checkpoint.model, shard.shard_id) for shard in shards)
+def scored_shards(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[ScoredShard, ...]:
+    """Return what has a checkpoint's scores of a task, in the order of its requests."""
+    model = place.checkpoint.model
+    return tuple(ScoredShard(*model, shard.shard_id) for shard in index.plan(place.plan_id).task(task).shards)
 
 
 def read_text_history(
@@ -120,7 +120,7 @@ def _history(
         pick=np.full(value.shape, NO_PICK, dtype=np.int16),
         right=value >= HALF,
         margin=value,
-        scores=tuple(score_files(index, place, place.task) for place in kept),
+        scores=tuple(scored_shards(index, place, place.task) for place in kept),
         text=headline._replace(files=tuple(files)),
     )
 
@@ -152,7 +152,7 @@ def read_written_docs(
     if answers:
         answered = [_answers(file, history.text.filter, docs) for file in history.text.files]
         places = _places(results, history.docs_id, docs)
-        written = [_scored(results, files, places) for files in history.scores]
+        written = [_scored(results, shards, places) for shards in history.scores]
     return {
         doc: WrittenDoc(
             requests=tuple(
@@ -215,9 +215,12 @@ class _Scored:
     loglikelihoods: tuple[float, ...]
 
 
-def _scored(results: ResultsFolder, files: Sequence[Path], places: dict[int, slice]) -> dict[int, _Scored]:
+def _scored(
+    results: ResultsFolder, shards: Sequence[ScoredShard], places: dict[int, slice]
+) -> dict[int, _Scored]:
     import numpy as np
 
+    files = [results.score_path(*shard) for shard in shards]
     logs = np.concatenate([results.read_scores(file)[0] for file in files])
     texts = [text for file in files for text in results.read_generated(file)]
     return {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milepost.types.metrics import Measurement
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,18 +29,22 @@ class TaskAnswers:
     num_fewshot: int | None
     measurements: tuple[Measurement, ...]
     """The task's metrics, in the order in which it lists them."""
-    doc_hashes: tuple[str, ...]
-    """[D] hashes in the order of the split; for texts with the hash of the text, because several windows can
-    share a doc."""
-    doc_ids: tuple[int, ...]
-    """[D] positions in the split."""
-    prompt_hashes: tuple[str, ...]
-    """[D] lm_eval's hash of each doc's prompt."""
+    doc_ids: npt.NDArray[np.int64]
+    """[D] positions in the split, in its order."""
+    hashes: Callable[[], Sequence[str]]
+    """Reads [D] what tells the docs apart, as few comparisons need it: lm_eval's hashes; for texts with the
+    hash of the text, because several windows can share a doc."""
+    prompt_hashes: Callable[[], Sequence[str]]
+    """Reads [D] lm_eval's hash of each doc's prompt."""
     generation: Mapping[str, Any]
     """Generation settings (`generation_kwargs`); empty without generation."""
     values: Mapping[tuple[str, str], Sequence[Any]]
     """(metric, filter) to [D] values, as `columns.DocMetrics` gives them; empty if the model gave no
     numbers."""
+
+    @property
+    def n_docs(self) -> int:
+        return len(self.doc_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

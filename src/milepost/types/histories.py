@@ -21,6 +21,14 @@ class TaskDocs(NamedTuple):
     """Weight of each doc in its group; 1 for a task alone."""
 
 
+class ScoredShard(NamedTuple):
+    """A shard as one model scored it."""
+
+    model_id: str
+    numerics: str
+    shard_id: str
+
+
 class TextMetric(NamedTuple):
     """The metric by which texts that a model wrote count as right."""
 
@@ -52,7 +60,7 @@ class PickHistory:
     margin: npt.NDArray[np.float32]
     """[S, D] log-likelihood of the best right choice minus the best wrong one, nats; of a text the value of
     its metric."""
-    scores: tuple[tuple[Path, ...], ...] = ()
-    """[S] files with the log-likelihoods of all requests, in order."""
+    scores: tuple[tuple[ScoredShard, ...], ...] = ()
+    """[S] what has the log-likelihoods of all requests, in order."""
     text: TextMetric | None = None
     """None where the task offers choices."""

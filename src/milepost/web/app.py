@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +21,7 @@ from starlette.routing import Route
 
 from milepost.errors import MilepostError, ResultsError
 from milepost.language import Phrase, best_match, language, speaking
-from milepost.report.html import STATIC
+from milepost.report.html import STATIC, load_templates
 from milepost.report.json_text import json_text
 from milepost.report.vega import vega_script
 from milepost.web.bodies import Body
@@ -73,6 +72,9 @@ class Dashboard:
 
     def __init__(self, results: Sequence[Path], baselines: Path | None) -> None:
         self._folders = LiveFolders(results, baselines)
+        # What every page needs is ready before the first is asked for.
+        self._folders.now().view.index.metrics(())
+        load_templates()
         self._pages: Kept[Page] = Kept(MOST_PAGES)
         self._bodies: Kept[Body] = Kept(MOST_BYTES, lambda body: len(body.content))
         self._limit: CapacityLimiter | None = None
@@ -110,7 +112,7 @@ class Dashboard:
         if form is None:
             form = "json" if "application/json" in request.headers.get("accept", "") else "html"
         wanted = wanted_language(request)
-        body = await self._in_thread(lambda: self._made(kind, form, query, wanted))
+        body = await self._in_thread(lambda: self.made(kind, form, query, wanted))
         response = body.response(request.headers)
         if form == "html" and not self._is_prepared:
             self._is_prepared = True
@@ -118,14 +120,18 @@ class Dashboard:
         return response
 
     def _prepare(self) -> None:
-        """Read what later pages need, once a reader is there: the picks, the texts of docs, the charts."""
-        import_module("milepost.report.charts.curves")
+        """Read what later pages need, once a reader is there: the picks and the texts of docs."""
         with suppress(ResultsError):
             view = self._folders.now().view
             found = view.questions.histories(view.index).found
             view.questions.prepare(view.index.folder, found)
 
-    def _made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:
+    def made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:
+        """Return a page, made now unless it is kept.
+
+        Args:
+            wanted: the language, or languages, that the reader wants.
+        """
         with speaking(wanted):
             moment = self._folders.now()
             asked = kind.name, language(), query.key

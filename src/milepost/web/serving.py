@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +25,8 @@ from milepost.web.safety import is_loopback, new_token, rules_for
 DEFAULT_PORT = 8730
 SECONDS_TO_END = 2
 """After Ctrl-C, for answers that are being sent."""
+COLLECTED_AFTER = (100_000, 20, 20)
+"""Thresholds of the garbage collector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def serve(
         KeyboardInterrupt: it was ended by Ctrl-C.
     """
     token = None if is_loopback(host) else new_token()
-    app = make_app(*results, rules=rules_for(host, token), baselines=baselines)
+    with _few_collections():
+        app = make_app(*results, rules=rules_for(host, token), baselines=baselines)
     with closing(_listen(host, port)) as listening:
         config = uvicorn.Config(
             app,
@@ -77,12 +83,29 @@ def serve(
             timeout_graceful_shutdown=SECONDS_TO_END,
         )
         ready(Address(host, listening.getsockname()[1], token))
+        # A tenth of a second that the Compare page needs; most first readers look at another page.
+        threading.Thread(target=import_module, args=("scipy.special",), daemon=True).start()
         server = _Server(config, app.state.end)
         server.run(sockets=[listening])
         if server.interrupted:
             # Uvicorn hands the signal on to whoever listened before it. Where that is nobody, because a shell
             # that starts a program in the background has it ignore Ctrl-C, the end is told here.
             raise KeyboardInterrupt
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector look seldom, and never at what is made inside, which stays with the server.
+
+    A page makes tens of thousands of rows, and looking at all records for each thousand takes longer.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(*COLLECTED_AFTER)
+        gc.enable()
 
 
 class _Server(uvicorn.Server):

@@ -73,7 +73,7 @@ def test_every_marker_stands_in_the_row_of_its_task(n_tasks: int, n_texts: int, 
     made = study(n_tasks=n_tasks, n_texts=n_texts, n_variants=n_variants)
     chart = comparison_chart(made)
     assert chart is not None
-    svg = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=vegalite_version())
+    svg = vl_convert.vegalite_to_svg(chart, vl_version=vegalite_version())
     rows, drawn = rows_of(svg), markers(svg)
     assert len(drawn) == (n_tasks + n_texts) * n_variants
     assert len(rows) == n_tasks + n_texts
@@ -94,7 +94,7 @@ def test_every_marker_stands_in_the_row_of_its_task(n_tasks: int, n_texts: int, 
 def test_perplexities_stand_on_a_log_axis_of_ratios() -> None:
     chart = comparison_chart(study(n_tasks=1, n_texts=2, n_variants=2))
     assert chart is not None
-    _, texts = chart.to_dict()["vconcat"]
+    _, texts = chart["vconcat"]
     marks = texts["layer"][2]
     assert marks["encoding"]["x"]["scale"]["type"] == "log"
     assert all(row["low"] < row["difference"] < row["high"] for row in marks["data"]["values"])
@@ -103,7 +103,7 @@ def test_perplexities_stand_on_a_log_axis_of_ratios() -> None:
 def test_a_chart_of_many_variants_fits_a_page() -> None:
     chart = comparison_chart(study(n_tasks=3, n_texts=2, n_variants=3))
     assert chart is not None
-    svg = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=vegalite_version())
+    svg = vl_convert.vegalite_to_svg(chart, vl_version=vegalite_version())
     assert float(re.search(r'<svg[^>]* width="([\d.]+)"', svg).group(1)) <= 1280
 
 
@@ -126,7 +126,7 @@ def test_scores_in_percent_and_f1_stand_in_the_panel_of_points() -> None:
     assert made is not None
     chart = comparison_chart(made)
     assert chart is not None
-    (panel,) = chart.to_dict()["vconcat"]
+    (panel,) = chart["vconcat"]
     drawn = {row["task"]: row["difference"] for row in panel["layer"][2]["data"]["values"]}
     assert drawn == pytest.approx({"squadv2 exact": 100 / 30, "squadv2 f1": 100 / 30})
     assert list(made.variants[0].comparison.by_name) == ["squadv2", "squadv2 f1"]

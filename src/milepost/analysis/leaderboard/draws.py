@@ -2,12 +2,15 @@
 
 All models get the same draw of a task, matched by lm_eval's hash of the doc, so that a doc that is hard for
 all models changes all of them. A published metric has no docs and does not change.
+
+Shapes: B draws, N different docs of a task over all models, D docs of one model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from milepost.analysis.doc_values import DocValues
@@ -21,49 +24,64 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Scores = npt.NDArray[np.float64]
+    Numbers = npt.NDArray[np.int64]
 
 
-DRAWN_TOGETHER = 2_000_000
-"""Docs that are drawn at the same time, all draws together."""
+DRAWN_TOGETHER = 65_536
+"""Docs that are drawn at the same time, all draws together: as many as stay in a core's cache."""
+EXACT = 2**24
+"""Sums of whole numbers up to this size are exact in float32, in any order."""
+
+_Leaf = tuple[int, str, str]
+"""Id of the answers of a model to a task, metric and filter."""
 
 
 def draw_scores(
     answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn], *, n_draws: int, seed: int
 ) -> dict[tuple[int, BoardColumn], Scores]:
-    """Return [n_draws] values of each model (by number) and column whose metric is a mean over docs.
+    """Return [B] values of each model (by number) and column whose metric is a mean over docs.
 
     All are NaN with too few docs: fewer than `FEWEST_DOCS`, or a task of a single doc, which is the same in
     every draw.
     """
     import numpy as np
 
-    hashes = _docs_of_tasks(answers, columns)
+    leaves = _draw_leaves(answers, columns, n_draws, seed)
     drawn: dict[tuple[int, BoardColumn], Scores] = {}
-    leaves: dict[_Leaf, Scores | None] = {}
-    for task, places in hashes.items():
-        counts = _draw(len(places), n_draws, seed)
-        for number, model in enumerate(answers):
-            known: dict[tuple[int, str, str], Scores | None] = {}
-            for column in columns:
-                own = _tasks_of(model, column).get(task)
-                if own is None:
-                    continue
-                # A task stands in several groups, often with the same answers.
-                key = id(own), column.metric, column.filter
-                if key not in known:
-                    values = task_doc_values(own, column.metric, column.filter)
-                    known[key] = None if values is None else _drawn(values, own, places, counts)
-                leaves[number, column, task] = known[key]
     for number, model in enumerate(answers):
         for column in columns:
-            scores = _of_column(model, column, number, leaves)
+            scores = _of_column(model, column, leaves)
             if scores is not None:
                 drawn[number, column] = np.full(n_draws, np.nan) if _too_few(model, column) else scores
     return drawn
 
 
-_Leaf = tuple[int, BoardColumn, str]
-"""Number of a model, column, and a task behind the column."""
+def _draw_leaves(
+    answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn], n_draws: int, seed: int
+) -> dict[_Leaf, Scores | None]:
+    """Return [B] values of all answers behind the columns; None for a metric that is no mean over docs."""
+    tasks: dict[str, dict[_Leaf, TaskAnswers]] = {}
+    for model in answers:
+        for column in columns:
+            for name, own in _tasks_of(model, column).items():
+                # A task stands in several groups, often with the same answers.
+                tasks.setdefault(name, {})[id(own), column.metric, column.filter] = own
+    # What is drawn depends on the number of docs alone, so tasks of one size share it.
+    of_size: dict[int, dict[_Leaf, _DocSums | None]] = {}
+    for of_task in tasks.values():
+        size, numbers = _numbered(of_task.values())
+        for leaf, own in of_task.items():
+            values = task_doc_values(own, *leaf[1:])
+            sums = None if values is None else _DocSums.of(values, numbers[own.docs_id], size)
+            of_size.setdefault(size, {})[leaf] = sums
+    leaves: dict[_Leaf, Scores | None] = {}
+    for of_leaf in of_size.values():
+        known = {leaf: sums for leaf, sums in of_leaf.items() if sums is not None}
+        added = [column for sums in known.values() for column in (sums.total, sums.weight)]
+        drawn = iter(_draw_sums(added, n_draws, seed))
+        leaves |= dict.fromkeys(of_leaf)
+        leaves |= {leaf: sums.scores(next(drawn), next(drawn)) for leaf, sums in known.items()}
+    return leaves
 
 
 def _tasks_of(model: ModelAnswers, column: BoardColumn) -> dict[str, TaskAnswers]:
@@ -74,77 +92,111 @@ def _tasks_of(model: ModelAnswers, column: BoardColumn) -> dict[str, TaskAnswers
 
 
 def _too_few(model: ModelAnswers, column: BoardColumn) -> bool:
-    docs = [len(task.doc_hashes) for task in _tasks_of(model, column).values()]
+    docs = [task.n_docs for task in _tasks_of(model, column).values()]
     return sum(docs) < FEWEST_DOCS or min(docs) < 2
 
 
-def _docs_of_tasks(
-    answers: Sequence[ModelAnswers], columns: Sequence[BoardColumn]
-) -> dict[str, dict[str, int]]:
-    """Return for each task a number for each doc hash, over all models."""
-    numbers: dict[str, dict[str, int]] = {}
-    for model in answers:
-        for column in columns:
-            for name, task in _tasks_of(model, column).items():
-                of_task = numbers.setdefault(name, {})
-                for doc in task.doc_hashes:
-                    of_task.setdefault(doc, len(of_task))
-    return numbers
+def _numbered(tasks: Iterable[TaskAnswers]) -> tuple[int, dict[str, Numbers]]:
+    """Return numbers for the docs of a task over all models, by their hashes.
 
-
-def _draw(n: int, n_draws: int, seed: int) -> npt.NDArray[np.float32]:
-    """Return [n_draws, n] how often each doc is drawn."""
+    Returns:
+        The number of different docs, and by `docs_id` [D] the number of each doc.
+    """
     import numpy as np
 
+    places: dict[str, int] = {}
+    numbers: dict[str, Numbers] = {}
+    for task in tasks:
+        if task.docs_id not in numbers:
+            numbers[task.docs_id] = np.array([places.setdefault(doc, len(places)) for doc in task.hashes()])
+    return len(places), numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _DocSums:
+    """A model's metric of a task as a quotient of sums over docs."""
+
+    values: DocValues
+    """Of the docs that count."""
+    total: Scores
+    """[N] value times weight of each doc; 0 for docs that do not count, or that the model lacks."""
+    weight: Scores
+    """[N] weights."""
+
+    @classmethod
+    def of(cls, values: DocValues, numbers: Numbers, size: int) -> _DocSums:
+        import numpy as np
+
+        counting = np.flatnonzero(~np.isnan(values.values))
+        values, numbers = values.of(counting), numbers[counting]
+        # A doc may stand twice in a task.
+        total, weight = np.zeros(size), np.zeros(size)
+        np.add.at(total, numbers, values.values * values.weights)
+        np.add.at(weight, numbers, values.weights)
+        return cls(values, total, weight)
+
+    def scores(self, total: Scores, weight: Scores) -> Scores:
+        """Return [B] the metric from its sums in each draw; NaN in a draw without any doc that counts."""
+        import numpy as np
+
+        scored, weights = self.values.values, self.values.weights
+        known = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+        n = len(weights)
+        if n > 1:  # draws from n docs vary less than n new docs
+            mean = np.average(scored, weights=weights)
+            known = np.clip(mean + (known - mean) * math.sqrt(n / (n - 1)), scored.min(), scored.max())
+        scores: Scores = self.values.transform(known)
+        return scores
+
+
+def _draw_sums(columns: Sequence[Scores], n_draws: int, seed: int) -> list[Scores]:
+    """Return [B] the sums of each column [N] over the docs of each draw."""
+    import numpy as np
+
+    found = [np.full(n_draws, column.sum()) for column in columns]
+    size = len(columns[0]) if columns else 0
+    # As many docs are drawn as there are: the sum of equal values is always the same.
+    varying = [place for place, column in enumerate(columns) if np.ptp(column) > 0]
+    exact = [place for place in varying if _is_exact(columns[place])]
+    others = [place for place in varying if place not in exact]
+    rights = np.stack([columns[place] for place in exact], axis=1, dtype=np.float32) if exact else None
+    values = np.stack([columns[place] for place in others], axis=1) if others else None
     random = np.random.default_rng(seed)
-    counts = np.empty((n_draws, n), np.float32)
-    together = max(1, DRAWN_TOGETHER // n)
-    # Counting what was drawn takes a fifth of the time of `multinomial`.
-    for first in range(0, n_draws, together):
-        part = counts[first : first + together]
-        draws = random.integers(n, size=part.shape) + np.arange(len(part))[:, None] * n
-        part[:] = np.bincount(draws.ravel(), minlength=part.size).reshape(part.shape)
-    return counts
+    together = max(1, DRAWN_TOGETHER // max(1, size))
+    for first in range(0, n_draws if varying else 0, together):
+        last = min(first + together, n_draws)
+        # Counting what was drawn takes a fifth of the time of `multinomial`.
+        draws = random.integers(size, size=(last - first, size))
+        draws += np.arange(last - first)[:, None] * size
+        counts = np.bincount(draws.ravel(), minlength=draws.size).reshape(draws.shape)
+        if rights is not None:
+            for place, sums in zip(exact, (counts.astype(np.float32) @ rights).T, strict=True):
+                found[place][first:last] = sums
+        if values is not None:
+            for place, sums in zip(others, (counts.astype(np.float64) @ values).T, strict=True):
+                found[place][first:last] = sums
+    return found
 
 
-def _drawn(
-    values: DocValues, task: TaskAnswers, places: dict[str, int], counts: npt.NDArray[np.float32]
-) -> Scores:
+def _is_exact(column: Scores) -> bool:
+    """Return whether sums of the values are exact in float32: whole numbers, such as 1 for right docs."""
     import numpy as np
 
-    counting = ~np.isnan(values.values)
-    numbers = np.array([places[doc] for doc in task.doc_hashes])[counting]
-    weights = values.weights[counting]
-    picked = counts[:, numbers].astype(np.float64)
-    total, weight = picked @ (values.values[counting] * weights), picked @ weights
-    # A draw without any doc of a small task has no value.
-    known = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
-    n = len(weights)
-    if n > 1:  # draws from n docs vary less than n new docs
-        scored = values.values[counting]
-        mean = np.average(scored, weights=weights)
-        known = np.clip(mean + (known - mean) * math.sqrt(n / (n - 1)), scored.min(), scored.max())
-    scores: Scores = values.transform(known)
-    return scores
+    return bool((column == np.rint(column)).all() and np.abs(column).max() * len(column) < EXACT)
 
 
-def _of_column(
-    model: ModelAnswers,
-    column: BoardColumn,
-    number: int,
-    leaves: dict[_Leaf, Scores | None],
-) -> Scores | None:
+def _of_column(model: ModelAnswers, column: BoardColumn, leaves: dict[_Leaf, Scores | None]) -> Scores | None:
     """Return the draws of a task, or for a group the mean over its tasks, weighted as lm_eval weighs them."""
     import numpy as np
 
     tasks = _tasks_of(model, column)
-    parts = [leaves.get((number, column, name)) for name in tasks]
+    parts = [leaves.get((id(task), column.metric, column.filter)) for task in tasks.values()]
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return None
     if column.task not in model.groups:
         return known[0]
     by_size = model.groups[column.task].weighs_by_size(column.metric)
-    weights = [len(task.doc_hashes) if by_size else 1 for task in tasks.values()]
+    weights = [task.n_docs if by_size else 1 for task in tasks.values()]
     mean: Scores = np.average(np.stack(known), axis=0, weights=weights)
     return mean

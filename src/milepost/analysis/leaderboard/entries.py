@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from milepost.analysis.metric_kinds import value_range
-from milepost.analysis.row import Row
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
 from milepost.folder_names import short_names
 from milepost.language import Phrase
 from milepost.name_matching import close_or_first, matches
 from milepost.types.checkpoints import step_order
+from milepost.types.metrics import Measurement
 
 At = Literal["best", "last"] | int
 """The checkpoint of a run: its best, its last, or the one at a step."""
@@ -45,7 +45,7 @@ class Entry:
     series: str
     checkpoint: str
     step: int | None
-    rows: dict[BoardColumn, Row]
+    rows: dict[BoardColumn, Measurement]
     """The rows with a value."""
 
 
@@ -71,7 +71,7 @@ class Entrants:
 
 
 def find_entries(
-    rows_of: Mapping[Path, Sequence[Row]],
+    rows_of: Mapping[Path, Sequence[Measurement]],
     *,
     tasks: Sequence[str] = (),
     metrics: Sequence[str] = (),
@@ -123,7 +123,7 @@ def find_entries(
 
 
 def _chosen_columns(
-    every: Sequence[Row],
+    every: Sequence[Measurement],
     known: Sequence[BoardColumn],
     tasks: Sequence[str],
     metrics: Sequence[str],
@@ -151,10 +151,10 @@ def _chosen_columns(
 
 
 def _entry(
-    folder: Path, name: str, rows: Sequence[Row], columns: Sequence[BoardColumn], at: At
+    folder: Path, name: str, rows: Sequence[Measurement], columns: Sequence[BoardColumn], at: At
 ) -> Entry | None:
     """Return the chosen checkpoint of a series; None if it has none of the columns."""
-    by_checkpoint: dict[str, dict[BoardColumn, Row]] = {}
+    by_checkpoint: dict[str, dict[BoardColumn, Measurement]] = {}
     for row in rows:
         if _column(row) in columns and row.value is not None:
             by_checkpoint.setdefault(row.checkpoint, {})[_column(row)] = row
@@ -173,7 +173,7 @@ def _entry(
 
 
 def _choose(
-    name: str, found: dict[str, dict[BoardColumn, Row]], columns: Sequence[BoardColumn], at: At
+    name: str, found: dict[str, dict[BoardColumn, Measurement]], columns: Sequence[BoardColumn], at: At
 ) -> str:
     steps = {checkpoint: next(iter(rows.values())).step for checkpoint, rows in found.items()}
     if at == "last":
@@ -192,13 +192,15 @@ def _choose(
     return at_step[0]
 
 
-def _range(found: dict[str, dict[BoardColumn, Row]], column: BoardColumn) -> tuple[float, float]:
+def _range(found: dict[str, dict[BoardColumn, Measurement]], column: BoardColumn) -> tuple[float, float]:
     values = [rows[column].value for rows in found.values() if column in rows]
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else (0.0, 0.0)
 
 
-def _mean_place(rows: dict[BoardColumn, Row], ranges: dict[BoardColumn, tuple[float, float]]) -> float:
+def _mean_place(
+    rows: dict[BoardColumn, Measurement], ranges: dict[BoardColumn, tuple[float, float]]
+) -> float:
     """Return the mean position of a checkpoint between its run's worst (0) and best (1) over all metrics."""
     places = []
     for column, row in rows.items():
@@ -219,7 +221,7 @@ def limits(column: BoardColumn, entries: Sequence[Entry]) -> tuple[float, float]
     return chance, ceiling
 
 
-def _names(measured: Sequence[tuple[Path, Row]]) -> dict[tuple[Path, str], str]:
+def _names(measured: Sequence[tuple[Path, Measurement]]) -> dict[tuple[Path, str], str]:
     keys = list(dict.fromkeys((folder, row.series) for folder, row in measured))
     series = [name for _, name in keys]
     folders = list(dict.fromkeys(folder for folder, _ in keys))
@@ -230,11 +232,13 @@ def _names(measured: Sequence[tuple[Path, Row]]) -> dict[tuple[Path, str], str]:
     }
 
 
-def _checkpoints(measured: Sequence[tuple[Path, Row]], names: dict[tuple[Path, str], str]) -> set[str]:
+def _checkpoints(
+    measured: Sequence[tuple[Path, Measurement]], names: dict[tuple[Path, str], str]
+) -> set[str]:
     return {f"{names[folder, row.series]}/{row.checkpoint}" for folder, row in measured}
 
 
-def _column(row: Row) -> BoardColumn:
+def _column(row: Measurement) -> BoardColumn:
     return BoardColumn(row.label, row.metric, row.filter)
 
 

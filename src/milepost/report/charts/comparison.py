@@ -1,4 +1,4 @@
-"""Charts of a comparison: differences with their intervals, and zeros layer by layer."""
+"""Charts of a comparison as Vega-Lite: differences with their intervals, and zeros layer by layer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import altair as alt
-
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.verdicts import MetricDifference
 from milepost.language import _
 from milepost.report.charts.axes import linear_ticks, log_ticks
-from milepost.report.charts.theme import LIGHT, PALETTE, SHAPES
+from milepost.report.charts.theme import LIGHT, PALETTE, looks_of
 from milepost.report.comparison.study import ReportedModel, Study
 from milepost.report.formatting import metric_name, wrapped
 from milepost.report.translation import word
@@ -30,6 +28,7 @@ _WIDTH = 520
 _ROW = 26
 _LABEL = 230
 """Pixels for the names of tasks."""
+Spec = dict[str, Any]
 
 
 class Panel(NamedTuple):
@@ -37,32 +36,33 @@ class Panel(NamedTuple):
 
     compared: list[tuple[str, MetricDifference]]
     """Names of the models that are not the original, and what is drawn of them."""
-    chart: alt.LayerChart
+    chart: Spec
 
 
-def comparison_chart(study: Study) -> alt.VConcatChart | None:
+def comparison_chart(study: Study) -> Spec | None:
     """Return differences of all tasks and the sparsity of each layer; None where there is nothing to draw."""
-    panels: list[alt.LayerChart | alt.Chart] = [panel.chart for panel in difference_panels(study)]
+    panels = [panel.chart for panel in difference_panels(study)]
     if (sparsity := sparsity_chart(study)) is not None:
         panels.append(sparsity)
     if not panels:
         return None
-    chart = alt.vconcat(
-        *panels,
-        spacing=30,
-        title=alt.TitleParams(
-            text=wrapped(_("What changed from {model}", model=study.label(study.original)), 70),
-            subtitle=[_("bar: 95 % interval of the paired difference · colour: verdict after Holm")],
-            anchor="start",
-            fontSize=16,
-            subtitleFontSize=11,
-            offset=14,
-        ),
-        config=LIGHT,
-        padding=14,
-    )
-    # A shared offset has the height of the first panel's rows, and pushes markers of another into other rows.
-    return chart.resolve_scale(color="independent", shape="independent", yOffset="independent")
+    return {
+        "vconcat": panels,
+        "spacing": 30,
+        "title": {
+            "text": wrapped(_("What changed from {model}", model=study.label(study.original)), 70),
+            "subtitle": [_("bar: 95 % interval of the paired difference · colour: verdict after Holm")],
+            "anchor": "start",
+            "fontSize": 16,
+            "subtitleFontSize": 11,
+            "offset": 14,
+        },
+        "config": LIGHT,
+        "padding": 14,
+        # A shared offset has the height of the first panel's rows, and pushes markers of another into other
+        # rows.
+        "resolve": {"scale": {"color": "independent", "shape": "independent", "yOffset": "independent"}},
+    }
 
 
 # ---- differences ---------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def _ratio(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"difference": 1 + record["difference"], "low": ends[0], "high": ends[1]}
 
 
-def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: float = 0.0) -> alt.LayerChart:
+def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: float = 0.0) -> Spec:
     """Return a marker with its interval for each row.
 
     Args:
@@ -131,33 +131,54 @@ def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: f
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     colors = {word(verdict): color for verdict, color in _COLORS.items()}
     verdicts = [verdict for verdict in colors if any(row["verdict"] == verdict for row in rows)]
-    color = alt.Color(
-        "verdict:N",
-        scale=alt.Scale(domain=verdicts, range=[colors[one] for one in verdicts]),
-        legend=alt.Legend(title=None, orient="top", symbolSize=110),
-    )
-    shape = alt.Shape(
-        "variant:N",
-        scale=alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))]),
-        legend=_legend(names) if len(names) > 1 else None,
-    )
-    y = alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=_LABEL, grid=False))
-    offset = alt.YOffset("variant:N", sort=names) if len(names) > 1 else alt.YOffset()
-    scale = alt.Scale(type="log", domain=_ratios_shown(rows), nice=False) if same else alt.Scale(zero=True)
-    axis = alt.Axis(values=_ticks(_ratios_shown(rows)), format="~g") if same else alt.Axis()
-    x = alt.X("difference:Q", title=title, scale=scale, axis=axis)
-    base = alt.Chart(alt.Data(values=list(rows))).encode(y=y, color=color)
-    if len(names) > 1:
-        base = base.encode(yOffset=offset)
-    return alt.layer(
-        alt.Chart(alt.Data(values=[{"same": same}])).mark_rule(style="chance").encode(x="same:Q"),
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2)
-        .encode(x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"),
-        base.mark_point(filled=True, size=70, opacity=1).encode(x=x, shape=shape, tooltip=_tooltip()),
-        width=_WIDTH,
-        height=max(60, _ROW * len(tasks) * max(1, round(0.7 * len(names)))),
-    )
+    ends = _ratios_shown(rows) if same else []
+    x = {
+        "type": "quantitative",
+        "title": title,
+        "scale": {"type": "log", "domain": ends, "nice": False} if same else {"zero": True},
+        "axis": {"values": _ticks(ends), "format": "~g"} if same else {},
+    }
+    y = {
+        "field": "task",
+        "type": "nominal",
+        "sort": tasks,
+        "title": None,
+        "axis": {"labelLimit": _LABEL, "grid": False},
+    }
+    color = {
+        "field": "verdict",
+        "type": "nominal",
+        "scale": {"domain": verdicts, "range": [colors[one] for one in verdicts]},
+        "legend": {"title": None, "orient": "top", "symbolSize": 110},
+    }
+    shape = looks_of("variant", names, _legend(names) if len(names) > 1 else None)["shape"]
+    offset = {"yOffset": {"field": "variant", "type": "nominal", "sort": names}} if len(names) > 1 else {}
+    place = {"y": y, **offset, "color": color}
+    low, high = {"field": "low", **x}, {"field": "high"}
+    point = {"field": "difference", **x}
+    data = {"values": list(rows)}
+    return {
+        "width": _WIDTH,
+        "height": max(60, _ROW * len(tasks) * max(1, round(0.7 * len(names)))),
+        "layer": [
+            {
+                "data": {"values": [{"same": same}]},
+                "mark": {"type": "rule", "style": "chance"},
+                "encoding": {"x": {"field": "same", "type": "quantitative"}},
+            },
+            {
+                "data": data,
+                "transform": [{"filter": "isValid(datum.low)"}],
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {"x": low, "x2": high, **place},
+            },
+            {
+                "data": data,
+                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "encoding": {"x": point, "shape": shape, "tooltip": _tooltip(), **place},
+            },
+        ],
+    }
 
 
 def _ratios_shown(rows: Sequence[dict[str, Any]]) -> list[float]:
@@ -175,22 +196,22 @@ def _ticks(ends: Sequence[float]) -> list[float]:
     return log_ticks(low, high) if high / low > 10 else linear_ticks(low, high)
 
 
-def _legend(names: Sequence[str]) -> alt.Legend:
+def _legend(names: Sequence[str]) -> Spec:
     """Return a legend above a panel that is not wider than the panel."""
     longest = max(map(len, names)) * 7 + 40
     fitting = max(1, _WIDTH // longest)
-    return alt.Legend(title=None, orient="top", symbolSize=110, columns=min(fitting, len(names)))
+    return {"title": None, "orient": "top", "symbolSize": 110, "columns": min(fitting, len(names))}
 
 
-def _tooltip() -> list[alt.Tooltip]:
+def _tooltip() -> list[Spec]:
     return [
-        alt.Tooltip("task:N", title=_("task")),
-        alt.Tooltip("variant:N", title=_("model")),
-        alt.Tooltip("difference:Q", title=_("difference"), format=".3f"),
-        alt.Tooltip("low:Q", title=_("from"), format=".3f"),
-        alt.Tooltip("high:Q", title=_("to"), format=".3f"),
-        alt.Tooltip("verdict:N", title=_("verdict")),
-        alt.Tooltip("docs:Q", title=_("docs"), format=","),
+        {"field": "task", "type": "nominal", "title": _("task")},
+        {"field": "variant", "type": "nominal", "title": _("model")},
+        {"field": "difference", "type": "quantitative", "title": _("difference"), "format": ".3f"},
+        {"field": "low", "type": "quantitative", "title": _("from"), "format": ".3f"},
+        {"field": "high", "type": "quantitative", "title": _("to"), "format": ".3f"},
+        {"field": "verdict", "type": "nominal", "title": _("verdict")},
+        {"field": "docs", "type": "quantitative", "title": _("docs"), "format": ","},
     ]
 
 
@@ -203,7 +224,7 @@ def sparse_models(study: Study) -> list[tuple[ReportedModel, Sparsity]]:
     return [(model, sparsity) for model, sparsity in counted if any(layer.zeros for layer in sparsity.layers)]
 
 
-def sparsity_chart(study: Study) -> alt.Chart | None:
+def sparsity_chart(study: Study) -> Spec | None:
     """Return a point per linear layer, in the order of the files, of every model that has zeros."""
     rows = [
         {
@@ -218,35 +239,36 @@ def sparsity_chart(study: Study) -> alt.Chart | None:
     ]
     if not rows:
         return None
-    names = list(dict.fromkeys(row["model"] for row in rows))
-    return (
-        alt.Chart(alt.Data(values=rows), width=_WIDTH, height=150)
-        .mark_point(filled=False, size=44, strokeWidth=1.4, opacity=1)
-        .encode(
-            x=alt.X(
-                "place:Q", title=_("linear layer, in the order of the files"), scale=alt.Scale(nice=False)
-            ),
-            y=alt.Y(
-                "share:Q",
-                title=_("share of zeros"),
-                scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format="%"),
-            ),
-            color=alt.Color(
-                "model:N",
-                scale=alt.Scale(domain=names, range=[PALETTE[i % len(PALETTE)] for i in range(len(names))]),
-                legend=alt.Legend(title=None, orient="top", symbolSize=110, symbolStrokeWidth=1.4),
-            ),
-            shape=alt.Shape(
-                "model:N",
-                scale=alt.Scale(domain=names, range=[SHAPES[i % len(SHAPES)] for i in range(len(names))]),
-                legend=None,
-            ),
-            tooltip=[
-                alt.Tooltip("model:N", title=_("model")),
-                alt.Tooltip("layer:N", title=_("layer")),
-                alt.Tooltip("share:Q", title=_("share"), format=".2%"),
-                alt.Tooltip("pattern:N", title=_("pattern")),
+    names = list(dict.fromkeys(str(row["model"]) for row in rows))
+
+    legend = {"title": None, "orient": "top", "symbolSize": 110, "symbolStrokeWidth": 1.4}
+    looks = looks_of("model", names, legend)
+    return {
+        "data": {"values": rows},
+        "width": _WIDTH,
+        "height": 150,
+        "mark": {"type": "point", "filled": False, "size": 44, "strokeWidth": 1.4, "opacity": 1},
+        "encoding": {
+            "x": {
+                "field": "place",
+                "type": "quantitative",
+                "title": _("linear layer, in the order of the files"),
+                "scale": {"nice": False},
+            },
+            "y": {
+                "field": "share",
+                "type": "quantitative",
+                "title": _("share of zeros"),
+                "scale": {"domain": [0, 1]},
+                "axis": {"format": "%"},
+            },
+            "color": looks["color"],
+            "shape": {**looks["shape"], "legend": None},
+            "tooltip": [
+                {"field": "model", "type": "nominal", "title": _("model")},
+                {"field": "layer", "type": "nominal", "title": _("layer")},
+                {"field": "share", "type": "quantitative", "title": _("share"), "format": ".2%"},
+                {"field": "pattern", "type": "nominal", "title": _("pattern")},
             ],
-        )
-    )
+        },
+    }

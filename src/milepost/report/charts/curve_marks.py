@@ -1,19 +1,18 @@
-"""Records, looks and tooltips of the checkpoints on a curve, for every chart that draws curves."""
+"""Records and tooltips of the checkpoints on a curve, for every chart that draws curves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-
-import altair as alt
 
 from milepost.analysis.curves import Curve
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
 from milepost.language import _
-from milepost.report.charts.theme import DASHES, PALETTE, SHAPES
 from milepost.report.formatting import plus_minus
 from milepost.safe_text import printable
+
+NAMES_AXIS = {"labelAngle": -30, "labelLimit": 160}
+"""The x axis where checkpoints have names and no steps."""
 
 
 def records_of(of: Curve) -> list[dict[str, Any]]:
@@ -44,26 +43,13 @@ def value_text(row: Row) -> str:
     return plus_minus(row.value, row.ci_low, row.ci_high, row.metric)
 
 
-def looks_of(names: Sequence[str], legend: alt.Legend | None) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
-    """Return colour, shape and dash of the series of these names."""
-
-    def scale(looks: Sequence[Any]) -> alt.Scale:
-        return alt.Scale(domain=list(names), range=[looks[i % len(looks)] for i in range(len(names))])
-
-    return (
-        alt.Color("series:N", scale=scale(PALETTE), legend=legend),
-        alt.Shape("series:N", scale=scale(SHAPES), legend=legend),
-        alt.StrokeDash("series:N", scale=scale(DASHES), legend=legend),
-    )
-
-
-def tooltip() -> list[alt.Tooltip]:
+def tooltip() -> list[dict[str, Any]]:
     """Return what a point says under the pointer."""
     return [
-        alt.Tooltip("series:N", title=_("series")),
-        alt.Tooltip("checkpoint:N", title=_("checkpoint")),
-        alt.Tooltip("value_text:N", title=_("value")),
-        alt.Tooltip("docs:Q", title=_("docs"), format=","),
+        {"field": "series", "type": "nominal", "title": _("series")},
+        {"field": "checkpoint", "type": "nominal", "title": _("checkpoint")},
+        {"field": "value_text", "type": "nominal", "title": _("value")},
+        {"field": "docs", "type": "quantitative", "title": _("docs"), "format": ","},
     ]
 
 

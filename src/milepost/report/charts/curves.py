@@ -15,10 +15,10 @@ from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
 from milepost.language import _, for_reader
 from milepost.report.charts.axes import PLAIN, SI, TOKENS, linear_ticks, log_ticks, y_axis
-from milepost.report.charts.curve_marks import looks_of, records_of, steps_title, tooltip, value_text
+from milepost.report.charts.curve_marks import NAMES_AXIS, records_of, steps_title, tooltip, value_text
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.remarks import drawable, marks, reaches_beyond_0, remarks
-from milepost.report.charts.theme import LIGHT
+from milepost.report.charts.theme import LIGHT, looks_of
 from milepost.report.formatting import metric_heading, wrapped
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
@@ -138,7 +138,7 @@ def _panel(of_panel: list[Curve], paper: Paper, data: str, *, with_title: bool) 
         .encode(y=y("ci_low"), y2="ci_high", color=color),
         base.mark_line(strokeWidth=1.8).encode(y=y("value"), color=color, strokeDash=dash),
         base.mark_point(filled=True, size=42, opacity=1).encode(
-            y=y("value"), color=color, shape=shape, tooltip=tooltip()
+            y=y("value"), color=color, shape=shape, tooltip=[alt.Tooltip.from_dict(one) for one in tooltip()]
         ),
         base.transform_filter("datum.best").mark_point(style="best", shape="circle").encode(y=y("value")),
     ]
@@ -178,7 +178,7 @@ def _chance_layers(of: Curve, paper: Paper, y: Callable[[str], alt.Y]) -> list[a
 
 def _x(paper: Paper, *, with_title: bool) -> alt.X:
     if paper.by_name:
-        return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=160))
+        return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(**NAMES_AXIS))
     first, last = paper.steps[0], paper.steps[-1]
     if paper.log_x:
         ticks, scale = log_ticks(first, last), alt.Scale(type="log", nice=False, padding=8)
@@ -203,11 +203,15 @@ def _looks(paper: Paper) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
     if len(names) > 1:
         longest = max(map(len, names)) * 7 + 40
         fitting = max(1, paper.size.columns * paper.size.width // longest)
-        legend = alt.Legend(
-            title=None, orient="top", direction="horizontal", columns=min(fitting, len(names)), symbolSize=110
-        )
-
-    return looks_of(names, legend)
+        columns = min(fitting, len(names))
+        legend = {"title": None, "orient": "top", "direction": "horizontal", "columns": columns}
+        legend["symbolSize"] = 110
+    looks = looks_of("series", names, legend)
+    return (
+        alt.Color.from_dict(looks["color"]),
+        alt.Shape.from_dict(looks["shape"]),
+        alt.StrokeDash.from_dict(looks["strokeDash"]),
+    )
 
 
 def _panel_title(of_panel: list[Curve], paper: Paper, *, log: bool) -> alt.TitleParams:

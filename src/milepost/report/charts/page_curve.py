@@ -1,32 +1,32 @@
 """The learning curves of one task for a page: as wide as its place, to be zoomed, pointed at and pinned.
 
-Values, ends of axes, ticks and levels are data and parameters of the spec. Its marks and encodings depend on
-the series and the scales alone, so Altair makes them once for all charts of a page: that takes 0.1 s or more.
-
+The specs of pages are plain Vega-Lite and need no Altair, whose import alone takes longer than a page may.
 The script of the page sets three parameters: `pin`, the step that the reader has pinned, and `from` and `to`,
 the steps between which the curves are shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.language import _, language
-from milepost.report.charts.axes import PLAIN, SI, TOKENS, y_axis
-from milepost.report.charts.curve_marks import looks_of, records_of, steps_title, tooltip
+from milepost.language import _
+from milepost.report.charts.axes import PLAIN, SI, TOKENS, YAxis, y_axis
+from milepost.report.charts.curve_marks import NAMES_AXIS, records_of, steps_title, tooltip
 from milepost.report.charts.remarks import drawable, reaches_beyond_0
+from milepost.report.charts.theme import FITTED, looks_of
 from milepost.report.transforms import with_missing_steps
 from milepost.safe_text import printable
 
 HEIGHT = 260
 CURVES, LEVELS, BAND = "curves", "levels", "band"
 """Names of the data."""
+POINTS = "points"
+"""The layer that the pointer finds."""
+
+Spec = dict[str, Any]
 
 
 class Level(NamedTuple):
@@ -36,17 +36,6 @@ class Level(NamedTuple):
     value: float
 
 
-class _Kind(NamedTuple):
-    """The settings on which the marks and encodings of a chart depend."""
-
-    series: tuple[str, ...]
-    by_name: bool
-    log_x: bool
-    log_y: bool
-    in_tokens: bool
-    language: str
-
-
 def page_curve(
     rows: Sequence[Row],
     *,
@@ -54,7 +43,7 @@ def page_curve(
     log_x: bool = False,
     in_tokens: bool = False,
     levels: Sequence[Level] = (),
-) -> dict[str, Any]:
+) -> Spec:
     """Return the spec of the curves of one task and metric, a line per series with its 95 % band.
 
     Args:
@@ -69,19 +58,23 @@ def page_curve(
     drawn = curves(drawable(rows, log_x=log_x))
     shown = [row for each in drawn for row in each.rows]
     steps = [row.step for row in shown if row.step is not None]
-    axis = y_axis(shown, also=[level.value for level in levels])
-    kind = _Kind(tuple(map(printable, series)), not steps, log_x, axis.log, in_tokens, language())
-    values = {
-        "low": axis.low,
-        "high": axis.high,
-        "ticks": axis.ticks,
-        "pin": None,
-        **_ends(steps, log_x=log_x),
-    }
-    template = _template(kind)
+    y = _y(y_axis(shown, also=[level.value for level in levels]))
+    x = _steps(log_x=log_x, in_tokens=in_tokens) if steps else _names()
     return {
-        **template,
-        "params": [{"name": name, "value": value} for name, value in values.items()] + template["params"],
+        "width": "container",
+        "height": HEIGHT,
+        "padding": {"left": 4, "right": 12, "top": 8, "bottom": 4},
+        "autosize": FITTED,
+        "params": [
+            {"name": "pin", "value": None},
+            *({"name": name, "value": value} for name, value in _ends(steps, log_x=log_x).items()),
+            *(_POINTERS if steps else ()),
+        ],
+        "layer": [
+            *_background_layers(y),
+            *_curve_layers(x, y, list(map(printable, series))),
+            *(_pointer_layers(x, y, list(map(printable, series))) if steps else ()),
+        ],
         "datasets": {
             CURVES: [record for each in drawn for record in records_of(each)],
             LEVELS: _levels(drawn[0], levels),
@@ -110,114 +103,127 @@ def _levels(of: Curve, levels: Sequence[Level]) -> list[dict[str, Any]]:
     ]
 
 
-@lru_cache(maxsize=32)
-def _template(kind: _Kind) -> dict[str, Any]:
-    """Return the spec without values."""
-    looks = _Looks(kind)
-    chart = alt.layer(
-        *_background_layers(looks),
-        *_curve_layers(looks),
-        *([] if kind.by_name else _pointer_layers(looks)),
-        width="container",
-        height=HEIGHT,
-        padding={"left": 4, "right": 12, "top": 8, "bottom": 4},
-        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-    )
-    spec: dict[str, Any] = chart.to_dict()
-    return {"params": [], **{key: spec[key] for key in spec if key not in ("config", "datasets")}}
+def _y(axis: YAxis) -> Spec:
+    """Return the y encoding without its field."""
+    return {
+        "type": "quantitative",
+        "scale": {"domain": [axis.low, axis.high], "type": "log" if axis.log else "linear", "nice": False},
+        "axis": {
+            "title": None,
+            "values": axis.ticks,
+            "labelExpr": SI if axis.high >= 1000 else PLAIN,
+            "labelOverlap": True,
+        },
+    }
 
 
-class _Looks:
-    """The encodings that the layers share."""
-
-    def __init__(self, kind: _Kind) -> None:
-        self.several = len(kind.series) > 1
-        self._scale = alt.Scale(
-            domain=[alt.ExprRef("low"), alt.ExprRef("high")],
-            type="log" if kind.log_y else "linear",
-            nice=False,
-        )
-        self._labels = alt.Axis(
-            title=None,
-            values=alt.ExprRef("ticks"),
-            labelExpr=f"high >= 1000 ? {SI} : {PLAIN}",
-            labelOverlap=True,
-        )
-        legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolSize=90, columns=3)
-        self.color, self.shape, self.dash = looks_of(kind.series, legend if self.several else None)
-        self.x = _names() if kind.by_name else _steps(kind)
-        self.base = alt.Chart(alt.NamedData(name=CURVES)).encode(x=self.x)
-
-    def y(self, field: str) -> alt.Y:
-        return alt.Y(field, type="quantitative", scale=self._scale, axis=self._labels)
+def _names() -> Spec:
+    return {"field": "checkpoint", "type": "nominal", "sort": None, "title": None, "axis": NAMES_AXIS}
 
 
-def _names() -> alt.X:
-    return alt.X("checkpoint:N", sort=None, title=None, axis=alt.Axis(labelAngle=-30, labelLimit=160))
+def _steps(*, log_x: bool, in_tokens: bool) -> Spec:
+    return {
+        "field": "step",
+        "type": "quantitative",
+        "scale": {
+            "type": "log" if log_x else "linear",
+            "domain": [{"expr": "from"}, {"expr": "to"}],
+            "nice": False,
+        },
+        "axis": {
+            "title": steps_title(in_tokens=in_tokens),
+            "grid": False,
+            "tickCount": 6,
+            "labelExpr": TOKENS if in_tokens else SI,
+            "labelOverlap": "greedy",
+            "labelSeparation": 10,
+        },
+    }
 
 
-def _steps(kind: _Kind) -> alt.X:
-    ends = [alt.ExprRef("from"), alt.ExprRef("to")]
-    scale = alt.Scale(type="log" if kind.log_x else "linear", domain=ends, nice=False)
-    axis = alt.Axis(
-        title=steps_title(in_tokens=kind.in_tokens),
-        grid=False,
-        tickCount=6,
-        labelExpr=TOKENS if kind.in_tokens else SI,
-        labelOverlap="greedy",
-        labelSeparation=10,
-    )
-    return alt.X("step:Q", scale=scale, axis=axis)
+def _layer(data: str, mark: Mapping[str, Any], *, filtered: Any = None, **encoding: Any) -> Spec:
+    transform = {} if filtered is None else {"transform": [{"filter": filtered}]}
+    return {"data": {"name": data}, **transform, "mark": mark, "encoding": encoding}
 
 
-def _background_layers(looks: _Looks) -> list[alt.Chart]:
+def _background_layers(y: Spec) -> list[Spec]:
     """Return the band of constant answers, the chance line and the published values with their names."""
-    levels = alt.Chart(alt.NamedData(name=LEVELS)).encode(y=looks.y("level"))
+    label = {"type": "text", "style": "chance-label", "x": {"expr": "width - 4"}, "align": "right", "dy": 8}
+    level = {"field": "level", **y}
     return [
-        alt.Chart(alt.NamedData(name=BAND))
-        .mark_rect(style="constant")
-        .encode(y=looks.y("lowest"), y2="highest"),
-        levels.mark_rule(style="chance"),
-        levels.mark_text(style="chance-label", x=alt.ExprRef("width - 4"), align="right", dy=8).encode(
-            text="label:N"
+        _layer(
+            BAND,
+            {"type": "rect", "style": "constant"},
+            y={"field": "lowest", **y},
+            y2={"field": "highest"},
         ),
+        _layer(LEVELS, {"type": "rule", "style": "chance"}, y=level),
+        _layer(LEVELS, label, y=level, text={"field": "label", "type": "nominal"}),
     ]
 
 
-def _curve_layers(looks: _Looks) -> list[alt.Chart]:
-    base, y = looks.base, looks.y
+def _curve_layers(x: Spec, y: Spec, series: Sequence[str]) -> list[Spec]:
+    looks, value = _looks(series), {"field": "value", **y}
+    band = {"x": x, "y": {"field": "ci_low", **y}, "y2": {"field": "ci_high"}, "color": looks["color"]}
+    opacity = 0.12 if len(series) > 1 else 0.18
+    point = {"type": "point", "filled": True, "size": 40, "opacity": 1, "clip": True, "cursor": "pointer"}
+    ring = {"type": "point", "style": "best", "shape": "circle", "clip": True}
     return [
-        base.mark_area(opacity=0.12 if looks.several else 0.18, clip=True).encode(
-            y=y("ci_low"), y2="ci_high", color=looks.color
+        _layer(CURVES, {"type": "area", "opacity": opacity, "clip": True}, **band),
+        _layer(CURVES, {"type": "rule", "strokeWidth": 1.6, "clip": True}, filtered="datum.alone", **band),
+        _layer(
+            CURVES,
+            {"type": "line", "strokeWidth": 2, "clip": True},
+            x=x,
+            y=value,
+            color=looks["color"],
+            strokeDash=looks["strokeDash"],
         ),
-        base.transform_filter("datum.alone")
-        .mark_rule(strokeWidth=1.6, clip=True)
-        .encode(y=y("ci_low"), y2="ci_high", color=looks.color),
-        base.mark_line(strokeWidth=2, clip=True).encode(
-            y=y("value"), color=looks.color, strokeDash=looks.dash
-        ),
-        base.mark_point(filled=True, size=40, opacity=1, clip=True, cursor="pointer").encode(
-            y=y("value"), color=looks.color, shape=looks.shape, tooltip=tooltip()
-        ),
-        base.transform_filter("datum.best")
-        .mark_point(style="best", shape="circle", clip=True)
-        .encode(y=y("value")),
+        _layer(CURVES, point, x=x, y=value, color=looks["color"], shape=looks["shape"], tooltip=tooltip()),
+        _layer(CURVES, ring, filtered="datum.best", x=x, y=value),
     ]
 
 
-def _pointer_layers(looks: _Looks) -> list[alt.Chart]:
+_POINTERS: tuple[Spec, ...] = (
+    {
+        "name": "near",
+        "select": {"type": "point", "fields": ["step"], "nearest": True, "on": "pointerover"},
+        "views": [POINTS],
+    },
+    {
+        "name": "brush",
+        "select": {
+            "type": "interval",
+            "encodings": ["x"],
+            "mark": {"fillOpacity": 0.12, "strokeOpacity": 0.3},
+        },
+        "views": [POINTS],
+    },
+)
+"""The step that is nearest to the pointer, and the steps between which the reader drags."""
+
+
+def _pointer_layers(x: Spec, y: Spec, series: Sequence[str]) -> list[Spec]:
     """Return the pinned step, and wide points that nobody sees and the pointer finds easily."""
-    near = alt.selection_point(name="near", fields=["step"], nearest=True, on="pointerover", empty=False)
-    brush = alt.selection_interval(
-        name="brush", encodings=["x"], mark=alt.BrushConfig(fillOpacity=0.12, strokeOpacity=0.3)
-    )
+    looks, value = _looks(series), {"field": "value", **y}
+    wide = {"type": "point", "size": 260, "opacity": 0, "cursor": "pointer", "clip": True}
+    points = _layer(CURVES, wide, filtered="isValid(datum.value)", x=x, y=value, tooltip=tooltip())
+    near = {"type": "point", "filled": True, "size": 110, "opacity": 1, "clip": True}
     return [
-        looks.base.transform_filter("datum.step === pin").mark_rule(style="pin", clip=True),
-        looks.base.transform_filter("isValid(datum.value)")
-        .mark_point(size=260, opacity=0, cursor="pointer", clip=True)
-        .encode(y=looks.y("value"), tooltip=tooltip())
-        .add_params(near, brush),
-        looks.base.transform_filter(near)
-        .mark_point(filled=True, size=110, opacity=1, clip=True)
-        .encode(y=looks.y("value"), color=looks.color, shape=looks.shape),
+        _layer(CURVES, {"type": "rule", "style": "pin", "clip": True}, filtered="datum.step === pin", x=x),
+        {"name": POINTS, **points},
+        _layer(
+            CURVES,
+            near,
+            filtered={"param": "near", "empty": False},
+            x=x,
+            y=value,
+            color=looks["color"],
+            shape=looks["shape"],
+        ),
     ]
+
+
+def _looks(series: Sequence[str]) -> dict[str, Spec]:
+    legend = {"title": None, "orient": "top", "direction": "horizontal", "symbolSize": 90, "columns": 3}
+    return looks_of("series", series, legend if len(series) > 1 else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
@@ -74,3 +75,16 @@ def _config(ink: str, soft: str, faint: str, paper: str | None) -> dict[str, Any
 LIGHT = _config(ink="#1b1b1b", soft="#595959", faint="#e4e4e4", paper="white")
 DARK = _config(ink="#f0f0f0", soft="#b4b4b4", faint="#3a3a3a", paper=None)
 """For pages, which bring their own paper."""
+
+FITTED = {"type": "fit", "contains": "padding"}
+"""The size of a chart that fills its place on a page: axes, titles and legends are inside."""
+
+
+def looks_of(field: str, names: Sequence[str], legend: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return the encodings of colour, shape and dash by which these names, in a field, are told apart."""
+
+    def encoding(looks: Sequence[Any]) -> dict[str, Any]:
+        scale = {"domain": list(names), "range": [looks[i % len(looks)] for i in range(len(names))]}
+        return {"field": field, "type": "nominal", "scale": scale, "legend": legend}
+
+    return {"color": encoding(PALETTE), "shape": encoding(SHAPES), "strokeDash": encoding(DASHES)}

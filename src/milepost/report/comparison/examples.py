@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from milepost.analysis.changed_docs import ChangedDoc, changed_docs, tasks_behind
+from milepost.analysis.matching import MatchedModels
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number, printable_lines
+from milepost.report.table import grouped
 from milepost.safe_text import printable
 from milepost.store.doc_records import DocAnswer, read_doc_answers
 from milepost.types.answers import ModelAnswers
@@ -48,43 +51,45 @@ class Examples:
     gained_ids: dict[str, list[int]]
 
 
-def find_examples(
-    original: ModelAnswers, other: ModelAnswers, compared: MetricDifference, count: int
-) -> Examples:
+def find_examples(matched: MatchedModels, compared: MetricDifference, count: int) -> Examples:
     """Return the docs that changed most in a compared metric, at most `count` each way, with both answers.
 
     Raises:
         ResultsError: a damaged record.
     """
-    changed = changed_docs(original, other, compared)
+    changed = changed_docs(matched, compared)
+    lost, gained = changed.lost.first(count), changed.gained.first(count)
+    shown = iter(_examples(matched, compared, [*lost, *gained]))
     return Examples(
         task=compared.task,
         n_lost=len(changed.lost),
         n_gained=len(changed.gained),
-        lost=_examples(original, other, compared, changed.lost[:count]),
-        gained=_examples(original, other, compared, changed.gained[:count]),
-        lost_ids=_ids(changed.lost),
-        gained_ids=_ids(changed.gained),
+        lost=tuple(islice(shown, len(lost))),
+        gained=tuple(shown),
+        lost_ids=changed.lost.ids(),
+        gained_ids=changed.gained.ids(),
     )
 
 
-def _ids(docs: Sequence[ChangedDoc]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for doc in docs:
-        found.setdefault(doc.task, []).append(doc.original_doc_id)
-    return {task: sorted(ids) for task, ids in found.items()}
-
-
 def _examples(
-    original: ModelAnswers, other: ModelAnswers, compared: MetricDifference, docs: Sequence[ChangedDoc]
-) -> tuple[Example, ...]:
-    shown = []
-    of_original, of_other = (tasks_behind(model, compared) for model in (original, other))
-    for doc in docs:
-        (before,) = read_doc_answers(original, of_original[doc.task], compared.filter, [doc.original_doc_id])
-        (after,) = read_doc_answers(other, of_other[doc.task], compared.filter, [doc.other_doc_id])
-        shown.append(_example(doc, compared, before, after))
-    return tuple(shown)
+    matched: MatchedModels, compared: MetricDifference, docs: Sequence[ChangedDoc]
+) -> list[Example]:
+    before = _answers(matched.original, compared, [(doc.task, doc.original_doc_id) for doc in docs])
+    after = _answers(matched.other, compared, [(doc.task, doc.other_doc_id) for doc in docs])
+    return [_example(doc, compared, *answers) for doc, *answers in zip(docs, before, after, strict=True)]
+
+
+def _answers(
+    model: ModelAnswers, compared: MetricDifference, docs: Sequence[tuple[str, int]]
+) -> list[DocAnswer]:
+    """Return the answers to docs, by their tasks and places; each task's files are read once."""
+    tasks = tasks_behind(model, compared)
+    found: dict[tuple[str, int], DocAnswer] = {}
+    for name, own in grouped(docs, lambda doc: doc[0]).items():
+        ids = list(dict.fromkeys(doc_id for _, doc_id in own))
+        answers = read_doc_answers(model, tasks[name], compared.filter, ids)
+        found |= {(name, answer.doc_id): answer for answer in answers}
+    return [found[doc] for doc in docs]
 
 
 def _example(doc: ChangedDoc, compared: MetricDifference, before: DocAnswer, after: DocAnswer) -> Example:

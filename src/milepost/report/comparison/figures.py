@@ -7,6 +7,7 @@ from typing import Any
 
 from milepost.language import Phrase
 from milepost.report.blocks import Chart
+from milepost.report.charts.comparison import difference_panels, sparse_models, sparsity_chart
 from milepost.report.comparison.study import Study
 from milepost.report.comparison.tables import differences_table
 from milepost.report.figures import reach
@@ -26,13 +27,11 @@ _WIDE = {
 
 def comparison_figures(study: Study) -> Iterator[Chart]:
     """Yield a forest plot per unit, then the zeros of each layer where there are any."""
-    from milepost.report.charts.comparison import difference_panels, sparsity_chart
-
     for panel in difference_panels(study):
         differences = [difference for _, difference in panel.compared]
         names = dict.fromkeys(metric_name(each.metric, each.filter) for each in differences)
         yield Chart(
-            _spec(panel.chart),
+            {**panel.chart, **_WIDE},
             Phrase(
                 "{n} differences from {model}, with 95 % intervals and verdicts",
                 n=len(differences),
@@ -53,7 +52,7 @@ def comparison_figures(study: Study) -> Iterator[Chart]:
     if (sparsity := sparsity_chart(study)) is not None:
         table = _shares(study)
         yield Chart(
-            _spec(sparsity),
+            {**sparsity, **_WIDE},
             Phrase("Share of zeros in each of {n} linear layers", n=len(table.rows)),
             Phrase(
                 "n = {n} linear layers · share of zeros · counted, so there is no interval", n=len(table.rows)
@@ -61,10 +60,6 @@ def comparison_figures(study: Study) -> Iterator[Chart]:
             table,
             title=Phrase("Zeros by layer"),
         )
-
-
-def _spec(chart: Any) -> dict[str, Any]:
-    return {**chart.to_dict(), **_WIDE}
 
 
 def _differences(study: Study, compared: list[tuple[str, Any]]) -> Table | None:
@@ -79,8 +74,6 @@ def _differences(study: Study, compared: list[tuple[str, Any]]) -> Table | None:
 
 def _shares(study: Study) -> Table:
     """Return layers down and models across: the share of zeros and the pattern."""
-    from milepost.report.charts.comparison import sparse_models
-
     counted = sparse_models(study)
     shapes = {layer.name: layer.shape for _, sparsity in counted for layer in sparsity.layers}
     shares = [{layer.name: layer for layer in sparsity.layers} for _, sparsity in counted]

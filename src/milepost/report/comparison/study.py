@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from milepost.analysis.common_labels import with_common_labels
-from milepost.analysis.comparison import Comparison, compare_models
+from milepost.analysis.comparison import Comparison, compare_matched
+from milepost.analysis.matching import MatchedModels
 from milepost.errors import ResultsError
 from milepost.language import Phrase
 from milepost.report.comparison.examples import Examples, find_examples
@@ -78,7 +79,8 @@ def make_study(models: Sequence[ReportedModel], examples: int) -> Study | None:
     models = [replace(model, answers=own) for model, own in zip(models, answers, strict=True)]
     first, variants = models[0], []
     for model in models[1:]:
-        comparison = compare_models(first.answers, model.answers)
+        matched = MatchedModels(first.answers, model.answers)
+        comparison = compare_matched(matched)
         if not (comparison.tasks or comparison.subjects or comparison.others):
             reasons = "; ".join(f"{what}: {reason}" for what, reason in comparison.uncompared[:3])
             raise ResultsError(
@@ -90,6 +92,6 @@ def make_study(models: Sequence[ReportedModel], examples: int) -> Study | None:
                 ),
                 "run both on the same tasks, with limits that overlap",
             )
-        shown = [find_examples(first.answers, model.answers, task, examples) for task in comparison.tasks]
+        shown = [find_examples(matched, task, examples) for task in comparison.tasks]
         variants.append(Variant(model=model, comparison=comparison, examples=shown))
     return Study(original=first, variants=tuple(variants))

@@ -73,8 +73,8 @@ def curves_page(view: View, query: Query) -> Page:
 
 
 def _controls(view: View, query: Query, rows: Sequence[Row]) -> Controls:
-    every = view.index.metrics()
-    metrics = sorted({each.metric for each in every})
+    every = view.index.metrics(())
+    metrics = sorted({name for each in view.index.tasks(()) for name in each.metric_names})
     x, scale = query.text("x") or X[0], query.text("scale") or SCALES[0]
     fields = [
         any_of("series", _("Series"), view.index.series, dict.fromkeys(row.series for row in rows)),

@@ -9,6 +9,7 @@ from milepost.analysis.pick_bias import position_name
 from milepost.errors import ResultsError
 from milepost.language import Phrase, _
 from milepost.report.blocks import Block, Chart, Choice, Details, Facts, Links, Question, Quote, strong
+from milepost.report.charts.choice_curves import choice_curves
 from milepost.report.formatting import NOT_MEASURED, decimals, printable_lines, step_label
 from milepost.report.questions import question_record
 from milepost.report.table import Cell, Column, Table, cells, columns
@@ -291,10 +292,8 @@ def _figure(
     """Return lines through training with the table behind them; of one checkpoint the table alone."""
     if len(history.checkpoints) < 2 or all(each is None for each in shares):
         return table
-    from milepost.report.charts.choice_curves import choice_curves
-
     checkpoints = list(zip(history.checkpoints, history.steps, strict=True))
-    spec = choice_curves(names, thick, checkpoints, shares, log=log).to_dict()
+    spec = choice_curves(names, thick, checkpoints, shares, log=log)
     return Chart(spec, label, caption, table, title=label)
 
 

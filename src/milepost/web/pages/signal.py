@@ -86,7 +86,9 @@ def _controls(names: Sequence[str], query: Query, everything: bool) -> Iterator[
 
 
 def _blocks(signals: Sequence[TaskSignal], picked: Sequence[Measurement]) -> Iterator[Block]:
-    curves = grouped(rows(picked), lambda row: (row.series, row.label, row.metric, row.filter))
+    mains = {(each.series, each.task, each.main.metric, each.main.filter) for each in signals}
+    shown = [row for row in picked if (row.series, row.label, row.metric, row.filter) in mains]
+    curves = grouped(rows(shown, picked), lambda row: (row.series, row.label, row.metric, row.filter))
     for place, (series, own) in enumerate(grouped(signals, lambda each: each.series).items()):
         ordered = sorted(own, key=by_signal)
         cards = tuple(

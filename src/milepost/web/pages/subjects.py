@@ -10,7 +10,7 @@ from milepost.language import _
 from milepost.report.blocks import Block, Controls, Note
 from milepost.report.figures import heat_figure
 from milepost.results import Selection, select_rows
-from milepost.types.metrics import Measurement
+from milepost.store.task_metrics import TaskMetrics
 from milepost.web.choices import chosen, one_of, switch
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
@@ -46,20 +46,20 @@ def subjects(view: View, query: Query) -> Page:
     """Return the heat map of one series, group and metric."""
     order, shown = query.choice("sort", ORDERS, "last"), query.choice("show", SHOWN, "all")
     title = _("Subjects")
-    every = view.index.metrics()
-    tasks = [each for each in every if each.kind == "task"]
+    every = view.index.tasks(())
+    tasks = [each for each in every if not each.is_group]
     if not tasks:
         nothing = SubjectsData(series=None, group=None, metric=None, checkpoints=[], steps=[], subjects=[])
         return Page(title=title, blocks=(Note(_("Nothing is measured yet.")),), data=nothing)
     every_series = _series(tasks)
     series = chosen(query.text("series"), every_series, "series", every_series[0])
     own = [each for each in tasks if each.series == series]
-    groups = list(dict.fromkeys(parent for each in own for parent in each.parents))
+    groups = list(dict.fromkeys(parent for each in own for parent in each.rows[0].parents))
     group = chosen(query.text("group"), ["", *groups], "group", groups[0] if groups else "")
-    inside = [each for each in own if not group or group in each.parents]
-    metrics = list(dict.fromkeys(each.metric for each in inside))
+    inside = [each for each in own if not group or group in each.rows[0].parents]
+    metrics = list(dict.fromkeys(name for each in inside for name in each.metric_names))
     metric = chosen(query.text("metric"), metrics, "metric", metrics[0])
-    names = list(dict.fromkeys(each.task for each in inside if each.metric == metric))
+    names = list(dict.fromkeys(each.task for each in inside if metric in each.metric_names))
     rows = select_rows(view.index, Selection(tasks=names, metrics=(metric,), series=(series,), subjects=True))
     found = in_order([each for each in curves(rows) if each.first is not None], order)
     picked = found if shown == "all" or len(found) <= 2 * ENDS else [*found[:ENDS], *found[-ENDS:]]
@@ -110,7 +110,7 @@ def _subject(of: Curve) -> SubjectData:
     )
 
 
-def _series(every: Sequence[Measurement]) -> list[str]:
+def _series(every: Sequence[TaskMetrics]) -> list[str]:
     return list(dict.fromkeys(each.series for each in every))
 
 
