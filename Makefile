@@ -11,8 +11,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/milepost demo
 
-# A file's tests stay in one process, as they share what was slow to make.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# A file's tests stay in one process, as they share what was slow to make. Compiled tests are kept, even under
+# PYTHONDONTWRITEBYTECODE (containers set it): pytest rewrites the assertions of every file, ten seconds a process.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: $(READY)
 	$(PYTEST) -m "not slow and not browser"

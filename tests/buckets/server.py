@@ -122,6 +122,13 @@ class S3Server:
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(name, "us-east-1")
         return f"s3://{name}"
 
+    def has_bucket(self, name: str) -> bool:
+        """Return whether there is a bucket of that name."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.s3.models import s3_backends
+
+        return name in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets
+
 
 @contextmanager
 def serve() -> Iterator[S3Server]:

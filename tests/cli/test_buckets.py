@@ -19,9 +19,13 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def results(s3: S3Server, bucket: str, local: Path) -> str:
-    """The local results in a bucket."""
-    return s3.upload(local, f"{bucket}/my/results")
+def results(s3: S3Server, local: Path) -> str:
+    """The local results in a bucket of the session, which tests only read."""
+    address = f"s3://read-by-all/{local.parent.name}/results"
+    if not s3.has_bucket("read-by-all"):
+        s3.make_bucket("read-by-all")
+        s3.upload(local, address)
+    return address
 
 
 @pytest.fixture(scope="module")

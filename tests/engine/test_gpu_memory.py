@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import tests.engine.models as models
-from milepost.engine.allocator import CUDA_SETTINGS
+from milepost.engine.allocator import CUDA_SETTINGS, join_freed_memory
 from milepost.engine.gpu_memory import MIN_TOKENS, SHARE_OF_FREE, MemoryModel, pack_cache_bytes
 from milepost.engine.layer_shapes import LayerShape
 from milepost.engine.model_config import text_config
@@ -120,13 +120,19 @@ def test_two_processes_that_start_at_once_on_one_card_find_room_for_both(free: i
     assert 2 * (SHARE_OF_FREE + pack_cache_bytes(free) / free) <= 1
 
 
-@pytest.mark.parametrize("name", [None, *CUDA_SETTINGS])
-def test_the_allocator_maps_pages_unless_the_user_has_set_it(name: str | None) -> None:
+@pytest.mark.parametrize("name", CUDA_SETTINGS)
+def test_the_allocator_is_left_alone_where_the_user_has_set_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "max_split_size_mb:512")
+    assert join_freed_memory.__wrapped__() is False
+
+
+def test_the_allocator_maps_pages() -> None:
+    """In a process of its own, as the setting stays."""
     script = "from milepost.engine.allocator import join_freed_memory; print(join_freed_memory())"
     environment = {key: value for key, value in os.environ.items() if key not in CUDA_SETTINGS}
-    if name is not None:
-        environment[name] = "max_split_size_mb:512"
     said = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == str(name is None)
+    assert said.stdout.strip() == "True"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def _name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {_name_of(path): ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+@cache
+def _modules() -> dict[str, ast.Module]:
+    return {_name_of(path): ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def _imported(node: ast.AST) -> Iterator[str]:
@@ -62,7 +65,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.module:
         for alias in node.names:
             full_name = f"{node.module}.{alias.name}"
-            yield full_name if full_name in MODULES else node.module
+            yield full_name if full_name in _modules() else node.module
 
 
 def _circle(graph: Mapping[str, set[str]]) -> list[str]:
@@ -76,8 +79,9 @@ def _circle(graph: Mapping[str, set[str]]) -> list[str]:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
-        name: {module for node in ast.walk(tree) for module in _imported(node) if module in MODULES} - {name}
-        for name, tree in MODULES.items()
+        name: {module for node in ast.walk(tree) for module in _imported(node) if module in _modules()}
+        - {name}
+        for name, tree in _modules().items()
     }
     assert _circle(graph) == []
 
@@ -86,7 +90,7 @@ def test_only_heavy_or_optional_libraries_are_imported_inside_functions() -> Non
     """Modules of our own may be, so that a command starts quickly; the test above finds hidden circles."""
     wrong = {
         f"{name}:{node.lineno} imports {module}"
-        for name, tree in MODULES.items()
+        for name, tree in _modules().items()
         for function in ast.walk(tree)
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
         for node in ast.walk(function)

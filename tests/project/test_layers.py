@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,7 +128,12 @@ class Import(NamedTuple):
     only_for_types: bool
 
 
-def _imports() -> Iterator[Import]:
+@cache
+def _imports() -> tuple[Import, ...]:
+    return tuple(_read_imports())
+
+
+def _read_imports() -> Iterator[Import]:
     for path in sorted(PACKAGE.rglob("*.py")):
         room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         tree = ast.parse(path.read_text("utf-8"))
@@ -153,9 +159,6 @@ def _modules(node: ast.AST) -> list[str]:
     return []
 
 
-IMPORTS = tuple(_imports())
-
-
 def test_every_room_has_its_place() -> None:
     rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
     assert rooms - ENTRY_POINTS == set(MAY_IMPORT)
@@ -164,7 +167,7 @@ def test_every_room_has_its_place() -> None:
 def test_rooms_import_one_way() -> None:
     wrong = [
         f"{where}: {room} imports {module}"
-        for room, module, where, _ in IMPORTS
+        for room, module, where, _ in _imports()
         if room not in ENTRY_POINTS
         and module.startswith("milepost.")
         and module.split(".")[1] not in MAY_IMPORT[room] | {room}
@@ -181,14 +184,14 @@ def test_the_places_of_the_rooms_form_no_cycle() -> None:
 
 
 def test_modules_are_imported_by_their_full_names() -> None:
-    assert [where for _, module, where, _ in IMPORTS if module.startswith(".")] == []
+    assert [where for _, module, where, _ in _imports() if module.startswith(".")] == []
 
 
 @pytest.mark.parametrize("library", sorted(HEAVY))
 def test_heavy_libraries_are_imported_only_where_they_belong(library: str) -> None:
     wrong = [
         f"{where}: {room} imports {module}"
-        for room, module, where, only_for_types in IMPORTS
+        for room, module, where, only_for_types in _imports()
         if module.split(".")[0] == library
         and not only_for_types
         and not where.startswith(LM_EVALS_OWN_COMMAND)
@@ -202,7 +205,7 @@ def test_a_question_source_is_known_only_to_itself() -> None:
     folders = [path.parent.name for path in (PACKAGE / "tasks").glob("*/source.py")]
     wrong = [
         f"{where} imports {module}"
-        for _, module, where, _ in IMPORTS
+        for _, module, where, _ in _imports()
         for source in folders
         if module.startswith(f"milepost.tasks.{source}")
         and not where.startswith(f"tasks/{source}/")
@@ -216,7 +219,7 @@ def test_the_plan_knows_neither_tensors_nor_data_sets() -> None:
     """Only numpy, its file format and JSON, so that a plan can be made and read where no model runs."""
     allowed = {"numpy", "pyarrow", "milepost", *sys.stdlib_module_names}
     strangers = {
-        module.split(".")[0] for room, module, _, for_types in IMPORTS if room == "plan" and not for_types
+        module.split(".")[0] for room, module, _, for_types in _imports() if room == "plan" and not for_types
     } - allowed
     assert strangers == set()
 
