@@ -23,7 +23,7 @@ from milepost.run.context import RunContext
 from milepost.run.device import resolve_device
 from milepost.run.disk_estimate import announce_work
 from milepost.run.engine_checks import check_engine
-from milepost.run.executors.choice import choose_executor
+from milepost.run.executors.choice import check_cluster, choose_executor
 from milepost.run.executors.executor import Work
 from milepost.run.executors.this_process import ThisProcess
 from milepost.run.jobs import CheckpointJob, make_jobs
@@ -86,6 +86,8 @@ def evaluate_series(
     results = ResultsFolder(config.output_path)
     jobs = make_jobs(results, preparation, config)
     unscored = [job for job in jobs if job.missing]
+    if unscored:
+        check_cluster(config)
     if unscored and config.placement.executor == "local" and config.engine != "openai":
         check_memory(unscored, preparation, config, resolve_device(config.device))
     ResultsFolder.create(config.output_path)

@@ -9,6 +9,19 @@ from milepost.run.executors.local import LocalWorkers, local_places
 from milepost.run.executors.this_process import ThisProcess
 
 
+def check_cluster(config: EvalConfig) -> None:
+    """Check, before any work, that the cluster of a run lets this process in.
+
+    Raises:
+        MilepostError: there is none, or it has other versions.
+    """
+    if config.placement.executor == "ray" and not config.placement.ray_local:
+        from milepost.run.executors.ray_cluster.connection import connected
+
+        with connected(config):
+            pass
+
+
 def choose_executor(config: EvalConfig) -> Executor:
     """Return the executor that does the jobs of a run.
 

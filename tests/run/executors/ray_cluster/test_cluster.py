@@ -227,7 +227,8 @@ def test_another_version_of_ray_or_of_milepost_is_named_before_any_work(
         other.setattr(probe, "versions", lambda: {**versions(), "milepost": "0.0.1"})
         with pytest.raises(MilepostError, match=r"has other software: milepost 0\.0\.1 here and"):
             milepost.evaluate(tiny_run, output_path=tmp_path / "milepost", **options)
-    assert score_files(tmp_path / "ray") == score_files(tmp_path / "milepost") == {}
+    assert not (tmp_path / "ray").exists()
+    assert score_files(tmp_path / "milepost") == {}
 
 
 def test_a_ray_of_the_run_alone_says_what_it_opens(
@@ -253,3 +254,20 @@ def test_without_a_cluster_none_is_started(asked: dict[str, Any], tiny_run: Path
         )
     assert caught.value.exit_code == 2
     assert not ray.is_initialized()
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_of_ray_client_needs_the_client(
+    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    for name in [name for name in sys.modules if name.startswith("ray.util.client.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ray://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(MilepostError, match="needs Ray's client") as caught:
+            milepost.evaluate(
+                tiny_run, **asked, output_path=tmp_path / "out", executor="ray", ray_address=address
+            )
+    assert (caught.value.exit_code, caught.value.hint) == (2, "pip install 'milepost[ray]'")
+    assert not (tmp_path / "out").exists()

@@ -44,7 +44,6 @@ def connected(config: EvalConfig) -> Iterator[None]:
         options |= {"address": "local", "include_dashboard": False, "num_cpus": cores()}
     else:
         options |= {"address": config.placement.ray_address or "auto"}
-        _check_answers(config.placement.ray_address or os.environ.get("RAY_ADDRESS", "auto"))
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
@@ -61,12 +60,16 @@ def connected(config: EvalConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_answers(address: str) -> None:
-    """Check that somebody answers at an address; Ray itself would try for minutes.
+def check_address(config: EvalConfig) -> None:
+    """Check that Ray is installed and somebody answers at its address; Ray itself would try for minutes.
 
     Raises:
-        MilepostError: nobody does.
+        MilepostError: it is not, or nobody does.
     """
+    _import_ray()
+    if config.placement.ray_local:
+        return
+    address = config.placement.ray_address or os.environ.get("RAY_ADDRESS", "auto")
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         return  # `auto`, or a name that Ray resolves
@@ -86,6 +89,8 @@ def _import_ray() -> Any:
 
 def _no_cluster(address: str, error: Exception) -> MilepostError:
     text = " ".join(str(error).split())
+    if "ray[client]" in text:
+        return MilepostError("a ray:// address needs Ray's client", "pip install 'milepost[ray]'")
     if "ersion mismatch" in text:
         return MilepostError(
             Phrase("the Ray cluster has other versions than this process: {text}", text=text[:400]),

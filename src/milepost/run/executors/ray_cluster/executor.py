@@ -6,7 +6,7 @@ from milepost.run.config import EvalConfig
 from milepost.run.executors.driver import Driver
 from milepost.run.executors.executor import Work
 from milepost.run.executors.probe import probe_file
-from milepost.run.executors.ray_cluster.connection import connected
+from milepost.run.executors.ray_cluster.connection import check_address, connected
 from milepost.run.executors.ray_cluster.pool import RayPool
 from milepost.run.executors.ray_cluster.resources import shape_of_workers
 from milepost.run.executors.worker_setup import setup_of
@@ -17,6 +17,8 @@ class RayCluster:
     """Does the jobs in actors of a cluster."""
 
     def __init__(self, config: EvalConfig) -> None:
+        """Check the address. Raises as `check_address`."""
+        check_address(config)
         self._config = config
 
     def run(self, work: Work) -> None:
