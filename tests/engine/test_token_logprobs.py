@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers.generation.logits_process import RepetitionPenaltyLogitsProcessor
 
 from milepost.engine import EngineName, build_engine, build_generator
 from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.stopping import Stops
-from milepost.token_answers import TokenAnswer
+from milepost.token_answers import Alternatives, TokenAnswer
 from milepost.types.generation import Generation
 from tests.engine.models import VOCAB, pack_up, random_requests, tiny_model
 from tests.engine.texts import Characters, asking, prompts
@@ -72,6 +73,48 @@ def test_generated_tokens_come_with_the_log_probabilities_that_they_are_drawn_wi
         )
 
 
+@pytest.mark.parametrize("name", ["auto", "padded", "reference"])
+def test_the_likeliest_tokens_at_each_place_come_with_the_models_own_log_probabilities(
+    name: EngineName,
+) -> None:
+    module = tiny_model("llama")
+    asked = tokens(temperature=1e-7, n_alternatives=4)
+    answers = build_generator(name, module, CODEC, vocab_size=VOCAB).generate(prompts(), asked)
+    for prompt, texts in zip(prompts(), answers, strict=True):
+        assert texts is not None
+        answer = TokenAnswer.from_text(texts[0])
+        assert answer.alternatives is not None
+        ids = [*prompt.tolist(), *answer.tokens.tolist()]
+        with torch.inference_mode():
+            logprobs = module(torch.tensor([ids])).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
+        expected = logprobs.topk(4, -1)
+        np.testing.assert_allclose(answer.alternatives.logprobs, expected.values, atol=1e-4)
+        assert answer.alternatives.tokens.tolist() == expected.indices.tolist()
+        assert answer.alternatives.tokens[:, 0].tolist() == answer.tokens.tolist()
+
+
+@pytest.mark.parametrize("name", ["auto", "padded", "reference"])
+def test_a_penalty_counts_in_the_log_probability_of_the_token_that_it_leaves(name: EngineName) -> None:
+    module = tiny_model("llama")
+    asked = tokens(options=(("repetition_penalty", 5.0),))
+    answers = build_generator(name, module, CODEC, vocab_size=VOCAB).generate(prompts(), asked)
+    n_other = 0
+    for prompt, texts in zip(prompts(), answers, strict=True):
+        assert texts is not None
+        answer = TokenAnswer.from_text(texts[0])
+        ids = [*prompt.tolist(), *answer.tokens.tolist()]
+        with torch.inference_mode():
+            logits = module(torch.tensor([ids])).logits[0, len(prompt) - 1 : -1].float()
+        n_other += int((logits.argmax(-1).numpy() != answer.tokens).sum())
+        penalised = [
+            RepetitionPenaltyLogitsProcessor(5.0)(torch.tensor([ids[: len(prompt) + i]]), logits[i : i + 1])
+            for i in range(len(logits))
+        ]
+        expected = torch.cat(penalised).log_softmax(-1)[range(len(logits)), answer.tokens.tolist()]
+        np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
+    assert n_other > 0
+
+
 def test_greedy_tokens_are_those_of_the_text_and_end_where_a_sequence_of_tokens_does() -> None:
     module = tiny_model("llama")
     generator = BatchedGenerator(module, CODEC, vocab_size=VOCAB)
@@ -100,5 +143,12 @@ def test_an_answer_is_read_back_as_it_was_written_and_damage_is_told() -> None:
     again = TokenAnswer.from_text(answer.to_text())
     assert again.tokens.tolist() == [7, 4095]
     assert again.logprobs.tolist() == [0.0, -12.25]
+    others = Alternatives(
+        np.array([[7, 3], [4095, 0]], np.int32), np.array([[-0.5, -1], [0, -2]], np.float32)
+    )
+    both = TokenAnswer.from_text(TokenAnswer(answer.tokens, answer.logprobs, others).to_text())
+    assert both.alternatives is not None
+    assert both.alternatives.tokens.tolist() == others.tokens.tolist()
+    assert both.alternatives.logprobs.tolist() == others.logprobs.tolist()
     with pytest.raises(ValueError, match=r"values to unpack|padding|base64"):
         TokenAnswer.from_text("no answer")

@@ -19,6 +19,7 @@ from milepost.store.file_names import file_part
 from milepost.store.records import CheckpointRecord
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.registry import source_of
+from milepost.tasks.settings import TaskSettings
 
 SUITE = "milepost"
 """HELM's name for a set of runs that are summarised together."""
@@ -64,6 +65,7 @@ def _write_run(
     folder: ResultsFolder, out: Path, plan: Plan, task: TaskPlan, checkpoint: CheckpointRecord
 ) -> Path:
     from milepost.tasks.helm.files import run_files
+    from milepost.tasks.helm.source import data_folder
 
     models = ModelTraits(
         load_tokenizer=lambda: run_tokenizer(folder.path, checkpoint.series)[0],
@@ -72,7 +74,8 @@ def _write_run(
     )
     answers = responses_of(stored_target(folder, plan, checkpoint), task).generated or ()
     model = f"{file_part(checkpoint.series)}/{file_part(checkpoint.name)}"
-    files = run_files(planned_docs(plan, task), answers, models, model)
+    data = data_folder(TaskSettings.from_json(plan.settings["asked"]))
+    files = run_files(planned_docs(plan, task), answers, models, model, data)
     for path, content in files.items():
         write_atomically(out / path, content)
     return out / next(iter(files)).parent

@@ -29,6 +29,10 @@ class Optimizations:
     upcast_matmuls: bool = True
     """Multiply half precision in float32 if the processor has no half-precision products. Off: as torch."""
 
+    narrow_last_layer: bool = True
+    """Run the last layer, past its keys and values, only where a target is scored or a text begins (CPU).
+    Off: everywhere."""
+
     # The packed engine.
     cascade: bool = True
     """Attend to a long shared prefix in one dense pass for all rows below it, merged by log-sum-exp.
@@ -37,8 +41,6 @@ class Optimizations:
     """Put tiles of similar size into one attention call. Off: one call per tile."""
     needed_head: bool = True
     """Compute logits only where a target is scored. Off: at every token."""
-    narrow_last_layer: bool = True
-    """Run the last layer, past its keys and values, only where a target is scored (CPU). Off: everywhere."""
     stage_weights: bool = True
     """Copy the next checkpoint's weights to the GPU while the present one is scored, if a second copy fits.
     Off: copy them afterwards."""
@@ -67,8 +69,8 @@ class Optimizations:
     """Launch the next decode step before the host reads this one's tokens (GPU). Off: afterwards."""
 
 
-SHARED = ("share_prefixes", "head_chunks", "upcast_matmuls")
-SCORING = (*SHARED, "cascade", "batch_tiles", "needed_head", "narrow_last_layer", "stage_weights")
+SHARED = ("share_prefixes", "head_chunks", "upcast_matmuls", "narrow_last_layer")
+SCORING = (*SHARED, "cascade", "batch_tiles", "needed_head", "stage_weights")
 """Switches that an ablation of the packed engine turns off one at a time."""
 GENERATION = (
     *SHARED, "copy_prefixes", "sort_by_length", "drop_finished", "refill", "attention_chunks",

@@ -30,6 +30,8 @@ class Generation:
     returns: Literal["text", "tokens"] = "text"
     """`tokens`: the answer is token ids with their log-probabilities (`token_answers`) and not a text.
     With `max_new_tokens` 0 the tokens are those of the prompt."""
+    n_alternatives: int = 0
+    """Where tokens are returned: how many of the likeliest tokens at each place come with them."""
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as JSON; those that came later only where they differ from their defaults, so
@@ -39,6 +41,8 @@ class Generation:
             del fields["stop_sequences"]
         if self.returns == "text":
             del fields["returns"]
+        if not self.n_alternatives:
+            del fields["n_alternatives"]
         return fields
 
 

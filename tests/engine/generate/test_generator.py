@@ -188,6 +188,23 @@ def test_a_model_with_other_logits_in_batches_is_padded(monkeypatch: pytest.Monk
     assert "off the plain forward pass" in generator.fallback
 
 
+def test_a_last_layer_that_needs_all_tokens_of_a_prompt_gets_them() -> None:
+    model = tiny_model("llama")
+    expected = by_reference(model, asking())
+    entered: list[int] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, args: entered.append(args[0].shape[1]))
+
+    def only_all(_: Any, args: tuple[torch.Tensor]) -> None:
+        if args[0].shape[1] != entered[-1]:
+            raise ValueError("not all tokens")
+
+    model.model.layers[-1].mlp.register_forward_pre_hook(only_all)
+    generator = VerifiedGenerator(model, CODEC, vocab_size=VOCAB)
+    assert generator.generate(prompts(), asking()) == expected
+    assert generator.name == "batched"
+    assert str(generator.fallback).startswith("prefill runs the whole last layer")
+
+
 def test_continuous_batching_gives_the_texts_of_the_reference_and_leaves_the_model_as_it_was() -> None:
     model = tiny_model("llama")
     before = model.config._attn_implementation

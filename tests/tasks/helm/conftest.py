@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .made_data import write_made_data
 
 ENTRIES = (
     "mmlu:subject=anatomy",
@@ -30,17 +31,24 @@ ENTRIES = (
 FEW_ENTRIES = (
     "boolq:data_augmentation=contrast_sets",
     "mmlu:subject=anatomy,data_augmentation=misspelling_mild",
-    "boolq:max_train_instances=1,num_train_trials=2,num_outputs=2",
+    "boolq:max_train_instances=1,num_train_trials=2,num_outputs=2,temperature=0.00001",
     "narrative_qa:max_train_instances=1,stop=hash",
 )
-"""What changes requests: contrast sets, a perturbation, trials, several answers, a stop of several tokens."""
-LONG_ENTRY = "wikitext_103"
-"""Articles of several windows each; HELM takes seconds for one."""
+"""What changes requests: contrast sets, a perturbation, trials, several answers that are drawn (so sharply
+that every draw is the likeliest token), a stop of several tokens."""
+SLOW_ENTRIES = (
+    "wikitext_103",
+    "msmarco:track=regular,valid_topk=11",
+    "msmarco:track=trec,valid_topk=11",
+    "spider:num_output_tokens=8",
+)
+"""Many requests for an instance, which takes HELM seconds each: the windows of an article, the passages of a
+query. And answers that an annotator runs on a database."""
 STEPS = ("step-400", "step-1600")
 N_INSTANCES = 40
 N_FEW = 8
-N_ARTICLES = 2
-PARTS = ((ENTRIES, N_INSTANCES), (FEW_ENTRIES, N_FEW), ((LONG_ENTRY,), N_ARTICLES))
+N_SLOW = 2
+PARTS = ((ENTRIES, N_INSTANCES), (FEW_ENTRIES, N_FEW), (SLOW_ENTRIES, N_SLOW))
 """Entries, and the instances of each."""
 
 
@@ -50,17 +58,8 @@ def helm_data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("helm-data")
     prepare = [sys.executable, str(shared / "helm" / "prepare.py"), str(folder)]
     subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
-    import pandas
-
-    table = next((shared / "hub" / "datasets" / "Salesforce" / "wikitext").rglob("test-*.parquet"))
-    lines = [text or " \n" for text in pandas.read_parquet(table)["text"]]
-    articles = folder / "scenarios" / "wikitext_103" / "data"
-    articles.mkdir(parents=True)
-    (articles / "wiki.test.raw").write_text("".join(lines))
-    tweets = folder / "scenarios" / "twitter_aae"
-    tweets.mkdir(parents=True)
-    with open(tweets / "aa_tweets.csv", "w", newline="") as file:
-        csv.writer(file).writerows([line.strip()[:140]] for line in lines if len(line) > 200)
+    wikitext = next((shared / "hub" / "datasets" / "Salesforce" / "wikitext").rglob("test-*.parquet"))
+    write_made_data(folder / "scenarios", wikitext)
     return folder
 
 
@@ -97,7 +96,11 @@ def reference(
     It takes minutes and is the same each time, so it is kept in the environment that `make test-helm` makes
     for these versions, under a hash of what it depends on.
     """
-    name = _hash_of_files(Path(__file__), shared / "helm" / "prepare.py", *run_folder.rglob("*.*"))
+    name = _hash_of_files(
+        *(Path(__file__).with_name(name) for name in ("conftest.py", "made_data.py")),
+        shared / "helm" / "prepare.py",
+        *run_folder.rglob("*.*"),
+    )
     kept = Path(sys.prefix) / "helm-reference" / name
     if not kept.is_dir():
         out = tmp_path_factory.mktemp("helm-run")

@@ -17,8 +17,12 @@ import torch
 
 from milepost.engine.attention_call import AttentionCall
 from milepost.engine.attention_dense import Partial, attend_densely, attend_few, flash_kernel, merge
+from milepost.engine.last_layer import KeysCollectedError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from milepost.engine.generate.kv_cache import KVCache
 
 ROWS_PER_CALL = 8
@@ -63,9 +67,15 @@ class Prefill:
     clear_rest: bool = False
     """True if the rest of each slot is zeroed: a mask cannot hide values that are not finite."""
     layers: list[int] = field(default_factory=list)
+    keys_only: bool = False
+    """See `last_layer.RowAttention`."""
+    rows: npt.NDArray[np.int64] | None = None
+    """[B] the last token of each span, whose queries alone a call then has; its keys are in the cache."""
 
     def attend(self, layer: int, call: AttentionCall) -> torch.Tensor:
         """See `AttentionBackend.attend`."""
+        if self.rows is not None:
+            return self._attend_last(layer, call)
         self.layers.append(layer)
         self.cache.layer(layer, call.key, call.value)
         outputs = []
@@ -78,7 +88,22 @@ class Prefill:
             self.cache.write(layer, span.slot, 0, keys, values)
             if self.clear_rest:
                 self.cache.clear_from(layer, span.slot, keys.shape[1])
-            outputs.append(self._with_prefix(layer, call.with_tensors(query, keys[None], values[None])))
+            if not self.keys_only:
+                outputs.append(self._with_prefix(layer, call.with_tensors(query, keys[None], values[None])))
+        if self.keys_only:
+            raise KeysCollectedError
+        return torch.cat(outputs, dim=2).transpose(1, 2)
+
+    def _attend_last(self, layer: int, call: AttentionCall) -> torch.Tensor:
+        outputs = []
+        for place, span in enumerate(self.spans):
+            n_keys = span.n_copied + span.stop - span.start
+            keys, values = self.cache.read(layer, span.slot, n_keys)
+            # The flash kernel wants the numbers of a key one after the other.
+            own = call.with_tensors(
+                call.query[:, :, place : place + 1], keys[None].contiguous(), values[None].contiguous()
+            )
+            outputs.append(self._with_prefix(layer, own))
         return torch.cat(outputs, dim=2).transpose(1, 2)
 
     def _with_prefix(self, layer: int, call: AttentionCall) -> torch.Tensor:

@@ -9,6 +9,7 @@ its slot to the next one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from milepost.engine.attention_call import check_layers
 from milepost.engine.attention_hook import using_backend
 from milepost.engine.body_and_head import SplitModel
 from milepost.engine.budget import SHARE_OF_FREE, fitting_budget, free_bytes
+from milepost.engine.generate.attention import Prefill
 from milepost.engine.generate.detokenize import AnswerTokens, GenerationJob, TokenGenerator
 from milepost.engine.generate.fixed_batch import FixedBatch
 from milepost.engine.generate.fixed_step import FixedDecoder, Sizes
@@ -26,13 +28,14 @@ from milepost.engine.generate.row_batch import CompactBatch
 from milepost.engine.generate.sampler import text_rng
 from milepost.engine.generate.token_logprobs import TokenLogprobs
 from milepost.engine.half_precision import upcast_matmuls
+from milepost.engine.last_layer import restricted_to_rows
 from milepost.engine.memory import BatchLimit
 from milepost.engine.model_config import layer_count, text_config
 from milepost.engine.optimizations import Optimizations
 from milepost.engine.positions import reset_positions
 
 if TYPE_CHECKING:
-    from milepost.engine.generate.attention import Decode, Prefill, PrefixPrefill
+    from milepost.engine.generate.attention import Decode, PrefixPrefill
     from milepost.engine.generate.stopping import TextCodec
 
 MAX_ROWS = {"cpu": 64, "cuda": 256, "mps": 64}
@@ -69,6 +72,8 @@ class BatchedGenerator(TokenGenerator):
         self.decoder: FixedDecoder | None = None
         """Kept from one call to the next, with its recorded steps."""
         self._n_layers = layer_count(module)
+        narrows = self.accelerator is None and self.optimizations.narrow_last_layer
+        self._last_layer = self.model.last_layer(self._n_layers) if narrows else None
         self.incremental_stops = self.optimizations.incremental_stops
 
     @property
@@ -135,14 +140,20 @@ class BatchedGenerator(TokenGenerator):
     def forward(
         self, attention: PrefixPrefill | Prefill | Decode, tokens: list[int], places: list[int]
     ) -> torch.Tensor:
-        """Return hidden states [T, D] of tokens at these positions."""
+        """Return hidden states [T, D] of tokens at these positions; of prompts only [B, D], of their last."""
         device = self.model.device
-        with using_backend(attention, self.model.module):
+        rows_B: slice | torch.Tensor = slice(None)
+        narrowed: AbstractContextManager[None] = nullcontext()
+        if isinstance(attention, Prefill):
+            rows_B = torch.tensor([span.stop - 1 for span in attention.spans], device=device)
+            if self._last_layer is not None:
+                narrowed = restricted_to_rows(rows_B, self._last_layer, attention)
+        with using_backend(attention, self.model.module), narrowed:
             hidden_TD = self.model.hidden(
                 torch.tensor([tokens], device=device), position_ids=torch.tensor([places], device=device)
             )[0]
         check_layers(attention.layers, self._n_layers)
-        return hidden_TD
+        return hidden_TD[rows_B]
 
     def n_slots(self, n_rows: int, capacity: int, share: float = SHARE_OF_FREE) -> int:
         """Return how many slots pay: no more than rows, and no more than fit into a share of free memory."""

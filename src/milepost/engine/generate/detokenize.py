@@ -12,6 +12,8 @@ from milepost.engine.generate.token_logprobs import TokenLogprobs
 from milepost.engine.model_inputs import check_ids
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from milepost.engine.generate.generator import Prompts, Texts
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 IsFinished = Callable[[Sequence[int]], bool]
 """True if a text ends with the last of these tokens."""
-LogitsCallback = Callable[[Sequence[int], "torch.Tensor"], None]
-"""Called with the numbers of B answers and the logits [B, V] by which their next tokens are chosen."""
+LogitsCallback = Callable[[Sequence[int], "torch.Tensor", "Sequence[npt.NDArray[np.int64]]"], None]
+"""Called with the numbers of B answers, the logits [B, V] by which their next tokens are chosen, and, where a
+penalty needs them, the token ids of prompts and texts so far."""
 AnswerTokens = list[int] | None
 """Token ids of one answer; None if the model gave NaN."""
 

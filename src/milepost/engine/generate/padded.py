@@ -174,13 +174,13 @@ class _Choice(LogitsProcessor):
         """Rows for which the model gave NaN."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if self._on_logits is not None:
-            self._on_logits(self._numbers, scores)
         histories = []
         if self._sampler.needs_history:
             histories = [
                 row[padding:] for row, padding in zip(input_ids.cpu().numpy(), self._padding, strict=True)
             ]
+        if self._on_logits is not None:
+            self._on_logits(self._numbers, scores, histories)
         chosen = self._sampler.choose(scores, histories, self._rngs)
         self.broken = [was or token < 0 for was, token in zip(self.broken, chosen.tolist(), strict=True)]
         only_BV = torch.full_like(scores, float("-inf"))

@@ -65,7 +65,7 @@ class ReferenceGenerator(TokenGenerator):
         while not tokens or not job.is_finished(tokens):
             logits_1V = self._logits(history)[:, -1]
             if job.on_logits is not None:
-                job.on_logits([number], logits_1V)
+                job.on_logits([number], logits_1V, [history])
             (token,) = sampler.choose(logits_1V, [history], [rng]).tolist()
             if token < 0:
                 return None

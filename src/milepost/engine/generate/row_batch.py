@@ -33,7 +33,7 @@ class BatchModel(Protocol):
     def forward(
         self, attention: PrefixPrefill | Prefill | Decode, tokens: list[int], places: list[int]
     ) -> torch.Tensor:
-        """Return hidden states [T, D] of tokens at these positions."""
+        """Return hidden states [T, D] of tokens at these positions; of prompts only [B, D], of their last."""
         ...
 
     def n_slots(self, n_rows: int, capacity: int) -> int:
@@ -129,18 +129,16 @@ class RowBatch(ABC):
             tokens += row.own[span.n_copied :].tolist()
             places += range(row.n_shared + span.n_copied, len(row.prompt))
         attention = Prefill(self._cache, spans, self.clear_rest)
-        hidden_TD = self._generator.forward(attention, tokens, places)
-        last = torch.tensor([span.stop - 1 for span in spans], device=hidden_TD.device)
-        self._record(rows, self._next_tokens(rows, hidden_TD[last]))
+        self._record(rows, self._next_tokens(rows, self._generator.forward(attention, tokens, places)))
 
     def _next_tokens(self, rows: Sequence[Row], hidden_BD: torch.Tensor) -> list[int]:
         """Return the next token of each row; -1 if the model gave NaN."""
         return self._sample(rows, self._generator.model.logits(hidden_BD))
 
     def _sample(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[int]:
-        if self._job.on_logits is not None:
-            self._job.on_logits([row.number for row in rows], logits_BV)
         histories = [row.history() for row in rows] if self._sampler.needs_history else []
+        if self._job.on_logits is not None:
+            self._job.on_logits([row.number for row in rows], logits_BV, histories)
         tokens: list[int] = self._sampler.choose(logits_BV, histories, [row.rng for row in rows]).tolist()
         return tokens
 

@@ -68,14 +68,7 @@ class Sampler:
             histories: prompt and text so far of each row; not read unless `needs_history`.
             rngs: of each row; not read unless tokens are drawn.
         """
-        scores_BV = logits_BV.float()
-        if self._penalties:
-            scores_BV = torch.cat(
-                [
-                    self._penalised(scores_BV[b : b + 1].clone(), history)
-                    for b, history in enumerate(histories)
-                ]
-            )
+        scores_BV = self._penalised(logits_BV, histories)
         largest_B, chosen_B = scores_BV.max(-1)
         broken_B = largest_B.isnan()
         if self._do_sample:
@@ -83,15 +76,22 @@ class Sampler:
         chosen: npt.NDArray[np.int64] = chosen_B.masked_fill(broken_B, -1).cpu().numpy()
         return chosen
 
-    def _penalised(self, scores_1V: torch.Tensor, history: npt.NDArray[np.int64]) -> torch.Tensor:
-        ids_1T = torch.from_numpy(history)[None].to(scores_1V.device)
-        for penalty in self._penalties:
-            scores_1V = penalty(ids_1T, scores_1V)
-        return scores_1V
+    def logprobs(self, logits_BV: torch.Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> torch.Tensor:
+        """Return the log-probabilities [B, V] that tokens are drawn with, in float32; as `choose`."""
+        return self._filtered(self._penalised(logits_BV, histories)).log_softmax(-1)
 
-    def logprobs(self, logits_BV: torch.Tensor) -> torch.Tensor:
-        """Return the log-probabilities [B, V] that tokens are drawn with, without penalties, in float32."""
-        return self._filtered(logits_BV.float()).log_softmax(-1)
+    def _penalised(self, logits_BV: torch.Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> torch.Tensor:
+        scores_BV = logits_BV.float()
+        if not self._penalties:
+            return scores_BV
+        rows = []
+        for b, history in enumerate(histories):
+            ids_1T = torch.from_numpy(history)[None].to(scores_BV.device)
+            scores_1V = scores_BV[b : b + 1].clone()
+            for penalty in self._penalties:
+                scores_1V = penalty(ids_1T, scores_1V)
+            rows.append(scores_1V)
+        return torch.cat(rows)
 
     def _filtered(self, scores_BV: torch.Tensor) -> torch.Tensor:
         scores_BV = scores_BV / self._temperature

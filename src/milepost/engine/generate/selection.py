@@ -1,13 +1,13 @@
 """Selects the fastest generator that passes a trial on a model, and records why it is not a faster one.
 
-The chain ends in `reference`, which needs no trial: batched (or transformers' continuous batching), padded,
-batches of equal length, one prompt at a time.
+The chain ends in `reference`, which needs no trial: batched (or transformers' continuous batching), batched
+without a narrowed last layer, padded, batches of equal length, one prompt at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from milepost.engine.generate.batched import BatchedGenerator
@@ -16,6 +16,7 @@ from milepost.engine.generate.padded import PaddedGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.trial import GenerationTrial
 from milepost.engine.model_inputs import check_ids
+from milepost.engine.optimizations import Optimizations
 from milepost.engine.reasons import join_reasons
 from milepost.engine.trial import reason_from_config, reason_from_positions
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from milepost.engine.generate.detokenize import TokenGenerator
     from milepost.engine.generate.generator import Prompts, Texts
     from milepost.engine.generate.stopping import TextCodec
-    from milepost.engine.optimizations import Optimizations
     from milepost.types.generation import Generation
 
 
@@ -69,6 +69,12 @@ class VerifiedGenerator:
                 module, codec, vocab_size=vocab_size, equal_lengths=equal_lengths, max_rows=max_rows
             )
 
+        def batched(wanted: Optimizations) -> BatchedGenerator:
+            return BatchedGenerator(
+                module, codec, vocab_size=vocab_size, budget_tokens=budget_tokens, optimizations=wanted
+            )
+
+        wanted = optimizations or Optimizations()
         chain = {
             "hf-continuous": _Candidate(
                 lambda: ContinuousGenerator(module, codec, vocab_size=vocab_size),
@@ -76,13 +82,14 @@ class VerifiedGenerator:
                 mixes_lengths=True,
             ),
             "batched": _Candidate(
-                lambda: BatchedGenerator(
-                    module,
-                    codec,
-                    vocab_size=vocab_size,
-                    budget_tokens=budget_tokens,
-                    optimizations=optimizations,
-                ),
+                lambda: batched(wanted),
+                "prefill runs the whole last layer",
+                mixes_lengths=True,
+                reason=reason_from_config(module),
+            ),
+            # This optimization depends most on the model's own code, so it is dropped first.
+            "batched, whole last layer": _Candidate(
+                lambda: batched(replace(wanted, narrow_last_layer=False)),
                 "the batched generator is not used",
                 mixes_lengths=True,
                 reason=reason_from_config(module),

@@ -64,7 +64,7 @@ class GenerationTrial:
         """Compare the logits by which a generator chose, or its choices if it does not show the logits."""
         seen: dict[int, list[torch.Tensor]] = {}
 
-        def keep(numbers: Sequence[int], logits_BV: torch.Tensor) -> None:
+        def keep(numbers: Sequence[int], logits_BV: torch.Tensor, _: object) -> None:
             for number, logits_V in zip(numbers, logits_BV.float(), strict=True):
                 seen.setdefault(number, []).append(logits_V)
 

@@ -8,17 +8,29 @@ Source: helm/clients/huggingface_client.py `make_request`, `serve_request` (0.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from helm.clients.huggingface_client import HuggingFaceClient
 from helm.common.cache import BlackHoleCacheConfig
-from helm.common.request import Request, RequestResult
+from helm.common.request import GeneratedOutput, Request, RequestResult, Token
 from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer
 
 from milepost.errors import ResultsError
 from milepost.tasks.helm.quiet import silence
 from milepost.tasks.helm.stand_in import StandIn
 from milepost.token_answers import TokenAnswer
+
+
+@dataclass(frozen=True)
+class TokenAmongOthers(Token):
+    """A token with the likeliest ones at its place, where `top_k_per_token` asks for more than one.
+
+    HELM's tokens had this field up to its version 1.0, and what reads its files now ignores it.
+    """
+
+    top_logprobs: dict[str, float] = field(default_factory=dict)
+    """Text of each to its log-probability by the model, the likeliest first."""
 
 
 class _Answered:
@@ -81,7 +93,27 @@ class HelmClient(HuggingFaceClient):
             "input_length": len(prompt),
             "request_time": None,
         }
-        return self.make_request(request)
+        result: RequestResult = self.make_request(request)
+        result.completions = [
+            self._with_alternatives(completion, len(prompt), one)
+            for completion, one in zip(result.completions, found, strict=True)
+        ]
+        return result
+
+    def _with_alternatives(
+        self, completion: GeneratedOutput, n_prompt: int, answer: TokenAnswer
+    ) -> GeneratedOutput:
+        """Add the alternatives to the tokens that HELM's client leaves of an answer."""
+        if answer.alternatives is None:
+            return completion
+        tokens = list(completion.tokens)
+        places = zip(answer.alternatives.tokens.tolist(), answer.alternatives.logprobs.tolist(), strict=True)
+        for i, (ids, logprobs) in zip(range(n_prompt, len(tokens)), places, strict=False):
+            likeliest: dict[str, float] = {}
+            for token, logprob in zip(ids, logprobs, strict=True):
+                likeliest.setdefault(self._text(token), logprob)
+            tokens[i] = TokenAmongOthers(tokens[i].text, tokens[i].logprob, likeliest)
+        return replace(completion, tokens=tokens)
 
     def _completion(self, request: Request, prompt: list[int], answer: TokenAnswer) -> dict[str, Any]:
         only_prompt = request.echo_prompt and request.max_tokens == 0 and request.num_completions == 1

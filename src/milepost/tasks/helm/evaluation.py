@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from helm.benchmark.adaptation.request_state import RequestState
@@ -30,9 +31,16 @@ logger = logging.getLogger("milepost.tasks")
 
 
 def evaluate(
-    planned: Mapping[str, PlannedDocs], responses: Mapping[str, Responses], models: ModelTraits
+    planned: Mapping[str, PlannedDocs],
+    responses: Mapping[str, Responses],
+    models: ModelTraits,
+    data: Path,
 ) -> Evaluation:
-    """Compute HELM's statistics of each task; one whose answers or metrics fail has a reason instead."""
+    """Compute HELM's statistics of each task; one whose answers or metrics fail has a reason instead.
+
+    Args:
+        data: HELM's output folder.
+    """
     rows: list[dict[str, Any]] = []
     docs: dict[str, DocMetrics] = {}
     missing: dict[str, int] = {}
@@ -48,7 +56,7 @@ def evaluate(
         else:
             named = _named(name, task)
             try:
-                found = run_stats(named.run_spec, task, answers.generated or (), stand_in)
+                found = run_stats(named.run_spec, task, answers.generated or (), stand_in, data)
                 rows += rows_of(named, found)
                 docs[name] = docs_of(found)
             except Exception as error:  # a metric's own code raises anything
@@ -62,11 +70,15 @@ def evaluate(
 
 
 def run_stats(
-    run_spec: RunSpec, task: PlannedDocs, answers: Sequence[Sequence[str] | None], stand_in: StandIn
+    run_spec: RunSpec,
+    task: PlannedDocs,
+    answers: Sequence[Sequence[str] | None],
+    stand_in: StandIn,
+    data: Path,
 ) -> RunStats:
     """Return HELM's statistics of one run from the stored answers to its requests."""
     client = HelmClient(stand_in)
-    return compute_stats(run_spec, list(_answered(task, answers, client)), stand_in)
+    return compute_stats(run_spec, list(_answered(task, answers, client)), stand_in, data)
 
 
 def run_spec_of(task: PlannedDocs) -> RunSpec:

@@ -21,17 +21,22 @@ from milepost.tasks.question_source import ModelTraits, PlannedDocs
 
 
 def run_files(
-    task: PlannedDocs, answers: Sequence[Sequence[str] | None], models: ModelTraits, model: str
+    task: PlannedDocs,
+    answers: Sequence[Sequence[str] | None],
+    models: ModelTraits,
+    model: str,
+    data: Path,
 ) -> dict[Path, bytes]:
     """Return the files of one run by their paths below `runs/<suite>`.
 
     Args:
         answers: of each request, as a results folder stores them.
         model: the name in HELM's files, with one slash: `series/checkpoint`.
+        data: HELM's output folder.
     """
     stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
     spec = run_spec_of(task)
-    found = run_stats(spec, task, answers, stand_in)
+    found = run_stats(spec, task, answers, stand_in, data)
     renamed = rename_model(spec, stand_in.name, model)
     states = [
         replace(state, request=replace(state.request, model=model, model_deployment=model))

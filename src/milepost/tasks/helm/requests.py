@@ -137,5 +137,6 @@ class _Requests:
             temperature=asked.temperature if sampled else GREEDY_TEMPERATURE,
             options=tuple(sorted(chosen.items())),
             n_answers=asked.num_completions,
+            n_alternatives=asked.top_k_per_token if asked.top_k_per_token > 1 else 0,
             seed=0 if asked.random is None else int(_hash(asked.random)[:8], 16),
         )

@@ -13,15 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from helm.benchmark.adaptation.adapter_spec import (
-    ADAPT_GENERATION,
-    ADAPT_LANGUAGE_MODELING,
-    ADAPT_MULTIPLE_CHOICE_JOINT,
-    ADAPT_MULTIPLE_CHOICE_JOINT_CHAIN_OF_THOUGHT,
-    ADAPT_MULTIPLE_CHOICE_SEPARATE_CALIBRATED,
-    ADAPT_MULTIPLE_CHOICE_SEPARATE_ORIGINAL,
-    ADAPT_RANKING_BINARY,
-)
+from helm.benchmark.adaptation import adapter_spec as adapters
 from helm.benchmark.metrics.metric import create_metric
 from helm.benchmark.presentation.run_entry import RunEntry
 from helm.benchmark.run import run_entries_to_run_specs
@@ -34,13 +26,12 @@ from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.entries import Entry
 
 METHODS = (
-    ADAPT_GENERATION,
-    ADAPT_LANGUAGE_MODELING,
-    ADAPT_MULTIPLE_CHOICE_JOINT,
-    ADAPT_MULTIPLE_CHOICE_JOINT_CHAIN_OF_THOUGHT,
-    ADAPT_MULTIPLE_CHOICE_SEPARATE_CALIBRATED,
-    ADAPT_MULTIPLE_CHOICE_SEPARATE_ORIGINAL,
-    ADAPT_RANKING_BINARY,
+    adapters.ADAPT_GENERATION,
+    adapters.ADAPT_LANGUAGE_MODELING,
+    adapters.ADAPT_MULTIPLE_CHOICE_JOINT,
+    adapters.ADAPT_MULTIPLE_CHOICE_JOINT_CHAIN_OF_THOUGHT,
+    *adapters.ADAPT_MULTIPLE_CHOICE_SEPARATE_METHODS,
+    adapters.ADAPT_RANKING_BINARY,
 )
 """Ways to ask that Milepost answers."""
 SERVICES = ("make_critique_request", "check_nudity", "compute_clip_score", "metric_service.upload")

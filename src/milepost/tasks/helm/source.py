@@ -45,7 +45,7 @@ class HelmTasks:
         """Yield the requests of each run; see `runs.plan_runs`."""
         from milepost.tasks.helm.runs import plan_runs
 
-        for run in plan_runs(self._settings, self._models, self._entries, _data_folder(self._settings)):
+        for run in plan_runs(self._settings, self._models, self._entries, data_folder(self._settings)):
             self._made[run.requests.task] = run
             yield run.requests
 
@@ -72,7 +72,7 @@ class HelmTasks:
         """Compute HELM's statistics; see `evaluation.evaluate`."""
         from milepost.tasks.helm.evaluation import evaluate
 
-        return evaluate(planned, responses, self._models)
+        return evaluate(planned, responses, self._models, data_folder(self._settings))
 
     def group_metrics(
         self, metrics: Mapping[str, Mapping[str, Estimate]], sizes: Mapping[str, int]
@@ -127,7 +127,8 @@ class Helm:
         return state_of_folder(ref["folder"])
 
 
-def _data_folder(settings: TaskSettings) -> Path:
+def data_folder(settings: TaskSettings) -> Path:
+    """Return HELM's output folder, in which the data of the scenarios are."""
     return (settings.helm_data or DEFAULT_DATA).expanduser()
 
 
