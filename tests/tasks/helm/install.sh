@@ -10,7 +10,7 @@ mkdir -p "$(dirname "$venv")"
 names=$(grep -oE '^[A-Za-z0-9_-]+' constraints-helm.txt | paste -sd'|')
 { grep -vE "^($names)==" constraints.txt; grep -v '^#' constraints-helm.txt; } > "$venv/constraints.txt"
 pip=("$venv/bin/python" -m pip install --quiet --constraint "$venv/constraints.txt")
-"${pip[@]}" torch==2.13.0 '.[helm,trackio]' pytest hypothesis || exit 1
+"${pip[@]}" torch==2.13.0 '.[helm,trackio]' pytest hypothesis pytrec-eval-terrier || exit 1
 "$venv/bin/python" -m pip uninstall --quiet --yes milepost
 # Beside a torch without CUDA, the torchvision of the package index breaks transformers' imports.
 if [ "$("$venv/bin/python" -c 'import torch; print(torch.version.cuda)')" = None ]; then
