@@ -123,9 +123,14 @@ def _remembered(results: ResultsFolder, plan: Plan, measured: _Pace | None) -> _
 
 
 def _doc_counts(results: ResultsFolder, plan: Plan) -> dict[str, tuple[int, int]] | None:
-    """Return (docs scored, docs in the data) by task, as lm_eval counted them; None before any metrics."""
+    """Return (docs scored, docs in the data) by task, as its source counted them; None before any metrics."""
     path = results.lm_eval_tables_path(plan.plan_id)
     if not is_intact(path):
         return None
-    counts = read_json(path)["n-samples"]
-    return {name: (count["effective"], count["original"]) for name, count in counts.items()}
+    counts = read_json(path).get("n-samples", {})
+    of_lm_eval = {name: (count["effective"], count["original"]) for name, count in counts.items()}
+    described = plan.settings["tasks"]
+    return {
+        task.name: (task.n_docs, described[task.name].get("n_docs_in_data", task.n_docs))
+        for task in plan.tasks
+    } | of_lm_eval

@@ -154,7 +154,8 @@ class Description:
     configs: Any
     """Hash of everything that result files and tables show of tasks and groups; names the plan."""
     tasks: dict[str, dict[str, Any]]
-    """Facts about each task for readers that do not import its source."""
+    """Facts about each task for readers that do not import its source. `n_docs_in_data`: the docs of a full
+    run, where a test asks fewer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,19 @@ from typing import Any
 
 import pytest
 
+import milepost
+
 from .made_data import write_made_data
 
+MMLU = "mmlu:subject=anatomy"
+SEPARATE = "commonsense:dataset=hellaswag,method=multiple_choice_separate_original"
 ENTRIES = (
-    "mmlu:subject=anatomy",
+    MMLU,
     "mmlu:subject=astronomy",
     "mmlu:subject=virology",
     "boolq",
     "narrative_qa",
-    "commonsense:dataset=hellaswag,method=multiple_choice_separate_original",
+    SEPARATE,
     "commonsense:dataset=hellaswag,method=multiple_choice_separate_calibrated",
     "twitter_aae:demographic=aa",
 )
@@ -145,3 +149,11 @@ def _helm_run(
 def read(folder: Path, name: str) -> Any:
     """Return one of a run's files."""
     return json.loads((folder / f"{name}.json").read_text())
+
+
+def run(
+    source: Path, out: Path, data: Path, helm: str | list[str] = MMLU, **options: Any
+) -> milepost.Results:
+    """Evaluate entries with few instances."""
+    options = {"max_eval_instances": 6, **options}
+    return milepost.evaluate(source, helm=helm, helm_data=data, output_path=out, **options)

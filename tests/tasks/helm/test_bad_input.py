@@ -145,6 +145,7 @@ def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
     entries = [entry for entry in load_suite("helm-lite").helm if not entry.startswith("legalbench")]
     tokenizer = AutoTokenizer.from_pretrained(run_folder / "step-400")
     stand_in = StandIn.register(tokenizer, "0" * 32, 1024)
-    runs = make_runs(read_entries(entries), stand_in.name, Overrides(max_eval_instances=10), helm_data)
-    assert len(runs) == len(entries)
-    assert {run.run_spec.adapter_spec.max_eval_instances for run in runs} == {10}
+    overrides = Overrides(max_eval_instances=10)
+    for entry in read_entries(entries):
+        (run,) = make_runs(entry, stand_in.name, overrides, helm_data).values()
+        assert run.run_spec.adapter_spec.max_eval_instances == 10

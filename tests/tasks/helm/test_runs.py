@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,24 +19,13 @@ from milepost.plan.plan_files import load_plan
 from milepost.results.selection import select_all_rows
 from milepost.store import ResultsIndex
 from milepost.tasks.helm import installation
-from tests.cli.called import milepost as call
 
-from .conftest import STEPS
-
-MMLU = "mmlu:subject=anatomy"
-SEPARATE = "commonsense:dataset=hellaswag,method=multiple_choice_separate_original"
+from .conftest import MMLU, SEPARATE, STEPS, run
 
 
 @pytest.fixture(autouse=True)
 def _environment(helm_environment: dict[str, str]) -> None:
     """Let HELM find its tokenizer data."""
-
-
-def run(
-    source: Path, out: Path, data: Path, helm: str | list[str] = MMLU, **options: Any
-) -> milepost.Results:
-    options = {"max_eval_instances": 6, **options}
-    return milepost.evaluate(source, helm=helm, helm_data=data, output_path=out, **options)
 
 
 def test_a_second_run_computes_nothing_and_a_later_checkpoint_rebuilds_nothing(
@@ -122,59 +110,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
         return {(row.checkpoint, row.task, row.metric, row.filter): row.value for row in rows}
 
     assert values(killed) == values(whole)
-
-
-@pytest.fixture(scope="module")
-def mixed(
-    run_folder: Path, helm_data: Path, helm_environment: object, hub: str, tmp_path_factory: Any
-) -> Path:
-    """Results of HELM's entries and a task of lm_eval's in one folder."""
-    out: Path = tmp_path_factory.mktemp("mixed")
-    run(run_folder, out, helm_data, ["boolq", MMLU, SEPARATE], tasks="arc_easy", limit=8)
-    return out
-
-
-def test_statistics_of_instances_compare_two_checkpoints_doc_by_doc(
-    run_folder: Path, helm_data: Path, tmp_path: Path
-) -> None:
-    run(run_folder, tmp_path / "out", helm_data, ["narrative_qa"], max_eval_instances=12)
-    command = [
-        sys.executable,
-        "-m",
-        "milepost",
-        "compare",
-        str(run_folder / STEPS[0]),
-        str(run_folder / STEPS[1]),
-    ]
-    command += ["--helm", "narrative_qa", "--max-eval-instances", "12", "--helm-data", str(helm_data)]
-    command += ["--no-perplexity", "--yes"]
-    done = subprocess.run([*command, "-o", str(tmp_path / "compared")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "f1_score" in (tmp_path / "compared" / "comparison_results.json").read_text("utf-8")
-
-
-def test_single_questions_of_helm_are_shown_with_each_checkpoints_answer(mixed: Path) -> None:
-    found = json.loads(call("questions", mixed, "-t", SEPARATE, "-n", "99", "--json").out)
-    assert len(found) == 6
-    for one in found:
-        for checkpoint in one["checkpoints"]:
-            assert checkpoint["is_right"] == (checkpoint["text"] in json.loads(one["target"]))
-    stats = json.loads(call("questions", mixed, "--stats", "--json").out)
-    assert {of["task"] for of in stats} == {"arc_easy", "helm:boolq", MMLU, SEPARATE}
-
-
-@pytest.mark.parametrize(
-    "command", [["show"], ["signal"], ["leaderboard"], ["export", "--format", "csv", "-o"]]
-)
-def test_reports_have_helms_entries_beside_lm_evals_tasks(
-    command: list[str], mixed: Path, tmp_path: Path
-) -> None:
-    name, *rest = command
-    target = [tmp_path / "table.csv"] if rest else []
-    done = call(name, mixed, *rest, *target)
-    assert done.status == 0, done.err
-    said = target[0].read_text("utf-8") if target else done.out
-    assert all(task in said for task in ("arc_easy", "helm:boolq", MMLU))
 
 
 def test_requests_that_are_the_same_are_asked_once(run_folder: Path, helm_data: Path, tmp_path: Path) -> None:

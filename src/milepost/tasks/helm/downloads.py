@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 
-from milepost.errors import TaskError
+from milepost.errors import MissingDataError, TaskError
 
 UNFINISHED = ".tmp"
 """What HELM adds to the name of a file while it downloads it."""
@@ -35,7 +35,8 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
         folder: where HELM looks for them.
 
     Raises:
-        TaskError: data cannot be read or downloaded, or a package of HELM's is not installed.
+        MissingDataError: data cannot be read or downloaded.
+        TaskError: a package of HELM's is not installed.
     """
     begun: list[_Download] = []
     try:
@@ -46,7 +47,8 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         url = f" from {begun[-1].url}" if begun else ""
         place = f"put it at {begun[-1].file}" if begun else f"put the files into {folder}"
-        raise TaskError(
+        raise MissingDataError(
+            entry,
             f"{entry}: its data cannot be had{url}: {_one_line(error)}",
             f"{place}, where HELM looks first, or pass --helm-data DIR",
         ) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,24 +56,23 @@ class Overrides:
     num_train_trials: int | None = None
 
 
-def make_runs(entries: Iterable[Entry], model: str, overrides: Overrides, data: Path) -> list[NamedRun]:
-    """Return the runs of some entries for the model of that name, which is registered.
+def make_runs(entry: Entry, model: str, overrides: Overrides, data: Path) -> dict[str, NamedRun]:
+    """Return the runs of an entry, by name, for the model of that name, which is registered.
 
     Args:
         data: HELM's folder of scenarios, for messages.
 
     Raises:
-        TaskError: HELM does not know an entry, it needs what Milepost does not do, or a file that its prompts
-            are made with cannot be had.
+        MissingDataError: a file that its prompts are made with cannot be had.
+        TaskError: HELM does not know the entry, or it needs what Milepost does not do.
     """
+    specs = _specs_of(entry, model, overrides, data)
     runs: dict[str, NamedRun] = {}
-    for entry in entries:
-        specs = _specs_of(entry, model, overrides, data)
-        for spec in specs:
-            _check_runs_here(entry, spec)
-            name = _task_name(entry.description if len(specs) == 1 else _without_model(spec.name, model))
-            runs.setdefault(name, NamedRun(name, entry, spec))
-    return list(runs.values())
+    for spec in specs:
+        _check_runs_here(entry, spec)
+        name = _task_name(entry.description if len(specs) == 1 else _without_model(spec.name, model))
+        runs.setdefault(name, NamedRun(name, entry, spec))
+    return runs
 
 
 def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> list[RunSpec]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from helm.benchmark.runner import set_benchmark_output_path
 from helm.benchmark.scenarios.scenario import get_scenario_cache_path
 from helm.common.codec import to_json_single_line
 
+from milepost.errors import MissingDataError
 from milepost.tasks.helm.answers import HelmClient
 from milepost.tasks.helm.entries import Entry
 from milepost.tasks.helm.headline import headline_of
@@ -25,11 +28,14 @@ from milepost.tasks.helm.stats import lower_is_better
 from milepost.tasks.question_source import ModelTraits, TaskRequests
 from milepost.tasks.settings import TaskSettings
 
+logger = logging.getLogger("milepost.tasks")
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
     """One run as a plan keeps it."""
 
+    entry: Entry
     requests: TaskRequests
     description: dict[str, Any]
     """See `question_source.Description.tasks`; `helm` holds run spec and scenario as HELM writes them."""
@@ -44,24 +50,48 @@ def plan_runs(
     """Yield the runs of some entries; all specs are made and checked before the first scenario is.
 
     Raises:
-        TaskError: HELM does not know an entry, it needs what Milepost does not do, or its data is missing.
+        MissingDataError: the data of an entry is missing, and `settings` do not say to leave such entries
+            out, or there is no other.
+        TaskError: HELM does not know an entry, or it needs what Milepost does not do.
         TokenizerError: HELM cannot use the tokenizer.
     """
     stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
     overrides = Overrides(settings.helm_instances, settings.max_train_instances, settings.num_train_trials)
     set_benchmark_output_path(str(data))  # some run specs read, or download, how their prompts are made
-    with quiet():
-        runs = make_runs(entries, stand_in.name, overrides, data / "scenarios")
+    left_out: list[MissingDataError] = []
+    runs: dict[str, NamedRun] = {}
+    for entry in entries:
+        with quiet(), _leaving_out(settings, left_out):
+            for name, run in make_runs(entry, stand_in.name, overrides, data / "scenarios").items():
+                runs.setdefault(name, run)
     client = HelmClient(stand_in)
-    for run in runs:
-        adapted = adapt(run.entry.description, run.run_spec, stand_in, data)
-        requests = requests_of(run.name, adapted, client, models.defaults)
-        yield PlannedRun(
-            requests,
-            _description(run, adapted),
-            _counting(run),
-            os_path(get_scenario_cache_path(str(data), adapted.scenario.name)),
-        )
+    n_made = 0
+    for run in runs.values():
+        with _leaving_out(settings, left_out):
+            adapted = adapt(run.entry.description, run.run_spec, stand_in, data)
+            requests = requests_of(run.name, adapted, client, models.defaults)
+            n_made += 1
+            yield PlannedRun(
+                run.entry,
+                requests,
+                _description(run, adapted, settings),
+                _counting(run),
+                os_path(get_scenario_cache_path(str(data), adapted.scenario.name)),
+            )
+    if not n_made:
+        raise left_out[-1]
+
+
+@contextlib.contextmanager
+def _leaving_out(settings: TaskSettings, left_out: list[MissingDataError]) -> Iterator[None]:
+    """Note an entry whose data is missing, where `settings` say so, and warn of it."""
+    try:
+        yield
+    except MissingDataError as error:
+        if not settings.skip_missing_data:
+            raise
+        logger.warning("left out: %s", error.message)
+        left_out.append(error)
 
 
 def os_path(folder: str) -> str:
@@ -69,7 +99,8 @@ def os_path(folder: str) -> str:
     return str(Path(folder).resolve())
 
 
-def _description(run: NamedRun, adapted: Adapted) -> dict[str, Any]:
+def _description(run: NamedRun, adapted: Adapted, settings: TaskSettings) -> dict[str, Any]:
+    chosen = settings.max_eval_instances is not None
     return {
         "alias": run.name,
         "output_type": run.run_spec.adapter_spec.method,
@@ -78,6 +109,7 @@ def _description(run: NamedRun, adapted: Adapted) -> dict[str, Any]:
         "dataset": [adapted.scenario.name, None],
         "parents": [],
         "source": "helm",
+        "n_docs_in_data": len(adapted.instances) if chosen else adapted.n_in_data,
         "helm": {
             "entry": run.entry.description,
             "run_spec": json.loads(to_json_single_line(run.run_spec)),

@@ -48,6 +48,8 @@ class HelmTasks:
         for run in plan_runs(self._settings, self._models, self._entries, data_folder(self._settings)):
             self._made[run.requests.task] = run
             yield run.requests
+        used = {run.entry for run in self._made.values()}
+        self._entries = [entry for entry in self._entries if entry in used]
 
     def describe(self) -> Description:
         """See `question_source.QuestionSet`; of the runs that `requests` has made."""
@@ -58,7 +60,7 @@ class HelmTasks:
         )
 
     def digest(self) -> str:
-        """See `question_source.QuestionSet`."""
+        """See `question_source.QuestionSet`; a plan that lacks entries is not taken for the whole one."""
         return digest_of(self._entries)
 
     def data_used(self) -> list[dict[str, Any]] | None:

@@ -49,6 +49,8 @@ class Adapted:
     scenario: Scenario
     instances: list[Instance]
     """Those that are asked, perturbed ones too, in HELM's order."""
+    n_in_data: int
+    """Instances that would be asked without a limit, perturbed ones too."""
     states: list[RequestState]
     """Without results, ordered by instance."""
 
@@ -72,8 +74,10 @@ def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapt
             instances = with_instance_ids(instances)
         most = run_spec.adapter_spec.max_eval_instances
         splits = run_spec.adapter_spec.eval_splits or EVAL_SPLITS
+        n_all = sum(instance.split in splits for instance in instances)
         if most is not None:
             instances = downsample_eval_instances(instances, most, splits)
+        n_chosen = sum(instance.split in splits for instance in instances)
         instances = DataPreprocessor(run_spec.data_augmenter_spec).preprocess(instances, parallelism=1)
         adapter = AdapterFactory.get_adapter(run_spec.adapter_spec, stand_in.service)
         states = adapter.adapt(instances, parallelism=1)
@@ -81,7 +85,8 @@ def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapt
     if not asked:
         raise TaskError(f"{entry}: the scenario has no instance to evaluate", "pass a larger number")
     place = {instance: number for number, instance in enumerate(asked)}
-    return Adapted(scenario, asked, sorted(states, key=lambda state: place[state.instance]))
+    ordered = sorted(states, key=lambda state: place[state.instance])
+    return Adapted(scenario, asked, len(asked) * n_all // max(1, n_chosen), ordered)
 
 
 def dump_instance(instance: Instance) -> str:
