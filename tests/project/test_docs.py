@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from milepost.cli.main import COMMANDS
 from milepost.version import __version__
+from tests.cli.called import milepost
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -38,10 +37,9 @@ def test_the_command_line_page_is_what_help_says() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"lm-eval"}))  # that one is lm_eval's own
 def test_every_command_says_what_it_does_and_has_json(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "milepost", name, "--help"], capture_output=True, text=True, check=True
-    )
-    assert "--json" in done.stdout
+    called = milepost(name, "--help")
+    assert called.status == 0, called.err
+    assert "--json" in called.out
 
 
 def test_both_readmes_show_the_same_commands_and_figures() -> None:

@@ -13,6 +13,7 @@ import pytest
 import milepost
 from milepost.api.evaluate import save_plan
 from milepost.errors import MilepostError
+from milepost.run import score_plan
 from milepost.store import open_folder
 from milepost.store.atomic_files import read_json
 from milepost.store.tables import read_made
@@ -58,15 +59,21 @@ def scores_in(folder: Path) -> dict[str, bytes]:
 SCORE_PLAN = "import sys\nfrom milepost.run.score_plan import main\nsys.exit(main(sys.argv[1:]))"
 
 
-def test_a_saved_plan_and_a_folder_of_weights_become_records_without_lm_eval(
-    tiny_run: Path, plan: Path, usual: milepost.Results, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
+@pytest.fixture(scope="module")
+def scored(tiny_run: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a machine that only scores."""
+    out = tmp_path_factory.mktemp("scored") / "out"
     done = lean(SCORE_PLAN, plan, tiny_run, out)
     assert done.returncode == 0, done.stderr
     assert "3 scored" in done.stdout
-    assert scores_in(out) == scores_in(usual.path)
-    again = lean(SCORE_PLAN, plan, tiny_run, out)
+    return out
+
+
+def test_a_saved_plan_and_a_folder_of_weights_become_records_without_lm_eval(
+    tiny_run: Path, plan: Path, usual: milepost.Results, scored: Path
+) -> None:
+    assert scores_in(scored) == scores_in(usual.path)
+    again = lean(SCORE_PLAN, plan, tiny_run, scored)
     assert (again.returncode, "3 already scored" in again.stdout) == (0, True), again.stderr
 
 
@@ -76,8 +83,7 @@ def test_weights_without_a_tokenizer_are_taken_to_have_the_one_of_the_plan(
     weights = shutil.copytree(tiny_run / "checkpoint-10", tmp_path / "weights")
     for path in weights.glob("tokenizer*"):
         path.unlink()
-    done = lean(SCORE_PLAN, plan, weights, tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    assert score_plan.main([str(plan), str(weights), str(tmp_path / "out")]) == 0
     assert scores_in(tmp_path / "out").items() <= scores_in(usual.path).items()
 
 
@@ -120,13 +126,11 @@ def test_what_a_plan_asks_is_not_changed_by_options(tiny_run: Path, plan: Path, 
         assert (called.status, "a saved plan has its own tasks and settings" in called.err) == (2, True)
 
 
-def test_the_record_says_which_versions_scored(tiny_run: Path, plan: Path, tmp_path: Path) -> None:
+def test_the_record_says_which_versions_scored(scored: Path) -> None:
     import torch
     import transformers
 
-    done = lean(SCORE_PLAN, plan, tiny_run / "checkpoint-10", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    store = tmp_path / "out" / "store"
+    store = scored / "store"
     told = [read_made(path)["versions"] for path in store.rglob("scores/*/*/*.parquet")]
     told += [read_json(path)["versions"] for path in store.glob("runs/*.json")]
     for versions in told:
