@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from milepost.plan.plan import TaskPlan
 from milepost.plan.shards import Shard
+from milepost.run.executors import heartbeat
 from milepost.run.executors.local import process
 from milepost.run.inference import Inference
 from milepost.types.shard_answers import ShardAnswers
@@ -27,7 +28,7 @@ def work_with(before: Callable[[TaskPlan, Shard], None], arguments: tuple[Any, .
         before(task, shard)
         return answer(inference, task, shard)
 
-    with patch.object(Inference, "answer", answer_then):
+    with patch.object(Inference, "answer", answer_then), patch.object(heartbeat, "BEAT_S", 0.2):
         work(*arguments)
 
 

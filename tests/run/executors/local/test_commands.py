@@ -15,7 +15,6 @@ from milepost.errors import MilepostError
 from milepost.options import options_of
 from milepost.run.config import OPTIONS
 from milepost.run.placement import Placement
-from tests.run.executors.same_records import assert_same_records
 from tests.run.own_tasks import write_tasks
 
 COMMANDS = {"run", "watch", "compare", "ppl"}
@@ -29,28 +28,23 @@ def test_the_options_of_workers_and_clusters_are_those_of_every_command_that_run
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["watch", "compare", "ppl"])
-def test_a_command_with_workers_writes_the_records_that_one_process_writes(
+def test_a_command_with_workers_leaves_the_scoring_to_them(
     command: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shared: dict[str, Any] = {"shard_tokens": 60, "verbosity": "INFO"}
+    shared: dict[str, Any] = {"output_path": tmp_path / "out", "workers": 1, "verbosity": "INFO"}
     asked: dict[str, Any] = {**shared, "tasks": "where", "include_path": write_tasks(tmp_path / "tasks")}
-    text = tmp_path / "text.txt"
-    text.write_text("the cat sat on the mat and the dog sat on the log\n" * 20)
-    folders = []
-    for workers in (None, 1):
-        out = tmp_path / str(workers)
-        if command == "watch":
-            watch(tiny_run, output_path=out, settle_s=0.0, until=30, workers=workers, **asked)
-            folders.append(out)
-        elif command == "compare":
-            pair = tiny_run / "checkpoint-10", tiny_run / "checkpoint-20"
-            compare(*pair, output_path=out, perplexity=False, workers=workers, **asked)
-            folders.append(out / "pruned")
-        else:
-            measure_perplexity(tiny_run, text=str(text), output_path=out, workers=workers, **shared)
-            folders.append(out)
-        assert ("worker 1 is process" in capsys.readouterr().err) == (workers is not None)
-    assert_same_records(folders[1], folders[0])
+    first = tiny_run / "checkpoint-10"
+    if command == "watch":
+        watched = watch(tiny_run, settle_s=0.0, steps="10:10", **asked)
+        assert watched.results.scored == ("tiny-run/checkpoint-10",)
+    elif command == "compare":
+        compared = compare(first, tiny_run / "checkpoint-20", perplexity=False, **asked)
+        assert (compared.failures, len(compared.study.variants)) == ({}, 1)
+    else:
+        text = tmp_path / "text.txt"
+        text.write_text("the cat sat on the mat and the dog sat on the log\n" * 20)
+        assert len(measure_perplexity(first, text=str(text), explain=False, **shared).found) == 1
+    assert capsys.readouterr().err.count("worker 1 is process") == (2 if command == "compare" else 1)
 
 
 def test_a_watch_says_at_once_that_there_are_no_such_devices(tmp_path: Path) -> None:
