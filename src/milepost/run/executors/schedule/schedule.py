@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from milepost.run.executors.schedule.checkpoint_work import CheckpointWork, Left
 from milepost.run.executors.schedule.most_left import MostLeft
 from milepost.run.executors.schedule.pace import Pace
-from milepost.run.executors.schedule.strikes import Cause, Strikes
+from milepost.run.executors.schedule.strikes import Cause, Loss, Strikes
 from milepost.run.executors.schedule.units import (
     FIRST_TOKENS,
     LEAST_S,
@@ -24,33 +23,7 @@ from milepost.run.executors.schedule.units import (
     ShardCost,
     Unit,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """The consequence of a worker's death."""
-
-    unit: Unit | None
-    """The unit it had; None if it had none."""
-    struck: int | None = None
-    """The shard that it died on; None if it died before it scored one."""
-    has_failed: bool = False
-    """Whether the shard, or without one the checkpoint, is given up."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    """The state of a worker."""
-
-    at: int | None = None
-    """The checkpoint whose weights it has."""
-    unit: Unit | None = None
-    is_loaded: bool = False
-    n_scored: int = 0
-    scored: set[int] = field(default_factory=set)
-    """Shards of its unit that it has scored; the last of them may not be stored yet."""
-    next_at: int | None = None
-    """The checkpoint that it reads meanwhile."""
+from milepost.run.executors.schedule.worker_state import WorkerState
 
 
 class Schedule:
@@ -70,7 +43,7 @@ class Schedule:
         self._first_tokens = first_tokens
         self._waits_for_model = waits_for_model
         self._checkpoints: dict[int, CheckpointWork] = {}
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, WorkerState] = {}
         self._fresh: deque[int] = deque()
         """Checkpoints that no worker has been at, nor reads."""
         self._read: dict[int, int] = {}
@@ -116,7 +89,7 @@ class Schedule:
 
         It may be asked again after the next event.
         """
-        own = self._workers.setdefault(worker, _Worker())
+        own = self._workers.setdefault(worker, WorkerState())
         assert own.unit is None, "the worker has a unit"
         chosen = self._choose(own) if self._left.n_shards else None
         if chosen is None:
@@ -146,7 +119,7 @@ class Schedule:
 
         None where no speed has been measured, and while the weights are read, which may be a download.
         """
-        own = self._workers.get(worker, _Worker())
+        own = self._workers.get(worker, WorkerState())
         if own.unit is None or not own.is_loaded:
             return None
         costs = self._checkpoints[own.unit.checkpoint].costs
@@ -225,7 +198,7 @@ class Schedule:
 
     # ---- inside ---------------------------------------------------------------------------------------
 
-    def _choose(self, own: _Worker) -> int | None:
+    def _choose(self, own: WorkerState) -> int | None:
         """Return the checkpoint to take a unit of."""
         if own.at is not None:
             at = self._checkpoints[own.at]
@@ -237,7 +210,7 @@ class Schedule:
                 return checkpoint
         return self._most_left()
 
-    def _untouched(self, own: _Worker) -> Iterator[int]:
+    def _untouched(self, own: WorkerState) -> Iterator[int]:
         """Yield the checkpoints to begin with: what the worker has read, what nobody reads, then others'."""
         if own.next_at is not None:
             yield self._unread(own.next_at)
@@ -310,7 +283,7 @@ class Schedule:
         self._rest.changed(checkpoint)
 
     def _take_unit(self, worker: int) -> Unit | None:
-        own = self._workers.setdefault(worker, _Worker())
+        own = self._workers.setdefault(worker, WorkerState())
         unit, own.unit = own.unit, None
         if unit is not None:
             self._checkpoints[unit.checkpoint].workers.discard(worker)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from dataclasses import dataclass
+
+from milepost.run.executors.schedule.units import Unit
 
 STRIKES = 3
 """Deaths on a shard, or at loading a checkpoint, before it is given up."""
@@ -25,6 +28,18 @@ class Cause(enum.Enum):
     """It was killed by SIGKILL; the system does not say why."""
     TAKEN = "taken"
     """Its machine is gone, or the cluster took it away: what it worked on is hardly to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The consequence of a worker's death."""
+
+    unit: Unit | None
+    """The unit it had; None if it had none."""
+    struck: int | None = None
+    """The shard that it died on; None if it died before it scored one."""
+    has_failed: bool = False
+    """Whether the shard, or without one the checkpoint, is given up."""
 
 
 class Strikes:
