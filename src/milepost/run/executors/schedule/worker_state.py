@@ -1,4 +1,4 @@
-"""What the schedule knows of a worker."""
+"""Keep the state of a worker, as the schedule sees it."""
 
 from __future__ import annotations
 
