@@ -10,10 +10,11 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
-from milepost.report.chart_files import write_chart
+from milepost.language import speaking
+from milepost.report.chart_files import words_of_picture, write_chart
 from milepost.report.charts.curves import curve
 from milepost.report.files import check_target, write_file
-from tests.analysis.made import measurement
+from tests.analysis.made import measurement, rising
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,20 @@ def test_a_write_that_fails_leaves_the_older_file_and_no_scraps(
         write_file(target, b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
     assert target.read_bytes() == b"old"
+
+
+def test_a_picture_speaks_english_where_no_font_here_draws_the_readers_language(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A PNG is drawn here; what SVG and HTML say is drawn with the reader's fonts."""
+    said = {}
+    for has_font in (True, False):
+        missing: set[str] = set() if has_font else set("步")
+        monkeypatch.setattr(
+            "milepost.report.chart_files.missing_glyphs", lambda text, m=missing: m & set(text)
+        )
+        for suffix in (".png", ".svg", ".html"):
+            with speaking("zh-CN"), words_of_picture(Path(f"curve{suffix}")):
+                chart = curve(rows(rising("t", [1, 2, 3], low=0.3, high=0.6, n=400))).to_dict()
+            said[has_font, suffix] = "阴影：95 % 区间" in chart["title"]["subtitle"][0]
+    assert [key for key, is_chinese in said.items() if not is_chinese] == [(False, ".png")]

@@ -93,10 +93,12 @@ class Results:
 
         Arguments and errors as of `select`.
         """
-        from milepost.report.chart_files import write_chart
+        from milepost.report.chart_files import words_of_picture, write_chart
         from milepost.report.charts.curves import curve
 
-        chart = curve(self.select(tasks=tasks, metrics=metrics))
+        shown = self.select(tasks=tasks, metrics=metrics)
+        with words_of_picture(Path(path or "")):
+            chart = curve(shown)
         if path is not None:
             for notice in write_chart(chart, Path(path)):
                 warnings.warn(notice, stacklevel=2)

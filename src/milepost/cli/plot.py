@@ -12,7 +12,7 @@ from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
 from milepost.language import Phrase, _
-from milepost.report.chart_files import write_chart
+from milepost.report.chart_files import words_of_picture, write_chart
 from milepost.report.charts.remarks import gaps, remarks
 from milepost.report.files import CHART_SUFFIXES, check_target
 from milepost.report.transforms import by_tokens, together
@@ -85,7 +85,8 @@ def command(
     if kind == "picks":
         from milepost.report.charts.pick_bars import pick_bars
 
-        chart: alt.TopLevelMixin = pick_bars(select_picks(index, picked), title=title)
+        with words_of_picture(output):
+            chart: alt.TopLevelMixin = pick_bars(select_picks(index, picked), title=title)
     else:
         if in_one:
             runs = list(dict.fromkeys(row.series for row in picked))
@@ -93,7 +94,8 @@ def command(
             picked = together(picked)
         if tokens_per_step:
             picked = by_tokens(picked, _tokens(tokens_per_step))
-        chart, remarks = _draw(picked, kind, title, log_x=log_x, in_tokens=bool(tokens_per_step))
+        with words_of_picture(output):
+            chart, remarks = _draw(picked, kind, title, log_x=log_x, in_tokens=bool(tokens_per_step))
         notes += remarks
     notes += write_chart(chart, output)
     tell_notes(notes)

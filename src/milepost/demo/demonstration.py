@@ -184,13 +184,15 @@ def _holds(path: Path, text: str) -> bool:
 
 def _show(results: Results, curve: Path, report: Path) -> tuple[str, ...]:
     from milepost.analysis.selection import summary_rows
-    from milepost.report.chart_files import write_chart
+    from milepost.report.chart_files import words_of_picture, write_chart
     from milepost.report.charts.curves import curve as draw
     from milepost.report.charts.remarks import remarks
     from milepost.report.files import write_file
     from milepost.web.report_file import open_view, report_html
 
     rows = summary_rows(results.rows())
-    notices = [*remarks(rows, log_x=True), *write_chart(draw(rows, log_x=True), curve)]
+    with words_of_picture(curve):
+        picture = draw(rows, log_x=True)
+    notices = [*remarks(rows, log_x=True), *write_chart(picture, curve)]
     write_file(report, report_html(open_view(results.path)).encode())
     return tuple(dict.fromkeys(notices))

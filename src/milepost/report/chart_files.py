@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.language import Phrase
+from milepost.language import ENGLISH, Phrase, _, speaking
 from milepost.report.blocks import Chart
-from milepost.report.charts.fonts import spell_missing
+from milepost.report.charts.fonts import missing_glyphs, spell_missing
 from milepost.report.files import CHART_SUFFIXES, check_target, write_file
 from milepost.report.html import page
 from milepost.report.vega import vegalite_version
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
 
 _PIXELS_PER_POINT = 2.0
 """PNG at twice the size, sharp on the screens of today."""
+
+
+@contextmanager
+def words_of_picture(path: Path) -> Iterator[None]:
+    """Let charts that are made in the block speak the reader's language, or English if no font here draws it.
+
+    SVG and HTML are drawn where they are read, with the fonts there.
+    """
+    if path.suffix.lower() == ".png" and missing_glyphs(_("step")):
+        with speaking(ENGLISH):
+            yield
+    else:
+        yield
 
 
 def write_chart(chart: alt.TopLevelMixin, path: Path) -> list[str]:

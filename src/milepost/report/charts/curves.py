@@ -118,9 +118,7 @@ def _heading(text: str, drawn: Sequence[Curve], notes: Sequence[str], size: Size
 
 def _panel(of_panel: list[Curve], paper: Paper, data: str, *, with_title: bool) -> alt.LayerChart:
     axis = y_axis([row for each in of_panel for row in each.rows])
-    scale = alt.Scale(
-        domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False, zero=False
-    )
+    scale = alt.Scale(domain=[axis.low, axis.high], type="log" if axis.log else "linear", nice=False)
     labels = alt.Axis(title=None, values=axis.ticks, labelExpr=SI if axis.high >= 1000 else PLAIN)
     color, shape, dash = _looks(paper)
 

@@ -50,9 +50,7 @@ def _panel(of_panel: list[Curve], data: str, *, name_series: bool) -> alt.LayerC
     tasks = [for_reader(printable(each.task)) for each in sorted(of_panel, key=_gain, reverse=True)]
     shown = [row for each in of_panel for row in _ends(each)]
     axis = y_axis(shown)
-    scale = alt.Scale(
-        domain=[_foot(shown), axis.high], nice=False, zero=False, type="log" if axis.log else "linear"
-    )
+    scale = alt.Scale(domain=[_foot(shown), axis.high], nice=False, type="log" if axis.log else "linear")
     when = _names_of_ends(of_panel)
     base = alt.Chart(alt.NamedData(name=data)).encode(
         y=alt.Y("task:N", sort=tasks, title=None, axis=alt.Axis(labelLimit=LABEL_PIXELS, ticks=False)),

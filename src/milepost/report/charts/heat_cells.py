@@ -19,6 +19,8 @@ from milepost.report.charts.theme import FITTED
 from milepost.report.formatting import step_label
 
 CELL_HEIGHT = 15
+SHORTEST_LEGEND = 48
+"""Pixels; a legend is not longer than its map, unless that has only a few rows."""
 SMALLEST_SPAN = 0.2
 """Least share of a bounded metric's range that the colours span: noise must not look like progress."""
 MANY_COLUMNS = 12
@@ -112,7 +114,9 @@ def cells_of(of: Curve, name: str) -> list[dict[str, Any]]:
 
 
 def _color(of_map: Sequence[Curve]) -> dict[str, Any]:
-    legend = {"title": None, "gradientLength": 180, "orient": "right", "tickCount": 5}
+    length = min(180, max(SHORTEST_LEGEND, CELL_HEIGHT * len(of_map)))
+    ticks = 5 if length > 2 * SHORTEST_LEGEND else 2
+    legend = {"title": None, "gradientLength": length, "orient": "right", "tickCount": ticks}
     low, high = _span(of_map)
     if has_chance(of_map):
         far = max(abs(low), abs(high))

@@ -85,7 +85,7 @@
     plot.style.minHeight = `${plot.offsetHeight}px`; // what stands below does not move while it is drawn again
     try {
       const drawn = await vegaEmbed(plot, spec, {
-        config: paper(), renderer: "svg", actions: false, ast: true, defaultStyle: false, logLevel: 1,
+        mode: "vega-lite", config: paper(), renderer: "svg", actions: false, ast: true, defaultStyle: false, logLevel: 1,
         tooltip: { disableDefaultStyle: true, theme: "page" },
       });
       nameAgain(plot, label);
