@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from milepost.analysis.leaderboard import BoardColumn, Leaderboard, Standing
@@ -88,7 +87,7 @@ def as_json(board: Leaderboard) -> str:
 def leaderboard_record(board: Leaderboard) -> dict[str, Any]:
     """Return an object with `columns`, `models` (best first) and `notes`."""
     columns = [
-        {**asdict(column), "higher_is_better": better}
+        {**column._asdict(), "higher_is_better": better}
         for column, better in zip(board.columns, board.higher_is_better, strict=True)
     ]
     models = [_record(standing, board.columns) for standing in board.standings]

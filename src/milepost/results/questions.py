@@ -76,6 +76,11 @@ class QuestionReader:
             found.append(np.isin(history.doc_id, docs))
         return found
 
+    @property
+    def has_texts(self) -> bool:
+        """True if texts of docs are in memory."""
+        return bool(self._texts)
+
     def prepare(self, results: ResultsFolder, histories: Sequence[PickHistory]) -> None:
         """Read the texts of docs before somebody searches in them."""
         for history in histories:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -12,14 +11,13 @@ from typing import Literal
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from milepost.errors import MilepostError, ResultsError
+from milepost.errors import MilepostError
 from milepost.language import Phrase, best_match, language, speaking
 from milepost.report.html import STATIC, load_templates
 from milepost.report.json_text import json_text
@@ -31,6 +29,7 @@ from milepost.web.live import Events, LiveFolders, Moment
 from milepost.web.openapi import openapi
 from milepost.web.page import Page, PageKind
 from milepost.web.pages import PAGES
+from milepost.web.preparation import Preparation
 from milepost.web.progress import progress_data
 from milepost.web.query import BadQuery, Query
 from milepost.web.rendering import Place, page_html, progress_html
@@ -78,7 +77,7 @@ class Dashboard:
         self._pages: Kept[Page] = Kept(MOST_PAGES)
         self._bodies: Kept[Body] = Kept(MOST_BYTES, lambda body: len(body.content))
         self._limit: CapacityLimiter | None = None
-        self._is_prepared = False
+        self._preparation = Preparation(self._folders)
         self._events = Events(self._folders, _progress_html)
         self._results = ", ".join(map(str, results))
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
@@ -105,6 +104,7 @@ class Dashboard:
             },
         )
         app.state.end = self._events.end
+        app.state.prepare = self._preparation.start
         return app
 
     async def _page(self, request: Request, *, kind: PageKind, form: Form | None = None) -> Response:
@@ -112,19 +112,10 @@ class Dashboard:
         if form is None:
             form = "json" if "application/json" in request.headers.get("accept", "") else "html"
         wanted = wanted_language(request)
+        self._preparation.page_asked()
         body = await self._in_thread(lambda: self.made(kind, form, query, wanted))
-        response = body.response(request.headers)
-        if form == "html" and not self._is_prepared:
-            self._is_prepared = True
-            response.background = BackgroundTask(self._prepare)
-        return response
-
-    def _prepare(self) -> None:
-        """Read what later pages need, once a reader is there: the picks and the texts of docs."""
-        with suppress(ResultsError):
-            view = self._folders.now().view
-            found = view.questions.histories(view.index).found
-            view.questions.prepare(view.index.folder, found)
+        self._preparation.page_asked()
+        return body.response(request.headers)
 
     def made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:
         """Return a page, made now unless it is kept.

@@ -6,11 +6,9 @@ import errno
 import gc
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -83,8 +81,7 @@ def serve(
             timeout_graceful_shutdown=SECONDS_TO_END,
         )
         ready(Address(host, listening.getsockname()[1], token))
-        # A tenth of a second that the Compare page needs; most first readers look at another page.
-        threading.Thread(target=import_module, args=("scipy.special",), daemon=True).start()
+        app.state.prepare()
         server = _Server(config, app.state.end)
         server.run(sockets=[listening])
         if server.interrupted:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.selection import overview, select
@@ -25,8 +25,7 @@ At = Literal["best", "last"] | int
 """The checkpoint of a run: its best, its last, or the one at a step."""
 
 
-@dataclass(frozen=True, slots=True)
-class BoardColumn:
+class BoardColumn(NamedTuple):
     """A metric by which models are compared."""
 
     task: str

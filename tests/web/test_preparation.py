@@ -1,0 +1,52 @@
+"""What later pages need is read while no page is asked for, and only once a reader is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from milepost.web import preparation
+from milepost.web.live import LiveFolders
+from milepost.web.preparation import Preparation
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The imports of the preparation, in order."""
+    names: list[str] = []
+    monkeypatch.setattr(preparation, "QUIET_S", 0.05)
+    monkeypatch.setattr(preparation, "import_module", names.append)
+    return names
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def test_texts_are_read_once_a_reader_is_there(real_results: Path, taken: list[str]) -> None:
+    folders = LiveFolders([real_results])
+    view = folders.now().view
+    made = Preparation(folders)
+    made.start()
+    wait_for(lambda: len(taken) == len(preparation.LIBRARIES))
+    assert tuple(taken) == preparation.LIBRARIES
+    assert not view.questions.has_texts
+    made.page_asked()
+    wait_for(lambda: view.questions.has_texts)
+    assert view.questions.has_texts
+
+
+def test_nothing_is_read_while_pages_are_asked_for(
+    real_results: Path, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "QUIET_S", 60.0)
+    made = Preparation(LiveFolders([real_results]))
+    made.start()
+    made.page_asked()
+    time.sleep(0.2)
+    assert taken == []
