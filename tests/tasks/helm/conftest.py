@@ -17,7 +17,7 @@ import pytest
 
 import milepost
 
-from .made_data import write_made_data
+from . import made_data
 
 MMLU = "mmlu:subject=anatomy"
 SEPARATE = "commonsense:dataset=hellaswag,method=multiple_choice_separate_original"
@@ -63,7 +63,7 @@ def helm_data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare = [sys.executable, str(shared / "helm" / "prepare.py"), str(folder)]
     subprocess.run(prepare, check=True, stdout=subprocess.DEVNULL)
     wikitext = next((shared / "hub" / "datasets" / "Salesforce" / "wikitext").rglob("test-*.parquet"))
-    write_made_data(folder / "scenarios", wikitext)
+    made_data.write_made_data(folder / "scenarios", wikitext)
     return folder
 
 
@@ -100,10 +100,8 @@ def reference(
     It takes minutes and is the same each time, so it is kept in the environment that `make test-helm` makes
     for these versions, under a hash of what it depends on.
     """
-    name = _hash_of_files(
-        *(Path(__file__).with_name(name) for name in ("conftest.py", "made_data.py")),
-        shared / "helm" / "prepare.py",
-        *run_folder.rglob("*.*"),
+    name = _hash(
+        Path(made_data.__file__), shared / "helm" / "prepare.py", *run_folder.rglob("*.*"), asked=PARTS
     )
     kept = Path(sys.prefix) / "helm-reference" / name
     if not kept.is_dir():
@@ -119,9 +117,9 @@ def reference(
     return kept
 
 
-def _hash_of_files(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(paths):
+def _hash(*files: Path, asked: object) -> str:
+    digest = hashlib.sha256(repr(asked).encode())
+    for path in sorted(files):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -80,6 +82,15 @@ def test_reports_have_helms_entries_beside_lm_evals_tasks(
     assert done.status == 0, done.err
     said = target[0].read_text("utf-8") if target else done.out
     assert all(task in said for task in BOTH)
+
+
+def test_a_table_of_helms_statistics_does_not_import_helm(mixed: Path) -> None:
+    code = "import sys; from milepost.cli.main import main\ntry: main()\n"
+    code += "finally: print('helm imported:', 'helm' in sys.modules)"
+    command = [sys.executable, "-c", code, "show", str(mixed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "helm:boolq" in done.stdout
+    assert done.stdout.endswith("helm imported: False\n")
 
 
 def test_quick_asks_first_and_last_checkpoint_and_says_how_long_all_take(
