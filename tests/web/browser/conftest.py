@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.web.browser.hub_results import HubResults, hub_results
 from tests.web.test_serving import served
 
 if TYPE_CHECKING:
@@ -44,13 +45,19 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def serious_faults(page: Page, axe: str) -> list[tuple[str, str]]:
-    """Return the rules of axe-core that a page breaks seriously or critically, each with an example."""
+def faults_of(page: Page, axe: str) -> list[tuple[str, str]]:
+    """Return the rules of axe-core that a page breaks, also slightly, each with an example."""
+    wait_for_chart(page)
     page.evaluate("document.querySelectorAll('main details').forEach((each) => (each.open = true))")
     page.evaluate(axe)
     found = page.evaluate("axe.run()")["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    return [(each["id"], each["nodes"][0]["html"][:200]) for each in serious]
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
+
+
+def wait_for_chart(page: Page) -> None:
+    """Wait until the first chart is drawn, where there is one."""
+    if page.locator(".plot").count():
+        page.locator(".plot svg").first.wait_for()
 
 
 class Watched:
@@ -78,10 +85,10 @@ class Watched:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Path], str]]:
+def serve() -> Iterator[Callable[..., str]]:
     """Serve a results folder by a process of its own, until the test ends; returns the address."""
     with ExitStack() as servers:
-        yield lambda results: servers.enter_context(served(results))[1]
+        yield lambda *given: servers.enter_context(served(*given))[1]
 
 
 @pytest.fixture
@@ -105,6 +112,19 @@ def browse(chromium: Browser, serve: object) -> Iterator[Callable[..., Watched]]
 def url(made_results: Path) -> Iterator[str]:
     """The address of a dashboard of `made_results`."""
     with served(made_results) as (_, address):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def of_hub(shared: Path, hub: str, tmp_path_factory: pytest.TempPathFactory) -> HubResults:
+    """Results of real models on the hub's data: a training run, and a pruned model."""
+    return hub_results(shared, tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="session")
+def hub_url(of_hub: HubResults) -> Iterator[str]:
+    """The address of a dashboard of both folders of `of_hub`."""
+    with served(of_hub.run, str(of_hub.pruned)) as (_, address):
         yield address
 
 

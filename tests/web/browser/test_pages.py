@@ -1,5 +1,5 @@
 """Pages in Chromium: they say what `show` says, draw their charts, keep choices in the address, show hostile
-text as text; axe-core finds nothing serious in light and dark.
+text as text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from milepost.report.formatting import number
 from milepost.web.pages import PAGES
 from tests.analysis.made import measurement, write_results
 from tests.cli.called import milepost
-from tests.web.browser.conftest import Watched, serious_faults
+from tests.web.browser.conftest import Watched
 from tests.web.test_serving import served
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e{{7*7}}'\"</script>"
@@ -39,23 +39,6 @@ def hostile_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def chosen(address: str) -> dict[str, list[str]]:
     return parse_qs(urlsplit(address).query)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", NAMES)
-def test_axe_finds_nothing_serious(
-    browse: Callable[..., Watched], url: str, axe: str, name: str, scheme: str
-) -> None:
-    page = browse(url, color_scheme=scheme, bypass_csp=True).open(f"/{name}")
-    if page.locator(".plot").count():
-        page.locator(".plot svg").first.wait_for()
-    assert serious_faults(page, axe) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_phone_is_wide_enough(browse: Callable[..., Watched], url: str, name: str) -> None:
-    page = browse(url, viewport={"width": 390, "height": 800}).open(f"/{name}")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("name", NAMES)

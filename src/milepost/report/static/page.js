@@ -400,7 +400,7 @@
     sortAsAsked();
     markPinned();
     for (const form of all("form.controls")) form.classList.add("alive");
-    for (const area of all(".wide")) {
+    for (const area of all(".wide, blockquote")) {
       if (area.clientWidth && area.scrollWidth <= area.clientWidth && area.scrollHeight <= area.clientHeight) {
         for (const name of ["tabindex", "role", "aria-label"]) area.removeAttribute(name);
       }
