@@ -85,3 +85,11 @@ def test_a_chart_page_has_its_title_once_and_its_marks_explained() -> None:
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="no measurement yet"):
         open_view(write_results(tmp_path / "results", []))
+
+
+def test_a_report_of_27_checkpoints_and_60_tasks_can_be_mailed(tmp_path: Path) -> None:
+    steps = list(range(1000, 28_000, 1000))
+    results = write_results(tmp_path / "results", mmlu(steps, subjects=57))
+    report = report_html(open_view(results)).encode()
+    assert len(report) < 3_000_000
+    assert report.count(b"from_chance") >= 27 * 57  # each cell of the heat map

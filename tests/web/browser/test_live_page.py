@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.analysis.made import mmlu, rising, write_results
-from tests.web.browser.conftest import Watched
+from tests.web.browser.conftest import Watched, wait_for_chart
 
 SOON_MS = 2_000
 PLACE = """() => {
@@ -15,7 +15,7 @@ PLACE = """() => {
   return { y: scrollY, top: summary.getBoundingClientRect().top, open: summary.parentNode.open,
            focus: document.activeElement.textContent };
 }"""
-Serve = Callable[[Path], str]
+Serve = Callable[..., str]
 Browse = Callable[..., Watched]
 
 
@@ -48,6 +48,43 @@ def test_a_new_shard_is_on_every_page(
     (tmp_path / "whole").rename(shards[-1])
     for page in pages:
         page.locator("#progress").get_by_text(f"{total}/{total}").wait_for(timeout=SOON_MS)
+
+
+def test_a_new_shard_leaves_the_reader_in_peace(
+    real_results: Path, serve: Serve, browse: Browse, tmp_path: Path
+) -> None:
+    results = shutil.copytree(real_results, tmp_path / "results")
+    (metrics,) = sorted((results / "store" / "metrics").rglob("*.json"))[-1:]
+    model = metrics.name.partition("-")[0]
+    kept = metrics.rename(tmp_path / "metrics")
+    shards = sorted((results / "store" / "scores" / model).rglob("*.parquet"))
+    lost = shards[-1].rename(tmp_path / "shard")
+    url = serve(results)
+    small = {"width": 900, "height": 300}
+    asking = browse(url, viewport=small).open("/questions?task=where")
+    search = asking.get_by_label("Search")
+    search.fill("the")
+    asking.wait_for_url("**search=the**")
+    charts = browse(url, viewport=small).open("/curves?task=where")
+    wait_for_chart(charts)
+    charts.locator("summary", has_text="The values as a table").first.click()
+    for page in (asking, charts):
+        page.mouse.wheel(0, 150)
+        page.wait_for_timeout(300)
+        page.evaluate("window.stays = true")
+    before = [page.evaluate("scrollY") for page in (asking, charts)]
+    total = 3 * len(shards)
+    lost.rename(shards[-1])
+    for page in (asking, charts):
+        page.locator("#progress").get_by_text(f"{total}/{total}").wait_for(timeout=SOON_MS)
+    kept.rename(metrics)
+    charts.get_by_role("rowheader", name="30", exact=True).first.wait_for(timeout=5 * SOON_MS)
+    assert asking.evaluate("document.activeElement.name") == "search"
+    assert search.input_value() == "the"
+    assert charts.locator("details.behind").first.evaluate("(one) => one.open")
+    for page, was in zip((asking, charts), before, strict=True):
+        assert page.evaluate("window.stays") is True
+        assert abs(page.evaluate("scrollY") - was) < 60
 
 
 def test_the_reader_stays_where_they_were(serve: Serve, browse: Browse, tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def sparsity_chart(study: Study) -> Spec | None:
                 "axis": {"format": "%"},
             },
             "color": looks["color"],
-            "shape": {**looks["shape"], "legend": None},
+            "shape": looks["shape"],
             "tooltip": [
                 {"field": "model", "type": "nominal", "title": _("model")},
                 {"field": "layer", "type": "nominal", "title": _("layer")},
