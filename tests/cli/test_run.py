@@ -198,6 +198,7 @@ def test_a_model_without_tokenizer_needs_one(run: Run, tiny_llama: Path, tmp_pat
     assert run("--tokenizer", tiny_llama, source=bare).status == 0
 
 
+@pytest.mark.slow
 def test_data_that_cannot_be_fetched_is_told_with_its_address(tiny_llama: Path, tmp_path: Path) -> None:
     """In a process of its own, as huggingface_hub reads its environment when it is imported."""
     empty = os.environ | {"HF_HOME": str(tmp_path / "empty"), "HF_ENDPOINT": NO_HUB}
