@@ -36,17 +36,17 @@ def test_texts_are_read_once_a_reader_is_there(real_results: Path, taken: list[s
     wait_for(lambda: len(taken) == len(preparation.LIBRARIES))
     assert tuple(taken) == preparation.LIBRARIES
     assert not view.questions.has_texts
-    made.page_asked()
+    with made.reader():
+        pass
     wait_for(lambda: view.questions.has_texts)
     assert view.questions.has_texts
 
 
-def test_nothing_is_read_while_pages_are_asked_for(
-    real_results: Path, taken: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preparation, "QUIET_S", 60.0)
+def test_nothing_is_read_while_a_reader_waits(real_results: Path, taken: list[str]) -> None:
     made = Preparation(LiveFolders([real_results]))
-    made.start()
-    made.page_asked()
-    time.sleep(0.2)
-    assert taken == []
+    with made.reader():
+        made.start()
+        time.sleep(0.3)
+        assert taken == []
+    wait_for(lambda: len(taken) == len(preparation.LIBRARIES))
+    assert tuple(taken) == preparation.LIBRARIES

@@ -112,9 +112,8 @@ class Dashboard:
         if form is None:
             form = "json" if "application/json" in request.headers.get("accept", "") else "html"
         wanted = wanted_language(request)
-        self._preparation.page_asked()
-        body = await self._in_thread(lambda: self.made(kind, form, query, wanted))
-        self._preparation.page_asked()
+        with self._preparation.reader():
+            body = await self._in_thread(lambda: self.made(kind, form, query, wanted))
         return body.response(request.headers)
 
     def made(self, kind: PageKind, form: Form, query: Query, wanted: str) -> Body:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 
@@ -19,27 +19,37 @@ LIBRARIES = ("scipy.special", "pyarrow.parquet")
 
 
 class Preparation:
-    """Steps that a thread takes one at a time, each when no page was asked for lately."""
+    """Steps that a thread takes one at a time, each when nobody waits for a page, nor did lately.
+
+    Readers come and go in one thread, that of the server's event loop.
+    """
 
     def __init__(self, folders: LiveFolders) -> None:
         self._folders = folders
-        self._asked = time.monotonic()
+        self._last = time.monotonic()
+        self._waiting = 0
         self._has_reader = threading.Event()
 
     def start(self) -> None:
         """Begin; the process may end at any time."""
         threading.Thread(target=self._run, daemon=True).start()
 
-    def page_asked(self) -> None:
-        """Wait with the next step, as a reader is there who waits for a page."""
-        self._asked = time.monotonic()
-        self._has_reader.set()
+    @contextmanager
+    def reader(self) -> Iterator[None]:
+        """Take no step while a reader waits for a page."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._last = time.monotonic()
+            self._has_reader.set()
 
     def _run(self) -> None:
         with suppress(ResultsError):
             for step in self._steps():
-                while (left := self._asked + QUIET_S - time.monotonic()) > 0:
-                    time.sleep(left)
+                while self._waiting or time.monotonic() < self._last + QUIET_S:
+                    time.sleep(QUIET_S / 4)
                 step()
 
     def _steps(self) -> Iterator[Callable[[], object]]:
