@@ -39,7 +39,7 @@ def learning_state(trained: TrainedCurve) -> LearningState:
     if shown.verdict == "got worse" or (progress is not None and progress.regressed):
         return "worse than its best"
     is_better = progress is not None and progress.improved
-    if shown.verdict == "no trend" and is_better:
+    if shown.verdict in ("no steady trend", "no trend") and is_better:
         return "better, no steady trend"
     if shown.improved or (shown.verdict == "too few checkpoints" and is_better):
         return "plateau" if progress is not None and progress.plateau_since else "still learning"

@@ -35,7 +35,9 @@ from milepost.analysis.points import Points as Points
 from milepost.analysis.ranks import spearman
 from milepost.language import Phrase, joined
 
-Verdict = Literal["watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"]
+Verdict = Literal[
+    "watch", "no steady trend", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"
+]
 
 LAST = 5
 """Most checkpoints that are averaged at either end of a series."""
@@ -107,8 +109,9 @@ def rate(points: Points, last: int = LAST) -> Rating:
     `at chance`: the curve is not above the chance level, nor (if all docs have the same choices) above the
     best constant answer, neither at its end (one-sided 2.5 %) nor anywhere (2.5 % over all checkpoints). An
     accuracy is tested by the binomial distribution, other metrics by 1.96 and 3 standard errors. `watch`: it
-    is above and moves. `too few checkpoints`: it is above, and has too few for a trend. Everything else is
-    `too noisy at this scale`.
+    is above and moves. `no steady trend`: it is above, and its ends differ by more than 1.96 standard errors,
+    but it does not go one way. `too few checkpoints`: it is above, and has too few for a trend. Everything
+    else is `too noisy at this scale`.
 
     Args:
         points: at least one checkpoint.
@@ -193,7 +196,7 @@ def _with_verdict(
         way = Phrase("improves") if draft.gain_sigmas > 0 else Phrase("gets worse")
         reason = joined(", ", (way, _ends(draft)))
     else:
-        verdict = "too noisy at this scale"
+        verdict = "no steady trend" if differs else "too noisy at this scale"
         reason = _without_trend(draft, is_above_chance=points.chance is not None, differs=differs)
     return replace(draft, verdict=verdict, reason=reason)
 
@@ -242,9 +245,9 @@ def _luck(share: float, n: float, floor: float) -> float:
 
 def _without_trend(draft: Rating, *, is_above_chance: bool, differs: bool) -> str:
     if differs and is_above_chance:
-        return Phrase("above chance; moves, {ends}, but not steadily", ends=_ends(draft))
+        return Phrase("above chance; moves, {ends}", ends=_ends(draft))
     if differs:
-        return Phrase("moves, {ends}, but not steadily", ends=_ends(draft))
+        return Phrase("moves, {ends}", ends=_ends(draft))
     if is_above_chance:
         return Phrase("above chance, but no trend beyond its noise")
     return Phrase("no trend beyond its noise")

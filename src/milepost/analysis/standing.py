@@ -28,7 +28,14 @@ MOST_KEPT = 256
 """Curves whose standing is kept: a page asks for that of each of its curves many times."""
 
 Verdict = Literal[
-    "improved", "got worse", "no trend", "at chance", "too few checkpoints", "too few docs", "one checkpoint"
+    "improved",
+    "got worse",
+    "no steady trend",
+    "no trend",
+    "at chance",
+    "too few checkpoints",
+    "too few docs",
+    "one checkpoint",
 ]
 
 

@@ -100,7 +100,11 @@ def _verdict(trained: TrainedCurve) -> str:
     if shown.at_chance:
         return Phrase("at chance: {reason}", reason=shown.reason)
     parts: list[str] = [Phrase(shown.verdict)]
-    if shown.verdict in ("too few checkpoints", "no trend") and progress is not None and progress.improved:
+    if (
+        shown.verdict in ("too few checkpoints", "no steady trend", "no trend")
+        and progress is not None
+        and progress.improved
+    ):
         parts.append(Phrase("the last is better than the first"))
     if progress is not None and progress.regressed:
         parts.append(Phrase("worse than its best"))

@@ -15,7 +15,14 @@ from milepost.report.formatting import NOT_MEASURED, decimals, metric_name
 from milepost.report.table import Table, cells, columns, grouped
 from milepost.safe_text import printable
 
-VERDICTS = ("watch", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs")
+VERDICTS = (
+    "watch",
+    "no steady trend",
+    "too noisy at this scale",
+    "at chance",
+    "too few checkpoints",
+    "too few docs",
+)
 LEGEND = Phrase(
     "ρ: Spearman of step and value, positive where it gets better; lag 1: autocorrelation; chance: distance "
     "of the last checkpoints from it, in standard errors; SNR: change over the noise of these checkpoints; "

@@ -17,6 +17,7 @@ _WORDS = (
     Phrase("not distinguishable"),
     Phrase("too few docs to tell"),
     Phrase("watch"),
+    Phrase("no steady trend"),
     Phrase("too noisy at this scale"),
     Phrase("at chance"),
     Phrase("too few checkpoints"),

@@ -40,6 +40,7 @@ CARDS = 24
 """Tasks of a series with a curve; the table has the others."""
 MOODS: dict[str, Mood] = {
     "watch": "good",
+    "no steady trend": "still",
     "too noisy at this scale": "still",
     "at chance": "waiting",
     "too few checkpoints": "",
