@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +75,7 @@ class Dashboard:
         # What every page needs is ready before the first is asked for.
         self._folders.now().view.index.metrics(())
         load_templates()
+        import_module("pyarrow.parquet")
         self._pages: Kept[Page] = Kept(MOST_PAGES)
         self._bodies: Kept[Body] = Kept(MOST_BYTES, lambda body: len(body.content))
         self._limit: CapacityLimiter | None = None

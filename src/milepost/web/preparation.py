@@ -14,8 +14,8 @@ from milepost.web.live import LiveFolders
 
 QUIET_S = 0.3
 """Seconds since the last page was asked for after which nobody seems to wait."""
-LIBRARIES = ("scipy.special", "pyarrow.parquet")
-"""Imports that some pages need, and that would be most of their time."""
+LIBRARIES = ("scipy.special",)
+"""Imports that one page needs, and that would be half of its time."""
 
 
 class Preparation:
