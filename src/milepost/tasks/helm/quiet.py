@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,7 +28,8 @@ def silence() -> None:
 def quiet() -> Iterator[None]:
     """Also keep what HELM prints; for the main thread, as other threads print to the same place.
 
-    transformers warns of prompts that are longer than the model's context, which HELM then cuts.
+    transformers warns of prompts that are longer than the model's context, which HELM then cuts; Python warns
+    of files that scenarios leave open.
     """
     silence()
     printed = io.StringIO()
@@ -35,7 +37,8 @@ def quiet() -> Iterator[None]:
     level = of_tokenizers.level
     of_tokenizers.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
             yield
     finally:
         of_tokenizers.setLevel(level)
