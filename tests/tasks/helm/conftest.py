@@ -101,7 +101,10 @@ def reference(
     for these versions, under a hash of what it depends on.
     """
     name = _hash(
-        Path(made_data.__file__), shared / "helm" / "prepare.py", *run_folder.rglob("*.*"), asked=PARTS
+        Path(made_data.__file__),
+        shared / "helm" / "prepare.py",
+        *sorted(run_folder.rglob("*.*")),
+        asked=PARTS,
     )
     kept = Path(sys.prefix) / "helm-reference" / name
     if not kept.is_dir():
@@ -119,7 +122,7 @@ def reference(
 
 def _hash(*files: Path, asked: object) -> str:
     digest = hashlib.sha256(repr(asked).encode())
-    for path in sorted(files):
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
