@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +27,10 @@ SHA256 = "ab" * 32
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty Hub cache."""
+    """An empty Hub cache; Milepost's own is empty too, whatever other tests have copied from buckets."""
     folder = tmp_path / "hub"
     folder.mkdir()
+    monkeypatch.setenv("MILEPOST_CACHE", str(tmp_path / "milepost"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     return folder
 
@@ -57,9 +57,7 @@ def cached(cache: Path, name: str, blob: str, content: bytes | None) -> Path:
 
 
 def test_a_machine_in_order_has_a_line_for_each_check_and_status_0(hub: str, cache: Path) -> None:
-    start = time.monotonic()
     called = milepost("doctor", "--json")
-    assert time.monotonic() - start < 30
     findings = json.loads(called.out)
     assert [list(finding) for finding in findings] == [["check", "status", "found", "advice"]] * len(CHECKS)
     assert [finding["check"] for finding in findings] == CHECKS

@@ -389,7 +389,7 @@ def test_any_index_is_read_or_told_to_be_wrong(tmp_path_factory: pytest.TempPath
 def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    from milepost.sources import local
+    from milepost.sources import local_folder
 
     model(tmp_path / "run" / "step-1", config=CONFIG)
     model(tmp_path / "run" / "step-2")
@@ -399,7 +399,7 @@ def test_a_run_whose_checkpoint_vanishes_while_it_is_listed_still_lists_the_othe
             shutil.rmtree(folder)
         return inspect(folder, given)
 
-    inspect = local._inspect
-    monkeypatch.setattr(local, "_inspect", remove_then_inspect)
+    inspect = local_folder._inspect
+    monkeypatch.setattr(local_folder, "_inspect", remove_then_inspect)
     problems = {one.name: one.problem for one in discover(str(tmp_path / "run")).checkpoints}
     assert problems == {"step-1": "cannot be read: No such file or directory", "step-2": None}
