@@ -7,7 +7,7 @@ with five examples, and NarrativeQA; `--instances` of each. Checkpoints: revisio
 `tiny/english-4m`, in float32 and with one thread on both sides, so that the statistics are the same and no
 thread waits for another. With `--as-it-is` nothing is set, as users run both: the dtype of the checkpoint's
 config (bfloat16) and torch's own number of threads, which is that of the cores (`taskset -c 0` allows one,
-so that no thread waits for another on a busy machine). Both sides are command lines in processes of their own,
+so that no thread waits for another on a busy machine). Both sides are commands in processes of their own,
 with empty caches; CPU seconds are those of their process trees. The cost of one more checkpoint is the
 difference between Milepost's runs over all and over one, spread over the others.
 """
