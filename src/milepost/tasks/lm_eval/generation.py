@@ -94,6 +94,14 @@ def read_generation(task: str, gen_kwargs: Mapping[str, Any], repeats: int, seed
     )
 
 
+def _is_not_refused(record: logging.LogRecord) -> bool:
+    """Drop lm_eval's warning of a temperature of 0, which `read_generation` refuses in its own words."""
+    return not record.getMessage().startswith("do_sample=True` but")
+
+
+logging.getLogger("lm_eval.models.utils").addFilter(_is_not_refused)
+
+
 def with_defaults(generation: Generation, defaults: GenerationDefaults, eos: str | None) -> Generation:
     """Fill in the defaults of the model's files where the task sets nothing.
 

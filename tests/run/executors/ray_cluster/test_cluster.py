@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -70,7 +71,9 @@ def two_nodes() -> Iterator[Any]:
         "include_dashboard": False,
     }
     head = node | {"num_cpus": 0, "ray_client_server_port": free_port() if HAS_CLIENT else None}
-    made = Cluster(initialize_head=True, head_node_args=head)
+    # On a busy machine Ray's client server needs longer to start than the 30 s that it is given.
+    with mock.patch.dict(os.environ, {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "180"}):
+        made = Cluster(initialize_head=True, head_node_args=head)
     made.nodes_of_workers = [made.add_node(**node) for _ in range(2)]
     made.client_address = f"ray://127.0.0.1:{head['ray_client_server_port']}"
     try:

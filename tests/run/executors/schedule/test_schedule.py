@@ -204,6 +204,16 @@ def test_loading_is_given_up_after_three_kills_in_a_row() -> None:
     assert taken(schedule, 0).checkpoint == 1
 
 
+def test_kills_at_the_loading_of_a_checkpoint_that_was_loaded_before_count_a_third() -> None:
+    schedule = schedule_of(1, [ShardCost("t", 10)] * 2)
+    assert not die_on(schedule, 0, Cause.KILLED)
+    found = []
+    for _ in range(9):
+        taken(schedule, 0)
+        found.append(schedule.lost(0, cause=Cause.KILLED).has_failed)
+    assert found == [False] * 8 + [True]
+
+
 def test_a_death_strikes_the_shard_after_the_one_whose_record_was_not_written_yet() -> None:
     schedule = schedule_of(1, [ShardCost("t", 10)] * 3)
     assert taken(schedule, 0).shards == (0, 1, 2)

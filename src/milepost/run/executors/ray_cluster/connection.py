@@ -47,6 +47,7 @@ def connected(config: EvalConfig) -> Iterator[None]:
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        ray.shutdown()  # a client that was refused stays half connected, and would reach no other cluster
         raise _no_cluster(config.placement.ray_address or "auto", error) from error
     try:
         if config.placement.ray_local:

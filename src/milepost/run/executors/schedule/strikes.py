@@ -1,8 +1,9 @@
 """Blame the deaths of workers on what they worked on: three strikes, and it is given up.
 
 Nobody can tell whether a SIGKILL came from a shard that took too much memory or from outside. What a worker
-was killed on is tried again, last and alone. If another worker then scores it, kills strike at random here (a
-preemption, an administrator), and from then on each counts a third.
+was killed on is tried again, last and alone. If another worker then scores it, or if it was killed while it
+loaded a checkpoint that another had loaded, kills strike at random here (a preemption, an administrator), and
+from then on each counts a third.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ class Strikes:
     def __init__(self) -> None:
         self._thirds: Counter[tuple[int, int | None]] = Counter()
         self._killed_on: set[tuple[int, int | None]] = set()
+        self._loaded: set[int] = set()
+        """Checkpoints that a worker has loaded."""
         self._kills_are_random = False
 
     def add(self, checkpoint: int, shard: int | None, cause: Cause) -> bool:
         """Add a death; returns whether the shard, or the checkpoint, is given up."""
         at = checkpoint, shard
+        self._kills_are_random |= cause is Cause.KILLED and shard is None and checkpoint in self._loaded
         is_blamed = cause is Cause.ITSELF or (cause is Cause.KILLED and not self._kills_are_random)
         self._thirds[at] += THIRDS if is_blamed else 1
         if cause is Cause.KILLED:
@@ -64,6 +68,7 @@ class Strikes:
         at = checkpoint, shard
         self._kills_are_random |= at in self._killed_on
         if shard is None:
+            self._loaded.add(checkpoint)
             self._thirds[at] = 0
 
     def has(self, checkpoint: int, shard: int) -> bool:
