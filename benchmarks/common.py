@@ -249,8 +249,8 @@ def keep(script: str, name: str, row: dict[str, Any], options: argparse.Namespac
 
 
 def markdown(table: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of a Markdown table: floats with three significant digits, without lists."""
-    columns = [column for column, value in table[0].items() if not isinstance(value, list)]
+    """Return the lines of a Markdown table: floats with three significant digits, no lists nor mappings."""
+    columns = [column for column, value in table[0].items() if not isinstance(value, (list, dict))]
     rows = [[_show(row[column]) for column in columns] for row in table]
     return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
 

@@ -81,9 +81,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.results.exists():
         make(options.results, n_docs=options.docs)
-    table = [row for name in options.only for row in MEASURES[name](options)]
-    print("\n".join(markdown(table)))
-    print(write_result("dashboard", "-".join(options.only), {}, table))
+    for name in options.only:  # each has columns of its own, and is kept if a later one fails
+        table = MEASURES[name](options)
+        print("\n".join(markdown(table)), flush=True)
+        print(write_result("dashboard", name, {}, table), flush=True)
 
 
 class Served:

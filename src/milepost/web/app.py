@@ -44,6 +44,8 @@ MOST_BYTES = 32_000_000
 """Bytes of finished answers that are kept."""
 PAGES_AT_ONCE = 2
 """Pages that are made at the same time: more would only wait for each other, and the events for them."""
+LIBRARIES = ("pyarrow.parquet", "scipy.special")
+"""Imports of the first pages, and half of their time where a reader had to wait for them."""
 
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the files that pages link to."""
@@ -75,7 +77,8 @@ class Dashboard:
         # What every page needs is ready before the first is asked for.
         self._folders.now().view.index.metrics(())
         load_templates()
-        import_module("pyarrow.parquet")
+        for library in LIBRARIES:
+            import_module(library)
         self._pages: Kept[Page] = Kept(MOST_PAGES)
         self._bodies: Kept[Body] = Kept(MOST_BYTES, lambda body: len(body.content))
         self._limit: CapacityLimiter | None = None

@@ -1,4 +1,4 @@
-"""Read what later pages need while nobody waits for a page: what is imported late, picks, texts of docs."""
+"""Read what later pages need while nobody waits for a page: picks and texts of docs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib import import_module
 
 from milepost.errors import ResultsError
 from milepost.web.live import LiveFolders
 
 QUIET_S = 0.3
 """Seconds since the last page was asked for after which nobody seems to wait."""
-LIBRARIES = ("scipy.special",)
-"""Imports that one page needs, and that would be half of its time."""
 
 
 class Preparation:
@@ -53,8 +50,6 @@ class Preparation:
                 step()
 
     def _steps(self) -> Iterator[Callable[[], object]]:
-        for library in LIBRARIES:
-            yield partial(import_module, library)
         self._has_reader.wait()
         view = self._folders.now().view
         yield partial(view.questions.histories, view.index)
