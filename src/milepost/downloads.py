@@ -69,10 +69,15 @@ def downloads() -> tuple[Transfer, ...]:
 
 def counting_bar(transfer: Transfer) -> type:
     """Return a progress bar for huggingface_hub that shows nothing and adds bytes to a transfer."""
+    from huggingface_hub.utils import tqdm
 
-    class Bar(_silent_bar()):  # type: ignore[misc]
+    class Bar(tqdm):
+        def __init__(self, *_: object, **options: Any) -> None:
+            super().__init__(disable=True)
+            self._counts = not _is_beside(options)
+
         def update(self, n: float | None = 1) -> None:
-            if not self.is_beside:
+            if self._counts:
                 transfer.add(int(n or 0))
 
     return Bar
@@ -80,12 +85,13 @@ def counting_bar(transfer: Transfer) -> type:
 
 def counting_bar_of_file(what: str) -> type:
     """Return a progress bar for huggingface_hub that shows nothing and is a transfer itself."""
+    from huggingface_hub.utils import tqdm
 
-    class Bar(_silent_bar()):  # type: ignore[misc]
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
+    class Bar(tqdm):
+        def __init__(self, *_: object, **options: Any) -> None:
+            super().__init__(disable=True)
             self._counting = counting(what, options.get("total"))
-            self._transfer = None if self.is_beside else self._counting.__enter__()
+            self._transfer = None if _is_beside(options) else self._counting.__enter__()
 
         def update(self, n: float | None = 1) -> None:
             if self._transfer is not None:
@@ -99,13 +105,9 @@ def counting_bar_of_file(what: str) -> type:
     return Bar
 
 
-def _silent_bar() -> type:
-    from huggingface_hub.utils import tqdm
+def _is_beside(options: dict[str, Any]) -> bool:
+    """Return whether a bar counts bytes that another counts too.
 
-    class Silent(tqdm):  # type: ignore[misc]
-        def __init__(self, *_: object, **options: Any) -> None:
-            super().__init__(disable=True)
-            # Of a file in xet there are two bars: what is put together, and beside it what is transferred.
-            self.is_beside = str(options.get("desc", "")).endswith("downloading bytes")
-
-    return Silent
+    Of a file in xet there are two bars: what is put together, and beside it what is transferred.
+    """
+    return str(options.get("desc", "")).endswith("downloading bytes")

@@ -83,7 +83,9 @@ def test_sequences_that_come_later_and_are_longer_are_scored_as_if_alone(
     engine = build_engine(name, dependent_model(architecture), vocab_size=VOCAB)
     for lengths in ((8, 20), BOTH_SIDES, (SWITCH,), (90, 20, 40), (SWITCH + 1,), (10, 31)):
         sequences = sequences_of(lengths, seed=sum(lengths))
-        close(engine.score(sequences), one_at_a_time(architecture, sequences))
+        scores = engine.score(sequences)
+        assert len(scores.loglikelihood) == len(lengths)
+        close(scores, one_at_a_time(architecture, sequences))
 
 
 @pytest.mark.parametrize("architecture", ["phi3 longrope", "llama dynamic"])

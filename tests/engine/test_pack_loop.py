@@ -191,7 +191,9 @@ def test_a_stream_that_is_not_read_to_its_end_leaves_the_module_unchanged(compil
     stream = engine.score_stream(shards)
     first = next(stream)
     del stream
+    assert "forward" not in vars(engine.model.layers(2)[0])
     again = list(engine.score_stream(shards))
+    assert len(again) == len(shards)
     close(again[0], first, 0)
 
 

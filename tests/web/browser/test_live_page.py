@@ -47,7 +47,9 @@ def test_a_new_shard_is_on_every_page(
     shutil.copy(kept, tmp_path / "whole")
     (tmp_path / "whole").rename(shards[-1])
     for page in pages:
-        page.locator("#progress").get_by_text(f"{total}/{total}").wait_for(timeout=SOON_MS)
+        whole = page.locator("#progress").get_by_text(f"{total}/{total}")
+        whole.wait_for(timeout=SOON_MS)
+        assert whole.is_visible()
 
 
 def test_a_new_shard_leaves_the_reader_in_peace(

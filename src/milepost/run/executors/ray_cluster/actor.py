@@ -66,7 +66,7 @@ class RayWorker:
                 self._score(self._setup, None)
         except MilepostError as error:
             self._events.put(Broken(error))
-        except BaseException:
+        except BaseException:  # the driver raises it; in this thread nobody would see it
             self._events.put(Broken(None, traceback.format_exc()))
 
     def _score(self, setup: WorkerSetup, sent_from: Path | None) -> None:
