@@ -60,6 +60,11 @@ def wait_for_chart(page: Page) -> None:
         page.locator(".plot svg").first.wait_for()
 
 
+def scroll(page: Page, pixels: int) -> None:
+    """Scroll down at once: a turn of the wheel goes on after the call that asks for it."""
+    page.evaluate("(pixels) => scrollBy({ top: pixels, behavior: 'instant' })", pixels)
+
+
 class Watched:
     """A browser's page, and what it did that it must not."""
 

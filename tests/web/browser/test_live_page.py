@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.analysis.made import mmlu, rising, write_results
-from tests.web.browser.conftest import Watched, wait_for_chart
+from tests.web.browser.conftest import Watched, scroll, wait_for_chart
 
 SOON_MS = 2_000
 PLACE = """() => {
@@ -71,8 +71,7 @@ def test_a_new_shard_leaves_the_reader_in_peace(
     wait_for_chart(charts)
     charts.locator("summary", has_text="The values as a table").first.click()
     for page in (asking, charts):
-        page.mouse.wheel(0, 150)
-        page.wait_for_timeout(300)
+        scroll(page, 150)
         page.evaluate("window.stays = true")
     before = [page.evaluate("scrollY") for page in (asking, charts)]
     total = 3 * len(shards)
@@ -94,7 +93,7 @@ def test_the_reader_stays_where_they_were(serve: Serve, browse: Browse, tmp_path
     page = browse(serve(results), viewport={"width": 1000, "height": 500}).open("/signal?all=1")
     ratings = page.locator("main details > summary").last
     ratings.click()
-    page.mouse.wheel(0, 300)
+    scroll(page, 300)
     before = page.evaluate(PLACE)
     write_results(results, mmlu([1000, 2000, 3000, 4000], subjects=57))
     shown = page.locator('[aria-label$="4 checkpoints"]').first
