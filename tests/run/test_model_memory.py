@@ -10,6 +10,7 @@ import pytest
 import milepost
 from milepost.errors import MilepostError
 from milepost.run import evaluation, model_memory
+from milepost.run.executors.local import places
 from tests.run.own_tasks import write_tasks
 
 
@@ -45,10 +46,26 @@ def test_a_model_that_no_device_can_hold_is_refused_before_anything_is_written(
     size = size_of(tiny_run / "checkpoint-10")
     monkeypatch.setattr(model_memory, "device_memory", lambda _: [int(share * size) for share in shares])
     monkeypatch.setattr(evaluation, "check_device", lambda _: None)
+    monkeypatch.setattr(evaluation, "workers_at_a_device", lambda _: 1)
     with pytest.raises(MilepostError, match=message) as caught:
         milepost.evaluate(tiny_run, "where", include_path=tasks, output_path=tmp_path / "out", **options)
     assert hint in (caught.value.hint or "")
     assert caught.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_workers_that_share_a_memory_too_small_for_all_their_models_are_refused(
+    tiny_run: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = size_of(tiny_run / "checkpoint-10")
+    monkeypatch.setattr(model_memory, "device_memory", lambda _: [int(size / 0.6)])
+    monkeypatch.setattr(places, "cores", lambda: 2)
+    asked: dict[str, Any] = {"tasks": "where", "include_path": tasks, "output_path": tmp_path / "out"}
+    with pytest.raises(
+        MilepostError, match=r"2 workers need about .* each for checkpoint-10, and this machine has"
+    ) as caught:
+        milepost.evaluate(tiny_run, **asked, workers=2)
+    assert (caught.value.exit_code, caught.value.hint) == (2, "at most --workers 1")
     assert not (tmp_path / "out").exists()
 
 

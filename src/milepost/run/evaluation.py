@@ -25,6 +25,7 @@ from milepost.run.disk_estimate import announce_work
 from milepost.run.engine_checks import check_engine
 from milepost.run.executors.choice import check_cluster, choose_executor
 from milepost.run.executors.executor import Work
+from milepost.run.executors.local import workers_at_a_device
 from milepost.run.executors.this_process import ThisProcess
 from milepost.run.jobs import CheckpointJob, make_jobs
 from milepost.run.journal import Journal
@@ -89,7 +90,8 @@ def evaluate_series(
     if unscored:
         check_cluster(config)
     if unscored and config.placement.executor == "local" and config.engine != "openai":
-        check_memory(unscored, preparation, config, resolve_device(config.device))
+        n_workers = workers_at_a_device(config)
+        check_memory(unscored, preparation, config, resolve_device(config.device), n_workers)
     ResultsFolder.create(config.output_path)
     if not claim_names(results, found, named):  # another process has just begun with a series of that name
         return evaluate_series(found, config, journal, callback, policy)

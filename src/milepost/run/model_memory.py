@@ -26,9 +26,16 @@ def memory_needed(jobs: Iterable[CheckpointJob]) -> int:
 
 
 def check_memory(
-    jobs: Sequence[CheckpointJob], preparation: Preparation, config: EvalConfig, device: str
+    jobs: Sequence[CheckpointJob],
+    preparation: Preparation,
+    config: EvalConfig,
+    device: str,
+    n_workers: int = 1,
 ) -> None:
     """Check that the devices of this machine can hold the largest model, by the sizes of its files.
+
+    Args:
+        n_workers: workers that share the memory of a device, each with a model of its own.
 
     Raises:
         MilepostError: they cannot.
@@ -38,8 +45,19 @@ def check_memory(
     used = _used(len(has), config)
     is_spread = config.placement.device_map is not None
     room = sum(has[number] for number in used) if is_spread else min((has[n] for n in used), default=0)
-    if not room or needed <= room:
+    if not room or n_workers * needed <= room:
         return
+    if needed <= room:
+        raise MilepostError(
+            Phrase(
+                "{n} workers need about {needed} of memory each for {name}, and this machine has {room}",
+                n=n_workers,
+                needed=format_bytes(needed),
+                name=job.checkpoint.name,
+                room=format_bytes(room),
+            ),
+            Phrase("at most --workers {m}", m=room // needed),
+        )
     large = [str(number) for number in used if has[number] >= needed]
     shown = {"name": job.checkpoint.name, "needed": format_bytes(needed), "room": format_bytes(room)}
     if is_spread:

@@ -8,7 +8,7 @@ import pytest
 
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.executors.local import Place, local_places
+from milepost.run.executors.local import Place, local_places, workers_at_a_device
 
 
 def config(**options: Any) -> EvalConfig:
@@ -54,6 +54,23 @@ def test_on_a_cpu_workers_divide_the_threads(monkeypatch: pytest.MonkeyPatch) ->
     assert local_places(config(workers=2)) == [Place("cpu", 3)] * 2
     with_gpus(monkeypatch, 0, cores=2)
     assert local_places(config(workers="auto")) is None
+
+
+def test_on_a_cpu_there_are_no_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch, 0, cores=3)
+    assert local_places(config(workers=3)) == [Place("cpu", 1)] * 3
+    with pytest.raises(MilepostError, match="4 workers, and this process may use 3 cores") as caught:
+        local_places(config(workers=4))
+    assert (caught.value.exit_code, caught.value.hint) == (2, "at most --workers 3: a worker needs a core")
+
+
+def test_all_workers_of_a_cpu_share_its_memory_and_those_of_gpus_have_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_gpus(monkeypatch, 0)
+    assert [workers_at_a_device(config(workers=n)) for n in (None, 2, "auto")] == [1, 2, 4]
+    with_gpus(monkeypatch, 2)
+    assert workers_at_a_device(config(workers=2)) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import milepost
 from milepost.errors import MilepostError
 from milepost.run import timing
 from milepost.run.executors import vigil
-from milepost.run.executors.local import process
+from milepost.run.executors.local import places, process
 from milepost.run.executors.schedule import Schedule
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.local import dying
@@ -42,8 +42,14 @@ def forget(what: str) -> None:
 
 @pytest.mark.parametrize("n_workers", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_workers_write_the_records_that_one_process_writes(
-    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, n_workers: int
+    asked: dict[str, Any],
+    alone: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    n_workers: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(places, "cores", lambda: 4)
     results = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", workers=n_workers)
     assert results.scored == ("tiny-run/checkpoint-10", "tiny-run/checkpoint-20", "tiny-run/checkpoint-30")
     assert_same_records(results.path, alone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 
@@ -10,8 +9,6 @@ from milepost.errors import MilepostError
 from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.executors.local.cores import CORES_PER_WORKER, cores
-
-logger = logging.getLogger("milepost.run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,16 @@ def local_places(config: EvalConfig) -> list[Place] | None:
     return [Place("cuda", threads, ",".join(gpus[n * each : (n + 1) * each])) for n in range(n_workers)]
 
 
+def workers_at_a_device(config: EvalConfig) -> int:
+    """Return how many workers of this machine share the memory of one device: all of them on a CPU.
+
+    Raises:
+        MilepostError: as `choose_executor`.
+    """
+    places = local_places(config)
+    return 1 if places is None or places[0].gpu is not None else len(places)
+
+
 def _on_cpu(config: EvalConfig) -> list[Place] | None:
     """Return the places of workers that share the cores; OMP_NUM_THREADS limits the threads of each."""
     if config.placement.workers == "auto":
@@ -74,7 +81,10 @@ def _on_cpu(config: EvalConfig) -> list[Place] | None:
             "a Mac has one device for all workers", "leave out --workers, or use --device cpu"
         )
     if n_workers > cores():
-        logger.warning("%d workers share %d cores: more of them are not faster", n_workers, cores())
+        raise MilepostError(
+            Phrase("{n} workers, and this process may use {m} cores", n=n_workers, m=cores()),
+            Phrase("at most --workers {m}: a worker needs a core", m=cores()),
+        )
     threads = max(1, cores() // n_workers)
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given):
