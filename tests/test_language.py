@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import string
 from pathlib import Path
 
@@ -50,6 +51,15 @@ class TestEachCatalogue:
         ]
         assert wrong == []
 
+    def test_keeps_the_values_of_a_warning_in_their_order(self, po: Path) -> None:
+        """Warnings are filled in with `%`, by position."""
+        wrong = [
+            message.id
+            for message in catalogue.read(po)
+            if isinstance(message.id, str) and _positions(message.string) != _positions(message.id)
+        ]
+        assert wrong == []
+
     def test_is_the_one_that_the_package_reads(self, po: Path) -> None:
         assert po.with_suffix(".mo").read_bytes() == catalogue.as_mo(catalogue.read(po))
 
@@ -59,6 +69,10 @@ def _placeholders(text: str) -> set[str]:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
     except ValueError:  # a text without values may have single braces: JSON, YAML
         return set()
+
+
+def _positions(text: str) -> list[str]:
+    return re.findall(r"%(?:\.\d)?[sdfr]", text)
 
 
 def test_an_error_is_told_in_chinese_and_stored_in_english(chinese: None) -> None:

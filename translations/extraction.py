@@ -1,4 +1,4 @@
-"""Find the texts to translate: those that are marked, and help, docstrings of commands and errors' constants.
+"""Find the texts to translate: marked ones, help, docstrings of commands, constants of errors, warnings.
 
 Babel calls `extract_python` and `extract_suites`; they yield line, function, text and comments of each text.
 """
@@ -44,6 +44,8 @@ def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
             values += node.args[:2]
         if isinstance(node.func, ast.Name) and node.func.id in ("columns", "Column"):
             values += node.args  # headings of tables
+        if ast.unparse(node.func) in ("logger.warning", "logger.error"):
+            values += node.args[:1]
         for value in values:
             yield from _constants(value)
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).lower().endswith("hint"):

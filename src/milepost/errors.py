@@ -9,7 +9,7 @@ English, as records and logs keep them; `for_reader` returns both in the languag
 from __future__ import annotations
 
 from milepost.credentials import without_secrets
-from milepost.language import translated
+from milepost.language import Phrase, translated
 
 
 class MilepostError(Exception):
@@ -35,8 +35,9 @@ class MilepostError(Exception):
 
     @property
     def one_line(self) -> str:
-        """Message and hint in one line, for lists of failures."""
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        """Message and hint in one line, for lists of failures; a phrase, English in records."""
+        message, hint = (text and _phrase(text) for text in self._as_given)
+        return Phrase("{message} ({hint})", message=message, hint=hint) if hint else message or ""
 
 
 class SourceError(MilepostError):
@@ -82,3 +83,11 @@ class StorageError(ResultsError):
         """Make the error; `is_full`: the disk is full or the quota used up, which may pass."""
         super().__init__(message, hint)
         self.is_full = is_full
+
+
+def _phrase(text: str) -> str:
+    """Return a text of an error as a phrase; one with a secret as English without it."""
+    discreet = without_secrets(text)
+    if discreet != text:
+        return discreet
+    return text if isinstance(text, Phrase) else Phrase(text)

@@ -38,6 +38,7 @@ GROUND = {
     "safe_text",
     "token_answers",
     "variants",
+    "wrapping",
     "buckets",
 }
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
@@ -58,6 +59,7 @@ MAY_IMPORT = {
     "safe_text": set(),
     "token_answers": set(),
     "variants": {"types", "language"},
+    "wrapping": set(),
     "cache": {"errors", "language"},
     "arrow": set(),
     "fastjson": set(),

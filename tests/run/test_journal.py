@@ -42,6 +42,25 @@ def test_a_warning_repeated_for_57_subjects_is_said_once_with_its_count(
     ]
 
 
+def test_warnings_are_shown_in_the_readers_language_and_logged_in_english(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILEPOST_LANG", "zh")
+    ours = logging.getLogger("milepost.tasks")
+    with Journal() as journal:
+        for _ in range(2):
+            ours.warning("%s is always 0-shot (its own file says so)", "gsm8k")
+        LIBRARY.warning("something else")
+        with journal.evaluation_log(tmp_path / "evaluation.log"):
+            journal.say_collected()
+    assert capsys.readouterr().err.splitlines() == [
+        "警告：gsm8k 始终为 0-shot（其任务文件如此规定）（另有 1 条类似）",
+        "警告：something else",
+    ]
+    logged = (tmp_path / "evaluation.log").read_text()
+    assert "gsm8k is always 0-shot (its own file says so) (and 1 more like it)" in logged
+
+
 def test_our_own_and_pythons_warnings_are_the_same_only_if_they_say_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from milepost.buckets import as_path
 from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError
-from milepost.language import Phrase
+from milepost.language import Phrase, _
 from milepost.name_matching import matches
 from milepost.sources import Overrides, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
@@ -138,7 +138,7 @@ def report_model(
     if tasks and not model.is_to_run:
         is_same = earlier is not None and earlier.model_id == answers.model_id
         answers = _only(answers, tasks, earlier.tasks if earlier is not None and is_same else ())
-    say(f"{model.role}: counting zeros")
+    say(_("{model}: counting zeros", model=model.role))
     counted = _sparsity(model, answers)
     if not isinstance(counted, str):
         keep_sparsity(index.folder, answers.model_id, counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from milepost.language import _
 from milepost.report.json_text import json_text
 from milepost.safe_text import printable
+from milepost.wrapping import fitted
 
 if TYPE_CHECKING:
     from milepost.report.blocks import Block
@@ -21,7 +23,12 @@ def say(text: str = "") -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line beside the result; control characters in it are spelled out."""
+    """Print a message beside the result, broken between words; control characters in it are spelled out."""
+    click.echo(fitted(printable(text), sys.stderr), err=True)
+
+
+def tell_command(text: str) -> None:
+    """Print a line with a command in it beside the result; it is not broken, so that it can be copied."""
     click.echo(printable(text), err=True)
 
 

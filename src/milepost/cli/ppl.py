@@ -82,7 +82,7 @@ def _measure(
         if measured.found:
             say_blocks(perplexity_report(measured.found, short=short))
         for note in measured.notes:
-            say(f"note: {note}")
+            say(_("note: {note}", note=note))
     for name, reason in measured.results.failures.items():
         tell_failure(name, reason)
     if plot is not None and measured.found:

@@ -10,7 +10,7 @@ import click
 from milepost.buckets import as_path
 from milepost.cli.evaluation_options import evaluation_options, log_level, may_ask
 from milepost.cli.interrupts import stop_in_good_order
-from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
+from milepost.cli.output import say, say_blocks, say_json, tell, tell_command, tell_failure
 from milepost.cli.selection import tell_versions
 from milepost.durations import format_duration
 from milepost.errors import MilepostError
@@ -194,4 +194,4 @@ def _tell_full_job(job: FullJob) -> None:
             tokens_per_s=job.tokens_per_s,
         )
     )
-    tell(f"  {job.command}")
+    tell_command(f"  {job.command}")

@@ -10,6 +10,7 @@ import click
 
 from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import several_results_argument
+from milepost.language import _
 
 
 @click.command("serve")
@@ -64,8 +65,8 @@ def command(
                 }
             )
         else:
-            say(f"{', '.join(map(str, results))} at {address.url}")
-            tell("Ctrl-C ends it")
+            say(_("{results} at {address}", results=", ".join(map(str, results)), address=address.url))
+            tell(_("Ctrl-C ends it"))
         sys.stdout.flush()
         if _opens_a_browser() if opens is None else opens:
             import webbrowser

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from milepost.cli.output import say, say_json, tell
+from milepost.cli.output import say, say_json, tell_command
 from milepost.cli.selection import results_argument
 from milepost.durations import time_left
 from milepost.language import _
@@ -72,7 +72,7 @@ def _say_series(series: SeriesStatus, *, running: bool) -> None:
             say(f"  {checkpoint.checkpoint}: {_progress(checkpoint)}")
     all_done = all(checkpoint.has_metrics for checkpoint in series.checkpoints)
     if not all_done and not running and series.command:
-        tell(_("go on with:  {command}", command=series.command))
+        tell_command(_("go on with:  {command}", command=series.command))
 
 
 def _progress(checkpoint: CheckpointStatus) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from milepost.cli.output import say, say_json, tell
+from milepost.cli.output import say, say_json, tell_command
 from milepost.cli.selection import results_argument
 from milepost.language import _
 from milepost.safe_text import printable
@@ -47,9 +47,11 @@ def _say_findings(found: Verification, repaired: bool) -> None:
         )
     )
     if wrong and not repaired:
-        tell(_("remove what is damaged:  milepost verify {path} --repair", path=found.results.path))
+        tell_command(_("remove what is damaged:  milepost verify {path} --repair", path=found.results.path))
     for command in dict.fromkeys(finding.redo for finding in wrong):
-        tell(_("compute it again:  {command}", command=command or _("the command that made these results")))
+        tell_command(
+            _("compute it again:  {command}", command=command or _("the command that made these results"))
+        )
 
 
 def _record(found: Verification, repaired: bool) -> dict[str, Any]:

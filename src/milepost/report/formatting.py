@@ -33,9 +33,16 @@ def plus_minus(value: float, low: float | None, high: float | None, metric: str)
     return f"{text} ± {above}" if below == above else f"{text} −{below} +{above}"
 
 
-def decimals(value: float | None, places: int) -> str:
-    """Return a number with fixed decimals and no negative zero; a dash for None."""
-    return NOT_MEASURED if value is None else f"{round(value, places) + 0.0:.{places}f}"
+def decimals(value: float | None, places: int, *, sign: bool = False) -> str:
+    """Return a number with fixed decimals, a minus sign and no negative zero; a dash for None.
+
+    Args:
+        sign: also write the plus of a value that is not negative.
+    """
+    if value is None:
+        return NOT_MEASURED
+    text = f"{round(value, places) + 0.0:{'+' if sign else ''}.{places}f}"
+    return text.replace("-", "−")
 
 
 def direction_arrow(higher_is_better: bool | None) -> str:

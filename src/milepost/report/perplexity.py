@@ -10,7 +10,7 @@ from typing import Any
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
 from milepost.language import Phrase, _, joined
 from milepost.report.blocks import Block, Note, strong
-from milepost.report.formatting import model_name, plus_minus, step_label
+from milepost.report.formatting import decimals, model_name, plus_minus, step_label
 from milepost.report.table import Column, Table, cells, columns, grouped
 from milepost.safe_text import printable
 
@@ -159,14 +159,19 @@ def _explanation(text: TextPerplexity) -> Iterator[Block]:
 
 def _factors_table(gap: Gap) -> Table:
     rows = [
-        (f"× {_factor(factor.ln_factor)}", f"{factor.ln_factor:+.5f}", factor.kind, factor.change)
+        (
+            f"× {_factor(factor.ln_factor)}",
+            decimals(factor.ln_factor, 5, sign=True),
+            factor.kind,
+            factor.change,
+        )
         for factor in gap.factors
     ]
     ratio = Phrase("the ratio of the two perplexities is {ratio}", ratio=_factor(gap.ln_ratio))
     return Table(
         columns("factor", "nats", "of", "what changes", left=("of",), wraps=("what changes",)),
         tuple(map(cells, rows)),
-        footer=(cells([f"= {_factor(gap.ln_product)}", f"{gap.ln_product:+.5f}", "", ratio]),),
+        footer=(cells([f"= {_factor(gap.ln_product)}", decimals(gap.ln_product, 5, sign=True), "", ratio]),),
     )
 
 

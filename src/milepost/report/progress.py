@@ -16,6 +16,7 @@ from milepost.report.formatting import (
     metric_name,
     number,
     plus_minus,
+    signed,
     step_label,
 )
 from milepost.report.table import Table, cells, columns, grouped
@@ -130,8 +131,14 @@ def gain_text(trained: TrainedCurve) -> str:
         return NOT_MEASURED
     metric = trained.curve.metric
     low, high = trained.gain_interval
-    text = f"{'+' if trained.gain >= 0 else ''}{number(trained.gain, metric)}"
-    return text if low is None or high is None else f"{text} [{number(low, metric)}, {number(high, metric)}]"
+    text = _signed(trained.gain, metric)
+    if low is None or high is None:
+        return text
+    return f"{text} [{_signed(low, metric)}, {_signed(high, metric)}]"
+
+
+def _signed(difference: float, metric: str) -> str:
+    return signed(difference, metric, beside=difference)
 
 
 def _as_good(trained: TrainedCurve) -> str:

@@ -178,7 +178,7 @@ def _prompt(context: str, whole: bool) -> Iterator[Line]:
 def _loglikelihoods(nats: Sequence[float]) -> str:
     """Return a choice's log-likelihood at the first and the last checkpoint: `  (−14.20 → −3.11)`."""
     ends = [nats[0], nats[-1]] if len(nats) > 1 else nats
-    return f"  ({' → '.join(decimals(one, 2).replace('-', '−') for one in ends)})" if ends else ""
+    return f"  ({' → '.join(decimals(one, 2) for one in ends)})" if ends else ""
 
 
 def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
@@ -222,7 +222,9 @@ def _strips(history: PickHistory, place: int) -> Iterator[Line]:
         ends = " → ".join(f"{value:.2f}" for value in dict.fromkeys((known[0], known[-1])))
         ends += f" {history.text.metric}"
     else:
-        ends = " → ".join(f"{value:+.2f}" for value in ([known[0], known[-1]] if len(known) > 1 else known))
+        ends = " → ".join(
+            decimals(value, 2, sign=True) for value in ([known[0], known[-1]] if len(known) > 1 else known)
+        )
         ends += " nats"
     steps = [step for step in history.steps if step is not None]
     reach = [Phrase("steps {first} to {last}", first=steps[0], last=steps[-1])] if len(steps) > 1 else []

@@ -122,9 +122,11 @@ def legend(tables: Sequence[Table]) -> str:
     texts = [cell.text for cell in shown]
     levels = {row[0].text for table in tables for row in table.footer}
     levels |= {column.name for table in tables for column in table.columns}
+    even, uneven = (any(mark in text for text in texts) for mark in "±+")
     marks = {
-        Phrase("± is half of the 95 % interval"): any("±" in text for text in texts),
-        Phrase("−a +b are its two halves where they differ"): any("+" in text for text in texts),
+        Phrase("± is half of the 95 % interval"): even,
+        Phrase("−a +b are its two halves where they differ"): even and uneven,
+        Phrase("−a +b are the two halves of the 95 % interval"): uneven and not even,
         Phrase("* is the best of its column, where one stands out"): any(
             cell.tone == "best" for cell in shown
         ),

@@ -74,16 +74,14 @@ def by_signal(signal: TaskSignal) -> tuple[bool, int, float]:
 
 
 def _texts(signal: TaskSignal) -> list[str]:
-    rating, clearest = signal.main.rating, signal.clearest
+    rating = signal.main.rating
     return [
         printable(signal.task),
         joined(": ", (Phrase(rating.verdict), rating.reason)),
         metric_name(signal.main.metric, signal.main.filter),
         f"{signal.n:,}",
-        f"{rating.gain_sigmas:+.1f}",
-        NOT_MEASURED
-        if clearest is None
-        else f"{metric_name(clearest.metric, clearest.filter)} {clearest.rating.gain_sigmas:+.1f}",
+        decimals(rating.gain_sigmas, 1, sign=True),
+        _clearest(signal),
         decimals(rating.from_chance, 1),
         decimals(rating.spearman, 2),
         decimals(rating.autocorrelation, 2),
@@ -91,6 +89,14 @@ def _texts(signal: TaskSignal) -> list[str]:
         *_agreement(signal.agreement),
         _favourite(signal.pick_bias),
     ]
+
+
+def _clearest(signal: TaskSignal) -> str:
+    """Return the metric that gains most, with its gain; a dash where it is the main one."""
+    if (clearest := signal.clearest) is None:
+        return NOT_MEASURED
+    name = metric_name(clearest.metric, clearest.filter)
+    return f"{name} {decimals(clearest.rating.gain_sigmas, 1, sign=True)}"
 
 
 def _agreement(agreement: Agreement | None) -> list[str]:

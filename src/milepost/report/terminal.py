@@ -17,6 +17,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from milepost.language import _
 from milepost.report.blocks import Block, Bullets, Details, Facts, Heading, Line, Note, Quote
 from milepost.report.table import VERDICT_TONES, CellRow, Column, Table, Tone
 
@@ -112,7 +113,7 @@ def _parts(table: Table, console: Console, options: ConsoleOptions) -> RenderRes
         least = [_least_width(column, place, table) for place, column in enumerate(table.columns)]
     parts = columns_in_parts(least, room)
     for number, places in enumerate(parts, start=1):
-        which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
+        which = _(" ({number} of {n})", number=number, n=len(parts)) if len(parts) > 1 else ""
         widths = _shared(places, least, natural, room)
         if table.title:
             yield Text("\n".join(broken(table.title + which, room)), style="bold")

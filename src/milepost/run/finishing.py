@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import MilepostError, ResultsError, StorageError
+from milepost.language import Phrase
 from milepost.run.context import RunContext
 from milepost.run.jobs import CheckpointJob, JobState
 from milepost.run.metrics_worker import MetricsWorker, PendingMetrics
@@ -139,16 +140,16 @@ class Finisher:
     def _leave_metrics(self, checkpoint: Checkpoint, n_shards: int) -> str:
         """Count a checkpoint that has all its scores and whose metrics another run computes."""
         self._outcome.without_metrics.append(checkpoint)
-        return f"{self._count(checkpoint, n_shards)}, metrics later"
+        return Phrase("{result}, metrics later", result=self._count(checkpoint, n_shards))
 
     def _count(self, checkpoint: Checkpoint, n_shards: int) -> str:
         (self._outcome.scored if n_shards else self._outcome.reused).append(checkpoint)
-        return "scored" if n_shards else "already scored"
+        return Phrase("scored") if n_shards else Phrase("already scored")
 
     def _refuse(self, checkpoint: Checkpoint, error: MilepostError) -> str:
         """Count a checkpoint that cannot be used."""
         self._fail(checkpoint, error.one_line)
-        return f"cannot be used: {error.one_line}"
+        return Phrase("cannot be used: {reason}", reason=error.one_line)
 
     def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
         failure = Failure(checkpoint, reason)

@@ -16,6 +16,7 @@ import numpy as np
 
 from milepost.durations import format_duration, time_left
 from milepost.errors import MilepostError
+from milepost.language import _
 from milepost.run.timing import LONG_S
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class _JoinedShards:
     def answer(self, n_docs: int) -> None:
         """Answer the shards, however many docs they have; the first call's time includes compilation."""
         start = time.monotonic()
-        for _ in self._inference.answer_joined(self._few):
+        for _task in self._inference.answer_joined(self._few):
             pass
         self.seconds = time.monotonic() - start
 
@@ -208,7 +209,7 @@ def _work(shards: Sequence[PlannedShard]) -> int:
 
 
 def _confirm() -> None:
-    print("go on? [Y/n] ", end="", file=sys.stderr, flush=True)
+    print(_("go on? [Y/n] "), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() in ("n", "no"):
         raise MilepostError(
             "not begun", "--detach goes on without this terminal, --limit asks fewer docs, --yes does not ask"

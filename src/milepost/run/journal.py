@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import sys
 import threading
 import time
 import warnings
@@ -17,11 +16,11 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
 from milepost.language import Phrase
+from milepost.run.screen_messages import SHOWN, Screen, ScreenFormatter, counted_for_reader
 from milepost.run.signs_of_life import SignsOfLife
 from milepost.store import safe_paths as inside
 
@@ -84,7 +83,7 @@ class _Repeats(logging.Handler):
             if others:
                 message = f"{message} (and {len(others)} more like it)"
             messages.append(message)
-            self._pass_on(warning_record(message, first.name))
+            self._pass_on(warning_record(message, first.name, shown=counted_for_reader(first, len(others))))
         return messages
 
     def _pass_on(self, record: logging.LogRecord) -> None:
@@ -92,8 +91,12 @@ class _Repeats(logging.Handler):
             self._say.handle(record)
 
 
-def warning_record(message: str, name: str = logger.name) -> logging.LogRecord:
-    return logging.LogRecord(name, logging.WARNING, "", 0, message, None, None)
+def warning_record(message: str, name: str = logger.name, shown: str | None = None) -> logging.LogRecord:
+    """Return the record of a warning; `shown` is its text on a screen, if that differs."""
+    record = logging.LogRecord(name, logging.WARNING, "", 0, message, None, None)
+    if shown is not None:
+        setattr(record, SHOWN, shown)
+    return record
 
 
 @dataclass(slots=True)
@@ -122,8 +125,8 @@ class Journal:
         self._library_level = max(self._level, logging.WARNING) if quiet else self._level
         self._signs = SignsOfLife() if screen is None else None
         """None in a worker, whose driver talks to the person."""
-        self._screen = screen or _Screen()
-        self._screen.setFormatter(_ScreenFormatter())
+        self._screen = screen or Screen()
+        self._screen.setFormatter(ScreenFormatter())
         self._screen.setLevel(self._level)
         self._aside: set[int] = set()
         """Threads with a log of their own."""
@@ -232,19 +235,3 @@ class _FileFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
-
-
-class _Screen(logging.StreamHandler[TextIO]):
-    """Writes to the standard error of the moment: a progress bar replaces it, to print above itself."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-class _ScreenFormatter(logging.Formatter):
-    """Shows the message alone; control characters from libraries or data never reach the terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        message = "".join(c if c.isprintable() or c == "\t" else " " for c in record.getMessage())
-        return message if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {message}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import MilepostError, TaskError
-from milepost.language import Phrase
+from milepost.language import Phrase, for_reader
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
 from milepost.run.checkpoint_metrics import ensure_metrics, metrics_unit
@@ -81,7 +81,7 @@ def compute_later(
                 for target, checkpoint in _free_first(results, plan, waiting.values(), leases):
                     _compute(target, checkpoint, tasks, leases, journal, report)
                     name = checkpoint.full_name
-                    say(f"{name}: {report.lacking.get(name, 'metrics computed')}")
+                    say(f"{name}: {for_reader(report.lacking.get(name, Phrase('metrics computed')))}")
         finally:
             leases.give_back_all()
     note_training(results.path)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from milepost.downloads import downloads
 from milepost.durations import format_duration, time_left
+from milepost.language import _, for_reader
 from milepost.run.signs_of_life import download_line, is_terminal
 from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock
@@ -110,7 +111,7 @@ class _Lines:
         self._n_finished += 1
         left_s = self._clock.left_s if self._clock.work_left > 0 else None
         print(
-            f"[{self._n_finished}/{self._n}] {checkpoint.series} {checkpoint.name}: {result},"
+            f"[{self._n_finished}/{self._n}] {checkpoint.series} {checkpoint.name}: {for_reader(result)},"
             f" {format_duration(self._clock.laps[checkpoint].seconds)}"
             + ("" if left_s is None else f", {time_left(left_s)}"),
             file=sys.stderr,
@@ -154,7 +155,7 @@ def _bars(clock: Clock) -> Iterator[Display]:
         console=Console(stderr=True),
         transient=True,
     )
-    every = display.add_task("all checkpoints", total=clock.work_left)
+    every = display.add_task(_("all checkpoints"), total=clock.work_left)
     current: dict[Checkpoint, TaskID] = {}
 
     class Bars:
@@ -170,7 +171,7 @@ def _bars(clock: Clock) -> Iterator[Display]:
             display.update(every, advance=work)
 
         def finish(self, checkpoint: Checkpoint, result: str) -> None:
-            display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {result}"))
+            display.console.print(Text(f"{checkpoint.series} {checkpoint.name}: {for_reader(result)}"))
 
         @contextmanager
         def pause(self) -> Iterator[None]:

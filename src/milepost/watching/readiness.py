@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from milepost.language import Phrase
 from milepost.sources.bucket.listing import snapshot_of
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
@@ -65,7 +66,7 @@ class Readiness:
         """Return the reason why a checkpoint is not ready; None where it is."""
         snapshot = take_snapshot(checkpoint)
         if snapshot is None:
-            return "it was deleted"
+            return Phrase("it was deleted")
         if checkpoint.problem is not None:
             self._seen.pop(checkpoint.source, None)
             return checkpoint.problem
@@ -77,10 +78,10 @@ class Readiness:
             seen = self._seen[checkpoint.source] = _Seen(snapshot, now)
         at_rest_s = now - seen.since
         if at_rest_s < self.settle_s:
-            return "it is still being written"
+            return Phrase("it is still being written")
         names = {name for name, _, _ in snapshot}
         lacking = self._common.get(checkpoint.series, names) - names
         if lacking and at_rest_s < PATIENCE * self.settle_s:
-            return f"it has no {min(lacking)}, which the others have"
+            return Phrase("it has no {file}, which the others have", file=min(lacking))
         self._common[checkpoint.series] = self._common.get(checkpoint.series, names) & names
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from milepost.errors import SourceError
+from milepost.language import _
 from milepost.run.callbacks import RunCallback
 from milepost.run.evaluation import check_device, check_run, evaluate_series, find_series
 from milepost.run.journal import Journal
@@ -147,7 +148,7 @@ class _Watcher:
             if source.startswith(HUB_SCHEME) and not self._has_looked:
                 raise error  # no such repository: nothing will come of waiting
             if self._missing.get(source) != error.message:
-                self._say(f"waiting: {error.message}")
+                self._say(_("waiting: {reason}", reason=error.for_reader()[0]))
             missing[source] = error.message
 
         found = find_series(self._config.run, skip)
@@ -166,7 +167,7 @@ class _Watcher:
         # What is wrong with its content can stay so for ever; the rest is a matter of seconds.
         self._settling |= checkpoint.problem is None
         if self._unready.get(checkpoint.source) != reason:
-            self._say(f"{checkpoint.name}: not yet, {reason}")
+            self._say(_("{checkpoint}: not yet, {reason}", checkpoint=checkpoint.name, reason=reason))
         self._unready[checkpoint.source] = reason
         return False
 
@@ -209,9 +210,9 @@ class _Watcher:
 
     def _note(self, outcome: Outcome) -> None:
         for checkpoint in outcome.scored:
-            self._say(f"{checkpoint.name}: scored")
+            self._say(_("{checkpoint}: scored", checkpoint=checkpoint.name))
         for checkpoint in outcome.reused:
-            self._say(f"{checkpoint.name}: was scored already")
+            self._say(_("{checkpoint}: was scored already", checkpoint=checkpoint.name))
         for checkpoint in (*outcome.scored, *outcome.reused):
             self._report.failures.pop(checkpoint.source, None)
         for failure in outcome.failed:
@@ -221,9 +222,11 @@ class _Watcher:
 
     def _fail(self, checkpoint: Checkpoint, reason: str) -> None:
         if take_snapshot(checkpoint) is None:
-            self._say(f"{checkpoint.name}: skipped, it was deleted before it was scored")
+            self._say(
+                _("{checkpoint}: skipped, it was deleted before it was scored", checkpoint=checkpoint.name)
+            )
             return
-        self._say(f"{checkpoint.name}: cannot be used: {reason}")
+        self._say(_("{checkpoint}: cannot be used: {reason}", checkpoint=checkpoint.name, reason=reason))
         self._report.failures[checkpoint.source] = reason
 
 
