@@ -56,7 +56,7 @@ class TestEachCatalogue:
         wrong = [
             message.id
             for message in catalogue.read(po)
-            if isinstance(message.id, str) and _positions(message.string) != _positions(message.id)
+            if isinstance(message.id, str) and _positions(str(message.string)) != _positions(message.id)
         ]
         assert wrong == []
 
