@@ -87,7 +87,7 @@ class StorageError(ResultsError):
 
 def _phrase(text: str) -> str:
     """Return a text of an error as a phrase; one with a secret as English without it."""
-    discreet = without_secrets(text)
-    if discreet != text:
-        return discreet
+    safe = without_secrets(text)
+    if safe != text:
+        return safe
     return text if isinstance(text, Phrase) else Phrase(text)
