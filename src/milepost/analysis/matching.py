@@ -63,9 +63,8 @@ def common_docs(original: TaskAnswers, other: TaskAnswers) -> CommonDocs:
     if original.docs_id == other.docs_id and original.n_docs == other.n_docs:
         every = np.arange(original.n_docs)
         return CommonDocs(every, every)
-    place = {key: i for i, key in enumerate(_numbered(other.hashes()))}
-    numbered = enumerate(_numbered(original.hashes()))
-    pairs = [(i, place[key]) for i, key in numbered if key in place]
+    place = {key: i for i, key in enumerate(numbered(other.hashes()))}
+    pairs = [(i, place[key]) for i, key in enumerate(numbered(original.hashes())) if key in place]
     places = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return CommonDocs(places[:, 0], places[:, 1])
 
@@ -213,7 +212,7 @@ def _label(task: str, metric: str, filter: str) -> str:
     return f"{task} {metric}" if filter == "none" else f"{task} {metric} ({filter})"
 
 
-def _numbered(hashes: Sequence[str]) -> list[tuple[str, int]]:
+def numbered(hashes: Sequence[str]) -> list[tuple[str, int]]:
     """Return each hash with the number of times that it occurred before."""
     seen: Counter[str] = Counter()
     numbered = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,16 +24,16 @@ N_DRAWS = 40
 
 def one_by_one(tasks: list[TaskAnswers], metric: str, seed: int) -> list[Any]:
     """The draws of each model's task, from the definition: every draw is a list of docs."""
-    places: dict[str, int] = {}
-    for task in tasks:
-        for doc in task.hashes():
-            places.setdefault(doc, len(places))
+    places: dict[tuple[str, int], int] = {}
+    keys = [[(doc, task.hashes()[:i].count(doc)) for i, doc in enumerate(task.hashes())] for task in tasks]
+    for key in chain.from_iterable(keys):
+        places.setdefault(key, len(places))
     draws = np.random.default_rng(seed).integers(len(places), size=(N_DRAWS, len(places)))
     found = []
-    for task in tasks:
+    for task, own in zip(tasks, keys, strict=True):
         values = task_doc_values(task, metric, "none")
         assert values is not None
-        numbers = np.array([places[doc] for doc in task.hashes()])
+        numbers = np.array([places[key] for key in own])
         n, mean = len(numbers), float(np.average(values.values, weights=values.weights))
         scores = []
         for draw in draws:
@@ -83,3 +85,17 @@ def test_draws_in_several_parts_are_those_of_one(monkeypatch: pytest.MonkeyPatch
 def test_quantiles_are_numpys(values: list[float], share: float) -> None:
     ordered = np.sort(np.array(values))
     assert _quantile(ordered, share) == float(np.quantile(ordered, share))
+
+
+def _not_needed() -> list[str]:
+    raise AssertionError("hashes were read")
+
+
+def test_no_hash_is_read_where_models_answered_the_same_docs() -> None:
+    one, other = (right("a", np.arange(50) % every == 0) for every in (3, 4))
+    column = BoardColumn("a", "acc", "none")
+    models = list(map(model, (one, other)))
+    spied = [model(replace(task, hashes=_not_needed)) for task in (one, other)]
+    drawn, again = (draw_scores(each, [column], n_draws=N_DRAWS, seed=1) for each in (models, spied))
+    assert all(np.array_equal(drawn[number, column], again[number, column]) for number in (0, 1))
+    assert np.allclose(drawn[0, column], one_by_one([one, other], "acc", 1)[0])

@@ -1,7 +1,7 @@
 """Bootstrap the columns of a leaderboard: draw the docs of each task with replacement.
 
-All models get the same draw of a task, matched by lm_eval's hash of the doc, so that a doc that is hard for
-all models changes all of them. A published metric has no docs and does not change.
+All models get the same draw of a task, docs matched as where two models are compared, so that a doc that is
+hard for all models changes all of them. A published metric has no docs and does not change.
 
 Shapes: B draws, N different docs of a task over all models, D docs of one model.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from milepost.analysis.doc_values import DocValues
 from milepost.analysis.leaderboard.entries import BoardColumn
-from milepost.analysis.matching import task_doc_values
+from milepost.analysis.matching import numbered, task_doc_values
 from milepost.analysis.mean_test import FEWEST_DOCS
 from milepost.types.answers import ModelAnswers, TaskAnswers
 
@@ -69,7 +69,7 @@ def _draw_leaves(
     # What is drawn depends on the number of docs alone, so tasks of one size share it.
     of_size: dict[int, dict[_Leaf, _DocSums | None]] = {}
     for of_task in tasks.values():
-        size, numbers = _numbered(of_task.values())
+        size, numbers = _doc_numbers(of_task.values())
         for leaf, own in of_task.items():
             values = task_doc_values(own, *leaf[1:])
             sums = None if values is None else _DocSums.of(values, numbers[own.docs_id], size)
@@ -96,19 +96,26 @@ def _too_few(model: ModelAnswers, column: BoardColumn) -> bool:
     return sum(docs) < FEWEST_DOCS or min(docs) < 2
 
 
-def _numbered(tasks: Iterable[TaskAnswers]) -> tuple[int, dict[str, Numbers]]:
-    """Return numbers for the docs of a task over all models, by their hashes.
+def _doc_numbers(tasks: Iterable[TaskAnswers]) -> tuple[int, dict[str, Numbers]]:
+    """Return numbers for the docs of a task over all models: the same doc has the same number.
+
+    Docs are matched as in `matching.common_docs`, so hashes are read only where models have other records of
+    docs.
 
     Returns:
         The number of different docs, and by `docs_id` [D] the number of each doc.
     """
     import numpy as np
 
-    places: dict[str, int] = {}
-    numbers: dict[str, Numbers] = {}
-    for task in tasks:
-        if task.docs_id not in numbers:
-            numbers[task.docs_id] = np.array([places.setdefault(doc, len(places)) for doc in task.hashes()])
+    of_docs = {task.docs_id: task for task in tasks}
+    if len(of_docs) == 1:
+        ((docs_id, task),) = of_docs.items()
+        return task.n_docs, {docs_id: np.arange(task.n_docs)}
+    places: dict[tuple[str, int], int] = {}
+    numbers = {
+        docs_id: np.array([places.setdefault(key, len(places)) for key in numbered(task.hashes())])
+        for docs_id, task in of_docs.items()
+    }
     return len(places), numbers
 
 
@@ -129,10 +136,9 @@ class _DocSums:
 
         counting = np.flatnonzero(~np.isnan(values.values))
         values, numbers = values.of(counting), numbers[counting]
-        # A doc may stand twice in a task.
         total, weight = np.zeros(size), np.zeros(size)
-        np.add.at(total, numbers, values.values * values.weights)
-        np.add.at(weight, numbers, values.weights)
+        total[numbers] = values.values * values.weights
+        weight[numbers] = values.weights
         return cls(values, total, weight)
 
     def scores(self, total: Scores, weight: Scores) -> Scores:

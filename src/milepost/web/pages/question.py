@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
-from milepost.analysis.pick_bias import position_name
 from milepost.errors import ResultsError
 from milepost.language import Phrase, _
-from milepost.report.blocks import Block, Chart, Choice, Details, Facts, Links, Question, Quote, strong
-from milepost.report.charts.choice_curves import choice_curves
-from milepost.report.formatting import NOT_MEASURED, decimals, printable_lines, step_label
+from milepost.report.blocks import Links
 from milepost.report.questions import question_record
-from milepost.report.table import Cell, Column, Table, cells, columns
 from milepost.safe_text import printable
 from milepost.store import pick_history as store
 from milepost.types.histories import PickHistory
+from milepost.web.choice_question import choice_blocks
 from milepost.web.damage import damage_lines
 from milepost.web.page import NotThere, Page, PageKind, Parameter, View
 from milepost.web.pages.questions import address_of, has_answers
 from milepost.web.query import Query
+from milepost.web.text_question import text_blocks
 
 HIGHEST_DOC = 2**53
-LONG_PROMPT, SHOWN_OF_LONG = 1500, 900
-"""Characters from which on a prompt is folded, and those of its end that are shown: examples come first."""
-
-Shares = Sequence[list[float] | None]
-"""[S] of numbers from 0 to 1; None where the model gave none."""
 
 
 class QuestionData(TypedDict):
@@ -52,7 +44,7 @@ def question(view: View, query: Query) -> Page:
     near = [ids[i] for i in (place - 1, place + 1) if 0 <= i < len(ids)]
     probabilities = _probabilities(doc) if history.text is None else _continuations(doc)
     probabilities = probabilities or [None] * len(history.checkpoints)
-    shown = _choices if history.text is None else _text
+    shown = choice_blocks if history.text is None else text_blocks
     return Page(
         title=_("{task}, doc {doc}", task=printable(history.task), doc=number),
         blocks=(
@@ -132,178 +124,6 @@ def _continuations(doc: store.Question) -> list[list[float] | None]:
 def _list_of(history: PickHistory, query: Query) -> str:
     kept = Query({"lang": [query.text("lang")]} if query.text("lang") else {})
     return "/questions" + kept.having(task=history.task, series=history.series)
-
-
-# ---- a question with choices ---------------------------------------------------------------------------
-
-
-def _choices(history: PickHistory, doc: store.Question, place: int, shares: Shares) -> Iterator[Block]:
-    names = [position_name(position) for position in range(len(doc.requests))]
-    contexts = {context for context, _continuation in doc.requests}
-    last = shares[-1]
-    picked = int(history.pick[-1, place])
-    before, end = _split(doc.requests[0][0]) if len(contexts) == 1 else ((), "")
-    yield Question(
-        title=_("As the model saw it"),
-        prompt=end,
-        blocks=before,
-        choices=tuple(
-            Choice(
-                name=names[position],
-                text=printable_lines(text if len(contexts) == 1 else context + text),
-                is_right=position in doc.right,
-                note=_note(None if last is None else last[position], position == picked),
-            )
-            for position, (context, text) in enumerate(doc.requests)
-        ),
-    )
-    marked = [f"p({name}){'*' * (i in doc.right)}" for i, name in enumerate(names)]
-    picks = [
-        Cell(position_name(pick), "right" if right else "")
-        for pick, right in zip(history.pick[:, place].tolist(), history.right[:, place].tolist(), strict=True)
-    ]
-    table = Table(
-        (
-            *columns("step", "pick", "answer", "margin", left=("pick", "answer")),
-            *map(Column, marked),
-        ),
-        _rows(history, place, picks, shares, len(names)),
-        notes=(_("* right; margin: log-likelihood of the right choice over the best wrong one, in nats"),),
-    )
-    yield _figure(
-        history,
-        names,
-        doc.right,
-        shares,
-        table,
-        _("Probability of each choice through training"),
-        _("n = 1 doc, so there is no interval · probability of each choice among those of the question · ")
-        + _("the right one has a thick line"),
-    )
-    yield Details(_("Each request as the model saw it"), tuple(_requests(doc, names)))
-
-
-def _note(probability: float | None, is_picked: bool) -> str:
-    parts = [] if probability is None else [f"{probability:.1%}"]
-    return " · ".join([*parts, _("picked at last")] if is_picked else parts)
-
-
-# ---- a question with a text as its answer --------------------------------------------------------------
-
-
-def _text(history: PickHistory, doc: store.Question, place: int, shares: Shares) -> Iterator[Block]:
-    assert history.text is not None
-    scored = [printable(text.strip()) for _context, text in doc.requests if text]
-    facts = [(_("right"), printable_lines(doc.target))]
-    facts += [(_("continuation that is scored"), text) for text in scored]
-    before, end = _split(doc.requests[0][0])
-    yield Question(title=_("As the model saw it"), prompt=end, blocks=(*before, Facts(tuple(facts))))
-    names = ["p"] if len(scored) == 1 else [f"p({i + 1})" for i in range(len(scored))]
-    answers = [
-        Cell(_shown(text), "right" if right else "")
-        for text, right in zip(doc.texts, history.right[:, place].tolist(), strict=False)
-    ] or [Cell(NOT_MEASURED)] * len(history.checkpoints)
-    metric = history.text.metric
-    table = Table(
-        (
-            Column("step"),
-            Column("what it says", align="left", wraps=True),
-            Column("answer", align="left"),
-            Column(metric),
-            *(map(Column, names) if scored else ()),
-        ),
-        _rows(history, place, answers, shares, len(names) if scored else 0),
-        notes=(_("right: {metric} is at least 0.5", metric=metric),),
-    )
-    if any(each is not None for each in shares):
-        label = _("Probability of the continuation through training")
-        caption = _("n = 1 doc, so there is no interval · probability of the continuation after the context")
-        yield _figure(history, names, range(len(names)), shares, table, label, caption, log=True)
-    else:
-        yield table
-    if any(doc.written):
-        yield Details(_("What each checkpoint wrote"), tuple(_written(history, doc)))
-    requests = [str(number + 1) for number in range(len(doc.requests))]
-    yield Details(_("Each request as the model saw it"), tuple(_requests(doc, requests)))
-
-
-def _shown(answer: str) -> str:
-    if isinstance(answer, Phrase):
-        return answer
-    return printable(answer.strip()) or _("(nothing)")
-
-
-def _written(history: PickHistory, doc: store.Question) -> Iterator[Block]:
-    for step, checkpoint, text in zip(history.steps, history.checkpoints, doc.written, strict=True):
-        yield strong(step_label(step, checkpoint))
-        yield Quote(printable_lines(text) or _("(nothing)"))
-
-
-def _split(prompt: str) -> tuple[tuple[Block, ...], str]:
-    """Return a long prompt in two: what stands before the last examples, folded, and its end."""
-    if len(prompt) <= LONG_PROMPT:
-        return (), printable_lines(prompt)
-    cut = prompt.find("\n", len(prompt) - SHOWN_OF_LONG) + 1 or len(prompt) - SHOWN_OF_LONG
-    summary = _("{n} characters before it", n=format(cut, ","))
-    return (Details(summary, (Quote(printable_lines(prompt[:cut])),)),), printable_lines(prompt[cut:])
-
-
-# ---- both ----------------------------------------------------------------------------------------------
-
-
-def _rows(
-    history: PickHistory, place: int, answers: Sequence[Cell], shares: Shares, width: int
-) -> tuple[tuple[Cell, ...], ...]:
-    """Return a row per checkpoint: its answer, whether that is right, margin or value, probabilities."""
-    nothing = [NOT_MEASURED] * width
-    return tuple(
-        cells(
-            [
-                step_label(step, checkpoint),
-                answer,
-                _("right") if right else _("wrong"),
-                NOT_MEASURED if value != value else decimals(value, 3),
-                *(nothing if of is None else [f"{each:.4f}" for each in of]),
-            ]
-        )
-        for step, checkpoint, answer, right, value, of in zip(
-            history.steps,
-            history.checkpoints,
-            answers,
-            history.right[:, place].tolist(),
-            history.margin[:, place].tolist(),
-            shares,
-            strict=True,
-        )
-    )
-
-
-def _figure(
-    history: PickHistory,
-    names: Sequence[str],
-    thick: Sequence[int],
-    shares: Shares,
-    table: Table,
-    label: str,
-    caption: str,
-    *,
-    log: bool = False,
-) -> Block:
-    """Return lines through training with the table behind them; of one checkpoint the table alone."""
-    if len(history.checkpoints) < 2 or all(each is None for each in shares):
-        return table
-    checkpoints = list(zip(history.checkpoints, history.steps, strict=True))
-    spec = choice_curves(names, thick, checkpoints, shares, log=log)
-    return Chart(spec, label, caption, table, title=label)
-
-
-def _requests(doc: store.Question, names: Sequence[str]) -> Iterator[Block]:
-    for name, (context, continuation) in zip(names, doc.requests, strict=True):
-        yield strong(_("{name}: context", name=name))
-        yield Quote(printable_lines(context))
-        if continuation:
-            yield strong(_("{name}: continuation that is scored", name=name))
-            yield Quote(printable_lines(continuation))
 
 
 PAGE = PageKind(
