@@ -17,6 +17,8 @@ import pytest
 
 from tests.cli.called import milepost
 
+PATIENCE_S = 120
+"""For an answer of a server, or its end, on a busy machine."""
 HEAVY = ("torch", "transformers", "lm_eval", "pandas")
 
 
@@ -55,11 +57,11 @@ def _started(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.usefixtures("_started")
 def test_it_answers_until_it_is_interrupted(made_results: Path) -> None:
     with served(made_results) as (process, url):
-        with httpx.stream("GET", f"{url}events", timeout=30) as events:
+        with httpx.stream("GET", f"{url}events", timeout=PATIENCE_S) as events:
             assert next(lines := events.iter_lines()).startswith("data: ")
             process.send_signal(signal.SIGINT)
             assert not any(lines)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
         assert errors.split() == ["interrupted"]
 
@@ -69,8 +71,8 @@ def test_a_server_for_others_says_its_token(made_results: Path) -> None:
         port, token = url.partition("?token=")[0].rpartition(":")[2], url.partition("?token=")[2]
         assert len(token) > 20
         local = f"http://127.0.0.1:{port}runs.json"
-        assert httpx.get(local).status_code == 401
-        assert httpx.get(local, params={"token": token}).status_code == 200
+        assert httpx.get(local, timeout=PATIENCE_S).status_code == 401
+        assert httpx.get(local, params={"token": token}, timeout=PATIENCE_S).status_code == 200
 
 
 def test_a_port_that_is_taken_is_told_with_its_holder(made_results: Path) -> None:

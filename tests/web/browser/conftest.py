@@ -1,7 +1,7 @@
 """Chromium, a dashboard served by a process of its own, and pages that note what a page must not do.
 
 Everything here is marked `browser` and run by `make test-web`. A test fails if its page wrote an error to the
-console, raised an exception, or asked any other address than its server's.
+console, raised an exception, opened a dialog, or asked any other address than its server's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -19,8 +20,10 @@ from tests.web.browser.hub_results import HubResults, hub_results
 from tests.web.test_serving import served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
+PATIENCE_MS = 120_000
+"""For whatever a test waits for: a busy machine may take its time, as how soon it comes is no matter here."""
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FOLDER = Path(__file__).parent
 
@@ -47,17 +50,21 @@ def chromium() -> Iterator[Browser]:
 
 def faults_of(page: Page, axe: str) -> list[tuple[str, str]]:
     """Return the rules of axe-core that a page breaks, also slightly, each with an example."""
-    wait_for_chart(page)
+    wait_for_charts(page)
     page.evaluate("document.querySelectorAll('main details').forEach((each) => (each.open = true))")
     page.evaluate(axe)
     found = page.evaluate("axe.run()")["violations"]
     return [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
 
 
-def wait_for_chart(page: Page) -> None:
-    """Wait until the first chart is drawn, where there is one."""
-    if page.locator(".plot").count():
-        page.locator(".plot svg").first.wait_for()
+def wait_for_charts(page: Page) -> None:
+    """Wait until all charts are drawn and can be used; their pictures are there a little before."""
+    page.locator(".chart .save[hidden]").first.wait_for(state="detached")
+
+
+def chosen(page: Page) -> dict[str, list[str]]:
+    """Return what the address says now; `page.url` may be a moment behind."""
+    return parse_qs(page.evaluate("location.search").removeprefix("?"))
 
 
 def scroll(page: Page, pixels: int) -> None:
@@ -72,6 +79,7 @@ class Watched:
         self.page = page
         self.url = url
         self.faults: list[str] = []
+        page.on("dialog", self._close)
         page.on("console", lambda said: self._note(said.type in ("error", "warning"), said.text))
         page.on("pageerror", lambda error: self._note(True, str(error)))
         page.on("request", lambda request: self._note(not self._is_ours(request.url), request.url))
@@ -83,6 +91,10 @@ class Watched:
 
     def _is_ours(self, address: str) -> bool:
         return address.startswith((self.url, "data:", "blob:", "about:"))
+
+    def _close(self, dialog: Dialog) -> None:
+        self._note(True, dialog.message)
+        dialog.dismiss()
 
     def _note(self, is_fault: bool, text: str) -> None:
         if is_fault:
@@ -104,6 +116,7 @@ def browse(chromium: Browser, serve: object) -> Iterator[Callable[..., Watched]]
 
     def new(url: str, **options: Any) -> Watched:
         contexts.append(chromium.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE_MS)
         opened.append(Watched(contexts[-1].new_page(), url))
         return opened[-1]
 

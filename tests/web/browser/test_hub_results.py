@@ -12,7 +12,7 @@ import pytest
 from milepost.report.formatting import decimals, metric_heading, number, signed
 from milepost.web.pages import PAGES
 from tests.cli.called import milepost
-from tests.web.browser.conftest import Watched, faults_of, wait_for_chart
+from tests.web.browser.conftest import Watched, faults_of, wait_for_charts
 from tests.web.browser.hub_results import HubResults
 
 ADDRESSES = (
@@ -57,7 +57,7 @@ def test_axe_finds_no_fault(
 @pytest.mark.parametrize("address", ADDRESSES[:-1])
 def test_a_phone_is_wide_enough(browse: Browse, hub_url: str, address: str) -> None:
     page = browse(hub_url, viewport={"width": 390, "height": 800}).open(f"/{address}")
-    wait_for_chart(page)
+    wait_for_charts(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -163,7 +163,7 @@ def test_published_values_stand_beside_the_results(
     published.write_text("A published model:\n  arc_easy: {acc: 0.875}\n")
     address = serve(of_hub.run, "--baselines", str(published))
     page = browse(address).open("/curves?task=arc_easy&metric=acc")
-    wait_for_chart(page)
+    wait_for_charts(page)
     assert "A published model 0.875" in page.locator(".plot svg").evaluate("(svg) => svg.textContent")
     page = browse(address).open("/leaderboard?task=arc_easy")
     assert has_row(rows_of(page), "A published model", "0.8750")

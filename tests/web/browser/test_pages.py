@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -18,7 +17,7 @@ from milepost.report.formatting import number
 from milepost.web.pages import PAGES
 from tests.analysis.made import measurement, write_results
 from tests.cli.called import milepost
-from tests.web.browser.conftest import Watched
+from tests.web.browser.conftest import PATIENCE_MS, Watched, chosen, wait_for_charts
 from tests.web.test_serving import served
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e{{7*7}}'\"</script>"
@@ -37,15 +36,10 @@ def hostile_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def chosen(address: str) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(address).query)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_names_are_text(browse: Callable[..., Watched], hostile_url: str, name: str) -> None:
     page = browse(hostile_url).open(f"/{name}")
-    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
-    page.wait_for_timeout(500)
+    wait_for_charts(page)
     assert page.locator("main img").count() == 0
     if name in ("overview", "curves"):
         text = page.locator("main").inner_text()
@@ -72,7 +66,7 @@ def test_a_chart_has_the_table_behind_it_and_a_caption(
 ) -> None:
     page = browse(url).open("/curves?task=arc_easy")
     figure = page.locator("figure.chart")
-    figure.locator("svg").wait_for()
+    wait_for_charts(page)
     assert figure.count() == 1
     assert "n = 500 docs · shaded: 95 % interval" in figure.locator("figcaption").inner_text()
     figure.locator("summary").click()
@@ -86,14 +80,14 @@ def test_choices_zoom_and_the_pinned_step_are_in_the_address(
     browse: Callable[..., Watched], url: str
 ) -> None:
     page = browse(url).open("/curves")
-    page.locator(".plot svg").first.wait_for()
+    wait_for_charts(page)
     page.get_by_text("logarithmic").click()
     page.wait_for_url(re.compile("scale=log"))
+    wait_for_charts(page)
     plot = page.locator(".plot").first
-    plot.locator("svg").wait_for()
     plot.focus()
     page.keyboard.press("ArrowRight")
-    assert chosen(page.url)["pin"] == ["1000"]
+    assert chosen(page)["pin"] == ["1000"]
     assert "1000" in page.locator("#said").inner_text()
     box = plot.bounding_box()
     assert box is not None
@@ -102,19 +96,19 @@ def test_choices_zoom_and_the_pinned_step_are_in_the_address(
     page.mouse.move(box["x"] + 320, box["y"] + 100, steps=4)
     page.mouse.up()
     page.wait_for_url(re.compile("from="))
-    again = browse(url).open(f"/curves?{urlsplit(page.url).query}")
-    again.locator(".plot svg").first.wait_for()
+    again = browse(url).open(f"/curves{page.evaluate('location.search')}")
+    wait_for_charts(again)
     assert again.get_by_label("logarithmic").is_checked()
     plot.focus()
     page.keyboard.press("0")
-    assert "from" not in chosen(page.url)
+    assert "from" not in chosen(page)
 
 
 def test_what_is_seen_is_saved_as_png_svg_and_csv(
     browse: Callable[..., Watched], url: str, tmp_path: Path
 ) -> None:
     page = browse(url).open("/curves?task=arc_easy&from=1500&to=4100")
-    page.locator(".plot svg").wait_for()
+    wait_for_charts(page)
     saved: dict[str, bytes] = {}
     for kind in ("png", "svg", "csv"):
         with page.expect_download() as download:
@@ -134,7 +128,7 @@ def test_a_table_sorts_and_the_address_keeps_the_order(browse: Callable[..., Wat
     gains = page.locator("tbody tr td:last-child").all_inner_texts()
     values = [float(gain.replace("−", "-")) for gain in gains]
     assert values == sorted(values, reverse=True)
-    assert chosen(page.url)["sort"] == ["0.4.descending"]
+    assert chosen(page)["sort"] == ["0.4.descending"]
 
 
 def test_the_theme_stays_as_it_was_chosen(browse: Callable[..., Watched], url: str) -> None:
@@ -158,6 +152,7 @@ def test_a_report_opens_from_disk_with_its_charts(chromium: Any, made_results: P
     report = tmp_path / "report.html"
     milepost("report", made_results, "-o", report)
     page = chromium.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     faults: list[str] = []
     page.on(
         "request", lambda asked: asked.url.startswith(("file:", "data:", "blob:")) or faults.append(asked.url)
@@ -165,7 +160,7 @@ def test_a_report_opens_from_disk_with_its_charts(chromium: Any, made_results: P
     page.on("console", lambda said: said.type in ("error", "warning") and faults.append(said.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(report.as_uri())
-    page.locator("#curves .plot svg").first.wait_for()
+    wait_for_charts(page)
     for name in ("overview", "curves", "subjects", "compare", "runs"):
         assert page.locator(f"section#{name}").count() == 1
     assert faults == []

@@ -12,7 +12,7 @@ from milepost.report.formatting import number
 from milepost.web.pages import PAGES
 from tests.cli.called import milepost
 from tests.demo.test_demonstration import QUICK
-from tests.web.browser.conftest import Watched, wait_for_chart
+from tests.web.browser.conftest import Watched, wait_for_charts
 from tests.web.test_serving import served
 
 
@@ -34,7 +34,7 @@ def test_a_page_of_the_demo_says_nothing_to_the_console(
 ) -> None:
     page = browse(demo_url).open(f"/{name}")
     assert page.locator("h1").inner_text()
-    wait_for_chart(page)
+    wait_for_charts(page)
 
 
 def test_the_overview_has_the_values_of_show(

@@ -18,7 +18,7 @@ from tests.analysis.made import mmlu, perplexity, rising, write_results
 from tests.cli.called import milepost
 from tests.report.charts.test_comparison import study
 from tests.report.charts.test_pick_bars import TEXTS, picks
-from tests.web.browser.conftest import Watched
+from tests.web.browser.conftest import Watched, wait_for_charts
 
 STEPS = [1000 * step for step in range(1, 21)]
 LONG = "mmlu_high_school_european_history_generative_with_a_long_name"
@@ -44,9 +44,7 @@ def fits(browse: Callable[..., Watched], folder: Path, html: str | Path) -> int:
         path.write_text(html, encoding="utf-8")
     page = browse(f"file://{path}", viewport={"width": 1280, "height": 900}).open("")
     page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
-    plots = page.locator(".plot")
-    for number in range(plots.count()):
-        plots.nth(number).locator("svg").wait_for()
+    wait_for_charts(page)
     widths = page.evaluate("[...document.querySelectorAll('.plot svg')].map((each) => each.clientWidth)")
     assert all(200 < width < 1280 for width in widths), widths
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280

@@ -266,13 +266,14 @@
 
   // ---- a served page: choices and changes without a reload -------------------------------------------------
 
-  let asking = null;
+  let asking = null; // the way to end what is being fetched
+  let newest = null; // number of records that are newer than those of the page
 
   async function go(address, { push = true } = {}) {
     asking?.abort();
-    asking = new AbortController();
+    const own = asking = new AbortController();
     try {
-      const answer = await fetch(address, { signal: asking.signal, headers: { accept: "text/html" } });
+      const answer = await fetch(address, { signal: own.signal, headers: { accept: "text/html" } });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (push) history.pushState(null, "", address);
       document.title = fresh.title;
@@ -283,6 +284,15 @@
     } catch (error) {
       if (error.name !== "AbortError") lost(true);
     }
+    if (asking === own) { asking = null; catchUp(); }
+  }
+
+  // Fetch the page anew once its records are old, but not while what the reader has chosen is on its way.
+  function catchUp() {
+    if (newest === null || asking) return;
+    const isOld = newest !== document.body.dataset.records;
+    newest = null;
+    if (isOld) go(location.href, { push: false });
   }
 
   // Make an element like its fresh copy; what has not changed stays, with its charts and what is open in it.
@@ -378,7 +388,8 @@
       const { records, progress } = JSON.parse(message.data);
       const strip = document.getElementById("progress");
       if (strip.innerHTML !== progress) strip.innerHTML = progress;
-      if (String(records) !== document.body.dataset.records) go(location.href, { push: false });
+      newest = String(records);
+      catchUp();
     });
     addEventListener("pagehide", () => events.close());
   }
