@@ -32,4 +32,3 @@ def test_picks_come_back_by_task_in_the_order_of_the_plan(tmp_path: Path) -> Non
     assert list(back) == ["zebra", "ant"]
     assert back["zebra"]["right"].tolist() == [True, False]
     assert back["ant"]["margin"].tolist() == docs["ant"].margin.astype(np.float32).tolist()
-    assert list(read_picks(path, ["pick"], tasks=["ant", "none"])) == ["ant"]

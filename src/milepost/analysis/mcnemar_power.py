@@ -18,6 +18,7 @@ _PRECISION = 1e-3
 """Of the smallest visible difference, as a share of it."""
 
 
+@lru_cache(maxsize=4096)
 def smallest_of_shares(lost: int, gained: int, n: int, alpha: float) -> float:
     """Return the smallest true difference of two shares that McNemar's exact test finds with power `POWER`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ from milepost.errors import ResultsError
 from milepost.store.doc_texts import DocTexts, read_doc_texts
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
-from milepost.store.pick_history import read_histories
+from milepost.store.kept_picks import KeptPicks
+from milepost.store.pick_history import COLUMNS, Question, read_histories, read_questions
 from milepost.types.histories import PickHistory
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_SELECTIONS = 3
 """Selections of tasks whose picks are kept."""
+MOST_DOC_CHARACTERS = 8_000_000
+"""Of docs with choices that were shown last; a doc never changes, whatever is new in the folder."""
 MOST_TEXT_BYTES = 128_000_000
 """Texts of docs that are kept; others are read again for each search."""
 
@@ -42,6 +45,9 @@ class QuestionReader:
         self._lock = threading.Lock()
         self._index: ResultsIndex | None = None
         self._histories: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Histories] = OrderedDict()
+        self._picks = KeptPicks(COLUMNS)
+        self._docs: OrderedDict[tuple[str, int], Question] = OrderedDict()
+        self._doc_characters = 0
         self._texts: OrderedDict[str, DocTexts] = OrderedDict()
         self._text_bytes = 0
 
@@ -56,12 +62,37 @@ class QuestionReader:
                 self._histories.clear()
             if key not in self._histories:
                 damaged: dict[Path, str] = {}
-                found = read_histories(index, tasks, series, damaged=damaged, texts=True)
+                found = read_histories(index, tasks, series, damaged=damaged, texts=True, picks=self._picks)
                 self._histories[key] = Histories(tuple(found), damaged)
                 if len(self._histories) > MOST_SELECTIONS:
                     self._histories.popitem(last=False)
             self._histories.move_to_end(key)
             return self._histories[key]
+
+    def docs(self, results: ResultsFolder, wanted: Sequence[tuple[PickHistory, int]]) -> list[Question]:
+        """Return docs as of `read_questions`, without answers. Raises: ResultsError as there."""
+        with self._lock:
+            kept = [self._docs.get((one.docs_id, doc)) if one.text is None else None for one, doc in wanted]
+        lacking = [one for one, known in zip(wanted, kept, strict=True) if known is None]
+        read = read_questions(results, lacking, answers=False) if lacking else []
+        self._keep(
+            {
+                (one.docs_id, doc.doc_id): doc
+                for (one, _), doc in zip(lacking, read, strict=True)
+                if one.text is None
+            }
+        )
+        rest = iter(read)
+        return [known or next(rest) for known in kept]
+
+    def _keep(self, docs: Mapping[tuple[str, int], Question]) -> None:
+        with self._lock:
+            for key, doc in docs.items():
+                if key not in self._docs:
+                    self._docs[key] = doc
+                    self._doc_characters += doc.n_characters
+            while self._doc_characters > MOST_DOC_CHARACTERS:
+                self._doc_characters -= self._docs.popitem(last=False)[1].n_characters
 
     def having(
         self, results: ResultsFolder, histories: Sequence[PickHistory], words: str

@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from milepost.arrow import as_array
 from milepost.errors import ResultsError
@@ -15,7 +14,7 @@ from milepost.name_matching import close_or_first, matches
 from milepost.store.atomic_files import damaged as damaged_record
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
-from milepost.store.picks import read_picks
+from milepost.store.kept_picks import KeptPicks, OfTasks
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics
 from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs, scored_shards
@@ -45,6 +44,11 @@ class Question:
     written: tuple[str, ...] = ()
     """That text; empty where none was asked for."""
 
+    @property
+    def n_characters(self) -> int:
+        """The length of what was asked."""
+        return sum(len(context) + len(continuation) for context, continuation in self.requests)
+
 
 def read_histories(
     index: ResultsIndex,
@@ -53,6 +57,7 @@ def read_histories(
     *,
     damaged: MutableMapping[Path, str] | None = None,
     texts: bool = False,
+    picks: KeptPicks | None = None,
 ) -> list[PickHistory]:
     """Return every multiple-choice task that matches, through every series that matches.
 
@@ -61,6 +66,7 @@ def read_histories(
         series: names or patterns of training runs. Empty for all.
         damaged: gets damaged records with the reasons, and their checkpoints are left out; None to raise.
         texts: also return tasks that offer no choices, if their docs are right or wrong.
+        picks: what was read before, of `COLUMNS`; None to read all files.
 
     Raises:
         ResultsError: nothing matches, no match is such a task, or a damaged record.
@@ -79,7 +85,7 @@ def read_histories(
             Phrase("{tasks}: no multiple-choice task", tasks=_tasks(wanted)),
             "questions are shown of tasks that offer choices",
         )
-    picked = _read(index, {key: found for key, found in answered.items() if found}, damaged)
+    picked = _read(index, {key: found for key, found in answered.items() if found}, damaged, picks)
     if not texts:
         return picked
     of_picks = {(history.series, history.task): history for history in picked}
@@ -217,30 +223,34 @@ def _read(
     index: ResultsIndex,
     answered: dict[tuple[str, str], list[TaskMetrics]],
     damaged: MutableMapping[Path, str] | None,
+    picks: KeptPicks | None,
 ) -> list[PickHistory]:
     """Pass over the checkpoints once: a file of picks holds all tasks of a plan."""
     import numpy as np
 
+    picks = picks or KeptPicks(COLUMNS, most_bytes=0)
+    filed = {key: [(_file(place), place) for place in found] for key, found in answered.items()}
     tasks_of: dict[_File, set[str]] = {}
-    for found in answered.values():
-        for place in found:
-            tasks_of.setdefault(_file(place), set()).add(place.task)
-    arrays: dict[_File, dict[str, dict[str, Any]]] = {}
+    for placed in filed.values():
+        for file, place in placed:
+            tasks_of.setdefault(file, set()).add(place.task)
+    arrays: dict[_File, OfTasks] = {}
     for file, tasks in tasks_of.items():
         path = index.folder.picks_path(*file)
         try:
-            arrays[file] = _read_file(path, tasks)
+            arrays[file] = _with_all(picks.read(path), tasks, path)
         except ResultsError as error:
             if damaged is None:
                 raise
             damaged[path] = error.message.removeprefix(f"cannot read {path}: ")
     histories = []
-    for (series, label), found in answered.items():
-        places = [place for place in found if _file(place) in arrays]
-        if not places:
+    for (series, label), placed in filed.items():
+        intact = [(file, place) for file, place in placed if file in arrays]
+        if not intact:
             continue
+        places = [place for _, place in intact]
         task = places[-1].task
-        own = [arrays[_file(place)][task] for place in places]
+        own = [arrays[file][task] for file, _ in intact]
         histories.append(
             PickHistory(
                 series=series,
@@ -250,16 +260,15 @@ def _read(
                 steps=tuple(place.checkpoint.step for place in places),
                 doc_id=own[0]["doc_id"],
                 scores=tuple(scored_shards(index, place, task) for place in places),
-                pick=np.stack([picks["pick"] for picks in own]),
-                right=np.stack([picks["right"] for picks in own]),
-                margin=np.stack([picks["margin"] for picks in own]),
+                pick=np.stack([of["pick"] for of in own]),
+                right=np.stack([of["right"] for of in own]),
+                margin=np.stack([of["margin"] for of in own]),
             )
         )
     return histories
 
 
-def _read_file(path: Path, tasks: set[str]) -> dict[str, dict[str, Any]]:
-    found = read_picks(path, COLUMNS, tasks)
+def _with_all(found: OfTasks, tasks: set[str], path: Path) -> OfTasks:
     lacking = sorted(tasks - set(found))
     if lacking:
         raise ResultsError(

@@ -6,7 +6,7 @@ task of the plan, task after task: one file per checkpoint, so that a series is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,14 +88,11 @@ def write_picks(
     write_table(path, pa.table(table), compression="lz4")
 
 
-def read_picks(
-    path: Path, columns: Sequence[str], tasks: Collection[str] | None = None
-) -> dict[str, dict[str, npt.NDArray[Any]]]:
+def read_picks(path: Path, columns: Sequence[str]) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Return by task, in the order of the plan, `doc_id` and other columns as arrays [D].
 
     Args:
         columns: names from `PICK_COLUMNS`.
-        tasks: only these, as far as the file has them; None for all.
 
     Raises:
         ResultsError: it is missing or damaged.
@@ -110,6 +107,5 @@ def read_picks(
     found = {}
     for first, last in zip(firsts, [*firsts[1:], len(codes)], strict=True):
         task = names.dictionary[int(codes[first])].as_py()
-        if tasks is None or task in tasks:
-            found[task] = {name: array[first:last] for name, array in arrays.items()}
+        found[task] = {name: array[first:last] for name, array in arrays.items()}
     return found

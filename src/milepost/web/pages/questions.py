@@ -15,7 +15,7 @@ from milepost.report.questions import RIGHT_TEXT, WRONG_TEXT, pick_mark, questio
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns
 from milepost.results.questions import Histories
 from milepost.safe_text import blanked, printable
-from milepost.store.pick_history import Question, read_questions
+from milepost.store.pick_history import Question
 from milepost.store.task_metrics import TaskMetrics
 from milepost.types.histories import PickHistory
 from milepost.web.choices import options
@@ -121,7 +121,7 @@ def _docs(view: View, wanted: Sequence[tuple[PickHistory, int]]) -> tuple[list[D
     read: dict[tuple[str, int], Question] = {}
     for docs_id, own in of_record.items():
         try:
-            docs = read_questions(view.index.folder, own, answers=False)
+            docs = view.questions.docs(view.index.folder, own)
         except ResultsError as error:
             damaged[f"docs/{docs_id}"] = error.message
             continue
