@@ -1,4 +1,4 @@
-"""Docs that were shown are kept, as they never change; of a folder that grows only what is new is read."""
+"""Docs that were shown are kept until their file is another one."""
 
 from __future__ import annotations
 
@@ -27,15 +27,26 @@ def index(tiny_run: Path, tmp_path: Path) -> ResultsIndex:
     return ResultsIndex.open(tmp_path / "results")
 
 
-def test_docs_that_were_shown_are_not_read_again(index: ResultsIndex) -> None:
+def test_docs_that_were_shown_are_not_read_again(
+    index: ResultsIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = QuestionReader()
     (history,) = reader.histories(index).found
     wanted = [(history, doc) for doc in history.doc_id.tolist()[:3]]
     expected = read_questions(index.folder, wanted, answers=False)
     assert reader.docs(index.folder, wanted[1:]) == expected[1:]
     assert reader.docs(index.folder, wanted) == expected
-    index.folder.docs_path(history.docs_id).unlink()
+    monkeypatch.setattr(questions, "read_questions", lambda *given, **options: pytest.fail("read again"))
     assert reader.docs(index.folder, wanted[::-1]) == expected[::-1]
+
+
+def test_docs_that_are_damaged_since_are_not_shown(index: ResultsIndex) -> None:
+    reader = QuestionReader()
+    (history,) = reader.histories(index).found
+    assert reader.docs(index.folder, [(history, 0)])
+    index.folder.docs_path(history.docs_id).write_bytes(b"")
+    with pytest.raises(ResultsError, match="docs"):
+        reader.docs(index.folder, [(history, 0)])
 
 
 def test_no_more_docs_are_kept_than_there_is_room_for(
@@ -46,6 +57,4 @@ def test_no_more_docs_are_kept_than_there_is_room_for(
     (history,) = reader.histories(index).found
     wanted = [(history, 0)]
     assert reader.docs(index.folder, wanted)
-    index.folder.docs_path(history.docs_id).unlink()
-    with pytest.raises(ResultsError, match="docs"):
-        reader.docs(index.folder, wanted)
+    assert not reader._docs

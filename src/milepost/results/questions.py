@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import ResultsError
+from milepost.store import file_state
 from milepost.store.doc_texts import DocTexts, read_doc_texts
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 MOST_SELECTIONS = 3
 """Selections of tasks whose picks are kept."""
 MOST_DOC_CHARACTERS = 8_000_000
-"""Of docs with choices that were shown last; a doc never changes, whatever is new in the folder."""
+"""Of docs with choices that were shown last; they are read again once their file is another one."""
 MOST_TEXT_BYTES = 128_000_000
 """Texts of docs that are kept; others are read again for each search."""
+
+_DocKey = tuple[str, file_state.Version | None, int]
+"""The name of the record of the docs, the version of its file, and the doc."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class QuestionReader:
         self._index: ResultsIndex | None = None
         self._histories: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Histories] = OrderedDict()
         self._picks = KeptPicks(COLUMNS)
-        self._docs: OrderedDict[tuple[str, int], Question] = OrderedDict()
+        self._docs: OrderedDict[_DocKey, Question] = OrderedDict()
         self._doc_characters = 0
         self._texts: OrderedDict[str, DocTexts] = OrderedDict()
         self._text_bytes = 0
@@ -71,21 +75,19 @@ class QuestionReader:
 
     def docs(self, results: ResultsFolder, wanted: Sequence[tuple[PickHistory, int]]) -> list[Question]:
         """Return docs as of `read_questions`, without answers. Raises: ResultsError as there."""
+        versions = {one.docs_id: _version(results.docs_path(one.docs_id)) for one, _ in wanted}
+        # Docs with choices are the same in every series.
+        keys = [None if one.text else (one.docs_id, versions[one.docs_id], doc) for one, doc in wanted]
         with self._lock:
-            kept = [self._docs.get((one.docs_id, doc)) if one.text is None else None for one, doc in wanted]
-        lacking = [one for one, known in zip(wanted, kept, strict=True) if known is None]
-        read = read_questions(results, lacking, answers=False) if lacking else []
-        self._keep(
-            {
-                (one.docs_id, doc.doc_id): doc
-                for (one, _), doc in zip(lacking, read, strict=True)
-                if one.text is None
-            }
-        )
-        rest = iter(read)
+            kept = [self._docs.get(key) if key else None for key in keys]
+        lacking = [place for place, known in enumerate(kept) if known is None]
+        if lacking:
+            read = read_questions(results, [wanted[place] for place in lacking], answers=False)
+            self._keep({key: doc for place, doc in zip(lacking, read, strict=True) if (key := keys[place])})
+            rest = iter(read)
         return [known or next(rest) for known in kept]
 
-    def _keep(self, docs: Mapping[tuple[str, int], Question]) -> None:
+    def _keep(self, docs: Mapping[_DocKey, Question]) -> None:
         with self._lock:
             for key, doc in docs.items():
                 if key not in self._docs:
@@ -132,3 +134,10 @@ class QuestionReader:
             while self._text_bytes > MOST_TEXT_BYTES:
                 self._text_bytes -= self._texts.popitem(last=False)[1].n_bytes
         return texts
+
+
+def _version(path: Path) -> file_state.Version | None:
+    try:
+        return file_state.version_of(path)
+    except OSError:
+        return None
