@@ -121,6 +121,24 @@ def test_what_is_seen_is_saved_as_png_svg_and_csv(
     assert [row["step"] for row in rows] == ["2000", "3000", "4000"]
 
 
+def test_a_wide_wall_has_no_empty_column(browse: Callable[..., Watched], url: str) -> None:
+    page = browse(url, viewport={"width": 3840, "height": 2160}).open("/curves?task=mmlu&task=arc_easy")
+    wait_for_charts(page)
+    columns, charts = page.locator(".grid.large").evaluate(
+        "(grid) => [getComputedStyle(grid).gridTemplateColumns, grid.children.length]"
+    )
+    assert charts >= 2
+    assert len([width for width in columns.split() if width != "0px"]) <= charts
+
+
+def test_the_menu_of_a_phone_shows_where_the_reader_is(browse: Callable[..., Watched], url: str) -> None:
+    page = browse(url, viewport={"width": 390, "height": 800}).open("/runs")
+    left, right = page.locator(".top nav [aria-current]").evaluate(
+        "(here) => [here.getBoundingClientRect().left, here.getBoundingClientRect().right]"
+    )
+    assert 0 <= left < right <= 390
+
+
 def test_a_table_sorts_and_the_address_keeps_the_order(browse: Callable[..., Watched], url: str) -> None:
     page = browse(url).open("/subjects")
     page.locator("summary").first.click()

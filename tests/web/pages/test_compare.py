@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from milepost.store.doc_records import read_answers
 from milepost.store.folder import open_folder
 from milepost.store.index import ResultsIndex
 from milepost.types.answers import ModelAnswers
+from tests.cli.called import milepost
+from tests.web.conftest import client_of
 
 
 @pytest.fixture
@@ -52,3 +57,15 @@ def test_the_files_of_multiple_choice_tasks_are_not_read(real_results: Path, tmp
     assert choosable
     for task in choosable:
         assert len(task.values[task.measurements[0].metric, "none"]) == task.n_docs
+
+
+def test_the_page_says_how_zeros_come_to_be_counted(real_results: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(real_results, tmp_path / "my results")
+    with client_of(results) as client:
+        html = client.get("/compare", headers={"accept": "text/html"}).text
+        assert html.count("zeros not counted") == 1
+        (command,) = re.findall("`(milepost compare .+?)`", unescape(html))
+        called = milepost(*shlex.split(command)[1:], "-o", tmp_path / "compared")
+        assert called.status == 0, called.err
+    with client_of(results) as client:
+        assert "zeros not counted" not in client.get("/compare", headers={"accept": "text/html"}).text

@@ -105,8 +105,7 @@ def _models(study: Study) -> Iterator[Block]:
     """Yield the models; what nobody has counted takes no room."""
     counted = any(model.sparsity is not None for model in study.models)
     yield models_table(study) if counted else models_table(study).without(COUNTED)
-    notes = uncounted(study)
-    yield from map(Note, notes if counted else notes[:1])
+    yield from map(Note, uncounted(study))
 
 
 def _variant(study: Study, variant: Variant) -> Iterator[Block]:

@@ -11,7 +11,7 @@ from milepost.language import Phrase, joined
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.formatting import NOT_MEASURED, metric_heading, number, signed
-from milepost.report.table import VERDICT_TONES, Cell, CellRow, Column, Table, Tone, cells, columns
+from milepost.report.table import VERDICT_TONES, Cell, CellRow, Column, Table, Tone, cells, columns, grouped
 from milepost.safe_text import printable
 from milepost.types.sparsity import Sparsity
 
@@ -83,15 +83,15 @@ def _model_row(study: Study, model: ReportedModel) -> tuple[str, ...]:
 
 
 def uncounted(study: Study) -> list[str]:
-    """Return a line per model whose zeros were not counted, with the reason."""
+    """Return a line per reason why zeros were not counted, with the models."""
+    lacking = [model for model in study.models if model.sparsity is None]
     return [
         Phrase(
             "{model}: zeros not counted, {reason}",
-            model=study.label(model),
-            reason=printable(model.without_sparsity),
+            model=joined(", ", map(study.label, own)),
+            reason=printable(reason),
         )
-        for model in study.models
-        if model.sparsity is None
+        for reason, own in grouped(lacking, lambda model: model.without_sparsity).items()
     ]
 
 

@@ -62,9 +62,11 @@
   }
   const number = (name) => { const text = read(name); return text === null || isNaN(text) ? null : Number(text); };
 
+  const textScale = () => parseFloat(getComputedStyle(root).fontSize) / 16; // above 1 on a large screen
+
   function paper() {
     const config = papers()[scheme()];
-    const scale = parseFloat(getComputedStyle(root).fontSize) / 16;
+    const scale = textScale();
     const grown = (value, key) => typeof value === "number" && /fontSize$/i.test(key) ? value * scale
       : value && typeof value === "object" && !Array.isArray(value)
         ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, grown(v, k)])) : value;
@@ -81,6 +83,7 @@
       if (param.name === "from" && number("from") !== null) param.value = number("from");
       if (param.name === "to" && number("to") !== null) param.value = number("to");
     }
+    if (spec.width === "container" && typeof spec.height === "number") spec.height *= Math.max(1, textScale());
     plot.classList.toggle("wider", spec.width !== "container");
     plot.style.minHeight = `${plot.offsetHeight}px`; // what stands below does not move while it is drawn again
     try {
@@ -404,7 +407,16 @@
 
   const whenIdle = window.requestIdleCallback || ((act) => setTimeout(act, 50));
 
+  // On a phone the menu is wider than the screen: the page's own name is in view.
+  function showPlace() {
+    const here = document.querySelector(".top nav [aria-current]");
+    if (!here) return;
+    const menu = here.parentNode;
+    menu.scrollLeft = here.offsetLeft - menu.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
+  }
+
   function ready() {
+    showPlace();
     for (const figure of all(".chart")) if (!views.has(figure)) seen.observe(figure);
     whenIdle(drawLater);
     all("table").forEach(sortable);

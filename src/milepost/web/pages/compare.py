@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -14,6 +15,7 @@ from milepost.report.comparison.report import comparison_blocks
 from milepost.report.comparison.study import ReportedModel, Study, make_study
 from milepost.report.formatting import model_name
 from milepost.store.doc_records import read_answers
+from milepost.store.live_index import Home
 from milepost.store.records import CheckpointRecord
 from milepost.store.sparsity import read_sparsity
 from milepost.store.united_index import FolderIndex
@@ -73,7 +75,9 @@ def read_study(index: FolderIndex, original: CheckpointRecord, other: Checkpoint
         ResultsError: they have no doc in common, or a record is damaged.
     """
     models = []
-    for role, checkpoint in (("original", original), ("other", other)):
+    roles = {"original": original, "other": other}
+    command = _command([(index.home(one.series), one.name) for one in roles.values()])
+    for role, checkpoint in roles.items():
         home = index.home(checkpoint.series)
         answers = read_answers(home.part, f"{home.series}/{checkpoint.name}")
         models.append(
@@ -81,11 +85,17 @@ def read_study(index: FolderIndex, original: CheckpointRecord, other: Checkpoint
                 role=role,
                 answers=replace(answers, series=checkpoint.series),
                 sparsity=read_sparsity(index.folder, answers.model_id),
-                without_sparsity=Phrase("`milepost compare` counts them"),
+                without_sparsity=Phrase("`{command}` counts them", command=command),
                 newest=home.part.newest,
             )
         )
     return make_study(models, EXAMPLES)
+
+
+def _command(compared: Sequence[tuple[Home, str]]) -> str:
+    """Return the command line that compares the same checkpoints, and reads their weights as well."""
+    named = [f"{home.part.folder.path}@{home.series}/{name}" for home, name in compared]
+    return shlex.join(["milepost", "compare", *named])
 
 
 def _models(index: FolderIndex) -> dict[str, CheckpointRecord]:

@@ -226,19 +226,11 @@ def address_of(history: PickHistory, doc: int, query: Query) -> str:
 def _links(query: Query, page: int, pages: int) -> Iterator[Block]:
     if pages == 1:
         return
-    items = [
-        (_("First"), 1),
-        (_("Previous"), page - 1),
-        (_("{page} of {pages}", page=page, pages=pages), page),
-        (_("Next"), page + 1),
-        (_("Last"), pages),
-    ]
+    before = [(_("First"), 1), (_("Previous"), page - 1)] if page > 1 else []
+    after = [(_("Next"), page + 1), (_("Last"), pages)] if page < pages else []
+    items = [*before, (_("{page} of {pages}", page=page, pages=pages), page), *after]
     yield Links(
-        tuple(
-            (text, query.having(page=number) if number != page else "")
-            for text, number in items
-            if 1 <= number <= pages
-        ),
+        tuple((text, query.having(page=number) if number != page else "") for text, number in items),
         _("Parts of the list"),
     )
 
