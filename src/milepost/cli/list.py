@@ -11,9 +11,10 @@ import click
 from milepost.byte_sizes import format_bytes
 from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, tell_notes
-from milepost.language import _
+from milepost.language import Phrase, _
 from milepost.report.formatting import NOT_MEASURED
 from milepost.report.table import Cell, Table, cells, columns
+from milepost.run.signs_of_life import SignsOfLife
 from milepost.safe_text import printable
 from milepost.sources import Overrides, Steps, discover_all, other_branches
 from milepost.store import ResultsIndex
@@ -55,7 +56,9 @@ def command(
     milepost list 'hf://org/name@step-*' --steps ::10000
     """
     overrides = Overrides(config=Path(config).expanduser() if config is not None else None, base=base)
-    found = discover_all(sources, Steps.parse(steps) if steps is not None else None, overrides)
+    wanted = Steps.parse(steps) if steps is not None else None
+    with SignsOfLife() as signs, signs.stage(Phrase("looking for checkpoints")):
+        found = discover_all(sources, wanted, overrides)
     if output_path is not None:
         from milepost.run.series_names import name_by_source
 
@@ -105,7 +108,9 @@ def _table(series: Series, scored: Set[tuple[str, str]] | None) -> Table:
                 NOT_MEASURED if each.step is None else str(each.step),
                 NOT_MEASURED if each.size_bytes is None else format_bytes(each.size_bytes),
                 each.format,
-                Cell("yes") if each.problem is None else Cell(f"no: {printable(each.problem)}", "problem"),
+                Cell("yes")
+                if each.problem is None
+                else Cell(Phrase("no: {problem}", problem=printable(each.problem)), "problem"),
                 "yes" if scored is not None and (each.series, each.name) in scored else "no",
             ]
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milepost.errors import MilepostError
+from milepost.language import Phrase
 from milepost.types.sequences import Scores
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ def check_ids(tokens: npt.NDArray[np.int32], vocab_size: int) -> None:
     for token in (int(tokens.max()), int(tokens.min())):
         if not 0 <= token < vocab_size:
             raise MilepostError(
-                f"the requests have token id {token} but the model has {vocab_size} tokens",
+                Phrase(
+                    "the requests have token id {token} but the model has {vocab_size} tokens",
+                    token=token,
+                    vocab_size=vocab_size,
+                ),
                 hint="the tokenizer does not belong to this model; pass the right one with --tokenizer",
             )
 

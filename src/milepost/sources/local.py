@@ -245,20 +245,28 @@ def _as_path(source: str) -> Path:
 
 def _hint_for_missing(path: Path, source: str) -> str:
     if re.match(r"https?://huggingface\.co/|hf\.co/|[a-z0-9]+:/", source):
-        return "an address on the Hub is written hf://org/name[@revision][/subfolder]"
+        return Phrase("an address on the Hub is written hf://org/name[@revision][/subfolder]")
     parent, wanted = path.parent, path.name
     while not parent.is_dir():
         parent, wanted = parent.parent, parent.name
     names = [entry.name for entry in os.scandir(parent) if entry.is_dir() and entry.name[0] != "."]
     alike = nearest(wanted, names)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and parent == Path.cwd():
-        return f"for a model on the Hub write hf://{source}"
-    return f"in {shown(parent)} there is {listed(alike)}" if alike else f"{shown(parent)} has no folders"
+        return Phrase("for a model on the Hub write hf://{name}", name=source)
+    if not alike:
+        return Phrase("{folder} has no folders", folder=shown(parent))
+    return Phrase("{folder} has {names}", folder=shown(parent), names=listed(alike))
 
 
 def _hint_for_empty(folder: Path) -> str:
     inner = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
     for name in inner:
         if os.access(folder / name, os.R_OK | os.X_OK) and _checkpoints_in(folder / name, name):
-            return f"there are checkpoints in {shown(folder / name)}; {shown(folder)}/* selects all of them"
-    return "a checkpoint is a folder with config.json and model.safetensors (or shards with their index)"
+            return Phrase(
+                "there are checkpoints in {inner}; {folder}/* selects all of them",
+                inner=shown(folder / name),
+                folder=shown(folder),
+            )
+    return Phrase(
+        "a checkpoint is a folder with config.json and model.safetensors (or shards with their index)"
+    )

@@ -27,8 +27,9 @@ def listed(names: Iterable[str]) -> str:
 def some(names: Iterable[str], n: int = 3) -> str:
     """Return `a, b, c and 12 more` for a message, in alphabetical order."""
     known = sorted(names)
-    more = f" and {len(known) - n} more" if len(known) > n else ""
-    return f"{listed(known[:n])}{more}"
+    if len(known) <= n:
+        return listed(known)
+    return Phrase("{names} and {n} more", names=listed(known[:n]), n=len(known) - n)
 
 
 def first_line(error: Exception | str) -> str:

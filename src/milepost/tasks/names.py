@@ -42,7 +42,9 @@ def check_name(name: Any, kind: str, where: str) -> str:
     shown = repr(name) if len(name) <= LONGEST else f"{name[:40]!r}..."
     fault = _fault(name)
     if fault:
-        raise TaskError(f"{where}: {kind} {shown}: {fault}", hint)
+        raise TaskError(
+            Phrase("{where}: {kind} {shown}: {fault}", where=where, kind=kind, shown=shown, fault=fault), hint
+        )
     return name
 
 

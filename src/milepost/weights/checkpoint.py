@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.local_folder import find_config
 from milepost.sources.messages import shown
 from milepost.sources.pickle_scan import unread_pickles
@@ -52,7 +53,9 @@ def read_checkpoint(
     """
     reader = reader_of(format)
     if reader is None:
-        raise CheckpointError(f"{shown(folder)}: {format} checkpoints cannot be read yet")
+        raise CheckpointError(
+            Phrase("{folder}: {format} checkpoints cannot be read yet", folder=shown(folder), format=format)
+        )
     config = base.config if base is not None else read_config(folder, format, config_file)
     request = ReadRequest(
         folder=folder,
@@ -65,7 +68,7 @@ def read_checkpoint(
     )
     result = _without_wrappers(reader.read(request))
     if not result.tensors:
-        raise CheckpointError(f"{shown(folder)} has no tensors")
+        raise CheckpointError(Phrase("{folder} has no tensors", folder=shown(folder)))
     weights = CheckpointWeights(
         folder=folder,
         config=result.config or config,

@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.format import CONFIG
 from milepost.sources.local_folder import find_config
@@ -66,12 +67,15 @@ def read_config(folder: Path, format: str = "", override: Path | None = None) ->
     if reader is not None and reader.config is not None:
         if override is not None:
             raise CheckpointError(
-                f"{shown(folder)}: its config comes from its args, not from --config", "leave --config out"
+                Phrase("{folder}: its config comes from its args, not from --config", folder=shown(folder)),
+                "leave --config out",
             )
         return reader.config(folder)
     path = override or find_config(folder)
     if path is None:
-        raise CheckpointError(f"{shown(folder)} has no config.json", "give one with --config FILE")
+        raise CheckpointError(
+            Phrase("{folder} has no config.json", folder=shown(folder)), "give one with --config FILE"
+        )
     name = shown(path)
     raw = read_config_file(path)
     is_titan = are_torchtitan_arguments(raw)
@@ -83,7 +87,8 @@ def read_config(folder: Path, format: str = "", override: Path | None = None) ->
         config = AutoConfig.for_model(**raw) if is_titan else _load(path)
     except Exception as error:  # each config class raises other errors for wrong values
         raise CheckpointError(
-            f"{name} is not accepted by transformers: {first_line(error)}", "correct that entry of the file"
+            Phrase("{name} is not accepted by transformers: {error}", name=name, error=first_line(error)),
+            "correct that entry of the file",
         ) from error
     _note_own_class(name, config, raw)
     config._attn_implementation = None  # the engine chooses its own
@@ -116,7 +121,13 @@ def context_length(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase 
 
 def _length(value: Any, source: str) -> ContextLength:
     if not isinstance(value, (int, float)) or not 1 <= value <= _LONGEST:
-        raise CheckpointError(f"{source} is {shown(repr(value))}, which is not a number of tokens")
+        raise CheckpointError(
+            Phrase(
+                "{source} is {value}, which is not a number of tokens",
+                source=source,
+                value=shown(repr(value)),
+            )
+        )
     return ContextLength(int(value), source)
 
 
@@ -125,11 +136,15 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
         if raw.get("auto_map"):
             raise CheckpointError(
-                f"{name} asks for code of its own (auto_map), which is never run",
+                Phrase("{name} asks for code of its own (auto_map), which is never run", name=name),
                 "convert the checkpoint to an architecture that transformers has",
             )
         raise CheckpointError(
-            f"{name} has a model_type that transformers does not know: {shown(model_type)}",
+            Phrase(
+                "{name} has a model_type that transformers does not know: {model_type}",
+                name=name,
+                model_type=shown(model_type),
+            ),
             "a newer transformers may know it",
         )
     architectures = raw.get("architectures") or []
@@ -139,16 +154,20 @@ def _check_kind(name: str, raw: dict[str, Any]) -> None:
             str(architectures[0] if isinstance(architectures, list) and architectures else model_type)
         )
         raise CheckpointError(
-            f"{name} is not for a causal language model: {what}",
+            Phrase("{name} is not for a causal language model: {what}", name=name, what=what),
             "only models that predict the next token can be evaluated",
         )
     if kernel := _foreign_kernel(raw):
         raise CheckpointError(
-            f"{name} asks for code from the Hub ({kernel}), which is never run", "remove that entry from it"
+            Phrase(
+                "{name} asks for code from the Hub ({kernel}), which is never run", name=name, kernel=kernel
+            ),
+            "remove that entry from it",
         )
     if raw.get("quantization_config"):
         raise CheckpointError(
-            f"{name}: quantized weights cannot be read yet", "give the checkpoint before it was quantized"
+            Phrase("{name}: quantized weights cannot be read yet", name=name),
+            "give the checkpoint before it was quantized",
         )
 
 
@@ -165,7 +184,8 @@ def _check_counts(name: str, raw: Any, key: str = "") -> None:
             _check_counts(name, value, key)
     elif isinstance(raw, (int, float)) and _COUNTED.search(key) and raw > _MOST_PARTS:
         raise CheckpointError(
-            f"{name}: {shown(key)} is {raw}, which is implausibly large", "correct that entry of the file"
+            Phrase("{name}: {key} is {raw}, which is implausibly large", name=name, key=shown(key), raw=raw),
+            "correct that entry of the file",
         )
 
 

@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from milepost.errors import CheckpointError
+from milepost.language import Phrase
 from milepost.sources.messages import first_line, shown, some
 from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.extra_tensors import sort_left_over
@@ -40,10 +41,16 @@ def load_module(weights: CheckpointWeights, dtype: str) -> PreTrainedModel:
     module, info = _from_pretrained(weights, dtype)
     if info["missing_keys"]:
         where = weights.file_with(min(info["missing_keys"]))
-        raise CheckpointError(f"{where} lacks weights that its config needs: {some(info['missing_keys'])}")
+        raise CheckpointError(
+            Phrase(
+                "{where} lacks weights that its config needs: {missing_keys}",
+                where=where,
+                missing_keys=some(info["missing_keys"]),
+            )
+        )
     _check_left_over(weights, module, info["unexpected_keys"])
     if info["mismatched_keys"] or info.get("error_msgs"):
-        raise CheckpointError(f"{shown(weights.folder)} does not fit its config")
+        raise CheckpointError(Phrase("{folder} does not fit its config", folder=shown(weights.folder)))
     module.requires_grad_(False)
     module.eval()
     _copy_shared(module, weights)
@@ -62,7 +69,11 @@ def _from_pretrained(weights: CheckpointWeights, dtype: str) -> tuple[PreTrained
             )
     except Exception as error:  # transformers raises many kinds of exception for a misfit
         raise CheckpointError(
-            f"{shown(weights.folder)} does not fit its config: {first_line(error)}"
+            Phrase(
+                "{folder} does not fit its config: {error}",
+                folder=shown(weights.folder),
+                error=first_line(error),
+            )
         ) from error
     return module, info
 
@@ -76,8 +87,12 @@ def _check_left_over(weights: CheckpointWeights, module: PreTrainedModel, names:
     if harmful:
         first = min(harmful)
         raise CheckpointError(
-            f"{weights.file_with(first)} has weights that its config does not know: {some(harmful)}",
-            f"{shown(first)} {harmful[first]}",
+            Phrase(
+                "{file} has weights that its config does not know: {harmful}",
+                file=weights.file_with(first),
+                harmful=some(harmful),
+            ),
+            Phrase("{first} {harmful}", first=shown(first), harmful=harmful[first]),
         )
     if harmless:
         where = weights.file_with(min(harmless))
@@ -92,7 +107,14 @@ def _check_against_config(weights: CheckpointWeights) -> None:
     n_layers = getattr(weights.config, "num_hidden_layers", None)
     if isinstance(n_layers, int) and n_layers > len(weights.tensors):
         where = weights.file_with("")
-        raise CheckpointError(f"{where} has {len(weights.tensors)} tensors, its config {n_layers} layers")
+        raise CheckpointError(
+            Phrase(
+                "{where} has {tensors} tensors, its config {n_layers} layers",
+                where=where,
+                tensors=len(weights.tensors),
+                n_layers=n_layers,
+            )
+        )
     module = meta_module(weights.folder, weights.config)
     expected = named_tensors(module)
     for name, tensor in sorted(weights.tensors.items()):
@@ -114,13 +136,25 @@ def _check_memory(weights: CheckpointWeights, module: PreTrainedModel) -> None:
     if wanted > MOST_MORE * held + ALLOWANCE:
         where = weights.file_with("")
         raise CheckpointError(
-            f"{where} has {held} weights, which does not fit its config of {wanted}",
+            Phrase(
+                "{where} has {held} weights, which does not fit its config of {wanted}",
+                where=where,
+                held=held,
+                wanted=wanted,
+            ),
             "correct the sizes in config.json",
         )
 
 
 def _misfit(weights: CheckpointWeights, name: str, what: str) -> CheckpointError:
-    return CheckpointError(f"{weights.file_with(name)} does not fit its config: {shown(name)} {what}")
+    return CheckpointError(
+        Phrase(
+            "{file} does not fit its config: {name} {what}",
+            file=weights.file_with(name),
+            name=shown(name),
+            what=what,
+        )
+    )
 
 
 def _copy_shared(module: PreTrainedModel, weights: CheckpointWeights) -> None:

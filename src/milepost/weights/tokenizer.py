@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from milepost import fastjson
 from milepost.errors import TokenizerError
+from milepost.language import Phrase
 from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import read_regular
 from milepost.sources.tokenizer import TOKENIZER_HINT
@@ -54,10 +55,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         if missing := _missing_package(folder):
             raise missing from error
         raise TokenizerError(
-            f"the tokenizer in {shown(folder)} does not load: {first_line(error)}", TOKENIZER_HINT
+            Phrase(
+                "the tokenizer in {folder} does not load: {error}",
+                folder=shown(folder),
+                error=first_line(error),
+            ),
+            TOKENIZER_HINT,
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        raise TokenizerError(f"there is no tokenizer in {shown(folder)}", TOKENIZER_HINT)
+        raise TokenizerError(
+            Phrase("there is no tokenizer in {folder}", folder=shown(folder)), TOKENIZER_HINT
+        )
     check_growth(tokenizer, shown(folder))
     return tokenizer
 
@@ -71,8 +79,15 @@ def _missing_package(folder: Path) -> TokenizerError | None:
         found = next(iter(sorted(folder.glob(pattern))), None)
         if found is not None and missing:
             return TokenizerError(
-                f"{shown(found)} is read by the package {missing[0]}, which is not installed",
-                f"pip install {extra}, or pass a tokenizer with a tokenizer.json: --tokenizer PATH",
+                Phrase(
+                    "{found} is read by the package {missing}, which is not installed",
+                    found=shown(found),
+                    missing=missing[0],
+                ),
+                Phrase(
+                    "pip install {extra}, or pass a tokenizer with a tokenizer.json: --tokenizer PATH",
+                    extra=extra,
+                ),
             )
     return None
 

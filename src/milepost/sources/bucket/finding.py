@@ -167,6 +167,6 @@ def _runs_matching(pattern: BucketPath, source: str, overrides: Overrides) -> tu
         some = listed("/".join(names) for names in folders[:5])
         raise SourceError(
             Phrase("{source} matches no checkpoint", source=shown(source)),
-            Phrase("in {base} there is {some}", base=shown(base), some=some) if some else None,
+            Phrase("{folder} has {names}", folder=shown(base), names=some) if some else None,
         )
     return tuple(found)

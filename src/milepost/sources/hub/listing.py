@@ -168,7 +168,7 @@ def _no_revision(address: HubAddress, wanted: str, known: Mapping[str, str]) -> 
             wanted=shown(wanted),
             where=where,
         ),
-        Phrase("there is {alike}", alike=listed(alike)) if alike else None,
+        Phrase("it has {names}", names=listed(alike)) if alike else None,
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import jinja2
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch
 
@@ -35,11 +36,12 @@ def blaming_the_task(name: str, task: object = None, *, is_own: bool) -> Iterato
         yield
     except TooMuch as error:
         raise TaskError(
-            f"task {name}: a template takes {error}", "write one that gives a prompt of usual length"
+            Phrase("task {name}: a template takes {error}", name=name, error=str(error)),
+            "write one that gives a prompt of usual length",
         ) from error
     except jinja2.exceptions.SecurityError as error:
         raise TaskError(
-            f"task {name}: a template reaches for Python itself: {error}",
+            Phrase("task {name}: a template reaches for Python itself: {error}", name=name, error=str(error)),
             "read that template, then pass --allow-task-code if you trust it",
         ) from error
     except _FAULTS as error:
@@ -53,23 +55,32 @@ def _explained(name: str, error: BaseException, fields: list[str]) -> TaskError:
     undefined = _UNDEFINED.search(message) if isinstance(error, jinja2.UndefinedError) else None
     if undefined:
         return TaskError(
-            f"task {name}: a template names {undefined.group(1)!r}, which its docs do not have",
+            Phrase(
+                "task {name}: a template names {value!r}, which its docs do not have",
+                name=name,
+                value=undefined.group(1),
+            ),
             fields_hint(undefined.group(1), fields),
         )
     if isinstance(error, KeyError) and fields:
         return TaskError(
-            f"task {name}: there is no {message}",
+            Phrase("task {name}: there is no {message}", name=name, message=message),
             fields_hint(str(error.args[0]) if error.args else "", fields),
         )
     if isinstance(error, IndexError) and fields:
         return TaskError(
-            f"lm_eval cannot use task {name}: {message}",
+            Phrase("lm_eval cannot use task {name}: {message}", name=name, message=message),
             "doc_to_target gives the number of the right choice, from 0; the first doc's may be beyond its"
             " choices",
         )
     kind = "" if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: "
     return TaskError(
-        f"lm_eval cannot use task {name}: {kind}{message[:300] or 'no reason given'}",
+        Phrase(
+            "lm_eval cannot use task {name}: {kind}{message}",
+            name=name,
+            kind=kind,
+            message=message[:300] or "no reason given",
+        ),
         "compare its keys and the fields of its data with lm_eval's task guide",
     )
 

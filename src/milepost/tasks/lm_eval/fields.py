@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.yaml_file import CodeTag
 
@@ -173,7 +174,7 @@ def check_fields(content: Mapping[Any, Any], fields: Mapping[str, Field], where:
     for key, value in content.items():
         if key not in fields:
             raise TaskError(
-                f"{where}: unknown key {str(key)[:80]!r}",
+                Phrase("{where}: unknown key {key!r}", where=where, key=str(key)[:80]),
                 did_you_mean(str(key), fields) or "see lm_eval's task guide for the keys it takes",
             )
         check_value(str(key), value, fields[key], where)
@@ -189,7 +190,16 @@ def check_value(key: str, value: Any, field: Field, where: str) -> None:
         hint = f'YAML reads it as a number or as true/false: put it in "quotes" (found {unquoted[0]!r})'
     elif not field.kinds:
         hint = f"write `{key}: !function FILE.NAME`; that is Python code and needs --allow-task-code"
-    raise TaskError(f"{where}: {key} is {_shown(value)}; lm_eval takes {field.takes()}", hint)
+    raise TaskError(
+        Phrase(
+            "{where}: {key} is {value}; lm_eval takes {known}",
+            where=where,
+            key=key,
+            value=_shown(value),
+            known=field.takes(),
+        ),
+        hint,
+    )
 
 
 def check_label(key: str, label: Any, where: str) -> None:
@@ -208,7 +218,12 @@ def check_label(key: str, label: Any, where: str) -> None:
         else None
     )  # fmt: skip
     if fault:
-        raise TaskError(f"{where}: {key} {_shown(label)} has {fault}", "give it a short, plain name")
+        raise TaskError(
+            Phrase(
+                "{where}: {key} {label} has {fault}", where=where, key=key, label=_shown(label), fault=fault
+            ),
+            "give it a short, plain name",
+        )
 
 
 def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
@@ -225,7 +240,11 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
     output_type = own.get("output_type")
     if output_type is not None and output_type not in OUTPUT_TYPES:
         raise TaskError(
-            f"{where}: output_type {_shown(output_type)} is not one of lm_eval's",
+            Phrase(
+                "{where}: output_type {output_type} is not one of lm_eval's",
+                where=where,
+                output_type=_shown(output_type),
+            ),
             did_you_mean(str(output_type), OUTPUT_TYPES) or f"it has {', '.join(OUTPUT_TYPES)}",
         )
     if isinstance(own.get("fewshot_config"), dict):
@@ -234,19 +253,26 @@ def check_task_keys(content: Mapping[Any, Any], where: str) -> None:
         known = {key: value for key, value in entry.items() if key in METRIC_FIELDS}
         check_fields(known, METRIC_FIELDS, f"{where}: metric_list")
         if entry.get("metric") is None:
-            raise TaskError(f"{where}: an entry of metric_list has no `metric`", "write `- metric: acc`")
+            raise TaskError(
+                Phrase("{where}: an entry of metric_list has no `metric`", where=where),
+                "write `- metric: acc`",
+            )
     for entry in _items(own, "filter_list"):
         check_fields(entry, FILTER_FIELDS, f"{where}: filter_list")
         check_label("filter name", entry.get("name"), where)
         if not isinstance(entry.get("name"), str) or not entry.get("filter"):
             raise TaskError(
-                f"{where}: an entry of filter_list has no `name` or no `filter`",
+                Phrase("{where}: an entry of filter_list has no `name` or no `filter`", where=where),
                 "write `- name: NAME` and below it `filter: [{function: take_first}]`",
             )
         for step in entry["filter"]:
             if not isinstance(step, CodeTag) and not isinstance(step.get("function"), str | CodeTag):
                 raise TaskError(
-                    f"{where}: filter {entry['name']!r} has a step without `function`",
+                    Phrase(
+                        "{where}: filter {name!r} has a step without `function`",
+                        where=where,
+                        name=entry["name"],
+                    ),
                     "write `- function: take_first`",
                 )
 
@@ -265,11 +291,16 @@ def check_group_keys(content: Mapping[Any, Any], where: str) -> None:
         check_fields(entry, AGGREGATE_FIELDS, f"{where}: aggregate_metric_list")
         if entry.get("metric") is None:
             raise TaskError(
-                f"{where}: an entry of aggregate_metric_list has no `metric`", "write `- metric: acc`"
+                Phrase("{where}: an entry of aggregate_metric_list has no `metric`", where=where),
+                "write `- metric: acc`",
             )
         if entry.get("aggregation", "mean") != "mean" and not isinstance(entry["aggregation"], CodeTag):
             raise TaskError(
-                f"{where}: aggregation {_shown(entry['aggregation'])} of a group; lm_eval knows `mean` only",
+                Phrase(
+                    "{where}: aggregation {aggregation} of a group; lm_eval knows `mean` only",
+                    where=where,
+                    aggregation=_shown(entry["aggregation"]),
+                ),
                 "write `aggregation: mean`, or leave it out",
             )
     check_task_keys({key: value for key, value in content.items() if key not in GROUP_FIELDS}, where)

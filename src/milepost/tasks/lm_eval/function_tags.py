@@ -17,6 +17,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.task_files import MOST_MODULE_BYTES
 from milepost.tasks.lm_eval.yaml_file import CodeTag, read_regular_file
 
@@ -43,15 +44,22 @@ def _function(tag: CodeTag) -> Any:
     module_name, _, name = tag.name.rpartition(".")
     if not module_name:
         raise TaskError(
-            f"{where}: the module is missing", "write FILE.FUNCTION, as in `!function utils.process_docs`"
+            Phrase("{where}: the module is missing", where=where),
+            "write FILE.FUNCTION, as in `!function utils.process_docs`",
         )
     path = (tag.folder / f"{module_name.replace('.', '/')}.py").resolve()
     try:
         module = _load(path) if path.exists() else __import__(module_name, fromlist=[name])
     except ImportError as error:
-        raise TaskError(f"{where}: {error}", f"put {path.name} beside the task file") from error
+        raise TaskError(
+            Phrase("{where}: {error}", where=where, error=str(error)),
+            Phrase("put {name} beside the task file", name=path.name),
+        ) from error
     if not hasattr(module, name):
-        raise TaskError(f"{where}: {module_name} has no {name}", f"define it in {path}")
+        raise TaskError(
+            Phrase("{where}: {module_name} has no {name}", where=where, module_name=module_name, name=name),
+            Phrase("define it in {path}", path=path),
+        )
     return getattr(module, name)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from milepost.errors import MilepostError, TaskError
+from milepost.language import Phrase
 from milepost.types.generation import Generation, GenerationDefaults
 
 DEFAULT_MAX_NEW_TOKENS = 256
@@ -48,7 +49,8 @@ def parse_gen_kwargs(text: str) -> dict[str, Any]:
         found = json.loads(text) if text.lstrip().startswith("{") else key_val_to_dict(text)
     except ValueError as error:
         raise MilepostError(
-            f"--gen-kwargs {text!r}: {error}", 'for example --gen-kwargs max_gen_toks=64,until=["\\\\n"]'
+            Phrase("--gen-kwargs {text!r}: {error}", text=text, error=str(error)),
+            'for example --gen-kwargs max_gen_toks=64,until=["\\\\n"]',
         ) from error
     return dict(found)
 
@@ -64,23 +66,31 @@ def read_generation(task: str, gen_kwargs: Mapping[str, Any], repeats: int, seed
         TaskError: a stop string is empty or not text, a length is not positive, or an option is unknown.
     """
     if not isinstance(gen_kwargs, Mapping):
-        raise TaskError(f"{task}: its generation_kwargs are not a mapping", "see lm_eval's task guide")
+        raise TaskError(
+            Phrase("{task}: its generation_kwargs are not a mapping", task=task), "see lm_eval's task guide"
+        )
     given = dict(gen_kwargs)
     until = _stop_strings(task, given.get("until"))
     try:
         kwargs: dict[str, Any] = dict(normalize_gen_kwargs(given | {"until": until}, DEFAULT_MAX_NEW_TOKENS))
     except (TypeError, ValueError) as error:
         raise TaskError(
-            f"{task}: its generation_kwargs are wrong: {error}", "see lm_eval's task guide"
+            Phrase("{task}: its generation_kwargs are wrong: {error}", task=task, error=str(error)),
+            "see lm_eval's task guide",
         ) from error
     max_new_tokens, do_sample = kwargs.pop("max_gen_toks"), bool(kwargs.pop("do_sample"))
     temperature = float(kwargs.pop("temperature", 0.0))
     kwargs.pop("until")
     if max_new_tokens < 1:
-        raise TaskError(f"{task}: max_gen_toks is {max_new_tokens}", "pass 1 token or more")
+        raise TaskError(
+            Phrase("{task}: max_gen_toks is {max_new_tokens}", task=task, max_new_tokens=max_new_tokens),
+            "pass 1 token or more",
+        )
     if do_sample and temperature <= 0:
         raise TaskError(
-            f"{task}: do_sample with a temperature of {temperature:g}",
+            Phrase(
+                "{task}: do_sample with a temperature of {temperature:g}", task=task, temperature=temperature
+            ),
             "set a temperature above 0, or do_sample=false: --gen-kwargs do_sample=false",
         )
     return Generation(
@@ -130,12 +140,12 @@ def _stop_strings(task: str, until: Any) -> list[str]:
     strings = [until] if isinstance(until, str) else until
     if not isinstance(strings, list) or not all(isinstance(text, str) for text in strings):
         raise TaskError(
-            f"{task}: `until` is {until!r}, which is not a list of strings",
+            Phrase("{task}: `until` is {until!r}, which is not a list of strings", task=task, until=until),
             "correct generation_kwargs of the task",
         )
     if "" in strings:
         raise TaskError(
-            f"{task}: a stop string is empty, so every text would be empty",
+            Phrase("{task}: a stop string is empty, so every text would be empty", task=task),
             'remove it from generation_kwargs, or pass --gen-kwargs \'{"until": ["..."]}\'',
         )
     return list(dict.fromkeys(strings))
@@ -148,7 +158,12 @@ def _options(task: str, kwargs: Mapping[str, Any]) -> dict[str, float]:
             continue
         if name not in (*PENALTIES, *FILTERS) or not isinstance(value, int | float):
             raise TaskError(
-                f"{task}: generation with {name}={value!r} is not supported",
+                Phrase(
+                    "{task}: generation with {name}={value!r} is not supported",
+                    task=task,
+                    name=name,
+                    value=value,
+                ),
                 "supported are until, max_gen_toks, do_sample, temperature, "
                 + ", ".join((*PENALTIES, *FILTERS)),
             )

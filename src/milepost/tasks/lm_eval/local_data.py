@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 
 LOADERS = ("json", "csv", "parquet", "text", "arrow", "xml")
 """`dataset_path` values that read local files as plain data. Some other loaders of datasets can run code
@@ -64,7 +65,7 @@ def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> No
         return
     if "load_from_disk" in kwargs:
         raise TaskError(
-            f"{where}: dataset_kwargs has load_from_disk, which lm_eval does not know",
+            Phrase("{where}: dataset_kwargs has load_from_disk, which lm_eval does not know", where=where),
             "for a folder of save_to_disk write `dataset_path: arrow` and, in dataset_kwargs,"
             " `data_files: {test: FOLDER/test/*.arrow}`",
         )
@@ -72,7 +73,12 @@ def check_source(content: Mapping[str, Any], where: str, *, trusted: bool) -> No
         _refuse_code(path, kwargs, where)
     if isinstance(path, str) and _is_local(path) and not os.path.exists(path):
         raise TaskError(
-            f"{where}: dataset_path {path} does not exist (looked for {os.path.abspath(path)})",
+            Phrase(
+                "{where}: dataset_path {path} does not exist (looked for {place})",
+                where=where,
+                path=path,
+                place=os.path.abspath(path),
+            ),
             "correct the path; a path that is not absolute starts from the folder you are in",
         )
     if isinstance(path, str) and path not in PACKAGED and os.path.isdir(path):
@@ -138,14 +144,26 @@ def _refuse_code(path: Any, kwargs: Mapping[Any, Any], where: str) -> None:
     allow = "or pass --allow-task-code if you trust this file"
     if isinstance(path, str) and (path in OTHER_LOADERS or path.endswith(".py")):
         raise TaskError(
-            f"{where}: dataset_path {path!r} may run code, or its reader is not reviewed",
-            f"use one of {', '.join(LOADERS)} or a repository of the Hub, {allow}",
+            Phrase(
+                "{where}: dataset_path {path!r} may run code, or its reader is not reviewed",
+                where=where,
+                path=path,
+            ),
+            Phrase(
+                "use one of {names} or a repository of the Hub, {allow}",
+                names=", ".join(LOADERS),
+                allow=allow,
+            ),
         )
     for key in kwargs:
         if key not in PLAIN_ARGUMENTS:
             raise TaskError(
-                f"{where}: dataset_kwargs has {str(key)[:80]!r}, which is not known to be harmless",
-                f"leave it out, {allow}",
+                Phrase(
+                    "{where}: dataset_kwargs has {key!r}, which is not known to be harmless",
+                    where=where,
+                    key=str(key)[:80],
+                ),
+                Phrase("leave it out, {allow}", allow=allow),
             )
     addresses = [file for _, file in _flat(None, kwargs.get("data_files"))]
     addresses += [str(place) for place in (path, kwargs.get("data_dir")) if place is not None]
@@ -153,8 +171,12 @@ def _refuse_code(path: Any, kwargs: Mapping[Any, Any], where: str) -> None:
         scheme = _ADDRESS.match(address)
         if "::" in address or (scheme and scheme.group(1).lower() not in _PLAIN_ADDRESSES):
             raise TaskError(
-                f"{where}: {address[:200]!r} is opened by a file system of another library",
-                f"use a local path, an http(s) or an hf:// address, {allow}",
+                Phrase(
+                    "{where}: {address!r} is opened by a file system of another library",
+                    where=where,
+                    address=address[:200],
+                ),
+                Phrase("use a local path, an http(s) or an hf:// address, {allow}", allow=allow),
             )
 
 
@@ -168,7 +190,13 @@ def _check_file(split: str | None, file: str, where: str) -> None:
     if glob.has_magic(file) and not os.path.lexists(file):
         if next(glob.iglob(file, recursive=True), None) is None:
             raise TaskError(
-                f"{where}: no data file{of_split} matches {file} (looked in {os.getcwd()})",
+                Phrase(
+                    "{where}: no data file{of_split} matches {file} (looked in {place})",
+                    where=where,
+                    of_split=of_split,
+                    file=file,
+                    place=os.getcwd(),
+                ),
                 "correct the pattern",
             )
         return
@@ -176,13 +204,27 @@ def _check_file(split: str | None, file: str, where: str) -> None:
         state = os.stat(file)
     except (OSError, ValueError) as error:
         raise TaskError(
-            f"{where}: data file{of_split} {file} cannot be read: {getattr(error, 'strerror', None) or error}"
-            f" (looked for {os.path.abspath(file)})",
+            Phrase(
+                "{where}: data file{of_split} {file} cannot be read: {error} (looked for {place})",
+                where=where,
+                of_split=of_split,
+                file=file,
+                error=getattr(error, "strerror", None) or error,
+                place=os.path.abspath(file),
+            ),
             "correct data_files; a path that is not absolute starts from the folder you are in, or from one"
             " above the task file",
         ) from error
     if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
-        raise TaskError(f"{where}: data file{of_split} {file} is not a regular file", "name a file of docs")
+        raise TaskError(
+            Phrase(
+                "{where}: data file{of_split} {file} is not a regular file",
+                where=where,
+                of_split=of_split,
+                file=file,
+            ),
+            "name a file of docs",
+        )
     if stat.S_ISREG(state.st_mode):
         _check_growth(Path(file), state, where)
     else:
@@ -196,7 +238,13 @@ def _check_growth(file: Path, state: os.stat_result, where: str) -> None:
     size, on_disk = state.st_size, getattr(state, "st_blocks", None)
     if on_disk is not None and size > 100_000_000 and on_disk * 512 < size // 100:
         raise TaskError(
-            f"{where}: {file} has {size:,} bytes, but nearly all of it is a sparse hole", _REPLACE
+            Phrase(
+                "{where}: {file} has {size:,} bytes, but nearly all of it is a sparse hole",
+                where=where,
+                file=file,
+                size=size,
+            ),
+            _REPLACE,
         )
     if size > SMALL_BYTES:
         return
@@ -208,10 +256,20 @@ def _check_growth(file: Path, state: os.stat_result, where: str) -> None:
             _check_rows(file, size, where)
         elif _unpacked_bytes(file, head, most) > most:
             raise TaskError(
-                f"{where}: {file} unpacks to more than {MOST_TIMES} times its {size:,} bytes", _REPLACE
+                Phrase(
+                    "{where}: {file} unpacks to more than {most_times} times its {size:,} bytes",
+                    where=where,
+                    file=file,
+                    most_times=MOST_TIMES,
+                    size=size,
+                ),
+                _REPLACE,
             )
     except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise TaskError(f"{where}: {file} cannot be read: {error}", _REPLACE) from error
+        raise TaskError(
+            Phrase("{where}: {file} cannot be read: {error}", where=where, file=file, error=str(error)),
+            _REPLACE,
+        ) from error
 
 
 _REPLACE = "replace it by a file of docs"
@@ -244,6 +302,18 @@ def _check_rows(file: Path, size: int, where: str) -> None:
     try:
         rows = pyarrow.parquet.ParquetFile(file).metadata.num_rows
     except (pyarrow.ArrowException, OSError) as error:
-        raise TaskError(f"{where}: {file} cannot be read: {error}", _REPLACE) from error
+        raise TaskError(
+            Phrase("{where}: {file} cannot be read: {error}", where=where, file=file, error=str(error)),
+            _REPLACE,
+        ) from error
     if rows > size * MOST_ROWS_PER_BYTE:
-        raise TaskError(f"{where}: {file} claims {rows:,} rows in {size:,} bytes", _REPLACE)
+        raise TaskError(
+            Phrase(
+                "{where}: {file} claims {rows:,} rows in {size:,} bytes",
+                where=where,
+                file=file,
+                rows=rows,
+                size=size,
+            ),
+            _REPLACE,
+        )

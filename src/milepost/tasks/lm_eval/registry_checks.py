@@ -20,6 +20,7 @@ from lm_eval.api.registry import (
 from lm_eval.api.samplers import SAMPLER_REGISTRY
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.checks import LM_EVAL_DEFAULT, CheckedTasks
 from milepost.tasks.lm_eval.fields import GROUP_FIELDS
@@ -54,7 +55,8 @@ def check_registered(checked: CheckedTasks, settings: TaskSettings) -> None:
             sampler = (content.get("fewshot_config") or {}).get("sampler")
             if isinstance(sampler, str) and sampler not in SAMPLER_REGISTRY:
                 raise TaskError(
-                    f"{where}: lm_eval has no sampler {sampler!r}", f"it has {', '.join(SAMPLER_REGISTRY)}"
+                    Phrase("{where}: lm_eval has no sampler {sampler!r}", where=where, sampler=sampler),
+                    Phrase("it has {names}", names=", ".join(SAMPLER_REGISTRY)),
                 )
 
 
@@ -76,7 +78,11 @@ def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSetting
         name, aggregation = listed["metric"], listed.get("aggregation")
         if isinstance(aggregation, str) and aggregation not in AGGREGATION_REGISTRY:
             raise TaskError(
-                f"{where}: lm_eval has no aggregation {aggregation!r}",
+                Phrase(
+                    "{where}: lm_eval has no aggregation {aggregation!r}",
+                    where=where,
+                    aggregation=aggregation,
+                ),
                 did_you_mean(aggregation, AGGREGATION_REGISTRY)
                 or f"it has {', '.join(sorted(AGGREGATION_REGISTRY))}",
             )
@@ -84,13 +90,18 @@ def _check_metrics(content: Mapping[str, Any], where: str, settings: TaskSetting
             continue
         if name not in METRIC_REGISTRY and not settings.allow_task_code:
             raise TaskError(
-                f"{where}: metric {name[:80]!r} is not lm_eval's own, so a script would run",
+                Phrase(
+                    "{where}: metric {name!r} is not lm_eval's own, so a script would run",
+                    where=where,
+                    name=name[:80],
+                ),
                 did_you_mean(name, METRIC_REGISTRY)
                 or "correct the name, or pass --allow-task-code if you trust that script",
             )
         if aggregation is None and name not in METRIC_AGGREGATION_REGISTRY:
             raise TaskError(
-                f"{where}: metric {name!r} has no aggregation", "write `aggregation: mean` below it"
+                Phrase("{where}: metric {name!r} has no aggregation", where=where, name=name),
+                "write `aggregation: mean` below it",
             )
         if "output_type" in content and name not in COMPUTED.get(output_type, {name}):
             logger.warning(
@@ -105,14 +116,15 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
         return
     if name not in filters.filter_registry:
         raise TaskError(
-            f"{where}: lm_eval has no filter function {name!r}",
+            Phrase("{where}: lm_eval has no filter function {name!r}", where=where, name=name),
             did_you_mean(name, filters.filter_registry)
             or f"it has {', '.join(sorted(filters.filter_registry))}",
         )
     arguments = {key: value for key, value in step.items() if key != "function"}
     if name == "custom" and not settings.allow_task_code:
         raise TaskError(
-            f"{where}: `custom` runs Python code", "use another filter, or pass --allow-task-code"
+            Phrase("{where}: `custom` runs Python code", where=where),
+            "use another filter, or pass --allow-task-code",
         )
     if name == "custom":
         return
@@ -120,9 +132,20 @@ def _check_filter(step: Any, where: str, settings: TaskSettings) -> None:
         filters.filter_registry[name](**arguments)
     except re.error as error:
         raise TaskError(
-            f"{where}: regex_pattern is not a valid regular expression: {error}", "correct it"
+            Phrase(
+                "{where}: regex_pattern is not a valid regular expression: {error}",
+                where=where,
+                error=str(error),
+            ),
+            "correct it",
         ) from error
     except (TypeError, KeyError, AssertionError, AttributeError, ValueError) as error:
         raise TaskError(
-            f"{where}: {name} does not take these arguments: {error}", "see lm_eval's docs"
+            Phrase(
+                "{where}: {name} does not take these arguments: {error}",
+                where=where,
+                name=name,
+                error=str(error),
+            ),
+            "see lm_eval's docs",
         ) from error

@@ -18,6 +18,7 @@ from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.choices import offer, offers_choices
 from milepost.tasks.lm_eval.faults import blaming_the_task, fields_hint
 from milepost.tasks.lm_eval.generation import parse_gen_kwargs, read_generation
@@ -102,8 +103,16 @@ def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: b
     target = next((doc.target for doc in requests.docs if doc.doc_id == first.doc_id), "")
     shown = target if key == "doc_to_target" else "the text"
     raise TaskError(
-        f"task {requests.task}: {key} ({str(label)[:60]!r}) does not name the right choice of any doc: for"
-        f" doc {first.doc_id} it gives {str(shown)[:60]!r}, the choices are {str(list(first.texts))[:120]}",
+        Phrase(
+            "task {task}: {key} ({label!r}) does not name the right choice of any doc: "
+            "for doc {doc_id} it gives {shown!r}, the choices are {texts}",
+            task=requests.task,
+            key=key,
+            label=str(label)[:60],
+            doc_id=first.doc_id,
+            shown=str(shown)[:60],
+            texts=str(list(first.texts))[:120],
+        ),
         f"{key} gives the number of the right choice, from 0, or its text; "
         + fields_hint(str(label), sorted(task.features)),
     )
@@ -117,10 +126,13 @@ def _enough_examples(task: lm_eval.api.task.Task, name: str) -> Iterator[None]:
         if "few" in str(error).lower() or "Sample larger than population" in str(error):
             shots = task.get_config("num_fewshot")
             raise TaskError(
-                f"{name} has too few examples for {shots}-shot", "pass a smaller --num-fewshot"
+                Phrase("{name} has too few examples for {shots}-shot", name=name, shots=shots),
+                "pass a smaller --num-fewshot",
             ) from error
         if "did not find any docs" in str(error):
-            raise TaskError(f"{name} has no docs to evaluate", "pass a larger --limit") from error
+            raise TaskError(
+                Phrase("{name} has no docs to evaluate", name=name), "pass a larger --limit"
+            ) from error
         raise
 
 

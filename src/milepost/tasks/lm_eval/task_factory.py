@@ -18,6 +18,7 @@ from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry
 
 from milepost.errors import MissingDataError, TaskError
+from milepost.language import Phrase
 from milepost.tasks.lm_eval.checks import CheckedTasks
 from milepost.tasks.lm_eval.data_state import cannot_get, data_ref, data_state, hub_errors, local_data_files
 from milepost.tasks.lm_eval.faults import blaming_the_task
@@ -61,8 +62,18 @@ class CheckedTask(ConfigurableTask):
             if split is not None and split not in splits:
                 present = ", ".join(splits) or "no splits"
                 raise TaskError(
-                    f"task {self.config.task}: {key} is {split!r}, its data has {present}",
-                    f"name one of these, or list its files in dataset_kwargs: data_files: {{{split}: FILE}}",
+                    Phrase(
+                        "task {task}: {key} is {split!r}, its data has {present}",
+                        task=self.config.task,
+                        key=key,
+                        split=split,
+                        present=present,
+                    ),
+                    Phrase(
+                        "name one of these, or list its files in dataset_kwargs: data_files: "
+                        "{{{split}: FILE}}",
+                        split=split,
+                    ),
                 )
 
 
@@ -135,7 +146,7 @@ def blaming_the_data(name: str) -> Iterator[None]:
         reason = " ".join(str(error.__cause__ or error).split()) or "it is empty"
         raise MissingDataError(
             name,
-            f"task {name}: its data cannot be read: {reason[:300]}",
+            Phrase("task {name}: its data cannot be read: {reason}", name=name, reason=reason[:300]),
             "look at the files that its dataset_path and dataset_kwargs name",
         ) from error
     except (DatasetNotFoundError, *hub_errors()) as error:
@@ -145,8 +156,11 @@ def blaming_the_data(name: str) -> Iterator[None]:
             raise
         raise MissingDataError(
             name,
-            f"task {name}: its dataset_path holds a script that loads the data, and datasets does not run"
-            " scripts any more",
+            Phrase(
+                "task {name}: its dataset_path holds a script that loads the data, and "
+                "datasets does not run scripts any more",
+                name=name,
+            ),
             "name the data files themselves: `dataset_path: json` and, in dataset_kwargs, `data_files`",
         ) from error
     except ValueError as error:

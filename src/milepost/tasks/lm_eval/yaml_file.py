@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 
 MOST_BYTES = 10_000_000
 MOST_NODES = 500_000
@@ -79,7 +80,9 @@ def read_task_file(path: Path) -> TaskFile:
         data = read_regular_file(resolved, MOST_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise TaskError(f"{path}: cannot be read: {reason}", BAD_YAML) from error
+        raise TaskError(
+            Phrase("{path}: cannot be read: {reason}", path=path, reason=reason), BAD_YAML
+        ) from error
     return _parse(str(path), resolved, data)
 
 
@@ -115,12 +118,21 @@ def _parse(shown: str, path: Path, data: bytes) -> TaskFile:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise TaskError(f"{shown}{line}: {error.problem or 'not valid YAML'}", BAD_YAML) from error
+        raise TaskError(
+            Phrase(
+                "{shown}{line}: {problem}", shown=shown, line=line, problem=error.problem or "not valid YAML"
+            ),
+            BAD_YAML,
+        ) from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TaskError(f"{shown}: not valid YAML ({reason})", BAD_YAML) from error
+        raise TaskError(
+            Phrase("{shown}: not valid YAML ({reason})", shown=shown, reason=reason), BAD_YAML
+        ) from error
     if not isinstance(content, dict):
-        raise TaskError(f"{shown}, line 1: a task file is a mapping of keys to values", BAD_YAML)
+        raise TaskError(
+            Phrase("{shown}, line 1: a task file is a mapping of keys to values", shown=shown), BAD_YAML
+        )
     return TaskFile(path, hashlib.sha256(data).hexdigest(), content, tuple(loader.code))
 
 
@@ -167,7 +179,14 @@ def _check_size(data: bytes, shown: str) -> None:
     for event in yaml.parse(data, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, *_ in open_nodes):
-                raise TaskError(f"{shown}, line {event.start_mark.line + 1}: a value holds itself", BAD_YAML)
+                raise TaskError(
+                    Phrase(
+                        "{shown}, line {line}: a value holds itself",
+                        shown=shown,
+                        line=event.start_mark.line + 1,
+                    ),
+                    BAD_YAML,
+                )
             more = sizes.get(event.anchor, (1, 0))
             nodes, characters = nodes + more[0], characters + more[1]
         elif isinstance(event, yaml.ScalarEvent):
@@ -183,12 +202,23 @@ def _check_size(data: bytes, shown: str) -> None:
                 sizes[anchor] = (nodes - nodes_before, characters - characters_before)
         if len(open_nodes) > MOST_DEPTH:
             raise TaskError(
-                f"{shown}, line {event.start_mark.line + 1}: nested more than {MOST_DEPTH} deep", BAD_YAML
+                Phrase(
+                    "{shown}, line {line}: nested more than {most_depth} deep",
+                    shown=shown,
+                    line=event.start_mark.line + 1,
+                    most_depth=MOST_DEPTH,
+                ),
+                BAD_YAML,
             )
         if nodes > MOST_NODES or characters > MOST_CHARACTERS:
             raise TaskError(
-                f"{shown}: with its aliases (*name) written out it has more than {MOST_NODES:,} values or"
-                f" {MOST_CHARACTERS:,} characters",
+                Phrase(
+                    "{shown}: with its aliases (*name) written out it has more than "
+                    "{most_nodes:,} values or {most_characters:,} characters",
+                    shown=shown,
+                    most_nodes=MOST_NODES,
+                    most_characters=MOST_CHARACTERS,
+                ),
                 BAD_YAML,
             )
 

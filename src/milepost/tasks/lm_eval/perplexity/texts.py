@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import TaskError
+from milepost.language import Phrase
 
 if TYPE_CHECKING:
     import datasets
@@ -74,9 +75,12 @@ def check_text(text: str) -> Path | None:
     path = Path(text)
     if not path.is_file():
         known = " or ".join(TEXTS)
-        raise TaskError(f"there is no text {text!r}", f"pass --text {known}, or a file with plain text")
+        raise TaskError(
+            Phrase("there is no text {text!r}", text=text),
+            Phrase("pass --text {known}, or a file with plain text", known=known),
+        )
     if not read_text(path).strip():
-        raise TaskError(f"{path} has no text in it", "pass a file with plain text")
+        raise TaskError(Phrase("{path} has no text in it", path=path), "pass a file with plain text")
     return path.resolve()
 
 
@@ -89,9 +93,14 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise TaskError(f"{path} is not UTF-8 text (byte {error.start})", "convert it to UTF-8") from error
+        raise TaskError(
+            Phrase("{path} is not UTF-8 text (byte {start})", path=path, start=error.start),
+            "convert it to UTF-8",
+        ) from error
     except OSError as error:
-        raise TaskError(f"{path}: {error.strerror}", "pass a file that can be read") from error
+        raise TaskError(
+            Phrase("{path}: {strerror}", path=path, strerror=error.strerror), "pass a file that can be read"
+        ) from error
 
 
 def one_doc(text: str) -> datasets.Dataset:
