@@ -155,7 +155,7 @@ class Journal:
             self._signs.__exit__()
         self._repeats.say_counted()
         for taken in self._taken:
-            taken.library.setLevel(taken.level)
+            _set_level(taken.library, taken.level)
             taken.library.propagate, taken.library.handlers = taken.propagate, taken.handlers
         self._taken.clear()
         logging.captureWarnings(False)
@@ -168,7 +168,7 @@ class Journal:
             library = taken.library
             taken.handlers += [h for h in library.handlers if h not in (self._repeats, *taken.handlers)]
             ours = library.name == "milepost"
-            library.setLevel(min(self._level, logging.INFO) if ours else self._library_level)
+            _set_level(library, min(self._level, logging.INFO) if ours else self._library_level)
             library.propagate = False
             library.handlers = [self._repeats]
 
@@ -221,6 +221,12 @@ class Journal:
             text.close()
             if thread is not None:
                 self._aside.discard(thread)
+
+
+def _set_level(library: logging.Logger, level: int) -> None:
+    # `setLevel` empties the cache of every logger there is, thousands once transformers is imported.
+    if library.level != level:
+        library.setLevel(level)
 
 
 class _DiscreetRecord(logging.LogRecord):
