@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from lm_eval.evaluator import simple_evaluate
 
 import milepost.lm_eval_backend
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.loading import task_manager
+from tests.lm_eval_runs import simple_evaluate
 
 pytestmark = pytest.mark.slow
 

@@ -324,12 +324,12 @@ def test_models_with_different_tokenizers_are_compared_by_docs_and_per_byte(
         "arc_easy,gsm8k_text,ppl_fixed",
         output_path=tmp_path / "tokenizers",
         include_path=own_tasks,
-        **{**OPTIONS, "limit": 10},
+        **{**OPTIONS, "limit": 4},
     )
     assert found.study is not None
     comparison = found.study.variants[0].comparison
     figures = {(one.task, one.metric): one.docs.common for one in comparison.tasks}
-    assert figures == {("arc_easy", "acc"): 10, ("gsm8k_text", "byte_perplexity"): 10}
+    assert figures == {("arc_easy", "acc"): 4, ("gsm8k_text", "byte_perplexity"): 4}
     assert {one.metric for one in comparison.others if one.task == "gsm8k_text"} == {"bits_per_byte"}
     told = (tmp_path / "tokenizers" / "comparison_report.md").read_text("utf-8")
     assert "different tokenizers" in told

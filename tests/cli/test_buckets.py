@@ -156,9 +156,9 @@ def test_a_detached_run_says_that_its_log_needs_a_disk(
 def test_no_secret_gets_into_records_or_messages(
     s3: S3Server, bucket: str, tiny_run: Path, tasks: Path, tmp_path: Path
 ) -> None:
-    done = _run(tiny_run, tasks, f"{bucket}/results", "-vv", "-L", "2")
+    done = _run(tiny_run / "checkpoint-10", tasks, f"{bucket}/results", "-vv", "-L", "2")
     secret = s3.environment["AWS_SECRET_ACCESS_KEY"]
     written = [path.read_bytes() for path in s3.copy(bucket, tmp_path).rglob("*") if path.is_file()]
-    assert len(written) > 10
+    assert len(written) > 5
     assert not any(secret.encode() in data for data in written)
     assert secret not in done.out + done.err

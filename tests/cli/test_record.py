@@ -62,5 +62,5 @@ def test_a_recorder_that_cannot_be_used_is_told_before_any_work(
     monkeypatch.setattr("milepost.recorders.available.is_installed", lambda _: False)
     called = run(tiny_run, tasks, tmp_path / "out", "--record", recorder)
     assert called.status == 2
-    assert re.fullmatch(said, called.err.splitlines()[1])
+    assert re.fullmatch(said, called.said[1])
     assert not (tmp_path / "out").exists()

@@ -241,7 +241,7 @@ def test_json_is_an_array_of_the_figures(run: Run) -> None:
 def test_the_run_ends_with_the_table_and_a_summary(run: Run, tiny_run: Path) -> None:
     called = run(source=tiny_run)
     assert [step in called.out for step in ("10", "20", "30")] == [True] * 3
-    lines = called.err.splitlines()
+    lines = called.said
     assert [line[:5] for line in lines[:3]] == ["[1/3]", "[2/3]", "[3/3]"]
     assert lines[-1].startswith("3 scored; results in ")
     again = run(source=tiny_run)

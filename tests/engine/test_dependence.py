@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -33,8 +34,10 @@ def sequences_of(lengths: tuple[int, ...], seed: int = 0) -> Sequences:
 BOTH_SIDES = (10, SWITCH - 1, SWITCH, SWITCH + 1, 40, 60, 60, 12)
 
 
-def one_at_a_time(architecture: str, sequences: Sequences) -> Scores:
-    """Score each sequence with a module without earlier calls."""
+@functools.cache
+def one_at_a_time(architecture: str, lengths: tuple[int, ...], seed: int = 0) -> Scores:
+    """Score each sequence of `sequences_of` with a module without earlier calls."""
+    sequences = sequences_of(lengths, seed)
     model = dependent_model(architecture)
     loglikelihood, greedy = [], []
     for i, n in enumerate(sequences.n_targets):
@@ -52,7 +55,7 @@ def one_at_a_time(architecture: str, sequences: Sequences) -> Scores:
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_every_engine_scores_a_sequence_as_if_it_were_alone(architecture: str) -> None:
     sequences = sequences_of(BOTH_SIDES)
-    expected = one_at_a_time(architecture, sequences)
+    expected = one_at_a_time(architecture, BOTH_SIDES)
     model = dependent_model(architecture)
     names: tuple[EngineName, ...] = ("reference", "auto", "padded", "reference")
     for name in names:
@@ -85,7 +88,7 @@ def test_sequences_that_come_later_and_are_longer_are_scored_as_if_alone(
         sequences = sequences_of(lengths, seed=sum(lengths))
         scores = engine.score(sequences)
         assert len(scores.loglikelihood) == len(lengths)
-        close(scores, one_at_a_time(architecture, sequences))
+        close(scores, one_at_a_time(architecture, lengths, sum(lengths)))
 
 
 @pytest.mark.parametrize("architecture", ["phi3 longrope", "llama dynamic"])

@@ -33,7 +33,7 @@ class Characters:
         return [self.decode(sequence) for sequence in sequences]
 
 
-def prompts(seed: int = 0, n: int = 9, shared: int = 40) -> list[np.ndarray]:
+def prompts(seed: int = 0, n: int = 7, shared: int = 40) -> list[np.ndarray]:
     """Return prompts of different lengths; all share a prefix, some share more, two are equal."""
     random = np.random.default_rng(seed)
 
@@ -46,5 +46,6 @@ def prompts(seed: int = 0, n: int = 9, shared: int = 40) -> list[np.ndarray]:
     return [*made, np.concatenate([longer, ids(5)]), np.concatenate([longer, ids(17)]), made[0].copy()]
 
 
-def asking(until: Sequence[str] = ("A", "xy"), max_new_tokens: int = 24, **more: Any) -> Generation:
+def asking(until: Sequence[str] = ("9", "F", "xy"), max_new_tokens: int = 12, **more: Any) -> Generation:
+    """Return what is asked of the generators: half of the texts end with one of `until`."""
     return Generation(until=(*until, "</s>"), max_new_tokens=max_new_tokens, stop_tokens=(1,), **more)

@@ -55,21 +55,30 @@ def texts(out: Path) -> list[Any]:
     return [found for part in parts for found in part if found is not None]
 
 
+NAMES = "where,prose,tell"
+
+
+@pytest.fixture(scope="module")
+def in_memory(tiny_llama: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the same weights, computed here."""
+    out = tmp_path_factory.mktemp("memory") / "out"
+    assert run(tiny_llama, NAMES, tasks, out, "--dtype", "float32").status == 0
+    return out
+
+
 @pytest.mark.parametrize("knows", [ECHO, PROMPT_LOGPROBS])
 def test_scores_and_texts_are_those_of_the_weights_in_memory(
-    tiny_llama: Path, tasks: Path, model: tuple[Any, Any], tmp_path: Path, knows: str
+    tiny_llama: Path, tasks: Path, model: tuple[Any, Any], in_memory: Path, tmp_path: Path, knows: str
 ) -> None:
-    names = "where,prose,tell"
-    assert run(tiny_llama, names, tasks, tmp_path / "memory", "--dtype", "float32").status == 0
     with serving(*model, knows=knows, busy=2) as served:
-        called = from_server(tiny_llama, names, tasks, tmp_path / "served", served.url)
+        called = from_server(tiny_llama, NAMES, tasks, tmp_path / "served", served.url)
         assert called.status == 0, called.err
-        again = from_server(tiny_llama, names, tasks, tmp_path / "served", served.url)
+        again = from_server(tiny_llama, NAMES, tasks, tmp_path / "served", served.url)
         assert "1 already scored" in again.err
-    expected = figures(tmp_path / "memory")
+    expected = figures(in_memory)
     assert figures(tmp_path / "served") == pytest.approx(expected, rel=1e-5)
     assert len(expected) >= 4
-    assert texts(tmp_path / "served") == texts(tmp_path / "memory")
+    assert texts(tmp_path / "served") == texts(in_memory)
     assert len(texts(tmp_path / "served")) == 3
     asked = [one for one in served.asked if "stop" in one]
     assert {(one["temperature"], one["max_tokens"], one["model"]) for one in asked} == {(0, 10, "tiny")}

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 
 import milepost
@@ -25,6 +24,7 @@ from milepost.tasks.lm_eval.loading import task_manager
 from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 from tests.cli.called import milepost as call
 from tests.cli.called import refusal
+from tests.lm_eval_runs import simple_evaluate
 from tests.run.own_tasks import write_task
 
 pytestmark = pytest.mark.slow

@@ -14,6 +14,7 @@ from milepost.api.perplexity import measure_perplexity
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.perplexity import texts
 from tests.cli.called import milepost as call
+from tests.lm_eval_runs import simple_evaluate
 
 SEQLEN, STRIDE = 64, 24
 PARAMETERS = {"seqlen": SEQLEN, "stride": STRIDE}
@@ -115,7 +116,6 @@ def test_a_file_is_scored_as_lm_eval_scores_a_document(
 def test_c4_is_explained_to_the_figure_of_lm_evals_own_task(
     hub: str, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
     from milepost.tasks.lm_eval.catalog import load_catalog

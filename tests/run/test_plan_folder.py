@@ -56,25 +56,52 @@ def scores_in(folder: Path) -> dict[str, bytes]:
     return found
 
 
-SCORE_PLAN = "import sys\nfrom milepost.run.score_plan import main\nsys.exit(main(sys.argv[1:]))"
+ROOMS = ("engine", "plan.plan", "weights", "run.runner", "run.evaluation", "store")
+IMPORT_AND_SCORE = "\n".join(
+    [
+        *(f"import milepost.{room}" for room in ROOMS),
+        "import sys",
+        "from milepost.run.score_plan import main",
+        "from milepost.run.software_versions import versions",
+        "print('versions', *versions())",
+        "sys.exit(main(sys.argv[1:]))",
+    ]
+)
 
 
 @pytest.fixture(scope="module")
-def scored(tiny_run: Path, plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of a machine that only scores."""
-    out = tmp_path_factory.mktemp("scored") / "out"
-    done = lean(SCORE_PLAN, plan, tiny_run, out)
-    assert done.returncode == 0, done.stderr
-    assert "3 scored" in done.stdout
-    return out
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `lean_run` has its results."""
+    return tmp_path_factory.mktemp("scored") / "out"
+
+
+@pytest.fixture(scope="module")
+def lean_run(tiny_run: Path, plan: Path, scored: Path) -> subprocess.CompletedProcess[str]:
+    """A machine that only scores."""
+    return lean(IMPORT_AND_SCORE, plan, tiny_run, scored)
+
+
+def test_rooms_that_score_are_imported_without_the_libraries_of_the_others(
+    lean_run: subprocess.CompletedProcess[str],
+) -> None:
+    assert lean_run.returncode == 0, lean_run.stderr
+    (versions,) = [line.split() for line in lean_run.stdout.splitlines() if line.startswith("versions")]
+    assert "milepost" in versions
+    assert "lm_eval" not in versions
+    assert "3 scored" in lean_run.stdout
 
 
 def test_a_saved_plan_and_a_folder_of_weights_become_records_without_lm_eval(
-    tiny_run: Path, plan: Path, usual: milepost.Results, scored: Path
+    tiny_run: Path,
+    plan: Path,
+    usual: milepost.Results,
+    lean_run: subprocess.CompletedProcess[str],
+    scored: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert scores_in(scored) == scores_in(usual.path)
-    again = lean(SCORE_PLAN, plan, tiny_run, scored)
-    assert (again.returncode, "3 already scored" in again.stdout) == (0, True), again.stderr
+    assert score_plan.main([str(plan), str(tiny_run), str(scored)]) == 0
+    assert "3 already scored" in capsys.readouterr().out
 
 
 def test_weights_without_a_tokenizer_are_taken_to_have_the_one_of_the_plan(
@@ -110,7 +137,7 @@ def test_a_plan_of_another_model_is_refused_before_anything_is_written(
 def test_a_folder_without_a_plan_is_told(tiny_run: Path, tmp_path: Path) -> None:
     called = call("run", tiny_run, "--plan", tmp_path, "-o", tmp_path / "out")
     assert (called.status, called.out) == (2, "")
-    assert called.err.startswith(f"error: {tmp_path} holds no saved plan")
+    assert called.said[0].startswith(f"error: {tmp_path} holds no saved plan")
 
 
 def test_a_plan_is_not_saved_over_other_files(tiny_run: Path, tasks: Path, tmp_path: Path) -> None:
@@ -126,7 +153,9 @@ def test_what_a_plan_asks_is_not_changed_by_options(tiny_run: Path, plan: Path, 
         assert (called.status, "a saved plan has its own tasks and settings" in called.err) == (2, True)
 
 
-def test_the_record_says_which_versions_scored(scored: Path) -> None:
+def test_the_record_says_which_versions_scored(
+    lean_run: subprocess.CompletedProcess[str], scored: Path
+) -> None:
     import torch
     import transformers
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from milepost.cache import cache_folder
+from milepost.tasks.lm_eval.catalog import load_catalog
 from tests.run.own_tasks import write_tasks
 
 pytestmark = pytest.mark.hub
@@ -36,10 +39,17 @@ def test_nothing_that_a_run_writes_or_says_holds_a_credential(
     tasks = write_tasks(tmp_path / "tasks")
     with_password = re.sub("://", "://alice:SECRETPASS@", hub)
     home = {"HF_HOME": str(tmp_path / "home"), "MILEPOST_CACHE": str(tmp_path / "cache")}
+    load_catalog()  # the index of lm_eval's tasks takes seconds to make, and was made before
+    shutil.copytree(cache_folder() / "catalogs", tmp_path / "cache" / "catalogs")
     folders = ["--include-path", str(tasks), "-o", str(tmp_path / "out")]
     commands = [
-        ["run", *sources, "-t", "prose", "-v", "-L", "2", "--base", ADDRESS, *folders]
-        for sources in (["hf://tiny/english-4m@step-25"], [str(tiny_run)], ["hf://tiny/nope"], [ADDRESS])
+        ["run", source, "-t", "prose", "-v", "-L", "2", "--base", ADDRESS, *folders]
+        for source in (
+            "hf://tiny/english-4m@step-25",
+            str(tiny_run / "checkpoint-10"),
+            "hf://tiny/nope",
+            ADDRESS,
+        )
     ]
     done = subprocess.run(
         [sys.executable, "-c", EACH, json.dumps(commands)],

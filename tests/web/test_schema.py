@@ -14,7 +14,7 @@ from tests.web.test_serving import served
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis needs Python 3.11")
 
-N_EXAMPLES = int(os.environ.get("MILEPOST_FUZZ", "10"))
+N_EXAMPLES = int(os.environ.get("MILEPOST_FUZZ", "5"))
 
 
 @pytest.fixture(scope="module")

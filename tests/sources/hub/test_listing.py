@@ -64,7 +64,7 @@ class Server:
             env=os.environ | settings,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 
@@ -382,19 +382,15 @@ for checkpoint in discover(SOURCE).checkpoints:
 """
 
 
-@pytest.mark.parametrize(
-    ("run", "format"), [("llama_legacy_pp2_vpp2", "megatron"), ("gpt2_torch_dist_tp2_pp2", "megatron-dist")]
-)
-def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(
-    server: Any, shared: Path, run: Path, format: str
-) -> None:
-    shutil.copytree(
-        shared / "checkpoints" / "megatron" / run, server.models / "own" / "mega" / "main" / "save"
-    )
-    done = server.python(f"SOURCE = 'hf://own/mega/save'{READ}", endpoint=server.start())
+def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(server: Any, shared: Path) -> None:
+    runs = {"llama_legacy_pp2_vpp2": "megatron", "gpt2_torch_dist_tp2_pp2": "megatron-dist"}
+    for run in runs:
+        shutil.copytree(shared / "checkpoints/megatron" / run, server.models / "own/mega/main" / run)
+    each = f"for SOURCE in {[f'hf://own/mega/{run}' for run in runs]}:" + READ.replace("\n", "\n    ")
+    done = server.python(each, endpoint=server.start())
     assert done.returncode == 0, done.stderr[-1500:]
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[:4] for line in lines] == [
-        [f"iter_{step:07d}", str(step), format, "4"] for step in (20, 40, 60)
+        [f"iter_{step:07d}", str(step), format, "4"] for format in runs.values() for step in (20, 40, 60)
     ]
     assert all(int(line[4]) > 10 for line in lines)

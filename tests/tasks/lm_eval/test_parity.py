@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from lm_eval.api.model import LM
-from lm_eval.evaluator import simple_evaluate
 
 from milepost.tasks.lm_eval.catalog import load_catalog
 from milepost.tasks.lm_eval.loading import LoadedTasks, load_tasks, task_manager
@@ -19,6 +18,7 @@ from milepost.tasks.lm_eval.shortcuts import compiled_yaml
 from milepost.tasks.question_source import Evaluation, Responses, TaskRequests
 from milepost.tasks.settings import TaskSettings
 from milepost.types.requests import Request
+from tests.lm_eval_runs import simple_evaluate
 
 TASKS = (
     "mmlu_humanities",
