@@ -121,7 +121,14 @@ def stubbed_card(monkeypatch: pytest.MonkeyPatch) -> type[StubEvent]:
     return StubEvent
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gemma2", "mistral with a window", "gpt2", "cohere"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "llama",
+        "gemma2",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mistral with a window", "gpt2", "cohere")),
+    ],
+)
 def test_nothing_in_the_loop_makes_the_host_wait(
     architecture: str, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

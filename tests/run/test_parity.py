@@ -58,7 +58,7 @@ CASES = [
     Case("packed", 0, [*TASKS, "wikitext"]),
     Case("padded", 0, TASKS),
     Case("reference", 0, TASKS),
-    Case("packed", 3, TASKS),
+    pytest.param(Case("packed", 3, TASKS), marks=pytest.mark.slow),
 ]
 
 

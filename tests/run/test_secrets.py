@@ -32,6 +32,7 @@ for words in json.loads(sys.argv[1]):
 ADDRESS = "https://alice:SECRETPASS@mirror.example/org/name?token=SECRETPASS"
 
 
+@pytest.mark.slow
 def test_nothing_that_a_run_writes_or_says_holds_a_credential(
     hub: str, tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -382,6 +382,7 @@ for checkpoint in discover(SOURCE).checkpoints:
 """
 
 
+@pytest.mark.slow
 def test_checkpoints_of_megatron_are_read_from_subfolders_of_a_repository(server: Any, shared: Path) -> None:
     runs = {"llama_legacy_pp2_vpp2": "megatron", "gpt2_torch_dist_tp2_pp2": "megatron-dist"}
     for run in runs:
