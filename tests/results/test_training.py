@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from milepost.results import Selection, select_rows
 from milepost.results.training import note_training, read_training
 from milepost.store import ResultsIndex, open_folder
 from milepost.store.curve_cache import read_cached_curves
+from milepost.store.live_index import LiveIndex
 from tests.cli.called import milepost as called
 from tests.run.own_tasks import write_tasks
 
@@ -92,3 +94,17 @@ def test_one_checkpoint_is_no_curve_and_that_is_said(
     tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
     milepost.evaluate(tiny_llama, "where", output_path=tmp_path / "out", include_path=tasks, engine="padded")
     assert "one checkpoint only, so there is no curve" in called("show", tmp_path / "out").out
+
+
+def test_a_note_is_not_used_for_a_curve_that_lost_a_checkpoint(results: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(results, tmp_path / "results")
+    note_training(copy)
+    first = sorted((copy / "store" / "metrics").rglob("*.json"))[0]
+    first.write_bytes(bytes(255 - byte for byte in first.read_bytes()))
+    index = LiveIndex.open(copy)
+    shown = select_rows(index, gaps=False)
+    assert read_cached_curves(index.folder)  # as of the same records: their names and sizes have not changed
+    found = read_training(index, shown)
+    index.folder.curve_cache_path.unlink()
+    assert found == read_training(index, shown)
+    assert {len(one.curve.measured) for one in found} == {len(trained(results)[0].curve.measured) - 1}

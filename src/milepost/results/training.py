@@ -23,7 +23,8 @@ def read_training(index: ResultsIndex, shown: Sequence[Row]) -> list[TrainedCurv
 
     Curves of metrics without a better and a worse are left out.
 
-    What the last run noted (`note_training`) is taken from there, while it is still valid.
+    What the last run noted (`note_training`) is taken from there, while it is still valid and of the same
+    checkpoints: a damaged record may have left some out.
 
     Raises:
         ResultsError: a damaged record.
@@ -34,7 +35,7 @@ def read_training(index: ResultsIndex, shown: Sequence[Row]) -> list[TrainedCurv
     found = []
     for curve in wanted:
         key = curve.series, curve.task, curve.metric, curve.filter
-        if key in noted:
+        if key in noted and noted[key]["points"] == _points(curve):
             found.append(_from_note(curve, noted[key]))
             continue
         if history is None:
@@ -71,6 +72,7 @@ def _as_note(trained: TrainedCurve) -> dict[str, Any]:
         "task": curve.task,
         "metric": curve.metric,
         "filter": curve.filter,
+        "points": _points(curve),
         "gain": trained.gain,
         "gain_interval": list(trained.gain_interval),
         "progress": None if shown is None else asdict(shown),
@@ -85,6 +87,11 @@ def _from_note(curve: Curve, entry: dict[str, Any]) -> TrainedCurve:
     return TrainedCurve(
         curve=curve, progress=shown, gain=entry["gain"], gain_interval=Interval(*entry["gain_interval"])
     )
+
+
+def _points(curve: Curve) -> list[list[Any]]:
+    """Return what a note is about: the checkpoints and their values, as JSON gives them back."""
+    return [[row.checkpoint, row.value] for row in curve.measured]
 
 
 def _key(entry: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -18,8 +18,8 @@ from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.folder import ResultsFolder
 
-_FORM = 3
-"""Raised whenever the same docs are summed up otherwise."""
+_FORM = 4
+"""Raised whenever the same docs are summed up otherwise, or the notes have other entries."""
 
 RECORDS = ("runs", "checkpoints", "metrics")
 """Kinds of records that decide which metrics are shown."""
