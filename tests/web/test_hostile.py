@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 import milepost
 from milepost.store import ResultsFolder
-from milepost.store.atomic_files import write_json
+from milepost.store.atomic_files import read_json, write_json
 from tests.analysis.made import rising, write_results
 from tests.run.own_tasks import write_task
 from tests.web.conftest import client_of
@@ -209,3 +209,17 @@ def test_damaged_records_are_named_and_the_rest_is_shown(real_results: Path, tmp
         html = client.get("/runs", headers=BROWSER).text
         assert all(place in html for place in damaged)
         assert json.dumps(rows)
+
+
+def test_a_reason_that_names_a_record_is_text(real_results: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(real_results, tmp_path / "results")
+    for path in (copy / "store" / "plans").rglob("*.json"):
+        plan = read_json(path)
+        for task in plan.get("tasks", ()):
+            task["docs_id"] = f"{SCRIPT}{ANSI}{RTL}"
+        write_json(path, plan)
+    with client_of(copy) as client:
+        answer = client.get("/compare", headers=BROWSER)
+    assert answer.status_code == 200
+    assert "&lt;script&gt;stolen()" in answer.text
+    assert faults_of(answer.text) == []

@@ -14,6 +14,7 @@ from milepost.report.comparison.records import comparison_record
 from milepost.report.comparison.report import comparison_blocks
 from milepost.report.comparison.study import ReportedModel, Study, make_study
 from milepost.report.formatting import model_name
+from milepost.safe_text import printable
 from milepost.store.doc_records import read_answers
 from milepost.store.live_index import Home
 from milepost.store.records import CheckpointRecord
@@ -56,7 +57,7 @@ def compare(view: View, query: Query) -> Page:
         try:
             study = read_study(view.index, models[original], models[other])
         except ResultsError as error:
-            blocks.append(Note(error.message))
+            blocks.append(Note(printable(error.message)))
     if study is not None:
         blocks += comparison_blocks(study)
     data = CompareData(
