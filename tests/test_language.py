@@ -16,6 +16,7 @@ from milepost.language import Phrase, _, ngettext, speaking, translated
 from milepost.report.blocks import Note
 from milepost.report.html import page
 from milepost.run.config import EvalConfig
+from milepost.tasks.lm_eval.yaml_file import read_task_file
 from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
 from translations import catalogue
@@ -194,3 +195,11 @@ def test_reports_are_chinese_and_their_data_english(chinese: None, tmp_path: Pat
     assert "只有一个检查点" in made
     assert "Commands" in made, "a text that is no phrase may be someone else's"
     assert "步" in milepost("show", results, "--markdown").out
+
+
+def test_a_fault_in_a_task_file_and_its_hint_are_told_in_chinese(chinese: None, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("task: [")
+    with pytest.raises(MilepostError) as raised:
+        read_task_file(tmp_path / "bad.yaml")
+    assert raised.value.hint == "correct this file, or move it out of the --include-path folder"
+    assert raised.value.for_reader()[1] == "请更正此文件，或将其移出 --include-path 文件夹"

@@ -57,10 +57,13 @@ def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _constants(value: ast.expr) -> Iterator[tuple[int, str]]:
-    """Yield a text, or both of `"a" if x else "b"`."""
+    """Yield a text, or those of `"a" if x else "b"` and `a or "b"`."""
     if isinstance(value, ast.IfExp):
         yield from _constants(value.body)
         yield from _constants(value.orelse)
+    elif isinstance(value, ast.BoolOp):
+        for one in value.values:
+            yield from _constants(one)
     elif isinstance(value, ast.Constant) and isinstance(value.value, str):
         yield value.lineno, value.value
 

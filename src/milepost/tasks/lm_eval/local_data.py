@@ -272,7 +272,7 @@ def _check_growth(file: Path, state: os.stat_result, where: str) -> None:
         ) from error
 
 
-_REPLACE = "replace it by a file of docs"
+_REPLACE = Phrase("replace it by a file of docs")
 _PACKED: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
     (b"\x1f\x8b", gzip.open),
     (b"BZh", bz2.open),

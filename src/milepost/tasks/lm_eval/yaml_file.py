@@ -27,7 +27,7 @@ MOST_CHARACTERS = 50_000_000
 MOST_DEPTH = 200
 MOST_DIGITS = 300
 
-BAD_YAML = "correct this file, or move it out of the --include-path folder"
+BAD_YAML = Phrase("correct this file, or move it out of the --include-path folder")
 
 
 @dataclass(frozen=True, slots=True)
