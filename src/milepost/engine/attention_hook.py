@@ -18,6 +18,7 @@ import torch
 from transformers import AttentionInterface
 
 from milepost.engine.attention_call import AttentionBackend, AttentionCall, UnsupportedAttentionError
+from milepost.engine.half_precision import as_they_are
 
 NAME = "milepost_packed"
 
@@ -99,7 +100,9 @@ def packed_attention(
     if layer is None:
         raise UnsupportedAttentionError("the model's attention layers are not numbered")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return _backend.attend(layer, AttentionCall(query, key, value, scale, sliding_window, softcap)), None
+    call = AttentionCall(query, key, value, scale, sliding_window, softcap)
+    with as_they_are(call):
+        return _backend.attend(layer, call), None
 
 
 AttentionInterface.register(NAME, packed_attention)

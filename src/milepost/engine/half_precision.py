@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from milepost.engine.attention_call import AttentionCall
+
 HALVES = (torch.bfloat16, torch.float16)
 MIN_ROWS = 4
 """Fewest rows: below, casting the weights takes longer than the product."""
@@ -26,6 +28,14 @@ def upcast_matmuls(module: torch.nn.Module, *, wanted: bool = True) -> AbstractC
     if wanted and is_half_on_cpu and not has_instructions(parameter.dtype):
         return _Upcasting()
     return nullcontext()
+
+
+def as_they_are(call: AttentionCall) -> AbstractContextManager[Any]:
+    """Return a context in which an attention call's products are not looked at, where its kernels need it not.
+
+    Looking at each of an attention's many small operations takes as long as the smallest of them.
+    """
+    return torch._C.DisableTorchFunction() if call.fits_flash_kernel else nullcontext()
 
 
 def has_instructions(dtype: torch.dtype) -> bool:

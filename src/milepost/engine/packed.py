@@ -66,7 +66,7 @@ class PackedEngine:
         self._budget = BatchLimit(budget_tokens or fitting_budget(module))
         self._given_budget = budget_tokens
         self._planned = trial
-        self._trials = Trials(module, vocab_size, trial)
+        self._trials = Trials(module, vocab_size, trial, upcast=self.optimizations.upcast_matmuls)
         self._n_layers = layer_count(module)
         self._trees = TreeCache(share_prefixes=self.optimizations.share_prefixes)
         self._trying = False

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from milepost.engine.attention_call import UnsupportedAttentionError
+from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.model_config import text_config
 from milepost.engine.positions import boundaries, length_switch
@@ -105,6 +106,7 @@ class Trial:
         equal_lengths: bool = False,
         longer_than: int = 0,
         longest_pair: int | None = None,
+        upcast: bool = True,
     ) -> None:
         """Choose and score the probes.
 
@@ -113,6 +115,7 @@ class Trial:
             equal_lengths: whether probes come in pairs of equal length, for an engine that needs those.
             longer_than: the engine gets only sequences with more input tokens than that.
             longest_pair: the most input tokens of which two sequences fit into one batch, if known.
+            upcast: whether `reference` multiplies as `Optimizations.upcast_matmuls` says.
         """
         if longer_than:
             lengths = np.diff(sequences.starts) - 1
@@ -121,7 +124,8 @@ class Trial:
         both_sides = [length for length in boundaries(module) if longer_than < length < most]
         both_sides = both_sides[-MAX_BOUNDARIES:] + ([longest_pair] if longest_pair else [])
         probes = probes_of(sequences, both_sides, equal_lengths=equal_lengths)
-        expected = ReferenceEngine(module, vocab_size=vocab_size).score(probes)
+        with upcast_matmuls(module, wanted=upcast):
+            expected = ReferenceEngine(module, vocab_size=vocab_size).score(probes)
         # A request on which the model raises says nothing of an engine (see `failure_isolation`).
         sound = np.setdiff1d(np.arange(len(probes)), list(expected.failed)).astype(np.int64)
         self.probes = take(probes, sound)
@@ -159,12 +163,14 @@ class Trials:
         planned: Sequences | None = None,
         *,
         longer_than: int = 0,
+        upcast: bool = True,
     ) -> None:
-        """`planned`: sequences as long as any to come, or None if not known; `longer_than`: see `Trial`."""
+        """`planned`: sequences as long as any to come, or None if not known; the others: see `Trial`."""
         self._longer_than = longer_than
         self._module = module
         self._vocab_size = vocab_size
         self._planned = planned
+        self._upcast = upcast
         self.verified_length = 0
         """Tokens of the longest sequence that a passed trial had."""
 
@@ -183,6 +189,7 @@ class Trials:
             equal_lengths=equal_lengths,
             longer_than=self._longer_than,
             longest_pair=longest_pair,
+            upcast=self._upcast,
         )
 
     def longest_input(self, sequences: Sequences) -> int:

@@ -78,7 +78,7 @@ class Prefill:
             return self._attend_last(layer, call)
         self.layers.append(layer)
         self.cache.layer(layer, call.key, call.value)
-        outputs = []
+        own = []
         for span in self.spans:
             row = slice(span.start, span.stop)
             query, keys, values = call.query[:, :, row], call.key[0, :, row], call.value[0, :, row]
@@ -89,31 +89,38 @@ class Prefill:
             if self.clear_rest:
                 self.cache.clear_from(layer, span.slot, keys.shape[1])
             if not self.keys_only:
-                outputs.append(self._with_prefix(layer, call.with_tensors(query, keys[None], values[None])))
+                own.append(attend_causally(call.with_tensors(query, keys[None], values[None])))
         if self.keys_only:
             raise KeysCollectedError
-        return torch.cat(outputs, dim=2).transpose(1, 2)
+        return self._with_prefix(layer, call, own).transpose(1, 2)
 
     def _attend_last(self, layer: int, call: AttentionCall) -> torch.Tensor:
-        outputs = []
+        own = []
         for place, span in enumerate(self.spans):
             n_keys = span.n_copied + span.stop - span.start
             keys, values = self.cache.read(layer, span.slot, n_keys)
             # The flash kernel wants the numbers of a key one after the other.
-            own = call.with_tensors(
+            last = call.with_tensors(
                 call.query[:, :, place : place + 1], keys[None].contiguous(), values[None].contiguous()
             )
-            outputs.append(self._with_prefix(layer, own))
-        return torch.cat(outputs, dim=2).transpose(1, 2)
+            own.append(attend_causally(last))
+        return self._with_prefix(layer, call, own).transpose(1, 2)
 
-    def _with_prefix(self, layer: int, call: AttentionCall) -> torch.Tensor:
-        own = attend_causally(call)
+    def _with_prefix(self, layer: int, call: AttentionCall, own: list[Partial]) -> torch.Tensor:
+        """Return the output [1, H, T, D] of all spans, with the prefix, from the attention to their own keys."""
         if layer not in self.cache.prefix:
-            return own[0]
+            return torch.cat([output for output, _ in own], dim=2)
+        if call.fits_flash_kernel:  # it holds no logits, so that one call can have every query of the pass
+            own = [(torch.cat([part[0] for part in own], dim=2), torch.cat([part[1] for part in own], dim=2))]
+        queries = call.query.split([output.shape[2] for output, _ in own], dim=2)
+        outputs = [self._merged(layer, call, *part) for part in zip(queries, own, strict=True)]
+        return torch.cat(outputs, dim=2)
+
+    def _merged(self, layer: int, call: AttentionCall, query: torch.Tensor, own: Partial) -> torch.Tensor:
         key, value = self.cache.prefix[layer]
-        n_heads, length, heads = call.query.shape[1], call.query.shape[2], key.shape[1]
+        n_heads, length, heads = query.shape[1], query.shape[2], key.shape[1]
         shape = (1, heads, n_heads // heads * length, -1)
-        above = _attend(call.with_tensors(call.query.reshape(shape), key, value))
+        above = _attend(call.with_tensors(query.reshape(shape), key, value))
         merged = merge((own[0].reshape(shape), own[1].reshape(shape[:3])), above)
         return merged.view(1, n_heads, length, -1)
 

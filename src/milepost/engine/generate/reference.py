@@ -7,8 +7,9 @@ transformers' `generate` writes to one prompt, with the model's state reset.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class ReferenceGenerator(TokenGenerator):
     def __init__(self, module: torch.nn.Module, codec: TextCodec, *, vocab_size: int) -> None:
         super().__init__(codec, vocab_size)
         self.module = module
+        self._can_limit_logits = "logits_to_keep" in inspect.signature(module.forward).parameters
         self._cached = (
             None
             if length_switch(module) is None
@@ -79,11 +81,13 @@ class ReferenceGenerator(TokenGenerator):
         if self._cached is not None:
             return self._cached.logits_along(prompt, tokens)
         history = np.concatenate([prompt, np.asarray(tokens[:-1], dtype=np.int32)]).astype(np.int64)
-        return self._logits(history)[0, -len(tokens) :].float()
+        return self._logits(history, len(tokens))[0, -len(tokens) :].float()
 
-    def _logits(self, history: npt.NDArray[np.int64]) -> torch.Tensor:
+    def _logits(self, history: npt.NDArray[np.int64], n_kept: int = 1) -> torch.Tensor:
+        """Return the logits [1, T, V] of at least the last `n_kept` positions."""
+        limit: dict[str, Any] = {"logits_to_keep": n_kept} if self._can_limit_logits else {}
         device = next(self.module.parameters()).device
         logits_1TV: torch.Tensor = self.module(
-            torch.from_numpy(history)[None].to(device), use_cache=False
+            torch.from_numpy(history)[None].to(device), use_cache=False, **limit
         ).logits
         return logits_1TV

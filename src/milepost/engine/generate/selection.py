@@ -75,6 +75,7 @@ class VerifiedGenerator:
             )
 
         wanted = optimizations or Optimizations()
+        self._upcast = wanted.upcast_matmuls
         chain = {
             "hf-continuous": _Candidate(
                 lambda: ContinuousGenerator(module, codec, vocab_size=vocab_size),
@@ -144,6 +145,7 @@ class VerifiedGenerator:
                     prompts,
                     generation,
                     equal_lengths=not candidate.mixes_lengths,
+                    upcast=self._upcast,
                 )
                 reason, compared = trial.verdict(self._generator)
                 if reason is None:

@@ -15,6 +15,7 @@ import torch
 
 from milepost.engine.generate.detokenize import GenerationJob, TokenGenerator
 from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.positions import boundaries
 from milepost.engine.trial import MAX_BOUNDARIES, Verdict, tolerance_nats, try_to
@@ -43,6 +44,7 @@ class GenerationTrial:
         generation: Generation,
         *,
         equal_lengths: bool = False,
+        upcast: bool = True,
     ) -> None:
         """Choose the probes.
 
@@ -50,7 +52,9 @@ class GenerationTrial:
             prompts: at least one.
             equal_lengths: whether probes come in pairs of equal length, for a generator that batches only
                 those.
+            upcast: whether `reference` multiplies as `Optimizations.upcast_matmuls` says.
         """
+        self._module, self._upcast = module, upcast
         self.probes = probes_of(prompts, generation.max_new_tokens, boundaries(module), equal_lengths)
         self._reference = ReferenceGenerator(module, codec, vocab_size=vocab_size)
         n_tokens = min(TRIAL_TOKENS, generation.max_new_tokens)
@@ -77,7 +81,8 @@ class GenerationTrial:
             if answer is None:
                 continue
             try:
-                expected_NV = self._reference.logits_along(probe, answer).log_softmax(-1)
+                with upcast_matmuls(self._module, wanted=self._upcast):
+                    expected_NV = self._reference.logits_along(probe, answer).log_softmax(-1)
             except Exception as error:  # a model's code raises anything
                 if is_out_of_memory(error):
                     raise
