@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
         row = measure(Path(folder), options)
     print("\n".join(markdown([row])))
     how = "-as-it-is" if options.as_it_is else ""
-    print(write_result("helm", f"mmlu-narrative-qa-x{options.instances}{how}", {}, [row]))
+    cores = f"-{row['cores allowed']}-cores"
+    print(write_result("helm", f"mmlu-narrative-qa-x{options.instances}{how}{cores}", {}, [row]))
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

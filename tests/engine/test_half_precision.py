@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from milepost.engine import half_precision as products
-from milepost.engine.half_precision import MIN_ROWS, upcast_matmuls
+from milepost.engine.attention_call import AttentionCall
+from milepost.engine.generate.reference import ReferenceGenerator
+from milepost.engine.generate.trial import GenerationTrial
+from milepost.engine.half_precision import MIN_ROWS, as_they_are, upcast_matmuls
 from milepost.engine.optimizations import Optimizations
 from milepost.engine.packed import PackedEngine
+from milepost.engine.trial import Trial, are_widened_right
 from tests.engine.models import VOCAB, random_requests, tiny_model
+from tests.engine.texts import Characters, asking
 
 HALVES = [torch.bfloat16, torch.float16]
 
@@ -89,3 +94,39 @@ def test_scores_are_as_near_to_float32_as_with_torchs_own_products(
         assert engine.name == "packed"
         assert bool(taken) == wide
     assert errors[True].mean() < 1.2 * errors[False].mean() + 1e-3
+
+
+def test_an_attention_is_looked_at_only_where_torchs_kernel_cannot_compute_it(
+    taken: list[torch.dtype],
+) -> None:
+    layer = torch.nn.Linear(8, 8).bfloat16()
+    heads = torch.ones(1, 2, 5, 8).bfloat16()
+    for softcap, is_widened in ((None, False), (30.0, True)):
+        taken.clear()
+        call = AttentionCall(heads, heads, heads, 1.0, softcap=softcap)
+        with upcast_matmuls(layer), as_they_are(call):
+            torch.matmul(call.query, call.key.transpose(-1, -2))
+        assert bool(taken) == is_widened
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_reference_of_a_trial_multiplies_as_the_engine_does(wide: bool, taken: list[torch.dtype]) -> None:
+    model = tiny_model("llama").bfloat16()
+    trial = Trial(model, VOCAB, random_requests(seed=1), upcast=wide)
+    assert len(trial.probes)
+    assert bool(taken) == wide
+    taken.clear()
+    prompts = [np.arange(3, 3 + n, dtype=np.int32) for n in (20, 12)]
+    asked = asking(until=(), max_new_tokens=3)
+    texts = GenerationTrial(model, Characters(), VOCAB, prompts, asked, upcast=wide)
+    assert texts.verdict(ReferenceGenerator(model, Characters(), vocab_size=VOCAB)) == (None, True)
+    assert bool(taken) == wide
+
+
+def test_products_that_widening_changes_are_left_to_torch_in_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama").bfloat16()
+    tokens = np.arange(3, 20, dtype=np.int32)
+    assert are_widened_right(model, tokens)
+    widened = products.upcast
+    monkeypatch.setattr(products, "upcast", lambda value: widened(value) * 1.5)
+    assert not are_widened_right(model, tokens)

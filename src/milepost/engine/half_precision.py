@@ -31,9 +31,10 @@ def upcast_matmuls(module: torch.nn.Module, *, wanted: bool = True) -> AbstractC
 
 
 def as_they_are(call: AttentionCall) -> AbstractContextManager[Any]:
-    """Return a context in which an attention call's products are not looked at, where its kernels need it not.
+    """Return a context in which the operations of an attention call are not looked at.
 
-    Looking at each of an attention's many small operations takes as long as the smallest of them.
+    torch's flash kernel is as fast in half precision, and to look at each of the small operations around it
+    takes as long as the smallest of them. Other calls are products like any.
     """
     return torch._C.DisableTorchFunction() if call.fits_flash_kernel else nullcontext()
 

@@ -18,7 +18,7 @@ from milepost.engine.attention_call import UnsupportedAttentionError
 from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.model_config import text_config
-from milepost.engine.positions import boundaries, length_switch
+from milepost.engine.positions import boundaries, length_switch, reset_positions
 from milepost.engine.reasons import one_line
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
@@ -35,6 +35,10 @@ TOLERANCE_NATS = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.1, 
 """Largest difference per target; sqrt(n) times as much for n targets. Rounding alone stays well below."""
 OTHER_TOLERANCE_NATS = 0.4
 MAX_BOUNDARIES = 4
+PRODUCT_TOKENS = 32
+"""Tokens on which widened products are compared with torch's own."""
+COMPARED_TOKENS = 8
+"""The most likely next tokens, whose logits are compared."""
 CUT_TARGETS = 8
 """Targets of a sequence that was cut for a trial."""
 
@@ -78,6 +82,27 @@ def reason_from_positions(module: torch.nn.Module, n_tokens: int) -> str | None:
 def tolerance_nats(module: torch.nn.Module) -> float:
     """Return how far the log-probability of one target may differ from `reference`, in nats."""
     return TOLERANCE_NATS.get(next(module.parameters()).dtype, OTHER_TOLERANCE_NATS)
+
+
+def are_widened_right(module: torch.nn.Module, tokens: npt.NDArray[np.int32]) -> bool:
+    """Return whether widened products (`half_precision`) give what torch's own do, for a few first tokens.
+
+    If so, `reference` may use them in a trial: torch's own make a trial as long as many requests.
+    """
+    few_1T = torch.from_numpy(tokens[:PRODUCT_TOKENS].astype(np.int64))[None]
+    few_1T = few_1T.to(next(module.parameters()).device)
+    found = []
+    for wanted in (False, True):
+        reset_positions(module)
+        try:
+            with torch.inference_mode(), upcast_matmuls(module, wanted=wanted):
+                logits_TV = module(few_1T, use_cache=False).logits[0]
+        except Exception:  # a model's code raises anything; it raises again in the trial
+            return False
+        found.append(logits_TV.float().log_softmax(-1))
+    likeliest = found[0].topk(min(COMPARED_TOKENS, found[0].shape[1]), -1)
+    off = (found[1].gather(1, likeliest.indices) - likeliest.values).abs().max().item()
+    return bool(off <= tolerance_nats(module))
 
 
 def try_to(run: Callable[[], Result], *, let_through: tuple[type[Exception], ...] = ()) -> Result | Verdict:
@@ -124,6 +149,7 @@ class Trial:
         both_sides = [length for length in boundaries(module) if longer_than < length < most]
         both_sides = both_sides[-MAX_BOUNDARIES:] + ([longest_pair] if longest_pair else [])
         probes = probes_of(sequences, both_sides, equal_lengths=equal_lengths)
+        upcast = upcast and are_widened_right(module, probes.tokens)
         with upcast_matmuls(module, wanted=upcast):
             expected = ReferenceEngine(module, vocab_size=vocab_size).score(probes)
         # A request on which the model raises says nothing of an engine (see `failure_isolation`).

@@ -107,7 +107,7 @@ class Prefill:
         return self._with_prefix(layer, call, own).transpose(1, 2)
 
     def _with_prefix(self, layer: int, call: AttentionCall, own: list[Partial]) -> torch.Tensor:
-        """Return the output [1, H, T, D] of all spans, with the prefix, from the attention to their own keys."""
+        """Return the output [1, H, T, D] of all spans; `own` is their attention to their own keys."""
         if layer not in self.cache.prefix:
             return torch.cat([output for output, _ in own], dim=2)
         if call.fits_flash_kernel:  # it holds no logits, so that one call can have every query of the pass

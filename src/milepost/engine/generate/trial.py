@@ -18,7 +18,14 @@ from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.positions import boundaries
-from milepost.engine.trial import MAX_BOUNDARIES, Verdict, tolerance_nats, try_to
+from milepost.engine.trial import (
+    COMPARED_TOKENS,
+    MAX_BOUNDARIES,
+    Verdict,
+    are_widened_right,
+    tolerance_nats,
+    try_to,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,8 +35,6 @@ if TYPE_CHECKING:
     from milepost.types.generation import Generation
 
 TRIAL_TOKENS = 4
-COMPARED_TOKENS = 8
-"""The most likely next tokens, whose logits are compared."""
 
 
 class GenerationTrial:
@@ -76,12 +81,13 @@ class GenerationTrial:
         answers = try_to(lambda: generator.tokens(job))
         if isinstance(answers, Verdict):
             return answers
+        upcast = self._upcast and are_widened_right(self._module, self.probes[0])
         compared = False
         for number, (probe, answer) in enumerate(zip(self.probes, answers, strict=True)):
             if answer is None:
                 continue
             try:
-                with upcast_matmuls(self._module, wanted=self._upcast):
+                with upcast_matmuls(self._module, wanted=upcast):
                     expected_NV = self._reference.logits_along(probe, answer).log_softmax(-1)
             except Exception as error:  # a model's code raises anything
                 if is_out_of_memory(error):
