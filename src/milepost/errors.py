@@ -59,7 +59,7 @@ class TaskError(MilepostError):
 
 
 class MissingDataError(TaskError):
-    """The data of one task is not there; the other tasks can do without it."""
+    """The data of one task, or a package that it imports, is not there; the other tasks can do without it."""
 
     def __init__(self, task: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,27 @@ def test_text_is_broken_at_spaces_only(text: str, width: int) -> None:
     lines = broken(text, width)
     assert " ".join(lines) == text
     assert all(len(line) <= width or " " not in line for line in lines)
+
+
+@given(st.text("ab _:,7", max_size=60), st.integers(1, 30))
+def test_a_long_name_is_broken_after_its_colons_and_commas_too(text: str, width: int) -> None:
+    lines = broken(text, width)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    for line in lines:
+        assert len(line) <= width or not any(a in ":," and b in "ab" for a, b in pairwise(line))
+    assert broken("1,234,567", 4) == ["1,234,567"]
+
+
+def test_columns_with_long_names_stand_side_by_side() -> None:
+    entry = "commonsense:dataset=hellaswag,method=multiple_choice_separate_original"
+    asked = ("mmlu:subject=anatomy", entry)
+    found = [measurement(task=task, step=step) for task in asked for step in (1, 2)]
+    text = scores(found, width=80)
+    assert [line.split() for line in text.splitlines()[1:3]] == [
+        ["commonsense:dataset=hellaswag,"],
+        ["mmlu:subject=anatomy", "method=multiple_choice_separate_original"],
+    ]
+    assert entry in scores(found, width=120)
 
 
 def test_no_line_ends_with_spaces_and_none_is_wider_than_a_pipe() -> None:

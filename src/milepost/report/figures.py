@@ -104,7 +104,7 @@ def heat_figure(found: Sequence[Curve], *, href: str = "") -> Chart | Note:
         ),
         " · ".join((docs, colour, _("95 % intervals: under the pointer and in the table"))),
         Table(
-            columns("task", "docs", "first", "last", "gain", left=("task",)),
+            columns("task", "docs", "first", "last", "gain", wraps=("task",)),
             tuple(_extremes(each, name, href) for each, name in zip(found, names, strict=True)),
         ),
         title=printable(first.series),

@@ -29,7 +29,7 @@ def tasks_table(newest: NewestRun | None) -> Table:
     """Return version, few-shot examples and data of each task of the newest run."""
     names = ("task", "version", "examples in the prompt", "data")
     return Table(
-        columns(*names, left=names, wraps=("data",)),
+        columns(*names, left=names, wraps=("task", "data")),
         tuple(
             cells(
                 [

@@ -107,7 +107,7 @@ def stats_by_task(series: str, of_tasks: Sequence[tuple[PickHistory, Totals]]) -
     ]
     names = ("task", "docs", "always right", "always wrong", "learned", "forgotten", "p Holm")
     yield Table(
-        columns(*names, left=("task",)),
+        columns(*names, wraps=("task",)),
         tuple(map(cells, rows)),
         title=Phrase("{series}: by task", series=printable(series)),
     )
@@ -124,6 +124,7 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
         loglikelihoods,
         doc.texts or [""] * len(history.checkpoints),
         doc.written or [""] * len(history.checkpoints),
+        doc.likeliest or [()] * len(history.checkpoints),
         history.pick[:, place].tolist(),
         history.right[:, place].tolist(),
         history.margin[:, place].tolist(),
@@ -148,10 +149,15 @@ def question_record(history: PickHistory, doc: Question) -> dict[str, Any]:
                         "loglikelihoods": [None if math.isnan(nats) else nats for nats in of_choices],
                     }
                     if history.text is None
-                    else {"text": text, "written": written, "value": margin}
+                    else {
+                        "text": text,
+                        "written": written,
+                        "value": margin,
+                        **({"likeliest_first_tokens": likeliest} if likeliest else {}),
+                    }
                 ),
             }
-            for checkpoint, step, of_choices, text, written, pick, right, margin in steps
+            for checkpoint, step, of_choices, text, written, likeliest, pick, right, margin in steps
         ],
     }
 
@@ -194,6 +200,14 @@ def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
         step = step_label(history.steps[number], history.checkpoints[number])
         text = printable(doc.texts[number].strip()) or Phrase("(nothing)")
         yield _line(joined(": ", (step, text)))
+        if number < len(doc.likeliest) and doc.likeliest[number]:
+            yield _line(likeliest_tokens(doc.likeliest[number]), "faint")
+
+
+def likeliest_tokens(likeliest: Sequence[tuple[str, float]]) -> str:
+    """Return the likeliest first tokens of an answer with their log-probabilities in nats."""
+    pairs = (f"'{printable(text)}' {decimals(nats, 2).replace('-', '−')}" for text, nats in likeliest)
+    return Phrase("likeliest first tokens: {tokens}", tokens=", ".join(pairs))
 
 
 def pick_mark(history: PickHistory, pick: int, right: bool) -> str:

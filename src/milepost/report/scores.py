@@ -107,10 +107,10 @@ def _tasks_down(models: Sequence[Row], found: Sequence[Curve]) -> Table:
     ]
     return Table(
         (
-            *columns("task", "metric", left=("task", "metric")),
+            *columns("task", "metric", wraps=("task", "metric")),
             *named,
             *columns("chance", *(["constant"] if has_bands else ())),
-            *columns("docs", "settings", left=("settings",), wraps=("settings",)),
+            *columns("docs", "settings", wraps=("settings",)),
         ),
         tuple(rows),
     )

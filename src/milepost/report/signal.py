@@ -34,11 +34,11 @@ SEVERAL_SERIES = Phrase(
     "τ: Kendall's tau of the order of the series at consecutive steps; order: share of pairs that already "
     "stand as at the end; apart: difference between series over their noise"
 )
-_TEXT_COLUMNS = ("task", "metric", "picks", "verdict", "clearest")
+_TEXT_COLUMNS = ("task", "verdict", "metric", "clearest", "picks")
 _AGREEMENT_COLUMNS = ("τ", "order", "apart")
 COLUMNS = columns(
     "task", "verdict", "metric", "docs", "gain", "clearest", "chance", "ρ", "lag 1", "SNR",
-    *_AGREEMENT_COLUMNS, "picks", left=_TEXT_COLUMNS, wraps=("verdict", "clearest", "picks"),
+    *_AGREEMENT_COLUMNS, "picks", wraps=_TEXT_COLUMNS,
 )  # fmt: skip
 
 

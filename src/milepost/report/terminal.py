@@ -1,12 +1,14 @@
 """Render blocks for a terminal or a pipe, by one rule for every table.
 
 A table that fits is printed as it is. In a narrower window headings and the cells of columns that may wrap
-are broken at spaces, never inside words; what still does not fit side by side continues below, in parts that
-begin with the first column again. No line ends with spaces.
+are broken at spaces, never inside words, and long names such as `commonsense:dataset=hellaswag,method=...`
+after their colons and commas; what still does not fit side by side continues below, in parts that begin with
+the first column again. No line ends with spaces.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +26,9 @@ from milepost.report.table import VERDICT_TONES, CellRow, Column, Table, Tone
 BETWEEN_COLUMNS = 3
 """Characters that SIMPLE_HEAD and its padding leave between two columns."""
 WRAPPED_WIDTH = 24
-"""Characters that a column that may wrap keeps at least, if its cells are that long."""
+"""Characters that a column that may wrap, and a name without spaces, keep at least, if they are that long."""
+_INSIDE_NAME = re.compile(r"(?<=[:,])(?=[^\W\d_])")
+"""Where a long name may be broken; never inside a number or a time."""
 _STYLES: dict[Tone, str] = {
     "": "",
     "best": "bold",
@@ -61,15 +65,21 @@ def print_blocks(blocks: Iterable[Block], console: Console) -> None:
 
 
 def broken(text: str, width: int) -> list[str]:
-    """Return the text in lines of at most `width` cells, broken at spaces; a longer word has its own line."""
+    """Return the text in lines of at most `width` cells, broken at spaces.
+
+    A longer word is broken after its colons and commas, and what is longer still has its own line.
+    """
     if cell_len(text) <= width:
         return [text]
     lines: list[str] = []
     for word in text.split(" "):
-        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+        between = " "
+        for piece in [word] if cell_len(word) <= width else _INSIDE_NAME.split(word):
+            if lines and cell_len(lines[-1]) + len(between) + cell_len(piece) <= width:
+                lines[-1] += between + piece
+            else:
+                lines.append(piece)
+            between = ""
     return lines
 
 
@@ -135,13 +145,17 @@ def _natural_width(column: Column, place: int, table: Table) -> int:
 
 def _least_width(column: Column, place: int, table: Table) -> int:
     """Return the width below which a word, or a cell that must not wrap, would be cut."""
-    heading = max((cell_len(word) for line in column.lines for word in line.split(" ")), default=0)
+    heading = max(map(_longest_word, column.lines), default=0)
     texts = _cell_texts(place, table)
     longest = max(map(cell_len, texts), default=0)
     if column.wraps:
-        word = max((cell_len(word) for text in texts for word in text.split(" ")), default=0)
-        longest = max(word, min(longest, WRAPPED_WIDTH))
+        longest = max(*map(_longest_word, texts), min(longest, WRAPPED_WIDTH), 0)
     return max(heading, longest)
+
+
+def _longest_word(text: str) -> int:
+    """Return the width of the longest word; a long name counts as the pieces that it can be broken into."""
+    return max(cell_len(piece) for word in text.split(" ") for piece in broken(word, WRAPPED_WIDTH))
 
 
 def _cell_texts(place: int, table: Table) -> list[str]:

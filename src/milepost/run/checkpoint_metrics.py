@@ -82,6 +82,8 @@ def write_metrics(target: Target, tasks: PlannedTasks) -> str | None:
                 "filter": docs.filter,
                 "filtered": docs.filtered,
             }
+            if docs.likeliest is not None:
+                columns["likeliest"] = docs.likeliest
             columns |= doc_columns(docs.metrics, docs.values)
             target.results.write_doc_metrics(target.doc_metrics_path(task), columns)
     logs = {name: answers.loglikelihood for name, answers in responses.items()}

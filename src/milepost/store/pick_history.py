@@ -43,6 +43,9 @@ class Question:
     """What the task takes from each checkpoint's text, where it offers no choices."""
     written: tuple[str, ...] = ()
     """That text; empty where none was asked for."""
+    likeliest: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """The likeliest first tokens of each checkpoint's text with their log-probabilities, where the task asks
+    for them; nats."""
 
     @property
     def n_characters(self) -> int:
@@ -157,6 +160,7 @@ def _written(doc_id: int, doc: WrittenDoc) -> Question:
         target=doc.target,
         texts=doc.answers,
         written=doc.texts,
+        likeliest=doc.likeliest,
     )
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from milepost.errors import ResultsError
 from milepost.language import Phrase
@@ -42,6 +42,9 @@ class WrittenDoc:
     """[S] what each checkpoint wrote; empty where it wrote nothing."""
     loglikelihoods: tuple[tuple[float, ...], ...] = ()
     """[S] of each request, in nats; NaN where a text was to be written."""
+    likeliest: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """[S] the likeliest first tokens of the answer with their log-probabilities in nats; none where the task
+    does not ask for them."""
 
 
 def scored_shards(index: ResultsIndex, place: TaskMetrics, task: str) -> tuple[ScoredShard, ...]:
@@ -120,9 +123,14 @@ def _history(
         pick=np.full(value.shape, NO_PICK, dtype=np.int16),
         right=value >= HALF,
         margin=value,
-        scores=tuple(scored_shards(index, place, place.task) for place in kept),
+        scores=tuple(scored_shards(index, place, place.task) for place in kept if _has_texts(index, place)),
         text=headline._replace(files=tuple(files)),
     )
+
+
+def _has_texts(index: ResultsIndex, place: TaskMetrics) -> bool:
+    """Return whether a task's scores hold what the model wrote, and not token ids that its source reads."""
+    return index.plan(place.plan_id).described[place.task].get("stored_answers") != "tokens"
 
 
 def _are_shares(values: Any) -> bool:
@@ -147,11 +155,11 @@ def read_written_docs(
     assert history.text is not None
     rows = read_rows(results.docs_path(history.docs_id), "doc_id", docs, ["arguments", "target"])
     asked = {doc: json.loads(rows[doc]["arguments"]) for doc in docs}
-    answered: list[dict[int, str]] = []
+    answered: list[dict[int, _Answer]] = []
     written: list[dict[int, _Scored]] = []
     if answers:
         answered = [_answers(file, history.text.filter, docs) for file in history.text.files]
-        places = _places(results, history.docs_id, docs)
+        places = _places(results, history.docs_id, docs) if history.scores else {}
         written = [_scored(results, shards, places) for shards in history.scores]
     return {
         doc: WrittenDoc(
@@ -160,21 +168,35 @@ def read_written_docs(
                 for one in asked[doc]
             ),
             target=str(rows[doc]["target"]),
-            answers=tuple(of_checkpoint[doc] for of_checkpoint in answered),
+            answers=tuple(of_checkpoint[doc].text for of_checkpoint in answered),
             texts=tuple(of_checkpoint[doc].text for of_checkpoint in written),
             loglikelihoods=tuple(of_checkpoint[doc].loglikelihoods for of_checkpoint in written),
+            likeliest=tuple(of_checkpoint[doc].likeliest for of_checkpoint in answered),
         )
         for doc in docs
     }
 
 
-def _answers(file: Path, filter_name: str, docs: Sequence[int]) -> dict[int, str]:
-    """Return by doc what the task takes from a checkpoint's text: the first answer."""
-    table = read_table(file, ["doc_id", "filter", "filtered"])
+class _Answer(NamedTuple):
+    """A checkpoint's answer to one doc, as the task takes it."""
+
+    text: str
+    likeliest: tuple[tuple[str, float], ...]
+
+
+def _answers(file: Path, filter_name: str, docs: Sequence[int]) -> dict[int, _Answer]:
+    """Return a checkpoint's answers by doc; of several texts the first."""
+    table = read_table(file, ["doc_id", "filter", "filtered", "likeliest"])
+    likeliest = table["likeliest"] if "likeliest" in table.column_names else None
     wanted = set(docs)
     names = zip(table["doc_id"].to_pylist(), table["filter"].to_pylist(), strict=True)
     return {
-        doc: _first(json.loads(table["filtered"][row].as_py()))
+        doc: _Answer(
+            _first(json.loads(table["filtered"][row].as_py())),
+            ()
+            if likeliest is None
+            else tuple((text, nats) for text, nats in json.loads(likeliest[row].as_py())),
+        )
         for row, (doc, name) in enumerate(names)
         if name == filter_name and doc in wanted
     }

@@ -113,6 +113,9 @@ class DocMetrics:
     values: dict[str, list[float | None]]
     """For means over docs whose entries in `metrics` are not numbers: each doc's number, None for a doc that
     does not count."""
+    likeliest: list[str] | None = None
+    """JSON: the likeliest first tokens of the answer, as pairs of text and log-probability in nats;
+    None where they are not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class Description:
     """Hash of everything that result files and tables show of tasks and groups; names the plan."""
     tasks: dict[str, dict[str, Any]]
     """Facts about each task for readers that do not import its source. `n_docs_in_data`: the docs of a full
-    run, where a test asks fewer."""
+    run, where a test asks fewer; `stored_answers`: `tokens` where scores hold no text (`token_answers`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,6 @@ class PickHistory:
     """[S, D] log-likelihood of the best right choice minus the best wrong one, nats; of a text the value of
     its metric."""
     scores: tuple[tuple[ScoredShard, ...], ...] = ()
-    """[S] what has the log-likelihoods of all requests, in order."""
+    """[S] what has the log-likelihoods of all requests, in order; nothing where it holds token ids."""
     text: TextMetric | None = None
     """None where the task offers choices."""

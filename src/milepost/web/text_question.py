@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from milepost.language import Phrase, _
+from milepost.language import Phrase, _, joined
 from milepost.report.blocks import Block, Details, Facts, Question, Quote, strong
 from milepost.report.formatting import NOT_MEASURED, printable_lines, step_label
+from milepost.report.questions import likeliest_tokens
 from milepost.report.table import Cell, Column, Table
 from milepost.safe_text import printable
 from milepost.store import pick_history as store
@@ -52,6 +53,8 @@ def text_blocks(history: PickHistory, doc: store.Question, place: int, shares: S
         yield table
     if any(doc.written):
         yield Details(_("What each checkpoint wrote"), tuple(_written(history, doc)))
+    if any(doc.likeliest):
+        yield Details(_("How likely its first tokens were"), tuple(_likeliest(history, doc)))
     names = [str(number + 1) for number in range(len(doc.requests))]
     yield Details(_("Each request as the model saw it"), tuple(request_blocks(doc, names)))
 
@@ -66,3 +69,8 @@ def _written(history: PickHistory, doc: store.Question) -> Iterator[Block]:
     for step, checkpoint, text in zip(history.steps, history.checkpoints, doc.written, strict=True):
         yield strong(step_label(step, checkpoint))
         yield Quote(printable_lines(text) or _("(nothing)"))
+
+
+def _likeliest(history: PickHistory, doc: store.Question) -> Iterator[Block]:
+    for step, checkpoint, likeliest in zip(history.steps, history.checkpoints, doc.likeliest, strict=True):
+        yield joined(": ", (step_label(step, checkpoint), likeliest_tokens(likeliest)))

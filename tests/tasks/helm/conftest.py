@@ -40,6 +40,8 @@ FEW_ENTRIES = (
 )
 """What changes requests: contrast sets, a perturbation, trials, several answers that are drawn (so sharply
 that every draw is the likeliest token), a stop of several tokens."""
+PERTURBED_ENTRIES = ("narrative_qa:max_train_instances=1,data_augmentation=canonical",)
+"""Robustness and fairness as HELM's leaderboards have them, where each perturbation finds words to change."""
 SLOW_ENTRIES = (
     "wikitext_103",
     "msmarco:track=regular,valid_topk=11",
@@ -52,8 +54,14 @@ STEPS = ("step-400", "step-1600")
 N_INSTANCES = 40
 N_FEW = 8
 N_SLOW = 2
-PARTS = ((ENTRIES, N_INSTANCES), (FEW_ENTRIES, N_FEW), (SLOW_ENTRIES, N_SLOW))
-"""Entries, and the instances of each."""
+N_PERTURBED = 4
+PARTS = {
+    "most": (ENTRIES, N_INSTANCES),
+    "changed": (FEW_ENTRIES, N_FEW),
+    "perturbed": (PERTURBED_ENTRIES, N_PERTURBED),
+    "slow": (SLOW_ENTRIES, N_SLOW),
+}
+"""Entries that one run asks, and the instances of each."""
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +73,12 @@ def helm_data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     wikitext = next((shared / "hub" / "datasets" / "Salesforce" / "wikitext").rglob("test-*.parquet"))
     made_data.write_made_data(folder / "scenarios", wikitext)
     return folder
+
+
+@pytest.fixture(scope="session")
+def helm_data_hash(helm_data: Path) -> str:
+    """A hash of the data as they were made: what runs put beside them comes later."""
+    return _hash(*sorted(path for path in helm_data.rglob("*") if path.is_file()))
 
 
 @pytest.fixture(scope="session")
@@ -87,9 +101,17 @@ def helm_environment(shared: Path) -> dict[str, str]:
     return {**os.environ, "HF_HUB_OFFLINE": "1", "NLTK_DATA": nltk, "TQDM_DISABLE": "1"}
 
 
+@pytest.fixture(scope="session", params=PARTS)
+def part(request: pytest.FixtureRequest) -> str:
+    """One of `PARTS`."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
 def reference(
-    shared: Path,
+    part: str,
+    helm_data_hash: str,
     helm_data: Path,
     run_folder: Path,
     helm_environment: dict[str, str],
@@ -100,18 +122,14 @@ def reference(
     It takes minutes and is the same each time, so it is kept in the environment that `make test-helm` makes
     for these versions, under a hash of what it depends on.
     """
-    name = _hash(
-        Path(made_data.__file__),
-        shared / "helm" / "prepare.py",
-        *sorted(run_folder.rglob("*.*")),
-        asked=PARTS,
-    )
+    entries, n = PARTS[part]
+    name = _hash(*sorted(run_folder.rglob("*.*")), asked=(helm_data_hash, entries, n))
     kept = Path(sys.prefix) / "helm-reference" / name
     if not kept.is_dir():
-        out = tmp_path_factory.mktemp("helm-run")
-        shutil.copytree(helm_data / "scenarios", out / "scenarios")
-        for entries, n in PARTS:
-            _helm_run(out, entries, n, run_folder, helm_environment)
+        # Its usual name: HELM writes it into what it says of perturbations.
+        out = tmp_path_factory.mktemp("helm-run") / "benchmark_output"
+        shutil.copytree(helm_data, out)
+        _helm_run(out, entries, n, run_folder, helm_environment)
         kept.parent.mkdir(exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=kept.parent))
         shutil.copytree(out / "runs" / "s", unfinished / "runs")
@@ -120,7 +138,7 @@ def reference(
     return kept
 
 
-def _hash(*files: Path, asked: object) -> str:
+def _hash(*files: Path, asked: object = "") -> str:
     digest = hashlib.sha256(repr(asked).encode())
     for path in files:
         digest.update(path.read_bytes())
@@ -139,11 +157,11 @@ def _helm_run(
     lines = "".join(f'{{description: "{text}", priority: 1}}\n' for text in descriptions)
     conf.write_text(f"entries: [\n{lines}]\n")
     command = [
-        str(Path(sys.executable).with_name("helm-run")), "-o", str(out), "--conf-paths", str(conf),
+        str(Path(sys.executable).with_name("helm-run")), "-o", out.name, "--conf-paths", str(conf),
         "--enable-local-huggingface-models", *(str(run_folder / step) for step in STEPS),
         "--max-eval-instances", str(n), "--suite", "s", "-n", "1", "--local-path", str(out / "env"),
     ]  # fmt: skip
-    done = subprocess.run(command, env=environment, cwd=out, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, cwd=out.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -16,6 +16,13 @@ N_CANDIDATES = 20
 TRACKS = {"train": (1,), "regular": (1,), "trec": (3, 1, 2)}
 """Of each track of MS MARCO, how relevant the first passages of a query are."""
 
+STORY_NAMES = (
+    *("ada", "bela", "cyril", "dora", "edda", "fenn", "greta", "hugo"),
+    *("ines", "jori", "kalle", "lina", "milo", "nele", "otto", "pia"),
+)
+"""Those of the made stories in the shared folder."""
+OTHER_NAMES = ("aisha", "darnell", "ebony", "jamal", "keisha", "leroy")
+
 
 def write_made_data(scenarios: Path, wikitext: Path) -> None:
     """Write all of them.
@@ -32,6 +39,7 @@ def write_made_data(scenarios: Path, wikitext: Path) -> None:
     _write_tweets(scenarios / "twitter_aae", long_lines)
     _write_passages(scenarios / "msmarco" / "data", long_lines)
     _write_databases(scenarios / "spider" / "data" / "spider_data")
+    _write_perturbations(scenarios.parent / "perturbations")
 
 
 def _write_tweets(folder: Path, lines: Iterable[str]) -> None:
@@ -75,6 +83,26 @@ def _write_databases(folder: Path) -> None:
     }
     rows = [{"db_id": "concerts", "question": question, "query": sql} for question, sql in asked.items()]
     (folder / "test.json").write_text(json.dumps(rows))
+
+
+def _write_perturbations(folder: Path) -> None:
+    """Write what HELM's fairness perturbations put in place of words and names."""
+    dialect = folder / "dialect" / "SAE_to_AAVE_mapping.json"
+    names = folder / "person_name" / "data" / "person_names.txt"
+    for path in (dialect, names):
+        path.parent.mkdir(parents=True)
+    words = {"the": ["da"], "with": ["wit", "wid"], "is": ["be"], "what": ["whut"], "keeps": ["be keepin"]}
+    dialect.write_text(json.dumps(words))
+    races = {"white_american": STORY_NAMES, "black_american": OTHER_NAMES}
+    _write_table(
+        names,
+        ",",
+        (
+            (name, "first_name", "race", race, "gender", ("female", "male")[place % 2])
+            for race, of_race in races.items()
+            for place, name in enumerate(of_race)
+        ),
+    )
 
 
 def _write_table(path: Path, delimiter: str, rows: Iterable[Iterable[object]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import types
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,6 +17,10 @@ pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm`
 import milepost
 from milepost.errors import MilepostError, TokenizerError
 from milepost.tasks.helm import installation
+
+
+def no_network(*_: object) -> None:
+    raise urllib.error.URLError("Name or service not known")
 
 
 def refused(source: Path, data: Path, out: Path, *helm: str) -> str:
@@ -34,7 +40,11 @@ def refused(source: Path, data: Path, out: Path, *helm: str) -> str:
             "leave out model=openai/gpt2: the checkpoints are the models",
         ),
         ("mmlu:subjekt=anatomy", "HELM refuses the entry 'mmlu:subjekt=anatomy'"),
-        ("mmlu:subject=anatomy,data_augmentation=nonsense", "Unknown data_augmentation: nonsense"),
+        (
+            "mmlu:subject=anatomy,data_augmentation=canonicl",
+            "HELM knows no data_augmentation 'canonicl' (nearest: canonical",
+        ),
+        ("mmlu:subject=anatomi", "check the entry's arguments: HELM finds nothing for them in"),
         ("wildbench:subset=v2", "cannot be run here"),
         ("omni_math", "lets another model judge"),
     ],
@@ -87,13 +97,48 @@ def test_data_that_cannot_be_downloaded_are_named_with_their_address_and_place(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_network(*_: object) -> None:
-        raise urllib.error.URLError("Name or service not known")
-
     monkeypatch.setattr(urllib.request, "urlretrieve", no_network)
     said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", entry)
     assert said.startswith(f"{entry}: its data cannot be had from {url}")
     assert f"put it at {tmp_path}/nothing/{file}" in said
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "url", "file"),
+    [
+        (
+            "canonical",
+            "dialect_perturbation/SAE_to_AAVE_mapping.json",
+            "perturbations/dialect/SAE_to_AAVE_mapping.json",
+        ),
+        (
+            "person_name_first_deterministic",
+            "person_name_perturbation/person_names.txt",
+            "perturbations/person_name/data/person_names.txt",
+        ),
+    ],
+)
+def test_what_a_perturbation_reads_is_named_with_its_address_and_place(
+    augmentation: str,
+    url: str,
+    file: str,
+    run_folder: Path,
+    helm_data: Path,
+    helm_environment: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(urllib.request, "urlretrieve", no_network)
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    (data / "scenarios").mkdir(parents=True)
+    (data / "scenarios" / "mmlu").symlink_to(helm_data / "scenarios" / "mmlu")
+    entry = f"mmlu:subject=anatomy,data_augmentation={augmentation}"
+    said = refused(run_folder, data, tmp_path / "out", entry)
+    address = f"https://storage.googleapis.com/crfm-helm-public/source_datasets/augmentations/{url}"
+    assert said.startswith(f"{entry}: its data cannot be had from {address}")
+    assert f"put it at {data}/{file}" in said
+    assert not (tmp_path / "benchmark_output").exists()
 
 
 def test_a_package_of_helms_that_is_not_installed_is_named(
@@ -149,3 +194,28 @@ def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
     for entry in read_entries(entries):
         (run,) = make_runs(entry, stand_in.name, overrides, helm_data).values()
         assert run.run_spec.adapter_spec.max_eval_instances == 10
+
+
+def test_data_that_another_program_fails_to_download_are_named_too(
+    run_folder: Path, helm_environment: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gdown", types.ModuleType("gdown"))
+    (tmp_path / "bin").mkdir()
+    failing = tmp_path / "bin" / "gdown"
+    failing.write_text("#!/bin/sh\nexit 3\n")
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{failing.parent}:{os.environ['PATH']}")
+    said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", "med_qa")
+    assert said.startswith("med_qa: its data cannot be had from https://drive.google.com/")
+    assert f"put it at {tmp_path}/nothing/scenarios/med_qa/" in said
+    assert "--skip-missing-data leaves the entry out" in said
+
+
+def test_a_file_is_no_folder_for_helms_data(
+    run_folder: Path, helm_environment: object, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.conf"
+    data.write_text("")
+    assert refused(run_folder, data, tmp_path / "out", "boolq").startswith(
+        f"--helm-data {data} is not a folder"
+    )

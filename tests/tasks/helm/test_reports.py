@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,81 @@ def mixed(
     return out
 
 
+@pytest.fixture(scope="module")
+def summarized(mixed: Path, helm_environment: dict[str, str], tmp_path_factory: Any) -> Path:
+    """HELM's files of the results, with those that `helm-summarize` adds."""
+    out: Path = tmp_path_factory.mktemp("summarized")
+    export_helm(ResultsIndex.open(mixed), out)
+    # Several threads parse templates at once, which CPython 3.11 sometimes fails at (gh-106905).
+    command = [str(Path(sys.executable).with_name("helm-summarize")), "-o", str(out), "--suite", "milepost"]
+    command += ["--num-threads", "1"]
+    done = subprocess.run(command, env=helm_environment, cwd=out, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+SERVER = """
+import sys, bottle
+from helm.benchmark.server import main
+run = bottle.Bottle.run
+bottle.Bottle.run = lambda self, **options: run(self, **{**options, "host": "127.0.0.1"})
+sys.argv[0] = "helm-server"
+main()
+"""
+"""`helm-server`, which has no option for the address that it listens at."""
+
+
+@pytest.fixture(scope="module")
+def server(summarized: Path, helm_environment: dict[str, str]) -> Iterator[str]:
+    """Address of a `helm-server` over the files."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVER, "-p", str(port), "-o", str(summarized), "--suite", "milepost"]
+    nowhere = subprocess.DEVNULL
+    running = subprocess.Popen(command, env=helm_environment, stdout=nowhere, stderr=nowhere)
+    try:
+        while True:
+            assert running.poll() is None, "helm-server ended"
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_helm_summarizes_every_run(mixed: Path, summarized: Path) -> None:
+    suite = summarized / "runs" / "milepost"
+    made = {folder.name for folder in suite.iterdir() if (folder / "scenario_state.json").is_file()}
+    assert len(made) == 3 * len(STEPS)
+    assert {of["run_spec"]["name"] for of in read(suite, "runs")} == made
+    (table, *_) = read(suite / "groups", "mmlu")
+    assert {row[0]["value"].rpartition("/")[2] for row in table["rows"]} == set(STEPS)
+
+
+def test_the_pages_of_helms_server_find_every_run(summarized: Path, server: str) -> None:
+    def answer(path: str) -> bytes:
+        with urllib.request.urlopen(f"{server}/{path}", timeout=60) as reply:
+            found: bytes = reply.read()
+            return found
+
+    assert b"<html" in answer("")
+    assert b'window.SUITE = "milepost"' in answer("config.js")
+    suite = "benchmark_output/runs/milepost"
+    for name in ("summary", "schema", "groups", "groups_metadata", "groups/mmlu"):
+        assert json.loads(answer(f"{suite}/{name}.json"))
+    runs = json.loads(answer(f"{suite}/runs.json"))
+    for name in (urllib.request.quote(of["run_spec"]["name"]) for of in runs):
+        instances = json.loads(answer(f"{suite}/{name}/instances.json"))
+        for of_instances in ("display_requests", "display_predictions"):
+            shown = json.loads(answer(f"{suite}/{name}/{of_instances}.json"))
+            assert {of["instance_id"] for of in shown} == {of["id"] for of in instances}
+        assert json.loads(answer(f"{suite}/{name}/stats.json"))
+
+
 def test_compare_pairs_the_docs_of_both_sources(mixed: Path, tmp_path: Path) -> None:
     names = [f"{mixed}@{step}" for step in STEPS]
     done = call("compare", *names, "--no-perplexity", "-o", tmp_path / "compared")
@@ -52,12 +130,26 @@ def test_compare_asks_both_models_helms_entries(run_folder: Path, helm_data: Pat
     assert "f1_score" in json.dumps(read(tmp_path / "compared", "comparison_results"))
 
 
+def test_a_joint_choice_is_shown_with_the_likeliest_letters_of_each_checkpoint(mixed: Path) -> None:
+    (one, *_) = json.loads(call("questions", mixed, "-t", MMLU, "--json").out)
+    assert one["target"][:3] in ("A. ", "B. ", "C. ", "D. ")
+    for checkpoint in one["checkpoints"]:
+        (text, most), *others = checkpoint["likeliest_first_tokens"]
+        assert text.strip() == checkpoint["text"].strip()
+        assert len(others) == 4
+        assert all(nats <= most < 0 for _, nats in others)
+    shown = call("questions", mixed, "-t", MMLU, "-n", "1").out
+    assert shown.count("likeliest first tokens: '") == len(STEPS)
+    assert "likeliest" not in call("questions", mixed, "-t", "helm:boolq", "-n", "1").out
+
+
 def test_single_questions_of_helm_are_shown_with_each_checkpoints_answer(mixed: Path) -> None:
     found = json.loads(call("questions", mixed, "-t", SEPARATE, "-n", "99", "--json").out)
     assert len(found) == 6
     for one in found:
         for checkpoint in one["checkpoints"]:
-            assert checkpoint["is_right"] == (checkpoint["text"] in json.loads(one["target"]))
+            assert checkpoint["is_right"] == (checkpoint["text"] == one["target"])
+            assert checkpoint["written"] == ""
     stats = json.loads(call("questions", mixed, "--stats", "--json").out)
     assert {of["task"] for of in stats} == {"arc_easy", "helm:boolq", MMLU, SEPARATE}
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from milepost.errors import TaskError
+from milepost.errors import MissingDataError, TaskError
+from milepost.tasks.lm_eval.faults import blaming_the_task
 from milepost.tasks.names import check_distinct, check_name
 from tests.tasks.lm_eval.test_trust import build, config, refused, write
 
@@ -221,3 +222,13 @@ def test_a_loading_script_is_refused_and_does_not_run(folder: Path) -> None:
     error = refused(folder)
     assert "holds a script" in error.message
     assert not (folder / "RAN").exists()
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_package_that_is_missing_is_named_and_the_task_can_be_left_out(is_own: bool) -> None:
+    reason = "`sympy` is required. Please install it via pip install lm-eval[math]"
+    with pytest.raises(MissingDataError) as failure, blaming_the_task("minerva_math", is_own=is_own):
+        raise ModuleNotFoundError(reason)
+    assert failure.value.task == "minerva_math"
+    assert failure.value.message == f"task minerva_math: a package is not installed: {reason}"
+    assert "--skip-missing-data leaves the task out" in failure.value.one_line

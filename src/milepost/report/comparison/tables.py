@@ -17,7 +17,7 @@ from milepost.types.sparsity import Sparsity
 
 COLUMNS = columns(
     "task", "verdict", "metric", "original", "other", "difference [95 %]", "docs", "lost / gained",
-    "could show", "relative", "p", "p Holm", left=("task", "verdict"), wraps=("verdict",),
+    "could show", "relative", "p", "p Holm", wraps=("task", "verdict", "metric"),
 )  # fmt: skip
 
 HOW_TO_READ = Phrase(
@@ -152,7 +152,7 @@ def overview_table(study: Study) -> Table | None:
         )
     models = (Column(study.label(model)) for model in study.models)
     return Table(
-        (*columns("task", "metric", left=("task",)), *models),
+        (*columns("task", "metric", wraps=("task", "metric")), *models),
         tuple(map(cells, rows)),
         title=Phrase("All variants"),
     )

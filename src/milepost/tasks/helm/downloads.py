@@ -1,7 +1,7 @@
 """Errors of HELM's code that reads or downloads a scenario's data, in one line with address and file.
 
-HELM downloads with urllib (helm/common/general.py `ensure_file_downloaded`, 0.5.16), and its errors name
-neither the address nor the file.
+HELM downloads with urllib, wget or gdown (helm/common/general.py `ensure_file_downloaded`, 0.5.16), and its
+errors name neither the address nor the file.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import helm.common.general
 from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 
-from milepost.errors import MissingDataError, TaskError
+from milepost.environment_urls import hub_transport_error
+from milepost.errors import MissingDataError
 
 UNFINISHED = ".tmp"
 """What HELM adds to the name of a file while it downloads it."""
+LEAVES_OUT = "--skip-missing-data leaves the entry out"
 
 
 class _Download(NamedTuple):
@@ -35,38 +38,49 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
         folder: where HELM looks for them.
 
     Raises:
-        MissingDataError: data cannot be read or downloaded.
-        TaskError: a package of HELM's is not installed.
+        MissingDataError: data cannot be read or downloaded, or not without a package that is not installed.
     """
     begun: list[_Download] = []
     try:
         with _noted(begun):
             yield
     except OptionalDependencyNotInstalled as error:
-        raise TaskError(f"{entry}: {_one_line(error)}", "install it beside Milepost") from error
-    except OSError as error:
+        raise MissingDataError(
+            entry, f"{entry}: {_one_line(error)}", f"install it beside Milepost; {LEAVES_OUT}"
+        ) from error
+    except (OSError, hub_transport_error()) as error:
         url = f" from {begun[-1].url}" if begun else ""
         place = f"put it at {begun[-1].file}" if begun else f"put the files into {folder}"
         raise MissingDataError(
             entry,
             f"{entry}: its data cannot be had{url}: {_one_line(error)}",
-            f"{place}, where HELM looks first, or pass --helm-data DIR",
+            f"{place}, where HELM looks first, or pass --helm-data DIR; {LEAVES_OUT}",
         ) from error
 
 
 @contextlib.contextmanager
 def _noted(begun: list[_Download]) -> Iterator[None]:
-    original = urllib.request.urlretrieve
+    retrieve, shell = urllib.request.urlretrieve, helm.common.general.shell
 
     def noted(url: str, filename: Any = None, *args: Any, **kwargs: Any) -> Any:
         begun.append(_Download(url, str(filename).removesuffix(UNFINISHED)))
-        return original(url, filename, *args, **kwargs)
+        return retrieve(url, filename, *args, **kwargs)
+
+    def noted_command(command: list[str]) -> None:
+        if len(command) == 4 and command[2] == "-O":  # wget and gdown
+            begun.append(_Download(command[1], command[3].removesuffix(UNFINISHED)))
+        try:
+            shell(command)
+        except Exception as error:  # HELM raises it bare where a command fails
+            raise OSError(str(error)) from error
 
     urllib.request.urlretrieve = noted
+    helm.common.general.shell = noted_command
     try:
         yield
     finally:
-        urllib.request.urlretrieve = original
+        urllib.request.urlretrieve = retrieve
+        helm.common.general.shell = shell
 
 
 def _one_line(error: Exception) -> str:

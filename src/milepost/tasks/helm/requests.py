@@ -68,8 +68,7 @@ def requests_of(
 def _doc(doc_id: int, states: list[RequestState], places: list[int]) -> DocRecord:
     instance = states[0].instance
     doc = dump_instance(instance)
-    right = [reference.output.text for reference in instance.all_correct_references]
-    target = json.dumps(right, ensure_ascii=False)
+    target = _target(states[0])
     return DocRecord(
         doc_id=doc_id,
         doc=doc,
@@ -79,6 +78,15 @@ def _doc(doc_id: int, states: list[RequestState], places: list[int]) -> DocRecor
         prompt_hash=_hash(states[0].request.prompt),
         target_hash=_hash(target),
     )
+
+
+def _target(state: RequestState) -> str:
+    """Return the right answer, after its letter where letters are offered; several as JSON."""
+    right = [reference.output.text for reference in state.instance.all_correct_references]
+    if state.reference_index is None:
+        letters = {text: letter for letter, text in (state.output_mapping or {}).items()}
+        right = [f"{letters[text]}. {text}" if text in letters else text for text in right]
+    return right[0] if len(right) == 1 else json.dumps(right, ensure_ascii=False)
 
 
 def _hash(text: str) -> str:

@@ -16,7 +16,9 @@ from helm.benchmark.augmentations.perturbation_description import PerturbationDe
 from helm.benchmark.metrics.metric_name import MetricName
 from helm.benchmark.metrics.statistic import Stat
 from helm.benchmark.run_spec import RunSpec
+from helm.common.request import RequestResult
 
+from milepost.tasks.helm.answers import TokenAmongOthers
 from milepost.tasks.helm.stats import RunStats
 from milepost.tasks.question_source import DocMetrics
 
@@ -52,7 +54,7 @@ def _perturbation(perturbation: PerturbationDescription) -> list[str]:
     own = [
         f"{key}={value}"
         for key, value in asdict(perturbation).items()
-        if key not in known and value is not None
+        if key not in known and value is not None and not key.endswith("_path")
     ]
     return [" ".join([perturbation.name, *own]), perturbation.computed_on]
 
@@ -147,9 +149,12 @@ def docs_of(found: RunStats) -> DocMetrics:
         (instance.id, instance.perturbation): number for number, instance in enumerate(found.state.instances)
     }
     texts: dict[int, list[str]] = {}
+    likeliest: dict[int, list[tuple[str, float]]] = {}
     for state in found.state.request_states:
         if state.result is not None:
-            own = texts.setdefault(place[state.instance.id, state.instance.perturbation], [])
+            doc = place[state.instance.id, state.instance.perturbation]
+            likeliest.setdefault(doc, _likeliest(state.result))
+            own = texts.setdefault(doc, [])
             own += [
                 completion.text for completion in state.result.completions if not state.request.echo_prompt
             ]
@@ -172,7 +177,16 @@ def docs_of(found: RunStats) -> DocMetrics:
         },
         filtered=[json.dumps(texts.get(doc, []), ensure_ascii=False) for doc in range(len(instances))],
         values={},
+        likeliest=[json.dumps(likeliest.get(doc, []), ensure_ascii=False) for doc in range(len(instances))]
+        if any(likeliest.values())
+        else None,
     )
+
+
+def _likeliest(result: RequestResult) -> list[tuple[str, float]]:
+    """Return the first token of an answer and its alternatives; nothing where none were asked for."""
+    first = next((token for completion in result.completions for token in completion.tokens[:1]), None)
+    return list(first.top_logprobs.items()) if isinstance(first, TokenAmongOthers) else []
 
 
 def _mean(values: list[float] | None) -> float | None:

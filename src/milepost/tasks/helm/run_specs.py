@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from helm.benchmark.adaptation import adapter_spec as adapters
 from helm.benchmark.metrics.metric import create_metric
 from helm.benchmark.presentation.run_entry import RunEntry
 from helm.benchmark.run import run_entries_to_run_specs
+from helm.benchmark.run_expander import PERTURBATION_SPECS_DICT
 from helm.benchmark.run_spec import RunSpec, discover_run_spec_functions, get_run_spec_function
 from helm.common.object_spec import get_class_by_name
 from helm.common.optional_dependencies import OptionalDependencyNotInstalled
@@ -95,9 +97,25 @@ def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> lis
     except TaskError:
         raise
     except Exception as error:  # run spec functions raise whatever their code meets
+        _check_augmentation(entry)
         raise TaskError(
             f"HELM refuses the entry {entry.description!r}: {_one_line(error)}", _usage(name)
         ) from error
+
+
+def _check_augmentation(entry: Entry) -> None:
+    """Refuse perturbations that HELM does not have: its own message lists all that there are.
+
+    Raises:
+        TaskError: naming the nearest.
+    """
+    given = re.search(r"\bdata_augmentation=([^,]*)", entry.description)
+    if given and given[1] not in PERTURBATION_SPECS_DICT:
+        close = difflib.get_close_matches(given[1], PERTURBATION_SPECS_DICT, n=5, cutoff=0.5)
+        raise TaskError(
+            f"{entry.description}: HELM knows no data_augmentation {given[1]!r}",
+            f"nearest: {', '.join(close)}" if close else "HELM has canonical, robustness_all, lower, ...",
+        )
 
 
 def _nearest(name: str) -> str:

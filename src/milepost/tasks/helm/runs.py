@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from helm.benchmark.runner import set_benchmark_output_path
-from helm.benchmark.scenarios.scenario import get_scenario_cache_path
 from helm.common.codec import to_json_single_line
 
 from milepost.errors import MissingDataError
@@ -40,8 +39,8 @@ class PlannedRun:
     description: dict[str, Any]
     """See `question_source.Description.tasks`; `helm` holds run spec and scenario as HELM writes them."""
     counting: dict[str, Any]
-    data: str
-    """The folder with the scenario's data."""
+    folders: list[str]
+    """Those that its data lie in."""
 
 
 def plan_runs(
@@ -51,7 +50,7 @@ def plan_runs(
 
     Raises:
         MissingDataError: the data of an entry is missing, and `settings` do not say to leave such entries
-            out, or there is no other.
+            out, or no other entry or task is asked.
         TaskError: HELM does not know an entry, or it needs what Milepost does not do.
         TokenizerError: HELM cannot use the tokenizer.
     """
@@ -76,9 +75,9 @@ def plan_runs(
                 requests,
                 _description(run, adapted, settings),
                 _counting(run),
-                os_path(get_scenario_cache_path(str(data), adapted.scenario.name)),
+                [str(Path(folder).resolve()) for folder in adapted.folders],
             )
-    if not n_made:
+    if not n_made and not settings.names:
         raise left_out[-1]
 
 
@@ -94,11 +93,6 @@ def _leaving_out(settings: TaskSettings, left_out: list[MissingDataError]) -> It
         left_out.append(error)
 
 
-def os_path(folder: str) -> str:
-    """Return an absolute path."""
-    return str(Path(folder).resolve())
-
-
 def _description(run: NamedRun, adapted: Adapted, settings: TaskSettings) -> dict[str, Any]:
     chosen = settings.max_eval_instances is not None
     return {
@@ -109,6 +103,7 @@ def _description(run: NamedRun, adapted: Adapted, settings: TaskSettings) -> dic
         "dataset": [adapted.scenario.name, None],
         "parents": [],
         "source": "helm",
+        "stored_answers": "tokens",
         "n_docs_in_data": len(adapted.instances) if chosen else adapted.n_in_data,
         "helm": {
             "entry": run.entry.description,

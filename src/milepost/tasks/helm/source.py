@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milepost.errors import TaskError
 from milepost.tasks.helm.entries import read_entries
 from milepost.tasks.helm.installation import helm_version
 from milepost.tasks.question_source import (
@@ -64,8 +65,8 @@ class HelmTasks:
         return digest_of(self._entries)
 
     def data_used(self) -> list[dict[str, Any]] | None:
-        """Return the folders that the scenarios' data lie in."""
-        folders = dict.fromkeys(run.data for run in self._made.values())
+        """Return the folders that the data of scenarios and perturbations lie in."""
+        folders = dict.fromkeys(folder for run in self._made.values() for folder in run.folders)
         return [{"folder": folder, "state": state_of_folder(folder)} for folder in folders]
 
     def compute_metrics(
@@ -111,9 +112,12 @@ class Helm:
         """Read the entries; whether HELM knows them shows when their runs are made.
 
         Raises:
-            TaskError: an entry or a file of entries is malformed.
+            TaskError: an entry or a file of entries is malformed, or there can be no data.
             MilepostError: HELM is not installed.
         """
+        data = data_folder(settings)
+        if data.exists() and not data.is_dir():
+            raise TaskError(f"--helm-data {data} is not a folder", "pass HELM's output folder")
         return digest_of(read_entries(settings.helm))
 
     def load(self, settings: TaskSettings, models: ModelTraits) -> HelmTasks:

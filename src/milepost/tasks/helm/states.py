@@ -33,6 +33,7 @@ from helm.common.general import asdict_without_nones
 
 from milepost.errors import TaskError
 from milepost.tasks.helm.downloads import naming_downloads
+from milepost.tasks.helm.perturbations import folders_of, named_alike
 from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.stand_in import StandIn
 
@@ -53,6 +54,8 @@ class Adapted:
     """Instances that would be asked without a limit, perturbed ones too."""
     states: list[RequestState]
     """Without results, ordered by instance."""
+    folders: list[str]
+    """Those that the data lie in: the scenario's, then those of its perturbations."""
 
 
 def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapted:
@@ -67,8 +70,9 @@ def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapt
     """
     set_benchmark_output_path(str(data))
     scenario: Scenario = create_scenario(run_spec.scenario_spec)
-    folder = get_scenario_cache_path(str(data), scenario.name)
-    with _blaming(entry, Path(folder)), quiet():
+    place = data / "scenarios" / scenario.name
+    with _blaming(entry, place), quiet():
+        folder = get_scenario_cache_path(str(data), scenario.name)
         instances = scenario.get_instances(folder)
         if any(instance.id is None for instance in instances):
             instances = with_instance_ids(instances)
@@ -78,15 +82,21 @@ def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapt
         if most is not None:
             instances = downsample_eval_instances(instances, most, splits)
         n_chosen = sum(instance.split in splits for instance in instances)
+        of_perturbations = folders_of(run_spec.data_augmenter_spec, data)
         instances = DataPreprocessor(run_spec.data_augmenter_spec).preprocess(instances, parallelism=1)
+        instances = named_alike(instances, of_perturbations)
         adapter = AdapterFactory.get_adapter(run_spec.adapter_spec, stand_in.service)
         states = adapter.adapt(instances, parallelism=1)
     asked = list(dict.fromkeys(state.instance for state in states))
     if not asked:
-        raise TaskError(f"{entry}: the scenario has no instance to evaluate", "pass a larger number")
-    place = {instance: number for number, instance in enumerate(asked)}
-    ordered = sorted(states, key=lambda state: place[state.instance])
-    return Adapted(scenario, asked, len(asked) * n_all // max(1, n_chosen), ordered)
+        raise TaskError(
+            f"{entry}: the scenario has no instance to evaluate",
+            f"check the entry's arguments: HELM finds nothing for them in {place}",
+        )
+    order = {instance: number for number, instance in enumerate(asked)}
+    ordered = sorted(states, key=lambda state: order[state.instance])
+    n_in_data = len(asked) * n_all // max(1, n_chosen)
+    return Adapted(scenario, asked, n_in_data, ordered, [folder, *of_perturbations])
 
 
 def dump_instance(instance: Instance) -> str:

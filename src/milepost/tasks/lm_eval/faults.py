@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import jinja2
 
-from milepost.errors import TaskError
+from milepost.errors import MissingDataError, TaskError
 from milepost.language import Phrase
 from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch
@@ -30,7 +30,8 @@ def blaming_the_task(name: str, task: object = None, *, is_own: bool) -> Iterato
             and pass unchanged.
 
     Raises:
-        TaskError: in place of the exception.
+        MissingDataError: a package is missing.
+        TaskError: in place of another exception.
     """
     try:
         yield
@@ -43,6 +44,16 @@ def blaming_the_task(name: str, task: object = None, *, is_own: bool) -> Iterato
         raise TaskError(
             Phrase("task {name}: a template reaches for Python itself: {error}", name=name, error=str(error)),
             "read that template, then pass --allow-task-code if you trust it",
+        ) from error
+    except ModuleNotFoundError as error:
+        raise MissingDataError(
+            name,
+            Phrase(
+                "task {name}: a package is not installed: {reason}",
+                name=name,
+                reason=" ".join(str(error).split())[:300],
+            ),
+            Phrase("install it; --skip-missing-data leaves the task out"),
         ) from error
     except _FAULTS as error:
         if not is_own:
