@@ -19,6 +19,9 @@ from milepost.run.records import note_failure
 from milepost.store.leases import Leases
 from milepost.types.checkpoints import Checkpoint
 
+WORTH_S = 30.0
+"""Seconds of metrics that wait before another process helps: it has to load tasks and data, up to 20 s."""
+
 logger = logging.getLogger("milepost.run")
 
 
@@ -29,8 +32,9 @@ class _Scored:
     checkpoint: Checkpoint
     finish: Callable[[], str]
     """Count it in the outcome, call the callback, and return the result in a few words."""
-    is_ready: Callable[[], bool] = lambda: True
-    """True if `finish` need not wait for the metrics."""
+    job: CheckpointJob | None = None
+    pending: PendingMetrics | None = None
+    """Its metrics, where this run computes them."""
     add_again: Callable[[], None] | None = None
     """Compute its metrics once more, after they could not be stored."""
 
@@ -39,7 +43,7 @@ class Finisher:
     """Finishes with checkpoints in the order in which they were added; use as a context manager.
 
     Metrics of one checkpoint are computed in a thread while the next is scored; results are shown in order,
-    from the thread that calls.
+    from the thread that calls. Where that thread falls behind, others may `borrow`.
     """
 
     def __init__(self, context: RunContext, leases: Leases, progress: Progress) -> None:
@@ -48,6 +52,8 @@ class Finisher:
         self._outcome = context.outcome
         self._metrics = MetricsWorker(context.journal, leases)
         self._unfinished: deque[_Scored] = deque()
+        self._least_s = 0.0
+        """The shortest time that the metrics of a checkpoint took; the first time includes loading tasks."""
 
     def __enter__(self) -> Finisher:
         self._metrics.__enter__()
@@ -86,8 +92,12 @@ class Finisher:
         Raises:
             StorageError: the results folder cannot be written; a later call tries again.
         """
-        while self._unfinished and (wait or self._unfinished[0].is_ready()):
+        while self._unfinished:
             scored = self._unfinished[0]
+            is_ready = scored.pending is None or scored.pending.is_ready
+            if not is_ready and not wait:
+                return
+            is_slow = scored.pending is not None and scored.pending.needs_main_thread
             try:
                 result = scored.finish()
             except StorageError:
@@ -97,6 +107,25 @@ class Finisher:
                 raise
             self._unfinished.popleft()
             self._progress.finish(scored.checkpoint, result)
+            if is_slow and not wait:
+                return  # the caller has other things to do as well, such as to lead workers
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether the metrics that nobody has begun with take so long that help pays."""
+        waiting = sum(one.pending is not None and one.pending.may_be_lent for one in self._unfinished)
+        return waiting > 0 and waiting * self._least_s > WORTH_S
+
+    def borrow(self) -> tuple[CheckpointJob, PendingMetrics] | None:
+        """Return the last metrics that nobody has begun with, for another process; None if not `is_behind`.
+
+        The caller gives them back (`PendingMetrics.give_back`) before `finish_ready` waits for all.
+        """
+        if self.is_behind:
+            for one in reversed(self._unfinished):
+                if one.job is not None and one.pending is not None and one.pending.lend():
+                    return one.job, one.pending
+        return None
 
     def _add(self, checkpoint: Checkpoint, finish: Callable[[], str]) -> None:
         self._progress.leave(checkpoint)
@@ -110,7 +139,8 @@ class Finisher:
         scored = _Scored(
             job.checkpoint,
             lambda: self._finish_computed(job, pending, n_shards),
-            pending.is_ready,
+            job,
+            pending,
             lambda: self._compute(job, n_shards, log_path),
         )
         self._unfinished.append(scored)
@@ -127,6 +157,7 @@ class Finisher:
             logger.error("metrics of %s %s:", job.checkpoint.series, job.checkpoint.name)
             raise
         self._context.clock.lap(job.checkpoint).metrics_s = computed.seconds
+        self._least_s = min(self._least_s or computed.seconds, computed.seconds)
         return self._finish(job, computed.problem, n_shards)
 
     def _finish(self, job: CheckpointJob, problem: str | None, n_shards: int) -> str:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.errors import MilepostError, TaskError
+from milepost.errors import MilepostError
 from milepost.language import Phrase, for_reader
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
 from milepost.run.checkpoint_metrics import ensure_metrics, metrics_unit
 from milepost.run.plan_from_records import read_stored_plan
 from milepost.run.planning import PlannedTasks
-from milepost.run.prompt_tokens import run_tokenizer
 from milepost.run.software_versions import can_compute_metrics
+from milepost.run.stored_tasks import load_stored_tasks
 from milepost.run.target import SCORING_VERSION, Target
 from milepost.store import ResultsFolder, ResultsIndex, open_folder
 from milepost.store.leases import Leases
 from milepost.store.records import CheckpointRecord
-from milepost.store.tables import looks_whole, read_table
+from milepost.store.tables import looks_whole
 from milepost.store.workers import Worker
-from milepost.tasks.question_source import ModelTraits
-from milepost.tasks.registry import load_sources, source_of
-from milepost.tasks.settings import TaskSettings
 
 if TYPE_CHECKING:
     from milepost.run.journal import Journal
@@ -76,7 +72,7 @@ def compute_later(
         try:
             for plan, waiting in _waiting(results, report):
                 series = next(iter(waiting.values())).series
-                tasks = _load_tasks(results, plan, series, include_path, allow_task_code)
+                tasks = load_stored_tasks(results, plan, series, include_path, allow_task_code)
                 journal.say_collected()
                 for target, checkpoint in _free_first(results, plan, waiting.values(), leases):
                     _compute(target, checkpoint, tasks, leases, journal, report)
@@ -144,53 +140,6 @@ def stored_target(results: ResultsFolder, plan: Plan, checkpoint: CheckpointReco
     """Return where the scores of a checkpoint under a plan are."""
     model_id, numerics = checkpoint.model
     return Target(results, plan, model_id, numerics.rpartition("-v")[0])
-
-
-def _load_tasks(
-    results: ResultsFolder, plan: Plan, series: str, include_path: Path | None, allow_task_code: bool
-) -> PlannedTasks:
-    """Load the tasks of a plan.
-
-    Raises:
-        TaskError: tasks, data or the source's version differ from those of the plan.
-    """
-    stored = TaskSettings.from_json(plan.settings["asked"])
-    settings = replace(
-        stored, include_path=include_path or stored.include_path, allow_task_code=allow_task_code
-    )
-    models = ModelTraits(
-        load_tokenizer=lambda: run_tokenizer(results.path, series)[0],
-        tokenizer_id=plan.tokenizer_id,
-        max_length=plan.max_length,
-    )
-    loaded = load_sources(settings, models)
-    hashes = {
-        task.name: functools.partial(_doc_hashes, results, task.docs_id)
-        for task in plan.tasks
-        if not _is_cut(plan, task.name)
-    }
-    counting = plan.settings["counting"]
-    for name, tasks in loaded.items():
-        own = {task: how for task, how in counting["tasks"].items() if source_of(how) == name}
-        if (what := tasks.find_difference({**counting, "tasks": own}, hashes)) is not None:
-            raise TaskError(
-                Phrase("{name} has other {what} here than when the scores were made", name=name, what=what),
-                Phrase(
-                    "compute the metrics with the {name}, data and task files that the plan was made with",
-                    name=name,
-                ),
-            )
-    return PlannedTasks(plan, settings, models, loaded)
-
-
-def _doc_hashes(results: ResultsFolder, docs_id: str) -> list[str]:
-    hashes: list[str] = read_table(results.docs_path(docs_id), ["doc_hash"])["doc_hash"].to_pylist()
-    return hashes
-
-
-def _is_cut(plan: Plan, task: str) -> bool:
-    """Return whether a task's docs are windows of a text, which only a tokenizer can cut."""
-    return bool(plan.settings["tasks"].get(task, {}).get("output_type") == "loglikelihood_rolling")
 
 
 def _compute(

@@ -57,8 +57,10 @@ class MetricsWorker:
         Args:
             log_path: the checkpoint's `evaluation.log`.
         """
-        future = self._pool.submit(self._compute_in_thread, target, tasks, log_path)
-        return PendingMetrics(future, lambda: self._compute(target, tasks, log_path, in_thread=False))
+        return PendingMetrics(
+            lambda: self._pool.submit(self._compute_in_thread, target, tasks, log_path),
+            lambda: self._compute(target, tasks, log_path, in_thread=False),
+        )
 
     def _compute_in_thread(
         self, target: Target, tasks: PlannedTasks, log_path: Path
@@ -81,12 +83,18 @@ class MetricsWorker:
         return ComputedMetrics(problem, seconds)
 
 
-@dataclass(frozen=True, slots=True)
 class PendingMetrics:
-    """The metrics of one checkpoint under way."""
+    """The metrics of one checkpoint under way: in the thread, or lent to another process."""
 
-    future: Future[ComputedMetrics | None]
-    in_main_thread: Callable[[], ComputedMetrics | None]
+    def __init__(
+        self,
+        begin: Callable[[], Future[ComputedMetrics | None]],
+        in_main_thread: Callable[[], ComputedMetrics | None],
+    ) -> None:
+        self._begin = begin
+        self._in_main_thread = in_main_thread
+        self._future = begin()
+        self._was_lent = False
 
     def result(self) -> ComputedMetrics:
         """Wait for the metrics; call it in the main thread, since some tasks' own code runs in no other.
@@ -94,12 +102,41 @@ class PendingMetrics:
         Raises:
             ResultsError: a stored shard is damaged, or the disk is full.
         """
-        computed = self.future.result() or self.in_main_thread()
+        computed = self._future.result() or self._in_main_thread()
         assert computed is not None, "the main thread computes every metric"
         return computed
 
+    @property
     def is_ready(self) -> bool:
-        return self.future.done()
+        """Return whether `result` need not wait, though it may compute."""
+        return self._future.done()
+
+    @property
+    def needs_main_thread(self) -> bool:
+        """Return whether `result` computes them."""
+        done = self._future.done() and not self._future.cancelled() and self._future.exception() is None
+        return done and self._future.result() is None
+
+    @property
+    def may_be_lent(self) -> bool:
+        """Return whether nobody has begun with them, and another process has not given them back."""
+        has_begun = self._future.running() or (self._future.done() and not self.needs_main_thread)
+        return not has_begun and not self._was_lent
+
+    def lend(self) -> bool:
+        """Leave them to another process; False where this one has begun."""
+        if not self.may_be_lent or not (self.needs_main_thread or self._future.cancel()):
+            return False
+        self._was_lent = True
+        self._future = Future()
+        return True
+
+    def give_back(self, computed: ComputedMetrics | None) -> None:
+        """Take what the other process has computed, or begin here where it could not."""
+        if computed is None:
+            self._future = self._begin()
+        else:
+            self._future.set_result(computed)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from milepost.run.executors.messages import (
     Joined,
     Loaded,
     LogText,
+    MetricsLeft,
+    MetricsOrder,
+    MetricsStored,
     Records,
     Refused,
     Said,
@@ -31,6 +34,7 @@ from milepost.run.executors.schedule import Schedule, Unit
 from milepost.run.executors.vigil import Vigil
 from milepost.run.finishing import Finisher
 from milepost.run.jobs import CheckpointJob
+from milepost.run.metrics_worker import ComputedMetrics, PendingMetrics
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_atomically
 from milepost.store.cleanup import sweep
@@ -56,6 +60,8 @@ class Driver:
         self._idle: deque[int] = deque()
         """Workers without a unit; the one that ended last stands last, and is asked first: it has weights."""
         self._has: dict[int, Unit] = {}
+        self._counts: dict[int, PendingMetrics] = {}
+        """The metrics that workers with nothing to score compute."""
 
     def run(self, jobs: Sequence[CheckpointJob]) -> None:
         """Do every job; a checkpoint that cannot be used is noted in the outcome, and the others go on.
@@ -82,7 +88,7 @@ class Driver:
         with self._pool:
             for worker in range(self._pool.n_workers):
                 self._pool.start(worker, 0)
-            while self._jobs.are_open:
+            while self._jobs.are_open or self._counts or self._may_help:
                 if not self._disk.is_waiting:
                     self._give()
                 for worker, event in self._pool.events(LOOK_S):
@@ -98,6 +104,7 @@ class Driver:
             worker = self._idle[-1]
             unit = self._schedule.next_unit(worker)
             if unit is None:
+                self._lend()
                 return
             self._idle.pop()
             self._has[worker] = unit
@@ -105,6 +112,24 @@ class Driver:
             upcoming = self._schedule.upcoming(worker)
             then = None if upcoming is None else self._jobs.order(Unit(upcoming, ()))
             self._pool.give(worker, replace(self._jobs.order(unit), upcoming=then))
+
+    @property
+    def _may_help(self) -> bool:
+        """Return whether workers would shorten the wait for the metrics."""
+        return self._pool.computes_metrics and self._finisher.is_behind
+
+    def _lend(self) -> None:
+        """Let workers with nothing to score compute metrics, while many wait."""
+        while self._idle and self._may_help:
+            borrowed = self._finisher.borrow()
+            if borrowed is None:
+                return
+            job, pending = borrowed
+            worker = self._idle.pop()
+            self._counts[worker] = pending
+            self._pool.give(
+                worker, MetricsOrder(job.checkpoint, job.dtype, job.plan.plan_id, job.target.model_id)
+            )
 
     # ---- what workers tell ----------------------------------------------------------------------------
 
@@ -127,6 +152,11 @@ class Driver:
             if event.error is not None:
                 raise event.error
             raise RuntimeError(f"{self._pool.describe(worker)} met a bug:\n{event.traceback}")
+        elif isinstance(event, MetricsStored):
+            self._end_metrics(worker, ComputedMetrics(event.problem, event.seconds))
+        elif isinstance(event, MetricsLeft):
+            logger.info("%s left metrics to the driver: %s", self._pool.describe(worker), event.why)
+            self._end_metrics(worker, None)
         elif worker in self._has:
             self._vigil.moved(worker, has_scored=isinstance(event, ShardScored))
             self._follow_unit(worker, self._has[worker], event)
@@ -166,10 +196,17 @@ class Driver:
         self._idle.append(worker)
         self._jobs.close_finished(unit.checkpoint)
 
+    def _end_metrics(self, worker: int, computed: ComputedMetrics | None) -> None:
+        """Take metrics back from a worker, computed or not."""
+        self._counts.pop(worker).give_back(computed)
+        self._idle.append(worker)
+
     def _replace(self, worker: int, death: Died) -> None:
         """Take the unit of a dead worker back, and start another worker in its place."""
         self._vigil.gone(worker)
         if worker in self._idle:
             self._idle.remove(worker)
+        if (lent := self._counts.pop(worker, None)) is not None:
+            lent.give_back(None)
         halvings = self._losses.take(worker, self._has.pop(worker, None), death)
         self._pool.start(worker, halvings)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from milepost.run.context import RunContext
-from milepost.run.executors.messages import Event, Order
+from milepost.run.executors.messages import Event, MetricsOrder, Order
 from milepost.run.jobs import CheckpointJob
 from milepost.run.progress import Progress
 from milepost.store.leases import Leases
@@ -50,6 +50,8 @@ class WorkerPool(Protocol):
     """
 
     n_workers: int
+    computes_metrics: bool
+    """Whether its workers take a `MetricsOrder`: tasks and data are where they are."""
 
     def __enter__(self) -> WorkerPool: ...
 
@@ -63,8 +65,8 @@ class WorkerPool(Protocol):
         """
         ...
 
-    def give(self, worker: int, order: Order) -> None:
-        """Let a worker that has joined and has nothing to do score a unit."""
+    def give(self, worker: int, order: Order | MetricsOrder) -> None:
+        """Let a worker that has joined and has nothing to do score a unit, or compute metrics."""
         ...
 
     def events(self, timeout_s: float) -> Sequence[tuple[int, Event]]:

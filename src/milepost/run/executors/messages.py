@@ -26,6 +26,16 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsOrder:
+    """A checkpoint whose scores are all stored, and whose metrics a worker with nothing to score computes."""
+
+    checkpoint: Checkpoint
+    dtype: str
+    plan_id: str
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """A worker is ready for its first unit."""
 
@@ -93,6 +103,22 @@ class UnitStored:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsStored:
+    """The metrics of an order are in the results folder."""
+
+    problem: str | None
+    """The metrics that could not be computed, and why; None if all were."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsLeft:
+    """The worker cannot compute the metrics of its order; the driver does it, and says what is wrong."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The unit was not scored: its checkpoint cannot be used, or the disk of the results folder is full."""
 
@@ -127,6 +153,18 @@ class Died:
 
 
 UnitEnd = UnitStored | Refused
+MetricsEnd = MetricsStored | MetricsLeft
 Event = (
-    Joined | Alive | Identified | Loaded | ShardScored | Records | LogText | UnitEnd | Broken | Said | Died
+    Joined
+    | Alive
+    | Identified
+    | Loaded
+    | ShardScored
+    | Records
+    | LogText
+    | UnitEnd
+    | MetricsEnd
+    | Broken
+    | Said
+    | Died
 )

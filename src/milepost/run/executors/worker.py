@@ -22,12 +22,14 @@ from milepost.run.executors.messages import (
     Identified,
     Joined,
     Loaded,
+    MetricsOrder,
     Order,
     Refused,
     Said,
     ShardScored,
     UnitStored,
 )
+from milepost.run.executors.metrics_help import MetricsHelp
 from milepost.run.executors.probe import PROBE
 from milepost.run.executors.worker_setup import WorkerSetup
 from milepost.run.job_reader import ReadJob
@@ -48,9 +50,10 @@ Tell = Callable[[Event], None]
 class UnitScorer:
     """Scores units one after the other; the model stays in memory between units of one checkpoint."""
 
-    def __init__(self, context: ScoringContext, stream: Stream, tell: Tell) -> None:
+    def __init__(self, context: ScoringContext, stream: Stream, leases: Leases, tell: Tell) -> None:
         self._context = context
         self._stream = stream
+        self._metrics = MetricsHelp(context, leases)
         self._tell = tell
         self._plans = {tasks.plan.plan_id: tasks.plan for tasks in context.preparation.tasks.values()}
         self._at: tuple[Order, str, LoadedModel] | None = None
@@ -70,6 +73,10 @@ class UnitScorer:
             self._tell(Broken(error))
         except Exception:
             self._tell(Broken(None, traceback.format_exc()))
+
+    def compute_metrics(self, order: MetricsOrder) -> None:
+        """Compute the metrics of a checkpoint, and tell whether they are stored."""
+        self._tell(self._metrics.compute(order))
 
     def _score(self, order: Order) -> None:
         plan = self._plans[order.plan_id]
@@ -168,7 +175,7 @@ def unit_scorer(setup: WorkerSetup, tell: Tell, halvings: int = 0) -> Iterator[U
         leases = Leases(results, worker)
         stack.callback(leases.give_back_all)
         context = ScoringContext(config, preparation, results, journal)
-        yield UnitScorer(context, Stream(context, worker, leases, halvings), tell)
+        yield UnitScorer(context, Stream(context, worker, leases, halvings), leases, tell)
 
 
 def _joined(setup: WorkerSetup) -> Joined:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from milepost.errors import TaskError
 from milepost.plan.plan import TaskPlan
 from milepost.plan.shards import Shard
+from milepost.run import stored_tasks
 from milepost.run.executors import heartbeat
 from milepost.run.executors.local import process
+from milepost.run.executors.metrics_help import MetricsHelp
 from milepost.run.inference import Inference
 from milepost.types.shard_answers import ShardAnswers
 
@@ -92,6 +95,18 @@ def wait_for_ever_once(*arguments: Any) -> None:
             threading.Event().wait()
 
     work_with(wait, arguments)
+
+
+def be_killed_at_metrics(*arguments: Any) -> None:
+    """Be a worker that is killed when it computes metrics."""
+    with patch.object(MetricsHelp, "compute", lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+        work(*arguments)
+
+
+def have_no_tasks(*arguments: Any) -> None:
+    """Be a worker that cannot load tasks, whose data were removed meanwhile."""
+    with patch.object(stored_tasks, "load_stored_tasks", side_effect=TaskError("the data are gone")):
+        work(*arguments)
 
 
 def die_at_start(*arguments: Any) -> None:

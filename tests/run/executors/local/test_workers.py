@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
-from milepost.run import timing
+from milepost.run import finishing, timing
 from milepost.run.executors import vigil
+from milepost.run.executors.driver import Driver
 from milepost.run.executors.local import places, process
 from milepost.run.executors.schedule import Schedule
+from milepost.run.metrics_worker import MetricsWorker
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.local import dying
 from tests.run.executors.same_records import assert_same_records
@@ -56,6 +59,57 @@ def test_workers_write_the_records_that_one_process_writes(
     assert leftovers(results.path) == []
     again = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", workers=n_workers)
     assert len(again.reused) == 3
+
+
+@pytest.mark.parametrize(
+    ("work", "ended", "n_by_workers", "said"),
+    [
+        (process.work, "_end_metrics", 2, "scored, "),
+        pytest.param(
+            dying.have_no_tasks, "_end_metrics", 0, "left metrics to the driver: TaskError: the data are",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(dying.be_killed_at_metrics, "_replace", 0, "takes its place", marks=pytest.mark.slow),
+    ],
+    ids=["computed", "left", "killed"],
+)  # fmt: skip
+def test_a_worker_with_nothing_to_score_computes_the_metrics_that_wait(
+    asked: dict[str, Any],
+    alone: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    work: Callable[..., None],
+    ended: str,
+    n_by_workers: int,
+    said: str,
+) -> None:
+    has_helped = threading.Event()
+    compute, end = MetricsWorker._compute_in_thread, getattr(Driver, ended)
+
+    def compute_after_the_worker(*arguments: Any) -> Any:
+        assert has_helped.wait(timeout=120)
+        return compute(*arguments)
+
+    def ended_by(driver: Driver, *arguments: Any) -> None:
+        end(driver, *arguments)
+        has_helped.set()
+
+    monkeypatch.setattr(process, "work", work)
+    monkeypatch.setattr(MetricsWorker, "_compute_in_thread", compute_after_the_worker)
+    monkeypatch.setattr(Driver, ended, ended_by)
+    monkeypatch.setattr(finishing, "WORTH_S", -1.0)
+    results = milepost.evaluate(
+        tiny_run, **{**asked, "verbosity": "INFO"}, output_path=tmp_path / "out", workers=1
+    )
+    assert len(results.scored) == 3, results.failures
+    assert_same_records(results.path, alone)
+    assert leftovers(results.path) == []
+    logs = [path.read_text() for path in results.path.glob("checkpoint-*/tiny-run/evaluation.log")]
+    assert sum("by a worker" in log for log in logs) >= n_by_workers
+    assert ("by a worker" in "".join(logs)) == bool(n_by_workers)
+    assert said in capsys.readouterr().err
 
 
 def test_the_time_left_is_estimated_by_the_time_that_each_shard_took_its_worker(

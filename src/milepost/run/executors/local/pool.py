@@ -16,7 +16,7 @@ from typing import Any
 from milepost.run.executors.local import process as worker_process
 from milepost.run.executors.local.deaths import count_oom_kills, death
 from milepost.run.executors.local.places import Place
-from milepost.run.executors.messages import Died, Event, Order
+from milepost.run.executors.messages import Died, Event, MetricsOrder, Order
 from milepost.run.executors.worker_setup import WorkerSetup
 
 STOP_S = 10.0
@@ -39,6 +39,8 @@ class _Process:
 
 class LocalPool:
     """Worker processes that are forked from a server with torch imported, where the system can do that."""
+
+    computes_metrics = True
 
     def __init__(self, setup: WorkerSetup, places: Sequence[Place]) -> None:
         self.n_workers = len(places)
@@ -83,8 +85,8 @@ class LocalPool:
         theirs.close()
         self._processes[worker] = _Process(process, ours, count_oom_kills())
 
-    def give(self, worker: int, order: Order) -> None:
-        """Let a worker score a unit."""
+    def give(self, worker: int, order: Order | MetricsOrder) -> None:
+        """Let a worker score a unit, or compute metrics."""
         with contextlib.suppress(OSError):  # it has died, which `events` tells
             self._processes[worker].pipe.send(order)
 

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 from milepost.run.executors.heartbeat import heartbeat
 from milepost.run.executors.local.places import Place
-from milepost.run.executors.messages import Event, Order
+from milepost.run.executors.messages import Event, MetricsOrder, Order
 from milepost.run.executors.worker import unit_scorer
 from milepost.run.executors.worker_setup import WorkerSetup
 
@@ -24,7 +24,7 @@ def work(pipe: Connection, setup: WorkerSetup, place: Place, halvings: int) -> N
     import torch
 
     torch.set_num_threads(place.threads)
-    orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[Order | MetricsOrder | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, orders), name="milepost-orders", daemon=True).start()
     lock = threading.Lock()
 
@@ -34,10 +34,13 @@ def work(pipe: Connection, setup: WorkerSetup, place: Place, halvings: int) -> N
 
     with heartbeat(tell), unit_scorer(setup.on(place.device), tell, halvings) as scorer:
         while (order := orders.get()) is not None:
-            scorer.score(order)
+            if isinstance(order, MetricsOrder):
+                scorer.compute_metrics(order)
+            else:
+                scorer.score(order)
 
 
-def _receive(pipe: Connection, orders: queue.SimpleQueue[Order | None]) -> None:
+def _receive(pipe: Connection, orders: queue.SimpleQueue[Order | MetricsOrder | None]) -> None:
     """Receive orders until there are no more; the process ends at once when the driver is gone."""
     while True:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 from milepost.byte_sizes import format_bytes
 from milepost.errors import MilepostError
 from milepost.language import Phrase
-from milepost.run.executors.messages import Died, Event, Joined, Order
+from milepost.run.executors.messages import Died, Event, Joined, MetricsOrder, Order
 from milepost.run.executors.probe import check_joined
 from milepost.run.executors.ray_cluster.actor import RayWorker
 from milepost.run.executors.ray_cluster.resources import WorkerShape
@@ -32,6 +32,8 @@ logger = logging.getLogger("milepost.run")
 
 class RayPool:
     """Actors of the cluster that this process is connected to."""
+
+    computes_metrics = False
 
     def __init__(self, setup: WorkerSetup, n_workers: int, shape: WorkerShape) -> None:
         self.n_workers = n_workers
@@ -91,7 +93,7 @@ class RayPool:
         self._nodes[worker] = actor.node.remote()
         self._ask(worker)
 
-    def give(self, worker: int, order: Order) -> None:
+    def give(self, worker: int, order: Order | MetricsOrder) -> None:
         """Let a worker score a unit."""
         self._actors[worker].give.remote(order)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from milepost.errors import MilepostError
 from milepost.language import Phrase
-from milepost.run.executors.messages import Broken, Died, Event, Joined, Order, UnitEnd
+from milepost.run.executors.messages import Broken, Died, Event, Joined, MetricsOrder, Order, UnitEnd
 from milepost.run.executors.probe import check_joined
 from milepost.run.executors.schedule import Cause
 from milepost.run.executors.slurm_arrays.element import ArrayElement
@@ -37,6 +37,8 @@ class _Element:
 
 class SlurmPool:
     """Elements of arrays; each is a worker that scores one unit and is then replaced by another."""
+
+    computes_metrics = False
 
     def __init__(self, executor: Any, folder: Path, n_units: int) -> None:
         self.n_workers = n_units
@@ -68,8 +70,9 @@ class SlurmPool:
         self._halvings[worker] = halvings
         self._joining.append(worker)
 
-    def give(self, worker: int, order: Order) -> None:
+    def give(self, worker: int, order: Order | MetricsOrder) -> None:
         """Let an element score a unit; units that are given together become one array."""
+        assert isinstance(order, Order), "see `computes_metrics`"
         self._orders[worker] = order
 
     def events(self, timeout_s: float) -> list[tuple[int, Event]]:
