@@ -116,7 +116,7 @@ def test_a_bucket_without_permission_is_one_line(s3: S3Server, tiny_run: Path, t
     assert "permission denied" in refusal(milepost("show", "s3://forbidden-to-me/results"))
     s3.make_bucket("read-only-for-me")
     said = refusal(_run(tiny_run, tasks, "s3://read-only-for-me/results"))
-    assert "cannot be written: permission denied" in said
+    assert "/results cannot be written: permission denied" in said
     assert "list, read, write and delete" in said
 
 

@@ -36,6 +36,7 @@ def explained(where: str, failure: Exception, *, writes: bool) -> BucketError:
         writes: whether the request was to write.
     """
     scheme = where.partition(":")[0]
+    where = where.partition("/.milepost-")[0]  # an object that tries whether the folder can be written
     what = (
         Phrase("{where} cannot be written", where=where)
         if writes

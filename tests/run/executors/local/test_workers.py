@@ -22,20 +22,6 @@ from milepost.run.metrics_worker import MetricsWorker
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.local import dying
 from tests.run.executors.same_records import assert_same_records
-from tests.run.own_tasks import write_tasks
-
-
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Options of runs over two scored tasks and one with texts, in many shards."""
-    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
-    return {"tasks": "where,who,prose", "include_path": tasks, "shard_tokens": 60, "verbosity": "WARNING"}
-
-
-@pytest.fixture(scope="module")
-def alone(asked: dict[str, Any], tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of one process."""
-    return milepost.evaluate(tiny_run, **asked, output_path=tmp_path_factory.mktemp("alone") / "out").path
 
 
 def forget(what: str) -> None:

@@ -22,12 +22,11 @@ import pytest
 import milepost
 from milepost.errors import MilepostError
 from milepost.run.executors import probe, vigil
-from milepost.run.executors.ray_cluster import pool
+from milepost.run.executors.ray_cluster import connection, pool
 from milepost.run.software_versions import versions
 from milepost.store.atomic_files import read_json
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.same_records import assert_same_records
-from tests.run.own_tasks import write_tasks
 
 ray = pytest.importorskip("ray")
 Cluster: Any = pytest.importorskip("ray.cluster_utils").Cluster
@@ -49,45 +48,28 @@ def free_port() -> int:
     return port
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
-    return {"tasks": "where,who,prose", "include_path": tasks, "shard_tokens": 60}
+NODE: dict[str, Any] = {
+    "num_cpus": 1,
+    "object_store_memory": 100 << 20,
+    "memory": 8 << 30,
+    "include_dashboard": False,
+}
 
 
 @pytest.fixture(scope="module")
-def alone(asked: dict[str, Any], tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of one process."""
-    return milepost.evaluate(tiny_run, **asked, output_path=tmp_path_factory.mktemp("alone") / "out").path
-
-
-@contextmanager
-def two_nodes() -> Iterator[Any]:
-    """Start two nodes with a core each, on the loopback address, and a server of Ray's client."""
-    node: dict[str, Any] = {
-        "num_cpus": 1,
-        "object_store_memory": 100 << 20,
-        "memory": 8 << 30,
-        "include_dashboard": False,
-    }
-    head = node | {"num_cpus": 0, "ray_client_server_port": free_port() if HAS_CLIENT else None}
+def cluster() -> Iterator[Any]:
+    """Two nodes with a core each, on the loopback address, and a server of Ray's client."""
+    head = NODE | {"num_cpus": 0, "ray_client_server_port": free_port() if HAS_CLIENT else None}
     # On a busy machine Ray's client server needs longer to start than the 30 s that it is given.
     with mock.patch.dict(os.environ, {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "180"}):
         made = Cluster(initialize_head=True, head_node_args=head)
-    made.nodes_of_workers = [made.add_node(**node) for _ in range(2)]
+    made.nodes_of_workers = [made.add_node(**NODE) for _ in range(2)]
     made.client_address = f"ray://127.0.0.1:{head['ray_client_server_port']}"
     try:
         yield made
     finally:
         ray.shutdown()
         made.shutdown()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two nodes for the tests that kill neither."""
-    with two_nodes() as made:
-        yield made
 
 
 @pytest.mark.parametrize("send_records", [False, True], ids=["shared folder", "sent to the driver"])
@@ -127,20 +109,22 @@ def once_some_are_scored(out: Path, do: Callable[[], None]) -> Iterator[None]:
 
 
 def test_a_node_that_is_killed_in_the_middle_costs_the_shard_under_way(
-    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path
+    asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, cluster: Any
 ) -> None:
     out = tmp_path / "out"
     before: dict[Path, tuple[int, int]] = {}
-    with two_nodes() as own:
 
-        def kill_a_node() -> None:
-            before.update(score_files(out))
-            own.remove_node(own.nodes_of_workers[0], allow_graceful=False)
+    def kill_a_node() -> None:
+        before.update(score_files(out))
+        cluster.remove_node(cluster.nodes_of_workers.pop(), allow_graceful=False)
 
+    try:
         with once_some_are_scored(out, kill_a_node):
             results = milepost.evaluate(
-                tiny_run, **asked, output_path=out, executor="ray", ray_address=own.address, workers=2
+                tiny_run, **asked, output_path=out, executor="ray", ray_address=cluster.address, workers=2
             )
+    finally:
+        cluster.nodes_of_workers.append(cluster.add_node(**NODE))
     assert len(results.scored) == 3, results.failures
     assert before.items() <= score_files(out).items(), "nothing that was stored is scored again"
     assert_same_records(out, alone)
@@ -258,6 +242,27 @@ def test_without_a_cluster_none_is_started(asked: dict[str, Any], tiny_run: Path
     assert caught.value.exit_code == 2
     assert not ray.is_initialized()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ConnectionError("Could not find any running Ray instance. Please set `--address`."),
+            "no Ray cluster runs on this machine, and RAY_ADDRESS names none",
+        ),
+        (
+            ConnectionRefusedError(111, "Connection refused"),
+            "there is no Ray cluster at auto: Connection refused",
+        ),
+    ],
+)
+def test_what_ray_says_is_one_line_without_the_options_of_its_own_command(
+    error: Exception, message: str
+) -> None:
+    found = connection._no_cluster("auto", error)
+    assert (found.message, found.exit_code) == (message, 2)
+    assert "--ray-address" in (found.hint or "")
 
 
 def test_an_address_of_ray_client_needs_the_client(

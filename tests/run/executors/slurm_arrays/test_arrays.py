@@ -26,38 +26,37 @@ from milepost.types.checkpoints import Checkpoint
 from tests.cli.called import milepost as call
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.same_records import assert_same_records
-from tests.run.own_tasks import write_tasks
 
 pytest.importorskip("submitit")
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    tasks = write_tasks(tmp_path_factory.mktemp("tasks"))
-    return {"tasks": "where,who,prose", "include_path": tasks, "shard_tokens": 60}
-
-
 @pytest.mark.slow
 def test_an_array_writes_the_records_that_one_process_writes(
-    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: dict[str, Any],
+    first_alone: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "alone", steps="10:10").path
     monkeypatch.setenv(CLUSTER, "local")
     out = tmp_path / "out"
     results = milepost.evaluate(
         tiny_run, **asked, output_path=out, steps="10:10", executor="slurm", workers=2, slurm_gpus=0
     )
     assert len(results.scored) == 1, results.failures
-    assert_same_records(out, alone)
+    assert_same_records(out, first_alone)
     assert leftovers(out) == []
     assert not (out / "slurm").exists()
 
 
 @pytest.mark.slow
 def test_a_job_that_is_preempted_is_requeued_and_goes_on_from_its_records(
-    asked: dict[str, Any], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: dict[str, Any],
+    first_alone: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "alone", steps="10:10").path
     monkeypatch.setenv(CLUSTER, "local")
     out = tmp_path / "out"
     before: dict[Path, tuple[int, int]] = {}
@@ -83,7 +82,7 @@ def test_a_job_that_is_preempted_is_requeued_and_goes_on_from_its_records(
     assert len(results.scored) == 1, results.failures
     assert len(logs) == 1
     assert before.items() <= score_files(out).items(), "nothing that was stored is scored again"
-    assert_same_records(out, alone)
+    assert_same_records(out, first_alone)
     assert leftovers(out) == []
 
 

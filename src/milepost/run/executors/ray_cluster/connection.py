@@ -89,7 +89,10 @@ def _import_ray() -> Any:
 
 
 def _no_cluster(address: str, error: Exception) -> MilepostError:
-    text = " ".join(str(error).split())
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    hint = "start one with `ray start --head`, name it with --ray-address, or pass --ray-local"
+    if "Could not find any running Ray" in text:  # Ray's own advice names an option of another command
+        return MilepostError("no Ray cluster runs on this machine, and RAY_ADDRESS names none", hint)
     if "ray[client]" in text:
         return MilepostError("a ray:// address needs Ray's client", "pip install 'milepost[ray]'")
     if "ersion mismatch" in text:
@@ -98,10 +101,5 @@ def _no_cluster(address: str, error: Exception) -> MilepostError:
             "install the same Ray and Python on every host",
         )
     return MilepostError(
-        Phrase(
-            "there is no Ray cluster at {address}: {text}",
-            address=address,
-            text=text[:200],
-        ),
-        "start one with `ray start --head`, name it with --ray-address, or pass --ray-local",
+        Phrase("there is no Ray cluster at {address}: {text}", address=address, text=text[:200]), hint
     )
