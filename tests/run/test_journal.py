@@ -76,6 +76,16 @@ def test_our_own_and_pythons_warnings_are_the_same_only_if_they_say_the_same(
     assert "DeprecationWarning: older\n" in said
 
 
+def test_files_and_processes_that_a_library_leaves_open_warn_nobody(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Journal():
+        warnings.warn("subprocess 4711 is still running", ResourceWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    said = capsys.readouterr().err
+    assert ("4711" in said, "DeprecationWarning: old" in said) == (False, True)
+
+
 def test_each_checkpoints_log_has_the_warnings_of_the_preparation_and_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,6 +139,7 @@ class Journal:
     def __enter__(self) -> Journal:
         self._python_warnings.__enter__()
         warnings.simplefilter("default")
+        warnings.simplefilter("ignore", ResourceWarning)  # for the authors of libraries; Python hides it too
         logging.captureWarnings(True)
         self._record_factory = logging.getLogRecordFactory()
         logging.setLogRecordFactory(_DiscreetRecord)

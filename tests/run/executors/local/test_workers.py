@@ -177,8 +177,8 @@ def test_a_shard_that_three_workers_die_on_is_named_and_the_rest_goes_on(
 @pytest.mark.parametrize(
     ("hang", "note", "limits", "said"),
     [
-        (dying.be_stopped_once, "stopped-once", {"SILENCE_S": 3.0}, "gave no sign of life for"),
-        (dying.wait_for_ever_once, "waited-once", {"DEADLOCK_S": 4.0}, "has computed nothing for"),
+        (dying.be_stopped_once, "stopped-once", {"SILENCE_S": 6.0}, "gave no sign of life for"),
+        (dying.wait_for_ever_once, "waited-once", {"DEADLOCK_S": 8.0}, "has computed nothing for"),
     ],
     ids=["stopped", "deadlock"],
 )
@@ -201,7 +201,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(
     assert len(results.scored) == 1, results.failures
     assert leftovers(results.path) == []
     printed = capsys.readouterr().err
-    assert printed.count("takes its place") == 1
+    assert printed.count("takes its place") >= 1  # on a busy machine also one that was only slow
     assert re.search(rf"process \d+ {said} \d+ s, and was killed", printed)
 
 

@@ -21,6 +21,7 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
+from milepost.run.config import EvalConfig
 from milepost.run.executors import probe, vigil
 from milepost.run.executors.ray_cluster import connection, pool
 from milepost.run.software_versions import versions
@@ -242,6 +243,21 @@ def test_without_a_cluster_none_is_started(asked: dict[str, Any], tiny_run: Path
     assert caught.value.exit_code == 2
     assert not ray.is_initialized()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        ray, "init", mock.Mock(side_effect=Exception("The current node timed out\nat startup"))
+    )
+    config = EvalConfig.from_options("run", "where", output_path="out", executor="ray", ray_local=True)
+    with (
+        pytest.raises(
+            MilepostError, match="did not start on this machine: The current node timed out at startup"
+        ) as caught,
+        connection.connected(config),
+    ):
+        raise AssertionError("the block does not run")
+    assert (caught.value.exit_code, "session_latest" in (caught.value.hint or "")) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
-"""Imported by the server that workers are forked from, so that torch and transformers are imported once.
+"""Imported by the server that workers are forked from, so that what every worker needs is imported once.
 
 Nothing here starts a thread or touches a GPU: what is forked afterwards must not have either.
 """
 
-import milepost.engine
+import pandas
+import pyarrow.parquet
+
+import milepost.engine.build
+import milepost.engine.generate.build
 import milepost.run.executors.worker
 import milepost.weights
 
-__all__ = ["milepost"]
+__all__ = ["milepost", "pandas", "pyarrow"]

@@ -27,7 +27,8 @@ def connected(config: EvalConfig) -> Iterator[None]:
     """Connect to the cluster while the block runs; a local one is started for it, and ended with it.
 
     Raises:
-        MilepostError: Ray is not installed, there is no such cluster, or it has other versions.
+        MilepostError: Ray is not installed or does not start, there is no such cluster, or it has other
+            versions.
     """
     if config.placement.ray_local:
         # Ray's own switch for hosts that are no cluster: then every server listens on 127.0.0.1 alone.
@@ -46,8 +47,10 @@ def connected(config: EvalConfig) -> Iterator[None]:
         options |= {"address": config.placement.ray_address or "auto"}
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except Exception as error:  # Ray raises many types, `Exception` itself where a node does not start
         ray.shutdown()  # a client that was refused stays half connected, and would reach no other cluster
+        if config.placement.ray_local:
+            raise _not_started(error) from error
         raise _no_cluster(config.placement.ray_address or "auto", error) from error
     try:
         if config.placement.ray_local:
@@ -86,6 +89,13 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise MilepostError("--executor ray needs Ray", "pip install 'milepost[ray]'") from error
     return ray
+
+
+def _not_started(error: Exception) -> MilepostError:
+    return MilepostError(
+        Phrase("Ray did not start on this machine: {text}", text=" ".join(str(error).split())[:200]),
+        "a busy machine may be too slow for it; its logs are in /tmp/ray/session_latest/logs",
+    )
 
 
 def _no_cluster(address: str, error: Exception) -> MilepostError:
