@@ -1,13 +1,14 @@
-"""Measure the dashboard on 1.1 million doc records: start, pages, search, memory, a heat map, 200 readers.
+"""Measure the dashboard: start, pages, search, memory on 1.1 million docs; a heat map, new shards, readers.
 
-    python benchmarks/dashboard.py FOLDER [--only start pages heat readers] [--rounds 3]
+    python benchmarks/dashboard.py FOLDER [--only start pages heat live readers] [--rounds 3]
 
 FOLDER is one that `records.py` made, or is made now. `pages` asks a server of its own for each page: at once
 after the start, again once a record has changed, and again as it is then; lastly one server for all pages is
 asked for words and for its memory. CPU seconds are those of the server while it makes the answer.
-`heat` draws 27 checkpoints x 60 tasks in Chromium. `readers` takes turns: a run on a folder that nobody
-looks at, and the same run while 200 readers have the overview open and ask for it again whenever metrics are
-new, as the script of the page does.
+`heat` draws 27 checkpoints x 60 tasks in Chromium. `live` has four pages of a run open in Chromium, with the
+newest shard not yet there, and puts it in its place: seconds until each page, not loaded again, counts it.
+`readers` takes turns: a run on a folder that nobody looks at, and the same run while 200 readers have the
+overview open and ask for it again whenever metrics are new, as the script of the page does.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import markdown, offline_hub, write_result
 from records import make
@@ -36,6 +37,9 @@ from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.metrics_record import MetricsRecord, metric_row
 from milepost.store.records import RunRecord, write_record
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PAGES = (
     "overview",
@@ -186,17 +190,25 @@ def pages(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def heat(options: argparse.Namespace) -> list[dict[str, Any]]:
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield a browser without a window."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
         raise SystemExit("no Chromium here")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def heat(options: argparse.Namespace) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="milepost-heat-") as folder:
         _make_heat_results(Path(folder) / "results")
-        with served(Path(folder) / "results") as dashboard, sync_playwright() as playwright:
+        with served(Path(folder) / "results") as dashboard, chromium() as browser:
             dashboard.get("static/vega.js")
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             each_s, drawing_s = [], []
             for _ in range(options.rounds):
                 page = browser.new_page()
@@ -206,7 +218,6 @@ def heat(options: argparse.Namespace) -> list[dict[str, Any]]:
                 each_s.append(time.perf_counter() - began)
                 drawing_s.append(page.evaluate(DRAWN) / 1000)
                 page.close()
-            browser.close()
     size = f"heat map, {N_CHECKPOINTS} x {N_TASKS}"
     return [
         _figures(f"{size}: from the click to the picture", **{"first s": each_s}),
@@ -248,6 +259,43 @@ def _row(task: str, value: float, parents: list[str], kind: str = "task") -> Any
     of_metric = {"metric": "acc", "filter": "none", "value": value, "stderr": 0.02, "n": 240, "chance": 0.25}
     shown = {"task": task, "alias": task, "kind": kind, "parents": parents, "higher_is_better": True}
     return metric_row({**of_metric, **shown, "num_fewshot": 0}, "made")
+
+
+def live(options: argparse.Namespace) -> list[dict[str, Any]]:
+    with offline_hub(), tempfile.TemporaryDirectory(prefix="milepost-live-") as folder:
+        results = Path(folder) / "results"
+        _run(results)
+        shards = list((results / "store" / "scores").rglob("*.parquet"))
+        newest, kept = max(shards, key=lambda path: path.stat().st_mtime), Path(folder) / "shard"
+        for metrics in (results / "store" / "metrics").rglob("*.json"):  # the checkpoint is under way again
+            metrics.unlink()
+        each_s: dict[str, list[float]] = {page: [] for page in LIVE_PAGES}
+        with chromium() as browser:
+            for _ in range(options.rounds):
+                newest.rename(kept)
+                with served(results) as dashboard:
+                    opened = {page: browser.new_page() for page in LIVE_PAGES}
+                    for name, page in opened.items():
+                        page.goto(f"{dashboard.url}{name}")
+                        page.wait_for_function(COUNTED, arg=[len(shards) - 1, len(shards)])
+                        page.evaluate("window.stays = true")
+                    time.sleep(QUIET_S)
+                    began = time.perf_counter()
+                    kept.rename(newest)
+                    for name, page in opened.items():
+                        page.wait_for_function(COUNTED, arg=[len(shards), len(shards)])
+                        each_s[name].append(time.perf_counter() - began)
+                        if not page.evaluate("window.stays"):
+                            raise SystemExit(f"{name} was loaded again")
+                        page.close()
+    return [
+        _figures(f"a new shard is on {name}, four pages open", **{"changed s": each})
+        for name, each in each_s.items()
+    ]
+
+
+LIVE_PAGES = ("overview", "curves", "questions", "runs")
+COUNTED = "([done, all]) => document.querySelector('#progress')?.textContent.includes(`${done}/${all}`)"
 
 
 def readers(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -353,7 +401,7 @@ async def _has_page(host: str, port: int) -> bool:
     return answer.startswith(b"HTTP/1.1 200")
 
 
-MEASURES = {"start": start, "pages": pages, "heat": heat, "readers": readers}
+MEASURES = {"start": start, "pages": pages, "heat": heat, "live": live, "readers": readers}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [CROWD]:
