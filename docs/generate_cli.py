@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from milepost.cli.main import COMMANDS, milepost
-from milepost.language import ENGLISH, speaking
+from milepost.text.language import ENGLISH, speaking
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100

@@ -8,8 +8,8 @@ English, as records and logs keep them; `for_reader` returns both in the languag
 
 from __future__ import annotations
 
-from milepost.credentials import without_secrets
-from milepost.language import Phrase, translated
+from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase, translated
 
 
 class MilepostError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 KEY = "option"
 """Key of an `Option` in a field's metadata."""

@@ -12,8 +12,8 @@ from transformers.generation.logits_process import RepetitionPenaltyLogitsProces
 from milepost.engine import EngineName, build_engine, build_generator
 from milepost.engine.generate.batched import BatchedGenerator
 from milepost.engine.generate.stopping import Stops
-from milepost.token_answers import Alternatives, TokenAnswer
 from milepost.types.generation import Generation
+from milepost.types.token_answers import Alternatives, TokenAnswer
 from tests.engine.models import VOCAB, pack_up, random_requests, tiny_model
 from tests.engine.texts import Characters, asking, prompts
 

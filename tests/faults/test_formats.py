@@ -313,7 +313,7 @@ def cli(hub: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[
 def identities(hub: dict[str, str], source: object) -> list[str]:
     code = (
         "import sys\n"
-        "from milepost.cache import cache_folder\n"
+        "from milepost.files.cache import cache_folder\n"
         "from milepost.sources import discover, identify\n"
         "for one in discover(sys.argv[1]).checkpoints: print(identify(one, cache_folder()).model_id)\n"
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from milepost.credentials import redacted, remember, without_secrets
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
 from milepost.run.journal import Journal
@@ -18,6 +17,7 @@ from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.records import RunRecord
 from milepost.store.tables import write_table
+from milepost.text.credentials import redacted, remember, without_secrets
 
 URL = "http://alice:S3CRETpass@127.0.0.1:8000/v1"
 
@@ -72,8 +72,8 @@ def test_no_address_of_the_hub_and_no_path_is_taken_for_a_password() -> None:
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("milepost.credentials._remembered", set())
-    monkeypatch.setattr("milepost.credentials._remembered_parameters", set())
+    monkeypatch.setattr("milepost.text.credentials._remembered", set())
+    monkeypatch.setattr("milepost.text.credentials._remembered_parameters", set())
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 
 from milepost.analysis import rows
 from milepost.errors import ResultsError
-from milepost.language import speaking
 from milepost.report.chart_files import words_of_picture, write_chart
 from milepost.report.charts.curves import curve
 from milepost.report.files import check_target, write_file
+from milepost.text.language import speaking
 from tests.analysis.made import measurement, rising
 
 

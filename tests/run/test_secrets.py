@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.cache import cache_folder
+from milepost.files.cache import cache_folder
 from milepost.tasks.lm_eval.catalog import load_catalog
 from tests.run.own_tasks import write_tasks
 

@@ -14,8 +14,8 @@ from typing import Any
 import pexpect
 import pytest
 
-from milepost import downloads as transfers
-from milepost.downloads import counting, downloads
+from milepost.network import downloads as transfers
+from milepost.network.downloads import counting, downloads
 from milepost.run import signs_of_life
 from milepost.run.journal import Journal
 from milepost.run.progress import show_progress

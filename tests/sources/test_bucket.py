@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from milepost.buckets import Bucket, BucketPath, as_path, bucket_of
-from milepost.cache import cache_folder
-from milepost.downloads import Transfer
 from milepost.errors import BucketError, CheckpointError, SourceError
+from milepost.files.cache import cache_folder
+from milepost.network.downloads import Transfer
 from milepost.sources import discover, discover_all, fetch, identify, is_fetched, tokenizer_location
 from milepost.sources.bucket import listing
 from milepost.types.checkpoints import Checkpoint

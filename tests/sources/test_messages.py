@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.credentials import redacted, without_secrets
 from milepost.sources.messages import shown
+from milepost.text.credentials import redacted, without_secrets
 
 TOKEN = "hf_" + "aB3" * 11
 

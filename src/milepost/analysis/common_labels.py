@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Asked, Measurement
-from milepost.variants import variant_labels
+from milepost.types.variants import variant_labels
 
 Measured = TypeVar("Measured", bound=Measurement)
 Answers = TypeVar("Answers", TaskAnswers, GroupAnswers)

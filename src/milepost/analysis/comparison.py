@@ -16,7 +16,7 @@ from milepost.analysis.comparison_notes import comparison_notes
 from milepost.analysis.matching import DocPair, MatchedModels, Uncompared
 from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.analysis.verdicts import MetricDifference, Verdict, compare_family
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 

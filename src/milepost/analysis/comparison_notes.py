@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from milepost.analysis.matching import CommonDocs, MatchedModels
-from milepost.language import Phrase, joined
+from milepost.text.language import Phrase, joined
 from milepost.types.answers import TaskAnswers
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from milepost.analysis.intervals import Z95
 from milepost.analysis.points import Points
-from milepost.language import Phrase, joined
+from milepost.text.language import Phrase, joined
 
 FewVerdict = Literal["at chance", "too few checkpoints", "too few docs"]
 

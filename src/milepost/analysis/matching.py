@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.doc_values import DocValues, identity, read_values
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.picks import PickCounts
 
 

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 
 from milepost.analysis.intervals import Member, group_interval, interval
 from milepost.types.metrics import Asked, Measurement
-from milepost.variants import other_settings
+from milepost.types.variants import other_settings
 
 RECORD_KEYS = (
     "series",

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from milepost.analysis.metric_kinds import is_shown_beside_first
 from milepost.errors import ResultsError
-from milepost.language import Phrase
-from milepost.name_matching import close_names, is_pattern, matches
+from milepost.text.language import Phrase
+from milepost.text.name_matching import close_names, is_pattern, matches
 from milepost.types.metrics import Measurement
 
 Measured = TypeVar("Measured", bound=Measurement)

@@ -33,7 +33,7 @@ from milepost.analysis.intervals import Z95
 from milepost.analysis.metric_kinds import FEWEST_CHECKPOINTS
 from milepost.analysis.points import Points as Points
 from milepost.analysis.ranks import spearman
-from milepost.language import Phrase, joined
+from milepost.text.language import Phrase, joined
 
 Verdict = Literal[
     "watch", "no steady trend", "too noisy at this scale", "at chance", "too few checkpoints", "too few docs"

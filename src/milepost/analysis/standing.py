@@ -20,7 +20,7 @@ from milepost.analysis.few import rate_few
 from milepost.analysis.metric_kinds import is_proportion, spans_ratios
 from milepost.analysis.points import Points
 from milepost.analysis.row import Row
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.metrics import Measurement
 
 Measured = TypeVar("Measured", bound=Measurement)

@@ -10,7 +10,7 @@ from milepost.analysis.agreement import Agreement, agreement
 from milepost.analysis.pick_bias import PickBias, pick_bias
 from milepost.analysis.signal import LAST, Points, Rating, rate
 from milepost.analysis.standing import joined, points_of
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.metrics import Measurement
 from milepost.types.picks import PickCounts, Picks
 

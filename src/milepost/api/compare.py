@@ -24,13 +24,13 @@ from milepost.errors import (
     TaskError,
     TokenizerError,
 )
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
 from milepost.sources import Overrides
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
 from milepost.store.folder import is_results_folder
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

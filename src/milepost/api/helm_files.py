@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.run.checkpoint_metrics import planned_docs, responses_of
 from milepost.run.later_metrics import stored_target
@@ -20,6 +19,7 @@ from milepost.store.records import CheckpointRecord
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.registry import source_of
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 
 SUITE = "milepost"
 """HELM's name for a set of runs that are summarised together."""

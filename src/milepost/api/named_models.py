@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.buckets import as_path
-from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError
-from milepost.language import Phrase, _
-from milepost.name_matching import matches
+from milepost.files.cache import cache_folder
 from milepost.sources import Overrides, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
 from milepost.store.doc_records import read_answers
 from milepost.store.folder import is_results_folder
 from milepost.store.sparsity import keep_sparsity
+from milepost.text.language import Phrase, _
+from milepost.text.name_matching import matches
 from milepost.types.answers import ModelAnswers
 
 if TYPE_CHECKING:

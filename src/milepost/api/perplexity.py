@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from milepost.analysis.perplexity import TextPerplexity, comparability, tasks_of
 from milepost.api.evaluate import evaluate_config
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.results.perplexity import read_perplexities
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

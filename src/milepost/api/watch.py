@@ -15,10 +15,10 @@ from milepost.report.formatting import metric_name, model_name, plus_minus
 from milepost.results.training import note_training, read_summary_training
 from milepost.run.config import EvalConfig, check_options
 from milepost.run.timing import LongRunPolicy
-from milepost.safe_text import printable
 from milepost.store import ResultsIndex
 from milepost.store.folder import is_results_folder
 from milepost.store.reading import read_checkpoints, read_metrics
+from milepost.text.safe_text import printable
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 SCHEMES = ("s3", "gs")
 _ADDRESS = re.compile(r"(?P<scheme>s3|gs):/{1,2}(?P<rest>.*)", re.DOTALL)

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from milepost.buckets.failures import code_of, explained, is_from_the_store, may_pass, no_bucket, reason_of
 from milepost.errors import BucketError, MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ import errno
 import os
 from collections.abc import Mapping
 
-from milepost.credentials import without_secrets
 from milepost.errors import BucketError
-from milepost.language import Phrase
+from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase
 
 _TRANSIENT = frozenset({errno.EBUSY, errno.EREMOTEIO, errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE})
 _LIBRARIES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "fsspec")

@@ -9,9 +9,9 @@ import click
 
 from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, tell
-from milepost.language import _
 from milepost.run.convert import Converted, convert
 from milepost.sources import Overrides, Steps, discover
+from milepost.text.language import _
 
 
 @click.command("convert")

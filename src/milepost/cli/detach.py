@@ -10,9 +10,9 @@ from pathlib import Path
 
 from milepost.buckets import in_bucket
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
+from milepost.text.language import Phrase
 
 OPTION = "--detach"
 EARLY_S = 3.0

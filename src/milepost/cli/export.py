@@ -10,11 +10,11 @@ from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json
 from milepost.cli.selection import results_argument
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _
 from milepost.report.files import check_target, write_file
 from milepost.report.long_table import as_csv, as_parquet
 from milepost.results.selection import select_all_rows
 from milepost.store import ResultsIndex
+from milepost.text.language import Phrase, _
 
 FORMATS = ("lm_eval", "helm", "csv", "parquet")
 

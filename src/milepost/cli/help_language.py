@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from milepost.language import DOMAIN, FOLDER, Phrase, language, translated
+from milepost.text.language import DOMAIN, FOLDER, Phrase, language, translated
 
 Command = TypeVar("Command", bound=click.Command)
 

@@ -11,12 +11,12 @@ from milepost.cli.options import output_option
 from milepost.cli.output import say, say_blocks, say_text, tell
 from milepost.cli.selection import patterns, several_results_argument
 from milepost.errors import MilepostError
-from milepost.language import Phrase, _
 from milepost.recorders import check_recorder, opener, record_board
 from milepost.report import leaderboard as report
 from milepost.report.files import check_target, write_file
 from milepost.results.leaderboard import leaderboard_of
 from milepost.store import ResultsIndex
+from milepost.text.language import Phrase, _
 
 SUFFIXES = (".md", ".csv", ".html", ".json")
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from milepost.byte_sizes import format_bytes
 from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, tell_notes
-from milepost.language import Phrase, _
 from milepost.report.formatting import NOT_MEASURED
 from milepost.report.table import Cell, Table, cells, columns
 from milepost.run.signs_of_life import SignsOfLife
-from milepost.safe_text import printable
 from milepost.sources import Overrides, Steps, discover_all, other_branches
 from milepost.store import ResultsIndex
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase, _
+from milepost.text.safe_text import printable
 from milepost.types.checkpoints import Checkpoint, Series
 
 MOST_BRANCHES = 12

@@ -15,10 +15,10 @@ from milepost.cli.help_language import in_readers_language, prepare_click
 from milepost.cli.interrupts import Stopped
 from milepost.cli.options import spell_with_dashes
 from milepost.cli.output import tell
-from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
-from milepost.language import Phrase, _, translated
-from milepost.safe_text import encode_safely
+from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase, _, translated
+from milepost.text.safe_text import encode_safely
 from milepost.version import __version__
 
 COMMANDS = {

@@ -17,9 +17,9 @@ import click
 
 from milepost.cli.main import COMMANDS
 from milepost.errors import MilepostError
-from milepost.language import Phrase, _, ngettext, translated
 from milepost.report.terminal import broken
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, _, ngettext, translated
+from milepost.text.safe_text import printable
 
 DEFAULT_RESULTS = "milepost-results"
 MOST_NARROW = 20

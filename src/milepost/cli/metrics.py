@@ -10,7 +10,7 @@ from milepost.cli.evaluation_options import log_level
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_blocks, say_json, tell
 from milepost.cli.selection import results_argument
-from milepost.language import _
+from milepost.text.language import _
 
 
 @click.command("metrics")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from milepost.language import _
 from milepost.report.json_text import json_text
-from milepost.safe_text import printable
-from milepost.wrapping import fitted
+from milepost.text.language import _
+from milepost.text.safe_text import printable
+from milepost.text.wrapping import fitted
 
 if TYPE_CHECKING:
     from milepost.report.blocks import Block

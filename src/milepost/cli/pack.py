@@ -9,7 +9,7 @@ import click
 from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument
-from milepost.language import _
+from milepost.text.language import _
 
 
 @click.command("pack")

@@ -11,7 +11,6 @@ from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, tell_notes
 from milepost.cli.selection import results_argument, selection_options
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _
 from milepost.report.chart_files import words_of_picture, write_chart
 from milepost.report.charts.remarks import gaps, remarks
 from milepost.report.files import CHART_SUFFIXES, check_target
@@ -19,6 +18,7 @@ from milepost.report.transforms import by_tokens, together
 from milepost.results import Selection, select_rows
 from milepost.results.selection import select_picks
 from milepost.store import ResultsIndex
+from milepost.text.language import Phrase, _
 
 if TYPE_CHECKING:
     import altair as alt

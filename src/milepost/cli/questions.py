@@ -10,7 +10,6 @@ from milepost.analysis.questions import Kind, find_docs, join_histories, step_ch
 from milepost.cli.output import say, say_blocks, say_json
 from milepost.cli.selection import patterns, results_argument
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _
 from milepost.report.blocks import Note
 from milepost.report.questions import (
     LEGEND,
@@ -25,6 +24,7 @@ from milepost.report.questions import (
 from milepost.report.table import grouped
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.pick_history import Question, read_histories, read_questions
+from milepost.text.language import Phrase, _
 from milepost.types.histories import PickHistory
 
 Doc = tuple[PickHistory, Question]

@@ -9,8 +9,8 @@ import click
 from milepost.cli.options import output_option
 from milepost.cli.output import say, say_json, say_text
 from milepost.cli.selection import several_results_argument
-from milepost.language import _
 from milepost.report.files import check_target, write_file
+from milepost.text.language import _
 
 FORMATS = {".html": "html", ".pdf": "pdf", ".md": "markdown"}
 

@@ -12,10 +12,10 @@ from milepost.cli.evaluation_options import evaluation_options, log_level, may_a
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_command, tell_failure
 from milepost.cli.selection import tell_versions
-from milepost.durations import format_duration
 from milepost.errors import MilepostError
-from milepost.language import _
 from milepost.run.signs_of_life import importing
+from milepost.text.durations import format_duration
+from milepost.text.language import _
 
 if TYPE_CHECKING:
     from milepost.api.results import Results

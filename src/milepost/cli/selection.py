@@ -11,10 +11,10 @@ import click
 from milepost.cli.options import Place
 from milepost.cli.output import tell, tell_notes
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _
 from milepost.report.notes import version_notes
 from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
+from milepost.text.language import Phrase, _
 from milepost.types.metrics import Measurement
 
 results_argument = click.argument("results", type=Place())

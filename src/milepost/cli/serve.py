@@ -10,7 +10,7 @@ import click
 
 from milepost.cli.output import say, say_json, tell
 from milepost.cli.selection import several_results_argument
-from milepost.language import _
+from milepost.text.language import _
 
 
 @click.command("serve")

@@ -8,7 +8,7 @@ import click
 
 from milepost.cli.output import say_json
 from milepost.errors import MilepostError
-from milepost.language import _
+from milepost.text.language import _
 
 
 @click.command("start")

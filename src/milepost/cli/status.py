@@ -10,10 +10,10 @@ import click
 
 from milepost.cli.output import say, say_json, tell_command
 from milepost.cli.selection import results_argument
-from milepost.durations import time_left
-from milepost.language import _
 from milepost.store import ResultsIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, Status, read_status
+from milepost.text.durations import time_left
+from milepost.text.language import _
 
 
 @click.command("status")

@@ -9,9 +9,9 @@ import click
 
 from milepost.cli.output import say, say_json, tell_command
 from milepost.cli.selection import results_argument
-from milepost.language import _
-from milepost.safe_text import printable
 from milepost.store.verify import Finding, Verification, repair, verify
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 
 
 @click.command("verify")

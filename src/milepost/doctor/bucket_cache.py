@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from milepost.byte_sizes import format_bytes
-from milepost.cache import FILES_OF_BUCKETS, KEPT_DAYS, RECORDS_OF_BUCKETS, cache_folder
 from milepost.doctor.finding import Finding
+from milepost.files.cache import FILES_OF_BUCKETS, KEPT_DAYS, RECORDS_OF_BUCKETS, cache_folder
 from milepost.sources.messages import shown
+from milepost.text.byte_sizes import format_bytes
 
 _LARGE = 50e9
 

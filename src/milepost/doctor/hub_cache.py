@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.byte_sizes import format_bytes
 from milepost.doctor.finding import Finding
 from milepost.errors import CheckpointError
 from milepost.sources.digests import sha256_now
@@ -23,6 +22,7 @@ from milepost.sources.hub.files import as_published
 from milepost.sources.hub.listing_cache import HubFile, recall_listing
 from milepost.sources.hub.repair import damage_of
 from milepost.sources.messages import shown
+from milepost.text.byte_sizes import format_bytes
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _ABANDONED_S = 3600.0

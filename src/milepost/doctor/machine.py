@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from milepost.byte_sizes import format_bytes
 from milepost.doctor.finding import Finding
+from milepost.text.byte_sizes import format_bytes
 
 _OLDEST_PYTHON = (3, 10)
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

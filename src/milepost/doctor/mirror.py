@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from milepost.byte_sizes import format_bytes
 from milepost.doctor.finding import Finding
-from milepost.environment_urls import hub_endpoint, shown_endpoint
+from milepost.network.environment_urls import hub_endpoint, shown_endpoint
 from milepost.sources.hub.requests import is_offline
 from milepost.sources.messages import first_line
+from milepost.text.byte_sizes import format_bytes
 
 _TIMEOUT_S = 5.0
 _LONGEST_READ_S = 4.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.sequences import Scores
 
 if TYPE_CHECKING:

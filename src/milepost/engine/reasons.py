@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from milepost.engine.memory import is_out_of_memory
-from milepost.safe_text import blanked
+from milepost.text.safe_text import blanked
 
 OUT_OF_MEMORY_PAGE = "docs/out-of-memory.md"
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
 from milepost.plan.string_encoder import Key, StringEncoder
 from milepost.plan.windows import rolling
+from milepost.text.language import Phrase
 from milepost.types.requests import Request
 from milepost.types.sequences import Sequences
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from milepost import fastjson
+from milepost.files import fastjson
 
 CUT = re.compile(r"(?<=\S\n)(?=[A-Za-z])")
 

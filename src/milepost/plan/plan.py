@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from milepost.arrow import read_parquet
+from milepost.files.arrow import read_parquet
 from milepost.plan.encode import EncodedTask
 from milepost.plan.offered_choices import choices_of
 from milepost.plan.sequences import take

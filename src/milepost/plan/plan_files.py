@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milepost.arrow import as_array, read_mapped, read_parquet, write_mappable
+from milepost.files.arrow import as_array, read_mapped, read_parquet, write_mappable
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard

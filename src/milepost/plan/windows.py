@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.requests import Windows, usual_stride
 
 USUAL_SIZE = 2048

@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Callable
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.recorders.recorder import RecordedRun, Recorder, RecorderError
 from milepost.recorders.recording import Recording
+from milepost.text.language import Phrase
 
 RECORDERS = ("trackio", "wandb", "none")
 DEFAULT_PROJECT = "milepost"

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from milepost.analysis import Row, rows
-from milepost.credentials import redacted
-from milepost.language import _
 from milepost.recorders.leaderboard import final_table
 from milepost.recorders.ledger import Ledger, run_settings
 from milepost.recorders.metric_rows import curves_of, subjects_table
@@ -28,6 +26,8 @@ from milepost.store.leases import Leases
 from milepost.store.metrics_record import MetricRow
 from milepost.store.reading import read_checkpoints, read_metrics, read_plan
 from milepost.store.records import CheckpointRecord, PlanRecord
+from milepost.text.credentials import redacted
+from milepost.text.language import _
 from milepost.types.checkpoints import Checkpoint
 from milepost.types.metrics import Measurement
 

@@ -14,8 +14,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from milepost.language import Phrase
 from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
+from milepost.text.language import Phrase
 
 SERVERS = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 """Settings that make trackio send data to a server; the first one that is set counts."""

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from milepost.language import Phrase
 from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 from milepost.store import safe_paths as inside
+from milepost.text.language import Phrase
 
 FLUSH_S = 0.1
 """Seconds between wandb's writes to its file; wandb's default is 15 s."""

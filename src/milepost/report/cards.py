@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from milepost.analysis.learning_state import learning_state
 from milepost.analysis.row import Row
 from milepost.analysis.training import TrainedCurve
-from milepost.language import Phrase, _, ngettext
 from milepost.report.blocks import Card, Mood, Sparkline, Verdict
 from milepost.report.formatting import compact, metric_heading, number
 from milepost.report.progress import best_and_worst, gain_text
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, _, ngettext
+from milepost.text.safe_text import printable
 
 MOODS: Mapping[str, Mood] = {
     Phrase("one checkpoint only"): "",

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.language import ENGLISH, Phrase, _, speaking
 from milepost.report.blocks import Chart
 from milepost.report.charts.fonts import missing_glyphs, spell_missing
 from milepost.report.files import CHART_SUFFIXES, check_target, write_file
 from milepost.report.html import page
 from milepost.report.vega import vegalite_version
-from milepost.safe_text import printable
+from milepost.text.language import ENGLISH, Phrase, _, speaking
+from milepost.text.safe_text import printable
 
 if TYPE_CHECKING:
     import altair as alt

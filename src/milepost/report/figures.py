@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.language import _
 from milepost.report.blocks import Chart, Grid, Note
 from milepost.report.charts.heat_cells import has_chance, page_map
 from milepost.report.charts.page_curve import Level, page_curve
@@ -23,7 +22,8 @@ from milepost.report.formatting import (
 )
 from milepost.report.scores import score_tables, value_cells
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns, grouped
-from milepost.safe_text import printable
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 
 
 def curve_figures(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store.atomic_files import write_atomically
+from milepost.text.language import Phrase
 
 CHART_SUFFIXES = (".png", ".svg", ".html")
 

@@ -7,8 +7,8 @@ import math
 import re
 
 from milepost.analysis.metric_kinds import is_proportion
-from milepost.language import ngettext
-from milepost.safe_text import printable
+from milepost.text.language import ngettext
+from milepost.text.safe_text import printable
 
 NO_NUMBER = "nan"
 NOT_MEASURED = "–"

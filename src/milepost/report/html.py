@@ -14,13 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.language import _, language, translated
 from milepost.report.blocks import Block, Chart, has_charts
 from milepost.report.charts.theme import DARK, LIGHT, ON_DARK
 from milepost.report.sparkline import paths
 from milepost.report.translation import in_readers_language
 from milepost.report.vega import vega_script
-from milepost.safe_text import printable
+from milepost.text.language import _, language, translated
+from milepost.text.safe_text import printable
 from milepost.version import __version__
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import Any
 
 from milepost.analysis.leaderboard import BoardColumn, Leaderboard, Standing
 from milepost.analysis.leaderboard.board import Summary
-from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.csv_text import csv_text
 from milepost.report.formatting import NOT_MEASURED, direction_arrow, metric_heading, number
@@ -15,7 +14,8 @@ from milepost.report.html import page
 from milepost.report.json_text import json_text
 from milepost.report.markdown import markdown
 from milepost.report.table import Column, Table, cells, data_table
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 
 SUMMARIES = (
     (Phrase("win rate"), "win_rate", True),

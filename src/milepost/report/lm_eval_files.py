@@ -16,7 +16,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_atomically
 from milepost.store.columns import harness_metrics
@@ -24,6 +23,7 @@ from milepost.store.confinement import confine
 from milepost.store.file_names import file_part
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_table
+from milepost.text.language import Phrase
 
 
 def export_lm_eval(index: ResultsIndex, out: Path, only: set[tuple[str, str]] | None = None) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from milepost.language import translated
 from milepost.report.blocks import (
     Block,
     Bullets,
@@ -24,6 +23,7 @@ from milepost.report.blocks import (
 )
 from milepost.report.table import Cell, Table
 from milepost.report.translation import in_readers_language
+from milepost.text.language import translated
 
 _SPECIAL = re.compile(r"([\\`*_|<>\[\]])")
 

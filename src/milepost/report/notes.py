@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from milepost.language import Phrase, joined
 from milepost.report.formatting import metric_name
 from milepost.report.table import grouped
-from milepost.safe_text import printable
 from milepost.store.records import CheckpointRecord
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 from milepost.types.metrics import Measurement
 
 NAMED = 3

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from milepost.analysis.perplexity import Convention, Gap, TextPerplexity
-from milepost.language import Phrase, _, joined
 from milepost.report.blocks import Block, Note, strong
 from milepost.report.formatting import decimals, model_name, plus_minus, step_label
 from milepost.report.table import Column, Table, cells, columns, grouped
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, _, joined
+from milepost.text.safe_text import printable
 
 LABELS = {
     "fixed": Phrase("fixed windows"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from milepost.analysis.pick_bias import PickBias, pick_bias, position_name
-from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import step_label
 from milepost.report.table import Table, cells, columns, grouped
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 from milepost.types.picks import Picks
 
 LEGEND = Phrase(

@@ -8,7 +8,6 @@ from typing import Any
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row, standing
 from milepost.analysis.training import GroupExtremes, TrainedCurve
-from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
     NOT_MEASURED,
@@ -20,7 +19,8 @@ from milepost.report.formatting import (
     step_label,
 )
 from milepost.report.table import Table, cells, columns, grouped
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 
 TOO_FEW = Phrase("too few docs to tell")
 NAMED = 4

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from milepost.language import Phrase, for_reader
 from milepost.report.formatting import utc_time
 from milepost.report.table import Table, cells, columns
-from milepost.safe_text import printable
 from milepost.store.index import NewestRun
 from milepost.store.provenance import Provenance
 from milepost.store.records import PlanRecord, RunRecord
+from milepost.text.language import Phrase, for_reader
+from milepost.text.safe_text import printable
 
 _LONGEST = 400
 

@@ -10,12 +10,12 @@ from typing import Any
 from milepost.analysis.paired import holm
 from milepost.analysis.pick_bias import position_name
 from milepost.analysis.questions import StepChange, Totals
-from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Line, strong
 from milepost.report.formatting import decimals, printable_lines, step_label
 from milepost.report.table import Cell, Table, Tone, cells, columns
-from milepost.safe_text import printable
 from milepost.store.pick_history import Question
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 from milepost.types.histories import PickHistory
 
 LEVELS = "▁▂▃▄▅▆▇█"

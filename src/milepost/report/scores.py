@@ -9,7 +9,6 @@ from typing import Literal, get_args
 from milepost.analysis.curves import Curve, checkpoints, curves
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
-from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import (
     NO_NUMBER,
@@ -21,8 +20,9 @@ from milepost.report.formatting import (
 )
 from milepost.report.notes import listed, reason_notes
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns, grouped
-from milepost.safe_text import printable
-from milepost.variants import settings_words
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
+from milepost.types.variants import settings_words
 
 CONSTANT_MEANS = Phrase("constant: always the same position (A, B, ...), whatever the question")
 

@@ -9,11 +9,11 @@ from typing import Any
 from milepost.analysis.agreement import Agreement
 from milepost.analysis.pick_bias import PickBias, length_names, position_name
 from milepost.analysis.task_signal import MetricSignal, TaskSignal
-from milepost.language import Phrase, joined
 from milepost.report.blocks import Block, Note
 from milepost.report.formatting import NOT_MEASURED, decimals, metric_name
 from milepost.report.table import Table, cells, columns, grouped
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 
 VERDICTS = (
     "watch",

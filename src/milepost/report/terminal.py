@@ -19,9 +19,9 @@ from rich.segment import Segment, Segments
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from milepost.language import _
 from milepost.report.blocks import Block, Bullets, Details, Facts, Heading, Line, Note, Quote
 from milepost.report.table import VERDICT_TONES, CellRow, Column, Table, Tone
+from milepost.text.language import _
 
 BETWEEN_COLUMNS = 3
 """Characters that SIMPLE_HEAD and its padding leave between two columns."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from milepost.analysis.curves import checkpoints, missing_steps, with_gaps
 from milepost.analysis.row import Row
 from milepost.errors import ResultsError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Visited
 
 

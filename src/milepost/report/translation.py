@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from milepost.language import ENGLISH, Phrase, for_reader, language, translated
 from milepost.report.blocks import Block, Chart, Verdict
 from milepost.report.table import Cell, Column
+from milepost.text.language import ENGLISH, Phrase, for_reader, language, translated
 
 _WORDS = (
     Phrase("worse"),

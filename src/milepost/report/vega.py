@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from importlib.metadata import version
 
-from milepost.cache import cache_folder, write_cache_file
+from milepost.files.cache import cache_folder, write_cache_file
 
 _BUNDLE = """
 import sys, vl_convert

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from milepost.analysis.leaderboard.entries import Baseline, BoardColumn
 from milepost.analysis.metric_kinds import value_range
 from milepost.errors import ResultsError
-from milepost.language import Phrase
-from milepost.name_matching import close_or_first
+from milepost.text.language import Phrase
+from milepost.text.name_matching import close_or_first
 
 if TYPE_CHECKING:
     import yaml

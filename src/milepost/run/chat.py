@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 from milepost.errors import TokenizerError
-from milepost.language import Phrase
 from milepost.run.time_limit import time_limit
+from milepost.text.language import Phrase
 
 MOST_SECONDS = 10.0
 """Time limit of a chat template for one prompt; usual ones take a millisecond."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint
 
 

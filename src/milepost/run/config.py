@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from milepost.buckets import as_path
-from milepost.credentials import remember, without_secrets
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.options import option, options_of, words_of
 from milepost.plan.shards import DEFAULT_SHARD_TOKENS
 from milepost.run.keyword_options import EngineChoice, EvalOptions
@@ -25,6 +23,8 @@ from milepost.run.software_versions import can_compute_metrics
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 from milepost.tasks.suites import load_suite
+from milepost.text.credentials import remember, without_secrets
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, ResultsError, SourceError, TokenizerError
-from milepost.language import Phrase
+from milepost.files.cache import cache_folder
 from milepost.sources import fetch
 from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.messages import shown
 from milepost.store.atomic_files import cannot_write
 from milepost.store.processes import this_process
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint, Series
 
 if TYPE_CHECKING:

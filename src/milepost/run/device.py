@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 
 def resolve_device(device: str) -> str:

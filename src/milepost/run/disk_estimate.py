@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from milepost.buckets import in_bucket
-from milepost.byte_sizes import format_bytes
 from milepost.plan.plan import Plan
 from milepost.run.jobs import CheckpointJob
+from milepost.text.byte_sizes import format_bytes
 
 LONG_TOKENS = 2_000_000
 """Fewest tokens for which an estimate is shown."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from milepost.engine.generate.sampling_support import check_sampling_options
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.inference import Inference
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from milepost.errors import MilepostError, SourceError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
 from milepost.run.callbacks import NoCallback, RunCallback, begun
@@ -47,6 +46,7 @@ from milepost.store.folder import check_writable
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 from milepost.tasks.registry import check_settings
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Series
 
 logger = logging.getLogger("milepost.run")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import MilepostError, ResultsError, StorageError
-from milepost.language import Phrase
 from milepost.run.context import RunContext
 from milepost.run.jobs import CheckpointJob, JobState
 from milepost.run.metrics_worker import MetricsWorker, PendingMetrics
@@ -17,6 +16,7 @@ from milepost.run.outcome import Failure
 from milepost.run.progress import Progress
 from milepost.run.records import note_failure
 from milepost.store.leases import Leases
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint
 
 WORTH_S = 30.0

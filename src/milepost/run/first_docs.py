@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from milepost.durations import format_duration, time_left
 from milepost.errors import MilepostError
-from milepost.language import _
 from milepost.run.timing import LONG_S
+from milepost.text.durations import format_duration, time_left
+from milepost.text.language import _
 
 if TYPE_CHECKING:
     from milepost.run.inference import Inference

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milepost.cache import cache_folder
 from milepost.errors import MilepostError
+from milepost.files.cache import cache_folder
 from milepost.run.config import EvalConfig
 from milepost.run.device import resolve_device
 from milepost.run.series import PreparedSeries

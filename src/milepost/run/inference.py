@@ -13,8 +13,8 @@ import numpy as np
 from milepost.plan.encode import as_sequences
 from milepost.plan.plan import KINDS, Plan, TaskPlan
 from milepost.plan.shards import Shard, requests_of, shard_sequences
-from milepost.token_answers import TokenAnswer
 from milepost.types.shard_answers import ShardAnswers
+from milepost.types.token_answers import TokenAnswer
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
-from milepost.language import Phrase
+from milepost.files.cache import cache_folder
 from milepost.run.context import ScoringContext
 from milepost.run.jobs import CheckpointJob
 from milepost.sources import fetch, identify
 from milepost.sources.digests import sha256_now
 from milepost.store.leases import Leases
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     from milepost.weights import Bases, CheckpointWeights, HeldFiles

@@ -17,12 +17,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.screen_messages import SHOWN, Screen, ScreenFormatter, counted_for_reader
 from milepost.run.signs_of_life import SignsOfLife
 from milepost.store import safe_paths as inside
+from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase
 
 LIBRARIES = ("lm_eval", "transformers", "datasets", "huggingface_hub", "py.warnings", "accelerate")
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase, for_reader
 from milepost.plan.plan import Plan
 from milepost.results.training import note_training
 from milepost.run.checkpoint_metrics import ensure_metrics, metrics_unit
@@ -23,6 +22,7 @@ from milepost.store.leases import Leases
 from milepost.store.records import CheckpointRecord
 from milepost.store.tables import looks_whole
 from milepost.store.workers import Worker
+from milepost.text.language import Phrase, for_reader
 
 if TYPE_CHECKING:
     from milepost.run.journal import Journal

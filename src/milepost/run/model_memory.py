@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from milepost.byte_sizes import format_bytes
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.jobs import CheckpointJob
 from milepost.run.preparation import Preparation
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 COPIES_ON_HOST = 2
 """Weights that a worker has in main memory: those of the module, and those that are read for the next."""

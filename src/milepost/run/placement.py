@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.options import option, options_of
+from milepost.text.language import Phrase
 
 ExecutorChoice = Literal["local", "ray", "slurm"]
 EXECUTORS: tuple[ExecutorChoice, ...] = get_args(ExecutorChoice)

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import MilepostError, StorageError
+from milepost.files.cache import cache_folder, write_cache_file
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.plan.plan_files import load_plan, save_plan
 from milepost.run.software_versions import versions

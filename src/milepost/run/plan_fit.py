@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 from milepost.errors import MilepostError, TokenizerError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.planning import as_json
 from milepost.run.series import PreparedSeries
 from milepost.run.software_versions import versions
+from milepost.text.language import Phrase
 
 logger = logging.getLogger("milepost.run")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.plan.plan_files import load_plan, save_plan
 from milepost.run.plan_cache import write_docs
 from milepost.run.planning import PlannedTasks
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 
 
 def read_saved_plan(folder: Path) -> PlannedTasks:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milepost.arrow import as_array, as_column
 from milepost.errors import ResultsError
-from milepost.language import Phrase
+from milepost.files.arrow import as_array, as_column
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import KINDS, Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
@@ -18,6 +17,7 @@ from milepost.store.picks import read_choices
 from milepost.store.reading import read_plan
 from milepost.store.records import PlannedTask
 from milepost.store.tables import looks_whole, read_table, write_table
+from milepost.text.language import Phrase
 from milepost.types.generation import Generation
 from milepost.types.sequences import Sequences
 

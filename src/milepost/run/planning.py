@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
 from milepost.plan.encode import encode
 from milepost.plan.long_text import cut_text
 from milepost.plan.plan import Plan, TaskPlan
@@ -22,6 +21,7 @@ from milepost.run.software_versions import can_compute_metrics, versions
 from milepost.tasks.question_source import ModelTraits, QuestionSet, TaskRequests
 from milepost.tasks.registry import check_settings, digest_of, load_sources
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 from milepost.types.generation import GenerationDefaults
 
 PLAN_FORMAT = 10

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from milepost.errors import TokenizerError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.first_weights import FirstWeights, read_first
@@ -20,6 +19,7 @@ from milepost.run.plan_folder import read_saved_plan
 from milepost.run.planning import PlannedTasks, make_plan
 from milepost.run.series import PlanKey, PreparedSeries, prepare_series
 from milepost.run.series_cache import recall_series, remember_series
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint, Series
 
 logger = logging.getLogger("milepost.run")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
-from milepost.downloads import downloads
-from milepost.durations import format_duration, time_left
-from milepost.language import _, for_reader
+from milepost.network.downloads import downloads
 from milepost.run.signs_of_life import download_line, is_terminal
 from milepost.run.target import PlannedShard
 from milepost.run.timing import Clock
+from milepost.text.durations import format_duration, time_left
+from milepost.text.language import _, for_reader
 from milepost.types.checkpoints import Checkpoint
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import SourceError
-from milepost.language import Phrase
 from milepost.plan.encode import encode
 from milepost.plan.string_encoder import StringEncoder
 from milepost.sources import discover
 from milepost.store import ResultsIndex
 from milepost.store.records import RunRecord
+from milepost.text.language import Phrase
 from milepost.types.generation import Generation
 from milepost.types.requests import Request
 

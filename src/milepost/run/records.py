@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from milepost.cache import cache_folder
-from milepost.credentials import redacted, without_secrets
 from milepost.errors import CheckpointError
+from milepost.files.cache import cache_folder
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.outcome import Failure
@@ -34,6 +33,7 @@ from milepost.store.records import (
     write_record,
 )
 from milepost.store.tables import copy_table, looks_whole
+from milepost.text.credentials import redacted, without_secrets
 from milepost.types.checkpoints import Checkpoint
 
 logger = logging.getLogger("milepost.run")

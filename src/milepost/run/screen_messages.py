@@ -6,10 +6,10 @@ import logging
 import sys
 from typing import TextIO
 
-from milepost.credentials import without_secrets
-from milepost.language import _, for_reader, translated
-from milepost.safe_text import blanked
-from milepost.wrapping import fitted
+from milepost.text.credentials import without_secrets
+from milepost.text.language import _, for_reader, translated
+from milepost.text.safe_text import blanked
+from milepost.text.wrapping import fitted
 
 SHOWN = "milepost_shown"
 """Attribute of a record: its text in the reader's language, where the message itself is finished English."""

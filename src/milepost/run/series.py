@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from milepost.errors import CheckpointError, SourceError, TokenizerError
-from milepost.language import Phrase
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.sources import fetch, fetch_config
 from milepost.tasks.question_source import ModelTraits
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint, Series, step_order
 from milepost.types.generation import GenerationDefaults
 

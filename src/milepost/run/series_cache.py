@@ -15,9 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import CheckpointError, MilepostError, TokenizerError
-from milepost.language import Phrase
+from milepost.files.cache import cache_folder, write_cache_file
 from milepost.run.chat import choose_chat_template
 from milepost.run.config import EvalConfig
 from milepost.run.series import PreparedSeries
@@ -27,6 +26,7 @@ from milepost.sources.digests import sha256_of
 from milepost.sources.formats import BIN, SAFETENSORS
 from milepost.sources.local_folder import find_config
 from milepost.sources.regular_files import too_large
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint, Series
 from milepost.types.generation import GenerationDefaults
 from milepost.version import __version__

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.buckets import in_bucket
-from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, SourceError
+from milepost.files.cache import cache_folder
 from milepost.sources import identify
 from milepost.store import ResultsFolder
 from milepost.store.folder import is_results_folder

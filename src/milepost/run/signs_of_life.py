@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from milepost.byte_sizes import format_bytes
-from milepost.downloads import Transfer, downloads
-from milepost.durations import format_duration, time_left
-from milepost.language import Phrase, _, translated
+from milepost.network.downloads import Transfer, downloads
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.durations import format_duration, time_left
+from milepost.text.language import Phrase, _, translated
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
 from milepost.plan.plan import Plan
 from milepost.run.planning import PlannedTasks
 from milepost.run.prompt_tokens import run_tokenizer
@@ -16,6 +15,7 @@ from milepost.store.tables import read_table
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.registry import load_sources, source_of
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 
 
 def load_stored_tasks(

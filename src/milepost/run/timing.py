@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from milepost.durations import time_left
+from milepost.text.durations import time_left
 from milepost.types.checkpoints import Checkpoint
 
 LONG_S = 60.0

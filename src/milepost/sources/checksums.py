@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.text.language import Phrase
 
 ALL_SUMS = "SHA256SUMS"
 _OWN_SUM = ".sha256"

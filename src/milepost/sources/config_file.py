@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.text.language import Phrase
 
 _MAX_BYTES = 50_000_000
 _MAX_DEPTH = 50

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.cache import write_cache_file
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
+from milepost.files.cache import write_cache_file
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.text.language import Phrase
 
 _BLOCK_BYTES = 1 << 22
 SETTLED_S = 2.0

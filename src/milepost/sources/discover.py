@@ -11,7 +11,6 @@ from pathlib import Path, PurePath
 
 from milepost.buckets import in_bucket
 from milepost.errors import CheckpointError, SourceError
-from milepost.language import Phrase
 from milepost.sources.adapter_base import HUB_SCHEME, with_base
 from milepost.sources.bucket.finding import find_in_bucket
 from milepost.sources.config_file import read_config_file
@@ -21,6 +20,7 @@ from milepost.sources.messages import listed, shown
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered, select
 from milepost.sources.steps import Steps
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import Checkpoint, Series
 
 logger = logging.getLogger("milepost.sources")

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.errors import CheckpointError, MilepostError
-from milepost.language import Phrase
 from milepost.sources.bucket.fetching import fetch_all, fetch_described, is_all_local
 from milepost.sources.folder_inspection import TOKENIZER_FILES
 from milepost.sources.formats import format_named
@@ -18,6 +17,7 @@ from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")

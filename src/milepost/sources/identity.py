@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
 from milepost.sources.bucket.fetching import (
     fetch_all,
     fetch_described,
@@ -37,6 +36,7 @@ from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local_folder import find_config, inspect_folder
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
 from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.text.language import Phrase
 
 _ZIP = b"PK\3\4"
 

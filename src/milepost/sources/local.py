@@ -19,8 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import SourceError
-from milepost.language import Phrase
-from milepost.name_matching import is_pattern
 from milepost.sources.folder_inspection import looks_unfinished
 from milepost.sources.formats import Layout
 from milepost.sources.links import is_dangling
@@ -31,6 +29,8 @@ from milepost.sources.no_weights import is_training_state, why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
 from milepost.sources.trackers import last_finished
+from milepost.text.language import Phrase
+from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")

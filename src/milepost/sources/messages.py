@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from milepost.credentials import without_secrets
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
-from milepost.safe_text import fully_printable
+from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase
+from milepost.text.safe_text import fully_printable
 
 
 def shown(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from milepost.name_matching import close_or_first
+from milepost.text.name_matching import close_or_first
 from milepost.types.checkpoints import step_order
 
 _STEP_WORD = re.compile(r"(?:step|iter|iteration|checkpoint|ckpt|chkpt)s?[-_=.]?([0-9]+)", re.IGNORECASE)

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from milepost.errors import SourceError, TokenizerError
-from milepost.language import Phrase
-from milepost.name_matching import is_pattern
 from milepost.sources.bucket.fetching import tokenizer_in_bucket
 from milepost.sources.fetch import fetch_tokenizer_files
 from milepost.sources.folder_inspection import has_tokenizer, is_read
@@ -16,6 +14,8 @@ from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, files_in
 from milepost.sources.links import leads_out
 from milepost.sources.messages import shown
+from milepost.text.language import Phrase
+from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 TOKENIZER_HINT = "pass --tokenizer PATH (a folder, or a repository such as hf://org/name)"

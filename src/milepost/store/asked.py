@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from milepost.store.records import PlanRecord
 from milepost.types.metrics import Asked
-from milepost.variants import other_options
+from milepost.types.variants import other_options
 
 _DEFAULT_SEEDS = {"python": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
 OTHERS = (

@@ -12,16 +12,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from milepost import fastjson
 from milepost.buckets import in_bucket
-from milepost.credentials import redacted
 from milepost.errors import ResultsError, StorageError
-from milepost.language import Phrase
+from milepost.files import fastjson
 from milepost.store import confinement
 from milepost.store import safe_paths as inside
 from milepost.store.checksum import OPEN, is_sealed, seal
 from milepost.store.layout import KINDS_WITH_PLACES, STORE
 from milepost.store.processes import PROCESS_NAME, this_process
+from milepost.text.credentials import redacted
+from milepost.text.language import Phrase
 
 TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
 """Names of unfinished files, with the process that writes them."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_of
-from milepost.cache import RECORDS_OF_BUCKETS, cache_folder, mark_used, remove_unused, write_cache_file
+from milepost.files.cache import RECORDS_OF_BUCKETS, cache_folder, mark_used, remove_unused, write_cache_file
 from milepost.store.layout import FLEETING_KINDS, STORE
 
 ABSENT_S = 1.0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from milepost.arrow import as_array
+from milepost.files.arrow import as_array
 
 if TYPE_CHECKING:
     import pyarrow as pa

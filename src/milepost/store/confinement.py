@@ -14,7 +14,7 @@ from pathlib import Path
 
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 HINT = "`milepost verify RESULTS --repair` removes such links, and nothing behind them"
 

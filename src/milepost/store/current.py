@@ -9,7 +9,7 @@ from typing import NamedTuple
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord
 from milepost.types.metrics import Asked
-from milepost.variants import variant_labels
+from milepost.types.variants import variant_labels
 
 Place = tuple[str, str, str | None]
 """Series, checkpoint and dtype."""

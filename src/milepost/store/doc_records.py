@@ -14,9 +14,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.arrow import as_array
 from milepost.errors import ResultsError
-from milepost.language import Phrase
+from milepost.files.arrow import as_array
 from milepost.store.asked import asked_of
 from milepost.store.columns import DocMetricsTable
 from milepost.store.folder import ResultsFolder
@@ -25,6 +24,7 @@ from milepost.store.picked_values import PICKED, PickedValues
 from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics, measurements_of
+from milepost.text.language import Phrase
 from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 

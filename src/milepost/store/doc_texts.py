@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from milepost.arrow import as_array
+from milepost.files.arrow import as_array
 from milepost.store.folder import ResultsFolder
 from milepost.store.tables import read_table
 

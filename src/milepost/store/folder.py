@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.arrow import as_array
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
-from milepost.language import Phrase
+from milepost.files.arrow import as_array
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
@@ -23,6 +22,7 @@ from milepost.store.layout import MARKER, Layout
 from milepost.store.processes import this_process
 from milepost.store.records import RunRecord, write_record
 from milepost.store.tables import read_table, table_bytes, write_table
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     import numpy as np

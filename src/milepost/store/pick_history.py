@@ -7,10 +7,8 @@ from collections.abc import Collection, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from milepost.arrow import as_array
 from milepost.errors import ResultsError
-from milepost.language import Phrase
-from milepost.name_matching import close_or_first, matches
+from milepost.files.arrow import as_array
 from milepost.store.atomic_files import damaged as damaged_record
 from milepost.store.folder import ResultsFolder
 from milepost.store.index import ResultsIndex
@@ -18,6 +16,8 @@ from milepost.store.kept_picks import KeptPicks, OfTasks
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics
 from milepost.store.text_history import WrittenDoc, read_text_history, read_written_docs, scored_shards
+from milepost.text.language import Phrase
+from milepost.text.name_matching import close_or_first, matches
 from milepost.types.histories import PickHistory
 
 COLUMNS = ("pick", "right", "margin")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milepost.arrow import as_array, as_column
+from milepost.files.arrow import as_array, as_column
 from milepost.store.tables import read_made, read_table, write_table
 from milepost.types.choices import CHOICE_COLUMNS, Choices
 

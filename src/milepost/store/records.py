@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store.atomic_files import damaged, read_json, write_json
 from milepost.store.json_codec import decode, encode, stored_as_list
 from milepost.store.layout import counted_id
+from milepost.text.language import Phrase
 
 Json = Mapping[str, Any]
 """An object of JSON whose entries are not known here."""

@@ -19,10 +19,10 @@ from typing import BinaryIO
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store.bucket_files import Appended, files_of, forget_all
 from milepost.store.confinement import HINT, check
 from milepost.store.listing import walk
+from milepost.text.language import Phrase
 
 _LARGE = 100_000_000
 """Bytes; smaller files are not looked at for holes."""

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from milepost.arrow import as_array
 from milepost.buckets import in_bucket
-from milepost.credentials import redacted
 from milepost.errors import ResultsError
+from milepost.files.arrow import as_array
 from milepost.store import confinement, file_state
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import check_name, damaged, record_name, write_atomically
 from milepost.store.checksum import OPEN, is_sealed, seal
+from milepost.text.credentials import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from milepost.language import joined
-from milepost.name_matching import matches
 from milepost.store.current import Current
 from milepost.store.metrics_record import ChoiceMetrics, MetricRow
 from milepost.store.records import CheckpointRecord
+from milepost.text.language import joined
+from milepost.text.name_matching import matches
 from milepost.types.metrics import Asked, Measurement
 from milepost.types.picks import PickCounts, Picks
 

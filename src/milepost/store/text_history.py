@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store import file_state
 from milepost.store.columns import DocMetricsTable, columns_of
 from milepost.store.tables import read_rows, read_table
+from milepost.text.language import Phrase
 from milepost.types.histories import PickHistory, ScoredShard, TextMetric
 
 if TYPE_CHECKING:

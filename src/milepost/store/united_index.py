@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from milepost.buckets import as_path
-from milepost.folder_names import short_names
 from milepost.store import file_state, listing
 from milepost.store.current import Current
 from milepost.store.folder import ResultsFolder, is_results_folder
@@ -24,6 +23,7 @@ from milepost.store.live_index import Home, LiveIndex
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord
 from milepost.store.task_metrics import TaskMetrics
+from milepost.text.folder_names import short_names
 
 
 class UnitedIndex(ResultsIndex):

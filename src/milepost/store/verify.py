@@ -10,7 +10,6 @@ from typing import Literal
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store import confinement, file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
@@ -20,6 +19,7 @@ from milepost.store.layout import MARKER, RECORD_KINDS, model_of
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import PlanRecord, RunRecord, read_if_intact
 from milepost.store.tables import read_table
+from milepost.text.language import Phrase
 
 SCORE_COLUMNS = (["loglikelihood", "greedy"], ["loglikelihood", "greedy", "generated"])
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.tasks.lm_eval.yaml_file import parse_yaml
+from milepost.text.language import Phrase
 
 MOST_BYTES = 1_000_000
 """A task file or a patch is text that someone will read."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json
 from milepost.store.records import PlannedTask, PlanRecord
@@ -16,6 +15,7 @@ from milepost.store.tables import read_table
 from milepost.store.verify import verify
 from milepost.store.workers import live_workers
 from milepost.submission.leaks import Layout, Leak, draws_from_what_it_scores, find_leaks
+from milepost.text.language import Phrase
 
 CHAT = "few-shot examples inside a chat template are not compared with the docs"
 

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.analysis import Row, record
-from milepost.credentials import without_secrets
 from milepost.errors import ResultsError, StorageError
-from milepost.language import Phrase
 from milepost.report.files import check_target
 from milepost.report.lm_eval_files import lm_eval_files
 from milepost.report.long_table import as_csv
@@ -32,6 +30,8 @@ from milepost.store.records import PlanRecord
 from milepost.submission.additions import read_additions
 from milepost.submission.checks import gaps, refuse_leaks, refuse_unsound
 from milepost.tasks.registry import source_named, source_of
+from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase
 from milepost.version import __version__
 
 MANIFEST = "submission.json"

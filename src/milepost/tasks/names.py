@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 LONGEST = 128
 """Characters; below the 255 bytes of a file name, with room for what is added to it."""

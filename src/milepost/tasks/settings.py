@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.options import json_object, option
+from milepost.text.language import Phrase
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from milepost.language import joined
+from milepost.text.language import joined
 
 
 class Asked(NamedTuple):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.timing import LongRunPolicy
+from milepost.text.language import Phrase
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(?:([0-9]{1,7}(?:\.[0-9]{1,3})?)([smhd]?))(?=[0-9]|$)")

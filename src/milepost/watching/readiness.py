@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from milepost.language import Phrase
 from milepost.sources.bucket.listing import snapshot_of
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 PATIENCE = 60

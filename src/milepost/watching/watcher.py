@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from milepost.errors import SourceError
-from milepost.language import _
 from milepost.run.callbacks import RunCallback
 from milepost.run.evaluation import check_device, check_run, evaluate_series, find_series
 from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
 from milepost.sources.adapter_base import HUB_SCHEME
+from milepost.text.language import _
 from milepost.types.checkpoints import Checkpoint, Series
 from milepost.watching.config import WatchConfig
 from milepost.watching.readiness import Readiness, Snapshot, take_snapshot

@@ -19,10 +19,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase, best_match, language, speaking
 from milepost.report.html import STATIC, load_templates
 from milepost.report.json_text import json_text
 from milepost.report.vega import vega_script
+from milepost.text.language import Phrase, best_match, language, speaking
 from milepost.web.bodies import Body
 from milepost.web.errors import error_response, wanted_language
 from milepost.web.kept import Kept

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from milepost.analysis.pick_bias import position_name
-from milepost.language import _
 from milepost.report.blocks import Block, Choice, Details, Question
 from milepost.report.formatting import printable_lines
 from milepost.report.table import Cell, Column, Table, columns
 from milepost.store import pick_history as store
+from milepost.text.language import _
 from milepost.types.histories import PickHistory
 from milepost.web.question_parts import Shares, answer_rows, request_blocks, split_prompt, through_training
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from milepost.language import Phrase, _
 from milepost.report.blocks import Field, Option
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, _
+from milepost.text.safe_text import printable
 from milepost.types.metrics import Measurement
 from milepost.web.page import NotThere
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from milepost.language import _
 from milepost.report.blocks import Line
 from milepost.report.table import Cell
-from milepost.safe_text import printable
 from milepost.store.united_index import FolderIndex
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 
 
 def damage_lines(damaged: Mapping[str, str]) -> list[Line]:

@@ -8,9 +8,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from milepost.errors import MilepostError
-from milepost.language import ENGLISH, language, speaking
 from milepost.report.html import Frame, page
-from milepost.safe_text import printable
+from milepost.text.language import ENGLISH, language, speaking
+from milepost.text.safe_text import printable
 from milepost.web.pages import PAGES
 from milepost.web.rendering import page_links
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from milepost.safe_text import blanked
+from milepost.text.safe_text import blanked
 
 _PROC = Path("/proc")
 _LISTENS = "0A"

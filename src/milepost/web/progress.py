@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypedDict
 
-from milepost.durations import time_left
-from milepost.language import _, ngettext
 from milepost.report.blocks import Block
 from milepost.report.blocks import Progress as ProgressBar
 from milepost.results.progress import Progress
-from milepost.safe_text import printable
+from milepost.text.durations import time_left
+from milepost.text.language import _, ngettext
+from milepost.text.safe_text import printable
 
 
 class ProgressData(TypedDict):

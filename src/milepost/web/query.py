@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 LONGEST = 2000
 """Characters of one parameter."""

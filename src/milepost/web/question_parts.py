@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from milepost.language import _
 from milepost.report.blocks import Block, Chart, Details, Quote, strong
 from milepost.report.charts.choice_curves import choice_curves
 from milepost.report.formatting import NOT_MEASURED, decimals, printable_lines, step_label
 from milepost.report.table import Cell, Table, cells
 from milepost.store.pick_history import Question
+from milepost.text.language import _
 from milepost.types.histories import PickHistory
 
 LONG_PROMPT, SHOWN_OF_LONG = 1500, 900

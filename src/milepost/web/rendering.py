@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from milepost.language import _, language
 from milepost.report.html import Frame, PageLink, fragment, page
 from milepost.results.progress import Progress
-from milepost.safe_text import printable
+from milepost.text.language import _, language
+from milepost.text.safe_text import printable
 from milepost.web.page import Page, PageKind
 from milepost.web.progress import progress_blocks
 from milepost.web.query import Query

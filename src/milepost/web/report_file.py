@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from milepost.errors import ResultsError
-from milepost.folder_names import short_names
-from milepost.language import language
 from milepost.report.blocks import Block, Section
 from milepost.report.html import Frame, PageLink, page
 from milepost.report.markdown import markdown
@@ -16,8 +14,10 @@ from milepost.report.scores import score_report
 from milepost.results import select_rows
 from milepost.results.progress import read_progress
 from milepost.results.training import read_training
-from milepost.safe_text import printable
 from milepost.store.united_index import open_folders
+from milepost.text.folder_names import short_names
+from milepost.text.language import language
+from milepost.text.safe_text import printable
 from milepost.web.page import Page, PageKind, View
 from milepost.web.pages import PAGES
 from milepost.web.query import Query

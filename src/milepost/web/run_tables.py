@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from milepost.byte_sizes import format_bytes
-from milepost.durations import format_duration
-from milepost.language import _
 from milepost.report.formatting import NOT_MEASURED, utc_time
 from milepost.report.table import Cell, CellRow, Table, cells, columns
-from milepost.safe_text import printable
 from milepost.store.records import CheckpointRecord, RunRecord
 from milepost.store.status import CheckpointStatus
 from milepost.store.workers import WorkerRecord
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.durations import format_duration
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 from milepost.web.page import View
 from milepost.web.query import Query
 

@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.web.app import make_app
 from milepost.web.port_holder import holder_of
 from milepost.web.safety import is_loopback, new_token, rules_for

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from milepost.language import Phrase, _, joined
 from milepost.report.blocks import Block, Details, Facts, Question, Quote, strong
 from milepost.report.formatting import NOT_MEASURED, printable_lines, step_label
 from milepost.report.questions import likeliest_tokens
 from milepost.report.table import Cell, Column, Table
-from milepost.safe_text import printable
 from milepost.store import pick_history as store
+from milepost.text.language import Phrase, _, joined
+from milepost.text.safe_text import printable
 from milepost.types.histories import PickHistory
 from milepost.web.question_parts import Shares, answer_rows, request_blocks, split_prompt, through_training
 

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 
 def spread(module: PreTrainedModel, device: str) -> PreTrainedModel:

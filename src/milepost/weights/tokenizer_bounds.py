@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from milepost import fastjson
 from milepost.errors import TokenizerError
+from milepost.files import fastjson
 from milepost.sources.messages import shown
 from milepost.sources.regular_files import irregular, read_regular
 from milepost.weights.tokenizer_growth import MOST_ADDED, MOST_TIMES, growth

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from milepost.downloads import Transfer, downloads
+from milepost.network.downloads import Transfer, downloads
 from milepost.tasks.lm_eval.data_downloads import CHUNK_BYTES, counted_downloads
 
 NAME = "data/validation-00000-of-00001.parquet"

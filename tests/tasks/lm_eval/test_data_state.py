@@ -9,7 +9,7 @@ import datasets.config
 import pytest
 from huggingface_hub import constants
 
-from milepost.environment_urls import hub_endpoint
+from milepost.network.environment_urls import hub_endpoint
 from milepost.tasks.lm_eval.data_state import cache_if_hub_is_down, data_ref, data_state, is_offline
 from tests.conftest import NO_HUB
 

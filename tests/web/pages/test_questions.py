@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from milepost.safe_text import printable
+from milepost.text.safe_text import printable
 from milepost.web.pages import questions
 from tests.cli.called import milepost
 from tests.run.own_tasks import ANIMALS

@@ -11,7 +11,7 @@ from milepost.analysis.intervals import NO_INTERVAL, Interval
 from milepost.analysis.leaderboard.draws import draw_scores
 from milepost.analysis.leaderboard.entries import At, Baseline, BoardColumn, Entrants, Entry, limits
 from milepost.analysis.leaderboard.formulas import mean_normalised, mean_rank, mean_win_rate, min_max_sum
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.answers import ModelAnswers
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 from milepost.analysis.metric_kinds import value_range
 from milepost.analysis.selection import overview, select
 from milepost.errors import ResultsError
-from milepost.folder_names import short_names
-from milepost.language import Phrase
-from milepost.name_matching import close_or_first, matches
+from milepost.text.folder_names import short_names
+from milepost.text.language import Phrase
+from milepost.text.name_matching import close_or_first, matches
 from milepost.types.checkpoints import step_order
 from milepost.types.metrics import Measurement
 

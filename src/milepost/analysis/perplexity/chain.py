@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from milepost.analysis.perplexity.sums import Sums
 from milepost.analysis.perplexity.tasks import BOS, CONTEXT, DOCUMENTS, FIXED, PLAIN, ROLLING, STRIDED, TAIL
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 _JOINED = {
     "wikitext2": Phrase("documents strung together as they are, not lines by blank lines"),

@@ -10,7 +10,7 @@ from milepost.analysis.intervals import interval
 from milepost.analysis.perplexity.chain import Gap, Sizes, gaps
 from milepost.analysis.perplexity.sums import Sums
 from milepost.analysis.perplexity.tasks import BOS, FIXED, STRIDED, lm_eval_task, tasks_of
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.answers import ModelAnswers
 from milepost.types.requests import usual_stride
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from milepost.engine.generate.sampler import Sampler
-from milepost.token_answers import Alternatives, TokenAnswer
+from milepost.types.token_answers import Alternatives, TokenAnswer
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from milepost.credentials import remember
-from milepost.environment_urls import check_proxies
 from milepost.errors import MilepostError
+from milepost.network.environment_urls import check_proxies
+from milepost.text.credentials import remember
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from milepost.language import _
 from milepost.report.charts.axes import SI
 from milepost.report.charts.curve_marks import NAMES_AXIS
 from milepost.report.charts.theme import FITTED, looks_of
 from milepost.report.formatting import step_label
+from milepost.text.language import _
 
 HEIGHT = 240
 SMALLEST = 1e-30

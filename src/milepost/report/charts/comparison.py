@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.verdicts import MetricDifference
-from milepost.language import _
 from milepost.report.charts.axes import linear_ticks, log_ticks
 from milepost.report.charts.theme import LIGHT, PALETTE, looks_of
 from milepost.report.comparison.study import ReportedModel, Study
 from milepost.report.formatting import metric_name, wrapped
 from milepost.report.translation import word
-from milepost.safe_text import printable
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 from milepost.types.sparsity import Sparsity
 
 _COLORS = {

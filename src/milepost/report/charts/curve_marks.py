@@ -7,9 +7,9 @@ from typing import Any
 from milepost.analysis.curves import Curve
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
-from milepost.language import _
 from milepost.report.formatting import plus_minus
-from milepost.safe_text import printable
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 
 NAMES_AXIS = {"labelAngle": -30, "labelLimit": 160}
 """The x axis where checkpoints have names and no steps."""

@@ -13,7 +13,6 @@ import altair as alt
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
-from milepost.language import _, for_reader
 from milepost.report.charts.axes import PLAIN, SI, TOKENS, linear_ticks, log_ticks, y_axis
 from milepost.report.charts.curve_marks import NAMES_AXIS, records_of, steps_title, tooltip, value_text
 from milepost.report.charts.headings import heading, name_of
@@ -21,7 +20,8 @@ from milepost.report.charts.remarks import drawable, marks, reaches_beyond_0, re
 from milepost.report.charts.theme import LIGHT, looks_of
 from milepost.report.formatting import metric_heading, wrapped
 from milepost.report.transforms import with_missing_steps
-from milepost.safe_text import printable
+from milepost.text.language import _, for_reader
+from milepost.text.safe_text import printable
 
 
 class Size(NamedTuple):

@@ -9,14 +9,14 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.language import _, for_reader
 from milepost.report.charts.axes import y_axis
 from milepost.report.charts.curve_marks import value_text
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.panels import stacked
 from milepost.report.formatting import metric_heading
 from milepost.report.notes import listed
-from milepost.safe_text import printable
+from milepost.text.language import _, for_reader
+from milepost.text.safe_text import printable
 
 BAR_HEIGHT = 24
 """Pixels of a task: two bars and the space between tasks."""

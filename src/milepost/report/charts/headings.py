@@ -8,7 +8,7 @@ import altair as alt
 
 from milepost.analysis.row import Row
 from milepost.report.formatting import training_runs, wrapped
-from milepost.safe_text import printable
+from milepost.text.safe_text import printable
 from milepost.types.picks import Picks
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from milepost.analysis.curves import Curve
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
-from milepost.language import _
 from milepost.report.charts.curve_marks import value_text
 from milepost.report.charts.theme import FITTED
 from milepost.report.formatting import step_label
+from milepost.text.language import _
 
 CELL_HEIGHT = 15
 SHORTEST_LEGEND = 48

@@ -12,13 +12,13 @@ import altair as alt
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.language import _, for_reader
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.heat_cells import CELL_HEIGHT, cells_of, has_chance, rectangles
 from milepost.report.charts.panels import stacked
 from milepost.report.formatting import metric_heading
 from milepost.report.transforms import with_missing_steps
-from milepost.safe_text import printable
+from milepost.text.language import _, for_reader
+from milepost.text.safe_text import printable
 
 WIDTH = 640
 LABEL_PIXELS = 320

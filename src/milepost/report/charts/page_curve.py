@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from milepost.analysis.curves import Curve, curves
 from milepost.analysis.row import Row
-from milepost.language import _
 from milepost.report.charts.axes import PLAIN, SI, TOKENS, YAxis, y_axis
 from milepost.report.charts.curve_marks import NAMES_AXIS, records_of, steps_title, tooltip
 from milepost.report.charts.remarks import drawable, reaches_beyond_0
 from milepost.report.charts.theme import FITTED, looks_of
 from milepost.report.transforms import with_missing_steps
-from milepost.safe_text import printable
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 
 HEIGHT = 260
 CURVES, LEVELS, BAND = "curves", "levels", "band"

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from milepost.analysis.pick_bias import length_names, pick_bias, position_name
-from milepost.language import Phrase, _, for_reader
 from milepost.report.charts.headings import heading, name_of
 from milepost.report.charts.theme import LIGHT
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, _, for_reader
+from milepost.text.safe_text import printable
 from milepost.types.picks import Picks
 
 RIGHT = Phrase("right")

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from milepost.analysis.curves import Curve
 from milepost.analysis.row import Row
 from milepost.analysis.standing import best_row
-from milepost.language import Phrase, _
 from milepost.report.notes import listed
 from milepost.report.transforms import with_missing_steps
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, _
+from milepost.text.safe_text import printable
 
 
 def remarks(rows: Sequence[Row], *, log_x: bool = False) -> list[str]:

@@ -12,8 +12,8 @@ from milepost.analysis.matching import MatchedModels
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number, printable_lines
 from milepost.report.table import grouped
-from milepost.safe_text import printable
 from milepost.store.doc_records import DocAnswer, read_doc_answers
+from milepost.text.safe_text import printable
 from milepost.types.answers import ModelAnswers
 
 LONGEST_QUESTION = 600

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from milepost.language import Phrase
 from milepost.report.blocks import Chart
 from milepost.report.charts.comparison import difference_panels, sparse_models, sparsity_chart
 from milepost.report.comparison.study import Study
@@ -13,7 +12,8 @@ from milepost.report.comparison.tables import differences_table
 from milepost.report.figures import reach
 from milepost.report.formatting import metric_name
 from milepost.report.table import Cell, Column, Table, cells, columns
-from milepost.safe_text import printable
+from milepost.text.language import Phrase
+from milepost.text.safe_text import printable
 
 _NOT_DRAWN = ("could show", "relative", "p")
 _MOST_METRICS = 4

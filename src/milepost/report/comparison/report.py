@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from milepost.analysis.pick_bias import position_name
-from milepost.language import Phrase, joined
 from milepost.report.blocks import (
     Block,
     Bullets,
@@ -36,7 +35,8 @@ from milepost.report.html import page
 from milepost.report.markdown import markdown
 from milepost.report.provenance import settings_facts
 from milepost.report.table import grouped
-from milepost.safe_text import printable
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 
 COUNTED = ("zeros in linear layers", "pattern", "parameters", "not zero", "on disk")
 """Columns that need the weights."""

@@ -9,10 +9,10 @@ from milepost.analysis.common_labels import with_common_labels
 from milepost.analysis.comparison import Comparison, compare_matched
 from milepost.analysis.matching import MatchedModels
 from milepost.errors import ResultsError
-from milepost.language import Phrase
 from milepost.report.comparison.examples import Examples, find_examples
 from milepost.report.formatting import model_name
 from milepost.store.index import NewestRun
+from milepost.text.language import Phrase
 from milepost.types.answers import ModelAnswers
 from milepost.types.sparsity import Sparsity
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 from milepost.analysis.verdicts import MetricDifference
-from milepost.byte_sizes import format_bytes
-from milepost.language import Phrase, joined
 from milepost.report.comparison.records import PERPLEXITIES
 from milepost.report.comparison.study import ReportedModel, Study, Variant
 from milepost.report.formatting import NOT_MEASURED, metric_heading, number, signed
 from milepost.report.table import VERDICT_TONES, Cell, CellRow, Column, Table, Tone, cells, columns, grouped
-from milepost.safe_text import printable
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase, joined
+from milepost.text.safe_text import printable
 from milepost.types.sparsity import Sparsity
 
 COLUMNS = columns(

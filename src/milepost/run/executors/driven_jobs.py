@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from milepost.cache import cache_folder
 from milepost.errors import CheckpointError, MilepostError, SourceError
-from milepost.language import Phrase
+from milepost.files.cache import cache_folder
 from milepost.run.checkpoint_changes import changed, scores_removed
 from milepost.run.executors.executor import Work
 from milepost.run.executors.full_disk import FullDisk
@@ -20,6 +19,7 @@ from milepost.run.records import note_visit
 from milepost.run.target import plan_shards
 from milepost.sources import identify
 from milepost.store.tables import looks_whole
+from milepost.text.language import Phrase
 
 
 class DrivenJobs:

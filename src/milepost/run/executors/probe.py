@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.executors.messages import Joined
 from milepost.run.software_versions import COMPUTING, versions
 from milepost.store import ResultsFolder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_atomically
+from milepost.text.language import Phrase
 
 PROBE = ".milepost-probe"
 """Name of the probe file in the results folder."""

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from milepost.errors import CheckpointError, MilepostError, SourceError, StorageError
-from milepost.language import Phrase
 from milepost.run.checkpoint_changes import changed
 from milepost.run.context import ScoringContext
 from milepost.run.executors.messages import (
@@ -43,6 +42,7 @@ from milepost.run.target import PlannedShard, plan_shards
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
+from milepost.text.language import Phrase
 
 Tell = Callable[[Event], None]
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import cast
 
 from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_of
-from milepost.cache import FILES_OF_BUCKETS, cache_folder, mark_used, remove_unused
-from milepost.downloads import Transfer, counting
 from milepost.errors import BucketError, CheckpointError
-from milepost.language import Phrase
+from milepost.files.cache import FILES_OF_BUCKETS, cache_folder, mark_used, remove_unused
+from milepost.network.downloads import Transfer, counting
 from milepost.sources.messages import shown
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import BucketLocation
 
 PART_BYTES = 16 << 20

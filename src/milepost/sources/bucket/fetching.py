@@ -8,9 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from milepost.buckets import StoredObject
-from milepost.cache import write_cache_file
 from milepost.errors import CheckpointError
-from milepost.language import Phrase
+from milepost.files.cache import write_cache_file
 from milepost.sources.bucket.download import is_local, make_local, place_of
 from milepost.sources.bucket.folders import bucket_layout
 from milepost.sources.bucket.listing import listing_of
@@ -18,6 +17,7 @@ from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.formats import format_named
 from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import BucketLocation, Checkpoint
 
 

@@ -10,8 +10,6 @@ from typing import cast
 
 from milepost.buckets import BucketPath, StoredObject, as_path
 from milepost.errors import BucketError, MilepostError, SourceError
-from milepost.language import Phrase
-from milepost.name_matching import is_pattern
 from milepost.sources.bucket.folders import bucket_layout
 from milepost.sources.bucket.listing import FolderListing, objects_below, read_above
 from milepost.sources.folder_inspection import is_read, looks_unfinished
@@ -21,6 +19,8 @@ from milepost.sources.names import names_a_step, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
+from milepost.text.language import Phrase
+from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import Checkpoint
 
 _TRAINER_FOLDER = re.compile(r"checkpoint-[0-9]+")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from milepost.errors import SourceError
-from milepost.language import Phrase
 from milepost.sources.messages import shown
+from milepost.text.language import Phrase
 
 _FORM = re.compile(
     r"hf://(?P<repo>[\w.-]+(?:/[\w.-]+)?)"

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.downloads import Transfer, counting, counting_bar
-from milepost.environment_urls import hub_endpoint
 from milepost.errors import CheckpointError, MilepostError
-from milepost.language import Phrase
-from milepost.progress_bars import without_progress_bars
+from milepost.network.downloads import Transfer, counting, counting_bar
+from milepost.network.environment_urls import hub_endpoint
+from milepost.network.progress_bars import without_progress_bars
 from milepost.sources.hub.bounds import bounded
 from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.repair import damaged_files, drop
 from milepost.sources.hub.requests import ask_hub, is_offline
 from milepost.sources.messages import shown
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import HubLocation
 
 logger = logging.getLogger("milepost.sources")

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from milepost.errors import SourceError
-from milepost.language import Phrase
 from milepost.sources.hub.bounds import HINT, HubMisbehaves, bounded
 from milepost.sources.hub.listing_cache import HubFile, recall_listing, remember_listing
 from milepost.sources.hub.name_checks import check_commit, check_path, check_revision, is_commit
 from milepost.sources.hub.requests import ask_hub, is_offline
+from milepost.text.language import Phrase
 from milepost.types.checkpoints import HubLocation
 
 _MOST_FILES = 200_000

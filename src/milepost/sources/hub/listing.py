@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from milepost.environment_urls import check_hub_settings
 from milepost.errors import SourceError
-from milepost.language import Phrase
-from milepost.name_matching import is_pattern
+from milepost.network.environment_urls import check_hub_settings
 from milepost.sources.formats import Layout
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, list_files, list_revisions
@@ -27,6 +25,8 @@ from milepost.sources.names import names_a_step, nearest, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
+from milepost.text.language import Phrase
+from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import Checkpoint, HubLocation, Series
 
 _LISTING_THREADS = 8

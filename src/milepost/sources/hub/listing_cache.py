@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.cache import cache_folder, write_cache_file
+from milepost.files.cache import cache_folder, write_cache_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from milepost.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.errors import MilepostError, SourceError
+from milepost.network.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.sources.messages import first_line, shown
 
 logger = logging.getLogger("milepost.sources")

@@ -19,7 +19,7 @@ from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer
 from milepost.errors import ResultsError
 from milepost.tasks.helm.quiet import silence
 from milepost.tasks.helm.stand_in import StandIn
-from milepost.token_answers import TokenAnswer
+from milepost.types.token_answers import TokenAnswer
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import helm.common.general
 from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 
-from milepost.environment_urls import hub_transport_error
 from milepost.errors import MissingDataError
+from milepost.network.environment_urls import hub_transport_error
 
 UNFINISHED = ".tmp"
 """What HELM adds to the name of a file while it downloads it."""

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import TaskError
-from milepost.language import Phrase
-from milepost.name_matching import close_names, is_pattern
+from milepost.files.cache import cache_folder, write_cache_file
 from milepost.tasks.lm_eval.includes import read_config
 from milepost.tasks.lm_eval.yaml_file import parse_yaml
 from milepost.tasks.names import check_distinct, check_name
+from milepost.text.language import Phrase
+from milepost.text.name_matching import close_names, is_pattern
 
 OWN_TASKS = Path(__file__).parent / "perplexity"
 IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}

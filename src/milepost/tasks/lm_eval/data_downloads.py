@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from milepost.downloads import counting_bar_of_file
+from milepost.network.downloads import counting_bar_of_file
 
 CHUNK_BYTES = 1 << 18
 """Bytes after which a file is counted; huggingface_hub's own 10 MiB are more than most tasks have."""

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from milepost.environment_urls import check_hub_settings, hub_transport_error, shown_endpoint
 from milepost.errors import MissingDataError, TaskError
-from milepost.language import Phrase
+from milepost.network.environment_urls import check_hub_settings, hub_transport_error, shown_endpoint
 from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
+from milepost.text.language import Phrase
 
 PAUSES_S = (0.5, 2.0)
 _found_down: list[str] = []

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import jinja2
 
 from milepost.errors import MissingDataError, TaskError
-from milepost.language import Phrase
-from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch
+from milepost.text.language import Phrase
+from milepost.text.name_matching import did_you_mean
 
 _FAULTS = (
     LookupError, ValueError, TypeError, AttributeError, AssertionError, ImportError, SyntaxError,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
-from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.yaml_file import CodeTag
+from milepost.text.language import Phrase
+from milepost.text.name_matching import did_you_mean
 
 LONGEST_LABEL = 200
 MOST_REPEATS = 10_000

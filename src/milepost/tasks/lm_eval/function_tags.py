@@ -17,9 +17,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
 from milepost.tasks.lm_eval.task_files import MOST_MODULE_BYTES
 from milepost.tasks.lm_eval.yaml_file import CodeTag, read_regular_file
+from milepost.text.language import Phrase
 
 _CONTENT = "__milepost_sha256__"
 

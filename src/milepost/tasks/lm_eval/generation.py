@@ -15,7 +15,7 @@ from typing import Any
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from milepost.errors import MilepostError, TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 from milepost.types.generation import Generation, GenerationDefaults
 
 DEFAULT_MAX_NEW_TOKENS = 256

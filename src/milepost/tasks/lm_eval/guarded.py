@@ -19,10 +19,10 @@ from lm_eval.api.metrics import mean, nanmean
 from lm_eval.api.task import Task
 from lm_eval.evaluator_utils import EvalAcc, _collect_groups_bottom_up, _collect_results
 
-from milepost.safe_text import blanked
 from milepost.tasks.lm_eval.bounded_regexes import bounded_regexes
 from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.perplexity.counting import NOT_A_NUMBER
+from milepost.text.safe_text import blanked
 from milepost.types.metrics import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
 from milepost.tasks.lm_eval.local_data import PACKAGED, with_files_found
 from milepost.tasks.lm_eval.yaml_file import BAD_YAML, CodeTag, TaskFile, read_task_file
+from milepost.text.language import Phrase
 
 MOST_INCLUDES = 100
 

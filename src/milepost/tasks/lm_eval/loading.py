@@ -25,7 +25,6 @@ from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from milepost.errors import MissingDataError, TaskError
-from milepost.language import Phrase
 from milepost.tasks.lm_eval.catalog import Catalog
 from milepost.tasks.lm_eval.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
 from milepost.tasks.lm_eval.data_downloads import counted_downloads
@@ -41,6 +40,7 @@ from milepost.tasks.lm_eval.shortcuts import compiled_templates, compiled_yaml, 
 from milepost.tasks.lm_eval.squad import load_metric, uses_squad
 from milepost.tasks.lm_eval.task_factory import CheckedFactory
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 
 logger = logging.getLogger("milepost.tasks")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 LOADERS = ("json", "csv", "parquet", "text", "arrow", "xml")
 """`dataset_path` values that read local files as plain data. Some other loaders of datasets can run code

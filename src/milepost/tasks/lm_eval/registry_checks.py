@@ -20,11 +20,11 @@ from lm_eval.api.registry import (
 from lm_eval.api.samplers import SAMPLER_REGISTRY
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
-from milepost.name_matching import did_you_mean
 from milepost.tasks.lm_eval.checks import LM_EVAL_DEFAULT, CheckedTasks
 from milepost.tasks.lm_eval.fields import GROUP_FIELDS
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
+from milepost.text.name_matching import did_you_mean
 
 COMPUTED = {
     "loglikelihood": {"perplexity", "acc"},

@@ -18,7 +18,6 @@ from lm_eval.evaluator_utils import get_sample_size
 from lm_eval.utils import handle_non_serializable, hash_string
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
 from milepost.tasks.lm_eval.choices import offer, offers_choices
 from milepost.tasks.lm_eval.faults import blaming_the_task, fields_hint
 from milepost.tasks.lm_eval.generation import parse_gen_kwargs, read_generation
@@ -26,6 +25,7 @@ from milepost.tasks.lm_eval.loading import LoadedTasks
 from milepost.tasks.lm_eval.shortcuts import compiled_templates
 from milepost.tasks.question_source import ChatTemplate, DocRecord, TaskRequests
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 from milepost.types.choices import Offer
 from milepost.types.generation import Generation
 from milepost.types.requests import Request, Windows

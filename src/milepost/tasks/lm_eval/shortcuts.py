@@ -25,7 +25,7 @@ import lm_eval.utils
 import yaml
 from tqdm import tqdm
 
-from milepost.progress_bars import without_progress_bars
+from milepost.network.progress_bars import without_progress_bars
 from milepost.tasks.lm_eval.templates.rendering import render_untrusted
 from milepost.tasks.settings import TaskSettings
 

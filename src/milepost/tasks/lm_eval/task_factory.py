@@ -18,12 +18,12 @@ from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry
 
 from milepost.errors import MissingDataError, TaskError
-from milepost.language import Phrase
 from milepost.tasks.lm_eval.checks import CheckedTasks
 from milepost.tasks.lm_eval.data_state import cannot_get, data_ref, data_state, hub_errors, local_data_files
 from milepost.tasks.lm_eval.faults import blaming_the_task
 from milepost.tasks.lm_eval.function_tags import with_code
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 MOST_BYTES = 10_000_000
 MOST_NODES = 500_000

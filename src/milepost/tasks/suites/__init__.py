@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 FOLDER = Path(__file__).parent
 

@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _
 from milepost.report.blocks import Block, Controls, Field, Note, Option
 from milepost.report.comparison.records import comparison_record
 from milepost.report.comparison.report import comparison_blocks
 from milepost.report.comparison.study import ReportedModel, Study, make_study
 from milepost.report.formatting import model_name
-from milepost.safe_text import printable
 from milepost.store.doc_records import read_answers
 from milepost.store.live_index import Home
 from milepost.store.records import CheckpointRecord
 from milepost.store.sparsity import read_sparsity
 from milepost.store.united_index import FolderIndex
+from milepost.text.language import Phrase, _
+from milepost.text.safe_text import printable
 from milepost.web.choices import chosen
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query

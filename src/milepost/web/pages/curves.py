@@ -10,7 +10,6 @@ from milepost.analysis.curves import Curve
 from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.analysis.row import record
 from milepost.errors import ResultsError
-from milepost.language import _
 from milepost.report.blocks import Block, Controls, Field, Note
 from milepost.report.charts.remarks import drawable, remarks
 from milepost.report.figures import curve_figures
@@ -18,6 +17,7 @@ from milepost.report.notes import reason_notes
 from milepost.report.transforms import by_tokens
 from milepost.results import Selection, select_rows
 from milepost.results.baselines import read_baselines
+from milepost.text.language import _
 from milepost.web.choices import any_of, switch, tasks_of
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import BadQuery, Query

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any, TypedDict
 
 from milepost.analysis.leaderboard import At
-from milepost.language import _, ngettext
 from milepost.report.blocks import Controls, Details, Field, Note, Option
 from milepost.report.leaderboard import leaderboard_record, leaderboard_report
 from milepost.results.leaderboard import leaderboard_of
-from milepost.safe_text import printable
+from milepost.text.language import _, ngettext
+from milepost.text.safe_text import printable
 from milepost.web.choices import any_of
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import BadQuery, Query

@@ -12,7 +12,6 @@ from milepost.analysis.curves import checkpoints
 from milepost.analysis.learning_state import learning_state
 from milepost.analysis.row import Row, record
 from milepost.analysis.training import TrainedCurve
-from milepost.language import _, ngettext
 from milepost.report.blocks import Block, Details, Grid, Line, Note, Section, Tile, Tiles, Verdict
 from milepost.report.cards import MOODS, curve_card
 from milepost.report.formatting import compact
@@ -22,7 +21,8 @@ from milepost.report.scores import score_report
 from milepost.report.table import Cell, grouped
 from milepost.results import select_rows
 from milepost.results.training import read_training
-from milepost.safe_text import printable
+from milepost.text.language import _, ngettext
+from milepost.text.safe_text import printable
 from milepost.web.page import Page, PageKind, View
 from milepost.web.progress import ProgressData, progress_data
 from milepost.web.query import Query

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from milepost.language import _
 from milepost.report.blocks import Note
 from milepost.report.perplexity import perplexity_records, perplexity_report
 from milepost.results.perplexity import read_perplexities
+from milepost.text.language import _
 from milepost.web.page import Page, PageKind, View
 from milepost.web.query import Query
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _
 from milepost.report.blocks import Links
 from milepost.report.questions import question_record
-from milepost.safe_text import printable
 from milepost.store import pick_history as store
+from milepost.text.language import Phrase, _
+from milepost.text.safe_text import printable
 from milepost.types.histories import PickHistory
 from milepost.web.choice_question import choice_blocks
 from milepost.web.damage import damage_lines

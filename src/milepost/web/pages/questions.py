@@ -8,15 +8,15 @@ from urllib.parse import urlencode
 
 from milepost.analysis.questions import KINDS, FoundDocs, Kind, find_docs
 from milepost.errors import ResultsError
-from milepost.language import Phrase, _, ngettext
 from milepost.report.blocks import Block, Controls, Field, Links, Note, Option
 from milepost.report.formatting import NOT_MEASURED, decimals
 from milepost.report.questions import RIGHT_TEXT, WRONG_TEXT, pick_mark, question_record
 from milepost.report.table import Cell, CellRow, Column, Table, cells, columns
 from milepost.results.questions import Histories
-from milepost.safe_text import blanked, printable
 from milepost.store.pick_history import Question
 from milepost.store.task_metrics import TaskMetrics
+from milepost.text.language import Phrase, _, ngettext
+from milepost.text.safe_text import blanked, printable
 from milepost.types.histories import PickHistory
 from milepost.web.choices import options
 from milepost.web.damage import damage_lines, places

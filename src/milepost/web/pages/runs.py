@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypedDict
 
-from milepost.language import Phrase, _, ngettext
 from milepost.report.blocks import Block, Bullets, Details, Facts, Heading, Links, Note, Quote
 from milepost.report.formatting import printable_lines
 from milepost.report.notes import version_notes
 from milepost.report.provenance import origin_facts, settings_facts, tasks_table
 from milepost.report.table import grouped
-from milepost.safe_text import printable
 from milepost.store.logs import LogLine, read_log_lines
 from milepost.store.provenance import Provenance, read_provenance
 from milepost.store.records import CheckpointRecord, RunRecord
 from milepost.store.status import CheckpointStatus
+from milepost.text.language import Phrase, _, ngettext
+from milepost.text.safe_text import printable
 from milepost.web.damage import damage_lines
 from milepost.web.page import NotThere, Page, PageKind, Parameter, View
 from milepost.web.progress import ProgressData, progress_data

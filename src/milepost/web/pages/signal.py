@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from milepost.analysis import Row, rows
 from milepost.analysis.selection import overview
 from milepost.analysis.task_signal import TaskSignal
-from milepost.language import _
 from milepost.report.blocks import (
     Block,
     Card,
@@ -28,7 +27,8 @@ from milepost.report.signal import by_signal, signal_records, signal_report
 from milepost.report.table import grouped
 from milepost.results import Selection
 from milepost.results.signal import rate_tasks
-from milepost.safe_text import printable
+from milepost.text.language import _
+from milepost.text.safe_text import printable
 from milepost.types.metrics import Measurement
 from milepost.web.choices import any_of, switch
 from milepost.web.page import Page, PageKind, Parameter, View

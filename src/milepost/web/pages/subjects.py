@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from milepost.analysis.curves import Curve, curves
-from milepost.language import _
 from milepost.report.blocks import Block, Controls, Note
 from milepost.report.figures import heat_figure
 from milepost.results import Selection, select_rows
 from milepost.store.task_metrics import TaskMetrics
+from milepost.text.language import _
 from milepost.web.choices import chosen, one_of, switch
 from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.executors.local.cores import CORES_PER_WORKER, cores
+from milepost.text.language import Phrase
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.executors.local.cores import cores
 from milepost.run.executors.ray_cluster.listening_ports import listening_ports
 from milepost.run.journal import AT_ONCE
+from milepost.text.language import Phrase
 
 ANSWER_S = 5.0
 """Time in which a cluster has to answer."""

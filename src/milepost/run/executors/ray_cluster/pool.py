@@ -9,9 +9,7 @@ import signal
 import time
 from typing import Any
 
-from milepost.byte_sizes import format_bytes
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.executors.messages import Died, Event, Joined, MetricsOrder, Order
 from milepost.run.executors.probe import check_joined
 from milepost.run.executors.ray_cluster.actor import RayWorker
@@ -19,6 +17,8 @@ from milepost.run.executors.ray_cluster.resources import WorkerShape
 from milepost.run.executors.schedule import Cause
 from milepost.run.executors.worker_setup import WorkerSetup
 from milepost.run.journal import AT_ONCE
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 POLL_S = 10.0
 """Longest time that a worker keeps a question for its events open."""

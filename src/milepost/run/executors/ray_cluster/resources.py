@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from milepost.byte_sizes import format_bytes
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.executors.local.cores import CORES_PER_WORKER
+from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.executors.messages import Broken, Died, Event, Joined, MetricsOrder, Order, UnitEnd
 from milepost.run.executors.probe import check_joined
 from milepost.run.executors.schedule import Cause
 from milepost.run.executors.slurm_arrays.element import ArrayElement
 from milepost.store import safe_paths as inside
+from milepost.text.language import Phrase
 
 POLL_S = 1.0
 END_S = 30.0

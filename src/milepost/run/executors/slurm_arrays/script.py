@@ -10,10 +10,10 @@ from typing import Any
 
 from milepost.buckets import in_bucket
 from milepost.errors import MilepostError
-from milepost.language import Phrase
 from milepost.run.config import EvalConfig
 from milepost.run.jobs import CheckpointJob
 from milepost.run.model_memory import memory_needed
+from milepost.text.language import Phrase
 
 CLUSTER = "MILEPOST_SUBMITIT_CLUSTER"
 """Environment variable: `local` runs the array as processes of this machine, to try it without Slurm."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import TaskError
-from milepost.language import Phrase
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     import datasets

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tokenizers import normalizers
 
-from milepost.cache import cache_folder, write_cache_file
 from milepost.errors import CheckpointError, MilepostError, TokenizerError
+from milepost.files.cache import cache_folder, write_cache_file
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.formats.megatron.layout import MEGATRON_FORMATS
 from milepost.sources.formats.megatron.metadata import Settings, read_settings

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 DOMAIN = "milepost"
-FOLDER = Path(__file__).with_name("locale")
+FOLDER = Path(__file__).parents[1] / "locale"
 ENGLISH = "en"
 VARIABLES = ("MILEPOST_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 """Environment variables that choose the language; the first that is set counts."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.durations import format_duration, time_left
-from milepost.language import speaking
+from milepost.text.durations import format_duration, time_left
+from milepost.text.language import speaking
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.safe_text import blanked, encode_safely, fully_printable, printable
+from milepost.text.safe_text import blanked, encode_safely, fully_printable, printable
 from tests.analysis.made import rising, write_results
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from milepost.environment_urls import check_endpoint, check_proxies, check_token
 from milepost.errors import MilepostError
+from milepost.network.environment_urls import check_endpoint, check_proxies, check_token
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.cells import cell_len
 
-from milepost.wrapping import broken_message, fitted
+from milepost.text.wrapping import broken_message, fitted
 
 BRANCHES = "note: hf://tiny/english-4m has other branches: step-25, step-100, step-400, step-800, step-1200"
 

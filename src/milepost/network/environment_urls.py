@@ -10,8 +10,8 @@ import importlib.util
 import os
 from urllib.parse import urlsplit, urlunsplit
 
-from milepost.credentials import without_secrets
 from milepost.errors import MilepostError
+from milepost.text.credentials import without_secrets
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SOCKS = ("socks5", "socks5h")

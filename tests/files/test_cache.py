@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from milepost.cache import DAY_S, KEPT_DAYS, mark_used, remove_unused
+from milepost.files.cache import DAY_S, KEPT_DAYS, mark_used, remove_unused
 
 
 def aged(path: Path, days: float) -> Path:

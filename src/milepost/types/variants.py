@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 
-from milepost.language import Phrase, joined
+from milepost.text.language import Phrase, joined
 from milepost.types.metrics import Asked
 
 MOST_CHARACTERS = 40

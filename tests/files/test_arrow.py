@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from milepost.arrow import as_array, as_column
+from milepost.files.arrow import as_array, as_column
 from milepost.store.tables import write_table
 
 
@@ -38,7 +38,7 @@ def test_an_array_is_the_column_that_pyarrow_makes_of_it(dtype: str) -> None:
 def test_reading_columns_imports_neither_pandas_nor_pyarrow_compute(tmp_path: Path) -> None:
     write_table(tmp_path / "made.parquet", pa.table({"right": [True, False], "margin": [1.5, -2.0]}))
     asked = (
-        "import sys, pathlib; from milepost.arrow import as_array, read_parquet;"
+        "import sys, pathlib; from milepost.files.arrow import as_array, read_parquet;"
         "from milepost.store.tables import read_table;"
         f"path = pathlib.Path({str(tmp_path / 'made.parquet')!r}); table = read_table(path);"
         "assert read_parquet(path).equals(table);"

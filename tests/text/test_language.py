@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from milepost import language
 from milepost.errors import MilepostError
-from milepost.language import Phrase, _, ngettext, speaking, translated
 from milepost.report.blocks import Note
 from milepost.report.html import page
 from milepost.run.config import EvalConfig
 from milepost.tasks.lm_eval.yaml_file import read_task_file
+from milepost.text import language
+from milepost.text.language import Phrase, _, ngettext, speaking, translated
 from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
 from translations import catalogue
@@ -166,13 +166,13 @@ def test_what_programs_read_is_the_same_in_every_language(
 
 def test_no_record_and_no_json_passes_through_the_catalogue() -> None:
     """The rooms that store and compute do not translate: an error's text is English until it is printed."""
-    package = Path(language.__file__).parent
+    package = Path(language.__file__).parents[1]
     wrong = [
         f"{path.relative_to(package)}: {name.name}"
         for room in ("store", "analysis", "plan", "engine", "weights")
         for path in (package / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module == "milepost.language"
+        if isinstance(node, ast.ImportFrom) and node.module == "milepost.text.language"
         for name in node.names
         if name.name not in ("Phrase", "joined")
     ]

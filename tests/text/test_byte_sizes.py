@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.byte_sizes import format_bytes
+from milepost.text.byte_sizes import format_bytes
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from milepost.name_matching import close_names, close_or_first, did_you_mean, matches
+from milepost.text.name_matching import close_names, close_or_first, did_you_mean, matches
 
 TASKS = ["arc_easy", "arc_challenge", "hellaswag", "mmlu[v2]"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from milepost.language import _
+from milepost.text.language import _
 
 
 def time_left(seconds: float, basis: str = "") -> str:

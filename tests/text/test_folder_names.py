@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.folder_names import short_names
+from milepost.text.folder_names import short_names
 
 
 @pytest.mark.parametrize(

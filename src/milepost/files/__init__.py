@@ -1,0 +1,1 @@
+"""Files: the user's cache folder, and quick readers of Parquet and JSON."""
