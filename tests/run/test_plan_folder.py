@@ -97,10 +97,13 @@ def test_a_saved_plan_and_a_folder_of_weights_become_records_without_lm_eval(
     usual: milepost.Results,
     lean_run: subprocess.CompletedProcess[str],
     scored: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    assert lean_run.returncode == 0, lean_run.stderr
     assert scores_in(scored) == scores_in(usual.path)
-    assert score_plan.main([str(plan), str(tiny_run), str(scored)]) == 0
+    again = shutil.copytree(scored, tmp_path / "again")  # this process has lm_eval, and its record says so
+    assert score_plan.main([str(plan), str(tiny_run), str(again)]) == 0
     assert "3 already scored" in capsys.readouterr().out
 
 
