@@ -191,10 +191,18 @@ def test_an_actor_that_hangs_is_killed_on_its_node_and_replaced(
 def test_a_driver_outside_of_the_cluster_reaches_it_by_an_address_of_ray_client(
     asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, cluster: Any
 ) -> None:
-    results = milepost.evaluate(
-        tiny_run, **asked, output_path=tmp_path / "out", executor="ray", ray_address=cluster.client_address,
-        workers=2, send_records=True,
-    )  # fmt: skip
+    def evaluate() -> milepost.Results:
+        return milepost.evaluate(
+            tiny_run, **asked, output_path=tmp_path / "out", executor="ray", workers=2, send_records=True,
+            ray_address=cluster.client_address,
+        )  # fmt: skip
+
+    try:
+        results = evaluate()
+    except MilepostError as refused:  # Ray gives the process behind an address little time on a busy machine
+        if "Starting Ray client server failed" not in str(refused):
+            raise
+        results = evaluate()
     assert len(results.scored) == 3, results.failures
     assert_same_records(results.path, alone)
 
