@@ -26,6 +26,7 @@ from helm.benchmark.runner import (
 )
 from helm.common.object_spec import create_object, get_class_by_name, inject_object_spec_args
 
+from milepost.tasks.helm.kept import keeping
 from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.stand_in import StandIn
 
@@ -61,10 +62,12 @@ def _computed(run_spec: RunSpec, states: Sequence[RequestState], stand_in: Stand
     with tempfile.TemporaryDirectory(prefix="milepost-helm-") as cache:
         stats: list[Stat] = []
         per_instance: list[PerInstanceStats] = []
-        for spec in run_spec.metric_specs:
-            result = create_metric(spec).evaluate(state, stand_in.service, cache, 1)
-            stats.extend(result.aggregated_stats)
-            per_instance.extend(result.per_instance_stats)
+        metrics = [create_metric(spec) for spec in run_spec.metric_specs]
+        with keeping():
+            for metric in metrics:
+                result = metric.evaluate(state, stand_in.service, cache, 1)
+                stats.extend(result.aggregated_stats)
+                per_instance.extend(result.per_instance_stats)
     return RunStats(state, remove_stats_nans(stats), remove_per_instance_stats_nans(per_instance))
 
 
