@@ -37,9 +37,11 @@ def export_helm(
         ResultsError: nothing of HELM in the results, or a damaged record.
         MilepostError: HELM is not installed, or the checkpoints' tokenizer is not there any more.
     """
+    from milepost.tasks.helm.deferred import defer_imports
     from milepost.tasks.helm.installation import helm_version
 
     helm_version()
+    defer_imports()
     confine(out)
     written: list[Path] = []
     for plan_id, checkpoint in index.current_plans():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import TaskError
+from milepost.tasks.helm.deferred import defer_imports
 from milepost.tasks.helm.entries import read_entries
 from milepost.tasks.helm.installation import helm_version
 from milepost.tasks.question_source import (
@@ -44,6 +45,7 @@ class HelmTasks:
 
     def requests(self) -> Iterator[TaskRequests]:
         """Yield the requests of each run; see `runs.plan_runs`."""
+        defer_imports()
         from milepost.tasks.helm.runs import plan_runs
 
         for run in plan_runs(self._settings, self._models, self._entries, data_folder(self._settings)):
@@ -73,6 +75,7 @@ class HelmTasks:
         self, responses: Mapping[str, Responses], planned: Mapping[str, PlannedDocs]
     ) -> Evaluation:
         """Compute HELM's statistics; see `evaluation.evaluate`."""
+        defer_imports()
         from milepost.tasks.helm.evaluation import evaluate
 
         return evaluate(planned, responses, self._models, data_folder(self._settings))
