@@ -16,7 +16,7 @@ from babel.messages import extract
 Found = tuple[int, str | None, Any, list[str]]
 
 ERRORS = {"MilepostError", "SourceError", "CheckpointError", "TaskError", "TokenizerError", "ResultsError"}
-ERRORS |= {"StorageError", "RecorderError", "BucketError"}
+ERRORS |= {"StorageError", "RecorderError", "BucketError", "MissingDataError", "error"}
 
 
 def extract_python(

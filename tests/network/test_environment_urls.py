@@ -43,6 +43,14 @@ def test_an_address_that_cannot_be_used_is_told_without_its_password(
     assert "S3CRET" not in told.value.message
 
 
+def test_an_empty_address_of_the_hub_is_told_to_a_program_that_has_read_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "")
+    with pytest.raises(MilepostError, match="HF_ENDPOINT is set but empty"):
+        check_endpoint()
+
+
 def test_a_socks_proxy_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -18,7 +18,7 @@ from tests.analysis.made import mmlu, write_results
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
-GROUND = {"types", "text", "errors", "network", "files", "options", "version", "buckets"}
+GROUND = {"types", "text", "errors", "network", "files", "options", "version", "buckets", "cores"}
 STAGES = {"sources", "weights", "tasks", "plan", "engine", "store"}
 MAY_IMPORT = {
     "text": set(),
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "files": {"errors", "text"},
     "options": {"errors", "text"},
     "version": set(),
+    "cores": set(),
     "buckets": {"errors", "text"},
     "sources": GROUND,
     "weights": GROUND | {"sources"},

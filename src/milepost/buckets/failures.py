@@ -69,7 +69,7 @@ def explained(where: str, failure: Exception, *, writes: bool) -> BucketError:
 def endpoint(scheme: str) -> str:
     """Return the address of the store, for messages."""
     if scheme == "gs":
-        return os.environ.get("STORAGE_EMULATOR_HOST", "Google Cloud Storage")
+        return os.environ.get("STORAGE_EMULATOR_HOST") or "Google Cloud Storage"
     named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return without_secrets(named) if named else "Amazon S3"
 

@@ -11,6 +11,7 @@ from types import TracebackType
 
 import click
 
+from milepost.cli.empty_variables import unset_empty_variables
 from milepost.cli.help_language import in_readers_language, prepare_click
 from milepost.cli.interrupts import Stopped
 from milepost.cli.options import spell_with_dashes
@@ -85,6 +86,7 @@ def milepost() -> None:
 
 def prepare_process() -> None:
     """Change settings of this process that libraries read when they are imported."""
+    unset_empty_variables()
     # Threads that spin while they wait make matrix products ten times slower on a busy machine; and a
     # progress bar for each data file says nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

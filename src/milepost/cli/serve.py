@@ -78,6 +78,6 @@ def command(
 
 def _opens_a_browser() -> bool:
     """Return whether a person sits at this machine's own screen."""
-    if not sys.stdout.isatty() or "SSH_CONNECTION" in os.environ:
+    if not sys.stdout.isatty() or os.environ.get("SSH_CONNECTION"):
         return False
-    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from milepost.cores import usable_cores
 from milepost.doctor.finding import Finding
 from milepost.text.byte_sizes import format_bytes
 
@@ -59,7 +60,7 @@ def check_device() -> Iterator[Finding]:
     else:
         kind = "mps" if torch.backends.mps.is_available() else "cpu"
         total, free = _memory()
-        told = f"{kind}, {_n_cores()} cores, {format_bytes(total)} of memory, {format_bytes(free)} free"
+        told = f"{kind}, {usable_cores()} cores, {format_bytes(total)} of memory, {format_bytes(free)} free"
         scarce = free < _LITTLE_MEMORY
         advice = "end other programs; a model needs at least twice the size of its weights"
         yield Finding("device", "warning" if scarce else "ok", told, advice if scarce else None)
@@ -112,11 +113,6 @@ def _memory() -> tuple[int, int]:
         if found:
             return total, int(found[1]) * 1024
     return total, total
-
-
-def _n_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pinned(name: str) -> str | None:

@@ -35,7 +35,7 @@ def join_freed_memory() -> bool:
 
     After a pack is halved, or with a longer context, the blocks that were freed are too small to be reused.
     """
-    if any(name in os.environ for name in CUDA_SETTINGS):
+    if any(map(os.environ.get, CUDA_SETTINGS)):
         return False
     try:
         torch_c: Any = torch._C
@@ -53,7 +53,7 @@ def keep_freed_memory() -> bool:
     returns such blocks to the system, and each comes back page by page and zeroed: a tenth to a third of a
     small model's time, different from run to run.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in MALLOC_SETTINGS):
+    if not sys.platform.startswith("linux") or any(map(os.environ.get, MALLOC_SETTINGS)):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

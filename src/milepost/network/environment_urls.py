@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from milepost.errors import MilepostError
 from milepost.text.credentials import without_secrets
+from milepost.text.language import Phrase
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SOCKS = ("socks5", "socks5h")
@@ -24,9 +25,13 @@ def check_endpoint(error: type[MilepostError] = MilepostError) -> None:
         MilepostError: of the given kind.
     """
     address = os.environ.get("HF_ENDPOINT")
+    if (
+        address == ""
+    ):  # where huggingface_hub was imported already, it has read this, and unsetting is too late
+        raise error("HF_ENDPOINT is set but empty", "unset it, or give it an address, before Python starts")
     if address and not _is_address(address, ("http", "https")):
         raise error(
-            f"HF_ENDPOINT is not an address: {address}",
+            Phrase("HF_ENDPOINT is not an address: {address}", address=address),
             "for example HF_ENDPOINT=https://huggingface.co, which is also the default",
         )
 
@@ -41,7 +46,7 @@ def check_token(error: type[MilepostError] = MilepostError) -> None:
         token = os.environ.get(name, "").strip()
         if not token.isascii() or any(character.isspace() for character in token):
             raise error(
-                f"{name} is not a token: it has characters that a token cannot have",
+                Phrase("{name} is not a token: it has characters that a token cannot have", name=name),
                 "copy it again from the settings of your account, or unset it",
             )
 
@@ -59,12 +64,12 @@ def check_proxies(error: type[MilepostError] = MilepostError) -> None:
         whole = address if "://" in address else f"http://{address}"
         if not _is_address(whole, ("http", "https", *_SOCKS)):
             raise error(
-                f"{name} is not an address of a proxy: {address}",
-                f"for example {name}=http://127.0.0.1:3128, or unset it",
+                Phrase("{name} is not an address of a proxy: {address}", name=name, address=address),
+                Phrase("for example {name}=http://127.0.0.1:3128, or unset it", name=name),
             )
         if whole.lower().startswith("socks") and importlib.util.find_spec("socksio") is None:
             raise error(
-                f"{name} is a SOCKS proxy, which needs the package socksio",
+                Phrase("{name} is a SOCKS proxy, which needs the package socksio", name=name),
                 "`pip install socksio`, or unset it",
             )
 

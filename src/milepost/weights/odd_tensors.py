@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from transformers import PretrainedConfig
 
+from milepost.cores import usable_cores
 from milepost.sources.messages import some
 
 _FEW_CORES = 4
@@ -22,7 +22,7 @@ def odd_tensors(tensors: Mapping[str, torch.Tensor]) -> Iterator[str]:
     floats = {
         name: tensor for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.numel()
     }
-    if (os.cpu_count() or 1) < _FEW_CORES:
+    if usable_cores() < _FEW_CORES:
         extremes = list(map(_extremes, floats.values()))
     else:
         with ThreadPoolExecutor(2) as pool:

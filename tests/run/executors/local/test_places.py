@@ -20,7 +20,7 @@ def with_gpus(monkeypatch: pytest.MonkeyPatch, n: int, cores: int = 16, visible:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: n > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
-    monkeypatch.setattr("milepost.run.executors.local.places.cores", lambda: cores)
+    monkeypatch.setattr("milepost.run.executors.local.places.usable_cores", lambda: cores)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from milepost.cores import usable_cores
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.executors.local.cores import CORES_PER_WORKER, cores
 from milepost.text.language import Phrase
+
+CORES_PER_WORKER = 4
+"""Of `--workers auto` on a CPU: the matrix products of small models gain little from more threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def local_places(config: EvalConfig) -> list[Place] | None:
             Phrase("at most --workers {m}: a GPU has one worker", m=len(gpus)),
         )
     each = len(gpus) // n_workers if is_spread else 1
-    threads = max(1, cores() // n_workers)
+    threads = max(1, usable_cores() // n_workers)
     return [Place("cuda", threads, ",".join(gpus[n * each : (n + 1) * each])) for n in range(n_workers)]
 
 
@@ -71,7 +74,7 @@ def workers_at_a_device(config: EvalConfig) -> int:
 def _on_cpu(config: EvalConfig) -> list[Place] | None:
     """Return the places of workers that share the cores; OMP_NUM_THREADS limits the threads of each."""
     if config.placement.workers == "auto":
-        n_workers = max(1, cores() // CORES_PER_WORKER)
+        n_workers = max(1, usable_cores() // CORES_PER_WORKER)
         if n_workers == 1:
             return None
     else:
@@ -80,12 +83,12 @@ def _on_cpu(config: EvalConfig) -> list[Place] | None:
         raise MilepostError(
             "a Mac has one device for all workers", "leave out --workers, or use --device cpu"
         )
-    if n_workers > cores():
+    if n_workers > usable_cores():
         raise MilepostError(
-            Phrase("{n} workers, and this process may use {m} cores", n=n_workers, m=cores()),
-            Phrase("at most --workers {m}: a worker needs a core", m=cores()),
+            Phrase("{n} workers, and this process may use {m} cores", n=n_workers, m=usable_cores()),
+            Phrase("at most --workers {m}: a worker needs a core", m=usable_cores()),
         )
-    threads = max(1, cores() // n_workers)
+    threads = max(1, usable_cores() // n_workers)
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given):
         threads = min(threads, int(given))

@@ -9,9 +9,9 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from milepost.cores import usable_cores
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.executors.local.cores import cores
 from milepost.run.executors.ray_cluster.listening_ports import listening_ports
 from milepost.run.journal import AT_ONCE
 from milepost.text.language import Phrase
@@ -42,7 +42,7 @@ def connected(config: EvalConfig) -> Iterator[None]:
     }
     if config.placement.ray_local:
         ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # where Ray was imported before
-        options |= {"address": "local", "include_dashboard": False, "num_cpus": cores()}
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": usable_cores()}
     else:
         options |= {"address": config.placement.ray_address or "auto"}
     try:
@@ -73,7 +73,7 @@ def check_address(config: EvalConfig) -> None:
     _import_ray()
     if config.placement.ray_local:
         return
-    address = config.placement.ray_address or os.environ.get("RAY_ADDRESS", "auto")
+    address = config.placement.ray_address or os.environ.get("RAY_ADDRESS") or "auto"
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         return  # `auto`, or a name that Ray resolves

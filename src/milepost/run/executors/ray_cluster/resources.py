@@ -7,7 +7,7 @@ from typing import Any
 
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.executors.local.cores import CORES_PER_WORKER
+from milepost.run.executors.local.places import CORES_PER_WORKER
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
 

@@ -111,7 +111,7 @@ def import_submitit() -> Any:
 
 def submitit_executor(config: EvalConfig, folder: Path, memory: int) -> Any:
     """Return submitit's executor, which writes its files into `folder`."""
-    cluster = os.environ.get(CLUSTER, "slurm")
+    cluster = os.environ.get(CLUSTER) or "slurm"
     executor = import_submitit().AutoExecutor(folder=folder, cluster=cluster)
     if cluster == "local":
         executor.update_parameters(timeout_min=config.placement.slurm_time)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig
 
+from milepost.cores import usable_cores
 from milepost.errors import CheckpointError
 from milepost.sources.formats.megatron.metadata import COMMON, read_settings
 from milepost.sources.messages import shown
@@ -63,7 +63,7 @@ def read_megatron(request: ReadRequest) -> ReadResult:
                     tensors[own_name] = own
                     file_of[own_name] = checkpoint.file_of(name)
 
-        _for_each(checkpoint.keys, take, n_threads=min(checkpoint.n_readers, os.cpu_count() or 1))
+        _for_each(checkpoint.keys, take, n_threads=min(checkpoint.n_readers, usable_cores()))
         tensors.update(family.additions(args))
         config = family.config(args, checkpoint.vocabulary)
         ordered = dict(sorted(tensors.items()))
