@@ -41,6 +41,7 @@ from milepost.run.target import plan_shards, work_by_task
 from milepost.run.timing import Clock, LongRunPolicy
 from milepost.sources import Overrides, discover_all
 from milepost.store import ResultsFolder
+from milepost.store.beginning import begun_folder
 from milepost.store.cleanup import sweep
 from milepost.store.folder import check_writable
 from milepost.store.leases import Leases
@@ -61,7 +62,8 @@ def evaluate_run(
     """Evaluate every checkpoint of the sources; `callback` is called for each that has metrics.
 
     Raises:
-        MilepostError: the command is wrong or no checkpoint is usable; nothing has been written then.
+        MilepostError: the command is wrong, no checkpoint is usable, the devices or the cluster are not to be
+            had; where nothing was scored, nothing has been written then.
     """
     with journal.timed(Phrase("checking the tasks")):
         check_run(config)
@@ -92,9 +94,6 @@ def evaluate_series(
     if unscored and config.placement.executor == "local" and config.engine != "openai":
         n_workers = workers_at_a_device(config)
         check_memory(unscored, preparation, config, resolve_device(config.device), n_workers)
-    ResultsFolder.create(config.output_path)
-    if not claim_names(results, found, named):  # another process has just begun with a series of that name
-        return evaluate_series(found, config, journal, callback, policy)
     outcome = Outcome(results, failed=_refused(preparation))
     context = RunContext(
         config=config,
@@ -110,7 +109,12 @@ def evaluate_series(
         import_weights(journal)
         context.clock.skips_first = context.device != "cpu"
     preparation_s = time.monotonic() - began
-    _run_jobs(jobs, context)
+    with begun_folder(config.output_path):
+        if not claim_names(
+            results, found, named
+        ):  # another process has just begun with a series of that name
+            return evaluate_series(found, config, journal, callback, policy)
+        _run_jobs(jobs, context)
     if not config.leaves_metrics:
         note_training(results.path)
     if config.quick:

@@ -226,5 +226,6 @@ def remove_empty_folder(path: Path) -> None:
         ResultsError: it leads out.
     """
     check(path)
-    with contextlib.suppress(OSError):
-        path.rmdir()
+    if not in_bucket(path):
+        with contextlib.suppress(OSError):
+            path.rmdir()

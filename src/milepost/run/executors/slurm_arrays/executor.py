@@ -62,10 +62,19 @@ class SlurmArrays:
             executor = submitit_executor(self._config, folder / "jobs", memory_needed(left))
             pool = SlurmPool(executor, folder.absolute(), cut.n_units)
             schedule = Schedule(target_s=TARGET_S, first_tokens=cut.tokens, waits_for_model=False)
-            Driver(work, pool, schedule).run(work.jobs)
-        with contextlib.suppress(OSError):
-            inside.remove_folder(folder)  # after an error it stays, with the logs of the jobs
-        inside.remove_empty_folder(folder.parent)
+            try:
+                Driver(work, pool, schedule).run(work.jobs)
+            except MilepostError:
+                if not pool.has_submitted:
+                    _remove(folder)
+                raise
+        _remove(folder)  # after an error it stays, with the logs of the jobs
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        inside.remove_folder(folder)
+    inside.remove_empty_folder(folder.parent)
 
 
 def _write_plans(preparation: Preparation, folder: Path) -> dict[str, Path]:

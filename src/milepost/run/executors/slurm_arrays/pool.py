@@ -50,6 +50,8 @@ class SlurmPool:
         self._halvings: dict[int, int] = {}
         self._joining: list[int] = []
         self._n_submitted = 0
+        self.has_submitted = False
+        """Whether Slurm has taken a job."""
         self._ending: list[Any] = []
         """Jobs whose unit is scored, which write their result now."""
 
@@ -117,6 +119,7 @@ class SlurmPool:
                 Phrase("Slurm did not take the jobs: {error}", error=" ".join(str(error).split())[:300]),
                 "`--dry-run` prints the script; the --slurm options set partition, account and time",
             ) from error
+        self.has_submitted = True
         for worker, job, element in zip(orders, jobs, elements, strict=True):
             self._elements[worker] = _Element(job, element.events)
 
