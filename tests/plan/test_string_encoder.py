@@ -13,7 +13,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from milepost.plan.piecewise_bpe import CL100K_WORDS, CUT, GPT2_WORDS, PieceEncoder, can_be_cut
+from milepost.plan.piecewise_bpe import (
+    CL100K_WORDS,
+    CUT,
+    GPT2_WORDS,
+    PieceEncoder,
+    can_be_cut,
+    encoder_of,
+)
 from milepost.plan.string_encoder import StringEncoder
 
 CORPUS = [
@@ -109,6 +116,15 @@ def test_pieces_alone_are_right_without_the_comparison(kind: str, texts: list[st
     assert pieces.encode(strings) == whole(tokenizer, strings, special=False)
 
 
+def test_texts_can_be_encoded_one_at_a_time_within_a_bound_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milepost.plan.piecewise_bpe.MOST_PIECES", 3)
+    tokenizer = made("gpt2", "<s> $A")
+    encode = encoder_of(tokenizer)
+    assert encode is not None
+    texts = [f"Question: what?\nA. {number}\nB. two\nAnswer: A" for number in range(5)]
+    assert [encode(text) for text in texts] == whole(tokenizer, texts, special=False)
+
+
 def test_few_shot_prompts_are_cut_where_examples_repeat() -> None:
     prompt = "Question: what?\nA. one\nB. two\nAnswer: A\n\nQuestion: who?\nAnswer:"
     assert CUT.split(prompt) == [
@@ -182,6 +198,7 @@ def test_a_tokenizer_for_which_a_cut_is_not_known_to_be_safe_is_not_cut(
 ) -> None:
     tokenizer = with_template(make(), "<s> $A")
     assert not can_be_cut(tokenizer.backend_tokenizer)
+    assert encoder_of(tokenizer) is None
     encoder = StringEncoder(cast(Any, tokenizer))
     assert not encoder.cuts
     texts = ["who?\nA cat\nthe dog", "x\n<mask>y"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from milepost.files import fastjson
@@ -27,6 +27,8 @@ CL100K_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+MOST_PIECES = 100_000
+"""Pieces that `encoder_of` keeps."""
 KNOWN_WORDS = frozenset({GPT2_WORDS, *(CL100K_WORDS % digits for digits in ("", "{1,2}", "{1,3}"))})
 """Word expressions of GPT-2 (also GPT-NeoX, OPT, OLMo, StarCoder), cl100k, Llama 3 and Qwen 2."""
 
@@ -64,12 +66,34 @@ def _words_are_known(pre_tokenizer: dict[str, Any] | None) -> bool:
     return known
 
 
+def encoder_of(tokenizer: Any) -> Callable[[str], list[int]] | None:
+    """Return a function from one text to its token ids without special tokens, which encodes what texts share
+    once; None where `CUT` is not safe for a transformers tokenizer."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or not can_be_cut(backend):
+        return None
+    pieces = PieceEncoder(backend)
+
+    def encode(text: str) -> list[int]:
+        nonlocal pieces
+        if pieces.n_kept > MOST_PIECES:
+            pieces = PieceEncoder(backend)
+        return pieces.encode([text])[0]
+
+    return encode
+
+
 class PieceEncoder:
     """Encodes strings like the backend, each distinct piece only once."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self._ids: dict[str, list[int]] = {}
+
+    @property
+    def n_kept(self) -> int:
+        """Number of pieces whose ids are kept."""
+        return len(self._ids)
 
     def encode(self, strings: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each string, without special tokens; fast if neighbours share a prefix."""

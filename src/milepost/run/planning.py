@@ -12,6 +12,7 @@ from typing import Any
 from milepost.errors import TaskError
 from milepost.plan.encode import encode
 from milepost.plan.long_text import cut_text
+from milepost.plan.piecewise_bpe import encoder_of
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.plan.string_encoder import StringEncoder
 from milepost.run.chat import render_chat
@@ -66,7 +67,8 @@ def make_plan(
     """Make the plan for models with one tokenizer and context length, or take it from the cache.
 
     Args:
-        models: its tokenizer is loaded only where the plan is built; `chat_template` is set here.
+        models: its tokenizer is loaded only where the plan is built; `chat_template` and `encoder_of` are set
+            here.
         shard_tokens: tokens per shard.
         reuse: whether a plan in the cache will do.
 
@@ -83,7 +85,9 @@ def make_plan(
         as_json(models.defaults),
     )
     models = replace(
-        models, chat_template=lambda *given, **named: render_chat(models.load_tokenizer(), *given, **named)
+        models,
+        chat_template=lambda *given, **named: render_chat(models.load_tokenizer(), *given, **named),
+        encoder_of=encoder_of,
     )
     planned = functools.partial(PlannedTasks, settings=settings, models=models)
     if not can_compute_metrics():

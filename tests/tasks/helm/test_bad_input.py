@@ -17,6 +17,7 @@ pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm`
 import milepost
 from milepost.errors import MilepostError, TokenizerError
 from milepost.tasks.helm import installation
+from milepost.tasks.question_source import ModelTraits
 
 
 def no_network(*_: object) -> None:
@@ -173,7 +174,7 @@ def test_a_tokenizer_that_helm_cannot_use_is_refused_by_name() -> None:
             raise NotImplementedError("no encode here")
 
     with pytest.raises(TokenizerError, match="HELM cannot use this tokenizer: no encode here"):
-        StandIn.register(Wordless(), "1" * 32, 64)
+        StandIn.register(ModelTraits(load_tokenizer=Wordless, tokenizer_id="1" * 32, max_length=64))
 
 
 def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
@@ -189,7 +190,8 @@ def test_the_entries_of_the_suite_are_known_to_helm_and_can_be_run(
     # HELM downloads the prompts of legalbench while it makes the run spec, and tests have no network.
     entries = [entry for entry in load_suite("helm-lite").helm if not entry.startswith("legalbench")]
     tokenizer = AutoTokenizer.from_pretrained(run_folder / "step-400")
-    stand_in = StandIn.register(tokenizer, "0" * 32, 1024)
+    models = ModelTraits(load_tokenizer=lambda: tokenizer, tokenizer_id="0" * 32, max_length=1024)
+    stand_in = StandIn.register(models)
     overrides = Overrides(max_eval_instances=10)
     for entry in read_entries(entries):
         (run,) = make_runs(entry, stand_in.name, overrides, helm_data).values()

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
 
 from milepost.tasks.helm.entries import Entry
+from milepost.tasks.question_source import ModelTraits
 
 from .conftest import MMLU, SEPARATE
 
@@ -39,7 +40,13 @@ def stand_in(run_folder: Path, helm_environment: object) -> StandIn:
 
     from milepost.tasks.helm.stand_in import StandIn
 
-    return StandIn.register(AutoTokenizer.from_pretrained(run_folder / "step-400"), "2" * 32, 1024)
+    return StandIn.register(
+        ModelTraits(
+            load_tokenizer=lambda: AutoTokenizer.from_pretrained(run_folder / "step-400"),
+            tokenizer_id="2" * 32,
+            max_length=1024,
+        )
+    )
 
 
 def made(entry: str, stand_in: StandIn, data: Path) -> tuple[NamedRun, list[RequestState]]:

@@ -45,7 +45,7 @@ def evaluate(
     docs: dict[str, DocMetrics] = {}
     missing: dict[str, int] = {}
     reasons: list[MissingMetric] = []
-    stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
+    stand_in = StandIn.register(models)
     for name, task in planned.items():
         answers = responses[name]
         if answers.raised is not None:

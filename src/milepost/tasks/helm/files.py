@@ -34,7 +34,7 @@ def run_files(
         model: the name in HELM's files, with one slash: `series/checkpoint`.
         data: HELM's output folder.
     """
-    stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
+    stand_in = StandIn.register(models)
     spec = run_spec_of(task)
     found = run_stats(spec, task, answers, stand_in, data)
     renamed = rename_model(spec, stand_in.name, model)

@@ -54,7 +54,7 @@ def plan_runs(
         TaskError: HELM does not know an entry, or it needs what Milepost does not do.
         TokenizerError: HELM cannot use the tokenizer.
     """
-    stand_in = StandIn.register(models.load_tokenizer(), models.tokenizer_id, models.max_length)
+    stand_in = StandIn.register(models)
     overrides = Overrides(settings.helm_instances, settings.max_train_instances, settings.num_train_trials)
     set_benchmark_output_path(str(data))  # some run specs read, or download, how their prompts are made
     left_out: list[MissingDataError] = []

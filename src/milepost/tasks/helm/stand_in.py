@@ -7,7 +7,7 @@ tokenizer in memory. Source: helm/benchmark/huggingface_registration.py (0.5.16)
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,12 +36,19 @@ from helm.common.tokenization_request import (
 from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer, WrappedPreTrainedTokenizer
 
 from milepost.errors import MilepostError, TokenizerError
+from milepost.tasks.question_source import ModelTraits
 
 MOST_KEPT_TOKENS = 10_000_000
 """Tokens of texts that are kept in memory: adapters count a prompt's tokens, and so do the metrics of every
 checkpoint."""
+COMPARED = 16
+"""Texts that are encoded by HELM's tokenizer too, to check the faster one."""
 LONGEST_KNOWN = 1_000_000
 """A tokenizer that says a larger model_max_length does not know it."""
+
+
+_SERVICES: dict[str, LocalService] = {}
+"""By name, the one service of each registered tokenizer, with the tokens that it has counted so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +65,18 @@ class StandIn:
     end_of_text: str
 
     @classmethod
-    def register(cls, tokenizer: Any, tokenizer_id: str, max_length: int) -> StandIn:
+    def register(cls, models: ModelTraits) -> StandIn:
         """Register a tokenizer under a name made of its id; a second time changes nothing.
 
-        Args:
-            max_length: tokens that the model can see; what the tokenizer itself says is taken where that is
-                less, as HELM does.
+        The context is what the tokenizer itself says where that is less than the model's, as in HELM.
 
         Raises:
             TokenizerError: HELM cannot use the tokenizer.
         """
-        name = f"milepost/{tokenizer_id[:16]}-{max_length}"
+        tokenizer = models.load_tokenizer()
+        name = f"milepost/{models.tokenizer_id[:16]}-{models.max_length}"
         told = getattr(tokenizer, "model_max_length", None)
-        length = min(max_length, told) if told and told <= LONGEST_KNOWN else max_length
+        length = min(models.max_length, told) if told and told <= LONGEST_KNOWN else models.max_length
         end_of_text = tokenizer.eos_token or ""
         _check_usable(tokenizer)
         if name not in DEPLOYMENT_NAME_TO_MODEL_DEPLOYMENT:
@@ -95,7 +101,8 @@ class StandIn:
                     prefix_token=tokenizer.bos_token or "",
                 )
             )
-        return cls(name, tokenizer, length, _service_of(name), end_of_text)
+            _SERVICES[name] = LocalService(name, models.encoder_of(tokenizer))
+        return cls(name, tokenizer, length, _SERVICES[name], end_of_text)
 
 
 def _check_usable(tokenizer: Any) -> None:
@@ -121,32 +128,63 @@ def _check_usable(tokenizer: Any) -> None:
         )
 
 
-@functools.cache
-def _service_of(tokenizer_name: str) -> LocalService:
-    """Return the one service of a registered tokenizer, with the tokens that it has counted so far."""
-    return LocalService(tokenizer_name)
+class _Tokens(dict[str | int, TokenizationToken]):
+    """One object for each token, so that a text costs a pointer per token."""
+
+    def __missing__(self, value: str | int) -> TokenizationToken:
+        self[value] = token = TokenizationToken(value)
+        return token
 
 
 class LocalService(MetricService):
     """HELM's tokenizer service and metric service without a network: it tokenizes and nothing else."""
 
-    def __init__(self, tokenizer_name: str) -> None:
+    def __init__(self, tokenizer_name: str, encode: Callable[[str], list[int]] | None = None) -> None:
+        """Make the service of a registered tokenizer.
+
+        Args:
+            encode: see `ModelTraits.encoder_of`; it is used as long as it gives what HELM's tokenizer does.
+        """
         self._tokenizer = HuggingFaceTokenizer(BlackHoleCacheConfig(), tokenizer_name)
+        self._encode = encode
+        self._n_compared = 0
         self._kept: dict[TokenizationRequest, TokenizationRequestResult] = {}
         self._n_kept_tokens = 0
-        self._token: dict[str | int, TokenizationToken] = {}
-        """One object for each token, so that a text costs a pointer per token."""
+        self._token = _Tokens()
 
     def tokenize(self, request: TokenizationRequest) -> TokenizationRequestResult:
         """See `TokenizerService.tokenize`."""
         result = self._kept.get(request)
         if result is None:
-            result = self._tokenizer.tokenize(request)
+            result = self._tokenized(request)
             if self._n_kept_tokens < MOST_KEPT_TOKENS:
-                tokens = [self._token.setdefault(token.value, token) for token in result.tokens]
-                self._kept[request] = replace(result, tokens=tokens)
-                self._n_kept_tokens += len(tokens)
+                self._kept[request] = result
+                self._n_kept_tokens += len(result.tokens)
         return result
+
+    def _tokenized(self, request: TokenizationRequest) -> TokenizationRequestResult:
+        if self._encode is None or not request.encode or request.truncation:
+            return self._by_helm(request)
+        result = TokenizationRequestResult(
+            success=True,
+            cached=False,
+            text=request.text,
+            tokens=[self._token[value] for value in self._encode(request.text)],
+            request_time=0.0,
+        )
+        if self._n_compared < COMPARED:
+            self._n_compared += 1
+            by_helm = self._by_helm(request)
+            if by_helm.tokens != result.tokens:
+                # The tokenizer does not behave as its description says.
+                self._encode = None
+                self._kept.clear()
+                return by_helm
+        return result
+
+    def _by_helm(self, request: TokenizationRequest) -> TokenizationRequestResult:
+        result = self._tokenizer.tokenize(request)
+        return replace(result, tokens=[self._token[token.value] for token in result.tokens])
 
     def decode(self, request: DecodeRequest) -> DecodeRequestResult:
         """See `TokenizerService.decode`."""
