@@ -1,7 +1,8 @@
-"""Read Parquet files and convert Arrow columns to numpy and back, without pyarrow's slow imports."""
+"""Read Parquet files, and make Arrow columns and read them, without pyarrow's slow imports."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,3 +69,81 @@ def as_column(array: npt.NDArray[Any]) -> pa.Array:
     of_bits = array.dtype == np.bool_
     data = np.packbits(array, bitorder="little") if of_bits else np.ascontiguousarray(array)
     return pa.Array.from_buffers(pa.from_numpy_dtype(array.dtype), len(array), [None, pa.py_buffer(data)])
+
+
+def as_table(columns: Mapping[str, npt.NDArray[Any] | Sequence[Any] | pa.Array]) -> pa.Table:
+    """Return columns as `pyarrow.table` does, which imports pandas to look whether a list is a series."""
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            name: values
+            if isinstance(values, pa.Array)
+            else as_column(values)
+            if isinstance(values, np.ndarray)
+            else list_column(values)
+            for name, values in columns.items()
+        }
+    )
+
+
+def list_column(values: Sequence[Any]) -> pa.Array:
+    """Return texts or numbers, some of them None, as the column that `pyarrow.array` makes.
+
+    What is of another kind, or mixed, is left to `pyarrow.array`.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds == {str}:
+        return _texts(values)
+    if kinds in ({float}, {int}):
+        numbers = np.array([0 if value is None else value for value in values], dtype=_NUMPY[kinds.pop()])
+        column = as_column(numbers)
+        return pa.Array.from_buffers(column.type, len(values), [_present(values), column.buffers()[1]])
+    return pa.array(values)
+
+
+def text_lists_column(values: Sequence[Sequence[str] | None]) -> pa.Array:
+    """Return lists of texts, some of them None, as a column."""
+    import numpy as np
+    import pyarrow as pa
+
+    flat = _texts([text for texts in values for text in texts or ()])
+    ends = np.cumsum([len(texts or ()) for texts in values], dtype=np.int64)
+    buffers = [_present(values), _offsets(ends)]
+    return pa.Array.from_buffers(pa.list_(pa.string()), len(values), buffers, children=[flat])
+
+
+_NUMPY = {float: "float64", int: "int64"}
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    encoded = [(value or "").encode() for value in values]
+    ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    if len(ends) and ends[-1] > np.iinfo(np.int32).max:
+        return pa.array(values, pa.string())  # in chunks
+    data = pa.py_buffer(b"".join(encoded))
+    return pa.Array.from_buffers(pa.string(), len(values), [_present(values), _offsets(ends), data])
+
+
+def _offsets(ends: npt.NDArray[Any]) -> pa.Buffer:
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.py_buffer(np.concatenate([[0], ends]).astype(np.int32))
+
+
+def _present(values: Sequence[Any]) -> pa.Buffer | None:
+    """Return a bit for each value that is there; None where all are."""
+    import numpy as np
+    import pyarrow as pa
+
+    if None not in values:
+        return None
+    return pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little"))

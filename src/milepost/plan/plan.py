@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from milepost.files.arrow import read_parquet
+from milepost.files.arrow import as_table, read_parquet
 from milepost.plan.encode import EncodedTask
 from milepost.plan.offered_choices import choices_of
 from milepost.plan.sequences import take
@@ -55,9 +55,7 @@ class Docs:
 
     def table(self) -> pa.Table:
         """Return the docs, from the file if there is one."""
-        import pyarrow as pa
-
-        return pa.table(self._columns) if self.path is None else read_parquet(self.path)
+        return as_table(self._columns or {}) if self.path is None else read_parquet(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milepost.files.arrow import as_array, read_mapped, read_parquet, write_mappable
+from milepost.files.arrow import as_array, as_table, read_mapped, read_parquet, write_mappable
 from milepost.plan.encode import EncodedTask
 from milepost.plan.plan import Docs, Plan, TaskPlan
 from milepost.plan.shards import Generations, Shard
@@ -35,7 +35,6 @@ def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], N
         write_docs: function that writes a task's docs as a Parquet file; None for a plan that workers of this
             machine share, without docs.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -45,20 +44,20 @@ def save_plan(plan: Plan, folder: Path, write_docs: Callable[[TaskPlan, Path], N
     for number, task in enumerate(plan.tasks):
         sequences = task.encoded.sequences
         tables = {
-            "tokens": pa.table({"token": sequences.tokens}),
-            "sequences": pa.table(
+            "tokens": as_table({"token": sequences.tokens}),
+            "sequences": as_table(
                 {
                     "length": np.diff(sequences.starts),
                     "n_targets": sequences.n_targets,
                     "request": task.encoded.request_of,
                 }
             ),
-            "requests": pa.table(
+            "requests": as_table(
                 {"kind": task.kinds, "doc_id": task.doc_ids, "generation": task.generations.of}
             ),
         }
         if task.choices is not None:
-            tables["choices"] = pa.table({name: getattr(task.choices, name) for name in CHOICE_COLUMNS})
+            tables["choices"] = as_table({name: getattr(task.choices, name) for name in CHOICE_COLUMNS})
         for name, table in tables.items():
             if write_docs is None:
                 write_mappable(table, temporary / f"{number}.{name}{_MAPPED}")

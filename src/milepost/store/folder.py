@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
-from milepost.files.arrow import as_array
+from milepost.files.arrow import as_array, as_table, text_lists_column
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
@@ -75,12 +75,10 @@ class ResultsFolder(Layout):
 
     def scores_bytes(self, path: Path, answers: ShardAnswers, made: Mapping[str, Any] | None = None) -> bytes:
         """Return the file that `write_scores` writes: a row per request, in the order of the plan."""
-        import pyarrow as pa
-
         columns: dict[str, Any] = {"loglikelihood": answers.loglikelihood, "greedy": answers.greedy}
         if answers.generated is not None:
-            columns["generated"] = pa.array(answers.generated, type=pa.list_(pa.string()))
-        return table_bytes(path, pa.table(columns), made)
+            columns["generated"] = text_lists_column(answers.generated)
+        return table_bytes(path, as_table(columns), made)
 
     def read_scores(self, path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """Return log-likelihood (nats; NaN for a request for a text) and greedy flag of each request.
@@ -109,9 +107,7 @@ class ResultsFolder(Layout):
 
     def write_doc_metrics(self, path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write the metrics of each doc of one task at one checkpoint; see `columns`."""
-        import pyarrow as pa
-
-        write_table(path, pa.table(dict(columns)))
+        write_table(path, as_table(columns))
 
     def run_paths(self) -> list[Path]:
         """Return the records of runs, a file per run and plan, the oldest first.
