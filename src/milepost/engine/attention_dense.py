@@ -56,7 +56,7 @@ def attend_few(
     query, key_columns, value = call.query, call.key, call.value
     shape, dtype = query.shape, query.dtype
     if query.device.type == "cpu":
-        # Few processors multiply half precision, and a part of the keys in float32 stays in the cache.
+        # Few processors multiply half precision. Keys and values of the KV cache are in float32 already.
         query, key_columns, value = query.float(), key_columns.float(), value.float()
     query, key_columns, value = query.flatten(0, 1), key_columns.flatten(0, 1), value.flatten(0, 1)
     if call.softcap is None and query.dtype == mask.dtype:
@@ -66,8 +66,13 @@ def attend_few(
         if call.softcap is not None:
             logits = torch.tanh(logits / call.softcap) * call.softcap
         logits += mask
-    output = torch.bmm(logits.softmax(-1).to(value.dtype), value).view(shape).to(dtype)
-    return output, logits.logsumexp(-1).view(shape[:3]) if merged else None
+    weights = logits.softmax(-1)
+    output = torch.bmm(weights.to(value.dtype), value).view(shape).to(dtype)
+    if not merged:
+        return output, None
+    # The largest weight is exp(largest logit - log-sum-exp): `logsumexp` would compute them all again.
+    log_total = logits.amax(-1) - weights.amax(-1).log()
+    return output, log_total.view(shape[:3])
 
 
 def merge(first: Partial, second: Partial) -> torch.Tensor:

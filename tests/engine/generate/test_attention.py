@@ -9,7 +9,7 @@ from milepost.engine.attention_call import AttentionCall
 from milepost.engine.attention_dense import Partial
 from milepost.engine.generate import attention
 from milepost.engine.generate.attention import Prefill, PromptSpan
-from milepost.engine.generate.kv_cache import KVCache
+from milepost.engine.generate.kv_cache import KVCache, cache_dtype
 
 LENGTHS, N_PREFIX, HEADS, KEY_HEADS, SIZE = (5, 3, 7), 20, 4, 2, 8
 
@@ -63,3 +63,17 @@ def test_all_prompts_of_a_pass_read_the_shared_prefix_in_one_call(monkeypatch: p
         )
         torch.testing.assert_close(together[:, start : start + length], whole.transpose(1, 2))
         start += length
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keys_are_widened_when_they_are_kept_and_read_back_unchanged(
+    dtype: torch.dtype,
+) -> None:
+    cache = KVCache(2, 6)
+    key, value = (torch.randn(1, KEY_HEADS, 4, SIZE).to(dtype) for _ in range(2))
+    keys, values = cache.layer(0, key, value)
+    assert keys.dtype == values.dtype == cache_dtype(dtype, key.device) == torch.float32
+    cache.write(0, 1, 0, key[0], value[0])
+    for kept, given in zip(cache.read(0, 1, 4), (key[0], value[0]), strict=True):
+        assert torch.equal(kept, given.float())
+    assert cache_dtype(dtype, torch.device("cuda")) == dtype

@@ -84,7 +84,8 @@ class Prefill:
             query, keys, values = call.query[:, :, row], call.key[0, :, row], call.value[0, :, row]
             if span.n_copied:
                 copied = self.cache.read(layer, span.source_slot, span.n_copied)
-                keys, values = torch.cat([copied[0], keys], 1), torch.cat([copied[1], values], 1)
+                keys = torch.cat([copied[0].to(keys.dtype), keys], 1)
+                values = torch.cat([copied[1].to(values.dtype), values], 1)
             self.cache.write(layer, span.slot, 0, keys, values)
             if self.clear_rest:
                 self.cache.clear_from(layer, span.slot, keys.shape[1])
@@ -98,10 +99,12 @@ class Prefill:
         own = []
         for place, span in enumerate(self.spans):
             n_keys = span.n_copied + span.stop - span.start
-            keys, values = self.cache.read(layer, span.slot, n_keys)
+            keys, values = (
+                kept.to(call.query.dtype)[None] for kept in self.cache.read(layer, span.slot, n_keys)
+            )
             # The flash kernel wants the numbers of a key one after the other.
             last = call.with_tensors(
-                call.query[:, :, place : place + 1], keys[None].contiguous(), values[None].contiguous()
+                call.query[:, :, place : place + 1], keys.contiguous(), values.contiguous()
             )
             own.append(attend_causally(last))
         return self._with_prefix(layer, call, own).transpose(1, 2)
@@ -149,8 +152,8 @@ class Decode:
             device = key.device
             self._places = torch.arange(n_rows, device=device), torch.tensor(self.lengths, device=device)
         row, place = self._places
-        keys[row, :, :, place] = key[0].transpose(0, 1)
-        values[row, :, place] = value[0].transpose(0, 1)
+        keys[row, :, :, place] = key[0].transpose(0, 1).to(keys.dtype)
+        values[row, :, place] = value[0].transpose(0, 1).to(values.dtype)
         query_BNGD = call.query[0].transpose(0, 1).reshape(n_rows, heads, groups, -1)
         prefix = self.cache.prefix.get(layer)
         parts = []

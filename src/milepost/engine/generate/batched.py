@@ -23,6 +23,7 @@ from milepost.engine.generate.attention import Prefill
 from milepost.engine.generate.detokenize import AnswerTokens, GenerationJob, TokenGenerator
 from milepost.engine.generate.fixed_batch import FixedBatch
 from milepost.engine.generate.fixed_step import FixedDecoder, Sizes
+from milepost.engine.generate.kv_cache import cache_dtype
 from milepost.engine.generate.prompt_order import Row, shared_prefix_length, sort_prompts
 from milepost.engine.generate.row_batch import CompactBatch
 from milepost.engine.generate.sampler import text_rng
@@ -161,7 +162,7 @@ class BatchedGenerator(TokenGenerator):
         heads = getattr(config, "num_attention_heads", 1)
         head_size = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 4096) // heads
         kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        size = next(self.model.module.parameters()).element_size()
+        size = cache_dtype(next(self.model.module.parameters()).dtype, self.model.device).itemsize
         slot_bytes = 2 * self._n_layers * kv_heads * head_size * size * capacity
         fitting = int(share * free_bytes(self.model.device) // max(1, slot_bytes))
         return max(1, min(n_rows, self.max_rows, fitting))

@@ -8,6 +8,17 @@ from __future__ import annotations
 
 import torch
 
+from milepost.engine.half_precision import HALVES
+
+
+def cache_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the dtype of kept keys and values of a model with that dtype.
+
+    On a CPU `attend_few` computes in float32. Half precision is widened when it is written, without loss, and
+    not again in every step.
+    """
+    return torch.float32 if device.type == "cpu" and dtype in HALVES else dtype
+
 
 class KVCache:
     """Keys and values of S rows; a layer's tensors are made when its attention is first called."""
@@ -22,14 +33,15 @@ class KVCache:
     def layer(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys [S, N, D, C], as columns for `attend_few`, and values [S, N, C, D] of a layer.
 
-        Their dtypes are those of the new `key` and `value` [1, N, T, D]. They begin as zeros, since a mask
-        cannot hide values that are not finite.
+        Heads, sizes and device are those of new `key` and `value` [1, N, T, D]. They begin as zeros, since
+        a mask cannot hide values that are not finite.
         """
         if layer not in self._layers:
             shape = self.n_slots, key.shape[1], key.shape[-1], self.capacity
+            dtype = cache_dtype(key.dtype, key.device)
             self._layers[layer] = (
-                key.new_zeros(shape),
-                value.new_zeros(*shape[:2], self.capacity, value.shape[-1]),
+                key.new_zeros(shape, dtype=dtype),
+                value.new_zeros(*shape[:2], self.capacity, value.shape[-1], dtype=dtype),
             )
         return self._layers[layer]
 
@@ -52,7 +64,7 @@ class KVCache:
         values[slot, :, start : start + value.shape[1]] = value
 
     def read(self, layer: int, slot: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return keys and values [N, L, D] of the first tokens of a row."""
+        """Return keys and values [N, L, D] of the first tokens of a row, in the dtype of the cache."""
         keys, values = self._layers[layer]
         return keys[slot, :, :, :length].transpose(1, 2), values[slot, :, :length]
 
