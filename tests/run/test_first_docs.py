@@ -92,7 +92,9 @@ def planned(name: str) -> PlannedShard:
     return task, shard
 
 
-def measure(n_tokens: int, slow: Slow, *names: str, ask: bool = False) -> None:
+def measure(
+    n_tokens: int, slow: Slow, *names: str, ask: bool = False, n_parameters: int | None = 10**9
+) -> None:
     checkpoint = Checkpoint(
         series="run", name="step-1", step=1, source="", format="safetensors", location=Path()
     )
@@ -101,7 +103,7 @@ def measure(n_tokens: int, slow: Slow, *names: str, ask: bool = False) -> None:
     names = names or ("farm",)
     clock = Clock({checkpoint: dict.fromkeys(names, n_tokens // len(names))})
     with show_progress(1, clock) as progress:
-        check_run_time(inference, missing, progress, LongRunPolicy(ask=ask))
+        check_run_time(inference, n_parameters, missing, progress, LongRunPolicy(ask=ask))
 
 
 def test_a_long_run_is_measured_on_whole_docs_and_told(
@@ -149,6 +151,18 @@ def test_a_short_run_is_not_measured(
     measure(99_000, slow)
     assert slow.asked == [3], "one doc, before the first shard is timed"
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_of_a_small_model_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Slow(monkeypatch)
+    measure(1_000_000, slow, n_parameters=9_000_000)
+    assert slow.asked == [3]
+    measure(1_000_000, slow, n_parameters=11_000_000)
+    assert slow.asked == [3, 3, 3, 24, 96]
+    measure(1_000_000, slow, n_parameters=None)
+    assert slow.asked[5:] == [3, 3, 24, 96]
 
 
 def test_compilation_is_not_counted_where_shards_are_joined(
@@ -199,6 +213,7 @@ def test_a_run_measures_its_own_first_docs_and_scores_them_all_the_same(
     tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(first_docs, "FEW_WORK", 1)
+    monkeypatch.setattr(first_docs, "FEW_OPERATIONS", 1)
     monkeypatch.setattr(first_docs, "LONG_S", 0.0)
     tasks = write_tasks(tmp_path / "tasks")
     called = call("run", tiny_llama, "-t", "where", "--include-path", tasks, "-o", tmp_path / "out", "--yes")

@@ -7,6 +7,7 @@ speed: there whole shards are answered twice, and the second time counts.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 FEW_WORK = 100_000
 """Skip the estimate below so much work."""
+FEW_OPERATIONS = 2e13
+"""Skip it also below so many additions and multiplications with the model's parameters: one core does them in
+about a minute. Should it take longer, the first shards show it."""
 MOST_TASKS = 4
 """Time the tasks with most tokens; the others are taken to be as fast."""
 DOCS = (1, 8, 32)
@@ -39,18 +43,24 @@ ASK_S = 600.0
 
 
 def check_run_time(
-    inference: Inference, missing: Sequence[PlannedShard], progress: Progress, policy: LongRunPolicy
+    inference: Inference,
+    n_parameters: int | None,
+    missing: Sequence[PlannedShard],
+    progress: Progress,
+    policy: LongRunPolicy,
 ) -> None:
     """Say how long the run takes if that is long, and ask whether to begin where `policy` says so.
 
     Args:
+        n_parameters: of the model; None where it is on a server.
         missing: shards of the checkpoint that `inference` has in memory.
 
     Raises:
         MilepostError: the answer was no.
     """
     clock = progress.clock
-    if clock.all_work < FEW_WORK:
+    n_operations = math.inf if n_parameters is None else 2 * n_parameters * clock.all_work
+    if clock.all_work < FEW_WORK or n_operations < FEW_OPERATIONS:
         _warm_up(inference, missing)
         return
     basis = time_first_docs(inference, missing, clock)

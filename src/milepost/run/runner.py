@@ -97,7 +97,9 @@ class Runner:
         model = self._stream.load(read, job, log)
         if not self._has_estimate:
             self._has_estimate = True
-            check_run_time(model.inference, job.missing, self._progress, self._context.policy)
+            check_run_time(
+                model.inference, model.n_parameters, job.missing, self._progress, self._context.policy
+            )
         self._progress.clock.begin_scoring()
         start = time.monotonic()
 
