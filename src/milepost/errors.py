@@ -66,6 +66,15 @@ class MissingDataError(TaskError):
         self.task = task
 
 
+class NothingLeftError(MissingDataError):
+    """The last task of a source whose others are left out already lacks its data as well."""
+
+    @classmethod
+    def of(cls, error: MissingDataError) -> NothingLeftError:
+        """Return the error for what that task lacks."""
+        return cls(error.task, *error._as_given)
+
+
 class TokenizerError(MilepostError):
     """A tokenizer is missing or does not fit the model."""
 

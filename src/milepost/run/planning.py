@@ -119,6 +119,12 @@ def _build(
             for source in loaded.values()
             for task in source.requests()
         ]
+    if not tasks:
+        raise TaskError(
+            "no task is left: the data of all are missing",
+            "the warnings above say where they would come from; without --skip-missing-data the first one"
+            " ends the run",
+        )
     _warn_of_unscorable(tasks)
     described = [source.describe() for source in loaded.values()]
     configs = [description.configs for description in described]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from milepost.errors import NothingLeftError
 
 if TYPE_CHECKING:
     from milepost.tasks.question_source import ModelTraits, QuestionSet, QuestionSource
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
 
 SOURCES = {"lm_eval": "milepost.tasks.lm_eval.source", "helm": "milepost.tasks.helm.source"}
 """Name of each source to the module that has it as `SOURCE`, in the order of a plan's tasks."""
+
+logger = logging.getLogger("milepost.tasks")
 
 
 def source_named(name: str) -> QuestionSource:
@@ -41,8 +46,23 @@ def check_settings(settings: TaskSettings) -> str:
 
 
 def load_sources(settings: TaskSettings, models: ModelTraits) -> dict[str, QuestionSet]:
-    """Load the tasks of each source that `settings` use, by its name. Raises as `check_settings`."""
-    return {source.name: source.load(settings, models) for source in used_sources(settings)}
+    """Load the tasks of each source that `settings` use, by its name.
+
+    A source whose tasks are all left out, for want of data, is left out where there is another one.
+
+    Raises:
+        TaskError: as `check_settings`, or data are missing.
+    """
+    loaded: dict[str, QuestionSet] = {}
+    sources = list(used_sources(settings))
+    for source in sources:
+        try:
+            loaded[source.name] = source.load(settings, models)
+        except NothingLeftError as error:
+            if len(sources) == 1:
+                raise
+            logger.warning("left out: %s", error.message)
+    return loaded
 
 
 def digest_of(loaded: Iterable[QuestionSet]) -> str:

@@ -15,9 +15,11 @@ import pytest
 pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
 
 import milepost
-from milepost.errors import MilepostError, TokenizerError
+from milepost.errors import MilepostError, TaskError, TokenizerError
 from milepost.tasks.helm import installation
 from milepost.tasks.question_source import ModelTraits
+from milepost.tasks.registry import check_settings
+from milepost.tasks.settings import TaskSettings
 
 
 def no_network(*_: object) -> None:
@@ -54,6 +56,14 @@ def test_an_entry_that_cannot_be_run(
     entry: str, said: str, run_folder: Path, helm_data: Path, helm_environment: object, tmp_path: Path
 ) -> None:
     assert said in refused(run_folder, helm_data, tmp_path / "out", entry)
+
+
+@pytest.mark.parametrize("entry", ["mmlux", "mmlu:subjekt=anatomy", "omni_math"])
+def test_an_entry_is_refused_before_any_checkpoint_and_any_data_are_looked_for(
+    entry: str, helm_data: Path, helm_environment: object
+) -> None:
+    with pytest.raises(TaskError, match=entry):
+        check_settings(TaskSettings(names=("arc_easy",), helm=(entry,), helm_data=helm_data))
 
 
 @pytest.mark.parametrize(

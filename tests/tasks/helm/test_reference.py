@@ -13,6 +13,7 @@ pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm`
 
 import milepost
 from milepost.api.helm_files import export_helm
+from milepost.results.leaderboard import leaderboard_of
 from milepost.results.selection import select_all_rows
 from milepost.store import ResultsIndex
 
@@ -153,6 +154,18 @@ def test_the_table_shows_helms_headlines(results: Path, exported: Path) -> None:
     assert firsts["helm:boolq"] == ("quasi_exact_match", "valid")
     assert firsts["helm:narrative_qa"] == ("f1_score", "test")
     assert firsts["twitter_aae:demographic=aa"] == ("bits_per_byte", "test")
+
+
+@pytest.mark.parametrize("part", ["slow"], indirect=True)
+def test_the_leaderboard_ranks_by_main_metrics_whose_direction_only_helms_schemas_tell(results: Path) -> None:
+    board = leaderboard_of({results: ResultsIndex.open(results)})
+    ranked = zip(board.columns, board.higher_is_better, strict=True)
+    assert {(column.task, column.metric, better) for column, better in ranked} == {
+        ("helm:wikitext_103", "bits_per_byte", False),
+        ("msmarco:track=regular,valid_topk=11", "RR@10", True),
+        ("msmarco:track=trec,valid_topk=11", "NDCG@10", True),
+        ("spider:num_output_tokens=8", "execution_accuracy", True),
+    }
 
 
 def run_of(exported: Path, beginning: str, step: str) -> Path:

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
 
 from milepost.api.helm_files import export_helm
-from milepost.errors import MissingDataError
+from milepost.errors import MissingDataError, TaskError
 from milepost.store import ResultsIndex
 from tests.cli.called import milepost as call
 
@@ -222,3 +222,29 @@ def test_an_entry_without_data_can_be_left_out(
     assert {row.task for row in done.rows()} == {MMLU}
     with pytest.raises(MissingDataError, match="gsm: its data cannot be had"):
         run(run_folder, tmp_path / "none", helm_data, entries[:2], skip_missing_data=True)
+
+
+LOST = """task: lost
+dataset_path: json
+dataset_kwargs: {data_files: {test: FILE}}
+test_split: test
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+"""
+
+
+def test_where_all_of_lm_evals_tasks_lack_data_the_entries_are_asked(
+    run_folder: Path, helm_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlretrieve", no_network)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "lost.yaml").write_text(LOST.replace("FILE", str(tmp_path / "empty.jsonl")))
+    (tmp_path / "empty.jsonl").write_text("")
+    options = {"tasks": "lost", "include_path": tmp_path / "own", "skip_missing_data": True}
+    done = run(run_folder, tmp_path / "out", helm_data, MMLU, steps="400:400", **options)
+    assert {row.task for row in done.rows()} == {MMLU}
+    with pytest.raises(TaskError, match="no task is left"):
+        run(run_folder, tmp_path / "none", helm_data, "gsm", steps="400:400", **options)

@@ -15,6 +15,7 @@ from helm.common.codec import from_json
 
 from milepost.tasks.helm.answers import HelmClient
 from milepost.tasks.helm.rows import Named, docs_of, rows_of
+from milepost.tasks.helm.schemas import directions
 from milepost.tasks.helm.stand_in import StandIn
 from milepost.tasks.helm.states import load_states
 from milepost.tasks.helm.stats import RunStats, compute_stats
@@ -102,7 +103,8 @@ def _answered(
 def _named(name: str, task: PlannedDocs) -> Named:
     kept = task.description["helm"]
     main, split = kept["headline"]
-    return Named(name, run_spec_of(task), (main, split), kept["lower_is_better"])
+    told = {metric: lower for metric, lower in kept["lower_is_better"].items() if lower is not None}
+    return Named(name, run_spec_of(task), (main, split), {**directions(), **told})
 
 
 def _row_without_value(named: Named) -> dict[str, Any]:

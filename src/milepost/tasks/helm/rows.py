@@ -36,7 +36,8 @@ class Named:
     task: str
     run_spec: RunSpec
     headline: tuple[str, str | None]
-    lower_is_better: Mapping[str, bool | None]
+    lower_is_better: Mapping[str, bool]
+    """By statistic: HELM's word on its metrics, else on the statistic in its schemas."""
 
 
 def context_of(name: MetricName) -> str:
@@ -76,7 +77,7 @@ def _rank(named: Named, name: MetricName) -> tuple[bool, bool, bool, bool]:
     return (
         name.name != main or name.perturbation is not None,
         split is not None and name.split != split,
-        named.lower_is_better.get(name.name) is None,
+        name.name not in named.lower_is_better,
         name.perturbation is not None,
     )
 

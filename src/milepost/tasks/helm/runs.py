@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helm.benchmark.runner import set_benchmark_output_path
 from helm.common.codec import to_json_single_line
 
 from milepost.errors import MissingDataError
 from milepost.tasks.helm.answers import HelmClient
 from milepost.tasks.helm.entries import Entry
+from milepost.tasks.helm.entry_runs import leaving_out, runs_of
 from milepost.tasks.helm.headline import headline_of
 from milepost.tasks.helm.installation import helm_version
-from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.requests import requests_of
-from milepost.tasks.helm.run_specs import NamedRun, Overrides, make_runs
+from milepost.tasks.helm.run_specs import NamedRun
 from milepost.tasks.helm.stand_in import StandIn
 from milepost.tasks.helm.states import Adapted, adapt, dump_scenario
 from milepost.tasks.helm.stats import lower_is_better
 from milepost.tasks.question_source import ModelTraits, TaskRequests
 from milepost.tasks.settings import TaskSettings
-
-logger = logging.getLogger("milepost.tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +50,12 @@ def plan_runs(
         TokenizerError: HELM cannot use the tokenizer.
     """
     stand_in = StandIn.register(models)
-    overrides = Overrides(settings.helm_instances, settings.max_train_instances, settings.num_train_trials)
-    set_benchmark_output_path(str(data))  # some run specs read, or download, how their prompts are made
     left_out: list[MissingDataError] = []
-    runs: dict[str, NamedRun] = {}
-    for entry in entries:
-        with quiet(), _leaving_out(settings, left_out):
-            for name, run in make_runs(entry, stand_in.name, overrides, data / "scenarios").items():
-                runs.setdefault(name, run)
+    runs = runs_of(settings, entries, stand_in.name, data, left_out)
     client = HelmClient(stand_in)
     n_made = 0
     for run in runs.values():
-        with _leaving_out(settings, left_out):
+        with leaving_out(settings, left_out):
             adapted = adapt(run.entry.description, run.run_spec, stand_in, data)
             requests = requests_of(run.name, adapted, client, models.defaults)
             n_made += 1
@@ -79,18 +68,6 @@ def plan_runs(
             )
     if not n_made and not settings.names:
         raise left_out[-1]
-
-
-@contextlib.contextmanager
-def _leaving_out(settings: TaskSettings, left_out: list[MissingDataError]) -> Iterator[None]:
-    """Note an entry whose data is missing, where `settings` say so, and warn of it."""
-    try:
-        yield
-    except MissingDataError as error:
-        if not settings.skip_missing_data:
-            raise
-        logger.warning("left out: %s", error.message)
-        left_out.append(error)
 
 
 def _description(run: NamedRun, adapted: Adapted, settings: TaskSettings) -> dict[str, Any]:

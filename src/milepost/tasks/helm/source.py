@@ -112,16 +112,22 @@ class Helm:
         return bool(settings.helm)
 
     def check(self, settings: TaskSettings) -> str:
-        """Read the entries; whether HELM knows them shows when their runs are made.
+        """Read the entries and make their run specs.
 
         Raises:
-            TaskError: an entry or a file of entries is malformed, or there can be no data.
+            TaskError: an entry or a file of entries is malformed, HELM does not have the entry, or it needs
+                what Milepost does not do; there can be no data.
             MilepostError: HELM is not installed.
         """
         data = data_folder(settings)
         if data.exists() and not data.is_dir():
             raise TaskError(f"--helm-data {data} is not a folder", "pass HELM's output folder")
-        return digest_of(read_entries(settings.helm))
+        entries = read_entries(settings.helm)
+        defer_imports()
+        from milepost.tasks.helm.entry_runs import check_entries
+
+        check_entries(settings, tuple(entries), data)
+        return digest_of(entries)
 
     def load(self, settings: TaskSettings, models: ModelTraits) -> HelmTasks:
         """Read the entries."""

@@ -12,13 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from helm.benchmark.metrics.metric_service import MetricService
-from helm.benchmark.model_deployment_registry import (
-    DEPLOYMENT_NAME_TO_MODEL_DEPLOYMENT,
-    ClientSpec,
-    ModelDeployment,
-    register_model_deployment,
-)
-from helm.benchmark.model_metadata_registry import get_unknown_model_metadata, register_model_metadata
+from helm.benchmark.model_deployment_registry import DEPLOYMENT_NAME_TO_MODEL_DEPLOYMENT
 from helm.benchmark.tokenizer_config_registry import (
     TokenizerConfig,
     TokenizerSpec,
@@ -36,6 +30,7 @@ from helm.common.tokenization_request import (
 from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer, WrappedPreTrainedTokenizer
 
 from milepost.errors import MilepostError, TokenizerError
+from milepost.tasks.helm.model_names import register_model
 from milepost.tasks.question_source import ModelTraits
 
 MOST_KEPT_TOKENS = 10_000_000
@@ -81,16 +76,7 @@ class StandIn:
         _check_usable(tokenizer)
         if name not in DEPLOYMENT_NAME_TO_MODEL_DEPLOYMENT:
             HuggingFaceTokenizer._tokenizers[name] = WrappedPreTrainedTokenizer(tokenizer)
-            register_model_metadata(get_unknown_model_metadata(name))
-            register_model_deployment(
-                ModelDeployment(
-                    name=name,
-                    client_spec=ClientSpec(class_name="helm.clients.huggingface_client.HuggingFaceClient"),
-                    model_name=name,
-                    tokenizer_name=name,
-                    max_sequence_length=length,
-                )
-            )
+            register_model(name, length)
             register_tokenizer_config(
                 TokenizerConfig(
                     name=name,

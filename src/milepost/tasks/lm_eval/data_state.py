@@ -132,7 +132,7 @@ def cannot_get(task: str, error: BaseException) -> MissingDataError:
         return MissingDataError(
             task,
             Phrase("task {task}: its data does not exist: {reason}", task=task, reason=reason),
-            "look at dataset_path and dataset_kwargs",
+            "look at dataset_path and dataset_kwargs; --skip-missing-data leaves the task out",
         )
     if "BuilderConfig" in reason:
         if "doesn't have a" in reason:

@@ -24,7 +24,7 @@ from lm_eval.tasks._factory import _ctor_accepts_config
 from lm_eval.tasks._index import Entry, Kind
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from milepost.errors import MissingDataError, TaskError
+from milepost.errors import MissingDataError, NothingLeftError, TaskError
 from milepost.tasks.lm_eval.catalog import Catalog
 from milepost.tasks.lm_eval.checks import SUPPORTED, CheckedTasks, check_tasks, not_yet
 from milepost.tasks.lm_eval.data_downloads import counted_downloads
@@ -75,14 +75,17 @@ def load_tasks(settings: TaskSettings) -> LoadedTasks:
     Raises:
         TaskError: an unknown name, YAML that does not parse or would run code that the user does not allow, a
             task type that cannot be scored yet, missing data.
+        NothingLeftError: the data of all tasks are missing, where those without data are left out.
     """
     checked = check_tasks(settings)
     try:
         return _load_checked(checked, settings)
     except MissingDataError as error:
         without = leave_out(checked, error.task)
-        if not settings.skip_missing_data or not without.names or without.names == checked.names:
+        if not settings.skip_missing_data or without.names == checked.names:
             raise
+        if not without.names:
+            raise NothingLeftError.of(error) from error
         logger.warning("left out: %s (%s)", ", ".join(without.dropped), error.message)
         if without.groups:
             logger.warning("no mean without it: %s", ", ".join(without.groups))
