@@ -13,14 +13,14 @@ from typing import IO, Any
 import yaml
 from babel.messages import extract
 
-Found = tuple[int, str | None, Any, list[str]]
+Found = tuple[int, Any, Any, Any]
 
 ERRORS = {"MilepostError", "SourceError", "CheckpointError", "TaskError", "TokenizerError", "ResultsError"}
 ERRORS |= {"StorageError", "RecorderError", "BucketError", "MissingDataError", "error"}
 
 
 def extract_python(
-    file: IO[bytes], keywords: Mapping[str, Any], tags: Collection[str], options: Mapping[str, Any]
+    file: IO[bytes], keywords: Mapping[str, Any], tags: Collection[str], options: Any
 ) -> Iterator[Found]:
     """Yield the texts in calls of the keywords, and those that Milepost looks up without a mark."""
     yield from extract.extract_python(file, keywords, tags, options)
@@ -42,6 +42,10 @@ def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
         values = [keyword.value for keyword in node.keywords if keyword.arg in ("help", "hint")]
         if isinstance(node.func, ast.Name) and node.func.id in ERRORS:
             values += node.args[:2]
+        if ast.unparse(node.func) == "options.error":
+            values += node.args[:2]
+        if isinstance(node.func, ast.Name) and node.func.id == "Finding":
+            values += [node.args[0], *node.args[2:]]
         if isinstance(node.func, ast.Name) and node.func.id in ("columns", "Column"):
             values += node.args  # headings of tables
         if ast.unparse(node.func) in ("logger.warning", "logger.error"):

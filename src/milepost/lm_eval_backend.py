@@ -25,6 +25,7 @@ from milepost.engine.engine import EngineName
 from milepost.errors import MilepostError
 from milepost.run.device import resolve_device
 from milepost.tasks.lm_eval.generation import read_generation, with_defaults
+from milepost.text.language import Phrase
 from milepost.types.generation import Generation
 from milepost.types.sequences import Sequences
 from milepost.weights import generation_defaults
@@ -112,7 +113,12 @@ class MilepostLM(HFLM):
         """Raise if the model raised on a request: lm_eval has no place for single failures."""
         for number, why in failed.items():
             raise MilepostError(
-                f"the model raised an exception on {len(failed)} requests, first on number {number}: {why}",
+                Phrase(
+                    "the model raised an exception on {n} requests, first on number {number}: {why}",
+                    n=len(failed),
+                    number=number,
+                    why=why,
+                ),
                 "`milepost run` goes on with the others",
             )
 
@@ -120,8 +126,11 @@ class MilepostLM(HFLM):
         room = self.max_length - generation.max_new_tokens
         if room < 1:
             raise MilepostError(
-                f"texts of up to {generation.max_new_tokens} tokens are asked for, the model sees"
-                f" {self.max_length}",
+                Phrase(
+                    "texts of up to {n} tokens are asked for, the model sees {m}",
+                    n=generation.max_new_tokens,
+                    m=self.max_length,
+                ),
                 "pass --gen_kwargs max_gen_toks=N with a smaller N",
             )
         ids, _ = self.tok_batch_encode([context], left_truncate_len=room)
@@ -156,8 +165,13 @@ class MilepostLM(HFLM):
         for (asked, _, continuation), ids in zip(requests, tokens, strict=True):
             if not 0 < len(continuation) < len(ids):
                 raise MilepostError(
-                    f"cannot score a continuation of {len(continuation)} tokens in {len(ids)}: {asked!r}",
-                    f"the model sees {self.max_length} tokens; leave this task out",
+                    Phrase(
+                        "cannot score a continuation of {n} tokens in {m}: {asked!r}",
+                        n=len(continuation),
+                        m=len(ids),
+                        asked=asked,
+                    ),
+                    Phrase("the model sees {n} tokens; leave this task out", n=self.max_length),
                 )
         scores = self._engine.score(
             Sequences(

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import re
 import string
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from milepost.errors import MilepostError
 from milepost.report.blocks import Note
 from milepost.report.html import page
+from milepost.report.provenance import origin_lines
 from milepost.run.config import EvalConfig
+from milepost.run.executors.driver import Driver
+from milepost.run.executors.worker import _Forwarding
+from milepost.run.screen_messages import ScreenFormatter
+from milepost.store.provenance import Provenance
 from milepost.tasks.lm_eval.yaml_file import read_task_file
 from milepost.text import language
 from milepost.text.language import Phrase, _, ngettext, speaking, translated
 from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
-from translations import catalogue
+from translations import catalogue, extraction
 
 CHINESE = "zh_CN.UTF-8"
 
@@ -203,3 +211,73 @@ def test_a_fault_in_a_task_file_and_its_hint_are_told_in_chinese(chinese: None, 
         read_task_file(tmp_path / "bad.yaml")
     assert raised.value.hint == "correct this file, or move it out of the --include-path folder"
     assert raised.value.for_reader()[1] == "请更正此文件，或将其移出 --include-path 文件夹"
+
+
+def test_no_error_for_people_is_put_together_where_it_cannot_be_translated() -> None:
+    """An f-string is no text of the catalogue. Messages about the bytes of weight files stay English."""
+    package = Path(language.__file__).parents[1]
+    spoken = extraction.ERRORS | {"Finding", "options.error", "say", "tell", "print"}
+    wrong = [
+        f"{path.relative_to(package)}:{text.lineno}"
+        for path in sorted(package.rglob("*.py"))
+        if not path.relative_to(package).as_posix().startswith(("weights/", "sources/formats/"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in spoken
+        for argument in node.args
+        for text in _texts_put_together(argument)
+    ]
+    assert wrong == []
+
+
+def _texts_put_together(value: ast.expr) -> Iterator[ast.JoinedStr]:
+    """Yield the f-strings with a word in them that an argument is, or may be."""
+    if isinstance(value, ast.IfExp):
+        yield from _texts_put_together(value.body)
+        yield from _texts_put_together(value.orelse)
+    elif isinstance(value, ast.BinOp):
+        yield from _texts_put_together(value.left)
+        yield from _texts_put_together(value.right)
+    elif isinstance(value, ast.JoinedStr):
+        letters = [part for part in value.values if isinstance(part, ast.Constant)]
+        if any(char.isalpha() for part in letters for char in str(part.value)):
+            yield value
+
+
+def test_the_findings_of_doctor_are_chinese_and_their_json_english(
+    chinese: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    shown = milepost("doctor", tmp_path).out
+    for text in ("正常", "个核心，内存", "镜像：未询问：HF_HUB_OFFLINE 已设置", "磁盘：results："):
+        assert text in shown
+    assert all(text.isascii() for text in milepost("doctor", tmp_path, "--json").out.splitlines())
+
+
+def test_where_scores_come_from_is_told_in_columns_that_line_up_in_chinese(chinese: None) -> None:
+    origin = Provenance(
+        series="run", checkpoint="a", step=1, source="/a", scored_from=(), model_id="m", numerics="n",
+        plan_id="p", engines=("packed",), devices=(), versions=(), first_scored=0.0, last_scored=60.0,
+        n_shards=3,
+    )  # fmt: skip
+    _name, *lines = origin_lines([origin])
+    assert "  plan_id    p（3 个分片）" in lines
+    assert "  打分时间   1970-01-01 00:00:00 UTC 至 1970-01-01 00:01:00 UTC" in lines
+
+
+def test_a_warning_of_a_worker_is_shown_in_the_readers_language_and_logged_in_english(
+    chinese: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Any] = []
+    why = "the same command has to be run again"
+    record = logging.makeLogRecord(
+        {"name": "milepost.run", "levelno": logging.WARNING, "msg": "%s is damaged and removed; %s",
+         "args": ("a.json", Phrase(why))}
+    )  # fmt: skip
+    _Forwarding(told.append).emit(record)
+    driver = object.__new__(Driver)
+    logging.getLogger("milepost.run").propagate = True
+    with caplog.at_level(logging.WARNING, "milepost.run"):
+        driver._follow(0, told[0])
+    (arrived,) = caplog.records
+    assert arrived.getMessage() == f"a.json is damaged and removed; {why}"
+    assert "a.json 已损坏" in ScreenFormatter().format(arrived)

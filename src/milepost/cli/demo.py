@@ -10,6 +10,7 @@ import click
 
 from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, say_text, tell, tell_failure, tell_notes
+from milepost.text.language import _
 
 if TYPE_CHECKING:
     from milepost.demo.demonstration import Demonstration
@@ -62,11 +63,12 @@ def _say_results(made: Demonstration, output: Path) -> None:
         for path in (made.results.path, made.model, made.tasks, output / "subjects.png", output / "few-shot")
     )
     say_text(
-        f"""
-trained in {made.train_s:.0f} s, evaluated in {made.evaluate_s:.0f} s
-picture    {made.curve}
-report     {made.report}
-pruned     {output / "comparison" / "comparison_report.html"}
+        _(
+            """
+trained in {train_s:.0f} s, evaluated in {evaluate_s:.0f} s
+picture    {curve}
+report     {report}
+pruned     {pruned}
 
 world          questions and four answers, scored as text; guessing gives 0.25
 world_cloze    unfinished sentences, in words that were not read of that fact
@@ -79,5 +81,16 @@ next:
   milepost show {results} --all
   milepost plot {results} -t 'world_cloze_*' --log-x -o {subjects}
   milepost run {model} --include-path {tasks} -t world -f 2 -o {few_shot}
-  milepost run YOUR-CHECKPOINTS -t arc_easy,hellaswag -o results"""
+  milepost run YOUR-CHECKPOINTS -t arc_easy,hellaswag -o results""",
+            train_s=made.train_s,
+            evaluate_s=made.evaluate_s,
+            curve=made.curve,
+            report=made.report,
+            pruned=output / "comparison" / "comparison_report.html",
+            results=results,
+            model=model,
+            tasks=tasks,
+            subjects=subjects,
+            few_shot=few_shot,
+        )
     )

@@ -10,11 +10,14 @@ import click
 
 from milepost.cli.options import Place
 from milepost.cli.output import say, say_json, say_marked
+from milepost.text.language import Phrase, _, translated
+from milepost.text.wrapping import padded
 
 if TYPE_CHECKING:
     from milepost.doctor import Finding
 
 _COLOURS = {"ok": "green", "warning": "yellow", "broken": "red"}
+_MARKS = {"ok": Phrase("ok"), "warning": Phrase("warning"), "broken": Phrase("broken")}
 _WIDTH = len("warning") + 1
 
 
@@ -47,7 +50,8 @@ def command(results: Path | None, deep: bool, as_json: bool) -> int:
 
 def _say_finding(finding: Finding) -> None:
     """Print a finding as soon as it is known, and below it what to do."""
-    mark = f"{finding.status:<{_WIDTH}}"
-    say_marked(mark, _COLOURS[finding.status], f"{finding.check}: {finding.found}")
+    mark = padded(translated(_MARKS[finding.status]), _WIDTH)
+    text = _("{check}: {found}", check=translated(finding.check), found=translated(finding.found))
+    say_marked(mark, _COLOURS[finding.status], text)
     if finding.advice:
-        say(f"{'':{_WIDTH}}{finding.advice}")
+        say(f"{'':{_WIDTH}}{translated(finding.advice)}")

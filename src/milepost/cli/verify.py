@@ -10,7 +10,7 @@ import click
 from milepost.cli.output import say, say_json, tell_command
 from milepost.cli.selection import results_argument
 from milepost.store.verify import Finding, Verification, repair, verify
-from milepost.text.language import _
+from milepost.text.language import _, translated
 from milepost.text.safe_text import printable
 
 
@@ -37,7 +37,8 @@ def command(results: Path, with_repair: bool, as_json: bool) -> int:
 def _say_findings(found: Verification, repaired: bool) -> None:
     for finding in found.findings:
         removed = _(" (removed)") if repaired and finding.kind != "missing" else ""
-        say(f"{finding.kind}: {_where(found, finding)}: {finding.reason}{removed}")
+        kind, reason = translated(finding.kind), translated(finding.reason)
+        say(f"{kind}: {_where(found, finding)}: {reason}{removed}")
     wrong = [finding for finding in found.findings if finding.kind != "left over"]
     say(
         _(

@@ -21,6 +21,7 @@ from milepost.demo.lessons import Lessons, prepare_lessons
 from milepost.demo.tasks import TASKS, write_tasks
 from milepost.demo.world import make_world
 from milepost.errors import MilepostError
+from milepost.text.language import Phrase, _
 
 if sys.platform != "win32":
     import fcntl
@@ -65,14 +66,17 @@ def only_demo_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK_FILE).open("w")
     except OSError as error:
-        raise MilepostError(f"{error.filename}: {error.strerror}", "choose another folder with -o") from error
+        raise MilepostError(
+            Phrase("{filename}: {strerror}", filename=error.filename, strerror=error.strerror),
+            "choose another folder with -o",
+        ) from error
     with lock:
         try:
             if sys.platform != "win32":
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise MilepostError(
-                f"another `milepost demo` is at work in {folder}",
+                Phrase("another `milepost demo` is at work in {folder}", folder=folder),
                 "wait for it, or choose another folder with -o",
             ) from error
         yield
@@ -102,13 +106,28 @@ def _demonstrate(folder: Path, say: Callable[[str], None], recipe: Recipe | None
     try:
         write_tasks(lessons, tasks)
     except OSError as error:
-        raise MilepostError(f"{error.filename}: {error.strerror}", "choose another folder with -o") from error
+        raise MilepostError(
+            Phrase("{filename}: {strerror}", filename=error.filename, strerror=error.strerror),
+            "choose another folder with -o",
+        ) from error
 
-    say(f"world: {len(lessons.sentences)} sentences to read, {len(lessons.unfinished)} facts and sums to ask")
+    say(
+        _(
+            "world: {n} sentences to read, {m} facts and sums to ask",
+            n=len(lessons.sentences),
+            m=len(lessons.unfinished),
+        )
+    )
     began = time.perf_counter()
     _train_once(lessons, model, say, recipe)
     trained = time.perf_counter()
-    say(f"evaluating {len(list(model.glob('checkpoint-*')))} checkpoints on {', '.join(TASKS)}")
+    say(
+        _(
+            "evaluating {n} checkpoints on {tasks}",
+            n=len(list(model.glob("checkpoint-*"))),
+            tasks=", ".join(TASKS),
+        )
+    )
     results = evaluate(
         model, TASKS, output_path=folder / "results", include_path=tasks, device="cpu", dtype="float32"
     )
@@ -136,7 +155,14 @@ def _prune_and_compare(folder: Path, model: Path, results: Results, say: Callabl
     pruned = folder / "tiny-llama-pruned"
     if not pruned.exists():
         prune_copy(last, pruned)
-    say(f"comparing {last.name} with a copy of it that keeps {KEPT} of every {OF} weights")
+    say(
+        _(
+            "comparing {name} with a copy of it that keeps {kept} of every {m} weights",
+            name=last.name,
+            kept=KEPT,
+            m=OF,
+        )
+    )
     return compare(
         f"{results.path}@{last.name}",
         pruned,
@@ -158,17 +184,24 @@ def _train_once(lessons: Lessons, model: Path, say: Callable[[str], None], recip
     if model.exists():
         if not _holds(model / RECIPE_FILE, told):
             raise MilepostError(
-                f"{model} was trained by another recipe than this demo's",
+                Phrase("{model} was trained by another recipe than this demo's", model=model),
                 "remove it, or choose another folder with -o",
             )
-        say(f"model: {model} is there already")
+        say(_("model: {model} is there already", model=model))
         return
 
     def report(progress: Progress) -> None:
         if progress.step % max(1, progress.steps // LINES_OF_PROGRESS) == 0:
-            say(f"  step {progress.step} of {progress.steps}: loss {progress.loss:.2f} nats per token")
+            say(
+                _(
+                    "  step {step} of {steps}: loss {loss:.2f} nats per token",
+                    step=progress.step,
+                    steps=progress.steps,
+                    loss=progress.loss,
+                )
+            )
 
-    say(f"training a Llama of {recipe.layers} layers for {recipe.steps} steps")
+    say(_("training a Llama of {layers} layers for {steps} steps", layers=recipe.layers, steps=recipe.steps))
     unfinished = model.with_name(f"{model.name}.unfinished")
     if unfinished.exists():  # of a run that was interrupted
         shutil.rmtree(unfinished)

@@ -9,22 +9,29 @@ from milepost.doctor.finding import Finding
 from milepost.files.cache import FILES_OF_BUCKETS, KEPT_DAYS, RECORDS_OF_BUCKETS, cache_folder
 from milepost.sources.messages import shown
 from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 _LARGE = 50e9
 
 
 def check_bucket_cache() -> Iterator[Finding]:
     """Yield the size of each folder with copies, and the command that removes a large one."""
-    for name, what in ((FILES_OF_BUCKETS, "checkpoints"), (RECORDS_OF_BUCKETS, "records")):
+    for name, what in ((FILES_OF_BUCKETS, Phrase("checkpoints")), (RECORDS_OF_BUCKETS, Phrase("records"))):
         folder = cache_folder() / name
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
         if not sizes:
             continue
-        told = f"{shown(folder)}: copies of {what}, {len(sizes)} files, {format_bytes(sum(sizes))}"
+        told = Phrase(
+            "{folder}: copies of {what}, {n} files, {size}",
+            folder=shown(folder),
+            what=what,
+            n=len(sizes),
+            size=format_bytes(sum(sizes)),
+        )
         is_large = sum(sizes) > _LARGE
         yield Finding(
             "copies of buckets",
             "warning" if is_large else "ok",
-            f"{told}; what is not used for {KEPT_DAYS} days is removed",
+            Phrase("{told}; what is not used for {days} days is removed", told=told, days=KEPT_DAYS),
             shlex.join(["rm", "-r", str(folder)]) if is_large else None,
         )

@@ -12,6 +12,7 @@ from milepost.doctor.finding import Finding
 from milepost.files.cache import cache_folder
 from milepost.sources.messages import shown
 from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 _TIGHT = {"results": 1e9, "cache": 2e9, "Hub cache": 10e9}
 """Bytes free below which a run of usual size may fail: scores are small, checkpoints are not."""
@@ -23,9 +24,12 @@ def check_disk(results: Path) -> Iterator[Finding]:
     from huggingface_hub import constants
 
     places = {
-        "results": (results, "-o a folder on a larger disk"),
-        "cache": (cache_folder(), "MILEPOST_CACHE=a folder on a larger disk"),
-        "Hub cache": (Path(constants.HF_HUB_CACHE), "HF_HOME=a folder on a larger disk, or hf cache prune"),
+        "results": (results, Phrase("-o a folder on a larger disk")),
+        "cache": (cache_folder(), Phrase("MILEPOST_CACHE=a folder on a larger disk")),
+        "Hub cache": (
+            Path(constants.HF_HUB_CACHE),
+            Phrase("HF_HOME=a folder on a larger disk, or hf cache prune"),
+        ),
     }
     for name, (folder, remedy) in places.items():
         if in_bucket(folder):
@@ -34,7 +38,7 @@ def check_disk(results: Path) -> Iterator[Finding]:
 
 
 def _check(name: str, folder: Path, remedy: str) -> Finding:
-    check, where = f"disk: {name}", shown(folder)
+    check, where = Phrase("disk: {name}", name=Phrase(name)), shown(folder)
     there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
         free = shutil.disk_usage(there).free
@@ -42,8 +46,13 @@ def _check(name: str, folder: Path, remedy: str) -> Finding:
             file.write(b"milepost")
             file.flush()
     except OSError as error:
-        return Finding(check, "broken", f"{where} cannot be written: {error.strerror or error}", remedy)
-    told = f"{where}, {format_bytes(free)} free"
+        return Finding(
+            check,
+            "broken",
+            Phrase("{where} cannot be written: {strerror}", where=where, strerror=error.strerror or error),
+            remedy,
+        )
+    told = Phrase("{where}, {free} free", where=where, free=format_bytes(free))
     if free < _FULL:
         return Finding(check, "broken", told, remedy)
     return Finding(

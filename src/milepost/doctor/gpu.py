@@ -17,13 +17,14 @@ from importlib import metadata, util
 from pathlib import Path
 
 from milepost.doctor.finding import Finding
+from milepost.text.language import Phrase
 
 COMPILERS = ("gcc", "clang")
 """Compilers in Triton's order, after $CC (triton/runtime/build.py)."""
 TRIAL_S = 180.0
 LARGEST_DIFFERENCE = 0.05
 """Between two ways of computing attention in half precision; a wrong mask differs by far more."""
-_SLOWER = "until then runs use a slower attention"
+_SLOWER = Phrase("until then runs use a slower attention")
 
 
 def check_gpu() -> Iterator[Finding]:
@@ -33,8 +34,11 @@ def check_gpu() -> Iterator[Finding]:
     except (ImportError, OSError):
         return  # check_torch has told
     if not torch.cuda.is_available():
-        kind = "mps, for which nothing is compiled" if torch.backends.mps.is_available() else "the CPU"
-        yield Finding("gpu", "ok", f"no CUDA GPU that torch can use; runs compute on {kind}")
+        has_mps = torch.backends.mps.is_available()
+        kind = Phrase("mps, for which nothing is compiled") if has_mps else Phrase("the CPU")
+        yield Finding(
+            "gpu", "ok", Phrase("no CUDA GPU that torch can use; runs compute on {kind}", kind=kind)
+        )
         return
     needed = [check_triton(), check_compiler(), check_headers()]
     yield from needed
@@ -49,7 +53,7 @@ def check_triton() -> Finding:
     if util.find_spec("triton") is None:
         return Finding(
             "triton", "warning", "is not installed",
-            f"pip install triton (Linux), or triton-windows; {_SLOWER}",
+            Phrase("pip install triton (Linux), or triton-windows; {then}", then=_SLOWER),
         )  # fmt: skip
     try:
         return Finding("triton", "ok", metadata.version("triton"))
@@ -62,8 +66,17 @@ def check_compiler() -> Finding:
     named = os.environ.get("CC")
     found = next((path for name in (named, *COMPILERS) if name and (path := shutil.which(name))), None)
     if found is None:
-        told = f"CC={named} is not a command" if named else f"none of {', '.join(COMPILERS)} is there"
-        return Finding("C compiler", "warning", told, f"apt install gcc (as root), or set CC; {_SLOWER}")
+        told = (
+            Phrase("CC={name} is not a command", name=named)
+            if named
+            else Phrase("none of {names} is there", names=", ".join(COMPILERS))
+        )
+        return Finding(
+            "C compiler",
+            "warning",
+            told,
+            Phrase("apt install gcc (as root), or set CC; {then}", then=_SLOWER),
+        )
     return Finding("C compiler", "ok", found)
 
 
@@ -73,35 +86,53 @@ def check_headers() -> Finding:
     if not header.is_file():
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
         return Finding(
-            "Python.h", "warning", f"{header} is not there", f"apt install {package} (as root); {_SLOWER}"
+            "Python.h",
+            "warning",
+            Phrase("{header} is not there", header=header),
+            Phrase("apt install {package} (as root); {then}", package=package, then=_SLOWER),
         )
     return Finding("Python.h", "ok", str(header))
 
 
 def try_attention(device: str, *, longest_s: float = TRIAL_S) -> Finding:
     """Compile a small attention for a device and compare it with plain attention, in a process of its own."""
-    check = f"attention on {device}"
+    check = Phrase("attention on {device}", device=device)
     command = [sys.executable, "-m", "milepost.doctor.attention_trial", device]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=longest_s, check=False)
     except subprocess.TimeoutExpired:
         return Finding(
-            check, "warning", f"did not compile within {longest_s:.0f} s", "clear TORCHINDUCTOR_CACHE_DIR"
+            check,
+            "warning",
+            Phrase("did not compile within {seconds:.0f} s", seconds=longest_s),
+            "clear TORCHINDUCTOR_CACHE_DIR",
         )
     if done.returncode != 0:
         return Finding(
-            check, "warning", f"does not compile: {_last_line(done.stderr)}", f"see docs/gpu.md; {_SLOWER}"
+            check,
+            "warning",
+            Phrase("does not compile: {line}", line=_last_line(done.stderr)),
+            Phrase("see docs/gpu.md; {then}", then=_SLOWER),
         )
     told = json.loads(done.stdout.splitlines()[-1])
     if not told["off"] <= LARGEST_DIFFERENCE:
         return Finding(
-            check, "broken", f"is wrong by {told['off']:.2g}", "install another torch, or use --engine padded"
+            check,
+            "broken",
+            Phrase("is wrong by {off:.2g}", off=told["off"]),
+            "install another torch, or use --engine padded",
         )
     return Finding(
-        check, "ok", f"compiled and right, tiles of {told['tile']}, {told['seconds']:.0f} s (the first time)"
+        check,
+        "ok",
+        Phrase(
+            "compiled and right, tiles of {tile}, {seconds:.0f} s (the first time)",
+            tile=told["tile"],
+            seconds=told["seconds"],
+        ),
     )
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no reason given"
+    return lines[-1][:300] if lines else Phrase("no reason given")

@@ -23,6 +23,7 @@ from milepost.sources.hub.listing_cache import HubFile, recall_listing
 from milepost.sources.hub.repair import damage_of
 from milepost.sources.messages import shown
 from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _ABANDONED_S = 3600.0
@@ -57,7 +58,7 @@ def check_hub_cache(*, deep: bool) -> Iterator[Finding]:
 
     root = Path(constants.HF_HUB_CACHE)
     if not root.is_dir():
-        yield Finding("cached files", "ok", f"no Hub cache yet at {shown(root)}")
+        yield Finding("cached files", "ok", Phrase("no Hub cache yet at {folder}", folder=shown(root)))
         return
     start = time.monotonic()
     broken: list[tuple[_Cached, str]] = []
@@ -72,19 +73,37 @@ def check_hub_cache(*, deep: bool) -> Iterator[Finding]:
         if (damage := _damage(cached, deep)) is not None:
             broken.append((cached, damage))
     yield from (
-        Finding("cached files", "broken", f"{_name(cached)} {damage}", cached.mend)
+        Finding(
+            "cached files",
+            "broken",
+            Phrase("{name} {damage}", name=_name(cached), damage=damage),
+            cached.mend,
+        )
         for cached, damage in broken[:_MOST_TOLD]
     )
     if len(broken) > _MOST_TOLD:
         yield Finding(
-            "cached files", "broken", f"and {len(broken) - _MOST_TOLD} more", "mend the first, ask again"
+            "cached files",
+            "broken",
+            Phrase("and {n} more", n=len(broken) - _MOST_TOLD),
+            "mend the first, ask again",
         )
     yield from _leftovers(root)
-    how = "hashed" if deep else "looked at, sizes and small files' hashes"
-    told = f"{shown(root)}: {n_seen} files, {format_bytes(n_bytes)}, {how}; {len(broken)} broken"
+    how = Phrase("hashed") if deep else Phrase("looked at, sizes and small files' hashes")
+    told = Phrase(
+        "{folder}: {n} files, {size}, {how}; {m} broken",
+        folder=shown(root),
+        n=n_seen,
+        size=format_bytes(n_bytes),
+        how=how,
+        m=len(broken),
+    )
     if not complete:
         yield Finding(
-            "cached files", "warning", f"{told}; stopped after {_LONGEST_S:.0f} s", "use --deep for all"
+            "cached files",
+            "warning",
+            Phrase("{told}; stopped after {seconds:.0f} s", told=told, seconds=_LONGEST_S),
+            "use --deep for all",
         )
     elif not broken:
         yield Finding("cached files", "ok", told, None if deep else "--deep hashes the large files, too")
@@ -104,7 +123,7 @@ def _files_in(root: Path) -> Iterator[_Cached]:
 
 def _damage(cached: _Cached, deep: bool) -> str | None:
     if not cached.link.exists():
-        return "leads to a file that is gone"
+        return Phrase("leads to a file that is gone")
     try:
         published = _published(cached)
         if (damage := damage_of(cached.link, published, None)) is not None:
@@ -112,7 +131,7 @@ def _damage(cached: _Cached, deep: bool) -> str | None:
         if cached.path.endswith(".safetensors"):
             read_header(cached.link)
         if deep and published.sha256 is not None and sha256_now(cached.link) != published.sha256:
-            return "is damaged: its SHA-256 is not the published one"
+            return Phrase("is damaged: its SHA-256 is not the published one")
     except CheckpointError as error:
         return error.message.replace(shown(cached.link), "").strip()
     return None
@@ -131,11 +150,14 @@ def _leftovers(root: Path) -> Iterator[Finding]:
         total = format_bytes(sum(sizes[path].st_size for path in old))
         command = shlex.join(["rm", *map(str, old[:_MOST_TOLD])])
         yield Finding(
-            "cached files", "warning", f"{len(old)} downloads were never finished, {total}", command
+            "cached files",
+            "warning",
+            Phrase("{n} downloads were never finished, {total}", n=len(old), total=total),
+            command,
         )
     under_way = len(sizes) - len(old)
     if under_way:
-        yield Finding("cached files", "ok", f"{under_way} downloads under way")
+        yield Finding("cached files", "ok", Phrase("{n} downloads under way", n=under_way))
 
 
 def _name(cached: _Cached) -> str:

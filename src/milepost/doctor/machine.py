@@ -13,6 +13,7 @@ from pathlib import Path
 from milepost.cores import usable_cores
 from milepost.doctor.finding import Finding
 from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 _OLDEST_PYTHON = (3, 10)
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -21,7 +22,7 @@ _LITTLE_MEMORY = 2e9
 
 def check_python() -> Finding:
     """Version and place of the interpreter."""
-    told = f"{platform.python_version()} at {sys.executable}"
+    told = Phrase("{version} at {path}", version=platform.python_version(), path=sys.executable)
     if sys.version_info < _OLDEST_PYTHON:
         return Finding("python", "broken", told, "install Python 3.10 or newer")
     return Finding("python", "ok", told)
@@ -33,15 +34,22 @@ def check_torch() -> Finding:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library of CUDA is missing
         return Finding(
-            "torch", "broken", f"cannot be imported: {error}", "pip install --force-reinstall torch"
+            "torch",
+            "broken",
+            Phrase("cannot be imported: {error}", error=error),
+            "pip install --force-reinstall torch",
         )
-    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else Phrase("CPU only")
     if torch.version.cuda is None and _NVIDIA_DRIVER.exists():
         return Finding(
-            "torch", "warning", f"{torch.__version__}, {built}, though there is an NVIDIA GPU",
+            "torch",
+            "warning",
+            Phrase(
+                "{version}, {built}, though there is an NVIDIA GPU", version=torch.__version__, built=built
+            ),
             "install a torch built for CUDA (https://pytorch.org/get-started)",
-        )  # fmt: skip
-    return Finding("torch", "ok", f"{torch.__version__}, {built}")
+        )
+    return Finding("torch", "ok", Phrase("{version}, {built}", version=torch.__version__, built=built))
 
 
 def check_device() -> Iterator[Finding]:
@@ -54,15 +62,23 @@ def check_device() -> Iterator[Finding]:
         yield from (_gpu(number) for number in range(torch.cuda.device_count()))
     elif torch.version.cuda is not None and _NVIDIA_DRIVER.exists():
         yield Finding(
-            "device", "broken", "there is an NVIDIA GPU that torch cannot use",
+            "device",
+            "broken",
+            "there is an NVIDIA GPU that torch cannot use",
             "compare the driver (nvidia-smi) with torch's CUDA; look at CUDA_VISIBLE_DEVICES",
-        )  # fmt: skip
+        )
     else:
         kind = "mps" if torch.backends.mps.is_available() else "cpu"
         total, free = _memory()
-        told = f"{kind}, {usable_cores()} cores, {format_bytes(total)} of memory, {format_bytes(free)} free"
+        told = Phrase(
+            "{kind}, {n} cores, {total} of memory, {free} free",
+            kind=kind,
+            n=usable_cores(),
+            total=format_bytes(total),
+            free=format_bytes(free),
+        )
         scarce = free < _LITTLE_MEMORY
-        advice = "end other programs; a model needs at least twice the size of its weights"
+        advice = Phrase("end other programs; a model needs at least twice the size of its weights")
         yield Finding("device", "warning" if scarce else "ok", told, advice if scarce else None)
 
 
@@ -72,12 +88,16 @@ def check_lm_eval() -> Finding:
     try:
         found = metadata.version("lm_eval")
     except metadata.PackageNotFoundError:
-        return Finding("lm_eval", "broken", "is not installed", f"pip install lm_eval=={wanted}")
+        return Finding(
+            "lm_eval", "broken", "is not installed", Phrase("pip install lm_eval=={wanted}", wanted=wanted)
+        )
     if wanted is not None and found != wanted:
         return Finding(
-            "lm_eval", "warning", f"{found}; numbers are tested against {wanted}",
-            f"pip install lm_eval=={wanted}",
-        )  # fmt: skip
+            "lm_eval",
+            "warning",
+            Phrase("{found}; numbers are tested against {wanted}", found=found, wanted=wanted),
+            Phrase("pip install lm_eval=={wanted}", wanted=wanted),
+        )
     return Finding("lm_eval", "ok", found)
 
 
@@ -89,7 +109,14 @@ def _gpu(number: int) -> Finding:
         properties = torch.cuda.get_device_properties(number)
     except RuntimeError as error:
         return Finding(
-            "device", "broken", f"cuda:{number} does not answer: {str(error).splitlines()[0]}", "nvidia-smi"
+            "device",
+            "broken",
+            Phrase(
+                "cuda:{number} does not answer: {reason}",
+                number=number,
+                reason=str(error).splitlines()[0],
+            ),
+            "nvidia-smi",
         )
     capability = f"{properties.major}.{properties.minor}"
     shared = getattr(properties, "shared_memory_per_block_optin", None)

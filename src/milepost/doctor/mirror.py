@@ -15,6 +15,7 @@ from milepost.network.environment_urls import hub_endpoint, shown_endpoint
 from milepost.sources.hub.requests import is_offline
 from milepost.sources.messages import first_line
 from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import Phrase
 
 _TIMEOUT_S = 5.0
 _LONGEST_READ_S = 4.0
@@ -43,9 +44,15 @@ def check_mirror() -> Iterator[Finding]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         yield Finding(
-            "mirror", "broken", f"{shown_endpoint()} does not answer: {first_line(str(reason))}",
+            "mirror",
+            "broken",
+            Phrase(
+                "{address} does not answer: {reason}",
+                address=shown_endpoint(),
+                reason=first_line(str(reason)),
+            ),
             "set HF_ENDPOINT to a mirror you can reach, or HF_HUB_OFFLINE=1 to use only what is cached",
-        )  # fmt: skip
+        )
         return
     yield _speed(answer)
     yield _clock(answer)
@@ -79,8 +86,14 @@ def _skew(date: str | None) -> float | None:
 
 def _speed(answer: _Answer) -> Finding:
     if answer.bytes_per_s is None:
-        return Finding("mirror", "ok", f"{shown_endpoint()} answers; speed not measured")
-    told = f"{shown_endpoint()} answers, {format_bytes(answer.bytes_per_s)}/s"
+        return Finding(
+            "mirror",
+            "ok",
+            Phrase("{address} answers; speed not measured", address=shown_endpoint()),
+        )
+    told = Phrase(
+        "{address} answers, {speed}/s", address=shown_endpoint(), speed=format_bytes(answer.bytes_per_s)
+    )
     if answer.bytes_per_s < _SLOW:
         return Finding("mirror", "warning", told, "try a nearer mirror (HF_ENDPOINT); downloads are resumed")
     return Finding("mirror", "ok", told)
@@ -90,9 +103,17 @@ def _clock(answer: _Answer) -> Finding:
     if answer.skew_s is None:
         return Finding("clock", "ok", "not compared: the mirror tells no time")
     if abs(answer.skew_s) > _LARGEST_SKEW_S:
-        way = "behind" if answer.skew_s > 0 else "ahead of"
+        off = abs(answer.skew_s)
+        if answer.skew_s > 0:
+            told = Phrase("{seconds:.0f} s behind the mirror's", seconds=off)
+        else:
+            told = Phrase("{seconds:.0f} s ahead of the mirror's", seconds=off)
         return Finding(
-            "clock", "warning", f"{abs(answer.skew_s):.0f} s {way} the mirror's",
+            "clock",
+            "warning",
+            told,
             "set it (timedatectl set-ntp true): leases and secure connections go by it",
-        )  # fmt: skip
-    return Finding("clock", "ok", f"within {max(abs(answer.skew_s), 1):.0f} s of the mirror's")
+        )
+    return Finding(
+        "clock", "ok", Phrase("within {seconds:.0f} s of the mirror's", seconds=max(abs(answer.skew_s), 1))
+    )

@@ -45,7 +45,7 @@ def curve_card(trained: TrainedCurve, *, href: str = "") -> Card:
     best = best_and_worst(trained)[0]
     facts = [(_("best"), _value_at(best))]
     if trained.gain is not None:
-        facts.append((_("gain"), gain_text(trained).replace("-", "−")))
+        facts.append((_("gain"), gain_text(trained)))
     docs = ngettext("{docs} doc", "{docs} docs", last.n, docs=format(last.n, ","))
     facts.append((_("last"), f"{_place(last)}, {docs}"))
     return Card(

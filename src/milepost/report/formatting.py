@@ -16,7 +16,7 @@ NOT_MEASURED = "–"
 
 def number(value: float, metric: str) -> str:
     """Return a value with four decimals if it is a share, as lm_eval prints it, else with five digits."""
-    return _like(value, value, metric)
+    return _like(value, value, metric).replace("-", "−")
 
 
 def signed(difference: float, metric: str, *, beside: float) -> str:

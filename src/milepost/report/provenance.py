@@ -15,6 +15,7 @@ from milepost.store.provenance import Provenance
 from milepost.store.records import PlanRecord, RunRecord
 from milepost.text.language import Phrase, for_reader
 from milepost.text.safe_text import printable
+from milepost.text.wrapping import padded
 
 _LONGEST = 400
 
@@ -48,7 +49,8 @@ def origin_lines(origins: Sequence[Provenance]) -> Iterator[str]:
     """Yield a paragraph per checkpoint: where its weights lay, and by what its scores were computed."""
     for origin in origins:
         yield printable(f"{origin.series} {origin.checkpoint}")
-        yield from (f"  {for_reader(name):10} {value}" for name, value in origin_facts(origin))
+        for name, value in origin_facts(origin):
+            yield f"  {padded(for_reader(name), 10)} {for_reader(value)}"
 
 
 def origin_facts(origin: Provenance) -> tuple[tuple[str, str], ...]:
@@ -65,8 +67,10 @@ def _origin(origin: Provenance) -> Iterator[tuple[str, str]]:
     yield Phrase("engine"), ", ".join(origin.engines)
     yield Phrase("device"), ", ".join(origin.devices)
     yield Phrase("versions"), " / ".join(origin.versions)
-    moments = (utc_time(seconds) for seconds in (origin.first_scored, origin.last_scored) if seconds)
-    yield Phrase("scored"), " to ".join(dict.fromkeys(moments))
+    first, last = (
+        "" if seconds is None else utc_time(seconds) for seconds in (origin.first_scored, origin.last_scored)
+    )
+    yield Phrase("scored"), last if first == last else Phrase("{first} to {last}", first=first, last=last)
 
 
 def _settings(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
@@ -97,4 +101,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         value = f"{value:g}"
     text = printable(str(value))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text):,} characters)"
+    if len(text) <= _LONGEST:
+        return text
+    return Phrase("{text} … ({n:,} characters)", text=text[:_LONGEST], n=len(text))

@@ -206,7 +206,7 @@ def _texts(history: PickHistory, doc: Question, whole: bool) -> Iterator[Line]:
 
 def likeliest_tokens(likeliest: Sequence[tuple[str, float]]) -> str:
     """Return the likeliest first tokens of an answer with their log-probabilities in nats."""
-    pairs = (f"'{printable(text)}' {decimals(nats, 2).replace('-', '−')}" for text, nats in likeliest)
+    pairs = (f"'{printable(text)}' {decimals(nats, 2)}" for text, nats in likeliest)
     return Phrase("likeliest first tokens: {tokens}", tokens=", ".join(pairs))
 
 

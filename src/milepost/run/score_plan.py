@@ -20,6 +20,7 @@ from milepost.run.journal import Journal
 from milepost.run.keyword_options import EngineChoice
 from milepost.run.outcome import Outcome
 from milepost.run.plan_folder import read_saved_plan
+from milepost.text.language import _
 
 
 def score_plan(
@@ -81,17 +82,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = score_plan(**given, verbosity=level)
     except MilepostError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        message, hint = error.for_reader()
+        print(_("error: {message}", message=message), file=sys.stderr)
+        if hint:
+            print(_("hint: {hint}", hint=hint), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     for failure in outcome.failed:
-        print(f"failed: {failure.checkpoint.name}: {failure.reason}", file=sys.stderr)
+        name, reason = failure.checkpoint.name, failure.reason
+        print(_("failed: {name}: {reason}", name=name, reason=reason), file=sys.stderr)
     print(
-        f"{len(outcome.scored)} scored, {len(outcome.reused)} already scored, {len(outcome.failed)} failed;"
-        f" scores in {outcome.results.path}"
+        _(
+            "{scored} scored, {reused} already scored, {failed} failed; scores in {path}",
+            scored=len(outcome.scored),
+            reused=len(outcome.reused),
+            failed=len(outcome.failed),
+            path=outcome.results.path,
+        )
     )
     return 1 if outcome.failed else 0
 

@@ -44,6 +44,13 @@ def broken_message(text: str, width: int) -> list[str]:
     return lines
 
 
+def padded(text: str, width: int) -> str:
+    """Return the text with spaces after it, up to a width in cells."""
+    from rich.cells import cell_len
+
+    return text + " " * (width - cell_len(text))
+
+
 def _columns(stream: TextIO) -> int | None:
     """Return the width of the terminal that a stream writes to; None where it is none."""
     try:

@@ -16,6 +16,7 @@ from transformers import ContinuousBatchingConfig, GenerationConfig
 from milepost.engine.generate.detokenize import AnswerTokens, GenerationJob, IsFinished, TokenGenerator
 from milepost.engine.generate.sampling_support import check_sampling_options
 from milepost.errors import MilepostError
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     from milepost.engine.generate.generator import Prompts, Texts
@@ -80,7 +81,8 @@ class ContinuousGenerator(TokenGenerator):
                 number = int(output.request_id)
                 if output.error is not None:
                     raise MilepostError(
-                        f"transformers' continuous batching failed: {output.error}", "use --engine auto"
+                        Phrase("transformers' continuous batching failed: {error}", error=output.error),
+                        "use --engine auto",
                     )
                 if number not in answers:
                     length = _end(output.generated_tokens, n_seen[number], job.is_finished)

@@ -6,6 +6,7 @@ Milepost's own generators support every option that a task can set.
 from __future__ import annotations
 
 from milepost.errors import MilepostError
+from milepost.text.language import Phrase
 from milepost.types.generation import Generation
 
 NEUTRAL: dict[str, tuple[float, ...]] = {
@@ -41,18 +42,27 @@ def check_sampling_options(engine: str, generation: Generation, task: str = "a t
     """
     if generation.do_sample and engine in GREEDY_ONLY:
         raise MilepostError(
-            f"--engine {engine} is greedy only, and {task} draws its texts",
+            Phrase("--engine {engine} is greedy only, and {task} draws its texts", engine=engine, task=task),
             "use --engine auto, or --gen-kwargs do_sample=false",
         )
     if generation.returns == "tokens" and engine in TEXT_ONLY:
         raise MilepostError(
-            f"--engine {engine} gives texts without log-probabilities of their tokens, which {task} asks for",
+            Phrase(
+                "--engine {engine} gives texts without log-probabilities of tokens, which {task} asks for",
+                engine=engine,
+                task=task,
+            ),
             "use --engine auto",
         )
     unknown = [name for name in effective_options(generation) if name not in OPTIONS.get(engine, NEUTRAL)]
     if unknown:
         raise MilepostError(
-            f"--engine {engine} does not support {', '.join(unknown)}, which {task} asks for",
+            Phrase(
+                "--engine {engine} does not support {names}, which {task} asks for",
+                engine=engine,
+                names=", ".join(unknown),
+                task=task,
+            ),
             "use --engine auto, or switch it off: --gen-kwargs "
             + ",".join(f"{name}={NEUTRAL[name][0]:g}" for name in unknown),
         )

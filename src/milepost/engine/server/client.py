@@ -14,6 +14,7 @@ import httpx
 from milepost.errors import MilepostError
 from milepost.network.environment_urls import check_proxies
 from milepost.text.credentials import remember
+from milepost.text.language import Phrase
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -24,7 +25,7 @@ TRIES = 4
 FIRST_PAUSE_S = 0.5
 BUSY = (429, 502, 503, 504)
 CONNECT_S, ANSWER_S = 10.0, 1800.0
-_EXAMPLE = "for example --base-url http://127.0.0.1:8000/v1"
+_EXAMPLE = Phrase("for example --base-url http://127.0.0.1:8000/v1")
 
 
 class RefusedError(Exception):
@@ -52,7 +53,9 @@ class ServerClient:
         """
         remember(base_url)
         if not base_url.startswith(("http://", "https://")):
-            raise MilepostError(f"--base-url {base_url!r} is not an address", _EXAMPLE)
+            raise MilepostError(
+                Phrase("--base-url {address!r} is not an address", address=base_url), _EXAMPLE
+            )
         check_proxies()
         key = os.environ.get("OPENAI_API_KEY")
         try:
@@ -63,7 +66,10 @@ class ServerClient:
                 limits=httpx.Limits(max_connections=CONCURRENT_REQUESTS),
             )
         except httpx.InvalidURL as error:
-            raise MilepostError(f"--base-url {base_url!r} is not an address: {error}", _EXAMPLE) from error
+            raise MilepostError(
+                Phrase("--base-url {address!r} is not an address: {error}", address=base_url, error=error),
+                _EXAMPLE,
+            ) from error
         except UnicodeEncodeError as error:
             raise MilepostError(
                 "OPENAI_API_KEY has a character that no key contains", "set it without quotes and spaces"
@@ -73,15 +79,24 @@ class ServerClient:
             served = [str(entry["id"]) for entry in client._ask("GET", "models")["data"]]
         except (RefusedError, KeyError, TypeError) as error:
             raise MilepostError(
-                f"{base_url} does not answer as an OpenAI-compatible server does: {error}",
+                Phrase(
+                    "{address} does not answer as an OpenAI-compatible server does: {error}",
+                    address=base_url,
+                    error=error,
+                ),
                 "the address of vLLM and SGLang ends in /v1",
             ) from error
         if model is None and len(served) == 1:
             return cls(base_url, served[0], http)
         if model not in served:
-            what = f"does not serve a model {model!r}" if model else f"serves {len(served)} models"
+            what = (
+                Phrase("{address} does not serve a model {model!r}", address=base_url, model=model)
+                if model
+                else Phrase("{address} serves {n} models", address=base_url, n=len(served))
+            )
             raise MilepostError(
-                f"{base_url} {what}", "pass --served-model with one of: " + ", ".join(served[:10])
+                what,
+                Phrase("pass --served-model with one of: {names}", names=", ".join(served[:10])),
             )
         return client
 
@@ -106,7 +121,11 @@ class ServerClient:
             except httpx.TransportError as error:
                 if attempt + 1 == TRIES:
                     raise MilepostError(
-                        f"the server at {self.base_url} cannot be reached: {type(error).__name__}",
+                        Phrase(
+                            "the server at {address} cannot be reached: {kind}",
+                            address=self.base_url,
+                            kind=type(error).__name__,
+                        ),
                         "start it, or correct --base-url; scores so far are kept",
                     ) from error
             else:

@@ -17,6 +17,7 @@ from milepost.engine.engine import ShardwiseEngine
 from milepost.engine.generate.sampling_support import OPTIONS, check_sampling_options
 from milepost.engine.server.client import RefusedError, ServerClient
 from milepost.errors import MilepostError
+from milepost.text.language import Phrase
 from milepost.types.sequences import Scores
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ class ServerEngine(ShardwiseEngine):
             self._ask, self._has_chosen = ask, True
             return
         raise MilepostError(
-            f"the server at {self._client.base_url} gives no log-probabilities of prompts: {reasons[0]}",
+            Phrase(
+                "the server at {address} gives no log-probabilities of prompts: {reason}",
+                address=self._client.base_url,
+                reason=reasons[0],
+            ),
             "it can only generate texts; score with --engine auto, or serve with vLLM or SGLang",
         )
 
@@ -80,13 +85,22 @@ class ServerEngine(ShardwiseEngine):
             found = self._ask(tokens)
         except RefusedError as error:
             raise MilepostError(
-                f"the server at {self._client.base_url} refused {len(tokens)} tokens: {error}",
+                Phrase(
+                    "the server at {address} refused {n} tokens: {error}",
+                    address=self._client.base_url,
+                    n=len(tokens),
+                    error=error,
+                ),
                 "its context must be one token longer than that of config.json (--max-model-len)",
             ) from error
         if len(found) != len(tokens) - 1:
             raise MilepostError(
-                f"the server at {self._client.base_url} answers {len(found)} log-probabilities for"
-                f" {len(tokens)} tokens",
+                Phrase(
+                    "the server at {address} answers {n} log-probabilities for {m} tokens",
+                    address=self._client.base_url,
+                    n=len(found),
+                    m=len(tokens),
+                ),
                 "is the server adding special tokens (BOS)?",
             )
         return found
@@ -138,7 +152,11 @@ class ServerGenerator:
                 text = str(answer["choices"][0]["text"])
             except (RefusedError, KeyError, TypeError, IndexError) as error:
                 raise MilepostError(
-                    f"the server at {self._client.base_url} gives no text: {error}",
+                    Phrase(
+                        "the server at {address} gives no text: {error}",
+                        address=self._client.base_url,
+                        error=error,
+                    ),
                     "its context must be as long as that of config.json (--max-model-len)",
                 ) from error
             for string in generation.until:

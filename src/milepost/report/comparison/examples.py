@@ -13,6 +13,7 @@ from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number, printable_lines
 from milepost.report.table import grouped
 from milepost.store.doc_records import DocAnswer, read_doc_answers
+from milepost.text.language import Phrase
 from milepost.text.safe_text import printable
 from milepost.types.answers import ModelAnswers
 
@@ -141,7 +142,7 @@ def _answer(answer: DocAnswer, metric: str, value: float) -> str:
     if isinstance(first, list) and first and isinstance(first[0], str):
         first = first[0]
     if isinstance(first, str):
-        return _cut(first.strip()) or "(nothing)"
+        return _cut(first.strip()) or Phrase("(nothing)")
     return f"{metric} {number(value, metric)}"
 
 

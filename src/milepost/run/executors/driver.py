@@ -35,6 +35,7 @@ from milepost.run.executors.vigil import Vigil
 from milepost.run.finishing import Finisher
 from milepost.run.jobs import CheckpointJob
 from milepost.run.metrics_worker import ComputedMetrics, PendingMetrics
+from milepost.run.screen_messages import SHOWN
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_atomically
 from milepost.store.cleanup import sweep
@@ -138,7 +139,7 @@ class Driver:
         if isinstance(event, Alive):
             self._vigil.alive(worker, event.cpu_s)
         elif isinstance(event, Said):
-            logging.getLogger(event.name).log(event.level, "%s", event.message)
+            logging.getLogger(event.name).log(event.level, "%s", event.message, extra={SHOWN: event.shown})
         elif isinstance(event, Joined):
             self._idle.appendleft(worker)
             if event.pid:

@@ -141,6 +141,9 @@ class Said:
     name: str
     level: int
     message: str
+    """English, for logs."""
+    shown: str
+    """The message in the language of the worker, which is the driver's."""
 
 
 @dataclass(frozen=True, slots=True)

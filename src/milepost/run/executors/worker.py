@@ -36,13 +36,14 @@ from milepost.run.jobs import CheckpointJob
 from milepost.run.journal import Journal, parse_level
 from milepost.run.prefetch import start_reading
 from milepost.run.records import log_head
+from milepost.run.screen_messages import message_for_reader
 from milepost.run.software_versions import versions
 from milepost.run.streaming import LoadedModel, Stream
 from milepost.run.target import PlannedShard, plan_shards
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
-from milepost.text.language import Phrase
+from milepost.text.language import VARIABLES, Phrase
 
 Tell = Callable[[Event], None]
 
@@ -163,6 +164,7 @@ def _is_same(one: Order, other: Order) -> bool:
 def unit_scorer(setup: WorkerSetup, tell: Tell, halvings: int = 0) -> Iterator[UnitScorer]:
     """Yield the scorer of this process, with its record in the results folder and its leases."""
     config = setup.config
+    os.environ[VARIABLES[0]] = setup.language  # of the whole process: messages come from its threads, too
     preparation = setup.preparation()
     about = _joined(setup)
     tell(about)
@@ -198,4 +200,4 @@ class _Forwarding(logging.Handler):
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(Said(record.name, record.levelno, record.getMessage()))
+        self._tell(Said(record.name, record.levelno, record.getMessage(), message_for_reader(record)))

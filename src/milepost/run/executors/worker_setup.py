@@ -14,6 +14,7 @@ from milepost.run.plan_folder import planned_from
 from milepost.run.preparation import Preparation
 from milepost.run.series import PlanKey, PreparedSeries
 from milepost.store import confinement
+from milepost.text.language import language
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class WorkerSetup:
     """Plan id to a folder with the plan, or where there is no common disk the plan itself."""
     results: Path
     """The folder that the worker writes to."""
+    language: str
+    """That of the driver's reader, for messages."""
     token: str | None = None
     """Content of the probe file; None where the worker is on the driver's machine or writes elsewhere."""
 
@@ -60,6 +63,7 @@ def setup_of(
         plan_of={key: tasks.plan.plan_id for key, tasks in preparation.tasks.items()},
         plans=plans,
         results=confinement.absolute(config.output_path),
+        language=language(),
         token=token,
     )
 

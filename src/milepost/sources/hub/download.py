@@ -116,13 +116,18 @@ def _download_one(
             )
     except RevisionNotFoundError as refusal:
         raise options.error(
-            f"{options.what}: its commit {location.commit[:12]} is gone from the Hub", None
+            Phrase(
+                "{what}: its commit {commit} is gone from the Hub",
+                what=options.what,
+                commit=location.commit[:12],
+            ),
+            None,
         ) from refusal
 
 
 def _damage_error(snapshot: Path, damaged: Mapping[str, str], options: Download) -> MilepostError:
     path, damage = next(iter(damaged.items()))
-    others = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+    others = Phrase(" (and {n} more)", n=len(damaged) - 1) if len(damaged) > 1 else ""
     if is_offline():
         hint = "unset HF_HUB_OFFLINE to download it again"
     elif options.repair:
@@ -132,7 +137,16 @@ def _damage_error(snapshot: Path, damaged: Mapping[str, str], options: Download)
         )
     else:
         hint = "pass --repair to download it again"
-    return options.error(f"{options.what}: {shown(snapshot / path)} {damage}{others}", hint)
+    return options.error(
+        Phrase(
+            "{what}: {path} {damage}{others}",
+            what=options.what,
+            path=shown(snapshot / path),
+            damage=damage,
+            others=others,
+        ),
+        hint,
+    )
 
 
 def _remember_revision(location: HubLocation) -> None:

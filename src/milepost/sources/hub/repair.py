@@ -14,6 +14,7 @@ from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.links import hub_cache_around
 from milepost.sources.messages import unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.text.language import Phrase
 
 _MAX_GIT_BYTES = 100_000_000
 """Larger files are in large-file storage; the Hub's own limit is a tenth of it."""
@@ -39,17 +40,17 @@ def damage_of(path: Path, published: HubFile, cache_dir: Path | None) -> str | N
     try:
         n_bytes = path.stat().st_size
         if n_bytes != published.size:
-            return f"has {n_bytes} bytes, not the published {published.size}"
+            return Phrase("has {n} bytes, not the published {m}", n=n_bytes, m=published.size)
         if published.git_sha1 is not None and git_id(path) != published.git_sha1:
-            return "is damaged: its git id is not the published one"
+            return Phrase("is damaged: its git id is not the published one")
     except FileNotFoundError:
-        return "is missing"
+        return Phrase("is missing")
     except OSError as error:
         raise unreadable(path, error) from error
     if cache_dir is None or published.sha256 is None:
         return None
     if sha256_of(path.resolve(), cache_dir, has_trusted_hash=True) != published.sha256:
-        return "is damaged: its SHA-256 is not the published one"
+        return Phrase("is damaged: its SHA-256 is not the published one")
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from milepost.errors import MilepostError, SourceError
 from milepost.network.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
 from milepost.sources.messages import first_line, shown
+from milepost.text.language import Phrase
 
 logger = logging.getLogger("milepost.sources")
 
@@ -61,10 +62,12 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
             raise _refused(what, refusal, error) from refusal
         except OfflineModeIsEnabled as refusal:
             raise error(
-                f"{what} is not in the local cache", "unset HF_HUB_OFFLINE to download it"
+                Phrase("{what} is not in the local cache", what=what), "unset HF_HUB_OFFLINE to download it"
             ) from refusal
         except HFValidationError as refusal:
-            raise error(f"{what} is not an address on the Hub: {_one_line(refusal)}") from refusal
+            raise error(
+                Phrase("{what} is not an address on the Hub: {reason}", what=what, reason=_one_line(refusal))
+            ) from refusal
         except transport_errors() as failure:
             if _status(failure) in _REFUSED:
                 raise _refused(what, failure, error) from failure
@@ -77,7 +80,11 @@ def ask_hub(request: Callable[[], T], *, what: str, error: type[MilepostError] =
         except OSError as failure:  # from the disk, or a file shorter than announced
             if failure.errno in _NO_SPACE or attempt >= _N_ATTEMPTS_UNANSWERED - 1:
                 raise error(
-                    f"{what} cannot be stored: {failure.strerror or _one_line(failure)}",
+                    Phrase(
+                        "{what} cannot be stored: {strerror}",
+                        what=what,
+                        strerror=failure.strerror or _one_line(failure),
+                    ),
                     "look at the Hub cache (HF_HOME) with `milepost doctor`",
                 ) from failure
             time.sleep(PAUSES_S[attempt])
@@ -94,40 +101,59 @@ def _refused(what: str, failure: Exception, error: type[MilepostError]) -> Milep
     if isinstance(failure, GatedRepoError):
         if has_token:
             return error(
-                f"{what}: its repository is gated, and the account of HF_TOKEN has no access ({status})",
-                f"ask for access on its page at {where}, or use the token of an account that has it",
+                Phrase(
+                    "{what}: its repository is gated, and the account of HF_TOKEN has no access ({status})",
+                    what=what,
+                    status=status,
+                ),
+                Phrase(
+                    "ask for access on its page at {where}, or use the token of an account that has it",
+                    where=where,
+                ),
             )
         return error(
-            f"{what}: its repository is gated, and no token is set ({status})",
-            f"accept its conditions on its page at {where}, then set HF_TOKEN",
+            Phrase(
+                "{what}: its repository is gated, and no token is set ({status})", what=what, status=status
+            ),
+            Phrase("accept its conditions on its page at {where}, then set HF_TOKEN", where=where),
         )
     if isinstance(failure, DisabledRepoError):
-        return error(f"{what}: its repository has been disabled at {where}", "nobody can download it")
+        return error(
+            Phrase("{what}: its repository has been disabled at {where}", what=what, where=where),
+            "nobody can download it",
+        )
     if (
         status == 401
         and has_token
         and ("Invalid" in text or not isinstance(failure, RepositoryNotFoundError))
     ):
         return error(
-            f"{what}: {where} refuses the token (401)",
+            Phrase("{what}: {where} refuses the token (401)", what=what, where=where),
             "set HF_TOKEN to a valid token, or for public repositories unset it (`hf auth logout`)",
         )
     if isinstance(failure, RepositoryNotFoundError) or (status == 401 and not has_token):
         return error(
-            f"{what}: there is no such repository at {where}, or it is private ({status})",
+            Phrase(
+                "{what}: there is no such repository at {where}, or it is private ({status})",
+                what=what,
+                where=where,
+                status=status,
+            ),
             "check the name; the account of HF_TOKEN cannot see it"
             if has_token
             else "check the name; for private and gated repositories set HF_TOKEN",
         )
     if status == 403:
         return error(
-            f"{what} cannot be fetched from {where}: access is forbidden (403)",
+            Phrase(
+                "{what} cannot be fetched from {where}: access is forbidden (403)", what=what, where=where
+            ),
             "the token has no permission to read it (fine-grained tokens are limited to repositories)"
             if has_token
             else "set HF_TOKEN to the token of an account that may read it",
         )
     return error(
-        f"{what} cannot be fetched from {where}: a file is missing (404)",
+        Phrase("{what} cannot be fetched from {where}: a file is missing (404)", what=what, where=where),
         "the mirror is incomplete, or the repository changed just now; try again, or another HF_ENDPOINT",
     )
 
@@ -189,8 +215,16 @@ def _seconds(retry_after: str) -> float | None:
 
 def _unreachable(what: str, failure: Exception, error: type[MilepostError]) -> MilepostError:
     return error(
-        f"{what} cannot be fetched from {hub_endpoint()}: {_one_line(_reason(failure))}",
-        f"check HF_ENDPOINT (now {hub_endpoint()}), or set HF_HUB_OFFLINE=1 to use only the cache",
+        Phrase(
+            "{what} cannot be fetched from {where}: {reason}",
+            what=what,
+            where=hub_endpoint(),
+            reason=_one_line(_reason(failure)),
+        ),
+        Phrase(
+            "check HF_ENDPOINT (now {where}), or set HF_HUB_OFFLINE=1 to use only the cache",
+            where=hub_endpoint(),
+        ),
     )
 
 

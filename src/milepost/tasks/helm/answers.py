@@ -19,6 +19,7 @@ from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer
 from milepost.errors import ResultsError
 from milepost.tasks.helm.quiet import silence
 from milepost.tasks.helm.stand_in import StandIn
+from milepost.text.language import Phrase
 from milepost.types.token_answers import TokenAnswer
 
 
@@ -84,7 +85,7 @@ class HelmClient(HuggingFaceClient):
         try:
             found = [TokenAnswer.from_text(text) for text in answer]
         except ValueError as error:
-            raise ResultsError(f"a stored answer is damaged: {error}") from error
+            raise ResultsError(Phrase("a stored answer is damaged: {error}", error=error)) from error
         prompt: list[int] = []
         if request.echo_prompt:
             prompt = list(self._own(self.get_prompt(request), return_token_type_ids=False)["input_ids"])

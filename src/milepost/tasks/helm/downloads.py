@@ -17,10 +17,11 @@ from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 
 from milepost.errors import MissingDataError
 from milepost.network.environment_urls import hub_transport_error
+from milepost.text.language import Phrase
 
 UNFINISHED = ".tmp"
 """What HELM adds to the name of a file while it downloads it."""
-LEAVES_OUT = "--skip-missing-data leaves the entry out"
+LEAVES_OUT = Phrase("--skip-missing-data leaves the entry out")
 
 
 class _Download(NamedTuple):
@@ -46,15 +47,27 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
             yield
     except OptionalDependencyNotInstalled as error:
         raise MissingDataError(
-            entry, f"{entry}: {_one_line(error)}", f"install it beside Milepost; {LEAVES_OUT}"
+            entry,
+            Phrase("{entry}: {error}", entry=entry, error=_one_line(error)),
+            Phrase("install it beside Milepost; {advice}", advice=LEAVES_OUT),
         ) from error
     except (OSError, hub_transport_error()) as error:
-        url = f" from {begun[-1].url}" if begun else ""
-        place = f"put it at {begun[-1].file}" if begun else f"put the files into {folder}"
+        url = Phrase(" from {url}", url=begun[-1].url) if begun else ""
+        place = (
+            Phrase("put it at {path}", path=begun[-1].file)
+            if begun
+            else Phrase("put the files into {path}", path=folder)
+        )
         raise MissingDataError(
             entry,
-            f"{entry}: its data cannot be had{url}: {_one_line(error)}",
-            f"{place}, where HELM looks first, or pass --helm-data DIR; {LEAVES_OUT}",
+            Phrase(
+                "{entry}: its data cannot be had{url}: {error}", entry=entry, url=url, error=_one_line(error)
+            ),
+            Phrase(
+                "{place}, where HELM looks first, or pass --helm-data DIR; {advice}",
+                place=place,
+                advice=LEAVES_OUT,
+            ),
         ) from error
 
 

@@ -13,8 +13,11 @@ from typing import Any
 
 from milepost.errors import TaskError
 from milepost.tasks.helm.installation import helm_version
+from milepost.text.language import Phrase
 
-EXAMPLE = "for example --helm mmlu:subject=anatomy, or --helm FILE.conf with entries: [{description: ...}]"
+EXAMPLE = Phrase(
+    "for example --helm mmlu:subject=anatomy, or --helm FILE.conf with entries: [{description: ...}]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +56,37 @@ def _read_file(path: Path) -> list[Entry]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: the run entries cannot be read: {error}", EXAMPLE) from error
+        raise TaskError(
+            Phrase("{path}: the run entries cannot be read: {error}", path=path, error=error), EXAMPLE
+        ) from error
     try:
         raw = pyhocon.ConfigFactory.parse_string(text)
     except ParseBaseException as error:
         raise TaskError(
-            f"{path}, line {error.lineno}: not HOCON: {error.line.strip()[:80]!r}", EXAMPLE
+            Phrase(
+                "{path}, line {number}: not HOCON: {line!r}",
+                path=path,
+                number=error.lineno,
+                line=error.line.strip()[:80],
+            ),
+            EXAMPLE,
         ) from error
     except Exception as error:  # pyhocon raises its own errors and bare ones
-        raise TaskError(f"{path}: not HOCON: {_one_line(error)}", EXAMPLE) from error
+        raise TaskError(
+            Phrase("{path}: not HOCON: {error}", path=path, error=_one_line(error)), EXAMPLE
+        ) from error
     entries = raw.get("entries", None)
     if not isinstance(entries, list) or not entries:
-        raise TaskError(f"{path}: no list named entries", EXAMPLE)
+        raise TaskError(Phrase("{path}: no list named entries", path=path), EXAMPLE)
     return [_entry(item, path, text) for item in entries]
 
 
 def _entry(item: Any, path: Path, text: str) -> Entry:
     description = item.get("description", None) if hasattr(item, "get") else None
     if not isinstance(description, str):
-        raise TaskError(f"{path}: an entry without a description: {str(item)[:80]}", EXAMPLE)
+        raise TaskError(
+            Phrase("{path}: an entry without a description: {item}", path=path, item=str(item)[:80]), EXAMPLE
+        )
     where = f"{path}, line {_line_of(description, text)}"
     groups = item.get("groups", None)
     return Entry(_checked(description.strip(), where), None if groups is None else tuple(map(str, groups)))
@@ -89,13 +104,22 @@ def _checked(description: str, where: str) -> str:
     parts = rest.split(",") if rest else []
     wrong = next((part for part in parts if "=" not in part), None)
     if not re.fullmatch(r"\w+", name) or wrong is not None:
-        fault = f"{wrong!r} is not key=value" if wrong is not None else f"{name!r} is not a name"
-        raise TaskError(f"{where}: {description[:100]!r}: {fault}", EXAMPLE)
+        fault = (
+            Phrase("{text!r} is not key=value", text=wrong)
+            if wrong is not None
+            else Phrase("{text!r} is not a name", text=name)
+        )
+        raise TaskError(
+            Phrase(
+                "{where}: {description!r}: {fault}", where=where, description=description[:100], fault=fault
+            ),
+            EXAMPLE,
+        )
     model = next((p for p in parts if p.split("=")[0] in ("model", "model_deployment")), None)
     if model is not None:
         raise TaskError(
-            f"{where}: {description[:100]!r} names a model",
-            f"leave out {model}: the checkpoints are the models",
+            Phrase("{where}: {description!r} names a model", where=where, description=description[:100]),
+            Phrase("leave out {model}: the checkpoints are the models", model=model),
         )
     return description
 

@@ -19,6 +19,7 @@ from milepost.errors import TaskError
 from milepost.tasks.helm.answers import HelmClient
 from milepost.tasks.helm.states import Adapted, dump_instance, dump_states
 from milepost.tasks.question_source import DocRecord, TaskRequests
+from milepost.text.language import Phrase
 from milepost.types.generation import Generation, GenerationDefaults
 from milepost.types.requests import Request
 
@@ -110,7 +111,10 @@ class _Requests:
 
     def place_of(self, task: str, doc_id: int, asked: HelmRequest) -> int:
         if asked.embedding or asked.multimodal_prompt is not None or asked.response_format is not None:
-            raise TaskError(f"{task}: doc {doc_id} asks for something else than text", "leave it out")
+            raise TaskError(
+                Phrase("{task}: doc {doc_id} asks for something else than text", task=task, doc_id=doc_id),
+                "leave it out",
+            )
         key = json.dumps(asdict_without_nones(asked), sort_keys=True)
         if key not in self._place:
             self._place[key] = len(self.requests)

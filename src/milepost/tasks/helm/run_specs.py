@@ -25,6 +25,7 @@ from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 from milepost.errors import TaskError
 from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.entries import Entry
+from milepost.text.language import Phrase
 
 METHODS = (
     adapters.ADAPT_GENERATION,
@@ -81,7 +82,7 @@ def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> lis
     name, colon, arguments = entry.description.partition(":")
     discover_run_spec_functions()
     if get_run_spec_function(name) is None:
-        raise TaskError(f"HELM knows no run entry {name!r}", _nearest(name))
+        raise TaskError(Phrase("HELM knows no run entry {name!r}", name=name), _nearest(name))
     description = f"{name}:{arguments}{',' if colon else ''}model={model}"
     if overrides.max_train_instances is not None and "max_train_instances=" not in arguments:
         description += f",max_train_instances={overrides.max_train_instances}"
@@ -99,7 +100,12 @@ def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> lis
     except Exception as error:  # run spec functions raise whatever their code meets
         _check_augmentation(entry)
         raise TaskError(
-            f"HELM refuses the entry {entry.description!r}: {_one_line(error)}", _usage(name)
+            Phrase(
+                "HELM refuses the entry {description!r}: {error}",
+                description=entry.description,
+                error=_one_line(error),
+            ),
+            _usage(name),
         ) from error
 
 
@@ -113,8 +119,14 @@ def _check_augmentation(entry: Entry) -> None:
     if given and given[1] not in PERTURBATION_SPECS_DICT:
         close = difflib.get_close_matches(given[1], PERTURBATION_SPECS_DICT, n=5, cutoff=0.5)
         raise TaskError(
-            f"{entry.description}: HELM knows no data_augmentation {given[1]!r}",
-            f"nearest: {', '.join(close)}" if close else "HELM has canonical, robustness_all, lower, ...",
+            Phrase(
+                "{description}: HELM knows no data_augmentation {name!r}",
+                description=entry.description,
+                name=given[1],
+            ),
+            Phrase("nearest: {names}", names=", ".join(close))
+            if close
+            else "HELM has canonical, robustness_all, lower, ...",
         )
 
 
@@ -123,7 +135,9 @@ def _nearest(name: str) -> str:
 
     known = sorted(_REGISTERED_RUN_SPEC_FUNCTIONS)
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-    return f"nearest: {', '.join(close)}" if close else f"HELM has {len(known)}, such as mmlu, boolq, gsm"
+    if close:
+        return Phrase("nearest: {names}", names=", ".join(close))
+    return Phrase("HELM has {n}, such as mmlu, boolq, gsm", n=len(known))
 
 
 def _usage(name: str) -> str:
@@ -131,7 +145,11 @@ def _usage(name: str) -> str:
     function = get_run_spec_function(name)
     assert function is not None
     own = [str(parameter) for parameter in inspect.signature(function).parameters.values()]
-    return f"{name} takes {', '.join(own) or 'no argument'}, and HELM's expanders, such as data_augmentation="
+    return Phrase(
+        "{name} takes {arguments}, and HELM's expanders, such as data_augmentation=",
+        name=name,
+        arguments=", ".join(own) or Phrase("no argument"),
+    )
 
 
 def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
@@ -141,7 +159,7 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
         TaskError: naming what it needs.
     """
     if spec.adapter_spec.method not in METHODS:
-        raise _refused(entry, f"it asks by {spec.adapter_spec.method}", "leave it out")
+        raise _refused(entry, Phrase("it asks by {method}", method=spec.adapter_spec.method), "leave it out")
     for annotator in spec.annotators or ():
         try:
             parameters = inspect.signature(get_class_by_name(annotator.class_name)).parameters
@@ -149,7 +167,9 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
             raise _refused(entry, _one_line(error), "install it beside Milepost") from error
         if "auto_client" in parameters or "credentials" in parameters:
             judge = annotator.class_name.rsplit(".", 1)[-1]
-            raise _refused(entry, f"{judge} lets another model judge the answers", "leave it out")
+            raise _refused(
+                entry, Phrase("{judge} lets another model judge the answers", judge=judge), "leave it out"
+            )
     for metric in spec.metric_specs:
         short = metric.class_name.rsplit(".", 1)[-1]
         try:
@@ -157,16 +177,22 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
             create_metric(metric)
         except Exception as error:  # HELM's own wrapper, ImportError, or a metric that loads a model
             raise _refused(
-                entry, f"its metric {short} cannot be made: {_one_line(error)}", "leave it out"
+                entry,
+                Phrase("its metric {short} cannot be made: {error}", short=short, error=_one_line(error)),
+                "leave it out",
             ) from error
         if any(service in source for service in SERVICES):
             raise _refused(
-                entry, f"its metric {short} asks a network service or another model", "leave it out"
+                entry,
+                Phrase("its metric {short} asks a network service or another model", short=short),
+                "leave it out",
             )
 
 
 def _refused(entry: Entry, why: str, hint: str) -> TaskError:
-    return TaskError(f"{entry.description} cannot be run here: {why}", hint)
+    return TaskError(
+        Phrase("{description} cannot be run here: {why}", description=entry.description, why=why), hint
+    )
 
 
 def _task_name(description: str) -> str:

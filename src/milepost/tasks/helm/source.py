@@ -21,6 +21,7 @@ from milepost.tasks.question_source import (
     Responses,
     TaskRequests,
 )
+from milepost.text.language import Phrase
 from milepost.types.metrics import Estimate
 from milepost.types.picks import PickCounts
 
@@ -121,7 +122,9 @@ class Helm:
         """
         data = data_folder(settings)
         if data.exists() and not data.is_dir():
-            raise TaskError(f"--helm-data {data} is not a folder", "pass HELM's output folder")
+            raise TaskError(
+                Phrase("--helm-data {data} is not a folder", data=data), "pass HELM's output folder"
+            )
         entries = read_entries(settings.helm)
         defer_imports()
         from milepost.tasks.helm.entry_runs import check_entries

@@ -32,6 +32,7 @@ from helm.tokenizers.huggingface_tokenizer import HuggingFaceTokenizer, WrappedP
 from milepost.errors import MilepostError, TokenizerError
 from milepost.tasks.helm.model_names import register_model
 from milepost.tasks.question_source import ModelTraits
+from milepost.text.language import Phrase
 
 MOST_KEPT_TOKENS = 10_000_000
 """Tokens of texts that are kept in memory: adapters count a prompt's tokens, and so do the metrics of every
@@ -104,7 +105,7 @@ def _check_usable(tokenizer: Any) -> None:
         sound = all(isinstance(token, int) for token in ids) and bool(ids)
     except Exception as error:  # a tokenizer's own code raises anything
         raise TokenizerError(
-            f"HELM cannot use this tokenizer: {' '.join(str(error).split())[:160]}",
+            Phrase("HELM cannot use this tokenizer: {error}", error=" ".join(str(error).split())[:160]),
             "pass --tokenizer PATH with a tokenizer of transformers",
         ) from error
     if not sound:
@@ -183,4 +184,6 @@ class LocalService(MetricService):
         raise PerspectiveAPIClientCredentialsError("Milepost asks no network service")
 
     def __getattr__(self, name: str) -> Any:
-        raise MilepostError(f"a HELM metric asks for {name}, a network service that Milepost does not ask")
+        raise MilepostError(
+            Phrase("a HELM metric asks for {name}, a network service that Milepost does not ask", name=name)
+        )

@@ -36,6 +36,7 @@ from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.perturbations import folders_of, named_alike
 from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.stand_in import StandIn
+from milepost.text.language import Phrase
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -90,8 +91,8 @@ def adapt(entry: str, run_spec: RunSpec, stand_in: StandIn, data: Path) -> Adapt
     asked = list(dict.fromkeys(state.instance for state in states))
     if not asked:
         raise TaskError(
-            f"{entry}: the scenario has no instance to evaluate",
-            f"check the entry's arguments: HELM finds nothing for them in {place}",
+            Phrase("{entry}: the scenario has no instance to evaluate", entry=entry),
+            Phrase("check the entry's arguments: HELM finds nothing for them in {place}", place=place),
         )
     order = {instance: number for number, instance in enumerate(asked)}
     ordered = sorted(states, key=lambda state: order[state.instance])
@@ -154,8 +155,16 @@ def _blaming(entry: str, folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a scenario's or an adapter's own code
         raise TaskError(
-            f"{entry}: HELM fails to make its questions: {type(error).__name__}: {_one_line(error)}",
-            f"its data lie in {folder}; if they are damaged, remove them so that HELM downloads them again",
+            Phrase(
+                "{entry}: HELM fails to make its questions: {kind}: {error}",
+                entry=entry,
+                kind=type(error).__name__,
+                error=_one_line(error),
+            ),
+            Phrase(
+                "its data lie in {folder}; if they are damaged, remove them and HELM downloads them again",
+                folder=folder,
+            ),
         ) from error
 
 

@@ -108,8 +108,8 @@ def suggest(name: str, catalog: Catalog) -> str:
         :3
     ]
     if close:
-        return "did you mean " + ", ".join(close[:5]) + "?"
-    return "names are lm_eval's own; pass --include-path FOLDER for YAML tasks of your own"
+        return Phrase("did you mean {names}?", names=", ".join(close[:5]))
+    return Phrase("names are lm_eval's own; pass --include-path FOLDER for YAML tasks of your own")
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from milepost.tasks.lm_eval.task_files import configs_of, digest_of, members
 from milepost.tasks.lm_eval.templates.rendering import check_template
 from milepost.tasks.names import check_name
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import Phrase
 
 SUPPORTED = ("multiple_choice", "loglikelihood", "loglikelihood_rolling", "generate_until")
 LM_EVAL_DEFAULT = "generate_until"
@@ -33,7 +34,7 @@ LM_EVAL_DEFAULT = "generate_until"
 MOST_MEMBERS = 20_000
 """Most tasks in a group, each counted as often as it is named."""
 
-_READ_IT = "read that code, then pass --allow-task-code if you trust it"
+_READ_IT = Phrase("read that code, then pass --allow-task-code if you trust it")
 _DATA_KEYS = ("custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs")
 
 
@@ -79,7 +80,10 @@ def check_tasks(settings: TaskSettings) -> CheckedTasks:
             # The file may have changed since the catalog read it.
             named = content.get("group") if entry.kind == "GROUP" else content.get("task")
             if named != entry.name or (entry.kind == "PY_TASK") != ("class" in content):
-                raise TaskError(f"{entry.path}: it changed while it was being read", "run the command again")
+                raise TaskError(
+                    Phrase("{path}: it changed while it was being read", path=entry.path),
+                    "run the command again",
+                )
             _check_own(config, entry.kind, settings.allow_task_code)
         if entry.kind == "TASK":
             output_type = content.get("output_type") or LM_EVAL_DEFAULT
@@ -96,10 +100,15 @@ def _check_own(config: Config, kind: str, trusted: bool) -> None:
     if not trusted:
         for tag in config.code:
             raise TaskError(
-                f"{tag.file}, line {tag.line}: `!function` would run Python code from this folder", _READ_IT
+                Phrase(
+                    "{file}, line {line}: `!function` would run Python code from this folder",
+                    file=tag.file,
+                    line=tag.line,
+                ),
+                _READ_IT,
             )
         if "class" in config.content:
-            raise TaskError(f"{config.path}: `class` would run Python code", _READ_IT)
+            raise TaskError(Phrase("{path}: `class` would run Python code", path=config.path), _READ_IT)
     where = str(config.path)
     if kind == "GROUP":
         check_group_keys(config.content, where)
@@ -119,19 +128,25 @@ def _check_safe(content: Mapping[str, Any], where: str, trusted: bool) -> None:
         return
     for key, field in TASK_FIELDS.items():
         if field is CODE and content.get(key) is not None:
-            raise TaskError(f"{where}: {key} would run Python code", _READ_IT)
+            raise TaskError(Phrase("{where}: {key} would run Python code", where=where, key=key), _READ_IT)
     if content.get("unsafe_code"):
-        raise TaskError(f"{where}: unsafe_code runs what the model writes", _READ_IT)
+        raise TaskError(Phrase("{where}: unsafe_code runs what the model writes", where=where), _READ_IT)
     prompt = content.get("use_prompt")
     if prompt is not None and (not isinstance(prompt, str) or not prompt.startswith("qa-basic:")):
         raise TaskError(
-            f"{where}: use_prompt {prompt!r} reads templates from elsewhere",
+            Phrase(
+                "{where}: use_prompt {prompt!r} reads templates from elsewhere", where=where, prompt=prompt
+            ),
             "write the template as doc_to_text and doc_to_target, or pass --allow-task-code",
         )
     for listed in content.get("metric_list") or []:
         if listed.get("hf_evaluate"):
             raise TaskError(
-                f"{where}: hf_evaluate runs the script of metric {listed.get('metric')!r}",
+                Phrase(
+                    "{where}: hf_evaluate runs the script of metric {metric!r}",
+                    where=where,
+                    metric=listed.get("metric"),
+                ),
                 "use a metric of lm_eval's own, or pass --allow-task-code if you trust that script",
             )
     for key, text in templates_of(content):
@@ -143,12 +158,24 @@ def _check_template(key: str, text: str, where: str) -> None:
         check_template(text)
     except jinja2.TemplateSyntaxError as error:
         raise TaskError(
-            f"{where}: {key} is not a valid Jinja template: {error.message} (its line {error.lineno})",
+            Phrase(
+                "{where}: {key} is not a valid Jinja template: {message} (its line {line})",
+                where=where,
+                key=key,
+                message=error.message,
+                line=error.lineno,
+            ),
             "correct it; a text with {{ or {% in it is a template",
         ) from error
     except jinja2.exceptions.SecurityError as error:
         raise TaskError(
-            f"{where}: {key}: a template that reaches for Python itself or another file: {error}", _READ_IT
+            Phrase(
+                "{where}: {key}: a template that reaches for Python itself or another file: {error}",
+                where=where,
+                key=key,
+                error=error,
+            ),
+            _READ_IT,
         ) from error
 
 
@@ -158,19 +185,30 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
     changes = [{key: value for key, value in config.content.items() if key not in GROUP_FIELDS}]
     listed = config.content.get("task")
     if not isinstance(listed, list) or not listed:
-        raise TaskError(f"{where}: group {name} has no members", "list tasks or groups below `task:`")
+        raise TaskError(
+            Phrase("{where}: group {name} has no members", where=where, name=name),
+            "list tasks or groups below `task:`",
+        )
     waiting = list(listed)
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
             if item not in catalog:
                 raise TaskError(
-                    f"{where}: member {item[:80]!r} is not a task, group or tag", suggest(item, catalog)
+                    Phrase(
+                        "{where}: member {item!r} is not a task, group or tag", where=where, item=item[:80]
+                    ),
+                    suggest(item, catalog),
                 )
             continue
         named = item.get("group", item.get("task"))
         if not isinstance(named, str):
-            raise TaskError(f"{where}: a member of group {name} has neither `task` nor `group`", "name it")
+            raise TaskError(
+                Phrase(
+                    "{where}: a member of group {name} has neither `task` nor `group`", where=where, name=name
+                ),
+                "name it",
+            )
         own = {key: value for key, value in item.items() if key != "group"}
         changes.append(own)
         inside = f"{where}: member {named[:80]!r}"
@@ -191,13 +229,15 @@ def _check_members(name: str, config: Config, catalog: Catalog, read: Reader, tr
 
 def _check_has_data(settings: list[dict[str, Any]], inside: str, hint: str | None) -> None:
     if not any(key in keys for key in _DATA_KEYS[:2] for keys in settings):
-        raise TaskError(f"{inside} is not a task, group or tag, and has no dataset_path", hint)
+        raise TaskError(
+            Phrase("{inside} is not a task, group or tag, and has no dataset_path", inside=inside), hint
+        )
 
 
 def _check_member_task(item: dict[str, Any], inside: str, trusted: bool) -> None:
     """Check the keys that a group sets for one of its tasks."""
     if "class" in item and not trusted:
-        raise TaskError(f"{inside}: `class` would run Python code", _READ_IT)
+        raise TaskError(Phrase("{inside}: `class` would run Python code", inside=inside), _READ_IT)
     check_task_keys(item, inside)
     _check_safe(item, inside, trusted)
 
@@ -220,7 +260,12 @@ def _refuse_feeding_code(
     for entry, config in configs_of(members(listed), catalog, read):
         if not entry.is_own and ("class" in config.content or next(config.code, None) is not None):
             raise TaskError(
-                f"{where}: sets {', '.join(sorted(given))} of {entry.name}, whose code then works with them",
+                Phrase(
+                    "{where}: sets {keys} of {name}, whose code then works with them",
+                    where=where,
+                    keys=", ".join(sorted(given)),
+                    name=entry.name,
+                ),
                 "leave these out, or pass --allow-task-code if you trust this file",
             )
 
@@ -237,7 +282,9 @@ def _count_members(names: list[str], catalog: Catalog, read: Reader) -> None:
 
     def count(name: str) -> int:
         if name in open_names:
-            raise TaskError(f"group {name} is a member of itself", "remove it from its own members")
+            raise TaskError(
+                Phrase("group {name} is a member of itself", name=name), "remove it from its own members"
+            )
         if name not in counts:
             open_names.add(name)
             entry = catalog.get(name)
@@ -245,7 +292,10 @@ def _count_members(names: list[str], catalog: Catalog, read: Reader) -> None:
             counts[name] = max(1, sum(map(count, below)))
             open_names.remove(name)
         if counts[name] > MOST_MEMBERS:
-            raise TaskError(f"{name} has more than {MOST_MEMBERS:,} tasks", "name fewer tasks")
+            raise TaskError(
+                Phrase("{name} has more than {n:,} tasks", name=name, n=MOST_MEMBERS),
+                "name fewer tasks",
+            )
         return counts[name]
 
     try:
@@ -267,6 +317,10 @@ def _direct_members(name: str, catalog: Catalog, read: Reader) -> list[str]:
 def not_yet(name: str, output_type: str | None) -> TaskError:
     """Return the error for an output type that cannot be scored."""
     return TaskError(
-        f"task {name} is of type {output_type}, which Milepost cannot score yet",
-        f"leave it out; {', '.join(SUPPORTED)} tasks work",
+        Phrase(
+            "task {name} is of type {kind}, which Milepost cannot score yet",
+            name=name,
+            kind=output_type,
+        ),
+        Phrase("leave it out; {kinds} tasks work", kinds=", ".join(SUPPORTED)),
     )

@@ -100,5 +100,7 @@ def fields_hint(wrong: str, fields: list[str]) -> str:
     """Return the closest name, or the list of all."""
     if hint := did_you_mean(wrong, fields):
         return hint
-    listed = ", ".join(field[:40] for field in fields[:12])
-    return f"their fields are {listed}{', ...' if len(fields) > 12 else ''}" if fields else "look at its data"
+    if not fields:
+        return Phrase("look at its data")
+    listed = ", ".join([*(field[:40] for field in fields[:12]), *(["..."] if len(fields) > 12 else [])])
+    return Phrase("their fields are {names}", names=listed)

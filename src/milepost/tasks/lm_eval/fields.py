@@ -187,9 +187,14 @@ def check_value(key: str, value: Any, field: Field, where: str) -> None:
     hint = "see lm_eval's task guide"
     unquoted = [item for item in (value if isinstance(value, list) else [value]) if not isinstance(item, str)]
     if str in (field.items or field.kinds) and unquoted and isinstance(unquoted[0], bool | int | float):
-        hint = f'YAML reads it as a number or as true/false: put it in "quotes" (found {unquoted[0]!r})'
+        hint = Phrase(
+            'YAML reads it as a number or as true/false: put it in "quotes" (found {value!r})',
+            value=unquoted[0],
+        )
     elif not field.kinds:
-        hint = f"write `{key}: !function FILE.NAME`; that is Python code and needs --allow-task-code"
+        hint = Phrase(
+            "write `{key}: !function FILE.NAME`; that is Python code and needs --allow-task-code", key=key
+        )
     raise TaskError(
         Phrase(
             "{where}: {key} is {value}; lm_eval takes {known}",

@@ -113,8 +113,11 @@ def _check_labels(task: lm_eval.api.task.Task, requests: TaskRequests, is_own: b
             shown=str(shown)[:60],
             texts=str(list(first.texts))[:120],
         ),
-        f"{key} gives the number of the right choice, from 0, or its text; "
-        + fields_hint(str(label), sorted(task.features)),
+        Phrase(
+            "{key} gives the number of the right choice, from 0, or its text; {hint}",
+            key=key,
+            hint=fields_hint(str(label), sorted(task.features)),
+        ),
     )
 
 

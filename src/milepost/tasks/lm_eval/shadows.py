@@ -14,6 +14,7 @@ from pathlib import Path
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.checks import CheckedTasks
 from milepost.tasks.lm_eval.yaml_file import read_regular_file
+from milepost.text.language import Phrase
 
 _LOADED = re.compile(rb"""\bload\(\s*["']([\w./-]+)["']""")
 MOST_BYTES = 1_000_000
@@ -39,7 +40,12 @@ def check_shadows(checked: CheckedTasks) -> None:
             if os.path.lexists(script) or (name.endswith(".py") and os.path.lexists(name)):
                 place = os.path.abspath(script)
                 raise TaskError(
-                    f"task {task} loads the metric {name}, and {place} would run in its place",
+                    Phrase(
+                        "task {task} loads the metric {name}, and {place} would run in its place",
+                        task=task,
+                        name=name,
+                        place=place,
+                    ),
                     "run the command in another folder",
                 )
 

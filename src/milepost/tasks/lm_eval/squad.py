@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from milepost.errors import TaskError
+from milepost.text.language import Phrase
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -71,7 +72,7 @@ def load_metric() -> Any:
     except (OSError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TaskError(
-            f"failed to load the metric evaluate-metric/squad_v2: {reason}",
+            Phrase("failed to load the metric evaluate-metric/squad_v2: {reason}", reason=reason),
             "check HF_ENDPOINT; squadv2 takes its metric from there, as in lm_eval",
         ) from error
     finally:

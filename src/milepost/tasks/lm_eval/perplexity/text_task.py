@@ -15,6 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from milepost.errors import TaskError
 from milepost.tasks.lm_eval.perplexity.texts import C4_WINDOWS, check_text, form_of, one_doc, read_text
+from milepost.text.language import Phrase
 from milepost.types.requests import Windows, usual_stride
 
 DEFAULT_TEXT = "wikitext2"
@@ -97,5 +98,8 @@ def _count(given: Mapping[str, Any], name: str, *, at_least: int) -> int | None:
     if value is None:
         return None
     if type(value) is not int or value < at_least:
-        raise TaskError(f"{name} is {value!r}", f"pass a number of tokens, {at_least} or more")
+        raise TaskError(
+            Phrase("{name} is {value!r}", name=name, value=value),
+            Phrase("pass a number of tokens, {n} or more", n=at_least),
+        )
     return value

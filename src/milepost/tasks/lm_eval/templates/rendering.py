@@ -26,6 +26,7 @@ from milepost.tasks.lm_eval.templates.sandbox import (
     parse,
     render_bounded,
 )
+from milepost.text.language import Phrase
 
 _START = f"from {worker.__name__} import main; main()"
 SLOW_IN_ALL_S, SLOW_EACH_S = 120.0, 0.25
@@ -85,7 +86,9 @@ class Worker:
             request = pickle.dumps((text, doc))
         except Exception as error:
             raise TaskError(
-                f"a template uses a value that cannot be sent to another process: {error}",
+                Phrase(
+                    "a template uses a value that cannot be sent to another process: {error}", error=error
+                ),
                 "take that field out of the data, or pass --allow-task-code if you trust the template",
             ) from error
         with self._lock:
