@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from milepost.analysis import rows
 from milepost.analysis.row import Row
 from milepost.report.charts.curves import curve
 from milepost.report.charts.first_last import first_last
+from milepost.report.charts.heat_cells import IN_THOUSANDS
 from milepost.report.charts.heat_map import heat_map
 from milepost.report.vega import vegalite_version
 from tests.analysis.made import mmlu, perplexity, rising
@@ -62,6 +64,13 @@ def test_bars_are_the_first_and_the_last_checkpoint_with_their_intervals() -> No
 def test_the_legend_of_bars_names_the_steps() -> None:
     encoding = first_last(SUBJECTS).to_dict()["vconcat"][0]["layer"][0]["encoding"]
     assert encoding["color"]["scale"]["domain"] == ["first: step 1000", "last: step 27000"]
+
+
+def test_steps_below_a_heat_map_are_written_as_below_other_charts() -> None:
+    axis = heat_map(SUBJECTS).to_dict()["vconcat"][0]["encoding"]["x"]["axis"]
+    assert axis["labelExpr"] == IN_THOUSANDS
+    named = [replace(row, step=None) for row in SUBJECTS]
+    assert "labelExpr" not in heat_map(named).to_dict()["vconcat"][0]["encoding"]["x"]["axis"]
 
 
 def test_a_heat_map_is_centred_at_chance_and_a_perplexity_has_a_log_scale() -> None:

@@ -39,6 +39,17 @@ def rows_of(page: Any, within: str = "main") -> list[list[str]]:
     return found
 
 
+TEXTS_CUT = """(charts) => charts.flatMap((svg) => {
+  const whole = svg.getBoundingClientRect();
+  const isCut = (text) => {
+    const own = text.getBoundingClientRect();
+    return text.textContent && (own.left < whole.left - 1 || own.right > whole.right + 1);
+  };
+  return [...svg.querySelectorAll("text")].filter(isCut).map((text) => text.textContent);
+})"""
+"""The texts of charts that do not fit into their chart."""
+
+
 def has_row(rows: Sequence[Sequence[str]], *texts: str) -> bool:
     return any(all(any(text in cell for cell in row) for text in texts) for row in rows)
 
@@ -59,6 +70,7 @@ def test_a_phone_is_wide_enough(browse: Browse, hub_url: str, address: str) -> N
     page = browse(hub_url, viewport={"width": 390, "height": 800}).open(f"/{address}")
     wait_for_charts(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".plot svg").evaluate_all(TEXTS_CUT) == []
 
 
 def test_the_overview_has_the_values_of_show(browse: Browse, hub_url: str, of_hub: HubResults) -> None:

@@ -28,6 +28,8 @@ _WIDTH = 520
 _ROW = 26
 _LABEL = 230
 """Pixels for the names of tasks."""
+_TITLE = 44
+"""Most characters in a line of an axis' title."""
 Spec = dict[str, Any]
 
 
@@ -134,9 +136,10 @@ def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: f
     ends = _ratios_shown(rows) if same else []
     x = {
         "type": "quantitative",
-        "title": title,
+        # Two lines that end where the panel does: on a phone it is narrower than they, beside the names.
+        "title": wrapped(title, _TITLE),
         "scale": {"type": "log", "domain": ends, "nice": False} if same else {"zero": True},
-        "axis": {"values": _ticks(ends), "format": "~g"} if same else {},
+        "axis": {"titleAnchor": "end", **({"values": _ticks(ends), "format": "~g"} if same else {})},
     }
     y = {
         "field": "task",

@@ -23,6 +23,8 @@ SHORTEST_LEGEND = 48
 """Pixels; a legend is not longer than its map, unless that has only a few rows."""
 SMALLEST_SPAN = 0.2
 """Least share of a bounded metric's range that the colours span: noise must not look like progress."""
+IN_THOUSANDS = "format(toNumber(datum.value), '~s')"
+"""The label of a step, such as `1k`: as in other charts, though here it is the name of a column."""
 MANY_COLUMNS = 12
 """Names of more checkpoints than this are slanted."""
 
@@ -53,6 +55,7 @@ def rectangles(
 ) -> dict[str, Any]:
     """Return the marks of a map of one metric: a rectangle per cell of the data of that name."""
     places = [step_label(row.step, row.checkpoint) for row in found[0].rows]
+    are_steps = all(row.step is not None for row in found[0].rows)
     groups = [name for each, name in zip(found, names, strict=True) if each.rows[0].kind == "group"]
     is_group = f"indexof({json.dumps(groups)}, datum.value) >= 0"
     return {
@@ -69,6 +72,7 @@ def rectangles(
                     "labelAngle": -60 if len(places) > MANY_COLUMNS else 0,
                     "labelOverlap": True,
                     "ticks": False,
+                    **({"labelExpr": IN_THOUSANDS} if are_steps else {}),
                 },
             },
             "y": {
