@@ -59,7 +59,7 @@ def test_workers_that_share_a_memory_too_small_for_all_their_models_are_refused(
 ) -> None:
     size = size_of(tiny_run / "checkpoint-10")
     monkeypatch.setattr(model_memory, "device_memory", lambda _: [int(size / 0.6)])
-    monkeypatch.setattr(places, "cores", lambda: 2)
+    monkeypatch.setattr(places, "usable_cores", lambda: 2)
     asked: dict[str, Any] = {"tasks": "where", "include_path": tasks, "output_path": tmp_path / "out"}
     with pytest.raises(
         MilepostError, match=r"2 workers need about .* each for checkpoint-10, and this machine has"

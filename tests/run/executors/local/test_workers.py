@@ -38,7 +38,7 @@ def test_workers_write_the_records_that_one_process_writes(
     n_workers: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(places, "cores", lambda: 4)
+    monkeypatch.setattr(places, "usable_cores", lambda: 4)
     results = milepost.evaluate(tiny_run, **asked, output_path=tmp_path / "out", workers=n_workers)
     assert results.scored == ("tiny-run/checkpoint-10", "tiny-run/checkpoint-20", "tiny-run/checkpoint-30")
     assert_same_records(results.path, alone)
