@@ -26,6 +26,8 @@ from milepost.store.records import RunRecord
 from milepost.store.tables import looks_whole, read_table, write_table
 from milepost.store.verify import repair, verify
 from milepost.store.workers import Worker
+from tests.analysis.made import mmlu, write_results
+from tests.cli.called import milepost
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "milepost"
 
@@ -263,3 +265,57 @@ def test_a_record_of_holes_is_refused_before_it_fills_the_memory(tmp_path: Path)
         pytest.skip("this file system keeps no holes")
     with pytest.raises(ResultsError, match="nearly all of them holes"):
         inside.read_bytes(path)
+
+
+# ---- a folder that the person names by `..` ------------------------------------------------------------
+
+
+def test_a_results_folder_may_be_named_by_the_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    results = ResultsFolder.create(Path("../results"))
+    write_json(results.plan_path("p"), {"a": 1})
+    assert read_json(tmp_path / "results" / "store" / "plans" / "p.json") == {"a": 1}
+    assert [path.name for path in listing.files_below(results.store)] == ["p.json"]
+    with pytest.raises(ResultsError, match="is not a place in a results folder"):
+        read_json(results.plan_path("../../../x"))
+
+
+@pytest.mark.parametrize("name", [".", "..", "../.."])
+def test_who_stands_in_a_results_folder_may_write_beside_it_and_its_records_may_not(
+    results: ResultsFolder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (results.store / "plans").mkdir(parents=True)
+    monkeypatch.chdir({".": results.path, "..": results.store, "../..": results.store / "plans"}[name])
+    opened = open_folder(Path(name))
+    outside = results.path.parent / "picture.png"
+    write_atomically(Path(os.path.relpath(outside)), b"1")
+    assert outside.read_bytes() == b"1"
+    with pytest.raises(ResultsError, match="is not a place in a results folder"):
+        write_json(opened.plan_path("../../../x"), {})
+
+
+def test_beside_a_link_the_folder_above_is_where_the_link_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk" / "work").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "work")
+    monkeypatch.chdir(tmp_path)
+    results = ResultsFolder.create(Path("link/../results"))
+    write_json(results.plan_path("p"), {})
+    assert (tmp_path / "disk" / "results" / "store" / "plans" / "p.json").exists()
+
+
+@pytest.mark.parametrize("target", ["p.png", "r.html", "r.md", "e.csv", "e.parquet", "b.html"])
+def test_every_command_writes_into_the_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    write_results(tmp_path / "results", mmlu([1000, 2000, 3000], subjects=3))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    commands = {"p.png": "plot", "r.html": "report", "r.md": "report", "b.html": "leaderboard"}
+    called = milepost(commands.get(target, "export"), "../results", "-o", f"../{target}")
+    assert called.status == 0, called.err
+    assert (tmp_path / target).stat().st_size > 0

@@ -10,6 +10,7 @@ from milepost.buckets import as_path, in_bucket
 from milepost.errors import MilepostError
 from milepost.store import listing
 from milepost.store import safe_paths as inside
+from milepost.store.confinement import spelled
 from milepost.store.folder import ResultsFolder
 
 PREPARED = frozenset({"series", "runs", "plans", "docs", "choices", "checkpoints", "quick"})
@@ -26,7 +27,7 @@ def begun_folder(path: Path) -> Iterator[ResultsFolder]:
     Raises:
         ResultsError: as `ResultsFolder.create`.
     """
-    path = as_path(path)
+    path = spelled(as_path(path))
     above = [] if in_bucket(path) else [folder for folder in (path, *path.parents) if not folder.exists()]
     results = ResultsFolder.create(path)
     is_new = not listing.files_below(results.store)

@@ -23,19 +23,32 @@ MOST_REMEMBERED = 10_000
 
 _confined: set[str] = set()
 """Absolute paths of the confined folders."""
+_given: set[str] = set()
+"""Their paths as they were given, such as `../results`."""
 _looked_at: dict[Path, tuple[bool, float]] = {}
 """Folder to whether it leads out, and the time of the check."""
 
 
+def spelled(folder: Path) -> Path:
+    """Return a results folder's path; `.` and `..` as absolute ones, after which a `..` of a record shows."""
+    return absolute(folder) if set(folder.parts) <= {".."} else folder
+
+
 def confine(folder: Path) -> None:
-    """Refuse, from now on, paths below `folder` that lead out of it."""
+    """Refuse, from now on, paths below `folder` that lead out of it; in the folder's own path may be `..`."""
     _confined.add(str(absolute(folder)))
+    _given.add(str(folder))
     _looked_at.clear()
 
 
 def absolute(path: Path) -> Path:
     """Return the absolute path; links stay. An address of a bucket is absolute."""
-    return as_path(path) if in_bucket(path) else Path(os.path.abspath(path))
+    if in_bucket(path):
+        return as_path(path)
+    if ".." in path.parts:  # of a folder that is a link, `..` is where the link leads, not where it lies
+        cut = len(path.parts) - path.parts[::-1].index("..")
+        path = Path(os.path.realpath(Path(*path.parts[:cut])), *path.parts[cut:])
+    return Path(os.path.abspath(path))
 
 
 def confined_folder_of(path: Path) -> Path | None:
@@ -79,10 +92,18 @@ def check(path: Path) -> None:
     Raises:
         ResultsError: it does; or its name alone does, by `..`.
     """
-    if ".." in path.parts:
+    if ".." in path.parts and _climbs(path):
         raise ResultsError(Phrase("{path} is not a place in a results folder", path=path), None)
     if leads_out(path):
         raise ResultsError(Phrase("{path} is a link out of the results folder", path=_first_link(path)), HINT)
+
+
+def _climbs(path: Path) -> bool:
+    """Return whether `..` leads up from within a results folder; elsewhere, as on the way there, it may."""
+    for one in (path, *path.parents):
+        if str(one) in _given or str(one) in _confined:
+            return ".." in path.parts[len(one.parts) :]
+    return False
 
 
 def _first_link(path: Path) -> Path:

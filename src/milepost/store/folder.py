@@ -17,7 +17,7 @@ from milepost.files.arrow import as_array, as_table, text_lists_column
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
-from milepost.store.confinement import confine
+from milepost.store.confinement import confine, spelled
 from milepost.store.layout import MARKER, Layout
 from milepost.store.processes import this_process
 from milepost.store.records import RunRecord, write_record
@@ -43,7 +43,7 @@ class ResultsFolder(Layout):
     """A results folder; create it with `ResultsFolder.create`, open it with `open_folder`."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", as_path(self.path))
+        object.__setattr__(self, "path", spelled(as_path(self.path)))
         confine(self.path)
 
     @classmethod
@@ -53,12 +53,12 @@ class ResultsFolder(Layout):
         Raises:
             ResultsError: it cannot be written, or holds something else.
         """
-        path = as_path(path)
+        path = spelled(as_path(path))
         check_writable(path)
         marker = path / MARKER
         try:
-            inside.make_folder(path)
             confine(path)
+            inside.make_folder(path)
             if not file_state.exists(marker):
                 write_json(marker, {"format": "milepost-results", "version": FORMAT_VERSION})
         except OSError as error:
@@ -224,7 +224,7 @@ def open_folder(path: Path) -> ResultsFolder:
     Raises:
         ResultsError: it does not exist, is not a results folder, or was written by a newer Milepost.
     """
-    path = as_path(path)
+    path = spelled(as_path(path))
     marker = path / MARKER
     confine(path)
     inside.look_again()

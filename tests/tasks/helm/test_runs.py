@@ -38,7 +38,7 @@ def test_a_second_run_computes_nothing_and_a_later_checkpoint_rebuilds_nothing(
         raise AssertionError("a scenario is made again")
 
     monkeypatch.setattr("milepost.tasks.helm.runs.adapt", rebuilt)
-    monkeypatch.setattr("milepost.tasks.helm.runs.make_runs", rebuilt)
+    monkeypatch.setattr("milepost.tasks.helm.entry_runs.make_runs", rebuilt)
     later = run(run_folder, tmp_path / "out", helm_data)
     assert [name.rpartition("/")[2] for name in later.scored] == ["step-1600"]
     assert [name.rpartition("/")[2] for name in later.reused] == ["step-400"]
