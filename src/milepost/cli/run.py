@@ -157,12 +157,11 @@ def _save_plan(sources: tuple[str, ...], folder: Path, options: dict[str, Any]) 
 
 def print_results(results: Results, as_json: bool) -> None:
     """Print the metrics on standard output; failures and how much was done on standard error."""
-    records = results.to_records()
     if as_json:
-        say_json(records)
-    elif records:
+        say_json(results.to_records())
+    elif rows := results.rows():
         say_blocks(results.table().blocks)
-        tell_versions(results.index(), results.rows())
+        tell_versions(results.index(), rows)
     for name, reason in results.failures.items():
         tell_failure(name, reason)
     counts = {
