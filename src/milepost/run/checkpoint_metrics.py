@@ -142,7 +142,7 @@ def responses_of(target: Target, task: TaskPlan) -> Responses:
 
 def planned_docs(plan: Plan, task: TaskPlan) -> PlannedDocs:
     """Return a task as its plan describes it, with its docs."""
-    return PlannedDocs(plan.settings["tasks"][task.name], partial(_columns_of, task))
+    return PlannedDocs(plan.settings["tasks"][task.name], partial(_columns_of, task), task.docs_id)
 
 
 def _columns_of(task: TaskPlan) -> dict[str, list[Any]]:

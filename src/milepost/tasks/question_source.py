@@ -172,6 +172,8 @@ class PlannedDocs:
     """The task's entry in `Description.tasks`."""
     columns: Callable[[], Mapping[str, Sequence[Any]]]
     """Returns the fields of `DocRecord` as columns, with a value per doc."""
+    docs_id: str
+    """Hash of the columns."""
 
 
 class QuestionSet(Protocol):

@@ -17,7 +17,7 @@ from milepost.tasks.helm.answers import HelmClient
 from milepost.tasks.helm.rows import Named, docs_of, rows_of
 from milepost.tasks.helm.schemas import directions
 from milepost.tasks.helm.stand_in import StandIn
-from milepost.tasks.helm.states import load_states
+from milepost.tasks.helm.states import states_of
 from milepost.tasks.helm.stats import RunStats, compute_stats
 from milepost.tasks.question_source import (
     DocMetrics,
@@ -92,11 +92,10 @@ def _answered(
     task: PlannedDocs, answers: Sequence[Sequence[str] | None], client: HelmClient
 ) -> Iterator[RequestState]:
     """Yield the request states with results, in HELM's order: trial after trial."""
-    columns = task.columns()
-    states: list[RequestState] = []
-    for doc, arguments in zip(columns["doc"], columns["arguments"], strict=True):
-        for state, place in load_states(doc, arguments):
-            states.append(replace(state, result=client.result(state.request, answers[place] or ())))
+    states = [
+        replace(state, result=client.result(state.request, answers[place] or ()))
+        for state, place in states_of(task)
+    ]
     yield from sorted(states, key=lambda state: state.train_trial_index)
 
 

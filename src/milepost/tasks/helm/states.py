@@ -36,10 +36,15 @@ from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.perturbations import folders_of, named_alike
 from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.stand_in import StandIn
+from milepost.tasks.question_source import PlannedDocs
 from milepost.text.language import Phrase
 
 logger = logging.getLogger("milepost.tasks")
 
+MOST_KEPT = 10_000
+"""Request states, with prompts of some kilobytes each, that are kept in memory."""
+_KEPT: dict[str, Sequence[tuple[RequestState, int]]] = {}
+"""By `PlannedDocs.docs_id`, what `states_of` returns."""
 _NOBODY = Instance(input=Input(), references=[])
 """In place of an instance that is stored once for all of its states."""
 
@@ -119,6 +124,21 @@ def dump_states(states: Sequence[RequestState], places: Sequence[int]) -> str:
         del entry["instance"]
         entries.append([state.request.prompt, {"place": place, **entry}])
     return json.dumps(entries, ensure_ascii=False)
+
+
+def states_of(task: PlannedDocs) -> Sequence[tuple[RequestState, int]]:
+    """Return the request states of a task's docs, each with the place of its request.
+
+    They are kept for the next checkpoint, unless that would be too many.
+    """
+    if task.docs_id not in _KEPT:
+        columns = task.columns()
+        docs = zip(columns["doc"], columns["arguments"], strict=True)
+        states = [found for doc, arguments in docs for found in load_states(doc, arguments)]
+        if sum(map(len, _KEPT.values())) + len(states) > MOST_KEPT:
+            return states
+        _KEPT[task.docs_id] = states
+    return _KEPT[task.docs_id]
 
 
 def load_states(instance: str, states: str) -> Iterator[tuple[RequestState, int]]:
