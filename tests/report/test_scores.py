@@ -56,6 +56,8 @@ def test_not_measured_and_no_number_are_told_apart() -> None:
 
 def test_the_legend_explains_only_marks_that_are_there() -> None:
     assert legend(score_tables(rows([measurement()]))) == "± is half of the 95 % interval"
+    named = measurement(metric="exact_match", filter="strict-match")
+    assert legend(score_tables(rows([named]))) == "± is half of the 95 % interval"
 
 
 def test_columns_say_metric_filter_and_direction() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
@@ -25,7 +26,8 @@ from milepost.text.safe_text import printable
 from milepost.types.variants import settings_words
 
 CONSTANT_MEANS = Phrase("constant: always the same position (A, B, ...), whatever the question")
-
+OTHER_DTYPE = re.compile(r" \(b?float\d+\)$")
+"""The end of a value that `_other_dtype` marks; names of metrics have brackets too."""
 
 Order = Literal["asked", "name", "value"]
 """Order of the tasks: as they were asked, by name, or by the last value, the best first."""
@@ -133,7 +135,7 @@ def legend(tables: Sequence[Table]) -> str:
         CONSTANT_MEANS: "constant" in levels,
         Phrase("{mark}: no number can be given", mark=NO_NUMBER): NO_NUMBER in texts,
         Phrase("(dtype): computed in another one than the rest of its column"): any(
-            "(" in text for text in texts
+            OTHER_DTYPE.search(text) for text in texts
         ),
         Phrase("{mark} not measured", mark=NOT_MEASURED): NOT_MEASURED in texts,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -9,17 +10,21 @@ import types
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm` has it")
 
 import milepost
-from milepost.errors import MilepostError, TaskError, TokenizerError
+from milepost.errors import MilepostError, MissingDataError, TaskError, TokenizerError
 from milepost.tasks.helm import installation
 from milepost.tasks.question_source import ModelTraits
 from milepost.tasks.registry import check_settings
 from milepost.tasks.settings import TaskSettings
+from milepost.text.language import speaking
+
+from .conftest import MMLU
 
 
 def no_network(*_: object) -> None:
@@ -71,7 +76,11 @@ def test_an_entry_is_refused_before_any_checkpoint_and_any_data_are_looked_for(
     [
         ('entries: [\n  {description: "boolq", priority: 1}\n  {{\n]\n', "entries.conf, line "),
         ("runs: []\n", "no list named entries"),
-        ("entries: [{priority: 1}]\n", "an entry without a description"),
+        (
+            'entries: [\n {priority: 1, describe: "boolq"}\n]\n',
+            "entries.conf, line 2: entry 1 has no description",
+        ),
+        ('entries: [{description: "boolq", groups: "qa"}]\n', "the groups of entry 1 are no list"),
         ('entries: [\n {description: "boolq:model=text"}\n]\n', "entries.conf, line 2"),
     ],
 )
@@ -231,3 +240,68 @@ def test_a_file_is_no_folder_for_helms_data(
     assert refused(run_folder, data, tmp_path / "out", "boolq").startswith(
         f"--helm-data {data} is not a folder"
     )
+
+
+def test_what_nltk_cannot_download_is_named_before_any_work_and_only_where_metrics_need_it(
+    helm_data: Path,
+    helm_environment: object,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    nltk = importlib.import_module("nltk")
+    monkeypatch.setattr(nltk.data, "path", [])
+    monkeypatch.setattr(
+        nltk.downloader.Downloader,
+        "incr_download",
+        lambda *_: [nltk.downloader.ErrorMessage(0, "no network")],
+    )
+    entry = "narrative_qa:max_train_instances=2"
+    with pytest.raises(MissingDataError) as failure:
+        check_settings(TaskSettings(helm=(entry,), helm_data=helm_data))
+    assert failure.value.message == (
+        f"{entry}: what its metrics need cannot be had from "
+        "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/tokenizers/punkt_tab.zip"
+    )
+    assert "nltk_data/tokenizers" in failure.value.hint
+    check_settings(TaskSettings(helm=(entry,), helm_data=helm_data, skip_missing_data=True))
+    check_settings(TaskSettings(helm=(MMLU,), helm_data=helm_data))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_model_of_spacys_that_cannot_be_downloaded_is_named(
+    run_folder: Path,
+    helm_data: Path,
+    helm_environment: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spacy = importlib.import_module("spacy.cli")
+
+    def download(name: str) -> None:
+        raise SystemExit(1)  # as spaCy does where the server has no list of models
+
+    monkeypatch.setattr(spacy, "download", download)
+    said = refused(run_folder, helm_data, tmp_path / "out", f"{MMLU},data_augmentation=robustness_all")
+    assert "its data cannot be had from https://github.com/explosion/spacy-models/releases" in said
+    assert "python -m spacy download en_core_web_sm" in said
+
+
+def test_options_of_lm_evals_tasks_are_refused_where_only_entries_are_asked(
+    helm_data: Path, helm_environment: object
+) -> None:
+    options: dict[str, Any] = {"helm": (MMLU,), "helm_data": helm_data, "num_fewshot": 3}
+    with pytest.raises(TaskError, match="--num-fewshot is for lm_eval's tasks"):
+        check_settings(TaskSettings(**options))
+    check_settings(TaskSettings(**options, names=("arc_easy",)))
+
+
+def test_what_is_wrong_with_an_entry_is_said_in_the_readers_language(
+    run_folder: Path, helm_data: Path, helm_environment: object, tmp_path: Path
+) -> None:
+    with speaking("zh-CN"), pytest.raises(TaskError) as failure:
+        check_settings(TaskSettings(helm=("mmlux",), helm_data=helm_data))
+    with speaking("zh-CN"):
+        assert failure.value.for_reader() == (
+            "HELM 没有运行条目 'mmlux'",
+            "最接近的：mmlu, mmmlu, mmmu, mmlu_pro, mutox",
+        )

@@ -1,7 +1,7 @@
 """Errors of HELM's code that reads or downloads a scenario's data, in one line with address and file.
 
 HELM downloads with urllib, wget or gdown (helm/common/general.py `ensure_file_downloaded`, 0.5.16), and its
-errors name neither the address nor the file.
+errors name neither the address nor the file; nltk and spaCy download for it too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 
 from milepost.errors import MissingDataError
 from milepost.network.environment_urls import hub_transport_error
+from milepost.tasks.helm.nltk_data import noted_resources
 from milepost.text.language import Phrase
 
 UNFINISHED = ".tmp"
 """What HELM adds to the name of a file while it downloads it."""
-LEAVES_OUT = Phrase("--skip-missing-data leaves the entry out")
+SPACY_MODEL = "en_core_web_sm"
+"""What HELM has spaCy download for synonyms."""
+SPACY_MODELS = "https://github.com/explosion/spacy-models/releases"
 
 
 class _Download(NamedTuple):
@@ -43,32 +46,50 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
     """
     begun: list[_Download] = []
     try:
-        with _noted(begun):
+        with _noted(begun), noted_resources(lambda url, place: begun.append(_Download(url, place))):
             yield
     except OptionalDependencyNotInstalled as error:
         raise MissingDataError(
             entry,
-            Phrase("{entry}: {error}", entry=entry, error=_one_line(error)),
-            Phrase("install it beside Milepost; {advice}", advice=LEAVES_OUT),
+            Phrase("{entry}: {reason}", entry=entry, reason=_one_line(error)),
+            "install it beside Milepost; --skip-missing-data leaves the entry out",
         ) from error
-    except (OSError, hub_transport_error()) as error:
-        url = Phrase(" from {url}", url=begun[-1].url) if begun else ""
-        place = (
-            Phrase("put it at {path}", path=begun[-1].file)
-            if begun
-            else Phrase("put the files into {path}", path=folder)
-        )
+    # SystemExit: spaCy ends the program where it cannot download.
+    except (OSError, hub_transport_error(), SystemExit) as error:
+        url, file = begun[-1] if begun else (None, None)
+        if isinstance(error, SystemExit) or "spacy-models" in str(error):
+            url, file = SPACY_MODELS, SPACY_MODEL
         raise MissingDataError(
             entry,
             Phrase(
-                "{entry}: its data cannot be had{url}: {error}", entry=entry, url=url, error=_one_line(error)
-            ),
-            Phrase(
-                "{place}, where HELM looks first, or pass --helm-data DIR; {advice}",
-                place=place,
-                advice=LEAVES_OUT,
-            ),
+                "{entry}: its data cannot be had from {url}: {reason}",
+                entry=entry,
+                url=url,
+                reason=_one_line(error),
+            )
+            if url
+            else Phrase("{entry}: its data cannot be had: {reason}", entry=entry, reason=_one_line(error)),
+            _hint(file, folder),
         ) from error
+
+
+def _hint(file: str | None, folder: Path) -> str:
+    if file == SPACY_MODEL:
+        return Phrase(
+            "python -m spacy download {model} installs it; --skip-missing-data leaves the entry out",
+            model=file,
+        )
+    if file:
+        return Phrase(
+            "put it at {file}, where HELM looks first, or pass --helm-data DIR;"
+            " --skip-missing-data leaves the entry out",
+            file=file,
+        )
+    return Phrase(
+        "put the files into {folder}, where HELM looks first, or pass --helm-data DIR;"
+        " --skip-missing-data leaves the entry out",
+        folder=folder,
+    )
 
 
 @contextlib.contextmanager
@@ -96,5 +117,5 @@ def _noted(begun: list[_Download]) -> Iterator[None]:
         helm.common.general.shell = shell
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]

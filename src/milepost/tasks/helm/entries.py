@@ -64,61 +64,71 @@ def _read_file(path: Path) -> list[Entry]:
     except ParseBaseException as error:
         raise TaskError(
             Phrase(
-                "{path}, line {number}: not HOCON: {line!r}",
+                "{path}, line {line}: not HOCON: {text!r}",
                 path=path,
-                number=error.lineno,
-                line=error.line.strip()[:80],
+                line=error.lineno,
+                text=error.line.strip()[:80],
             ),
             EXAMPLE,
         ) from error
     except Exception as error:  # pyhocon raises its own errors and bare ones
         raise TaskError(
-            Phrase("{path}: not HOCON: {error}", path=path, error=_one_line(error)), EXAMPLE
+            Phrase("{path}: not HOCON: {reason}", path=path, reason=_one_line(error)), EXAMPLE
         ) from error
     entries = raw.get("entries", None)
     if not isinstance(entries, list) or not entries:
         raise TaskError(Phrase("{path}: no list named entries", path=path), EXAMPLE)
-    return [_entry(item, path, text) for item in entries]
+    return [_entry(item, number, path, text) for number, item in enumerate(entries, start=1)]
 
 
-def _entry(item: Any, path: Path, text: str) -> Entry:
+def _entry(item: Any, number: int, path: Path, text: str) -> Entry:
     description = item.get("description", None) if hasattr(item, "get") else None
     if not isinstance(description, str):
+        values = item.values() if hasattr(item, "values") else [item]
         raise TaskError(
-            Phrase("{path}: an entry without a description: {item}", path=path, item=str(item)[:80]), EXAMPLE
+            Phrase(
+                "{where}: entry {number} has no description",
+                where=_where(next(map(str, values), ""), path, text),
+                number=number,
+            ),
+            EXAMPLE,
         )
-    where = f"{path}, line {_line_of(description, text)}"
+    where = _where(description, path, text)
     groups = item.get("groups", None)
+    if groups is not None and not isinstance(groups, list):
+        raise TaskError(
+            Phrase("{where}: the groups of entry {number} are no list", where=where, number=number),
+            "for example groups: [mmlu_subset]",
+        )
     return Entry(_checked(description.strip(), where), None if groups is None else tuple(map(str, groups)))
 
 
-def _line_of(description: str, text: str) -> int:
-    place = text.find(description)
-    return text.count("\n", 0, max(0, place)) + 1
+def _where(value: str, path: Path, text: str) -> str:
+    """Return the file with the line of a value in it."""
+    line = text.count("\n", 0, max(0, text.find(value))) + 1
+    return Phrase("{path}, line {line}", path=path, line=line)
 
 
 def _checked(description: str, where: str) -> str:
     """Return the description if it is one of `name` or `name:key=value,...` without a model."""
     name, colon, rest = description.partition(":")
     description = name if colon and not rest else description
+    shown = description[:100]
     parts = rest.split(",") if rest else []
-    wrong = next((part for part in parts if "=" not in part), None)
-    if not re.fullmatch(r"\w+", name) or wrong is not None:
-        fault = (
-            Phrase("{text!r} is not key=value", text=wrong)
-            if wrong is not None
-            else Phrase("{text!r} is not a name", text=name)
-        )
+    for part in parts:
+        if "=" not in part:
+            raise TaskError(
+                Phrase("{where}: {entry!r}: {part!r} is not key=value", where=where, entry=shown, part=part),
+                EXAMPLE,
+            )
+    if not re.fullmatch(r"\w+", name):
         raise TaskError(
-            Phrase(
-                "{where}: {description!r}: {fault}", where=where, description=description[:100], fault=fault
-            ),
-            EXAMPLE,
+            Phrase("{where}: {entry!r}: {name!r} is not a name", where=where, entry=shown, name=name), EXAMPLE
         )
     model = next((p for p in parts if p.split("=")[0] in ("model", "model_deployment")), None)
     if model is not None:
         raise TaskError(
-            Phrase("{where}: {description!r} names a model", where=where, description=description[:100]),
+            Phrase("{where}: {entry!r} names a model", where=where, entry=shown),
             Phrase("leave out {model}: the checkpoints are the models", model=model),
         )
     return description

@@ -26,6 +26,7 @@ from milepost.tasks.question_source import (
     PlannedDocs,
     Responses,
 )
+from milepost.text.language import Phrase
 from milepost.types.metrics import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
@@ -63,7 +64,11 @@ def evaluate(
             except Exception as error:  # a metric's own code raises anything
                 logger.debug("%s: no statistics", name, exc_info=error)
                 missing[name] = 0
-                why = f"HELM's metrics raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                why = Phrase(
+                    "HELM's metrics raised {error}: {reason}",
+                    error=type(error).__name__,
+                    reason=" ".join(str(error).split())[:200],
+                )
                 reasons.append(MissingMetric(name, None, None, why))
         if name in missing:
             rows.append(_row_without_value(_named(name, task)))

@@ -25,6 +25,7 @@ from helm.common.optional_dependencies import OptionalDependencyNotInstalled
 from milepost.errors import TaskError
 from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.entries import Entry
+from milepost.tasks.helm.nltk_data import check_words, silent_downloads
 from milepost.text.language import Phrase
 
 METHODS = (
@@ -36,6 +37,7 @@ METHODS = (
     adapters.ADAPT_RANKING_BINARY,
 )
 """Ways to ask that Milepost answers."""
+LEAVE_OUT = "leave it out"
 SERVICES = ("make_critique_request", "check_nudity", "compute_clip_score", "metric_service.upload")
 """What a metric's module calls where it needs a network service."""
 
@@ -101,9 +103,9 @@ def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> lis
         _check_augmentation(entry)
         raise TaskError(
             Phrase(
-                "HELM refuses the entry {description!r}: {error}",
-                description=entry.description,
-                error=_one_line(error),
+                "HELM refuses the entry {entry!r}: {reason}",
+                entry=entry.description,
+                reason=_one_line(error),
             ),
             _usage(name),
         ) from error
@@ -120,9 +122,7 @@ def _check_augmentation(entry: Entry) -> None:
         close = difflib.get_close_matches(given[1], PERTURBATION_SPECS_DICT, n=5, cutoff=0.5)
         raise TaskError(
             Phrase(
-                "{description}: HELM knows no data_augmentation {name!r}",
-                description=entry.description,
-                name=given[1],
+                "{entry}: HELM knows no data_augmentation {name!r}", entry=entry.description, name=given[1]
             ),
             Phrase("nearest: {names}", names=", ".join(close))
             if close
@@ -145,10 +145,12 @@ def _usage(name: str) -> str:
     function = get_run_spec_function(name)
     assert function is not None
     own = [str(parameter) for parameter in inspect.signature(function).parameters.values()]
+    if not own:
+        return Phrase("{name} takes HELM's expanders only, such as data_augmentation=", name=name)
     return Phrase(
         "{name} takes {arguments}, and HELM's expanders, such as data_augmentation=",
         name=name,
-        arguments=", ".join(own) or Phrase("no argument"),
+        arguments=", ".join(own),
     )
 
 
@@ -156,10 +158,11 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
     """Refuse a run that needs more than a language model and code.
 
     Raises:
+        MissingDataError: what its metrics need is not there.
         TaskError: naming what it needs.
     """
     if spec.adapter_spec.method not in METHODS:
-        raise _refused(entry, Phrase("it asks by {method}", method=spec.adapter_spec.method), "leave it out")
+        raise _refused(entry, Phrase("it asks by {method}", method=spec.adapter_spec.method), LEAVE_OUT)
     for annotator in spec.annotators or ():
         try:
             parameters = inspect.signature(get_class_by_name(annotator.class_name)).parameters
@@ -167,31 +170,28 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
             raise _refused(entry, _one_line(error), "install it beside Milepost") from error
         if "auto_client" in parameters or "credentials" in parameters:
             judge = annotator.class_name.rsplit(".", 1)[-1]
-            raise _refused(
-                entry, Phrase("{judge} lets another model judge the answers", judge=judge), "leave it out"
-            )
+            why = Phrase("{judge} lets another model judge the answers", judge=judge)
+            raise _refused(entry, why, LEAVE_OUT)
     for metric in spec.metric_specs:
         short = metric.class_name.rsplit(".", 1)[-1]
         try:
-            source = inspect.getsource(importlib.import_module(metric.class_name.rsplit(".", 1)[0]))
-            create_metric(metric)
+            with silent_downloads():
+                source = inspect.getsource(importlib.import_module(metric.class_name.rsplit(".", 1)[0]))
+                create_metric(metric)
         except Exception as error:  # HELM's own wrapper, ImportError, or a metric that loads a model
-            raise _refused(
-                entry,
-                Phrase("its metric {short} cannot be made: {error}", short=short, error=_one_line(error)),
-                "leave it out",
-            ) from error
-        if any(service in source for service in SERVICES):
-            raise _refused(
-                entry,
-                Phrase("its metric {short} asks a network service or another model", short=short),
-                "leave it out",
+            why = Phrase(
+                "its metric {metric} cannot be made: {reason}", metric=short, reason=_one_line(error)
             )
+            raise _refused(entry, why, LEAVE_OUT) from error
+        if any(service in source for service in SERVICES):
+            why = Phrase("its metric {metric} asks a network service or another model", metric=short)
+            raise _refused(entry, why, LEAVE_OUT)
+    check_words(entry.description, spec)
 
 
 def _refused(entry: Entry, why: str, hint: str) -> TaskError:
     return TaskError(
-        Phrase("{description} cannot be run here: {why}", description=entry.description, why=why), hint
+        Phrase("{entry} cannot be run here: {reason}", entry=entry.description, reason=why), hint
     )
 
 

@@ -34,6 +34,10 @@ DEFAULT_DATA = Path("benchmark_output")
 """Where `helm-run` puts its output without `--output-path`."""
 
 
+OF_LM_EVAL = ("num_fewshot", "samples", "gen_kwargs", "system_instruction", "apply_chat_template")
+"""Options that HELM's questions do not know."""
+
+
 class HelmTasks:
     """The runs of some entries; see `question_source.QuestionSet`."""
 
@@ -125,6 +129,7 @@ class Helm:
             raise TaskError(
                 Phrase("--helm-data {data} is not a folder", data=data), "pass HELM's output folder"
             )
+        _check_options(settings)
         entries = read_entries(settings.helm)
         defer_imports()
         from milepost.tasks.helm.entry_runs import check_entries
@@ -143,6 +148,17 @@ class Helm:
     def data_state(self, ref: dict[str, Any]) -> str | None:
         """Return the state of a scenario's folder."""
         return state_of_folder(ref["folder"])
+
+
+def _check_options(settings: TaskSettings) -> None:
+    """Refuse what changes no question of HELM's, where only HELM's are asked."""
+    for name in () if settings.names else OF_LM_EVAL:
+        if getattr(settings, name) not in (None, False):
+            raise TaskError(
+                Phrase("{flag} is for lm_eval's tasks", flag="--" + name.replace("_", "-")),
+                "HELM's entries take --max-train-instances and arguments of their own; leave it out, or name"
+                " tasks with --tasks",
+            )
 
 
 def data_folder(settings: TaskSettings) -> Path:
