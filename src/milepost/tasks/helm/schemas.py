@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
@@ -36,14 +37,16 @@ def directions() -> dict[str, bool]:
 
 def _entries(kind: str, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for name in names:
-        yield from _schema(name).get(kind) or ()
+        yield from entries_of(name, kind)
 
 
 @functools.cache
-def _schema(name: str) -> dict[str, Any]:
+def entries_of(name: str, kind: str) -> list[dict[str, Any]]:
+    """Return what a schema says under one of its keys; the rest, most of the file, is not parsed."""
     import yaml
 
     fastest: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     text = resources.files("helm.benchmark.static").joinpath(name).read_text("utf-8")
-    content: dict[str, Any] = yaml.load(text, Loader=fastest)
-    return content
+    part = next((part for part in re.split(r"(?m)^(?=\w+:)", text) if part.startswith(f"{kind}:")), "")
+    content: dict[str, Any] = yaml.load(part, Loader=fastest) or {}
+    return content.get(kind) or []
