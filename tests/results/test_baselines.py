@@ -68,3 +68,8 @@ def test_a_file_without_models_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="nowhere"):
         read_baselines(tmp_path / "nowhere.yaml", COLUMNS)
+
+
+def test_a_file_of_nothing_but_brackets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="too many brackets in one another"):
+        read_baselines(written(tmp_path, "[" * 20_000 + "]" * 20_000), COLUMNS)

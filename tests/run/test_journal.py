@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.errors import MilepostError
+from milepost.errors import MilepostError, StorageError
 from milepost.run.journal import Journal, parse_level
 
 LIBRARY = logging.getLogger("lm_eval.tasks")
@@ -122,3 +122,31 @@ def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixtu
     with Journal():
         LIBRARY.warning("a \x1b[31mred\x07 name")
     assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_log_on_a_full_disk_is_one_error_of_storage_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("milepost.store.safe_paths.append", lambda _: Path("/dev/full").open("ab"))  # noqa: SIM115
+
+    def log_a_lot() -> None:
+        with Journal() as journal, journal.evaluation_log(tmp_path / "evaluation.log") as log:
+            for number in range(3):
+                log.info("line %d", number)
+
+    with pytest.raises(StorageError, match="No space left on device") as told:
+        log_a_lot()
+    assert told.value.is_full
+    assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_cannot_be_opened_is_an_error_of_storage(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def log_below_a_file() -> None:
+        with Journal() as journal, journal.evaluation_log(tmp_path / "file" / "evaluation.log"):
+            raise AssertionError("the block is not begun")
+
+    with pytest.raises(StorageError, match=r"cannot write .*evaluation\.log"):
+        log_below_a_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from milepost.buckets import as_path
 from milepost.errors import CheckpointError, MilepostError, ResultsError, SourceError
+from milepost.files import fastjson
 from milepost.files.cache import cache_folder
 from milepost.sources import Overrides, discover, fetch, identify, is_fetched
 from milepost.store import ResultsIndex
@@ -59,7 +59,7 @@ class EarlierReport:
     def read(cls, path: Path) -> EarlierReport | None:
         """Return what a `*_model_results.json` holds; None where there is none, or it is of another kind."""
         try:
-            found = json.loads(path.read_text("utf-8"))
+            found = fastjson.loads(path.read_bytes())
             return cls(str(found["model_id"]), tuple(found["tasks"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None

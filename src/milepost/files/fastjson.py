@@ -16,11 +16,14 @@ def loads(text: bytes | str) -> Any:
     """Return the value of a JSON text; orjson takes a third of the standard library's time.
 
     Raises:
-        ValueError: the text is not valid JSON; NaN and Infinity are not valid.
+        ValueError: the text is not valid JSON; NaN, Infinity and very deep nesting are not valid.
     """
     if _orjson_loads is not None:
         return _orjson_loads(text)
-    return json.loads(text, parse_constant=_refuse)
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:  # orjson says it as other faults
+        raise ValueError("too many brackets in one another") from error
 
 
 def _refuse(constant: str) -> None:

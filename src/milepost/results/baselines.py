@@ -49,6 +49,8 @@ def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]
                 "--baselines {path}: {value}", path=path, value=getattr(error, "strerror", None) or "no text"
             )
         ) from error
+    except RecursionError as error:
+        raise ResultsError(Phrase("{path}: too many brackets in one another", path=path)) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""

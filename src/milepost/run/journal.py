@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from milepost.errors import MilepostError
 from milepost.run.screen_messages import SHOWN, Screen, ScreenFormatter, counted_for_reader
 from milepost.run.signs_of_life import SignsOfLife
 from milepost.store import safe_paths as inside
+from milepost.store.atomic_files import cannot_write
 from milepost.text.credentials import without_secrets
 from milepost.text.language import Phrase
 
@@ -198,12 +201,18 @@ class Journal:
         Args:
             aside: the block works on an earlier checkpoint in another thread: only the messages of this
                 thread are added to that checkpoint's log.
+
+        Raises:
+            StorageError: the log cannot be written; said at the end, and not for each line.
         """
         thread = threading.get_ident() if aside else None
         if thread is not None:
             self._aside.add(thread)
-        text = io.TextIOWrapper(inside.append(path), encoding="utf-8", write_through=True)
-        file = logging.StreamHandler(text)
+        try:
+            text = io.TextIOWrapper(inside.append(path), encoding="utf-8", write_through=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        file = _LogFile(text)
         file.setFormatter(_FileFormatter(FORMAT))
         file.setLevel(min(self._level, logging.INFO))
         file.addFilter(lambda record: record.levelno != logging.WARNING or not record.lineno)
@@ -219,9 +228,14 @@ class Journal:
             for message in [*prepared, *self._repeats.say_counted(thread)]:
                 file.handle(warning_record(message))
             file.close()
-            text.close()
+            try:
+                text.close()
+            except OSError as error:
+                file.failure = file.failure or error
             if thread is not None:
                 self._aside.discard(thread)
+        if file.failure is not None:
+            raise cannot_write(path, file.failure) from file.failure
 
 
 def _set_level(library: logging.Logger, level: int) -> None:
@@ -235,6 +249,19 @@ class _DiscreetRecord(logging.LogRecord):
 
     def getMessage(self) -> str:
         return without_secrets(super().getMessage())
+
+
+class _LogFile(logging.StreamHandler[TextIO]):
+    """Writes a log; that the disk is full is remembered, where Python would print a traceback per line."""
+
+    failure: OSError | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self.failure = self.failure or error
+        else:
+            super().handleError(record)
 
 
 class _FileFormatter(logging.Formatter):

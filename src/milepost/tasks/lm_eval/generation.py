@@ -47,7 +47,7 @@ def parse_gen_kwargs(text: str) -> dict[str, Any]:
 
     try:
         found = json.loads(text) if text.lstrip().startswith("{") else key_val_to_dict(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MilepostError(
             Phrase("--gen-kwargs {text!r}: {error}", text=text, error=str(error)),
             'for example --gen-kwargs max_gen_toks=64,until=["\\\\n"]',
