@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.records import RunRecord
-from tests.analysis.made import mmlu, write_results
+from tests.analysis.made import mmlu, rising, write_results
 from tests.cli.called import milepost
 from tests.web.conftest import STEPS, client_of
 
@@ -44,6 +45,16 @@ def test_of_many_tasks_groups_are_rated_first_and_all_on_demand(tmp_path: Path) 
         assert {signal["kind"] for signal in few["signals"]} == {"group"}
         every = client.get("/signal.json?all=1").json()
         assert every["signals"] == json.loads(milepost("signal", results, "--json").out)
+
+
+def test_pages_write_one_minus_sign_before_numbers(tmp_path: Path) -> None:
+    falling = rising("a", STEPS, low=0.6, high=0.3, n=500)
+    with client_of(write_results(tmp_path / "falling", falling)) as client:
+        for name in ("overview", "signal", "subjects"):
+            html = client.get(f"/{name}", headers=BROWSER).text
+            shown = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", html, flags=re.DOTALL)
+            assert name == "subjects" or "−" in shown, name
+            assert re.findall(r"(?<![\w-])-\d[\d.]*", shown) == [], name
 
 
 def test_the_curve_stands_beside_the_verdict(real: TestClient) -> None:

@@ -22,7 +22,7 @@ from milepost.report.blocks import (
     Verdict,
 )
 from milepost.report.cards import interval_text
-from milepost.report.formatting import NOT_MEASURED, metric_heading, metric_name, number
+from milepost.report.formatting import NOT_MEASURED, decimals, metric_heading, metric_name, number
 from milepost.report.signal import by_signal, signal_records, signal_report
 from milepost.report.table import grouped
 from milepost.results import Selection
@@ -104,12 +104,14 @@ def _card(signal: TaskSignal, curve: Sequence[Row]) -> Card:
     known = [row for row in curve if row.value is not None]
     last = known[-1]
     rating, metric = signal.main.rating, signal.main.metric
-    gain = f"{rating.gain_sigmas:+.1f} σ"
+    gain = f"{decimals(rating.gain_sigmas, 1, sign=True)} σ"
     clearest = signal.clearest
     facts = [(_("why"), rating.reason), (_("gain"), gain), (_("docs"), f"{signal.n:,}")]
     if clearest is not None and clearest is not signal.main:
         name = metric_name(clearest.metric, clearest.filter)
-        facts.append((_("clearest metric"), f"{name} {clearest.rating.gain_sigmas:+.1f} σ"))
+        facts.append(
+            (_("clearest metric"), f"{name} {decimals(clearest.rating.gain_sigmas, 1, sign=True)} σ")
+        )
     return Card(
         title=printable(signal.task),
         about=metric_heading(metric, signal.main.filter, last.higher_is_better),
