@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from milepost.errors import ResultsError
@@ -43,10 +45,12 @@ def export_helm(
     helm_version()
     defer_imports()
     confine(out)
-    written: list[Path] = []
-    for plan_id, checkpoint in index.current_plans():
-        if only is None or (checkpoint.series, checkpoint.name) in only:
-            written += _export_one(index, out / "runs" / suite, plan_id, checkpoint)
+    runs = list(_runs(index))
+    written = [
+        _write_run(index.folder, out / "runs" / suite, run, name)
+        for run, name in zip(runs, _names(runs), strict=True)
+        if only is None or (run.checkpoint.series, run.checkpoint.name) in only
+    ]
     if not written:
         raise ResultsError(
             Phrase("{path} has no statistics of HELM's", path=index.folder.path),
@@ -55,29 +59,59 @@ def export_helm(
     return written
 
 
-def _export_one(index: ResultsIndex, out: Path, plan_id: str, checkpoint: CheckpointRecord) -> Iterator[Path]:
-    missing = index.metrics_record(plan_id, checkpoint).missing
-    plan = read_stored_plan(index.folder, plan_id)
-    for task in plan.tasks:
-        if source_of(plan.settings["tasks"][task.name]) == "helm" and task.name not in missing:
-            yield _write_run(index.folder, out, plan, task, checkpoint)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    plan: Plan
+    task: TaskPlan
+    checkpoint: CheckpointRecord
+    variant: str
+    """See `TaskMetrics.variant`."""
+
+    @property
+    def model(self) -> str:
+        """The name in HELM's files, with one slash."""
+        return f"{file_part(self.checkpoint.series)}/{file_part(self.checkpoint.name)}"
 
 
-def _write_run(
-    folder: ResultsFolder, out: Path, plan: Plan, task: TaskPlan, checkpoint: CheckpointRecord
-) -> Path:
+def _runs(index: ResultsIndex) -> Iterator[_Run]:
+    """Yield what has HELM's statistics: by checkpoint, each entry in each of its settings."""
+    plans: dict[str, Plan] = {}
+    for found in index.tasks(()):
+        if found.plan_id not in plans:
+            plans[found.plan_id] = read_stored_plan(index.folder, found.plan_id)
+        plan = plans[found.plan_id]
+        task = next((task for task in plan.tasks if task.name == found.task), None)
+        if task is None or source_of(plan.settings["tasks"][task.name]) != "helm":
+            continue
+        if task.name not in index.metrics_record(found.plan_id, found.checkpoint).missing:
+            yield _Run(plan, task, found.checkpoint, found.variant)
+
+
+def _names(runs: Sequence[_Run]) -> list[str]:
+    """Return HELM's names of the runs, with more arguments where several share one."""
+    from milepost.tasks.helm.files import name_of, name_with_more
+
+    own = [name_of(planned_docs(run.plan, run.task), run.model) for run in runs]
+    counts = Counter(own)
+    return [
+        name if counts[name] == 1 else name_with_more(name, planned_docs(run.plan, run.task), run.variant)
+        for run, name in zip(runs, own, strict=True)
+    ]
+
+
+def _write_run(folder: ResultsFolder, out: Path, run: _Run, name: str) -> Path:
     from milepost.tasks.helm.files import run_files
     from milepost.tasks.helm.source import data_folder
 
+    plan, checkpoint = run.plan, run.checkpoint
     models = ModelTraits(
         load_tokenizer=lambda: run_tokenizer(folder.path, checkpoint.series)[0],
         tokenizer_id=plan.tokenizer_id,
         max_length=plan.max_length,
     )
-    answers = responses_of(stored_target(folder, plan, checkpoint), task).generated or ()
-    model = f"{file_part(checkpoint.series)}/{file_part(checkpoint.name)}"
+    answers = responses_of(stored_target(folder, plan, checkpoint), run.task).generated or ()
     data = data_folder(TaskSettings.from_json(plan.settings["asked"]))
-    files = run_files(planned_docs(plan, task), answers, models, model, data)
+    files = run_files(planned_docs(plan, run.task), answers, models, run.model, name, data)
     for path, content in files.items():
-        write_atomically(out / path, content)
-    return out / next(iter(files)).parent
+        write_atomically(out / name / path, content)
+    return out / name

@@ -210,6 +210,29 @@ def test_the_files_of_helm_have_the_likeliest_tokens_where_they_are_asked_for(
             assert list(likeliest.values()) == sorted(likeliest.values(), reverse=True)
 
 
+def test_runs_that_helm_gives_one_name_have_a_folder_each(
+    run_folder: Path, helm_data: Path, helm_environment: object, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    warm = [f"boolq:max_train_instances=0,num_outputs=2,temperature={t}" for t in (0.2, 0.9)]
+    for entries, n in (([MMLU], 2), ([MMLU, *warm], 3)):
+        run(run_folder, results, helm_data, entries, max_eval_instances=n, steps="400:400")
+    written = export_helm(ResultsIndex.open(results), tmp_path / "out")
+    names = {folder.name.rpartition(",model=")[0]: read(folder, "run_spec") for folder in written}
+    mmlu, boolq = (
+        "mmlu:subject=anatomy,method=multiple_choice_joint",
+        "boolq:max_train_instances=0,num_outputs=2",
+    )
+    assert names.keys() == {
+        f"{mmlu},max_eval_instances=2",
+        f"{mmlu},max_eval_instances=3",
+        f"{boolq},temperature=0.2",
+        f"{boolq},temperature=0.9",
+    }
+    assert all(spec["name"].startswith(name) for name, spec in names.items())
+    assert names[f"{boolq},temperature=0.9"]["adapter_spec"]["temperature"] == 0.9
+
+
 def test_an_entry_without_data_can_be_left_out(
     run_folder: Path, helm_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,24 +20,55 @@ from milepost.tasks.helm.stand_in import StandIn
 from milepost.tasks.question_source import ModelTraits, PlannedDocs
 
 
+def name_of(task: PlannedDocs, model: str) -> str:
+    """Return HELM's name of a run, which is that of its folder.
+
+    Args:
+        model: the name in HELM's files, with one slash: `series/checkpoint`.
+    """
+    spec = run_spec_of(task)
+    name: str = rename_model(spec, spec.adapter_spec.model, model).name
+    return name
+
+
+def name_with_more(name: str, task: PlannedDocs, settings: str) -> str:
+    """Return HELM's name of a run with what its entry and Milepost's settings say beyond it.
+
+    HELM leaves some arguments, such as the temperature, out of the name.
+
+    Args:
+        settings: words, of which `key=value` are arguments already.
+    """
+    before, model, after = name.rpartition("model=")
+    asked = task.description["helm"]["entry"].partition(":")[2].split(",")
+    words = settings.split()
+    others = "-".join(word for word in words if "=" not in word)
+    given = [*asked, *(word for word in words if "=" in word), *([f"settings={others}"] if others else [])]
+    known = set(before.replace(":", ",").split(","))
+    more = [part.replace("/", "_") for part in given if part and part not in known]
+    return before + "".join(f"{part}," for part in more) + model + after
+
+
 def run_files(
     task: PlannedDocs,
     answers: Sequence[Sequence[str] | None],
     models: ModelTraits,
     model: str,
+    name: str,
     data: Path,
-) -> dict[Path, bytes]:
-    """Return the files of one run by their paths below `runs/<suite>`.
+) -> dict[str, bytes]:
+    """Return the files of one run by their names.
 
     Args:
         answers: of each request, as a results folder stores them.
         model: the name in HELM's files, with one slash: `series/checkpoint`.
+        name: of the run.
         data: HELM's output folder.
     """
     stand_in = StandIn.register(models)
     spec = run_spec_of(task)
     found = run_stats(spec, task, answers, stand_in, data)
-    renamed = rename_model(spec, stand_in.name, model)
+    renamed = replace(rename_model(spec, spec.adapter_spec.model, model), name=name)
     states = [
         replace(state, request=replace(state.request, model=model, model_deployment=model))
         for state in found.state.request_states
@@ -51,7 +82,4 @@ def run_files(
         "stats": [asdict_without_nones(stat) for stat in found.stats],
         "per_instance_stats": [asdict_without_nones(of) for of in found.per_instance],
     }
-    return {
-        Path(renamed.name) / f"{name}.json": json.dumps(content, indent=2).encode()
-        for name, content in contents.items()
-    }
+    return {f"{part}.json": json.dumps(content, indent=2).encode() for part, content in contents.items()}
