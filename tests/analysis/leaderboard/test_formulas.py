@@ -62,6 +62,13 @@ def test_min_max_is_not_known_of_a_model_that_lacks_a_column() -> None:
     assert sums[1:] == pytest.approx([1.0, 1.5])
 
 
+def test_a_draw_in_which_no_model_has_a_column_has_no_min_max_sum_and_no_warning() -> None:
+    draws = np.concatenate([table([0.2, 0.1], [0.4, 0.3]), table([0.2, NAN], [0.4, NAN])])
+    first, second = min_max_sum(draws)
+    assert first == pytest.approx([0.0, 2.0])
+    assert np.isnan(second).all()
+
+
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, NAN]), min_size=3, max_size=3), min_size=2))
 def test_win_rates_of_all_models_in_a_column_average_to_one_half(models: list[list[float]]) -> None:
     for column in range(3):

@@ -121,6 +121,7 @@ def test_data_that_cannot_be_downloaded_are_named_with_their_address_and_place(
     said = refused(run_folder, tmp_path / "nothing", tmp_path / "out", entry)
     assert said.startswith(f"{entry}: its data cannot be had from {url}")
     assert f"put it at {tmp_path}/nothing/{file}" in said
+    assert not (tmp_path / "nothing").exists()
 
 
 @pytest.mark.parametrize(

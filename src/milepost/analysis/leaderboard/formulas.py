@@ -65,7 +65,8 @@ def min_max_sum(scores_BMK: Scores) -> Scores:
     import numpy as np
 
     known = scores_BMK[:, :, ~np.isnan(scores_BMK).all(axis=(0, 1))]
-    low, high = np.nanmin(known, axis=1, keepdims=True), np.nanmax(known, axis=1, keepdims=True)
+    # Draws in which no model has a column give NaN; nanmin would warn of each.
+    low, high = (find.reduce(known, axis=1, keepdims=True) for find in (np.fmin, np.fmax))
     stretched = np.where(high > low, (known - low) / np.where(high > low, high - low, 1.0), known * 0.0)
     total: Scores = stretched.sum(axis=2)
     return total

@@ -13,6 +13,7 @@ from milepost.errors import TaskError
 from milepost.tasks.helm.deferred import defer_imports
 from milepost.tasks.helm.entries import read_entries
 from milepost.tasks.helm.installation import helm_version
+from milepost.tasks.helm.new_folders import removing_if_empty
 from milepost.tasks.question_source import (
     Description,
     Evaluation,
@@ -53,9 +54,11 @@ class HelmTasks:
         defer_imports()
         from milepost.tasks.helm.runs import plan_runs
 
-        for run in plan_runs(self._settings, self._models, self._entries, data_folder(self._settings)):
-            self._made[run.requests.task] = run
-            yield run.requests
+        data = data_folder(self._settings)
+        with removing_if_empty(data):
+            for run in plan_runs(self._settings, self._models, self._entries, data):
+                self._made[run.requests.task] = run
+                yield run.requests
         used = {run.entry for run in self._made.values()}
         self._entries = [entry for entry in self._entries if entry in used]
 
@@ -134,7 +137,8 @@ class Helm:
         defer_imports()
         from milepost.tasks.helm.entry_runs import check_entries
 
-        check_entries(settings, tuple(entries), data)
+        with removing_if_empty(data):
+            check_entries(settings, tuple(entries), data)
         return digest_of(entries)
 
     def load(self, settings: TaskSettings, models: ModelTraits) -> HelmTasks:
