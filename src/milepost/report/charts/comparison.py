@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,8 +29,6 @@ _WIDTH = 520
 _ROW = 26
 _LABEL = 230
 """Pixels for the names of tasks."""
-_TITLE = 44
-"""Most characters in a line of an axis' title."""
 Spec = dict[str, Any]
 
 
@@ -137,7 +136,7 @@ def _forest(study: Study, rows: Sequence[dict[str, Any]], title: str, *, same: f
     x = {
         "type": "quantitative",
         # Two lines that end where the panel does: on a phone it is narrower than they, beside the names.
-        "title": wrapped(title, _TITLE),
+        "title": re.split(r" (?=\()|(?=（)", title),
         "scale": {"type": "log", "domain": ends, "nice": False} if same else {"zero": True},
         "axis": {"titleAnchor": "end", **({"values": _ticks(ends), "format": "~g"} if same else {})},
     }
