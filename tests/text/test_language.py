@@ -264,6 +264,10 @@ def test_where_scores_come_from_is_told_in_columns_that_line_up_in_chinese(chine
     assert "  打分时间   1970-01-01 00:00:00 UTC 至 1970-01-01 00:01:00 UTC" in lines
 
 
+def test_a_checkpoint_that_was_scored_is_not_called_a_time(chinese: None) -> None:
+    assert (_("scored"), _("scored on")) == ("已打分", "打分时间")
+
+
 def test_a_warning_of_a_worker_is_shown_in_the_readers_language_and_logged_in_english(
     chinese: None, caplog: pytest.LogCaptureFixture
 ) -> None:

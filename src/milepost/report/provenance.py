@@ -70,7 +70,7 @@ def _origin(origin: Provenance) -> Iterator[tuple[str, str]]:
     first, last = (
         "" if seconds is None else utc_time(seconds) for seconds in (origin.first_scored, origin.last_scored)
     )
-    yield Phrase("scored"), last if first == last else Phrase("{first} to {last}", first=first, last=last)
+    yield Phrase("scored on"), last if first == last else Phrase("{first} to {last}", first=first, last=last)
 
 
 def _settings(run: RunRecord, plan: PlanRecord) -> Iterator[tuple[str, Any]]:
