@@ -43,19 +43,24 @@ def read_generation_defaults(folder: Path, config: PretrainedConfig) -> Generati
     if path.is_file():
         raw = read_config_file(path)
         try:
-            settings = GenerationConfig.from_dict(raw)
+            defaults = generation_defaults(GenerationConfig.from_dict(raw))
         except Exception as error:  # transformers raises many kinds of exception for wrong values
             raise CheckpointError(f"{shown(path)} is not usable: {first_line(error)}") from error
         _warn_of_ignored(raw)
-    else:
-        settings = GenerationConfig.from_model_config(config)
-    return generation_defaults(settings)
+        return defaults
+    return generation_defaults(GenerationConfig.from_model_config(config))
 
 
 def generation_defaults(settings: GenerationConfig) -> GenerationDefaults:
-    """Return the generation defaults of a model that affect its texts."""
+    """Return the generation defaults of a model that affect its texts.
+
+    Raises:
+        ValueError: `eos_token_id` is neither a token's number nor a list of them.
+    """
     eos: Any = settings.eos_token_id
-    stop_tokens = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+    stop_tokens = () if eos is None else tuple(eos) if isinstance(eos, list | tuple) else (eos,)
+    if not all(isinstance(token, int) for token in stop_tokens):
+        raise ValueError(f"eos_token_id is {shown(eos)}, which is no number of a token")
     options = {name: getattr(settings, name, None) for name in OPTIONS}
     return GenerationDefaults(
         stop_tokens=stop_tokens,
