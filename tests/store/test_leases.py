@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from milepost.store import ResultsFolder
+from milepost.store import ResultsFolder, cleanup
 from milepost.store.cleanup import sweep
 from milepost.store.leases import Leases
 from milepost.store.liveness import STALE_S, STOPPED_S, Watch
 from milepost.store.processes import is_running, is_stopped, this_process
-from milepost.store.workers import Worker, live_workers
+from milepost.store.workers import Worker, WorkerRecord, live_workers
 
 FOREIGN = "0badcafe-1-1"
 """A process of a machine that is not this one."""
@@ -204,3 +204,19 @@ def test_the_sweep_clears_after_the_dead_only(results: ResultsFolder, dead: str)
         assert [path.exists() for path in (theirs, ours, hidden)] == [False, True, True]
         assert [path.name for path in results.leases_folder.iterdir()] == ["ours.1"]
         assert [path.stem for path in results.workers_folder.iterdir()] == [worker.process]
+
+
+def test_the_sweep_clears_a_lease_whose_process_was_killed_before_it_wrote_its_name(
+    results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Worker(results, {}) as worker:
+        Leases(results, worker)
+        lease = results.leases_folder / "unit.1"
+        lease.touch()
+        sweep(results)
+        assert not lease.exists()
+        lease.touch()
+        # A process of another machine may be about to write its name.
+        monkeypatch.setattr(cleanup, "live_workers", lambda _: [WorkerRecord(FOREIGN, {})])
+        sweep(results)
+        assert lease.exists()

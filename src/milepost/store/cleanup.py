@@ -57,7 +57,9 @@ def _holder_is_gone(lease: Path, workers: Path, now: float) -> bool:
         process = inside.read_bytes(lease).decode("utf-8", "replace")
     except FileNotFoundError:
         return False
-    return not is_alive(process, workers / f"{process}.json" if process else lease, now, OLD_S)
+    # An empty lease: its process was killed before it wrote its name. Nobody else is at work, as a process
+    # has its own record before it takes a lease.
+    return not process or not is_alive(process, workers / f"{process}.json", now, OLD_S)
 
 
 def _may_be_in_use(path: Path, written: re.Match[str], now: float) -> bool:

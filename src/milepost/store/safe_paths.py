@@ -106,7 +106,7 @@ def create_with(path: Path, data: bytes) -> None:
     handle = create(path)
     try:
         os.write(handle, data)
-    except OSError:
+    except BaseException:  # an interrupt too: it would be without its content
         remove(path)
         raise
     finally:
