@@ -1,4 +1,4 @@
-"""Tell the driver every few seconds that this worker is alive, and how much it has computed."""
+"""Tell the driver at once, and every few seconds, that this worker is alive, and how much it has computed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ BEAT_S = 2.0
 
 @contextmanager
 def heartbeat(tell: Callable[[Alive], None]) -> Iterator[None]:
-    """Call `tell` from a thread while the block runs."""
+    """Call `tell` before the block, and from a thread while it runs."""
     is_over = threading.Event()
+    # Nobody watches for a worker that has never given a sign: it could hang at its first shard unseen.
+    tell(Alive(time.process_time()))
 
     def beat() -> None:
         while not is_over.wait(BEAT_S):
