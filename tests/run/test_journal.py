@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from pathlib import Path
@@ -128,7 +129,7 @@ def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixtu
 def test_a_log_on_a_full_disk_is_one_error_of_storage_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("milepost.store.safe_paths.append", lambda _: Path("/dev/full").open("ab"))  # noqa: SIM115
+    monkeypatch.setattr("milepost.store.safe_paths.append", lambda _: io.FileIO("/dev/full", "a"))
 
     def log_a_lot() -> None:
         with Journal() as journal, journal.evaluation_log(tmp_path / "evaluation.log") as log:

@@ -110,9 +110,8 @@ def evaluate_series(
         context.clock.skips_first = context.device != "cpu"
     preparation_s = time.monotonic() - began
     with begun_folder(config.output_path):
-        if not claim_names(
-            results, found, named
-        ):  # another process has just begun with a series of that name
+        # Another process may just have begun with a series of that name.
+        if not claim_names(results, found, named):
             return evaluate_series(found, config, journal, callback, policy)
         _run_jobs(jobs, context)
     if not config.leaves_metrics:

@@ -13,11 +13,11 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def removing_if_empty(data: Path) -> Iterator[None]:
-    """Remove HELM's output folder after an error, if it was not there before and has no data."""
+    """Remove HELM's output folder after an error or interrupt, if it was not there before and has no data."""
     new = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:
         yield
-    except Exception:
+    except BaseException:  # raised again below
         if new and not any(not name.endswith(LOCK) for _, _, names in os.walk(new[-1]) for name in names):
             _remove(new[-1])
         raise
