@@ -10,7 +10,7 @@ from milepost.engine import half_precision as products
 from milepost.engine.attention_call import AttentionCall
 from milepost.engine.generate.reference import ReferenceGenerator
 from milepost.engine.generate.trial import GenerationTrial
-from milepost.engine.half_precision import MIN_ROWS, as_they_are, upcast_matmuls
+from milepost.engine.half_precision import MIN_ROWS, as_they_are, has_instructions, upcast_matmuls
 from milepost.engine.optimizations import Optimizations
 from milepost.engine.packed import PackedEngine
 from milepost.engine.trial import Trial, are_widened_right
@@ -76,6 +76,26 @@ def test_a_processor_with_such_instructions_uses_them(
     with upcast_matmuls(half):
         half(torch.ones(100, 8).bfloat16())
     assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("processor", "found"),
+    [
+        ({"avx512", "avx512_bf16"}, True),  # Zen 4
+        ({"avx512", "amx_tile"}, True),
+        ({"avx512"}, False),  # Ice Lake, Cascade Lake, Skylake-X: oneDNN says that bfloat16 is supported
+        (set(), True),  # Arm, and AVX2 with AVX-NE-CONVERT: as oneDNN says
+    ],
+)
+def test_bfloat16_that_onednn_takes_apart_counts_as_no_instructions(
+    processor: set[str], found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("avx512", "avx512_bf16", "amx_tile"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in processor)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert has_instructions(torch.bfloat16) == found
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert not has_instructions(torch.bfloat16)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "mixtral"])
