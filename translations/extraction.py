@@ -40,6 +40,8 @@ def extract_suites(
 def _unmarked(node: ast.AST) -> Iterator[tuple[int, str]]:
     if isinstance(node, ast.Call):
         values = [keyword.value for keyword in node.keywords if keyword.arg in ("help", "hint")]
+        if isinstance(node.func, ast.Name) and node.func.id in ("_", "Phrase"):
+            values += node.args[:1]  # Babel finds these but, before Python 3.12, not those in f-strings
         if isinstance(node.func, ast.Name) and node.func.id in ERRORS:
             values += node.args[:2]
         if ast.unparse(node.func) == "options.error":

@@ -41,6 +41,16 @@ def test_a_model_folder_is_a_series_of_one(tmp_path: Path) -> None:
     assert one.source == str(folder)
 
 
+def test_above_a_link_lies_the_folder_above_the_one_it_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model(tmp_path / "disk" / "runs" / "pythia-160m")
+    (tmp_path / "disk" / "work").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "work")
+    monkeypatch.chdir(tmp_path)
+    assert only("link/../runs/pythia-160m").location == folder.resolve()
+
+
 def test_a_trainer_run_is_its_numbered_checkpoints_and_not_the_final_model_beside_them(
     tmp_path: Path,
 ) -> None:

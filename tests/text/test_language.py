@@ -8,6 +8,7 @@ import logging
 import re
 import string
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ CHINESE = "zh_CN.UTF-8"
 @pytest.fixture
 def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILEPOST_LANG", CHINESE)
+
+
+def test_a_text_within_an_f_string_is_found_by_every_python() -> None:
+    code = b"""say(f"{name}: {Phrase('done')}")\nsay(_("begun"))\n"""
+    found = {text for _line, _name, text, _comments in extraction.extract_python(BytesIO(code), {}, (), {})}
+    assert found == {"done", "begun"}
 
 
 @pytest.mark.parametrize("po", list(catalogue.catalogues()), ids=lambda path: path.parent.parent.name)

@@ -24,6 +24,8 @@ from milepost.web.query import BadQuery, Query
 
 X = ("step", "tokens")
 SCALES = ("linear", "log")
+ONE = "([^,=]*=)?[1-9][0-9]{0,14}"
+"""A pattern of the tokens per step of one series, or of all."""
 
 
 class CurvesData(TypedDict):
@@ -139,7 +141,11 @@ PAGE = PageKind(
             name="metric", about="names or patterns of metrics; default: each task's first", repeats=True
         ),
         Parameter(name="x", about="what is counted along the x axis", values=X),
-        Parameter(name="tokens", about="tokens per step: 65536, or NAME=65536,OTHER=131072"),
+        Parameter(
+            name="tokens",
+            about="tokens per step: 65536, or NAME=65536,OTHER=131072",
+            pattern=f"^({ONE}(,{ONE})*)?$",
+        ),
         Parameter(name="scale", about="scale of the x axis", values=SCALES),
         Parameter(name="pin", about="step that is marked in the charts", kind="integer"),
         Parameter(name="from", about="first step shown", kind="integer"),
