@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.files.absolute import absolute
+from milepost.files.absolute import absolute_path
 
 
 def test_the_folder_above_a_link_is_that_of_the_folder_it_leads_to(
@@ -16,6 +16,6 @@ def test_the_folder_above_a_link_is_that_of_the_folder_it_leads_to(
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "work")
     monkeypatch.chdir(tmp_path)
     real = tmp_path.resolve()
-    assert absolute(Path("link/../results/a")) == real / "disk" / "results" / "a"
-    assert absolute(Path("link/a")) == tmp_path / "link" / "a"
-    assert absolute(Path("../x/./y")) == real.parent / "x" / "y"
+    assert absolute_path(Path("link/../results/a")) == real / "disk" / "results" / "a"
+    assert absolute_path(Path("link/a")) == tmp_path / "link" / "a"
+    assert absolute_path(Path("../x/./y")) == real.parent / "x" / "y"

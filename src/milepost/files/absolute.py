@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def absolute(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     """Return the absolute path, without `..`; links stay.
 
     Of a folder that is a link, `..` is where the link leads, as for the system; `os.path.abspath`, and

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from milepost.errors import SourceError
-from milepost.files.absolute import absolute
+from milepost.files.absolute import absolute_path
 from milepost.sources.folder_inspection import looks_unfinished
 from milepost.sources.formats import Layout
 from milepost.sources.links import is_dangling
@@ -228,7 +228,7 @@ def _as_path(source: str) -> Path:
     if not source.strip():
         raise SourceError("an empty SOURCE", "give a folder or a Hub address such as hf://org/name")
     try:
-        path = absolute(Path(os.path.expanduser(source)))
+        path = absolute_path(Path(os.path.expanduser(source)))
         os.stat(path)
     except FileNotFoundError:
         return path

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
-from milepost.files.absolute import absolute
+from milepost.files.absolute import absolute_path
 from milepost.text.language import Phrase
 
 HINT = "`milepost verify RESULTS --repair` removes such links, and nothing behind them"
@@ -32,24 +32,24 @@ _looked_at: dict[Path, tuple[bool, float]] = {}
 
 def spelled(folder: Path) -> Path:
     """Return a results folder's path; `.` and `..` as absolute ones, after which a `..` of a record shows."""
-    return _absolute(folder) if set(folder.parts) <= {".."} else folder
+    return absolute(folder) if set(folder.parts) <= {".."} else folder
 
 
 def confine(folder: Path) -> None:
     """Refuse, from now on, paths below `folder` that lead out of it; in the folder's own path may be `..`."""
-    _confined.add(str(_absolute(folder)))
+    _confined.add(str(absolute(folder)))
     _given.add(str(folder))
     _looked_at.clear()
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Return the absolute path; an address of a bucket is absolute."""
-    return as_path(path) if in_bucket(path) else absolute(path)
+    return as_path(path) if in_bucket(path) else absolute_path(path)
 
 
 def confined_folder_of(path: Path) -> Path | None:
     """Return the innermost confined folder that `path` lies in; None if there is none."""
-    here = _absolute(path)
+    here = absolute(path)
     return next((one for one in (here, *here.parents) if str(one) in _confined), None)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
-from milepost.files.absolute import absolute
+from milepost.files.absolute import absolute_path
 from milepost.files.arrow import as_array, as_table, text_lists_column
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
@@ -164,7 +164,7 @@ def check_writable(path: Path) -> None:
         )
     has_results = (path / MARKER).exists()
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=".milepost-", dir=absolute(there)))
+        os.rmdir(tempfile.mkdtemp(prefix=".milepost-", dir=absolute_path(there)))
     except OSError as error:
         if has_results or error.errno in STORAGE_ERRORS:
             raise cannot_write(path, error) from error

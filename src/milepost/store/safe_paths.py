@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
-from milepost.files.absolute import absolute
+from milepost.files.absolute import absolute_path
 from milepost.store.bucket_files import Appended, files_of, forget_all
 from milepost.store.confinement import HINT, check
 from milepost.store.listing import walk
@@ -141,7 +141,7 @@ def append(path: Path) -> BinaryIO:
 
 def _own_copy(path: Path) -> None:
     """Put a copy of a file in its place: its other names may be of files outside."""
-    number, name = tempfile.mkstemp(prefix=".milepost-", dir=absolute(path.parent))
+    number, name = tempfile.mkstemp(prefix=".milepost-", dir=absolute_path(path.parent))
     with os.fdopen(number, "wb") as copy, path.open("rb") as original:
         shutil.copyfileobj(original, copy)
     replace(Path(name), path)
