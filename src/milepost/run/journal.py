@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from milepost.errors import MilepostError
-from milepost.run.screen_messages import SHOWN, Screen, ScreenFormatter, counted_for_reader
+from milepost.run.screen_messages import SHOWN, Screen, ScreenFormatter, TextHandler, counted_for_reader
 from milepost.run.signs_of_life import SignsOfLife
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write
@@ -251,7 +250,7 @@ class _DiscreetRecord(logging.LogRecord):
         return without_secrets(super().getMessage())
 
 
-class _LogFile(logging.StreamHandler[TextIO]):
+class _LogFile(TextHandler):
     """Writes a log; that the disk is full is remembered, where Python would print a traceback per line."""
 
     failure: OSError | None = None

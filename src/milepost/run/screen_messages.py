@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from milepost.text.credentials import without_secrets
 from milepost.text.language import _, for_reader, translated
@@ -15,7 +15,13 @@ SHOWN = "milepost_shown"
 """Attribute of a record: its text in the reader's language, where the message itself is finished English."""
 
 
-class Screen(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    TextHandler = logging.StreamHandler[TextIO]
+else:
+    TextHandler = logging.StreamHandler  # which takes no type before Python 3.11
+
+
+class Screen(TextHandler):
     """Writes to the standard error of the moment: a progress bar replaces it, to print above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
