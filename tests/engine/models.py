@@ -26,7 +26,12 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3Config", SMALL | {"head_dim": 16}),
     "mistral": ("MistralConfig", SMALL | {"sliding_window": None}),
     "mistral with a window": ("MistralConfig", SMALL | {"sliding_window": 12}),
-    "gemma2": ("Gemma2Config", GEMMA | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}),
+    # Before 5.23, transformers chose sdpa by itself, which leaves out the softcap.
+    "gemma2": (
+        "Gemma2Config",
+        GEMMA
+        | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, "attn_implementation": "eager"},
+    ),
     "gemma3": ("Gemma3TextConfig", GEMMA),
     "phi3": ("Phi3Config", SMALL),
     "olmo2": ("Olmo2Config", SMALL),
