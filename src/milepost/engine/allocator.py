@@ -37,11 +37,15 @@ def join_freed_memory() -> bool:
     """
     if any(map(os.environ.get, CUDA_SETTINGS)):
         return False
+    torch_c: Any = torch._C
     try:
-        torch_c: Any = torch._C
-        torch_c._accelerator_setAllocatorSettings("expandable_segments:True")
+        # The second is an older torch's.
+        change = getattr(
+            torch_c, "_accelerator_setAllocatorSettings", torch.cuda.memory._set_allocator_settings
+        )
+        change("expandable_segments:True")
     except (AttributeError, RuntimeError, ValueError):
-        return False  # an older torch, or a platform without it
+        return False  # a platform without it
     return True
 
 
