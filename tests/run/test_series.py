@@ -87,6 +87,17 @@ def test_a_series_without_any_tokenizer_or_usable_checkpoint_is_refused(own_run:
         prepared(own_run)
 
 
+def test_a_series_in_which_no_generation_settings_are_usable_is_refused(own_run: Path) -> None:
+    first, *others = sorted(own_run.iterdir())
+    for folder in others:
+        (folder / "generation_config.json").write_text('{"eos_token_id": 1.5}')
+    assert [one.name for one, _why in prepared(own_run).refused] == [folder.name for folder in others]
+    (first / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    with pytest.raises(SourceError, match=r"no checkpoint can be evaluated; .*and 2 more") as refusal:
+        prepared(own_run)
+    assert refusal.value.exit_code == 2
+
+
 def test_a_tokenizer_given_is_used_for_all(own_run: Path, tiny_llama: Path) -> None:
     (own_run / "checkpoint-20" / "tokenizer.json").write_text("{")
     series = prepared(own_run, tokenizer=str(tiny_llama))

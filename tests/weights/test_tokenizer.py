@@ -67,6 +67,16 @@ def test_files_that_make_no_tokenizer_are_refused_with_what_to_do(folder: Path, 
     assert "--tokenizer" in refusal.value.hint
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("model_max_length", "abc"), ("model_max_length", []), ("padding_side", 3), ("truncation_side", "up")],
+)
+def test_settings_with_which_no_text_is_encoded_are_refused(folder: Path, setting: str, value: Any) -> None:
+    with pytest.raises(TokenizerError, match=r"cannot encode a text|does not load") as refusal:
+        edited(folder, "tokenizer_config.json", lambda told: told.update({setting: value}))
+    assert "--tokenizer" in refusal.value.hint
+
+
 def test_folders_that_differ_in_weights_only_have_one_tokenizer_by_their_files(
     folder: Path, tiny_llama: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,7 +116,8 @@ def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None)
         TokenizerError: none of them has a tokenizer, or it lacks the chat template asked for.
     """
     refused = {c: c.problem for c in series.checkpoints if c.problem is not None}
-    configs = _read_configs(series, refused)
+    faults: dict[Checkpoint, CheckpointError] = {}
+    configs = _read_configs(series, refused, faults)
     _refuse_other_shapes(configs, refused)
     try:
         folder, tokenizer, tokenizer_id = _tokenizer(configs, refused, config.tokenizer)
@@ -125,7 +126,7 @@ def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None)
         if plan is None or plan.generates_text or config.tokenizer is not None or not configs:
             raise
         folder, tokenizer, tokenizer_id = fetch_config(next(iter(configs))), None, plan.tokenizer_id
-    generations = _generation_defaults(configs, refused)
+    generations = _generation_defaults(series, configs, refused, faults)
     first = next(iter(configs.values()))
     from milepost.weights import context_length
 
@@ -145,21 +146,22 @@ def prepare_series(series: Series, config: EvalConfig, plan: Plan | None = None)
     )
 
 
-def _read_configs(series: Series, refused: dict[Checkpoint, str]) -> dict[Checkpoint, PretrainedConfig]:
-    """Read the config of each checkpoint; adds to `refused` those whose config cannot be read.
+def _read_configs(
+    series: Series, refused: dict[Checkpoint, str], faults: dict[Checkpoint, CheckpointError]
+) -> dict[Checkpoint, PretrainedConfig]:
+    """Read the config of each checkpoint; adds to `refused` and `faults` those whose config cannot be read.
 
     Raises:
         SourceError: no config can be read.
     """
     configs: dict[Checkpoint, PretrainedConfig] = {}
-    faults: list[CheckpointError] = []
     for checkpoint in series.checkpoints:
         if checkpoint.problem is None:
             try:
                 configs[checkpoint] = _config_of(checkpoint)
             except CheckpointError as error:
                 refused[checkpoint] = error.one_line
-                faults.append(error)
+                faults[checkpoint] = error
     if not configs:
         raise _nothing_to_evaluate(series, refused, faults)
     return configs
@@ -186,15 +188,20 @@ def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
 
 
 def _nothing_to_evaluate(
-    series: Series, refused: Mapping[Checkpoint, str], faults: Sequence[CheckpointError]
+    series: Series, refused: Mapping[Checkpoint, str], faults: Mapping[Checkpoint, CheckpointError]
 ) -> SourceError:
-    """Return the error of a series without a usable checkpoint, with the hint of its first fault."""
+    """Return the error of a series without a usable checkpoint, with the hint of its first fault.
+
+    Args:
+        refused: why each checkpoint cannot be used.
+        faults: the errors behind those reasons, where there is one.
+    """
     first, reason = next(iter(refused.items()))
     more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     listed = len(refused) > len(faults)  # with a problem that `milepost list` shows
     hint = "`milepost list` shows what is wrong with each" if listed and len(refused) > 1 else None
-    if first.problem is None:
-        reason, hint = faults[0].message, faults[0].hint or hint
+    if first in faults:
+        reason, hint = faults[first].message, faults[first].hint or hint
     return SourceError(
         Phrase(
             "{source}: no checkpoint can be evaluated; {name}: {reason}{more}",
@@ -208,12 +215,15 @@ def _nothing_to_evaluate(
 
 
 def _generation_defaults(
-    configs: dict[Checkpoint, PretrainedConfig], refused: dict[Checkpoint, str]
+    series: Series,
+    configs: dict[Checkpoint, PretrainedConfig],
+    refused: dict[Checkpoint, str],
+    faults: dict[Checkpoint, CheckpointError],
 ) -> dict[Checkpoint, GenerationDefaults]:
     """Read each checkpoint's own generation settings; one whose file cannot be read is refused.
 
     Raises:
-        CheckpointError: no checkpoint is left.
+        SourceError: no checkpoint is left.
     """
     from milepost.weights import read_generation_defaults
 
@@ -223,10 +233,11 @@ def _generation_defaults(
             folder = fetch_config(checkpoint.base or checkpoint)
             found[checkpoint] = read_generation_defaults(folder, config)
         except CheckpointError as error:
-            if len(configs) == 1:
-                raise
-            refused[checkpoint] = error.message
+            refused[checkpoint] = error.one_line
+            faults[checkpoint] = error
             del configs[checkpoint]
+    if not configs:
+        raise _nothing_to_evaluate(series, refused, faults)
     if len(set(found.values())) > 1:
         logger.info("generation_config.json differs between the checkpoints; each is evaluated with its own")
     return found

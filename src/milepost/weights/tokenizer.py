@@ -43,8 +43,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer in a local folder as lm_eval's hf model does (models/huggingface.py).
 
     Raises:
-        TokenizerError: the files are not a tokenizer, need code of their own, or make endless text of a short
-            one.
+        TokenizerError: the files are not a tokenizer, need code of their own, make endless text of a short
+            one, or have settings with which it encodes nothing.
     """
     check_tokenizer_files(folder, TOKENIZER_HINT)
     try:
@@ -66,8 +66,24 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise TokenizerError(
             Phrase("there is no tokenizer in {folder}", folder=shown(folder)), TOKENIZER_HINT
         )
+    _check_use(tokenizer, folder)
     check_growth(tokenizer, shown(folder))
     return tokenizer
+
+
+def _check_use(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Refuse a tokenizer that raises on every text: transformers takes any value for most settings."""
+    try:
+        tokenizer.decode(tokenizer("a b")["input_ids"])
+    except Exception as error:  # each tokenizer class raises other errors for bad settings
+        raise TokenizerError(
+            Phrase(
+                "the tokenizer in {folder} cannot encode a text: {error}",
+                folder=shown(folder),
+                error=first_line(error),
+            ),
+            TOKENIZER_HINT,
+        ) from error
 
 
 def _missing_package(folder: Path) -> TokenizerError | None:
