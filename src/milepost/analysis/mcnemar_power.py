@@ -15,7 +15,7 @@ POWER = 0.8
 """Power with which the smallest visible difference is found."""
 _NORMAL = NormalDist()
 _PRECISION = 1e-3
-"""Of the smallest visible difference, as a share of it."""
+"""Precision of the smallest visible difference, as a share of it."""
 
 
 @lru_cache(maxsize=4096)
@@ -78,9 +78,9 @@ class _Tests(NamedTuple):
 
     changed: npt.NDArray[np.int64]
     probability: npt.NDArray[np.float64]
-    """Of that number of changes."""
+    """Probability of each number of changes."""
     most: npt.NDArray[np.int64]
-    """Of these docs, the most that may be lost."""
+    """The most of the changed docs that may be lost."""
 
 
 @lru_cache(maxsize=16)

@@ -50,7 +50,6 @@ class FlexVariants:
         self._smaller: str | None = None
         self._uncompiled: str | None = None
         self._unrecorded: str | None = None
-        self.n_halved = 0
         self._min_tokens = min(MIN_TOKENS, round_up(n_tokens))
         self.settings = RunnerSettings(
             round_up(n_tokens), round_up(1), self._options[0], compiled_layers=True, graphs=graphs
@@ -76,7 +75,6 @@ class FlexVariants:
         if isinstance(error, MilepostError | UnsupportedAttentionError):
             raise error
         if is_out_of_memory(error) and self.settings.n_tokens > self._min_tokens:
-            self.n_halved += 1
             self.settings = replace(
                 self.settings, n_tokens=max(self._min_tokens, round_up(self.settings.n_tokens // 2))
             )

@@ -91,7 +91,7 @@ class Sparkline:
     highs: tuple[float | None, ...] = ()
     """Ends of the intervals; empty without intervals."""
     places: tuple[float, ...] = ()
-    """Where the values stand from left to right; empty for even distances."""
+    """Horizontal positions of the values; empty for even distances."""
     level: float | None = None
     """A line across: chance."""
 
@@ -110,7 +110,7 @@ class Card:
     verdict: Verdict | None = None
     facts: tuple[tuple[str, str], ...] = ()
     href: str = ""
-    """Where more of it is."""
+    """Address of the page with more about it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

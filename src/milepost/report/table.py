@@ -43,7 +43,7 @@ class Cell:
     text: str
     tone: Tone = ""
     href: str = ""
-    """Where a page leads from it."""
+    """Address of the link that a page makes of the cell; empty for none."""
 
 
 CellRow = tuple[Cell, ...]

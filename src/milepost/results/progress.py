@@ -21,7 +21,7 @@ class Progress:
     """Processes at work, the oldest first."""
     series: tuple[SeriesStatus, ...]
     tokens: float
-    """Of the newest runs."""
+    """Tokens of the newest runs."""
     share: float
     """Those of them that have scores; 1 where nothing was asked for."""
     seconds_left: float | None = field(compare=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_SELECTIONS = 3
 """Selections of tasks whose picks are kept."""
 MOST_DOC_CHARACTERS = 8_000_000
-"""Of docs with choices that were shown last; they are read again once their file is another one."""
+"""Characters of docs with choices that are kept, the last shown first; read again once their file changed."""
 MOST_TEXT_BYTES = 128_000_000
 """Texts of docs that are kept; others are read again for each search."""
 

@@ -109,7 +109,7 @@ class EvalConfig:
         help="A config in place of any that lies beside the checkpoints.",
     )
     base: str | None = option(
-        None, metavar="MODEL", commands=MODELS, help="What adapters change: a folder or Hub address."
+        None, metavar="MODEL", commands=MODELS, help="The base model of adapters: a folder or Hub address."
     )
     device: str = option(
         "auto",
@@ -131,9 +131,11 @@ class EvalConfig:
     base_url: str | None = option(
         None,
         metavar="URL",
-        help="Of a server with OpenAI's completions endpoint (vLLM, SGLang), for --engine openai.",
+        help="Address of a server with OpenAI's completions endpoint (vLLM, SGLang), for --engine openai.",
     )
-    served_model: str | None = option(None, metavar="NAME", help="Its model; needed where it serves several.")
+    served_model: str | None = option(
+        None, metavar="NAME", help="The server's model to ask; needed where it serves several."
+    )
     batch_tokens: int | None = option(
         None,
         name="batch_size",

@@ -42,7 +42,7 @@ class Question:
     texts: tuple[str, ...] = ()
     """What the task takes from each checkpoint's text, where it offers no choices."""
     written: tuple[str, ...] = ()
-    """That text; empty where none was asked for."""
+    """Each checkpoint's text as it was written; empty where none was asked for."""
     likeliest: tuple[tuple[tuple[str, float], ...], ...] = ()
     """The likeliest first tokens of each checkpoint's text with their log-probabilities, where the task asks
     for them; nats."""

@@ -70,4 +70,4 @@ class PageKind:
     """The `TypedDict` of its data."""
     parameters: tuple[Parameter, ...] = ()
     is_live: bool = False
-    """Whether it changes with each shard that is scored, and not only with the metrics."""
+    """Whether the page changes with each shard that is scored, and not only with the metrics."""

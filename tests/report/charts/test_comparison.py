@@ -1,15 +1,16 @@
-"""The chart of a comparison: every marker stands in the row of its task and its variant, in every panel."""
+"""The charts of a comparison: every marker stands in the row of its task and its variant, in every panel."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import vl_convert
 
-from milepost.report.charts.comparison import comparison_chart
+from milepost.report.charts.comparison import difference_panels
 from milepost.report.comparison.study import ReportedModel, Study, make_study
 from milepost.report.vega import vegalite_version
 from milepost.types.answers import ModelAnswers, TaskAnswers
@@ -37,6 +38,10 @@ def study(*, n_tasks: int, n_texts: int, n_variants: int) -> Study:
     made = make_study(models, 0)
     assert made is not None
     return made
+
+
+def drawn_panel(chart: dict[str, Any]) -> str:
+    return str(vl_convert.vegalite_to_svg(chart, vl_version=vegalite_version()))
 
 
 def markers(svg: str) -> list[tuple[str, str, float]]:
@@ -71,40 +76,32 @@ def rows_of(svg: str) -> dict[str, float]:
 )
 def test_every_marker_stands_in_the_row_of_its_task(n_tasks: int, n_texts: int, n_variants: int) -> None:
     made = study(n_tasks=n_tasks, n_texts=n_texts, n_variants=n_variants)
-    chart = comparison_chart(made)
-    assert chart is not None
-    svg = vl_convert.vegalite_to_svg(chart, vl_version=vegalite_version())
-    rows, drawn = rows_of(svg), markers(svg)
-    assert len(drawn) == (n_tasks + n_texts) * n_variants
-    assert len(rows) == n_tasks + n_texts
-    for own in (
-        {name: y for name, y in rows.items() if name.startswith(prefix)} for prefix in ("task_", "text_")
-    ):
+    svgs = [drawn_panel(panel.chart) for panel in difference_panels(made)]
+    assert len(svgs) == 2
+    for svg, n in zip(svgs, (n_tasks, n_texts), strict=True):
+        rows, drawn = rows_of(svg), markers(svg)
+        assert len(rows) == n
+        assert len(drawn) == n * n_variants
         for name, _, y in drawn:
-            if name in own:
-                nearest = min(own, key=lambda other: abs(own[other] - y))
-                assert nearest == name
-    # Within a row the variants stand in their order.
-    for name in rows:
-        places = [y for task_name, _, y in drawn if task_name == name]
-        assert places == sorted(places)
-        assert len(set(places)) == n_variants
+            assert min(rows, key=lambda other: abs(rows[other] - y)) == name
+        # Within a row the variants stand in their order.
+        for name in rows:
+            places = [y for task_name, _, y in drawn if task_name == name]
+            assert places == sorted(places)
+            assert len(set(places)) == n_variants
 
 
 def test_perplexities_stand_on_a_log_axis_of_ratios() -> None:
-    chart = comparison_chart(study(n_tasks=1, n_texts=2, n_variants=2))
-    assert chart is not None
-    _, texts = chart["vconcat"]
-    marks = texts["layer"][2]
+    _, texts = difference_panels(study(n_tasks=1, n_texts=2, n_variants=2))
+    marks = texts.chart["layer"][2]
     assert marks["encoding"]["x"]["scale"]["type"] == "log"
     assert all(row["low"] < row["difference"] < row["high"] for row in marks["data"]["values"])
 
 
 def test_a_chart_of_many_variants_fits_a_page() -> None:
-    chart = comparison_chart(study(n_tasks=3, n_texts=2, n_variants=3))
-    assert chart is not None
-    svg = vl_convert.vegalite_to_svg(chart, vl_version=vegalite_version())
-    assert float(re.search(r'<svg[^>]* width="([\d.]+)"', svg).group(1)) <= 1280
+    for panel in difference_panels(study(n_tasks=3, n_texts=2, n_variants=3)):
+        svg = drawn_panel(panel.chart)
+        assert float(re.search(r'<svg[^>]* width="([\d.]+)"', svg).group(1)) <= 1280
 
 
 def test_scores_in_percent_and_f1_stand_in_the_panel_of_points() -> None:
@@ -124,9 +121,7 @@ def test_scores_in_percent_and_f1_stand_in_the_panel_of_points() -> None:
     ]
     made = make_study(models, 0)
     assert made is not None
-    chart = comparison_chart(made)
-    assert chart is not None
-    (panel,) = chart["vconcat"]
-    drawn = {row["task"]: row["difference"] for row in panel["layer"][2]["data"]["values"]}
+    (panel,) = difference_panels(made)
+    drawn = {row["task"]: row["difference"] for row in panel.chart["layer"][2]["data"]["values"]}
     assert drawn == pytest.approx({"squadv2 exact": 100 / 30, "squadv2 f1": 100 / 30})
     assert list(made.variants[0].comparison.by_name) == ["squadv2", "squadv2 f1"]

@@ -10,7 +10,7 @@ import pytest
 from milepost.analysis import rows
 from milepost.analysis.curves import curves
 from milepost.report.charts.choice_curves import choice_curves
-from milepost.report.charts.comparison import comparison_chart
+from milepost.report.charts.comparison import difference_panels
 from milepost.report.charts.heat_cells import page_map
 from milepost.report.charts.page_curve import Level, page_curve
 from tests.analysis.made import accuracy, mmlu, perplexity, rising
@@ -54,9 +54,8 @@ def named_choices() -> dict[str, Any]:
 
 
 def differences() -> dict[str, Any]:
-    spec = comparison_chart(study(n_tasks=2, n_texts=2, n_variants=2))
-    assert spec is not None
-    return spec
+    panel, _ = difference_panels(study(n_tasks=2, n_texts=2, n_variants=2))
+    return panel.chart
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ class _DocSums:
     """A model's metric of a task as a quotient of sums over docs."""
 
     values: DocValues
-    """Of the docs that count."""
+    """Values of the docs that count."""
     total: Scores
     """[N] value times weight of each doc; 0 for docs that do not count, or that the model lacks."""
     weight: Scores

@@ -13,7 +13,7 @@ from milepost.text.language import _
 
 HEIGHT = 240
 SMALLEST = 1e-30
-"""Of a probability on a log axis, which has no place for 0."""
+"""Smallest probability drawn: a log axis has no place for 0."""
 DATA = "choices"
 
 

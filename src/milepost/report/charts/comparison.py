@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from milepost.analysis.metric_kinds import is_ratio_scale, value_range
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.charts.axes import linear_ticks, log_ticks
-from milepost.report.charts.theme import LIGHT, PALETTE, looks_of
+from milepost.report.charts.theme import PALETTE, looks_of
 from milepost.report.comparison.study import ReportedModel, Study
-from milepost.report.formatting import metric_name, wrapped
+from milepost.report.formatting import metric_name
 from milepost.report.translation import word
 from milepost.text.language import _
 from milepost.text.safe_text import printable
@@ -38,32 +38,6 @@ class Panel(NamedTuple):
     compared: list[tuple[str, MetricDifference]]
     """Names of the models that are not the original, and what is drawn of them."""
     chart: Spec
-
-
-def comparison_chart(study: Study) -> Spec | None:
-    """Return differences of all tasks and the sparsity of each layer; None where there is nothing to draw."""
-    panels = [panel.chart for panel in difference_panels(study)]
-    if (sparsity := sparsity_chart(study)) is not None:
-        panels.append(sparsity)
-    if not panels:
-        return None
-    return {
-        "vconcat": panels,
-        "spacing": 30,
-        "title": {
-            "text": wrapped(_("What changed from {model}", model=study.label(study.original)), 70),
-            "subtitle": [_("bar: 95 % interval of the paired difference · colour: verdict after Holm")],
-            "anchor": "start",
-            "fontSize": 16,
-            "subtitleFontSize": 11,
-            "offset": 14,
-        },
-        "config": LIGHT,
-        "padding": 14,
-        # A shared offset has the height of the first panel's rows, and pushes markers of another into other
-        # rows.
-        "resolve": {"scale": {"color": "independent", "shape": "independent", "yOffset": "independent"}},
-    }
 
 
 # ---- differences ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ COLUMNS, WIDTH, HEIGHT = 2, 400, 170
 class _Panel(NamedTuple):
     title: str
     about: str
-    """What the parts of a bar are."""
+    """Says what the parts of a bar are."""
     places: list[str]
     """Names of the bars, from left to right."""
     kinds: list[str]

@@ -24,7 +24,7 @@ class Work:
 
     jobs: Sequence[CheckpointJob]
     context: RunContext
-    """What becomes of each job is in its outcome."""
+    """Its `outcome` is told what becomes of each job."""
     worker: Worker
     """The record of this process in the results folder."""
     leases: Leases
@@ -51,7 +51,7 @@ class WorkerPool(Protocol):
 
     n_workers: int
     computes_metrics: bool
-    """Whether its workers take a `MetricsOrder`: tasks and data are where they are."""
+    """Whether its workers take a `MetricsOrder`, as tasks and data are on their machines too."""
 
     def __enter__(self) -> WorkerPool: ...
 

@@ -60,7 +60,7 @@ class UnitScorer:
         self._at: tuple[Order, str, LoadedModel] | None = None
         """The order whose model is in memory, with the model's id."""
         self._ahead: tuple[Order, Future[ReadJob]] | None = None
-        """What is being read for the next unit."""
+        """The order of the next unit, with the job that is being read for it."""
 
     def score(self, order: Order) -> None:
         """Score a unit, and tell what happens; whatever goes wrong is told as well."""

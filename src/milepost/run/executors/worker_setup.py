@@ -30,7 +30,7 @@ class WorkerSetup:
     results: Path
     """The folder that the worker writes to."""
     language: str
-    """That of the driver's reader, for messages."""
+    """Language of messages: the one of the driver's reader."""
     token: str | None = None
     """Content of the probe file; None where the worker is on the driver's machine or writes elsewhere."""
 

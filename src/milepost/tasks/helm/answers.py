@@ -59,7 +59,7 @@ class HelmClient(HuggingFaceClient):
         self.cache: Any = _Answered()
         self._own = stand_in.tokenizer
         self._texts: dict[int, str] = {}
-        """Of single tokens."""
+        """Text of each single token, by its id."""
         eos = self._own.eos_token_id
         self.end_of_text_id: int | None = (
             eos

@@ -30,7 +30,7 @@ SPACY_MODELS = "https://github.com/explosion/spacy-models/releases"
 class _Download(NamedTuple):
     url: str
     file: str
-    """Where HELM would find it."""
+    """Path at which HELM looks for the file."""
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ class StandIn:
     """A registered model, and the services that HELM's code asks for its tokenizer."""
 
     name: str
-    """Of the model, its deployment and its tokenizer in HELM's registries: `milepost/...`."""
+    """Name of the model, its deployment and its tokenizer in HELM's registries: `milepost/...`."""
     tokenizer: Any
     """The transformers tokenizer."""
     max_length: int

@@ -35,7 +35,7 @@ from milepost.web.page import Page, PageKind, Parameter, View
 from milepost.web.query import Query
 
 FEW_TASKS = 40
-"""Of more, only groups and the tasks in no group are rated until the reader asks for all."""
+"""With more tasks, only groups and the tasks in no group are rated until the reader asks for all."""
 CARDS = 24
 """Tasks of a series with a curve; the table has the others."""
 MOODS: dict[str, Mood] = {

@@ -11,7 +11,7 @@ from milepost.run.config import EvalConfig
 from milepost.text.language import Phrase
 
 CORES_PER_WORKER = 4
-"""Of `--workers auto` on a CPU: the matrix products of small models gain little from more threads."""
+"""Cores per worker of `--workers auto` on a CPU: matrix products of small models gain little from more."""
 
 
 @dataclass(frozen=True, slots=True)

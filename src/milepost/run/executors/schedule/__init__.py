@@ -1,4 +1,4 @@
-"""Who scores what: the work of a run in units, given to workers; pure, without files and clocks."""
+"""Decides who scores what: the work of a run in units, given to workers; pure, without files and clocks."""
 
 from milepost.run.executors.schedule.schedule import Schedule
 from milepost.run.executors.schedule.strikes import STRIKES, Cause, Loss

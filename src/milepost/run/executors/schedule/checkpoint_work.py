@@ -33,7 +33,7 @@ class CheckpointWork:
     """Whether the model is known, so that several workers may score it."""
     pending: deque[int] = field(default_factory=deque)
     tokens: int = 0
-    """Of what is pending."""
+    """Tokens of the pending shards."""
     workers: set[int] = field(default_factory=set)
     """Those that have a unit of it."""
     failed: set[int] = field(default_factory=set)

@@ -11,7 +11,7 @@ LEAST_S = 2.0
 FIRST_TOKENS = 524_288
 """Tokens of the units before a speed is measured: two shards of the default size."""
 UNITS_LEFT_PER_WORKER = 2
-"""What is left makes at least so many units per worker, so that workers end at about the same time."""
+"""Units per worker, at least, into which the rest is cut, so that workers end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
