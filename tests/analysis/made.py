@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import random
 from collections.abc import Sequence
@@ -95,28 +96,35 @@ def mmlu(steps: list[int], *, subjects: int = 57, series: str = "run") -> list[M
     return found
 
 
-def write_results(folder: Path, measurements: Sequence[Measurement]) -> Path:
-    """A results folder that holds these measurements, as `milepost run` leaves it, without scores."""
+def write_results(
+    folder: Path, measurements: Sequence[Measurement], *, plan: str = "plan", models: str | None = None
+) -> Path:
+    """A results folder that holds these measurements, as `milepost run` leaves it, without scores.
+
+    Args:
+        models: results with the same `models` are of the same weights; by default none are.
+    """
     results = ResultsFolder.create(folder)
     of_checkpoint: dict[tuple[str, str], list[Measurement]] = {}
     for each in measurements:
         of_checkpoint.setdefault((each.series, each.checkpoint), []).append(each)
     for (series, checkpoint), figures in of_checkpoint.items():
-        model_id = f"{len(list((folder / 'store').glob('checkpoints/*/*.json'))):016x}"
+        weights = f"{folder if models is None else models} {series} {checkpoint}"
+        model_id = hashlib.sha256(weights.encode()).hexdigest()[:16]
         identity = {"series": series, "checkpoint": checkpoint, "step": figures[0].step}
         write_json(
             results.checkpoint_path(series, checkpoint),
             {**identity, "model_id": model_id, "numerics": "float32"},
         )
         rows = [{**dataclasses.asdict(figure), "setting": "0-shot"} for figure in figures]
-        write_json(results.metrics_path("plan", model_id, "float32"), {"rows": rows})
+        write_json(results.metrics_path(plan, model_id, "float32"), {"rows": rows})
     tasks = {"piqa": {"version": 1.0, "num_fewshot": 0, "dataset": ["baber/piqa", None]}}
     asked = {"names": ["piqa"], "limit": None, "seeds": {"python": 0}}
     settings = {"asked": asked, "tasks": tasks, "versions": {"lm_eval": "0.4.13"}}
-    write_json(results.plan_path("plan"), {"plan_id": "plan", "settings": settings, "tasks": []})
+    write_json(results.plan_path(plan), {"plan_id": plan, "settings": settings, "tasks": []})
     results.write_run(
         RunRecord(
-            plan_id="plan",
+            plan_id=plan,
             series=tuple(dict.fromkeys(each.series for each in measurements)),
             sources=("runs/<b>&co",),
             versions={"lm_eval": "0.4.13"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import read_json, write_json
 from tests.analysis.made import accuracy, measurement, rising, write_results
 from tests.cli.called import milepost
@@ -96,7 +97,8 @@ def test_checkpoints_on_another_number_of_docs_are_not_joined_and_gaps_are_told(
 
 def test_a_task_in_two_settings_is_shown_in_both_by_every_reader(tmp_path: Path) -> None:
     path = write_results(tmp_path / "limits", rising("task", STEPS[:6], low=0.25, high=0.5, n=1000))
-    (newest,) = sorted((path / "store" / "metrics").glob("*/*.json"))[-1:]
+    last = ResultsIndex.open(path).checkpoints()[-1]
+    newest = ResultsFolder(path).metrics_path("plan", *last.model)
     record = read_json(newest)
     write_json(
         newest, {**record, "rows": [{**row, "num_fewshot": 5, "setting": "5"} for row in record["rows"]]}

@@ -41,15 +41,48 @@ def test_series_of_the_same_name_get_their_folders_names(folders: list[Path]) ->
         ("other", 1): 0.75,
         ("other", 2): 0.75,
     }
-    home = index.home("b/results:run")
+    home = index.home(index.checkpoints("b/results:run")[0])
     assert (home.part.folder.path, home.series) == (folders[1], "run")
 
 
 def test_one_folder_named_twice_is_one_folder(folders: list[Path]) -> None:
     index = open_folders([folders[0], folders[0]])
     assert isinstance(index, LiveIndex)
-    assert index.home("run") == (index, "run")
+    assert index.home(index.checkpoints("run")[0]) == (index, "run")
     assert index.parts == (index,)
+
+
+def test_a_run_whose_tasks_and_checkpoints_are_spread_over_folders_is_one_series(tmp_path: Path) -> None:
+    def part(folder: str, task: str, steps: tuple[int, ...], value: float) -> Path:
+        rows = [measurement(task=task, series="run", step=step, value=value) for step in steps]
+        return write_results(tmp_path / folder, rows, plan=f"plan-of-{task}", models="run")
+
+    folders = [
+        part("a", "piqa", (1, 2), 0.25),
+        part("b", "rte", (1, 2, 3), 0.5),
+        part("c", "piqa", (3,), 0.75),
+    ]
+    index = open_folders(folders)
+    assert index.series == ("run",)
+    assert [each.step for each in index.checkpoints("run")] == [1, 2, 3]
+    assert {(row.task, row.step): row.value for row in select_rows(index)} == {
+        ("piqa", 1): 0.25,
+        ("piqa", 2): 0.25,
+        ("piqa", 3): 0.75,
+        ("rte", 1): 0.5,
+        ("rte", 2): 0.5,
+        ("rte", 3): 0.5,
+    }
+    homes = [index.home(each).part.folder.path for each in index.checkpoints("run")]
+    assert homes == [folders[0], folders[0], folders[1]]
+    assert not index.missing
+
+
+def test_a_checkpoint_that_became_another_model_keeps_two_folders_apart(tmp_path: Path) -> None:
+    for folder, models in (("a", "before"), ("b", "after")):
+        rows = [measurement(series="run", step=step, value=0.5) for step in (1, 2)]
+        write_results(tmp_path / folder, rows, models=models)
+    assert set(open_folders([tmp_path / "a", tmp_path / "b"]).series) == {"a:run", "b:run"}
 
 
 def test_a_change_of_one_folder_makes_a_new_index(folders: list[Path]) -> None:

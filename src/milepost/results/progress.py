@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from milepost.store.index import ResultsIndex
 from milepost.store.live_index import LiveIndex
-from milepost.store.status import CheckpointStatus, SeriesStatus, read_status, stored_shards
+from milepost.store.status import CheckpointStatus, SeriesStatus, by_step, read_status, stored_shards
 from milepost.store.united_index import UnitedIndex
 from milepost.store.workers import WorkerRecord
 
@@ -82,14 +82,37 @@ def _renamed(index: UnitedIndex, part: LiveIndex, progress: Progress) -> Progres
 def _together(found: Sequence[Progress]) -> Progress:
     """Return the progress of several folders as one: all is done when the slowest is."""
     total = sum(each.tokens for each in found)
+    by_name: dict[str, SeriesStatus] = {}
+    for series in (series for each in found for series in each.series):
+        known = by_name.get(series.series)
+        by_name[series.series] = series if known is None else _one_series(known, series)
     return Progress(
         workers=tuple(worker for each in found for worker in each.workers),
-        series=tuple(series for each in found for series in each.series),
+        series=tuple(by_name.values()),
         tokens=total,
         share=sum(each.share * each.tokens for each in found) / total if total else 1.0,
         seconds_left=max(
             (each.seconds_left for each in found if each.seconds_left is not None), default=None
         ),
+    )
+
+
+def _one_series(one: SeriesStatus, other: SeriesStatus) -> SeriesStatus:
+    """Return the state of a series that lies in two folders: a checkpoint is done when it is in both."""
+    found = {each.checkpoint: each for each in one.checkpoints}
+    for each in other.checkpoints:
+        known = found.get(each.checkpoint)
+        found[each.checkpoint] = each if known is None else _one_checkpoint(known, each)
+    return replace(one, checkpoints=tuple(found[name] for name in sorted(found, key=by_step)))
+
+
+def _one_checkpoint(one: CheckpointStatus, other: CheckpointStatus) -> CheckpointStatus:
+    return replace(
+        one,
+        shards_done=one.shards_done + other.shards_done,
+        shards=one.shards + other.shards,
+        has_metrics=one.has_metrics and other.has_metrics,
+        failure=one.failure or other.failure,
     )
 
 

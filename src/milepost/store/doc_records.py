@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from milepost.store.records import CheckpointRecord, PlannedTask, PlanRecord
 from milepost.store.tables import read_rows, read_table
 from milepost.store.task_metrics import TaskMetrics, measurements_of
 from milepost.text.language import Phrase
-from milepost.types.answers import GroupAnswers, ModelAnswers, TaskAnswers
+from milepost.types.answers import DocAnswer, GroupAnswers, ModelAnswers, TaskAnswers
 from milepost.types.metrics import Measurement
 
 if TYPE_CHECKING:
@@ -35,18 +34,6 @@ if TYPE_CHECKING:
 
 GENERATES = "generate_until"
 """The output type of tasks whose answers are texts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocAnswer:
-    """A doc and a model's answer to it, for people."""
-
-    doc_id: int
-    arguments: tuple[tuple[Any, ...], ...]
-    """Per request: the context and what was asked for (a continuation, or how to generate)."""
-    target: str
-    answers: tuple[Any, ...]
-    """Per request, filtered: a log-likelihood with its greedy flag, or a text."""
 
 
 def read_answers(index: ResultsIndex, checkpoint: str | None = None) -> ModelAnswers:
@@ -140,32 +127,6 @@ def _answers(index: ResultsIndex, current: Sequence[TaskMetrics]) -> ModelAnswer
     )
 
 
-def read_doc_answers(
-    model: ModelAnswers, answers: TaskAnswers, filter: str, doc_ids: Sequence[int]
-) -> list[DocAnswer]:
-    """Return docs of a task with the model's answers, in the order of `doc_ids`.
-
-    Raises:
-        ResultsError: a damaged record.
-    """
-    results = ResultsFolder(model.results)
-    docs = read_rows(results.docs_path(answers.docs_id), "doc_id", doc_ids, ["arguments", "target"])
-    path = results.doc_metrics_path(answers.counted_id, model.model_id, answers.numerics)
-    table = read_table(path, ["doc_id", "filter", "filtered"])
-    names = zip(table["doc_id"].to_pylist(), table["filter"].to_pylist(), strict=True)
-    row_of = {doc_id: row for row, (doc_id, name) in enumerate(names) if name == filter}
-    filtered = {doc_id: table["filtered"][row_of[doc_id]].as_py() for doc_id in doc_ids}
-    return [
-        DocAnswer(
-            doc_id=doc_id,
-            arguments=tuple(tuple(request) for request in json.loads(docs[doc_id]["arguments"])),
-            target=docs[doc_id]["target"],
-            answers=tuple(json.loads(filtered[doc_id])),
-        )
-        for doc_id in doc_ids
-    ]
-
-
 def _names(checkpoint: CheckpointRecord) -> set[str]:
     return {checkpoint.name, checkpoint.full_name, str(checkpoint.step)}
 
@@ -223,6 +184,7 @@ def _task(
     described = plan.described[task.name]
     output_type = described.get("output_type", GENERATES)
     docs_path = results.docs_path(task.docs_id)
+    values_path = results.doc_metrics_path(task.counted_id, *checkpoint.model)
     if picked is None or len(picked["doc_id"]) != task.n_docs:
         picked = {"doc_id": as_array(read_table(docs_path, ["doc_id"])["doc_id"])}
     doc_ids = picked["doc_id"]
@@ -230,7 +192,7 @@ def _task(
     def stored() -> dict[tuple[str, str], Any]:
         if all(metric.value is None for metric in metrics):
             return {}
-        table = DocMetricsTable(read_table(results.doc_metrics_path(task.counted_id, *checkpoint.model)))
+        table = DocMetricsTable(read_table(values_path))
         keys = [(metric, name) for metric in table.metrics for name in table.filters]
         values = {key: table.values(*key, doc_ids.tolist()) for key in keys}
         return {key: own for key, own in values.items() if own is not None}
@@ -249,7 +211,30 @@ def _task(
         prompt_hashes=lambda: _read_words(docs_path, "prompt_hash"),
         generation=_generation(docs_path) if output_type == GENERATES else {},
         values=_Values(_agreeing(picked, metrics), stored),
+        texts=partial(_read_texts, docs_path, values_path),
     )
+
+
+def _read_texts(docs_path: Path, values_path: Path, filter: str, doc_ids: Sequence[int]) -> list[DocAnswer]:
+    """Return docs of a task with the model's answers, in the order of `doc_ids`.
+
+    Raises:
+        ResultsError: a damaged record.
+    """
+    docs = read_rows(docs_path, "doc_id", doc_ids, ["arguments", "target"])
+    table = read_table(values_path, ["doc_id", "filter", "filtered"])
+    names = zip(table["doc_id"].to_pylist(), table["filter"].to_pylist(), strict=True)
+    row_of = {doc_id: row for row, (doc_id, name) in enumerate(names) if name == filter}
+    filtered = {doc_id: table["filtered"][row_of[doc_id]].as_py() for doc_id in doc_ids}
+    return [
+        DocAnswer(
+            doc_id=doc_id,
+            arguments=tuple(tuple(request) for request in json.loads(docs[doc_id]["arguments"])),
+            target=docs[doc_id]["target"],
+            answers=tuple(json.loads(filtered[doc_id])),
+        )
+        for doc_id in doc_ids
+    ]
 
 
 def _read_hashes(path: Path, output_type: str) -> list[str]:

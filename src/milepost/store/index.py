@@ -131,6 +131,10 @@ class ResultsIndex:
         """The last visits of all checkpoints, also of those that could not be used."""
         return list(self._visits.values())
 
+    def visits_of(self, series: str) -> list[CheckpointRecord]:
+        """Return the last visits of the checkpoints of a series."""
+        return [visit for visit in self._visits.values() if visit.series == series]
+
     def visit(self, series: str, name: str) -> CheckpointRecord | None:
         """Return the record of a checkpoint's last visit; None before the first."""
         return self._visits.get((series, name))

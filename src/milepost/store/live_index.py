@@ -6,7 +6,7 @@ Damaged records are left out and named in `damaged`, so that a reader sees the r
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,10 +47,14 @@ class _Reader:
 
 
 class Home(NamedTuple):
-    """The folder that a series lies in, and its name there."""
+    """A folder that a series lies in, and its name there."""
 
     part: LiveIndex
     series: str
+
+    def named(self, checkpoint: CheckpointRecord) -> CheckpointRecord:
+        """Return the record of a checkpoint with the series' name in this folder."""
+        return replace(checkpoint, series=self.series)
 
 
 class LiveIndex(ResultsIndex):
@@ -81,9 +85,9 @@ class LiveIndex(ResultsIndex):
         """The folders that are shown together: this one alone."""
         return (self,)
 
-    def home(self, series: str) -> Home:
-        """Return where a series lies."""
-        return Home(self, series)
+    def home(self, checkpoint: CheckpointRecord) -> Home:
+        """Return where a checkpoint's metrics lie."""
+        return Home(self, checkpoint.series)
 
     @property
     def damaged(self) -> dict[str, str]:

@@ -51,7 +51,7 @@ def places_of_series(results: ResultsFolder) -> dict[str, tuple[str, ...]]:
         records = _intact(CheckpointRecord, folder)
         for record in records:
             if record.source:
-                places[_place_of(record, record.source)] = None
+                places[place_of(record, record.source)] = None
         if records:
             found.setdefault(records[0].series, tuple(places))
     return found
@@ -97,8 +97,8 @@ def longer_name(name: str, place: str, taken: Iterable[str]) -> str:
     return f"{name} ({number})"
 
 
-def _place_of(checkpoint: CheckpointRecord, source: str) -> str:
-    """Return the place of a checkpoint's series, from where the checkpoint was."""
+def place_of(checkpoint: CheckpointRecord, source: str) -> str:
+    """Return the place of a checkpoint's series, from where the checkpoint was (`source`)."""
     if source.startswith(HUB):
         return HUB + "/".join(source.removeprefix(HUB).split("@")[0].split("/")[:2])
     # A model folder that is a series of its own has the series' name; others lie in the series' folder.

@@ -109,12 +109,13 @@ def _last_asked(index: ResultsIndex, series: str) -> dict[str, str]:
     for run in index.runs:
         for name in run.checkpoints.get(series, ()):
             found.setdefault(name, run.plan_id)
+    return {name: found[name] for name in sorted(found, key=by_step)}
 
-    def place(name: str) -> tuple[bool, int, str]:
-        numbers = re.findall(r"\d+", name)  # a checkpoint that is not visited yet has no record of its step
-        return step_order(int(numbers[-1]) if numbers else None, name)
 
-    return {name: found[name] for name in sorted(found, key=place)}
+def by_step(name: str) -> tuple[bool, int, str]:
+    """Return a sort key from a checkpoint's name: one that is not visited yet has no record of its step."""
+    numbers = re.findall(r"\d+", name)
+    return step_order(int(numbers[-1]) if numbers else None, name)
 
 
 def _checkpoint(index: ResultsIndex, series: str, name: str, plan_id: str) -> CheckpointStatus:

@@ -1,8 +1,8 @@
 """Several results folders read as one, so that pages show their series side by side; nothing is written.
 
 Records are named by what produced them: one that two folders have is the same record, and it is read where
-it lies. Only the names of series can clash. Such series get the names of their folders, as in
-`pruned:my-500m`.
+it lies. So a training run whose tasks, or checkpoints, are spread over folders is one series. Series that
+have nothing but the name in common get the names of their folders, as in `pruned:my-500m`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from milepost.store.index import ResultsIndex
 from milepost.store.live_index import Home, LiveIndex
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord
+from milepost.store.series import place_of
 from milepost.store.task_metrics import TaskMetrics
 from milepost.text.folder_names import short_names
 
@@ -37,7 +38,7 @@ class UnitedIndex(ResultsIndex):
         self.parts = tuple(parts)
         self._homes = _homes(parts)
         super().__init__(_UnitedFolder(parts[0].folder.path, self.parts, self._homes))
-        self._names = {home: name for name, home in self._homes.items()}
+        self._names = {home: name for name, homes in self._homes.items() for home in homes}
 
     def refreshed(self) -> UnitedIndex:
         """Return the index of the folders as they are now: this one if no record has changed.
@@ -64,9 +65,11 @@ class UnitedIndex(ResultsIndex):
         """Return the name here of a series of one of the folders."""
         return self._names[Home(part, series)]
 
-    def home(self, series: str) -> Home:
-        """Return where a series lies."""
-        return self._homes[series]
+    def home(self, checkpoint: CheckpointRecord) -> Home:
+        """Return where a checkpoint's metrics lie; of several folders, the first."""
+        homes = self._homes[checkpoint.series]
+        place = checkpoint.name
+        return next((home for home in homes if (home.series, place) in home.part.scored), homes[0])
 
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
@@ -82,35 +85,43 @@ class UnitedIndex(ResultsIndex):
 
     @cached_property
     def _visits(self) -> dict[tuple[str, str], CheckpointRecord]:
-        found = (
-            replace(visit, series=self.name_of(part, visit.series))
-            for part in self.parts
-            for visit in part.visits
-        )
-        return {(visit.series, visit.name): visit for visit in found}
+        found: dict[tuple[str, str], CheckpointRecord] = {}
+        for part in self.parts:
+            for visit in part.visits:
+                own = replace(visit, series=self.name_of(part, visit.series))
+                known = found.get((own.series, own.name))
+                if known is None or (own.model_id and not known.model_id):
+                    found[own.series, own.name] = own
+        return found
 
     def plan(self, plan_id: str) -> PlanRecord:
         home = next((part for part in self.parts if plan_id in part.plan_ids), self.parts[0])
         return home.plan(plan_id)
 
     def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
-        return self._homes[checkpoint.series].part.has_metrics(plan_id, self._at_home(checkpoint))
+        return self._home_of_metrics(plan_id, checkpoint) is not None
 
     def metrics_record(self, plan_id: str, checkpoint: CheckpointRecord) -> MetricsRecord:
-        return self._homes[checkpoint.series].part.metrics_record(plan_id, self._at_home(checkpoint))
+        home = self._home_of_metrics(plan_id, checkpoint) or self._homes[checkpoint.series][0]
+        return home.part.metrics_record(plan_id, home.named(checkpoint))
+
+    def _home_of_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> Home | None:
+        homes = self._homes[checkpoint.series]
+        return next((home for home in homes if home.part.has_metrics(plan_id, home.named(checkpoint))), None)
 
     def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> list[CheckpointRecord]:
-        found = self._homes[checkpoint.series].part._with_metrics(plan_id, self._at_home(checkpoint))
-        return [replace(record, series=checkpoint.series) for record in found]
+        by_numerics: dict[str | None, CheckpointRecord] = {}
+        for home in self._homes[checkpoint.series]:
+            for record in home.part._with_metrics(plan_id, home.named(checkpoint)):
+                by_numerics.setdefault(record.numerics, replace(record, series=checkpoint.series))
+        return list(by_numerics.values())
 
     def _task(self, current: Current, choice_metrics: tuple[str, ...]) -> TaskMetrics:
         checkpoint = current.found.checkpoint
-        own = current._replace(found=current.found._replace(checkpoint=self._at_home(checkpoint)))
-        task = self._homes[checkpoint.series].part._task(own, choice_metrics)
-        return replace(task, checkpoint=checkpoint)
-
-    def _at_home(self, checkpoint: CheckpointRecord) -> CheckpointRecord:
-        return replace(checkpoint, series=self._homes[checkpoint.series].series)
+        homes = self._homes[checkpoint.series]
+        home = self._home_of_metrics(current.found.plan_id, checkpoint) or homes[0]
+        own = current._replace(found=current.found._replace(checkpoint=home.named(checkpoint)))
+        return replace(home.part._task(own, choice_metrics), checkpoint=checkpoint)
 
 
 FolderIndex: TypeAlias = LiveIndex | UnitedIndex
@@ -137,16 +148,50 @@ def _results_in(folder: Path) -> list[Path]:
     return [one for one in listing.folders(folder) if is_results_folder(one)] or [folder]
 
 
-def _homes(parts: Sequence[LiveIndex]) -> dict[str, Home]:
-    """Return the series of all folders by the names that tell them apart."""
-    of_parts = [_series(part) for part in parts]
-    every = [series for own in of_parts for series in own]
-    folders = short_names([part.folder.path for part in parts])
+def _homes(parts: Sequence[LiveIndex]) -> dict[str, tuple[Home, ...]]:
+    """Return the series of all folders by the names that tell them apart, each with its folders."""
+    groups: dict[str, list[list[Home]]] = {}
+    for part in parts:
+        for series in _series(part):
+            home = Home(part, series)
+            own = groups.setdefault(series, [])
+            group = next((group for group in own if _belongs_to(home, group)), None)
+            if group is None:
+                own.append([home])
+            else:
+                group.append(home)
+    folder_of = dict(zip(parts, short_names([part.folder.path for part in parts]), strict=True))
     return {
-        series if every.count(series) == 1 else f"{folder}:{series}": Home(part, series)
-        for part, folder, own in zip(parts, folders, of_parts, strict=True)
-        for series in own
+        series if len(own) == 1 else f"{folder_of[group[0].part]}:{series}": tuple(group)
+        for series, own in groups.items()
+        for group in own
     }
+
+
+def _belongs_to(home: Home, group: Sequence[Home]) -> bool:
+    """Return whether a series is the training run of a group: with some of it, and in conflict with none."""
+    found = [_are_one(home, other) for other in group]
+    return True in found and False not in found
+
+
+def _are_one(one: Home, other: Home) -> bool | None:
+    """Return whether two series of the same name are one training run; None if nothing says so.
+
+    They are if checkpoints of the same name are the same models. Without such checkpoints they are if both
+    come from the same place.
+    """
+    visits, others = ({each.name: each for each in home.part.visits_of(home.series)} for home in (one, other))
+    models = [
+        (visits[name].model_id, others[name].model_id)
+        for name in visits.keys() & others.keys()
+        if visits[name].model_id and others[name].model_id
+    ]
+    if models:
+        return all(own == its for own, its in models)
+    places, its_places = (
+        {place_of(each, each.source) for each in own.values() if each.source} for own in (visits, others)
+    )
+    return True if places & its_places else None
 
 
 def _series(part: LiveIndex) -> list[str]:
@@ -159,7 +204,7 @@ class _UnitedFolder(ResultsFolder):
     """The places of records in several folders: each is looked for in all of them."""
 
     parts: tuple[LiveIndex, ...] = ()
-    homes: Mapping[str, Home] = field(default_factory=dict)
+    homes: Mapping[str, Sequence[Home]] = field(default_factory=dict)
 
     def plan_path(self, plan_id: str) -> Path:
         return self._where(lambda part: part.plan_path(plan_id))
@@ -186,8 +231,8 @@ class _UnitedFolder(ResultsFolder):
         return self._where(lambda part: part.sparsity_path(model_id))
 
     def log_folder(self, series: str, checkpoint: str) -> Path:
-        home = self.homes[series]
-        return home.part.folder.log_folder(home.series, checkpoint)
+        places = [home.part.folder.log_folder(home.series, checkpoint) for home in self.homes[series]]
+        return next(filter(file_state.exists, places), places[0])
 
     @property
     def curve_cache_path(self) -> Path:

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocAnswer:
+    """A doc and a model's answer to it, for people."""
+
+    doc_id: int
+    arguments: tuple[tuple[Any, ...], ...]
+    """Per request: the context and what was asked for (a continuation, or how to generate)."""
+    target: str
+    answers: tuple[Any, ...]
+    """Per request, filtered: a log-likelihood with its greedy flag, or a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskAnswers:
     """The answers of a model to one task: D docs, with their values in each metric."""
 
@@ -41,6 +53,8 @@ class TaskAnswers:
     values: Mapping[tuple[str, str], Sequence[Any]]
     """(metric, filter) to [D] values, as `columns.DocMetrics` gives them; empty if the model gave no
     numbers."""
+    texts: Callable[[str, Sequence[int]], list[DocAnswer]]
+    """Reads some docs with the model's answers under a filter, in the order of their doc ids."""
 
     @property
     def n_docs(self) -> int:

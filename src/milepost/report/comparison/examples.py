@@ -12,10 +12,9 @@ from milepost.analysis.matching import MatchedModels
 from milepost.analysis.verdicts import MetricDifference
 from milepost.report.formatting import number, printable_lines
 from milepost.report.table import grouped
-from milepost.store.doc_records import DocAnswer, read_doc_answers
 from milepost.text.language import Phrase
 from milepost.text.safe_text import printable
-from milepost.types.answers import ModelAnswers
+from milepost.types.answers import DocAnswer, ModelAnswers
 
 LONGEST_QUESTION = 600
 """Characters; the end of a prompt is shown, which is the question itself."""
@@ -88,8 +87,7 @@ def _answers(
     found: dict[tuple[str, int], DocAnswer] = {}
     for name, own in grouped(docs, lambda doc: doc[0]).items():
         ids = list(dict.fromkeys(doc_id for _, doc_id in own))
-        answers = read_doc_answers(model, tasks[name], compared.filter, ids)
-        found |= {(name, answer.doc_id): answer for answer in answers}
+        found |= {(name, answer.doc_id): answer for answer in tasks[name].texts(compared.filter, ids)}
     return [found[doc] for doc in docs]
 
 

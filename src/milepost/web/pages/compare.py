@@ -77,14 +77,14 @@ def read_study(index: FolderIndex, original: CheckpointRecord, other: Checkpoint
     """
     models = []
     roles = {"original": original, "other": other}
-    command = _command([(index.home(one.series), one.name) for one in roles.values()])
+    command = _command([(index.home(one), one.name) for one in roles.values()])
     for role, checkpoint in roles.items():
-        home = index.home(checkpoint.series)
-        answers = read_answers(home.part, f"{home.series}/{checkpoint.name}")
+        home = index.home(checkpoint)
+        answers = read_answers(index, checkpoint.full_name)
         models.append(
             ReportedModel(
                 role=role,
-                answers=replace(answers, series=checkpoint.series),
+                answers=replace(answers, results=home.part.folder.path),
                 sparsity=read_sparsity(index.folder, answers.model_id),
                 without_sparsity=Phrase("`{command}` counts them", command=command),
                 newest=home.part.newest,

@@ -37,7 +37,7 @@ def leaderboard(view: View, query: Query) -> Page:
         nothing = LeaderboardData(at=at, columns=[], models=[], notes=[])
         return Page(title=title, blocks=(Note(_("Nothing is measured yet.")),), data=nothing)
     board = leaderboard_of(
-        {part.folder.path: part for part in view.index.parts if part.scored},
+        {view.index.folder.path: view.index},
         baselines=view.baselines,
         tasks=query.texts("task"),
         metrics=query.texts("metric"),
