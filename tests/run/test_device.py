@@ -32,7 +32,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(n_gpus: int, 
     with pytest.raises(MilepostError) as refused:
         resolve_device(device)
     assert refused.value.message == f"there is no device {device!r} here"
-    assert refused.value.hint == "auto, or one of cpu" + (", cuda, cuda:0, cuda:1" if n_gpus else "")
+    assert refused.value.hint == "there are: auto, cpu" + (", cuda, cuda:0, cuda:1" if n_gpus else "")
     assert refused.value.exit_code == 2
 
 

@@ -71,6 +71,10 @@ def summary_rows(
     return picked if metrics else main_metrics(picked)
 
 
+FIELDS = {"series": Phrase("series"), "task": Phrase("task"), "metric": Phrase("metric")}
+"""Names of the fields that patterns select by, for people."""
+
+
 def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> list[Measured]:
     if not patterns:
         return list(rows)
@@ -82,7 +86,7 @@ def _matching(rows: Sequence[Measured], field: str, patterns: Sequence[str]) -> 
         found = [name for name in candidates if matches(name, [pattern])]
         if not found:
             raise ResultsError(
-                Phrase("no {field} matches `{pattern}`", field=field, pattern=pattern),
+                Phrase("no {what} matches `{pattern}`", what=FIELDS[field], pattern=pattern),
                 _existing_names(pattern, list(names)),
             )
         wanted.update(found)

@@ -20,6 +20,7 @@ from milepost.cli.output import tell
 from milepost.errors import MilepostError
 from milepost.text.credentials import without_secrets
 from milepost.text.language import Phrase, _, translated
+from milepost.text.name_matching import did_you_mean
 from milepost.text.safe_text import encode_safely
 from milepost.version import __version__
 
@@ -124,7 +125,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "milepost"
-        _tell_error(error.format_message(), _("`{command} --help` lists what it takes", command=where))
+        hint = _("`{command} --help` lists what it takes", command=where)
+        if isinstance(error, click.exceptions.NoSuchCommand):
+            near = did_you_mean(error.command_name, COMMANDS)
+            hint = translated(near or Phrase("`milepost --help` lists the commands"))
+        _tell_error(error.format_message(), hint)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort) as interrupt:
         stopped = interrupt.__cause__  # click makes an Abort of every KeyboardInterrupt

@@ -43,6 +43,11 @@ def read_baselines(path: Path, columns: Sequence[BoardColumn]) -> list[Baseline]
 
     try:
         root = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError as error:
+        raise ResultsError(
+            Phrase("--baselines: {path} does not exist", path=path),
+            Phrase("give a YAML file of published scores, such as the one in docs/watch.md"),
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ResultsError(
             Phrase(

@@ -25,5 +25,6 @@ def resolve_device(device: str) -> str:
     if device in devices:
         return device
     raise MilepostError(
-        Phrase("there is no device {device!r} here", device=device), "auto, or one of " + ", ".join(devices)
+        Phrase("there is no device {device!r} here", device=device),
+        Phrase("there are: {names}", names=", ".join(["auto", *devices])),
     )

@@ -11,6 +11,7 @@ from milepost.buckets import in_bucket
 from milepost.plan.plan import Plan
 from milepost.run.jobs import CheckpointJob
 from milepost.text.byte_sizes import format_bytes
+from milepost.text.language import _, ngettext
 
 LONG_TOKENS = 2_000_000
 """Fewest tokens for which an estimate is shown."""
@@ -38,16 +39,22 @@ def announce_work(jobs: Sequence[CheckpointJob], folder: Path) -> None:
     free = None if in_bucket(folder) else shutil.disk_usage(folder).free
     n_tokens = sum(job.n_tokens for job in jobs)
     if free is not None and needed > free:
-        line = (
-            f"warning: the results may need {format_bytes(needed)},"
-            f" and {folder} has {format_bytes(free)} free"
+        line = _(
+            "warning: the results may need {needed}, and {folder} has {free} free",
+            needed=format_bytes(needed),
+            folder=folder,
+            free=format_bytes(free),
         )
     elif n_tokens >= LONG_TOKENS:
-        line = (
-            f"{len(jobs)} checkpoints, at most {n_tokens / 1e6:,.1f} million tokens in all;"
-            f" results about {format_bytes(needed)}"
-            f"{'' if free is None else f', {format_bytes(free)} free'}"
+        line = ngettext(
+            "{n} checkpoint, at most {tokens:,} tokens in all; results about {needed}",
+            "{n} checkpoints, at most {tokens:,} tokens in all; results about {needed}",
+            len(jobs),
+            tokens=n_tokens,
+            needed=format_bytes(needed),
         )
+        if free is not None:
+            line = _("{line}, {free} free", line=line, free=format_bytes(free))
     else:
         return
     print(line, file=sys.stderr, flush=True)

@@ -75,8 +75,10 @@ def read_histories(
         ResultsError: nothing matches, no match is such a task, or a damaged record.
     """
     current = [task for task in index.tasks(()) if not task.is_group]
-    _check_some(current, "series", {task.series for task in current}, series)
-    _check_some(current, "task", {name for task in current for name in (*task.names, task.label)}, tasks)
+    _check_some(current, Phrase("series"), {task.series for task in current}, series)
+    _check_some(
+        current, Phrase("task"), {name for task in current for name in (*task.names, task.label)}, tasks
+    )
     wanted: dict[tuple[str, str], list[TaskMetrics]] = {}
     for task in current:
         names = *task.names, task.label

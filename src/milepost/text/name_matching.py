@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from milepost.text.language import Phrase
+
 _WILDCARDS = re.compile(r"[*?\[\]]+")
 
 
@@ -35,4 +37,4 @@ def close_or_first(wanted: str, names: Iterable[str], n: int = 5, first: int = 8
 def did_you_mean(wanted: str, names: Iterable[str]) -> str | None:
     """Return `did you mean NAME?` with the most similar name; None if no name is similar."""
     close = close_names(wanted, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else None
+    return Phrase("did you mean {names}?", names=close[0]) if close else None

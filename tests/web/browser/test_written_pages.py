@@ -14,6 +14,8 @@ from milepost.report.charts.first_last import first_last
 from milepost.report.charts.heat_map import heat_map
 from milepost.report.charts.pick_bars import pick_bars
 from milepost.report.comparison.report import comparison_page
+from milepost.report.html import page
+from milepost.report.table import Column, Table, cells
 from tests.analysis.made import mmlu, perplexity, rising, write_results
 from tests.cli.called import milepost
 from tests.report.charts.test_comparison import study
@@ -71,3 +73,24 @@ def test_the_report_and_the_leaderboard_of_a_folder(browse: Callable[..., Watche
         written = tmp_path / f"{command}.html"
         assert milepost(command, results, "-o", written).status == 0
         assert fits(browse, tmp_path, written) >= charts
+
+
+def test_intervals_go_below_their_numbers_where_a_table_is_too_wide(
+    browse: Callable[..., Watched], tmp_path: Path
+) -> None:
+    """The leaderboard of the demo's recipe at 1,280 px: its last column was cut."""
+    names = ("win rate", "rank", "normalised", "min-max sum", "world", "world_cloze", "world_letters")
+    row = cells(
+        [
+            "narrow-llama (checkpoint-800)",
+            *["0.750 [0.500, 1.000]"] * 4,
+            *["0.9552"] * 3,
+            "6.7055",
+        ]
+    )
+    heads = (
+        Column("model", align="left"),
+        *map(Column, names),
+        Column("text", "world_text\nword_perplexity ↓"),
+    )
+    assert fits(browse, tmp_path, page("Leaderboard", [Table(heads, (row, row))])) == 0
