@@ -10,7 +10,7 @@ from milepost.errors import ResultsError
 from milepost.results import select_rows
 from milepost.store import ResultsFolder
 from milepost.store.live_index import LiveIndex
-from milepost.store.united_index import UnitedIndex, open_folders
+from milepost.store.united_index import LiveUnitedIndex, open_folders
 from tests.analysis.made import measurement, write_results
 
 
@@ -90,7 +90,7 @@ def test_a_change_of_one_folder_makes_a_new_index(folders: list[Path]) -> None:
     assert index.refreshed() is index
     write_results(folders[2], [measurement(series="other", step=3, value=0.9)])
     again = index.refreshed()
-    assert isinstance(again, UnitedIndex)
+    assert isinstance(again, LiveUnitedIndex)
     assert again.parts[0] is index.parts[0]
     assert [each.step for each in again.checkpoints("other")] == [1, 2, 3]
 

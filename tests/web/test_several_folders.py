@@ -117,6 +117,11 @@ def test_tasks_of_a_run_in_two_folders_are_those_of_one_series(
     assert {doc["series"] for doc in told} == {"tiny-run"}
     (model,) = split.get("/leaderboard.json").json()["models"]
     assert {name.partition(".")[0] for name in model["scores"]} > {"tell"}
+    assert json.loads(milepost("leaderboard", real_results, text_results, "--json").out)["models"] == [model]
+    (*_, log) = split.get(
+        "/runs", params={"checkpoint": "tiny-run/checkpoint-20"}, headers=BROWSER
+    ).text.split("The end of its log")
+    assert log.count("metrics computed in") == 2
     asked = {"a": "tiny-run/checkpoint-10", "b": "tiny-run/checkpoint-30"}
     compared = split.get("/compare.json", params=asked).json()["comparison"]["variants"]
     assert {task["task"] for variant in compared for task in variant["tasks"]} > {"tell"}

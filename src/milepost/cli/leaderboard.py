@@ -16,6 +16,7 @@ from milepost.report import leaderboard as report
 from milepost.report.files import check_target, write_file
 from milepost.results.leaderboard import leaderboard_of
 from milepost.store import ResultsIndex
+from milepost.store.united_index import UnitedIndex
 from milepost.text.language import Phrase, _
 
 SUFFIXES = (".md", ".csv", ".html", ".json")
@@ -87,7 +88,7 @@ def command(
     if record is not None:
         check_recorder(record)
     board = leaderboard_of(
-        {folder: ResultsIndex.open(folder) for folder in results},
+        {results[0]: UnitedIndex([ResultsIndex.open(folder) for folder in dict.fromkeys(results)])},
         baselines=baselines,
         tasks=tasks,
         metrics=metrics,

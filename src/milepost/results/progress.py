@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from milepost.store.index import ResultsIndex
-from milepost.store.live_index import LiveIndex
 from milepost.store.status import CheckpointStatus, SeriesStatus, by_step, read_status, stored_shards
-from milepost.store.united_index import UnitedIndex
+from milepost.store.united_index import LiveUnitedIndex
 from milepost.store.workers import WorkerRecord
 
 
@@ -46,7 +45,7 @@ def read_progress(index: ResultsIndex) -> Progress:
     Raises:
         ResultsError: a damaged record.
     """
-    if isinstance(index, UnitedIndex):
+    if isinstance(index, LiveUnitedIndex):
         return _together([_renamed(index, part, read_progress(part)) for part in index.parts])
     status = read_status(index, now=time.time())
     total = done = 0.0
@@ -74,7 +73,7 @@ def _tokens_done(
     return sum(tokens[shard] for shard in stored.intersection(tokens))
 
 
-def _renamed(index: UnitedIndex, part: LiveIndex, progress: Progress) -> Progress:
+def _renamed(index: LiveUnitedIndex, part: ResultsIndex, progress: Progress) -> Progress:
     names = (replace(each, series=index.name_of(part, each.series)) for each in progress.series)
     return replace(progress, series=tuple(names))
 

@@ -156,6 +156,10 @@ class Layout:
         name = safe_name(checkpoint)
         return self.path / (f"{name}_" if name == STORE else name) / safe_name(series)
 
+    def log_folders(self, series: str, checkpoint: str) -> list[Path]:
+        """Return the folders that one checkpoint's logs lie in: of several results folders, one of each."""
+        return [self.log_folder(series, checkpoint)]
+
     # ---- work -----------------------------------------------------------------------------------------
 
     def recorded_path(self, recorder: str, series: str, digest: str) -> Path:

@@ -49,7 +49,7 @@ class _Reader:
 class Home(NamedTuple):
     """A folder that a series lies in, and its name there."""
 
-    part: LiveIndex
+    part: ResultsIndex
     series: str
 
     def named(self, checkpoint: CheckpointRecord) -> CheckpointRecord:

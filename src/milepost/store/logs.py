@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from milepost.errors import ResultsError
@@ -28,8 +29,11 @@ class LogLine(NamedTuple):
 
 
 def read_log_lines(results: ResultsFolder, series: str, checkpoint: str) -> list[LogLine]:
-    """Return the lines of a checkpoint's log, of a long one those at its end; empty without a log."""
-    path = results.log_folder(series, checkpoint) / LOG
+    """Return the lines of a checkpoint's logs, of a long one those at its end; empty without a log."""
+    return [line for folder in results.log_folders(series, checkpoint) for line in _lines_of(folder / LOG)]
+
+
+def _lines_of(path: Path) -> list[LogLine]:
     try:
         data = inside.read_bytes(path)
     except (OSError, ResultsError):

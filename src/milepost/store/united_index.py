@@ -28,40 +28,19 @@ from milepost.text.folder_names import short_names
 
 
 class UnitedIndex(ResultsIndex):
-    """An index of several folders, of which `refreshed` gives the next.
+    """An index of several folders.
 
     Args:
-        parts: indexes of the folders; at least one.
+        members: indexes of the folders; at least one.
     """
 
-    def __init__(self, parts: Sequence[LiveIndex]) -> None:
-        self.parts = tuple(parts)
-        self._homes = _homes(parts)
-        super().__init__(_UnitedFolder(parts[0].folder.path, self.parts, self._homes))
+    def __init__(self, members: Sequence[ResultsIndex]) -> None:
+        self._members = tuple(members)
+        self._homes = _homes(members)
+        super().__init__(_UnitedFolder(members[0].folder.path, self._members, self._homes))
         self._names = {home: name for name, homes in self._homes.items() for home in homes}
 
-    def refreshed(self) -> UnitedIndex:
-        """Return the index of the folders as they are now: this one if no record has changed.
-
-        Raises:
-            ResultsError: one is no results folder any more.
-        """
-        parts = tuple(part.refreshed() for part in self.parts)
-        same = all(new is old for new, old in zip(parts, self.parts, strict=True))
-        return self if same else UnitedIndex(parts)
-
-    @property
-    def damaged(self) -> dict[str, str]:
-        """Damaged records of all folders, by their places, with the reasons."""
-        self.tasks(())
-        names = short_names([part.folder.path for part in self.parts])
-        return {
-            f"{name}/{place}": why
-            for name, part in zip(names, self.parts, strict=True)
-            for place, why in part.damaged.items()
-        }
-
-    def name_of(self, part: LiveIndex, series: str) -> str:
+    def name_of(self, part: ResultsIndex, series: str) -> str:
         """Return the name here of a series of one of the folders."""
         return self._names[Home(part, series)]
 
@@ -73,10 +52,10 @@ class UnitedIndex(ResultsIndex):
 
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
-        of_parts = [[self._renamed(part, run) for run in part.runs] for part in self.parts]
+        of_parts = [[self._renamed(part, run) for run in part.runs] for part in self._members]
         return tuple(merge(*of_parts, key=lambda run: -(run.time or 0.0)))
 
-    def _renamed(self, part: LiveIndex, run: RunRecord) -> RunRecord:
+    def _renamed(self, part: ResultsIndex, run: RunRecord) -> RunRecord:
         return replace(
             run,
             series=tuple(self.name_of(part, series) for series in run.series),
@@ -86,7 +65,7 @@ class UnitedIndex(ResultsIndex):
     @cached_property
     def _visits(self) -> dict[tuple[str, str], CheckpointRecord]:
         found: dict[tuple[str, str], CheckpointRecord] = {}
-        for part in self.parts:
+        for part in self._members:
             for visit in part.visits:
                 own = replace(visit, series=self.name_of(part, visit.series))
                 known = found.get((own.series, own.name))
@@ -95,7 +74,7 @@ class UnitedIndex(ResultsIndex):
         return found
 
     def plan(self, plan_id: str) -> PlanRecord:
-        home = next((part for part in self.parts if plan_id in part.plan_ids), self.parts[0])
+        home = next((part for part in self._members if plan_id in part.plan_ids), self._members[0])
         return home.plan(plan_id)
 
     def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
@@ -124,7 +103,40 @@ class UnitedIndex(ResultsIndex):
         return replace(home.part._task(own, choice_metrics), checkpoint=checkpoint)
 
 
-FolderIndex: TypeAlias = LiveIndex | UnitedIndex
+class LiveUnitedIndex(UnitedIndex):
+    """An index of several folders that leaves out damaged records, and of which `refreshed` gives the next.
+
+    Args:
+        parts: indexes of the folders; at least one.
+    """
+
+    def __init__(self, parts: Sequence[LiveIndex]) -> None:
+        super().__init__(parts)
+        self.parts = tuple(parts)
+
+    def refreshed(self) -> LiveUnitedIndex:
+        """Return the index of the folders as they are now: this one if no record has changed.
+
+        Raises:
+            ResultsError: one is no results folder any more.
+        """
+        parts = tuple(part.refreshed() for part in self.parts)
+        same = all(new is old for new, old in zip(parts, self.parts, strict=True))
+        return self if same else LiveUnitedIndex(parts)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """Damaged records of all folders, by their places, with the reasons."""
+        self.tasks(())
+        names = short_names([part.folder.path for part in self.parts])
+        return {
+            f"{name}/{place}": why
+            for name, part in zip(names, self.parts, strict=True)
+            for place, why in part.damaged.items()
+        }
+
+
+FolderIndex: TypeAlias = LiveIndex | LiveUnitedIndex
 """What a page shows: one results folder, or several."""
 
 
@@ -139,7 +151,7 @@ def open_folders(folders: Sequence[Path]) -> FolderIndex:
     """
     found = [one for folder in map(as_path, folders) for one in _results_in(folder)]
     parts = [LiveIndex.open(folder) for folder in dict.fromkeys(found)]
-    return parts[0] if len(parts) == 1 else UnitedIndex(parts)
+    return parts[0] if len(parts) == 1 else LiveUnitedIndex(parts)
 
 
 def _results_in(folder: Path) -> list[Path]:
@@ -148,7 +160,7 @@ def _results_in(folder: Path) -> list[Path]:
     return [one for one in listing.folders(folder) if is_results_folder(one)] or [folder]
 
 
-def _homes(parts: Sequence[LiveIndex]) -> dict[str, tuple[Home, ...]]:
+def _homes(parts: Sequence[ResultsIndex]) -> dict[str, tuple[Home, ...]]:
     """Return the series of all folders by the names that tell them apart, each with its folders."""
     groups: dict[str, list[list[Home]]] = {}
     for part in parts:
@@ -194,7 +206,7 @@ def _are_one(one: Home, other: Home) -> bool | None:
     return True if places & its_places else None
 
 
-def _series(part: LiveIndex) -> list[str]:
+def _series(part: ResultsIndex) -> list[str]:
     """Return the series of a folder, also those of which nothing could be used."""
     return list(dict.fromkeys([*part.series, *(visit.series for visit in part.visits)]))
 
@@ -203,7 +215,7 @@ def _series(part: LiveIndex) -> list[str]:
 class _UnitedFolder(ResultsFolder):
     """The places of records in several folders: each is looked for in all of them."""
 
-    parts: tuple[LiveIndex, ...] = ()
+    parts: tuple[ResultsIndex, ...] = ()
     homes: Mapping[str, Sequence[Home]] = field(default_factory=dict)
 
     def plan_path(self, plan_id: str) -> Path:
@@ -230,9 +242,8 @@ class _UnitedFolder(ResultsFolder):
     def sparsity_path(self, model_id: str) -> Path:
         return self._where(lambda part: part.sparsity_path(model_id))
 
-    def log_folder(self, series: str, checkpoint: str) -> Path:
-        places = [home.part.folder.log_folder(home.series, checkpoint) for home in self.homes[series]]
-        return next(filter(file_state.exists, places), places[0])
+    def log_folders(self, series: str, checkpoint: str) -> list[Path]:
+        return [home.part.folder.log_folder(home.series, checkpoint) for home in self.homes[series]]
 
     @property
     def curve_cache_path(self) -> Path:
