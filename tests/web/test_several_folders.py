@@ -35,13 +35,6 @@ def both(real_results: Path, other: Path) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def split(real_results: Path, text_results: Path) -> Iterator[TestClient]:
-    """A training run with some tasks in one folder and others in another."""
-    with client_of(real_results, text_results) as client:
-        yield client
-
-
 def series_of(client: TestClient) -> list[str]:
     return list(dict.fromkeys(row["series"] for row in client.get("/overview.json").json()["rows"]))
 
@@ -101,32 +94,6 @@ def test_questions_and_logs_are_read_where_they_lie(both: TestClient) -> None:
     assert origin["checkpoint"] == "checkpoint-20"
     page = both.get("/runs", params={"checkpoint": f"{names[1]}/checkpoint-20"}, headers=BROWSER).text
     assert "The end of its log" in page
-
-
-def test_tasks_of_a_run_in_two_folders_are_those_of_one_series(
-    split: TestClient, real_results: Path, text_results: Path
-) -> None:
-    assert series_of(split) == ["tiny-run"]
-    rows = split.get("/overview.json").json()["rows"]
-    shown = [json.loads(milepost("show", folder, "--json").out) for folder in (real_results, text_results)]
-    assert all(row in [*shown[0], *shown[1]] for row in rows)
-    assert {row["task"] for row in rows} > {"tell"}
-    checkpoints = split.get("/runs.json").json()["checkpoints"]
-    assert [each["checkpoint"] for each in checkpoints] == ["checkpoint-10", "checkpoint-20", "checkpoint-30"]
-    told = split.get("/questions.json", params={"task": "tell"}).json()["questions"]
-    assert {doc["series"] for doc in told} == {"tiny-run"}
-    (model,) = split.get("/leaderboard.json").json()["models"]
-    assert {name.partition(".")[0] for name in model["scores"]} > {"tell"}
-    assert json.loads(milepost("leaderboard", real_results, text_results, "--json").out)["models"] == [model]
-    (*_, log) = split.get(
-        "/runs", params={"checkpoint": "tiny-run/checkpoint-20"}, headers=BROWSER
-    ).text.split("The end of its log")
-    assert log.count("metrics computed in") == 2
-    asked = {"a": "tiny-run/checkpoint-10", "b": "tiny-run/checkpoint-30"}
-    compared = split.get("/compare.json", params=asked).json()["comparison"]["variants"]
-    assert {task["task"] for variant in compared for task in variant["tasks"]} > {"tell"}
-    for name in [page.name for page in PAGES]:
-        assert split.get(f"/{name}", headers=BROWSER).status_code == 200
 
 
 def test_one_that_grows_is_seen(real_results: Path, text_results: Path, tmp_path: Path) -> None:

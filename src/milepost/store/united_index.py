@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import merge
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from milepost.buckets import as_path
 from milepost.store import file_state, listing
@@ -25,6 +25,8 @@ from milepost.store.records import CheckpointRecord, PlanRecord, RunRecord
 from milepost.store.series import place_of
 from milepost.store.task_metrics import TaskMetrics
 from milepost.text.folder_names import short_names
+
+Number = TypeVar("Number", int, float)
 
 
 class UnitedIndex(ResultsIndex):
@@ -69,8 +71,7 @@ class UnitedIndex(ResultsIndex):
             for visit in part.visits:
                 own = replace(visit, series=self.name_of(part, visit.series))
                 known = found.get((own.series, own.name))
-                if known is None or (own.model_id and not known.model_id):
-                    found[own.series, own.name] = own
+                found[own.series, own.name] = own if known is None else _one_visit(known, own)
         return found
 
     def plan(self, plan_id: str) -> PlanRecord:
@@ -178,6 +179,22 @@ def _homes(parts: Sequence[ResultsIndex]) -> dict[str, tuple[Home, ...]]:
         for series, own in groups.items()
         for group in own
     }
+
+
+def _one_visit(one: CheckpointRecord, other: CheckpointRecord) -> CheckpointRecord:
+    """Return two folders' visits of a checkpoint as one, with the work of both."""
+    return replace(
+        other if other.model_id and not one.model_id else one,
+        failure=one.failure or other.failure,
+        scoring_s=_of_known(sum, one.scoring_s, other.scoring_s),
+        peak_memory=_of_known(max, one.peak_memory, other.peak_memory),
+        peak_gpu_memory=_of_known(max, one.peak_gpu_memory, other.peak_gpu_memory),
+    )
+
+
+def _of_known(join: Callable[[list[Number]], Number], *values: Number | None) -> Number | None:
+    known = [value for value in values if value is not None]
+    return join(known) if known else None
 
 
 def _belongs_to(home: Home, group: Sequence[Home]) -> bool:
