@@ -106,6 +106,8 @@ def _one_series(one: SeriesStatus, other: SeriesStatus) -> SeriesStatus:
 
 
 def _one_checkpoint(one: CheckpointStatus, other: CheckpointStatus) -> CheckpointStatus:
+    if one.plan_id == other.plan_id:  # the same records, in one folder or in both
+        return max(one, other, key=lambda each: (each.has_metrics, each.shards_done))
     return replace(
         one,
         shards_done=one.shards_done + other.shards_done,
