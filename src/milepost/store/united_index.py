@@ -79,15 +79,20 @@ class UnitedIndex(ResultsIndex):
         return home.plan(plan_id)
 
     def has_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> bool:
-        return self._home_of_metrics(plan_id, checkpoint) is not None
+        homes = self._homes[checkpoint.series]
+        return any(home.part.has_metrics(plan_id, home.named(checkpoint)) for home in homes)
 
     def metrics_record(self, plan_id: str, checkpoint: CheckpointRecord) -> MetricsRecord:
-        home = self._home_of_metrics(plan_id, checkpoint) or self._homes[checkpoint.series][0]
+        home = self._home_with(plan_id, checkpoint)
         return home.part.metrics_record(plan_id, home.named(checkpoint))
 
-    def _home_of_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> Home | None:
+    def _home_with(self, plan_id: str, checkpoint: CheckpointRecord) -> Home:
+        """Return the folder that has a checkpoint's metrics under a plan; the first if none has."""
         homes = self._homes[checkpoint.series]
-        return next((home for home in homes if home.part.has_metrics(plan_id, home.named(checkpoint))), None)
+        if len(homes) == 1:
+            return homes[0]
+        found = (home for home in homes if home.part.has_metrics(plan_id, home.named(checkpoint)))
+        return next(found, homes[0])
 
     def _with_metrics(self, plan_id: str, checkpoint: CheckpointRecord) -> list[CheckpointRecord]:
         by_numerics: dict[str | None, CheckpointRecord] = {}
@@ -98,8 +103,7 @@ class UnitedIndex(ResultsIndex):
 
     def _task(self, current: Current, choice_metrics: tuple[str, ...]) -> TaskMetrics:
         checkpoint = current.found.checkpoint
-        homes = self._homes[checkpoint.series]
-        home = self._home_of_metrics(current.found.plan_id, checkpoint) or homes[0]
+        home = self._home_with(current.found.plan_id, checkpoint)
         own = current._replace(found=current.found._replace(checkpoint=home.named(checkpoint)))
         return replace(home.part._task(own, choice_metrics), checkpoint=checkpoint)
 
