@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from milepost.doctor.finding import Finding
 from milepost.files.cache import FILES_OF_BUCKETS, KEPT_DAYS, RECORDS_OF_BUCKETS, cache_folder
-from milepost.sources.messages import shown
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _LARGE = 50e9
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from milepost.buckets import in_bucket
 from milepost.doctor.finding import Finding
 from milepost.files.cache import cache_folder
-from milepost.sources.messages import shown
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _TIGHT = {"results": 1e9, "cache": 2e9, "Hub cache": 10e9}
 """Bytes free below which a run of usual size may fail: scores are small, checkpoints are not."""

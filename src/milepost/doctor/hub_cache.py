@@ -21,9 +21,9 @@ from milepost.sources.formats.huggingface.safetensors_header import read_header
 from milepost.sources.hub.files import as_published
 from milepost.sources.hub.listing_cache import HubFile, recall_listing
 from milepost.sources.hub.repair import damage_of
-from milepost.sources.messages import shown
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _ABANDONED_S = 3600.0

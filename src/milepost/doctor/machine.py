@@ -14,6 +14,7 @@ from milepost.cores import usable_cores
 from milepost.doctor.finding import Finding
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line
 
 _OLDEST_PYTHON = (3, 10)
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -114,7 +115,7 @@ def _gpu(number: int) -> Finding:
             Phrase(
                 "cuda:{number} does not answer: {reason}",
                 number=number,
-                reason=str(error).splitlines()[0],
+                reason=first_line(error),
             ),
             "nvidia-smi",
         )

@@ -13,9 +13,9 @@ from email.utils import parsedate_to_datetime
 from milepost.doctor.finding import Finding
 from milepost.network.environment_urls import hub_endpoint, shown_endpoint
 from milepost.sources.hub.requests import is_offline
-from milepost.sources.messages import first_line
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line
 
 _TIMEOUT_S = 5.0
 _LONGEST_READ_S = 4.0

@@ -16,7 +16,7 @@ from milepost.engine.gpu_values import RunnerSettings
 from milepost.engine.kernel_options import MIN_HEAD_SIZE, fitting_options, reason_without_kernel
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.pack_graphs import GraphError
-from milepost.engine.reasons import one_line
+from milepost.engine.reasons import kind_and_text
 from milepost.errors import MilepostError
 
 if TYPE_CHECKING:
@@ -107,4 +107,4 @@ def _cause(error: BaseException) -> str:
         isinstance(error, KernelError | GraphError) or hasattr(error, "inner_exception")
     ):
         return _cause(inner)
-    return one_line(error, text=str(error).split("\n\n")[0])
+    return kind_and_text(error, text=str(error).split("\n\n")[0])

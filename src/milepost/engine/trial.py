@@ -19,7 +19,7 @@ from milepost.engine.half_precision import upcast_matmuls
 from milepost.engine.memory import is_out_of_memory
 from milepost.engine.model_config import text_config
 from milepost.engine.positions import boundaries, length_switch, reset_positions
-from milepost.engine.reasons import one_line
+from milepost.engine.reasons import kind_and_text
 from milepost.engine.reference import ReferenceEngine
 from milepost.errors import MilepostError
 from milepost.plan.sequences import longest, take
@@ -116,7 +116,7 @@ def try_to(run: Callable[[], Result], *, let_through: tuple[type[Exception], ...
         if isinstance(error, let_through) or is_out_of_memory(error):
             raise
         unsupported = isinstance(error, UnsupportedAttentionError)
-        return Verdict(str(error) if unsupported else one_line(error), compared=True)
+        return Verdict(str(error) if unsupported else kind_and_text(error), compared=True)
 
 
 class Trial:

@@ -16,6 +16,7 @@ from typing import Any
 from milepost.recorders.recorder import RecordedRun, RecordedTable, RecorderError
 from milepost.store import safe_paths as inside
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 FLUSH_S = 0.1
 """Seconds between wandb's writes to its file; wandb's default is 15 s."""
@@ -41,7 +42,7 @@ class WandbRecorder:
         try:
             self._run = _open(wandb, run, mode)
         except (wandb.errors.Error, OSError) as error:
-            raise RecorderError(Phrase("wandb: {error}", error=_short(error)), OFFLINE_HINT) from error
+            raise RecorderError(Phrase("wandb: {error}", error=one_line(error)), OFFLINE_HINT) from error
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
         self.where = f"wandb: {self._place(mode, reason)}"
@@ -58,7 +59,7 @@ class WandbRecorder:
         try:
             self._run.log({**at, **metrics, **wandb_tables})
         except (self._wandb.errors.Error, OSError) as error:
-            raise RecorderError(Phrase("wandb: {error}", error=_short(error)), OFFLINE_HINT) from error
+            raise RecorderError(Phrase("wandb: {error}", error=one_line(error)), OFFLINE_HINT) from error
 
         self._wait_for_file(size)
 
@@ -66,7 +67,7 @@ class WandbRecorder:
         try:
             self._run.finish()
         except (self._wandb.errors.Error, OSError) as error:
-            raise RecorderError(Phrase("wandb: {error}", error=_short(error)), OFFLINE_HINT) from error
+            raise RecorderError(Phrase("wandb: {error}", error=one_line(error)), OFFLINE_HINT) from error
 
     def _file_size(self) -> int:
         path = Path(self._run.dir).parent / f"run-{self._run.id}.wandb"
@@ -101,12 +102,8 @@ def _mode(wandb: Any) -> tuple[str, str]:
         if wandb.login(prompt=False, verify=True):
             return "online", ""
     except wandb.errors.Error as error:
-        return "offline", f"wandb's server does not let you in ({_short(error)})"
+        return "offline", f"wandb's server does not let you in ({one_line(error)})"
     return "offline", "you are not logged in"
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _open(wandb: Any, run: RecordedRun, mode: str) -> Any:

@@ -13,10 +13,10 @@ from milepost.errors import CheckpointError, ResultsError, SourceError, Tokenize
 from milepost.files.cache import cache_folder
 from milepost.sources import fetch
 from milepost.sources.folder_inspection import TOKENIZER_FILES
-from milepost.sources.messages import shown
 from milepost.store.atomic_files import cannot_write
 from milepost.store.processes import this_process
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import Checkpoint, Series
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from milepost.errors import MilepostError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.fetch import fetch_config
 from milepost.sources.formats.peft.layout import ADAPTER_CONFIG
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.types.checkpoints import Checkpoint
 
 HUB_SCHEME = "hf://"

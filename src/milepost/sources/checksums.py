@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.sources.unreadable_files import unreadable
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 ALL_SUMS = "SHA256SUMS"
 _OWN_SUM = ".sha256"

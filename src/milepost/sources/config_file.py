@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.sources.unreadable_files import unreadable
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _MAX_BYTES = 50_000_000
 _MAX_DEPTH = 50

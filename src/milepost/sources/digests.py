@@ -17,9 +17,10 @@ from typing import Any
 
 from milepost.errors import CheckpointError
 from milepost.files.cache import write_cache_file
-from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.sources.unreadable_files import unreadable
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _BLOCK_BYTES = 1 << 22
 SETTLED_S = 2.0

@@ -16,11 +16,11 @@ from milepost.sources.bucket.finding import find_in_bucket
 from milepost.sources.config_file import read_config_file
 from milepost.sources.hub.listing import find_on_hub
 from milepost.sources.local import find_local
-from milepost.sources.messages import listed, shown
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered, select
 from milepost.sources.steps import Steps
 from milepost.text.language import Phrase
+from milepost.text.messages import listed, shown
 from milepost.types.checkpoints import Checkpoint, Series
 
 logger = logging.getLogger("milepost.sources")

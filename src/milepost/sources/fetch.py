@@ -15,9 +15,9 @@ from milepost.sources.hub.download import Download, make_local, missing_files
 from milepost.sources.hub.files import list_files
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
-from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 _DESCRIPTIONS = (CONFIG, "generation_config.json")

@@ -34,9 +34,9 @@ from milepost.sources.hub.files import files_in
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.local_folder import find_config, inspect_folder
-from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})

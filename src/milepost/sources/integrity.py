@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown, unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.sources.unreadable_files import unreadable
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _ZIP = b"PK\3\4"
 

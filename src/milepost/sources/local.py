@@ -24,13 +24,13 @@ from milepost.sources.folder_inspection import looks_unfinished
 from milepost.sources.formats import Layout
 from milepost.sources.links import is_dangling
 from milepost.sources.local_folder import inspect_folder
-from milepost.sources.messages import listed, shown
 from milepost.sources.names import names_a_step, nearest, step_in
 from milepost.sources.no_weights import is_training_state, why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
 from milepost.sources.trackers import last_finished
 from milepost.text.language import Phrase
+from milepost.text.messages import listed, shown
 from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import Checkpoint
 

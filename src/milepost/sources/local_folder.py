@@ -11,9 +11,9 @@ from milepost.sources.folder_inspection import is_read, recognise
 from milepost.sources.formats import Contents, Layout, format_named
 from milepost.sources.formats.format import CONFIG, Unreadable
 from milepost.sources.links import is_dangling, leads_out
-from milepost.sources.messages import shown
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.regular_files import irregular, is_hollow, read_regular, too_large
+from milepost.text.messages import shown
 
 
 def inspect_folder(folder: Path, overrides: Overrides = NO_OVERRIDES) -> Layout | None:

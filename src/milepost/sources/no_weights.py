@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from milepost.sources.messages import shown, some
+from milepost.text.messages import shown, some
 
 _FOREIGN = (
     (re.compile(r"consolidated\.\d+\.pth"), "Meta's own format"),

@@ -12,8 +12,8 @@ import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from milepost.sources.messages import shown
 from milepost.sources.regular_files import open_regular
+from milepost.text.messages import shown
 
 _ENDS = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _MAX_PICKLE_BYTES = 1 << 23

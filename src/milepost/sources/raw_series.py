@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from milepost.errors import SourceError
-from milepost.sources.messages import listed, shown
 from milepost.sources.steps import Steps
 from milepost.text.language import Phrase
+from milepost.text.messages import listed, shown
 from milepost.types.checkpoints import Checkpoint, step_order
 
 

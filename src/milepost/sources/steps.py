@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from milepost.errors import SourceError
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _FORM = re.compile(r"([0-9]{0,18})(?:(:)([0-9]{0,18})(?::([0-9]{0,18}))?)?")
 _HINT = "write BEGIN:END:STRIDE, for example 2000:200000:2000; parts may be left out (2000:, :5000, ::1000)"

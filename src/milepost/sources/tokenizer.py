@@ -13,8 +13,8 @@ from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.hub.address import HubAddress
 from milepost.sources.hub.files import commit_of, files_in
 from milepost.sources.links import leads_out
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import BucketLocation, Checkpoint, HubLocation
 

@@ -18,10 +18,11 @@ from typing import Any, BinaryIO
 
 from milepost.errors import CheckpointError
 from milepost.sources.dtypes import BYTES_PER_ITEM, PLAIN
-from milepost.sources.messages import first_line, shown, unreadable
 from milepost.sources.regular_files import open_regular
 from milepost.sources.safe_unpickler import ForbiddenName, SafeUnpickler
+from milepost.sources.unreadable_files import unreadable
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line, shown
 
 _STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",

@@ -22,6 +22,7 @@ from milepost.store.layout import KINDS_WITH_PLACES, STORE
 from milepost.store.processes import PROCESS_NAME, this_process
 from milepost.text.credentials import redacted
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line
 
 TEMPORARY = re.compile(rf"\..*\.(?P<process>{PROCESS_NAME.pattern})\.tmp")
 """Names of unfinished files, with the process that writes them."""
@@ -227,7 +228,7 @@ def is_intact(path: Path) -> bool:
 
 def damaged(path: Path, error: Exception) -> ResultsError:
     """Return the error for a record that cannot be used."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = first_line(error)
     return ResultsError(
         Phrase("cannot read {path}: {reason}", path=path, reason=reason),
         "`milepost verify RESULTS --repair` removes what is damaged, the next run makes it anew",

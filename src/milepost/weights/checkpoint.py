@@ -8,9 +8,9 @@ from pathlib import Path
 
 from milepost.errors import CheckpointError
 from milepost.sources.local_folder import find_config
-from milepost.sources.messages import shown
 from milepost.sources.pickle_scan import unread_pickles
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.weights.adapter import Base
 from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.config import read_config

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig
 
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.weights.adapter import Adapter
 
 

@@ -19,8 +19,8 @@ from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.format import CONFIG
 from milepost.sources.local_folder import find_config
-from milepost.sources.messages import first_line, shown
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line, shown
 from milepost.weights.formats import reader_of
 from milepost.weights.formats.dcp.torchtitan import are_torchtitan_arguments, as_llama_config
 from milepost.weights.meta_model import class_for

@@ -11,7 +11,7 @@ from transformers import GenerationConfig, PretrainedConfig
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.local_folder import find_config
-from milepost.sources.messages import first_line, shown
+from milepost.text.messages import first_line, shown
 from milepost.types.generation import GenerationDefaults
 
 FILE = "generation_config.json"

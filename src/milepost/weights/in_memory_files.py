@@ -15,8 +15,8 @@ import torch
 from milepost.errors import CheckpointError
 from milepost.sources.digests import sha256_now, signature_of
 from milepost.sources.formats.huggingface.safetensors_header import Header, read_header
-from milepost.sources.messages import unreadable
 from milepost.sources.regular_files import open_regular
+from milepost.sources.unreadable_files import unreadable
 
 if TYPE_CHECKING:
     from hashlib import _Hash

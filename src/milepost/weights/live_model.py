@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.core_model_loading import WeightRenaming
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.config import context_length
 from milepost.weights.module import load_module

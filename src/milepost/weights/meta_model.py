@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import first_line, shown
+from milepost.text.messages import first_line, shown
 from milepost.weights.process_state import PROCESS_STATE
 
 

@@ -14,8 +14,8 @@ import torch
 from transformers import PreTrainedModel
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import first_line, shown, some
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line, shown, some
 from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.extra_tensors import sort_left_over
 from milepost.weights.meta_model import class_for, meta_module, named_tensors, quiet

@@ -10,7 +10,7 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.cores import usable_cores
-from milepost.sources.messages import some
+from milepost.text.messages import some
 
 _FEW_CORES = 4
 """Fewest cores for more than one thread that looks at the weights, beside the one that scores."""

@@ -11,7 +11,7 @@ from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
 from milepost.sources.digests import check_read, sha256_now
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.weights.adapter import Adapter, Base
 from milepost.weights.in_memory_files import HeldFiles
 

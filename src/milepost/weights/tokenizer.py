@@ -12,10 +12,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from milepost.errors import TokenizerError
 from milepost.files import fastjson
-from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import read_regular
 from milepost.sources.tokenizer import TOKENIZER_HINT
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line, shown
 from milepost.weights.tokenizer_bounds import check_tokenizer_files
 from milepost.weights.tokenizer_growth import check_growth
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from milepost.errors import TokenizerError
 from milepost.files import fastjson
-from milepost.sources.messages import shown
 from milepost.sources.regular_files import irregular, read_regular
+from milepost.text.messages import shown
 from milepost.weights.tokenizer_growth import MOST_ADDED, MOST_TIMES, growth
 
 _LARGEST_FILE = 100 * 2**20

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown
 from milepost.sources.regular_files import open_regular
 from milepost.sources.torch_archive import StoredTensor
+from milepost.text.messages import shown
 
 _BLOCK_BYTES = 1 << 20
 """Bytes read at a time for copying or comparing, so that they stay in the processor's cache."""

@@ -24,6 +24,7 @@ from milepost.engine.generate.attention import attend_prefix, decode_mask
 from milepost.engine.generate.kv_cache import KVCache
 from milepost.engine.generate.step_graph import StepGraph
 from milepost.engine.memory import is_out_of_memory
+from milepost.text.messages import one_line
 
 if TYPE_CHECKING:
     from milepost.engine.accelerator import Accelerator, Fetch
@@ -174,7 +175,7 @@ class FixedDecoder:
                 raise
             self._graphs.clear()
             self._logits_of.clear()
-            self.reason = f"steps are not recorded: {' '.join(str(error).split())[:160]}"
+            self.reason = f"steps are not recorded: {one_line(error)}"
 
     def _step(self, n_keys: int) -> None:
         attention = FixedDecode(self.cache, self._lengths_S, n_keys)

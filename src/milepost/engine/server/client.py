@@ -15,6 +15,7 @@ from milepost.errors import MilepostError
 from milepost.network.environment_urls import check_proxies
 from milepost.text.credentials import remember
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -149,4 +150,4 @@ def _message(content: Any) -> str:
     error = content.get("error", content) if isinstance(content, dict) else content
     if isinstance(error, dict):
         error = error.get("message", error)
-    return " ".join(str(error).split())[:300]
+    return one_line(error, 300)

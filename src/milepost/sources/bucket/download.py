@@ -19,8 +19,8 @@ from milepost.buckets import Bucket, BucketPath, StoredObject, as_path, bucket_o
 from milepost.errors import BucketError, CheckpointError
 from milepost.files.cache import FILES_OF_BUCKETS, cache_folder, mark_used, remove_unused
 from milepost.network.downloads import Transfer, counting
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import BucketLocation
 
 PART_BYTES = 16 << 20

@@ -15,9 +15,9 @@ from milepost.sources.bucket.folders import bucket_layout
 from milepost.sources.bucket.listing import listing_of
 from milepost.sources.folder_inspection import has_tokenizer, is_read
 from milepost.sources.formats import format_named
-from milepost.sources.messages import shown
 from milepost.sources.overrides import Overrides
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import BucketLocation, Checkpoint
 
 

@@ -14,12 +14,12 @@ from milepost.sources.bucket.folders import bucket_layout
 from milepost.sources.bucket.listing import FolderListing, objects_below, read_above
 from milepost.sources.folder_inspection import is_read, looks_unfinished
 from milepost.sources.formats import Layout
-from milepost.sources.messages import listed, shown
 from milepost.sources.names import names_a_step, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
 from milepost.text.language import Phrase
+from milepost.text.messages import listed, shown
 from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import Checkpoint
 

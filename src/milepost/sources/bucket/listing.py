@@ -11,8 +11,8 @@ from typing import cast
 from milepost.buckets import BucketPath, StoredObject, as_path, bucket_of
 from milepost.errors import CheckpointError
 from milepost.sources.folder_inspection import is_read
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import BucketLocation
 
 MOST_OBJECTS = 200_000

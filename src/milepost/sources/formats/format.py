@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from milepost.sources.messages import listed, some
+from milepost.text.messages import listed, some
 
 CONFIG = "config.json"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from milepost.errors import SourceError
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _FORM = re.compile(
     r"hf://(?P<repo>[\w.-]+(?:/[\w.-]+)?)"

@@ -19,8 +19,8 @@ from milepost.sources.hub.files import cache_folder_of
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.repair import damaged_files, drop
 from milepost.sources.hub.requests import ask_hub, is_offline
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 from milepost.types.checkpoints import HubLocation
 
 logger = logging.getLogger("milepost.sources")

@@ -20,12 +20,12 @@ from milepost.sources.hub.files import commit_of, list_files, list_revisions
 from milepost.sources.hub.folders import hub_layout
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.hub.requests import is_offline
-from milepost.sources.messages import listed, shown, some
 from milepost.sources.names import names_a_step, nearest, step_in
 from milepost.sources.no_weights import why_no_weights
 from milepost.sources.overrides import NO_OVERRIDES, Overrides
 from milepost.sources.raw_series import RawSeries, ordered
 from milepost.text.language import Phrase
+from milepost.text.messages import listed, shown, some
 from milepost.text.name_matching import is_pattern
 from milepost.types.checkpoints import Checkpoint, HubLocation, Series
 

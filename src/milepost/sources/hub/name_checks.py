@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from milepost.errors import SourceError
-from milepost.sources.messages import shown
 from milepost.text.language import Phrase
+from milepost.text.messages import shown
 
 _HINT = "this mirror is not to be trusted"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")

@@ -12,8 +12,8 @@ from pathlib import Path
 from milepost.sources.digests import sha256_of
 from milepost.sources.hub.listing_cache import HubFile
 from milepost.sources.links import hub_cache_around
-from milepost.sources.messages import unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.sources.unreadable_files import unreadable
 from milepost.text.language import Phrase
 
 _MAX_GIT_BYTES = 100_000_000

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from milepost.errors import MilepostError, SourceError
 from milepost.network.environment_urls import check_hub_settings, hub_endpoint, hub_transport_error
-from milepost.sources.messages import first_line, shown
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line, shown
 
 logger = logging.getLogger("milepost.sources")
 

@@ -19,6 +19,7 @@ from milepost.errors import MissingDataError
 from milepost.network.environment_urls import hub_transport_error
 from milepost.tasks.helm.nltk_data import noted_resources
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 UNFINISHED = ".tmp"
 """What HELM adds to the name of a file while it downloads it."""
@@ -51,7 +52,7 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
     except OptionalDependencyNotInstalled as error:
         raise MissingDataError(
             entry,
-            Phrase("{entry}: {reason}", entry=entry, reason=_one_line(error)),
+            Phrase("{entry}: {reason}", entry=entry, reason=one_line(error)),
             "install it beside Milepost; --skip-missing-data leaves the entry out",
         ) from error
     # SystemExit: spaCy ends the program where it cannot download.
@@ -65,10 +66,10 @@ def naming_downloads(entry: str, folder: Path) -> Iterator[None]:
                 "{entry}: its data cannot be had from {url}: {reason}",
                 entry=entry,
                 url=url,
-                reason=_one_line(error),
+                reason=one_line(error),
             )
             if url
-            else Phrase("{entry}: its data cannot be had: {reason}", entry=entry, reason=_one_line(error)),
+            else Phrase("{entry}: its data cannot be had: {reason}", entry=entry, reason=one_line(error)),
             _hint(file, folder),
         ) from error
 
@@ -115,7 +116,3 @@ def _noted(begun: list[_Download]) -> Iterator[None]:
     finally:
         urllib.request.urlretrieve = retrieve
         helm.common.general.shell = shell
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -14,6 +14,7 @@ from typing import Any
 from milepost.errors import TaskError
 from milepost.tasks.helm.installation import helm_version
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 EXAMPLE = Phrase(
     "for example --helm mmlu:subject=anatomy, or --helm FILE.conf with entries: [{description: ...}]"
@@ -73,7 +74,7 @@ def _read_file(path: Path) -> list[Entry]:
         ) from error
     except Exception as error:  # pyhocon raises its own errors and bare ones
         raise TaskError(
-            Phrase("{path}: not HOCON: {reason}", path=path, reason=_one_line(error)), EXAMPLE
+            Phrase("{path}: not HOCON: {reason}", path=path, reason=one_line(error)), EXAMPLE
         ) from error
     entries = raw.get("entries", None)
     if not isinstance(entries, list) or not entries:
@@ -132,7 +133,3 @@ def _checked(description: str, where: str) -> str:
             Phrase("leave out {model}: the checkpoints are the models", model=model),
         )
     return description
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

@@ -27,6 +27,7 @@ from milepost.tasks.question_source import (
     Responses,
 )
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 from milepost.types.metrics import MissingMetric
 
 logger = logging.getLogger("milepost.tasks")
@@ -67,7 +68,7 @@ def evaluate(
                 why = Phrase(
                     "HELM's metrics raised {error}: {reason}",
                     error=type(error).__name__,
-                    reason=" ".join(str(error).split())[:200],
+                    reason=one_line(error),
                 )
                 reasons.append(MissingMetric(name, None, None, why))
         if name in missing:

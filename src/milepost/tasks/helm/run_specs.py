@@ -11,7 +11,6 @@ import inspect
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from helm.benchmark.adaptation import adapter_spec as adapters
 from helm.benchmark.metrics.metric import create_metric
@@ -27,6 +26,7 @@ from milepost.tasks.helm.downloads import naming_downloads
 from milepost.tasks.helm.entries import Entry
 from milepost.tasks.helm.nltk_data import check_words, silent_downloads
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 METHODS = (
     adapters.ADAPT_GENERATION,
@@ -105,7 +105,7 @@ def _specs_of(entry: Entry, model: str, overrides: Overrides, data: Path) -> lis
             Phrase(
                 "HELM refuses the entry {entry!r}: {reason}",
                 entry=entry.description,
-                reason=_one_line(error),
+                reason=one_line(error),
             ),
             _usage(name),
         ) from error
@@ -167,7 +167,7 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
         try:
             parameters = inspect.signature(get_class_by_name(annotator.class_name)).parameters
         except (ImportError, AttributeError, OptionalDependencyNotInstalled) as error:
-            raise _refused(entry, _one_line(error), "install it beside Milepost") from error
+            raise _refused(entry, one_line(error), "install it beside Milepost") from error
         if "auto_client" in parameters or "credentials" in parameters:
             judge = annotator.class_name.rsplit(".", 1)[-1]
             why = Phrase("{judge} lets another model judge the answers", judge=judge)
@@ -179,9 +179,7 @@ def _check_runs_here(entry: Entry, spec: RunSpec) -> None:
                 source = inspect.getsource(importlib.import_module(metric.class_name.rsplit(".", 1)[0]))
                 create_metric(metric)
         except Exception as error:  # HELM's own wrapper, ImportError, or a metric that loads a model
-            why = Phrase(
-                "its metric {metric} cannot be made: {reason}", metric=short, reason=_one_line(error)
-            )
+            why = Phrase("its metric {metric} cannot be made: {reason}", metric=short, reason=one_line(error))
             raise _refused(entry, why, LEAVE_OUT) from error
         if any(service in source for service in SERVICES):
             why = Phrase("its metric {metric} asks a network service or another model", metric=short)
@@ -210,7 +208,3 @@ def rename_model(spec: RunSpec, model: str, new: str) -> RunSpec:
     adapter = replace(spec.adapter_spec, model=new, model_deployment=new)
     plain = (f"model={part.replace('/', '_')}" for part in (model, new))
     return replace(spec, name=spec.name.replace(*plain), adapter_spec=adapter)
-
-
-def _one_line(error: Any) -> str:
-    return " ".join(str(error).split())[:200]

@@ -33,6 +33,7 @@ from milepost.errors import MilepostError, TokenizerError
 from milepost.tasks.helm.model_names import register_model
 from milepost.tasks.question_source import ModelTraits
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 MOST_KEPT_TOKENS = 10_000_000
 """Tokens of texts that are kept in memory: adapters count a prompt's tokens, and so do the metrics of every
@@ -105,7 +106,7 @@ def _check_usable(tokenizer: Any) -> None:
         sound = all(isinstance(token, int) for token in ids) and bool(ids)
     except Exception as error:  # a tokenizer's own code raises anything
         raise TokenizerError(
-            Phrase("HELM cannot use this tokenizer: {error}", error=" ".join(str(error).split())[:160]),
+            Phrase("HELM cannot use this tokenizer: {error}", error=one_line(error)),
             "pass --tokenizer PATH with a tokenizer of transformers",
         ) from error
     if not sound:

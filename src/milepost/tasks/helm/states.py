@@ -38,6 +38,7 @@ from milepost.tasks.helm.quiet import quiet
 from milepost.tasks.helm.stand_in import StandIn
 from milepost.tasks.question_source import PlannedDocs
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 logger = logging.getLogger("milepost.tasks")
 
@@ -179,14 +180,10 @@ def _blaming(entry: str, folder: Path) -> Iterator[None]:
                 "{entry}: HELM fails to make its questions: {kind}: {error}",
                 entry=entry,
                 kind=type(error).__name__,
-                error=_one_line(error),
+                error=one_line(error),
             ),
             Phrase(
                 "its data lie in {folder}; if they are damaged, remove them and HELM downloads them again",
                 folder=folder,
             ),
         ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

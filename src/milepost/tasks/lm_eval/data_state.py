@@ -15,6 +15,7 @@ from milepost.errors import MissingDataError, TaskError
 from milepost.network.environment_urls import check_hub_settings, hub_transport_error, shown_endpoint
 from milepost.tasks.lm_eval.local_data import PACKAGED, local_files
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line
 
 PAUSES_S = (0.5, 2.0)
 _found_down: list[str] = []
@@ -125,9 +126,7 @@ def hub_errors() -> tuple[type[Exception], ...]:
 def cannot_get(task: str, error: BaseException) -> MissingDataError:
     """Return the error for missing data, from an error of datasets or huggingface_hub."""
     where = shown_endpoint()
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(
-        " (OfflineModeIsEnabled)"
-    )
+    reason = first_line(error).removesuffix(" (OfflineModeIsEnabled)")
     if isinstance(error, FileNotFoundError) and "hf://" not in reason:
         return MissingDataError(
             task,

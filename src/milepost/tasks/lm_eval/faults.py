@@ -11,6 +11,7 @@ import jinja2
 from milepost.errors import MissingDataError, TaskError
 from milepost.tasks.lm_eval.templates.sandbox import TooMuch
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 from milepost.text.name_matching import did_you_mean
 
 _FAULTS = (
@@ -51,7 +52,7 @@ def blaming_the_task(name: str, task: object = None, *, is_own: bool) -> Iterato
             Phrase(
                 "task {name}: a package is not installed: {reason}",
                 name=name,
-                reason=" ".join(str(error).split())[:300],
+                reason=one_line(error, 300),
             ),
             Phrase("install it; --skip-missing-data leaves the task out"),
         ) from error

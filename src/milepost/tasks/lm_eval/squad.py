@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from milepost.errors import TaskError
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -70,7 +71,7 @@ def load_metric() -> Any:
     try:
         return evaluate.load("squad_v2")
     except (OSError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise TaskError(
             Phrase("failed to load the metric evaluate-metric/squad_v2: {reason}", reason=reason),
             "check HF_ENDPOINT; squadv2 takes its metric from there, as in lm_eval",

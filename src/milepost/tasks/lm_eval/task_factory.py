@@ -24,6 +24,7 @@ from milepost.tasks.lm_eval.faults import blaming_the_task
 from milepost.tasks.lm_eval.function_tags import with_code
 from milepost.tasks.settings import TaskSettings
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
@@ -143,10 +144,10 @@ def blaming_the_data(name: str) -> Iterator[None]:
     try:
         yield
     except (DatasetGenerationError, StopIteration) as error:
-        reason = " ".join(str(error.__cause__ or error).split()) or "it is empty"
+        reason = one_line(str(error.__cause__ or error) or "it is empty", 300)
         raise MissingDataError(
             name,
-            Phrase("task {name}: its data cannot be read: {reason}", name=name, reason=reason[:300]),
+            Phrase("task {name}: its data cannot be read: {reason}", name=name, reason=reason),
             "look at the files that its dataset_path and dataset_kwargs name",
         ) from error
     except (DatasetNotFoundError, *hub_errors()) as error:

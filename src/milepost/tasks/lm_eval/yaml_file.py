@@ -18,6 +18,7 @@ from typing import Any
 
 from milepost.errors import TaskError
 from milepost.text.language import Phrase
+from milepost.text.messages import first_line
 
 MOST_BYTES = 10_000_000
 MOST_NODES = 500_000
@@ -125,7 +126,7 @@ def _parse(shown: str, path: Path, data: bytes) -> TaskFile:
             BAD_YAML,
         ) from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise TaskError(
             Phrase("{shown}: not valid YAML ({reason})", shown=shown, reason=reason), BAD_YAML
         ) from error

@@ -191,18 +191,10 @@ def test_an_actor_that_hangs_is_killed_on_its_node_and_replaced(
 def test_a_driver_outside_of_the_cluster_reaches_it_by_an_address_of_ray_client(
     asked: dict[str, Any], alone: Path, tiny_run: Path, tmp_path: Path, cluster: Any
 ) -> None:
-    def evaluate() -> milepost.Results:
-        return milepost.evaluate(
-            tiny_run, **asked, output_path=tmp_path / "out", executor="ray", workers=2, send_records=True,
-            ray_address=cluster.client_address,
-        )  # fmt: skip
-
-    try:
-        results = evaluate()
-    except MilepostError as refused:  # Ray gives the process behind an address little time on a busy machine
-        if "Starting Ray client server failed" not in str(refused):
-            raise
-        results = evaluate()
+    results = milepost.evaluate(
+        tiny_run, **asked, output_path=tmp_path / "out", executor="ray", workers=2, send_records=True,
+        ray_address=cluster.client_address,
+    )  # fmt: skip
     assert len(results.scored) == 3, results.failures
     assert_same_records(results.path, alone)
 
@@ -266,6 +258,61 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     ):
         raise AssertionError("the block does not run")
     assert (caught.value.exit_code, "session_latest" in (caught.value.hint or "")) == (2, True)
+
+
+def refusal(reason: str) -> ConnectionAbortedError:
+    """Return what Ray's client raises: the proxy's traceback, of which the last line has the reason."""
+    frame = f'  File "/opt/{"deep/" * 60}ray/util/client/server/proxier.py", line 772, in Datapath'
+    return ConnectionAbortedError(
+        f"Initialization failure from server:\nTraceback (most recent call last):\n{frame}\n"
+        f"    raise RuntimeError(\nRuntimeError: {reason}\n"
+    )
+
+
+def client_config() -> EvalConfig:
+    return EvalConfig.from_options(
+        "run", "where", output_path="out", executor="ray", ray_address="ray://head:10001"
+    )
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["Starting Ray client server failed. See x.err.", "Proxy failed to Connect to backend! Check x.err"],
+)
+def test_a_busy_head_node_that_starts_no_server_for_the_client_is_asked_again(
+    reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray, "init", mock.Mock(side_effect=[refusal(reason), refusal(reason), None]))
+    with connection.connected(client_config()):
+        pass
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert all(line.endswith(f"server: RuntimeError: {reason}") for line in said)
+
+
+def test_what_the_head_node_says_at_last_is_in_the_message_however_long_its_paths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing = mock.Mock(side_effect=refusal("Starting Ray client server failed. See x.err."))
+    monkeypatch.setattr(ray, "init", failing)
+    with (
+        pytest.raises(MilepostError, match=r"Starting Ray client server failed\. See x\.err\.$") as caught,
+        connection.connected(client_config()),
+    ):
+        raise AssertionError("the block does not run")
+    assert failing.call_count == connection.CONNECT_TRIES
+    assert "Traceback" not in caught.value.message
+
+
+def test_another_refusal_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = mock.Mock(side_effect=refusal("the password is wrong"))
+    monkeypatch.setattr(ray, "init", failing)
+    with (
+        pytest.raises(MilepostError, match="the password is wrong"),
+        connection.connected(client_config()),
+    ):
+        raise AssertionError("the block does not run")
+    assert failing.call_count == 1
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +16,16 @@ from milepost.run.config import EvalConfig
 from milepost.run.executors.ray_cluster.listening_ports import listening_ports
 from milepost.run.journal import AT_ONCE
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 ANSWER_S = 5.0
 """Time in which a cluster has to answer."""
+
+CONNECT_TRIES = 3
+"""Attempts to connect to a cluster that starts no server for its client."""
+
+_CLIENT_SERVER_FAILED = re.compile("Starting Ray client server failed|Proxy failed to Connect to backend")
+"""What Ray's proxy answers where the process that it starts for a client ends, or does not listen in time."""
 
 logger = logging.getLogger("milepost.run")
 
@@ -46,9 +54,8 @@ def connected(config: EvalConfig) -> Iterator[None]:
     else:
         options |= {"address": config.placement.ray_address or "auto"}
     try:
-        ray.init(**options)
+        _connect(ray, options)
     except Exception as error:  # Ray raises many types, `Exception` itself where a node does not start
-        ray.shutdown()  # a client that was refused stays half connected, and would reach no other cluster
         if config.placement.ray_local:
             raise _not_started(error) from error
         raise _no_cluster(config.placement.ray_address or "auto", error) from error
@@ -62,6 +69,23 @@ def connected(config: EvalConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, options: dict[str, Any]) -> None:
+    """Connect to the cluster; try again where a busy head node did not start a server for this process."""
+    for n_left in reversed(range(CONNECT_TRIES)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            ray.shutdown()  # a client that was refused stays half connected, and would reach no other cluster
+            if not n_left or not _CLIENT_SERVER_FAILED.search(str(error)):
+                raise
+            logger.warning(
+                "the Ray cluster did not start a server for this process; trying again: %s",
+                one_line(error),
+                extra=AT_ONCE,
+            )
 
 
 def check_address(config: EvalConfig) -> None:
@@ -93,13 +117,13 @@ def _import_ray() -> Any:
 
 def _not_started(error: Exception) -> MilepostError:
     return MilepostError(
-        Phrase("Ray did not start on this machine: {text}", text=" ".join(str(error).split())[:200]),
+        Phrase("Ray did not start on this machine: {text}", text=one_line(error)),
         "a busy machine may be too slow for it; its logs are in /tmp/ray/session_latest/logs",
     )
 
 
 def _no_cluster(address: str, error: Exception) -> MilepostError:
-    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    text = one_line(getattr(error, "strerror", None) or error, 400)
     hint = "start one with `ray start --head`, name it with --ray-address, or pass --ray-local"
     if "Could not find any running Ray" in text:  # Ray's own advice names an option of another command
         return MilepostError("no Ray cluster runs on this machine, and RAY_ADDRESS names none", hint)
@@ -107,9 +131,9 @@ def _no_cluster(address: str, error: Exception) -> MilepostError:
         return MilepostError("a ray:// address needs Ray's client", "pip install 'milepost[ray]'")
     if "ersion mismatch" in text:
         return MilepostError(
-            Phrase("the Ray cluster has other versions than this process: {text}", text=text[:400]),
+            Phrase("the Ray cluster has other versions than this process: {text}", text=text),
             "install the same Ray and Python on every host",
         )
     return MilepostError(
-        Phrase("there is no Ray cluster at {address}: {text}", address=address, text=text[:200]), hint
+        Phrase("there is no Ray cluster at {address}: {text}", address=address, text=text), hint
     )

@@ -17,6 +17,7 @@ from milepost.run.executors.schedule import Cause
 from milepost.run.executors.slurm_arrays.element import ArrayElement
 from milepost.store import safe_paths as inside
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 POLL_S = 1.0
 END_S = 30.0
@@ -116,7 +117,7 @@ class SlurmPool:
                 jobs = [self._executor.submit(element) for element in elements]
         except Exception as error:  # submitit raises what sbatch says in several types
             raise MilepostError(
-                Phrase("Slurm did not take the jobs: {error}", error=" ".join(str(error).split())[:300]),
+                Phrase("Slurm did not take the jobs: {error}", error=one_line(error, 300)),
                 "`--dry-run` prints the script; the --slurm options set partition, account and time",
             ) from error
         self.has_submitted = True

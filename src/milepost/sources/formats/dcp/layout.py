@@ -12,7 +12,7 @@ from pathlib import Path
 from milepost.errors import CheckpointError
 from milepost.sources.formats.dcp.metadata import METADATA, problem_with_files, read_dcp_metadata
 from milepost.sources.formats.format import Contents, Format, Layout, complete
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 
 PIECES = ".distcp"
 """Ending of the files with tensors."""

@@ -18,9 +18,10 @@ from milepost.errors import CheckpointError
 from milepost.sources.digests import signature_of
 from milepost.sources.dtypes import BYTES_PER_ITEM
 from milepost.sources.formats.format import is_plain
-from milepost.sources.messages import first_line, shown, some, unreadable
 from milepost.sources.regular_files import open_regular
 from milepost.sources.safe_unpickler import ForbiddenName, SafeUnpickler, StandIn
+from milepost.sources.unreadable_files import unreadable
+from milepost.text.messages import first_line, shown, some
 
 METADATA = ".metadata"
 _CHECKPOINT = "torch.distributed.checkpoint"

@@ -20,7 +20,7 @@ from milepost.sources.formats.deepspeed.metadata import (
 )
 from milepost.sources.formats.format import Contents, Format, Layout, complete
 from milepost.sources.integrity import check_zip, first_refusal
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 
 _TRAINER = "trainer_state.json"
 _TRAINER_FOLDER = re.compile(r"global_step[0-9]+")

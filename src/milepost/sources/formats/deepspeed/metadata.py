@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown, some
 from milepost.sources.safe_unpickler import StandIn
 from milepost.sources.torch_archive import StoredTensor, read_archive
+from milepost.text.messages import shown, some
 
 MODEL_STATES = "_model_states.pt"
 OPTIM_STATES = "_optim_states.pt"

@@ -11,7 +11,7 @@ from pathlib import Path
 from milepost.sources.formats.format import Contents, Format, Layout, Unreadable, complete, is_plain
 from milepost.sources.formats.huggingface.safetensors_header import read_header
 from milepost.sources.integrity import check_zip, first_refusal
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 
 MAX_INDEX_BYTES = 1 << 25
 """An index of 100,000 tensors has about 10 MB."""

@@ -15,8 +15,8 @@ from typing import Any, TypeGuard
 
 from milepost.errors import CheckpointError
 from milepost.sources.dtypes import BYTES_PER_ITEM, SAFETENSORS
-from milepost.sources.messages import shown
 from milepost.sources.regular_files import open_regular
+from milepost.text.messages import shown
 
 _MAX_HEADER_BYTES = 1 << 25
 """A third of the format's own limit; the header of 100,000 tensors has some 15 MB."""

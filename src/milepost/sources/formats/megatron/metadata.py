@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown, some
 from milepost.sources.safe_unpickler import StandIn
 from milepost.sources.torch_archive import StoredTensor, read_archive
+from milepost.text.messages import shown, some
 
 COMMON = "common.pt"
 RANK_FILE = "model_optim_rng.pt"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown, some
+from milepost.text.messages import shown, some
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of a name that torch.compile, FSDP and activation checkpointing add."""

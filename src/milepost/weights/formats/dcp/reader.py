@@ -8,7 +8,7 @@ from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.dcp.layout import dcp_folder
 from milepost.sources.formats.dcp.metadata import DcpMetadata, read_dcp_metadata
-from milepost.sources.messages import shown, some
+from milepost.text.messages import shown, some
 from milepost.weights.formats.dcp.find_model import find_model
 from milepost.weights.formats.dcp.tensors import read_dcp_tensors
 from milepost.weights.formats.dcp.torchtitan import (

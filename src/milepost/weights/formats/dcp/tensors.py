@@ -33,7 +33,8 @@ from milepost.sources.formats.dcp.metadata import (
     DcpTensor,
     problem_with_files,
 )
-from milepost.sources.messages import first_line, shown, some, unreadable
+from milepost.sources.unreadable_files import unreadable
+from milepost.text.messages import first_line, shown, some
 
 
 def read_dcp_tensors(folder: Path, metadata: DcpMetadata, names: Iterable[str]) -> dict[str, torch.Tensor]:

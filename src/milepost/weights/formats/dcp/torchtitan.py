@@ -15,7 +15,7 @@ import torch
 from transformers import PretrainedConfig
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 
 EMBEDDING = "tok_embeddings.weight"
 _OUTSIDE_LAYERS = {

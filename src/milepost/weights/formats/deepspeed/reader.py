@@ -26,7 +26,7 @@ from milepost.sources.formats.deepspeed.metadata import (
     read_optim_states,
     states_among,
 )
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.weights.reader import Reader, ReadRequest, ReadResult, check_tied
 from milepost.weights.torch_tensors import OpenArchive, open_archive
 

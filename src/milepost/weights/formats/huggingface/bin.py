@@ -15,8 +15,8 @@ import torch
 
 from milepost.errors import CheckpointError
 from milepost.sources.digests import check_read, sha256_now
-from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import open_regular
+from milepost.text.messages import first_line, shown
 
 _MAX_PICKLE_BYTES = 1 << 26
 """Limit for names and shapes, which take about 20 MB for 100,000 tensors."""

@@ -11,8 +11,9 @@ from milepost.sources.formats.huggingface.layout import (
     WeightNames,
     shards_in_index,
 )
-from milepost.sources.messages import shown, some, unreadable
 from milepost.sources.regular_files import read_regular
+from milepost.sources.unreadable_files import unreadable
+from milepost.text.messages import shown, some
 from milepost.weights.formats.huggingface.bin import read_bin
 from milepost.weights.formats.huggingface.safetensors import read_safetensors
 from milepost.weights.reader import Reader, ReadRequest, ReadResult

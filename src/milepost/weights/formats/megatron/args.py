@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from milepost.errors import CheckpointError
 from milepost.sources.formats.megatron.metadata import Settings
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 
 _MAX = 1 << 31
 _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {

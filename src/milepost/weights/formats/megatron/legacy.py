@@ -22,8 +22,8 @@ from milepost.sources.formats.megatron.metadata import (
     rank_files,
     read_rank_file,
 )
-from milepost.sources.messages import shown, some
 from milepost.sources.torch_archive import StoredTensor
+from milepost.text.messages import shown, some
 from milepost.weights.formats.megatron.args import MegatronArgs, parse_args
 from milepost.weights.formats.megatron.attention import rows_of_rank
 from milepost.weights.formats.megatron.pipeline import Chunk, chunk_order, first_layers

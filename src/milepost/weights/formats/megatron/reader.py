@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 from milepost.cores import usable_cores
 from milepost.errors import CheckpointError
 from milepost.sources.formats.megatron.metadata import COMMON, read_settings
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.weights.formats.megatron.args import MegatronArgs, parse_args
 from milepost.weights.formats.megatron.gpt2 import Gpt2
 from milepost.weights.formats.megatron.legacy import LegacyCheckpoint

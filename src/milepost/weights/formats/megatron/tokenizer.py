@@ -19,9 +19,9 @@ from milepost.files.cache import cache_folder, write_cache_file
 from milepost.sources import fetch_config, tokenizer_location
 from milepost.sources.formats.megatron.layout import MEGATRON_FORMATS
 from milepost.sources.formats.megatron.metadata import Settings, read_settings
-from milepost.sources.messages import first_line, shown
 from milepost.sources.regular_files import read_regular
 from milepost.sources.tokenizer import TOKENIZER_HINT
+from milepost.text.messages import first_line, shown
 from milepost.types.checkpoints import Checkpoint
 from milepost.weights.tokenizer import load_tokenizer
 

@@ -9,7 +9,7 @@ import torch
 from milepost.errors import CheckpointError
 from milepost.sources.formats.dcp.metadata import METADATA, read_dcp_metadata
 from milepost.sources.formats.megatron.metadata import COMMON, read_common_file
-from milepost.sources.messages import shown, some
+from milepost.text.messages import shown, some
 from milepost.weights.formats.dcp.tensors import read_dcp_tensors
 from milepost.weights.formats.megatron.args import parse_args
 from milepost.weights.formats.megatron.attention import in_order

@@ -19,7 +19,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from milepost.errors import CheckpointError
-from milepost.sources.messages import first_line, shown, some
+from milepost.text.messages import first_line, shown, some
 from milepost.weights.adapter import Adapter
 from milepost.weights.checkpoint_weights import CheckpointWeights
 from milepost.weights.formats.peft.patterns import endless_pattern

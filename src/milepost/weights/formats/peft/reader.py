@@ -12,7 +12,7 @@ import torch
 from milepost.errors import CheckpointError
 from milepost.sources.config_file import read_config_file
 from milepost.sources.formats.peft.layout import ADAPTER_CONFIG, ADAPTER_FILES
-from milepost.sources.messages import shown
+from milepost.text.messages import shown
 from milepost.weights.adapter import Adapter
 from milepost.weights.formats.huggingface.bin import read_bin
 from milepost.weights.formats.huggingface.safetensors import read_safetensors

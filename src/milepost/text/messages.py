@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
-from milepost.errors import CheckpointError
 from milepost.text.credentials import without_secrets
 from milepost.text.language import Phrase
 from milepost.text.safe_text import fully_printable
+
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 def shown(value: object) -> str:
@@ -32,19 +32,31 @@ def some(names: Iterable[str], n: int = 3) -> str:
     return Phrase("{names} and {n} more", names=listed(known[:n]), n=len(known) - n)
 
 
-def first_line(error: Exception | str) -> str:
+def first_line(error: BaseException | str) -> str:
     """Return the first line of an error for a message, or the error's kind if it has no text.
 
     A line that ends in a colon takes the next one with it.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = _lines(error)
     if not lines:
         return type(error).__name__
     return shown(" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])
 
 
-def unreadable(path: Path, error: OSError) -> CheckpointError:
-    """Return the error for a file of a checkpoint that the system cannot read."""
-    return CheckpointError(
-        Phrase("{path} cannot be read: {value}", path=shown(path), value=error.strerror or error)
+def one_line(error: object, most: int = 200) -> str:
+    """Return all lines of an error as one for a message, cut after `most` characters."""
+    text = shown(" ".join(" ".join(_lines(error)).split()) or type(error).__name__)
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
+def _lines(error: object) -> list[str]:
+    """Return the lines of an error's text that are not blank; of a traceback in it only the last line.
+
+    Some libraries hand over the traceback of another process. Its other lines name their own files, and would
+    take the room of the reason.
+    """
+    before, _, traceback = str(error).partition(_TRACEBACK)
+    lines, frames = (
+        [line.strip() for line in part.splitlines() if line.strip()] for part in (before, traceback)
     )
+    return [*lines, *frames[-1:]]

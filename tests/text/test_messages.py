@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from milepost.sources.messages import shown
 from milepost.text.credentials import redacted, without_secrets
+from milepost.text.messages import first_line, one_line, shown
 
 TOKEN = "hf_" + "aB3" * 11
 
@@ -34,3 +34,39 @@ def test_tokens_of_the_hub_are_masked_and_addresses_of_it_are_not() -> None:
     for plain in ("hf://gpt2@main", "hf://org/name@step-*", "runs/a@b:c", "tokens=3", "a?tokens=3&x=4"):
         assert without_secrets(plain) == plain
     assert redacted({"n": 3, "x": None, "t": True}) == {"n": 3, "x": None, "t": True}
+
+
+FOREIGN = """Failure on the server:
+Traceback (most recent call last):
+  File "/a/long/path.py", line 7, in start
+    raise RuntimeError(
+RuntimeError: it did not start
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "first", "whole"),
+    [
+        (ValueError("one\n\n  two"), "one", "one two"),
+        (
+            ValueError("this failed:\nthe reason\nmore"),
+            "this failed: the reason",
+            "this failed: the reason more",
+        ),
+        (ValueError(""), "ValueError", "ValueError"),
+        (ValueError("\n"), "ValueError", "ValueError"),
+        (ValueError("red\x1b[31m"), "red\\x1b[31m", "red\\x1b[31m"),
+        (
+            RuntimeError(FOREIGN),
+            "Failure on the server: RuntimeError: it did not start",
+            "Failure on the server: RuntimeError: it did not start",
+        ),
+    ],
+)
+def test_an_error_is_one_printable_line_with_its_reason(error: Exception, first: str, whole: str) -> None:
+    assert (first_line(error), one_line(error)) == (first, whole)
+
+
+def test_a_line_that_is_cut_says_so() -> None:
+    assert one_line("a" * 12, 10) == "a" * 10 + " …"
+    assert one_line("a" * 10, 10) == "a" * 10
