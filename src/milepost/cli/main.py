@@ -17,6 +17,7 @@ from milepost.cli.help_language import in_readers_language, prepare_click
 from milepost.cli.interrupts import Stopped
 from milepost.cli.options import spell_with_dashes
 from milepost.cli.output import tell
+from milepost.cli.thread_waiting import let_threads_spin_briefly
 from milepost.errors import MilepostError
 from milepost.text.credentials import without_secrets
 from milepost.text.language import Phrase, _, translated
@@ -89,9 +90,8 @@ def milepost() -> None:
 def prepare_process() -> None:
     """Change settings of this process that libraries read when they are imported."""
     unset_empty_variables()
-    # Threads that spin while they wait make matrix products ten times slower on a busy machine; and a
-    # progress bar for each data file says nothing.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_spin_briefly()
+    # A progress bar for each data file says nothing.
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     sys.excepthook = _show_without_secrets
     # A million objects, modules and plans, are made at the start and stay. Python would look through them for
