@@ -130,8 +130,8 @@ def _prompts(
 ) -> tuple[list[str], dict[str, Any], list[npt.NDArray[np.int32]], Generation]:
     """Return the task's prompts and generation_kwargs, as strings and as Milepost plans them."""
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS, shard_sequences
-    from milepost.run.journal import Journal
-    from milepost.run.planning import make_plan
+    from milepost.run.display.journal import Journal
+    from milepost.run.plans.planning import make_plan
     from milepost.tasks.question_source import ModelTraits
     from milepost.tasks.settings import TaskSettings
     from milepost.types.generation import GenerationDefaults

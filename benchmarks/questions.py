@@ -108,8 +108,8 @@ def _plan(task: Task) -> Plan:
     from transformers import AutoTokenizer
 
     from milepost.plan.shards import DEFAULT_SHARD_TOKENS
-    from milepost.run.journal import Journal
-    from milepost.run.planning import make_plan
+    from milepost.run.display.journal import Journal
+    from milepost.run.plans.planning import make_plan
     from milepost.tasks.question_source import ModelTraits
     from milepost.tasks.settings import TaskSettings
 

@@ -30,7 +30,7 @@ from milepost.analysis.choice_metrics import free_metrics, pick_metrics
 from milepost.analysis.choice_values import doc_metrics
 from milepost.analysis.constant_answer import count_picks
 from milepost.results.training import note_training
-from milepost.run.choice_metrics import ComputedChoices
+from milepost.run.metrics.choice_metrics import ComputedChoices
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json
 from milepost.store.metrics_record import MetricsRecord, metric_row

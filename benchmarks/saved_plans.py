@@ -81,7 +81,7 @@ def save_made_up_plan(folder: Path, *, docs: int = 4) -> None:
     """
     from milepost.plan.plan import Plan
     from milepost.plan.plan_files import save_plan
-    from milepost.run.plan_cache import write_docs
+    from milepost.run.plans.plan_cache import write_docs
     from milepost.tasks.settings import TaskSettings
 
     tasks = tuple(_made_up_task(f"made_up_{number}", docs, number) for number in range(MADE_UP_TASKS))

@@ -316,7 +316,7 @@ def measure(limit: int) -> dict[str, Any]:
 
         import milepost
         from milepost.run.disk_estimate import disk_needed
-        from milepost.run.plan_folder import read_saved_plan
+        from milepost.run.plans.plan_folder import read_saved_plan
         from milepost.store import ResultsFolder
 
         model = folder / "run" / "step-1000"

@@ -15,7 +15,7 @@ from milepost.api.compare import Compared, compare
 from milepost.api.results import Results
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.timing import LongRunPolicy
+from milepost.run.display.timing import LongRunPolicy
 from tests.weights.pruned import blocks, magnitude, n_of_m, prune
 
 TEXTS = """\

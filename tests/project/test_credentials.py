@@ -11,7 +11,7 @@ import pytest
 
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.journal import Journal
+from milepost.run.display.journal import Journal
 from milepost.run.records import note_failure
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import write_json

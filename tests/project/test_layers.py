@@ -151,6 +151,20 @@ def test_the_places_of_the_rooms_form_no_cycle() -> None:
         placed |= free
 
 
+def test_the_folders_of_a_run_follow_one_another() -> None:
+    """A run's folders in the order of its work; none imports from a later one."""
+    folders = ["display", "series", "plans", "scoring", "metrics", "executors"]
+    assert {path.parent.name for path in (PACKAGE / "run").glob("*/__init__.py")} == set(folders)
+    wrong = [
+        f"{where} imports {module}"
+        for _, module, where, _ in _imports()
+        for n, folder in enumerate(folders)
+        if where.startswith(f"run/{folder}/")
+        and any(module.startswith(f"milepost.run.{later}") for later in folders[n + 1 :])
+    ]
+    assert wrong == []
+
+
 def test_modules_are_imported_by_their_full_names() -> None:
     assert [where for _, module, where, _ in _imports() if module.startswith(".")] == []
 

@@ -220,7 +220,7 @@ def test_auto_is_each_checkpoints_own_dtype(evaluate: Evaluate, own_run: Path) -
 def test_two_checkpoints_at_most_and_one_module_are_in_memory(
     evaluate: Evaluate, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import milepost.run.streaming as streaming
+    import milepost.run.scoring.streaming as streaming
     from milepost.weights import CheckpointWeights, LiveModel
 
     save_tiny_llama(own_run / "checkpoint-40", seed=40)

@@ -16,7 +16,7 @@ import pytest
 import milepost
 from milepost.engine.padded import PaddedEngine
 from milepost.errors import StorageError
-from milepost.run.record_writer import RecordWriter
+from milepost.run.scoring.record_writer import RecordWriter
 from milepost.store import atomic_files as files
 from milepost.store import open_folder
 from milepost.store import safe_paths as inside
@@ -174,7 +174,7 @@ def test_other_processes_are_left_the_shards_they_have(
         return take(self, unit)
 
     monkeypatch.setattr(Leases, "_take", taken)
-    monkeypatch.setattr("milepost.run.scoring.LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr("milepost.run.scoring.shard_scoring.LOOK_AGAIN_S", 0.01)
     assert call(*asked(tiny_run / "checkpoint-10", tasks, out)).status == 0
     assert joining.streams[1:] == [1]
 
@@ -214,7 +214,7 @@ def test_a_full_disk_is_raised_where_the_files_came_from(
     def full(*_: object) -> None:
         raise StorageError("no space left")
 
-    monkeypatch.setattr("milepost.run.record_writer.write_together", full)
+    monkeypatch.setattr("milepost.run.scoring.record_writer.write_together", full)
     writer = RecordWriter().__enter__()
     writer.write(tmp_path / "a", bytes, lambda: None)
     with pytest.raises(StorageError, match="no space"):

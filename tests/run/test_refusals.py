@@ -12,7 +12,8 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
-from milepost.run import evaluation, runner
+from milepost.run import evaluation
+from milepost.run.executors import runner
 from milepost.store import ResultsFolder
 from milepost.store.beginning import begun_folder
 from milepost.store.workers import Worker
@@ -91,7 +92,7 @@ def test_what_an_earlier_run_has_scored_stays(run: Run, out: Path, monkeypatch: 
 def test_what_was_scored_before_the_refusal_stays(
     run: Run, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milepost.run.finishing.Finisher.add_scored", refuse)
+    monkeypatch.setattr("milepost.run.metrics.finishing.Finisher.add_scored", refuse)
     with pytest.raises(MilepostError, match="not begun"):
         run()
     assert list(out.glob("store/scores/*/*/*.parquet"))

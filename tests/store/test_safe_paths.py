@@ -13,7 +13,7 @@ import pytest
 
 from milepost.errors import ResultsError
 from milepost.report.lm_eval_files import export_lm_eval
-from milepost.run.journal import Journal
+from milepost.run.display.journal import Journal
 from milepost.store import ResultsFolder, confinement, listing, open_folder
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import is_intact, read_json, write_atomically, write_json
@@ -209,8 +209,8 @@ ELSEWHERE = {
     "store/safe_paths.py": "the one way",
     "store/folder.py": "makes the folder itself, and tries whether it can",
     "api/compare.py": "the folder of a report that the user names",
-    "run/plan_cache.py": "plans in the cache",
-    "run/plan_folder.py": "a folder that the user names",
+    "run/plans/plan_cache.py": "plans in the cache",
+    "run/plans/plan_folder.py": "a folder that the user names",
     "run/convert.py": "a folder that the user names",
     "report/pdf.py": "a temporary folder of its own",
 }

@@ -19,9 +19,9 @@ from milepost.report.blocks import Note
 from milepost.report.html import page
 from milepost.report.provenance import origin_lines
 from milepost.run.config import EvalConfig
+from milepost.run.display.screen_messages import ScreenFormatter
 from milepost.run.executors.driver import Driver
 from milepost.run.executors.worker import _Forwarding
-from milepost.run.screen_messages import ScreenFormatter
 from milepost.store.provenance import Provenance
 from milepost.tasks.lm_eval.yaml_file import read_task_file
 from milepost.text import language

@@ -16,7 +16,7 @@ import milepost
 from milepost.errors import SourceError, TaskError
 from milepost.run.callbacks import NoCallback, RunCallback
 from milepost.run.config import EvalConfig
-from milepost.run.journal import Journal
+from milepost.run.display.journal import Journal
 from milepost.sources import Steps
 from milepost.tasks.settings import TaskSettings
 from milepost.types.checkpoints import Checkpoint

@@ -25,7 +25,7 @@ from milepost.errors import (
     TokenizerError,
 )
 from milepost.run.config import EvalConfig, check_options
-from milepost.run.timing import LongRunPolicy
+from milepost.run.display.timing import LongRunPolicy
 from milepost.sources import Overrides
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write

@@ -13,9 +13,9 @@ from milepost.types.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from milepost.run.display.timing import LongRunPolicy
     from milepost.run.keyword_options import EvalOptions
     from milepost.run.outcome import Outcome
-    from milepost.run.timing import LongRunPolicy
 
 
 def evaluate(
@@ -49,8 +49,8 @@ def evaluate_config(config: EvalConfig, long_run: LongRunPolicy | None = None) -
         long_run: whether a person is asked before a run that takes long; nobody is by default.
     """
     from milepost.recorders import open_recording
+    from milepost.run.display.journal import Journal, parse_level
     from milepost.run.evaluation import evaluate_run
-    from milepost.run.journal import Journal, parse_level
 
     recording = open_recording(config.record, config.record_project)
     with Journal(parse_level(config.verbosity)) as journal:
@@ -69,8 +69,8 @@ def evaluate_config(config: EvalConfig, long_run: LongRunPolicy | None = None) -
 
 def batch_script(config: EvalConfig) -> str:
     """Return the script of the jobs that `--executor slurm` would submit. Raises as `evaluate`."""
+    from milepost.run.display.journal import Journal, parse_level
     from milepost.run.evaluation import batch_script
-    from milepost.run.journal import Journal, parse_level
 
     with Journal(parse_level(config.verbosity)) as journal:
         return batch_script(config, journal)
@@ -94,8 +94,8 @@ def save_plan(
     Raises:
         MilepostError: something the caller can mend, with a hint.
     """
+    from milepost.run.display.journal import Journal, parse_level
     from milepost.run.evaluation import save_run_plan
-    from milepost.run.journal import Journal, parse_level
 
     config = EvalConfig.from_options(sources, tasks, output_path=folder, **options)
     with Journal(parse_level(config.verbosity)) as journal:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from milepost.errors import ResultsError
 from milepost.plan.plan import Plan, TaskPlan
-from milepost.run.checkpoint_metrics import planned_docs, responses_of
-from milepost.run.later_metrics import stored_target
-from milepost.run.plan_from_records import read_stored_plan
-from milepost.run.prompt_tokens import run_tokenizer
+from milepost.run.metrics.checkpoint_metrics import planned_docs, responses_of
+from milepost.run.metrics.later_metrics import stored_target
+from milepost.run.plans.plan_from_records import read_stored_plan
+from milepost.run.plans.prompt_tokens import run_tokenizer
 from milepost.store import ResultsFolder, ResultsIndex
 from milepost.store.atomic_files import write_atomically
 from milepost.store.confinement import confine

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from milepost.buckets import as_path
 
 if TYPE_CHECKING:
-    from milepost.run.later_metrics import LaterMetrics
+    from milepost.run.metrics.later_metrics import LaterMetrics
 
 
 def compute_metrics(
@@ -34,8 +34,8 @@ def compute_metrics(
     Raises:
         MilepostError: something the caller can mend, with a hint.
     """
-    from milepost.run.journal import Journal, parse_level
-    from milepost.run.later_metrics import compute_later
+    from milepost.run.display.journal import Journal, parse_level
+    from milepost.run.metrics.later_metrics import compute_later
 
     with Journal(parse_level(verbosity)) as journal:
         return compute_later(

@@ -12,7 +12,7 @@ from milepost.api.evaluate import evaluate_config
 from milepost.errors import MilepostError
 from milepost.results.perplexity import read_perplexities
 from milepost.run.config import EvalConfig, check_options
-from milepost.run.timing import LongRunPolicy
+from milepost.run.display.timing import LongRunPolicy
 from milepost.text.language import Phrase
 
 if TYPE_CHECKING:

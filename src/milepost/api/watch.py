@@ -14,7 +14,7 @@ from milepost.api.results import Results
 from milepost.report.formatting import metric_name, model_name, plus_minus
 from milepost.results.training import note_training, read_summary_training
 from milepost.run.config import EvalConfig, check_options
-from milepost.run.timing import LongRunPolicy
+from milepost.run.display.timing import LongRunPolicy
 from milepost.store import ResultsIndex
 from milepost.store.folder import is_results_folder
 from milepost.store.reading import read_checkpoints, read_metrics
@@ -77,7 +77,7 @@ def watch(
     from milepost.recorders import open_recording
     from milepost.report.files import CHART_SUFFIXES, check_target
     from milepost.run.callbacks import CallbackList
-    from milepost.run.journal import Journal, parse_level
+    from milepost.run.display.journal import Journal, parse_level
     from milepost.watching import WatchConfig, watch_run
     from milepost.watching.exec_command import ExecCommand
 

@@ -12,7 +12,7 @@ from milepost.cli.options import output_option
 from milepost.cli.output import say_blocks, say_json, tell_notes
 from milepost.report.formatting import NOT_MEASURED
 from milepost.report.table import Cell, Table, cells, columns
-from milepost.run.signs_of_life import SignsOfLife
+from milepost.run.display.signs_of_life import SignsOfLife
 from milepost.sources import Overrides, Steps, discover_all, other_branches
 from milepost.store import ResultsIndex
 from milepost.text.byte_sizes import format_bytes
@@ -60,7 +60,7 @@ def command(
     with SignsOfLife() as signs, signs.stage(Phrase("looking for checkpoints")):
         found = discover_all(sources, wanted, overrides)
     if output_path is not None:
-        from milepost.run.series_names import name_by_source
+        from milepost.run.series.series_names import name_by_source
 
         found = tuple(name_by_source(output_path, found))
     scored = None if output_path is None else ResultsIndex.open(output_path).scored

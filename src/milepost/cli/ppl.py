@@ -13,7 +13,7 @@ from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_failure
 from milepost.report.files import CHART_SUFFIXES, check_target
-from milepost.run.signs_of_life import importing
+from milepost.run.display.signs_of_life import importing
 from milepost.text.language import _
 
 

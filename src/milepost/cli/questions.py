@@ -118,7 +118,7 @@ def _refuse_unknown(histories: list[PickHistory], lacking: set[int]) -> None:
 
 def _tokens(results: Path, history: PickHistory, doc: Question) -> list[str]:
     """Return the prompt of a doc as the model's tokens."""
-    from milepost.run.prompt_tokens import prompt_tokens
+    from milepost.run.plans.prompt_tokens import prompt_tokens
 
     return prompt_tokens(results, history.series, doc)
 

@@ -13,7 +13,7 @@ from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say, say_blocks, say_json, tell, tell_command, tell_failure
 from milepost.cli.selection import tell_versions
 from milepost.errors import MilepostError
-from milepost.run.signs_of_life import importing
+from milepost.run.display.signs_of_life import importing
 from milepost.text.durations import format_duration
 from milepost.text.language import _
 
@@ -112,7 +112,7 @@ def _run(sources: tuple[str, ...], options: dict[str, Any], as_json: bool) -> in
     with importing():
         from milepost.api.evaluate import evaluate_config
         from milepost.run.config import EvalConfig
-        from milepost.run.timing import LongRunPolicy
+        from milepost.run.display.timing import LongRunPolicy
 
     arguments = as_arguments(options)
     long_run = LongRunPolicy(ask=arguments.pop("ask"))

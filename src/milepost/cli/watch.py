@@ -13,7 +13,7 @@ from milepost.cli import run
 from milepost.cli.evaluation_options import evaluation_options
 from milepost.cli.interrupts import stop_in_good_order
 from milepost.cli.output import say_json, tell
-from milepost.run.signs_of_life import importing
+from milepost.run.display.signs_of_life import importing
 from milepost.text.language import _
 
 AT_PLATEAU = 3

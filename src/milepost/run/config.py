@@ -336,7 +336,7 @@ class EvalConfig:
 
 def _saved_tasks(fields: Mapping[str, Any], task_fields: Mapping[str, Any]) -> TaskSettings:
     """Return the settings that a saved plan was made with; no option may change them."""
-    from milepost.run.plan_folder import read_saved_plan
+    from milepost.run.plans.plan_folder import read_saved_plan
 
     standard = {declared.name: declared.default for declared, _ in options_of(TaskSettings).values()}
     changed = {name for name, value in task_fields.items() if value not in (standard[name], ())}

@@ -8,11 +8,11 @@ from functools import cached_property
 from milepost.run.callbacks import RunCallback
 from milepost.run.config import EvalConfig
 from milepost.run.device import resolve_device
-from milepost.run.jobs import CheckpointJob, JobState
-from milepost.run.journal import Journal
+from milepost.run.display.journal import Journal
+from milepost.run.display.timing import Clock, LongRunPolicy
 from milepost.run.outcome import Outcome
-from milepost.run.preparation import Preparation
-from milepost.run.timing import Clock, LongRunPolicy
+from milepost.run.plans.preparation import Preparation
+from milepost.run.scoring.jobs import CheckpointJob, JobState
 from milepost.store import ResultsFolder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from milepost.buckets import in_bucket
 from milepost.plan.plan import Plan
-from milepost.run.jobs import CheckpointJob
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import _, ngettext
 

@@ -21,24 +21,24 @@ from milepost.run.config import EvalConfig
 from milepost.run.context import RunContext
 from milepost.run.device import resolve_device
 from milepost.run.disk_estimate import announce_work
-from milepost.run.engine_checks import check_engine
+from milepost.run.display.journal import Journal
+from milepost.run.display.progress import show_progress
+from milepost.run.display.timing import Clock, LongRunPolicy
 from milepost.run.executors.choice import check_cluster, choose_executor
 from milepost.run.executors.executor import Work
 from milepost.run.executors.local import workers_at_a_device
 from milepost.run.executors.this_process import ThisProcess
-from milepost.run.jobs import CheckpointJob, make_jobs
-from milepost.run.journal import Journal
 from milepost.run.model_memory import check_memory
 from milepost.run.outcome import Failure, Outcome
-from milepost.run.plan_folder import write_saved_plan
-from milepost.run.preparation import Preparation, import_weights, prepare
-from milepost.run.progress import show_progress
+from milepost.run.plans.plan_folder import write_saved_plan
+from milepost.run.plans.preparation import Preparation, import_weights, prepare
 from milepost.run.quick import estimate_full_job, first_middle_last
 from milepost.run.records import note_failure, write_records
-from milepost.run.series_names import claim_names, name_by_source
+from milepost.run.scoring.engine_checks import check_engine
+from milepost.run.scoring.jobs import CheckpointJob, make_jobs
+from milepost.run.series.series_names import claim_names, name_by_source
 from milepost.run.software_versions import can_compute_metrics
 from milepost.run.target import plan_shards, work_by_task
-from milepost.run.timing import Clock, LongRunPolicy
 from milepost.sources import Overrides, discover_all
 from milepost.store import ResultsFolder
 from milepost.store.beginning import begun_folder

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.jobs import CheckpointJob
-from milepost.run.preparation import Preparation
+from milepost.run.plans.preparation import Preparation
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
 

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from milepost.plan.plan import Plan, TaskPlan
 from milepost.run.context import RunContext
-from milepost.run.jobs import CheckpointJob
+from milepost.run.display.timing import Clock
 from milepost.run.outcome import FullJob
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.run.target import plan_shards, work_by_task
-from milepost.run.timing import Clock
 from milepost.store import ResultsFolder
 from milepost.store.atomic_files import is_intact, read_json, write_json
 from milepost.types.checkpoints import Checkpoint, Series

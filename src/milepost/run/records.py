@@ -14,7 +14,7 @@ from milepost.files.cache import cache_folder
 from milepost.plan.plan import Plan
 from milepost.run.config import EvalConfig
 from milepost.run.outcome import Failure
-from milepost.run.plan_from_records import write_requests
+from milepost.run.plans.plan_from_records import write_requests
 from milepost.run.software_versions import versions
 from milepost.run.target import Target
 from milepost.sources import identify

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from milepost.errors import MilepostError
 from milepost.run.config import DTYPES, ENGINES, EvalConfig
+from milepost.run.display.journal import Journal
 from milepost.run.evaluation import evaluate_run
-from milepost.run.journal import Journal
 from milepost.run.keyword_options import EngineChoice
 from milepost.run.outcome import Outcome
-from milepost.run.plan_folder import read_saved_plan
+from milepost.run.plans.plan_folder import read_saved_plan
 from milepost.text.language import _
 
 

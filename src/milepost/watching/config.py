@@ -8,7 +8,7 @@ from typing import Literal
 
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.timing import LongRunPolicy
+from milepost.run.display.timing import LongRunPolicy
 from milepost.text.language import Phrase
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

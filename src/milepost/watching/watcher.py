@@ -14,8 +14,8 @@ from pathlib import Path
 
 from milepost.errors import SourceError
 from milepost.run.callbacks import RunCallback
+from milepost.run.display.journal import Journal
 from milepost.run.evaluation import check_device, check_run, evaluate_series, find_series
-from milepost.run.journal import Journal
 from milepost.run.outcome import Outcome
 from milepost.sources.adapter_base import HUB_SCHEME
 from milepost.text.language import _

@@ -13,7 +13,7 @@ pytest.importorskip("helm", reason="HELM is not installed here; `make test-helm`
 
 import milepost
 from milepost.plan.plan_files import load_plan
-from milepost.run.checkpoint_metrics import planned_docs
+from milepost.run.metrics.checkpoint_metrics import planned_docs
 
 from .conftest import MMLU
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from milepost.errors import CheckpointError, MilepostError, SourceError
 from milepost.files.cache import cache_folder
-from milepost.run.checkpoint_changes import changed, scores_removed
 from milepost.run.executors.executor import Work
 from milepost.run.executors.full_disk import FullDisk
 from milepost.run.executors.messages import Order
 from milepost.run.executors.schedule import STRIKES, Schedule, ShardCost, Unit
-from milepost.run.finishing import Finisher
-from milepost.run.jobs import CheckpointJob
+from milepost.run.metrics.finishing import Finisher
 from milepost.run.records import note_visit
+from milepost.run.scoring.checkpoint_changes import changed, scores_removed
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.run.target import plan_shards
 from milepost.sources import identify
 from milepost.store.tables import looks_whole

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+from milepost.run.display.screen_messages import SHOWN
 from milepost.run.executors.driven_jobs import DrivenJobs
 from milepost.run.executors.executor import Work, WorkerPool
 from milepost.run.executors.full_disk import FullDisk
@@ -32,10 +33,9 @@ from milepost.run.executors.messages import (
 )
 from milepost.run.executors.schedule import Schedule, Unit
 from milepost.run.executors.vigil import Vigil
-from milepost.run.finishing import Finisher
-from milepost.run.jobs import CheckpointJob
-from milepost.run.metrics_worker import ComputedMetrics, PendingMetrics
-from milepost.run.screen_messages import SHOWN
+from milepost.run.metrics.finishing import Finisher
+from milepost.run.metrics.metrics_worker import ComputedMetrics, PendingMetrics
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_atomically
 from milepost.store.cleanup import sweep

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from milepost.run.context import RunContext
+from milepost.run.display.progress import Progress
 from milepost.run.executors.messages import Event, MetricsOrder, Order
-from milepost.run.jobs import CheckpointJob
-from milepost.run.progress import Progress
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.store.leases import Leases
 from milepost.store.workers import Worker
 

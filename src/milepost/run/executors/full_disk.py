@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from milepost.errors import MilepostError, StorageError
-from milepost.run.journal import AT_ONCE
+from milepost.run.display.journal import AT_ONCE
 
 PATIENCE_S = 300.0
 """How long a run with workers waits for space before it ends."""

@@ -6,11 +6,11 @@ import logging
 from collections import Counter
 
 from milepost.errors import CheckpointError, MilepostError
+from milepost.run.display.journal import AT_ONCE
 from milepost.run.executors.driven_jobs import DrivenJobs
 from milepost.run.executors.executor import WorkerPool
 from milepost.run.executors.messages import Died
 from milepost.run.executors.schedule import Cause, Loss, Schedule, Unit
-from milepost.run.journal import AT_ONCE
 from milepost.text.language import Phrase
 
 MOST_HALVINGS = 3

@@ -11,7 +11,7 @@ from milepost.run.target import Target
 from milepost.store.leases import Leases
 
 if TYPE_CHECKING:
-    from milepost.run.planning import PlannedTasks
+    from milepost.run.plans.planning import PlannedTasks
 
 
 class MetricsHelp:
@@ -37,7 +37,7 @@ class MetricsHelp:
 
     def _compute(self, order: MetricsOrder) -> tuple[float, str | None]:
         """Return how long it took, without loading the tasks, and what could not be computed."""
-        from milepost.run.checkpoint_metrics import ensure_metrics
+        from milepost.run.metrics.checkpoint_metrics import ensure_metrics
 
         tasks = self._load(order.plan_id, order.checkpoint.series)
         start = time.monotonic()
@@ -47,8 +47,8 @@ class MetricsHelp:
 
     def _load(self, plan_id: str, series: str) -> PlannedTasks:
         """Return the tasks of a plan, read from its records: the plan that workers share has no docs."""
-        from milepost.run.plan_from_records import read_stored_plan
-        from milepost.run.stored_tasks import load_stored_tasks
+        from milepost.run.plans.plan_from_records import read_stored_plan
+        from milepost.run.plans.stored_tasks import load_stored_tasks
 
         if plan_id not in self._tasks:
             asked = self._context.config.tasks

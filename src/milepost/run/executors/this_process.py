@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from milepost.run.executors.executor import Work
-from milepost.run.runner import Runner
+from milepost.run.executors.runner import Runner
 
 
 class ThisProcess:

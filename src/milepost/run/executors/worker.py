@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from milepost.errors import CheckpointError, MilepostError, SourceError, StorageError
-from milepost.run.checkpoint_changes import changed
 from milepost.run.context import ScoringContext
+from milepost.run.display.journal import Journal, parse_level
+from milepost.run.display.screen_messages import message_for_reader
 from milepost.run.executors.messages import (
     Broken,
     Event,
@@ -31,14 +32,13 @@ from milepost.run.executors.messages import (
 from milepost.run.executors.metrics_help import MetricsHelp
 from milepost.run.executors.probe import PROBE
 from milepost.run.executors.worker_setup import WorkerSetup
-from milepost.run.job_reader import ReadJob
-from milepost.run.jobs import CheckpointJob
-from milepost.run.journal import Journal, parse_level
-from milepost.run.prefetch import start_reading
 from milepost.run.records import log_head
-from milepost.run.screen_messages import message_for_reader
+from milepost.run.scoring.checkpoint_changes import changed
+from milepost.run.scoring.job_reader import ReadJob
+from milepost.run.scoring.jobs import CheckpointJob
+from milepost.run.scoring.prefetch import start_reading
+from milepost.run.scoring.streaming import LoadedModel, Stream
 from milepost.run.software_versions import versions
-from milepost.run.streaming import LoadedModel, Stream
 from milepost.run.target import PlannedShard, plan_shards
 from milepost.store import ResultsFolder
 from milepost.store.leases import Leases

@@ -10,9 +10,9 @@ from typing import Any
 from milepost.plan.plan import Plan
 from milepost.plan.plan_files import load_plan
 from milepost.run.config import EvalConfig
-from milepost.run.plan_folder import planned_from
-from milepost.run.preparation import Preparation
-from milepost.run.series import PlanKey, PreparedSeries
+from milepost.run.plans.plan_folder import planned_from
+from milepost.run.plans.preparation import Preparation
+from milepost.run.series.prepared_series import PlanKey, PreparedSeries
 from milepost.store import confinement
 from milepost.text.language import language
 

@@ -13,11 +13,11 @@ from unittest.mock import patch
 from milepost.errors import TaskError
 from milepost.plan.plan import TaskPlan
 from milepost.plan.shards import Shard
-from milepost.run import stored_tasks
 from milepost.run.executors import heartbeat
 from milepost.run.executors.local import process
 from milepost.run.executors.metrics_help import MetricsHelp
-from milepost.run.inference import Inference
+from milepost.run.plans import stored_tasks
+from milepost.run.scoring.inference import Inference
 from milepost.types.shard_answers import ShardAnswers
 
 work = process.work

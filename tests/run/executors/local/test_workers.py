@@ -13,12 +13,13 @@ import pytest
 
 import milepost
 from milepost.errors import MilepostError
-from milepost.run import finishing, timing
+from milepost.run.display import timing
 from milepost.run.executors import vigil
 from milepost.run.executors.driver import Driver
 from milepost.run.executors.local import places, process
 from milepost.run.executors.schedule import Schedule
-from milepost.run.metrics_worker import MetricsWorker
+from milepost.run.metrics import finishing
+from milepost.run.metrics.metrics_worker import MetricsWorker
 from tests.faults.records import leftovers, score_files
 from tests.run.executors.local import dying
 from tests.run.executors.same_records import assert_same_records

@@ -13,7 +13,7 @@ from milepost.run.executors.executor import Work
 from milepost.run.executors.local.places import Place
 from milepost.run.executors.local.pool import LocalPool
 from milepost.run.executors.worker_setup import setup_of
-from milepost.run.preparation import Preparation
+from milepost.run.plans.preparation import Preparation
 
 
 class LocalWorkers:

@@ -13,8 +13,8 @@ from typing import Any
 from milepost.cores import usable_cores
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
+from milepost.run.display.journal import AT_ONCE
 from milepost.run.executors.ray_cluster.listening_ports import listening_ports
-from milepost.run.journal import AT_ONCE
 from milepost.text.language import Phrase
 from milepost.text.messages import one_line
 

@@ -10,13 +10,13 @@ import time
 from typing import Any
 
 from milepost.errors import MilepostError
+from milepost.run.display.journal import AT_ONCE
 from milepost.run.executors.messages import Died, Event, Joined, MetricsOrder, Order
 from milepost.run.executors.probe import check_joined
 from milepost.run.executors.ray_cluster.actor import RayWorker
 from milepost.run.executors.ray_cluster.resources import WorkerShape
 from milepost.run.executors.schedule import Cause
 from milepost.run.executors.worker_setup import WorkerSetup
-from milepost.run.journal import AT_ONCE
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
 

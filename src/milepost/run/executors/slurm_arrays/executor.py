@@ -27,7 +27,7 @@ from milepost.run.executors.slurm_arrays.script import (
 )
 from milepost.run.executors.worker_setup import setup_of
 from milepost.run.model_memory import memory_needed
-from milepost.run.preparation import Preparation
+from milepost.run.plans.preparation import Preparation
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import write_atomically
 from milepost.store.processes import this_process

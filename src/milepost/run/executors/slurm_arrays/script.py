@@ -11,8 +11,8 @@ from typing import Any
 from milepost.buckets import in_bucket
 from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
-from milepost.run.jobs import CheckpointJob
 from milepost.run.model_memory import memory_needed
+from milepost.run.scoring.jobs import CheckpointJob
 from milepost.text.language import Phrase
 
 CLUSTER = "MILEPOST_SUBMITIT_CLUSTER"

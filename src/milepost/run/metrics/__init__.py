@@ -1,0 +1,1 @@
+"""Compute the metrics of scored checkpoints and finish with them."""

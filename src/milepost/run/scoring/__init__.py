@@ -1,0 +1,1 @@
+"""Score the jobs of a process: read weights, run the shards through the engines, store the answers."""
