@@ -55,3 +55,34 @@ def test_published_scores_that_are_not_there(
     assert called.status == 2
     assert error in called.err.splitlines()[0]
     assert "docs/watch.md" in called.err
+
+
+@pytest.mark.parametrize("command", ["list", "run"])
+def test_a_results_folder_given_as_a_source_is_told_apart(
+    command: str, results: Path, tmp_path: Path
+) -> None:
+    called = milepost(
+        command, results, *(("-t", "arc_easy", "-o", tmp_path / "out") if command == "run" else ())
+    )
+    assert called.status == 2
+    assert f"`milepost show {results}` prints them" in called.err
+
+
+def test_a_task_of_ones_own_is_missed_without_its_folder(tiny_run: Path, tmp_path: Path) -> None:
+    called = milepost("run", tiny_run, "-t", "world", "-o", tmp_path / "out")
+    assert called.status == 2
+    assert "YAML tasks of your own need --include-path FOLDER" in called.err
+
+
+@pytest.mark.parametrize("command", ["show", "questions", "signal", "leaderboard"])
+@pytest.mark.parametrize("option", ["-t", "--task", "--tasks"])
+def test_tasks_are_chosen_by_one_name_or_the_other(command: str, option: str, results: Path) -> None:
+    assert "`nosuch`" in milepost(command, results, option, "nosuch").err
+
+
+@pytest.mark.parametrize("command", ["show", "leaderboard"])
+@pytest.mark.parametrize("option", ["--metric", "--metrics"])
+def test_metrics_are_chosen_by_one_name_or_the_other(command: str, option: str, results: Path) -> None:
+    error = milepost(command, results, option, "nosuch").err
+    assert "nosuch" in error
+    assert "No such option" not in error

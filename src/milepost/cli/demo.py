@@ -55,7 +55,7 @@ def _record(made: Demonstration) -> dict[str, object]:
 def _say_results(made: Demonstration, output: Path) -> None:
     from milepost.report.comparison.report import comparison_summary
 
-    say_blocks(made.results.table().blocks)
+    say_blocks((*made.results.table().blocks, ""))
     if made.pruned.study is not None:
         say_blocks(comparison_summary(made.pruned.study))
     results, model, tasks, subjects, few_shot = (
@@ -64,8 +64,7 @@ def _say_results(made: Demonstration, output: Path) -> None:
     )
     say_text(
         _(
-            """
-trained in {train_s:.0f} s, evaluated in {evaluate_s:.0f} s
+            """trained in {train_s:.0f} s, evaluated in {evaluate_s:.0f} s
 picture    {curve}
 report     {report}
 pruned     {pruned}

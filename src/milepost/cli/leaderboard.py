@@ -9,7 +9,7 @@ import click
 from milepost.analysis.leaderboard import At
 from milepost.cli.options import output_option
 from milepost.cli.output import say, say_blocks, say_text, tell
-from milepost.cli.selection import patterns, several_results_argument
+from milepost.cli.selection import metric_option, patterns, several_results_argument, task_option
 from milepost.errors import MilepostError
 from milepost.recorders import check_recorder, opener, record_board
 from milepost.report import leaderboard as report
@@ -30,12 +30,9 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
     metavar="FILE.yaml",
     help="Published scores of models.",
 )
-@click.option("-t", "--tasks", multiple=True, callback=patterns, help="Tasks and groups, by name or pattern.")
-@click.option(
-    "--metrics",
-    multiple=True,
-    callback=patterns,
-    help="Metrics such as acc_norm, or task.metric; by default the one that each task lists first.",
+@task_option(help="Tasks and groups, by name or pattern.")
+@metric_option(
+    help="Metrics such as acc_norm, or task.metric; by default the one that each task lists first."
 )
 @click.option(
     "--exclude",
@@ -67,8 +64,8 @@ SUFFIXES = (".md", ".csv", ".html", ".json")
 def command(
     results: tuple[Path, ...],
     baselines: Path | None,
-    tasks: tuple[str, ...],
-    metrics: tuple[str, ...],
+    task: tuple[str, ...],
+    metric: tuple[str, ...],
     exclude: tuple[str, ...],
     at: str,
     output: Path | None,
@@ -90,8 +87,8 @@ def command(
     board = leaderboard_of(
         {results[0]: UnitedIndex([ResultsIndex.open(folder) for folder in dict.fromkeys(results)])},
         baselines=baselines,
-        tasks=tasks,
-        metrics=metrics,
+        tasks=task,
+        metrics=metric,
         exclude=exclude,
         at=_at(at),
     )

@@ -8,7 +8,7 @@ import click
 
 from milepost.analysis.questions import Kind, find_docs, join_histories, step_changes, totals
 from milepost.cli.output import say, say_blocks, say_json
-from milepost.cli.selection import patterns, results_argument
+from milepost.cli.selection import patterns, results_argument, task_option
 from milepost.errors import ResultsError
 from milepost.report.blocks import Note
 from milepost.report.questions import (
@@ -32,7 +32,7 @@ Doc = tuple[PickHistory, Question]
 
 @click.command()
 @results_argument
-@click.option("-t", "--task", multiple=True, callback=patterns, help="Tasks or groups, by name or pattern.")
+@task_option(help="Tasks or groups, by name or pattern.")
 @click.option("--series", multiple=True, callback=patterns, help="Training runs, by name or pattern.")
 @click.option("-n", "count", type=click.IntRange(min=1), default=5, show_default=True, help="Docs to show.")
 @click.option("--doc-id", type=int, multiple=True, help="Docs by their places in the evaluation split.")

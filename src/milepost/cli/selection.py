@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +17,8 @@ from milepost.store.status import without_metrics
 from milepost.text.language import Phrase, _
 from milepost.types.metrics import Measurement
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 results_argument = click.argument("results", type=Place())
 several_results_argument = click.argument(
     "results", nargs=-1, required=True, type=Place(), metavar="RESULTS..."
@@ -28,22 +30,23 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--all", "subjects", is_flag=True, help="Every task, not only groups and lone tasks."),
         click.option("--series", multiple=True, callback=patterns, help="Training runs, by name or pattern."),
-        click.option(
-            "--metric",
-            multiple=True,
-            callback=patterns,
-            help="Metrics, by name or pattern; by default the one that each task lists first.",
-        ),
-        click.option(
-            "-t",
-            "--task",
-            multiple=True,
-            callback=patterns,
-            help="Tasks and groups, by name or pattern such as 'mmlu_*'; by default groups and lone tasks.",
+        metric_option(help="Metrics, by name or pattern; by default the one that each task lists first."),
+        task_option(
+            help="Tasks and groups, by name or pattern such as 'mmlu_*'; by default groups and lone tasks."
         ),
     ):
         command = option(command)
     return command
+
+
+def task_option(help: str) -> Callable[[Command], Command]:
+    """Return `-t`, `--task` or `--tasks`, whichever a person types."""
+    return click.option("-t", "--task", "--tasks", multiple=True, callback=patterns, help=help)
+
+
+def metric_option(help: str) -> Callable[[Command], Command]:
+    """Return `--metric` or `--metrics`."""
+    return click.option("--metric", "--metrics", multiple=True, callback=patterns, help=help)
 
 
 def patterns(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import click
 
 from milepost.analysis.selection import overview
 from milepost.cli.output import say_blocks, say_json
-from milepost.cli.selection import patterns, results_argument
+from milepost.cli.selection import patterns, results_argument, task_option
 from milepost.report.signal import signal_records, signal_report
 from milepost.results import Selection
 from milepost.results.signal import rate_tasks
@@ -19,9 +19,7 @@ SUBJECTS_SHOWN = 20
 
 @click.command()
 @results_argument
-@click.option(
-    "-t", "--task", multiple=True, callback=patterns, help="Tasks and groups, by name or pattern; else all."
-)
+@task_option(help="Tasks and groups, by name or pattern; else all.")
 @click.option("--series", multiple=True, callback=patterns, help="Training runs, by name or pattern.")
 @click.option(
     "-k",

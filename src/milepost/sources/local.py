@@ -20,6 +20,7 @@ from pathlib import Path
 
 from milepost.errors import SourceError
 from milepost.files.absolute import absolute_path
+from milepost.files.results_marker import MARKER
 from milepost.sources.folder_inspection import looks_unfinished
 from milepost.sources.formats import Layout
 from milepost.sources.links import is_dangling
@@ -268,6 +269,8 @@ def _hint_for_empty(folder: Path) -> str:
                 inner=shown(folder / name),
                 folder=shown(folder),
             )
+    if (folder / MARKER).is_file():
+        return Phrase("it has results of a run: `milepost show {folder}` prints them", folder=shown(folder))
     return Phrase(
         "a checkpoint is a folder with config.json and model.safetensors (or shards with their index)"
     )

@@ -15,11 +15,12 @@ from milepost.buckets import as_path, in_bucket
 from milepost.errors import ResultsError
 from milepost.files.absolute import absolute_path
 from milepost.files.arrow import as_array, as_table, text_lists_column
+from milepost.files.results_marker import MARKER
 from milepost.store import file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import cannot_write, read_json, write_atomically, write_json
 from milepost.store.confinement import confine, spelled
-from milepost.store.layout import MARKER, Layout
+from milepost.store.layout import Layout
 from milepost.store.processes import this_process
 from milepost.store.records import RunRecord, write_record
 from milepost.store.tables import read_table, table_bytes, write_table

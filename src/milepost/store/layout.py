@@ -33,9 +33,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from milepost.files.results_marker import MARKER
 from milepost.store.file_names import safe_name
 
-MARKER = "milepost.json"
 STORE = "store"
 """The folder of a results folder that holds its records."""
 

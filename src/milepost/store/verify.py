@@ -10,12 +10,13 @@ from typing import Literal
 
 from milepost.buckets import in_bucket
 from milepost.errors import ResultsError
+from milepost.files.results_marker import MARKER
 from milepost.store import confinement, file_state, listing
 from milepost.store import safe_paths as inside
 from milepost.store.atomic_files import read_json, write_json
 from milepost.store.cleanup import leftovers
 from milepost.store.folder import FORMAT_VERSION, ResultsFolder, is_results_folder, open_folder
-from milepost.store.layout import MARKER, RECORD_KINDS, model_of
+from milepost.store.layout import RECORD_KINDS, model_of
 from milepost.store.metrics_record import MetricsRecord
 from milepost.store.records import PlanRecord, RunRecord, read_if_intact
 from milepost.store.tables import read_table

@@ -107,9 +107,12 @@ def suggest(name: str, catalog: Catalog) -> str:
     close += [other for other in sorted(catalog, key=len) if bare and bare in other and other not in close][
         :3
     ]
-    if close:
-        return Phrase("did you mean {names}?", names=", ".join(close[:5]))
-    return Phrase("names are lm_eval's own; pass --include-path FOLDER for YAML tasks of your own")
+    if not close:
+        return Phrase("names are lm_eval's own; pass --include-path FOLDER for YAML tasks of your own")
+    names = ", ".join(close[:5])
+    if any(entry.is_own for entry in catalog.values()):
+        return Phrase("did you mean {names}?", names=names)
+    return Phrase("did you mean {names}? YAML tasks of your own need --include-path FOLDER", names=names)
 
 
 @functools.cache
