@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import stdtr
 
-from milepost.analysis.mean_test import Differences, differences, p_values
+from milepost.analysis.mean_differences import Differences, differences, p_values
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 SHAPES: dict[str, Draw] = {

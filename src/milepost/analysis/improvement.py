@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from milepost.analysis.intervals import Interval
-from milepost.analysis.mean_test import FEWEST_DOCS, mean_interval, p_values
+from milepost.analysis.mean_differences import FEWEST_DOCS, mean_interval, p_values
 from milepost.analysis.paired import ALPHA, Flips, compare_pairs, holm, mcnemar_matrix, proportions_interval
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def compare_all(values: Values, weights: Values, strata: npt.NDArray[np.int64] |
     """Compare every pair of checkpoints, with the tests of `milepost compare`.
 
     Right-or-wrong answers with equal weights are compared by McNemar's exact test, other values as in
-    `mean_test`.
+    `mean_differences`.
 
     Args:
         values: [S, D] finite values.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from milepost.analysis.doc_values import Transform, identity
 from milepost.analysis.intervals import NO_INTERVAL, Z95, Interval
 from milepost.analysis.mcnemar_power import POWER, smallest_of_shares
-from milepost.analysis.mean_test import (
+from milepost.analysis.mean_differences import (
     Differences,
     differences,
     differences_of_shares,
@@ -139,11 +139,11 @@ def paired_means(
     transform: Transform = identity,
     alpha: float = ALPHA,
 ) -> Paired:
-    """Compare two models' mean, or a monotone function of it such as a perplexity: see `mean_test`.
+    """Compare two models' mean, or a monotone function of it such as a perplexity: see `mean_differences`.
 
     Tests and intervals are computed on means (for a perplexity: mean log-likelihoods, a log scale) and
-    converted to the metric's unit, starting at the original. With fewer than `mean_test.FEWEST_DOCS` docs:
-    no interval, and p = 1.
+    converted to the metric's unit, starting at the original. With fewer docs than
+    `mean_differences.FEWEST_DOCS`: no interval, and p = 1.
 
     Args:
         original, other: [D] finite values, D >= 1.
@@ -170,7 +170,7 @@ def paired_means(
 
 
 def compare_pairs(values: Values, weights: Values, strata: npt.NDArray[np.int64] | None) -> Differences:
-    """Compare every pair of models, by `mean_test.differences_of_shares` if that fits, else `differences`.
+    """Compare every pair of models, by `differences_of_shares` if that fits, else by `differences`.
 
     Args:
         values: [S, D] finite values.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from milepost.analysis.improvement import FEWEST_ANSWERS
 from milepost.analysis.intervals import Z95
-from milepost.analysis.mean_test import FEWEST_DOCS
+from milepost.analysis.mean_differences import FEWEST_DOCS
 from milepost.analysis.metric_kinds import FEWEST_CHECKPOINTS, FEWEST_CHECKPOINTS_OF_OTHERS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ Verdict = Literal["worse", "not distinguishable", "better", "different", "too fe
 """`different`: the metric has no direction. `too few docs to tell`: so few docs among so many tests could not
 show any difference, however large."""
 Test = Literal["exact McNemar", "paired t"]
-"""`paired t` is Student's with Hall's correction for skewness (`mean_test`); for right-or-wrong answers of
-tasks that count the same it has Bonett and Price's standard error."""
+"""`paired t` is Student's with Hall's correction for skewness (`mean_differences`); for right-or-wrong
+answers of tasks that count the same it has Bonett and Price's standard error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from milepost.analysis.doc_values import DocValues
 from milepost.analysis.leaderboard.entries import BoardColumn
 from milepost.analysis.matching import numbered, task_doc_values
-from milepost.analysis.mean_test import FEWEST_DOCS
+from milepost.analysis.mean_differences import FEWEST_DOCS
 from milepost.types.answers import ModelAnswers, TaskAnswers
 
 if TYPE_CHECKING:
