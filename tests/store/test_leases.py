@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from milepost.store import ResultsFolder, cleanup
+from milepost.store import ResultsFolder, cleanup, safe_paths
 from milepost.store.cleanup import sweep
 from milepost.store.leases import Leases
 from milepost.store.liveness import STALE_S, STOPPED_S, Watch
@@ -67,6 +68,50 @@ def test_a_unit_is_given_back_when_its_work_fails(results: ResultsFolder) -> Non
         with pytest.raises(RuntimeError), leases.hold("unit"):
             raise RuntimeError
         assert list(results.leases_folder.iterdir()) == []
+
+
+def test_an_interrupt_at_any_moment_of_taking_a_unit_leaves_no_lease(results: ResultsFolder) -> None:
+    """A signal may come when the file is made and Python does not know its descriptor yet."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGALRM, interrupt)
+    moments = random.Random(1)
+    n_interrupted = 0
+    try:
+        with Worker(results, {}) as worker:
+            leases = Leases(results, worker)
+            for n in range(400):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, moments.uniform(10e-6, 400e-6))
+                    with leases.hold(f"unit-{n}"):
+                        time.sleep(1)
+                except KeyboardInterrupt:
+                    n_interrupted += 1
+                leases.give_back_all()
+                assert list(results.leases_folder.iterdir()) == []
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier)
+    assert n_interrupted == 400
+
+
+def test_an_interrupt_leaves_the_lease_of_another_process(
+    results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> int:
+        path.write_text(FOREIGN)
+        raise KeyboardInterrupt
+
+    with Worker(results, {}) as worker:
+        leases = Leases(results, worker)
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(safe_paths, "create", interrupted)
+            with pytest.raises(KeyboardInterrupt), leases.hold("unit"):
+                raise AssertionError("the block does not run")
+        leases.give_back_all()
+    assert [path.read_text() for path in results.leases_folder.iterdir()] == [FOREIGN]
 
 
 def test_a_dead_process_is_taken_over_by_exactly_one(results: ResultsFolder, dead: str) -> None:

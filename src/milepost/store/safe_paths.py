@@ -104,14 +104,26 @@ def create_with(path: Path, data: bytes) -> None:
         files, key = files_of(path)
         files.create(key, data)
         return
-    handle = create(path)
+    handle = None
     try:
+        handle = create(path)
         os.write(handle, data)
-    except BaseException:  # an interrupt too: it would be without its content
-        remove(path)
+    except BaseException as error:
+        # An interrupt may come when the file is made and `handle` not yet set: nothing but a signal separates
+        # the two. A file that is there and empty is then this one.
+        if handle is not None or (not isinstance(error, Exception) and _is_empty(path)):
+            remove(path)
         raise
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.lstat().st_size == 0
+    except OSError:
+        return False
 
 
 def write(path: Path, data: bytes) -> None:
