@@ -57,6 +57,12 @@ RuntimeError: it did not start
         (ValueError("\n"), "ValueError", "ValueError"),
         (ValueError("red\x1b[31m"), "red\\x1b[31m", "red\\x1b[31m"),
         (
+            RuntimeError('it failed in f() (pid=1)\n  File "/a/b.py", line 3, in f\n    g()\nValueError: no'),
+            "it failed in f() (pid=1)",
+            "it failed in f() (pid=1) ValueError: no",
+        ),
+        (ValueError('bad\n  in "a.yaml", line 3, column 1'), "bad", 'bad in "a.yaml", line 3, column 1'),
+        (
             RuntimeError(FOREIGN),
             "Failure on the server: RuntimeError: it did not start",
             "Failure on the server: RuntimeError: it did not start",

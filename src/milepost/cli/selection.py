@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from milepost.cli.options import Place
+from milepost.cli.options import Command, Place
 from milepost.cli.output import tell, tell_notes
 from milepost.errors import ResultsError
 from milepost.report.notes import version_notes
@@ -16,8 +16,6 @@ from milepost.store import ResultsIndex
 from milepost.store.status import without_metrics
 from milepost.text.language import Phrase, _
 from milepost.types.metrics import Measurement
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 results_argument = click.argument("results", type=Place())
 several_results_argument = click.argument(

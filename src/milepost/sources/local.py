@@ -14,6 +14,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -270,7 +271,9 @@ def _hint_for_empty(folder: Path) -> str:
                 folder=shown(folder),
             )
     if (folder / MARKER).is_file():
-        return Phrase("it has results of a run: `milepost show {folder}` prints them", folder=shown(folder))
+        return Phrase(
+            "it has results of a run: `milepost show {folder}` prints them", folder=shlex.quote(shown(folder))
+        )
     return Phrase(
         "a checkpoint is a folder with config.json and model.safetensors (or shards with their index)"
     )

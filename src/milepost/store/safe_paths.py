@@ -109,8 +109,8 @@ def create_with(path: Path, data: bytes) -> None:
         handle = create(path)
         os.write(handle, data)
     except BaseException as error:
-        # An interrupt may come when the file is made and `handle` not yet set: nothing but a signal separates
-        # the two. A file that is there and empty is then this one.
+        # An interrupt may come when the file is made and `handle` not yet set. An empty file is then taken
+        # for it; at worst it is another process's, made a moment ago, and work is done twice.
         if handle is not None or (not isinstance(error, Exception) and _is_empty(path)):
             remove(path)
         raise

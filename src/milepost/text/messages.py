@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from milepost.text.credentials import without_secrets
 from milepost.text.language import Phrase
 from milepost.text.safe_text import fully_printable
 
-_TRACEBACK = "Traceback (most recent call last):"
+_TRACEBACK = re.compile(r'Traceback \(most recent call last\):|^\s*File ".+", line \d+, in ', re.MULTILINE)
+"""The beginning of a traceback; some libraries leave out its first line."""
 
 
 def shown(value: object) -> str:
@@ -55,8 +57,8 @@ def _lines(error: object) -> list[str]:
     Some libraries hand over the traceback of another process. Its other lines name their own files, and would
     take the room of the reason.
     """
-    before, _, traceback = str(error).partition(_TRACEBACK)
+    before, *traceback = _TRACEBACK.split(str(error), maxsplit=1)
     lines, frames = (
-        [line.strip() for line in part.splitlines() if line.strip()] for part in (before, traceback)
+        [line.strip() for line in part.splitlines() if line.strip()] for part in (before, "".join(traceback))
     )
     return [*lines, *frames[-1:]]

@@ -24,6 +24,7 @@ from milepost.errors import MilepostError
 from milepost.run.config import EvalConfig
 from milepost.run.executors import probe, vigil
 from milepost.run.executors.ray_cluster import connection, pool
+from milepost.run.executors.schedule import Cause
 from milepost.run.software_versions import versions
 from milepost.store.atomic_files import read_json
 from tests.faults.records import leftovers, score_files
@@ -302,6 +303,18 @@ def test_what_the_head_node_says_at_last_is_in_the_message_however_long_its_path
         raise AssertionError("the block does not run")
     assert failing.call_count == connection.CONNECT_TRIES
     assert "Traceback" not in caught.value.message
+
+
+def test_an_actor_that_raised_is_told_by_its_last_line_however_long_its_paths() -> None:
+    actor = "\x1b[36mray::Actor.__init__()\x1b[39m (pid=7, ip=10.0.0.1)"
+    frames = "".join(f'  File "/opt/{"deep/" * 60}{n}.py", line {n}, in f\n    f()\n' for n in range(3))
+    text = f"The actor died because of an error raised in its creation, {actor}\n{frames}ValueError: gone"
+    died = pool.death(RuntimeError(text))
+    assert died.cause is Cause.ITSELF
+    assert died.how.endswith("ray::Actor.__init__() (pid=7, ip=10.0.0.1) ValueError: gone")
+    assert "\\x1b" not in died.how
+    with pytest.raises(MilepostError, match=r"cannot import milepost: .*No module named 'milepost'$"):
+        pool.death(RuntimeError(text.replace("ValueError: gone", "ImportError: No module named 'milepost'")))
 
 
 def test_another_refusal_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import time
 from typing import Any
@@ -19,6 +20,7 @@ from milepost.run.executors.schedule import Cause
 from milepost.run.executors.worker_setup import WorkerSetup
 from milepost.text.byte_sizes import format_bytes
 from milepost.text.language import Phrase
+from milepost.text.messages import one_line
 
 POLL_S = 10.0
 """Longest time that a worker keeps a question for its events open."""
@@ -153,6 +155,10 @@ class RayPool:
             )
 
 
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+"""Ray colours the names of actors, for a terminal of its own."""
+
+
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
@@ -163,13 +169,14 @@ def death(error: Exception) -> Died:
     Raises:
         MilepostError: its host cannot import milepost; no other actor there could.
     """
-    text = " ".join(str(error).split())
-    if "No module named" in text:
+    plain = _COLOUR.sub("", str(error))
+    if "No module named" in plain:
         raise MilepostError(
-            Phrase("a host of the cluster cannot import milepost: {text}", text=text[-200:]),
+            Phrase("a host of the cluster cannot import milepost: {text}", text=one_line(plain, 400)),
             "install the same milepost on every host, for example with a runtime environment or an image",
         )
-    reason = text.partition("The actor is dead because ")[2] or text
+    reason = " ".join(plain.split()).partition("The actor is dead because ")[2] or plain
+    told = one_line(reason, 400)
     if "node has died" in reason or "node was" in reason:
-        return Died(reason[:200], Cause.TAKEN)
-    return Died(reason[:200], Cause.KILLED if "SIGKILL" in reason else Cause.ITSELF)
+        return Died(told, Cause.TAKEN)
+    return Died(told, Cause.KILLED if "SIGKILL" in reason else Cause.ITSELF)
